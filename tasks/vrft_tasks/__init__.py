@@ -1,0 +1,1 @@
+"""The built-in tasks: every module here is one task."""

@@ -1,0 +1,1 @@
+"""vrft: visual reinforcement fine-tuning of Qwen-VL models on tasks with a checkable answer."""

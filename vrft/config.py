@@ -1,0 +1,296 @@
+"""Settings: frozen dataclasses are schema, defaults and documentation at once.
+
+Order, later wins: the defaults here, the file that ``extends`` names, the YAML file, then
+``key.path=value`` from the command line. A scalar given to a section sets its ``name``:
+``model=Qwen/Qwen2-VL-2B-Instruct`` is ``model.name=Qwen/Qwen2-VL-2B-Instruct``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
+
+import yaml
+
+from vrft import paths
+from vrft.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """Which task, and the task's own settings (the fields of its dataclass)."""
+
+    name: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters through peft; ``r`` = 0 trains the full weights."""
+
+    r: int = 0
+    lora_alpha: int = 32
+    lora_dropout: float = 0.0
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The model: a hub id, a folder, or ``demo`` for the embedded one."""
+
+    name: str = "Qwen/Qwen2-VL-2B-Instruct"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    attn_implementation: Literal["sdpa", "eager"] = "sdpa"
+    min_pixels: int | None = None
+    """Smallest picture area in pixels; None keeps what the checkpoint says."""
+    max_pixels: int | None = None
+    """Largest picture area in pixels (28 * 28 of them make one image token)."""
+    freeze_vision_tower: bool = False
+    freeze_language_model: bool = False
+    gradient_checkpointing: bool = False
+    lora: LoraConfig = LoraConfig()
+
+
+@dataclass(frozen=True)
+class AlgorithmConfig:
+    """Which objective; the defaults are Eq. 5 and 6 of the paper."""
+
+    name: str = "gpg"
+    num_generations: int = 8
+    """G: completions sampled of each prompt."""
+    f_norm: Literal["group_std", "none", "batch_std"] = "group_std"
+    """What divides r - mean(r) in Eq. 6."""
+    alpha: bool = False
+    """Multiply the loss by B / (B - M), M of B groups being without signal."""
+    min_informative: float = 0.0
+    """beta_th: resample until this share of the groups has signal."""
+    max_resample_rounds: int = 20
+    on_exhausted: Literal["train", "skip", "error"] = "train"
+    """When ``min_informative`` is not reached: train on what there is, skip the step, or stop."""
+    token_mean: Literal["group", "global", "sequence"] = "group"
+    """Mean over tokens: of each group (Eq. 5), of the whole batch, or of each completion."""
+    reward_weights: Mapping[str, float] = field(default_factory=dict)
+    """Weight of each reward by name; 1 where none is given."""
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How completions are drawn. Always explicit: a checkpoint's own defaults are never used."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    max_completion_length: int = 256
+    max_prompt_length: int | None = 4096
+    """A longer prompt, image tokens included, is an error: it is never cut. None: no limit."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The loop; names and defaults are those of transformers' and TRL's trainers."""
+
+    output_dir: str = ""
+    """Folder of the run; empty: runs/<task>-<date>-<time>."""
+    max_steps: int = -1
+    """Optimizer steps; -1: as many as ``num_train_epochs`` need."""
+    num_train_epochs: float = 1.0
+    per_device_train_batch_size: int = 1
+    """Prompts (whole groups) that one device holds at a time."""
+    gradient_accumulation_steps: int = 1
+    learning_rate: float = 1e-6
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    warmup_ratio: float = 0.0
+    weight_decay: float = 0.0
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
+    max_grad_norm: float = 1.0
+    seed: int = 42
+    eval_steps: int = 0
+    """Evaluate every n steps; 0: only at the end, and only if ``eval.split`` is set."""
+    save_steps: int = 100
+    save_total_limit: int | None = 2
+    logging_steps: int = 1
+    log_completions: bool = True
+    report_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Evaluation during training, greedy, on a split of the training task."""
+
+    split: str = ""
+    limit: int | None = None
+    batch_size: int = 8
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a training run depends on; written to the run folder as config.yaml."""
+
+    task: TaskConfig = TaskConfig()
+    model: ModelConfig = ModelConfig()
+    algorithm: AlgorithmConfig = AlgorithmConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+
+
+def load(source: str | None = None, overrides: Iterable[str] = ()) -> Config:
+    """The configuration from a YAML file or shipped name, then ``key.path=value`` overrides.
+
+    Raises UserError that names the setting and its nearest known name or its expected type.
+    """
+    tree: dict[str, Any] = {}
+    if source is not None:
+        tree = read(paths.find("configs", source))
+    for override in overrides:
+        tree = merge(tree, parse_override(override))
+    return build(Config, tree)
+
+
+def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The mapping in a YAML file, laid over the one that its ``extends`` names.
+
+    ``extends`` is a shipped name, or a path relative to the file.
+    """
+    if path.resolve() in seen:
+        raise UserError(f"{path}: extends itself; remove one of the `extends` lines")
+    tree = read_yaml(path)
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return expand(tree)
+    relative = path.parent / str(parent)
+    parent_path = relative if relative.is_file() else paths.find("configs", str(parent))
+    return merge(read(parent_path, (*seen, path.resolve())), expand(tree))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in one YAML file; UserError for a file that is none."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not readable YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(tree, dict | None):
+        raise UserError(f"{path}: expected `key: value` lines, got {type(tree).__name__}")
+    return tree or {}
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """``a.b=value`` as a nested mapping; the value is read as YAML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"{text!r}: settings are given as key.path=value")
+    try:
+        tree: Any = yaml.safe_load(value) if value else ""
+    except yaml.YAMLError as error:
+        raise UserError(f"{text!r}: the value is not readable YAML; quote it") from error
+    for part in reversed(key.strip().split(".")):
+        tree = {part: tree}
+    return expand(tree)
+
+
+def expand(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A scalar for a whole section becomes its name; a task's settings move under ``settings``."""
+    tree = dict(tree)
+    for section in ("task", "model", "algorithm"):
+        if isinstance(tree.get(section), str):
+            tree[section] = {"name": tree[section]}
+    task = tree.get("task")
+    if isinstance(task, Mapping):
+        own = {k: v for k, v in task.items() if k not in ("name", "settings")}
+        name = {"name": task["name"]} if "name" in task else {}
+        tree["task"] = name | {"settings": {**(task.get("settings") or {}), **own}}
+    return tree
+
+
+def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """``high`` laid over ``low``, mapping by mapping."""
+    out = dict(low)
+    for key, value in high.items():
+        old = out.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        out[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return out
+
+
+def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
+    """A frozen dataclass from a mapping, every value coerced to its annotated type.
+
+    Raises UserError for an unknown setting or a value of another type.
+    """
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for key in tree:
+        if key not in known:
+            near = paths.suggest(str(key), known).replace("'", "")
+            near = near.replace("did you mean ", f"did you mean {prefix}")
+            raise UserError(f"unknown setting {prefix}{key}; {near}")
+    return cls(**{key: coerce(hints[key], value, prefix + key) for key, value in tree.items()})
+
+
+def coerce(hint: Any, value: Any, where: str) -> Any:
+    """``value`` as the annotated type: YAML 1.1 reads ``1e-6`` as text, lists as lists.
+
+    Raises UserError that names the setting, the value and the expected type.
+    """
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if dataclasses.is_dataclass(hint):
+        if isinstance(value, Mapping):
+            return build(hint, value, f"{where}.")  # type: ignore[arg-type]
+    elif origin in (Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return coerce(next(a for a in args if a is not type(None)), value, where)
+    elif origin is Literal:
+        if value in args:
+            return value
+        raise UserError(f"{where}: {value!r} is not one of {', '.join(map(str, args))}")
+    elif origin is tuple:
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(coerce(args[0], item, where) for item in items)
+    elif origin is not None and issubclass(origin, Mapping):
+        if isinstance(value, Mapping):
+            return {str(k): coerce(args[1], v, f"{where}.{k}") for k, v in value.items()}
+    elif hint is bool or hint is str:
+        if isinstance(value, hint):
+            return value
+        if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)
+    elif hint in (int, float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+            if hint is float or number.is_integer():
+                return hint(number)
+        except (TypeError, ValueError, OverflowError):
+            pass
+    elif hint is Path and isinstance(value, str | Path):
+        return Path(value)
+    expected = getattr(hint, "__name__", str(hint))
+    raise UserError(f"{where}: expected {expected}, got {value!r}")
+
+
+def to_yaml(config: Config) -> str:
+    """The configuration as YAML that ``load`` reads back to an equal one."""
+    return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, tuples and paths as the mappings, lists and strings of YAML and JSON."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,44 @@
+"""Where shipped YAML lies: inside the package in a wheel, beside it in a checkout."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from vrft.errors import UserError
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def shipped(kind: str) -> Path:
+    """The folder of shipped files of a kind: "configs" or "benchmarks"."""
+    inside = PACKAGE / kind
+    return inside if inside.is_dir() else PACKAGE.parent / kind
+
+
+def names(kind: str) -> list[str]:
+    """The names of all shipped files of a kind, such as "demo/lisa_grounding", sorted."""
+    root = shipped(kind)
+    return sorted(p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.yaml"))
+
+
+def find(kind: str, name: str) -> Path:
+    """The file behind ``name``: a path to a YAML file, or the name of a shipped one.
+
+    Raises UserError with the nearest shipped name if there is neither.
+    """
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"}:
+        if path.is_file():
+            return path
+        raise UserError(f"{kind}: no file {name}; give the path of a YAML file or a shipped name")
+    path = shipped(kind) / f"{name}.yaml"
+    if path.is_file():
+        return path
+    raise UserError(f"{kind}: unknown name {name!r}; {suggest(name, names(kind))}")
+
+
+def suggest(word: str, known: list[str]) -> str:
+    """An ending for an error message: the nearest known name, or all of them."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from vrft.types import A, Completion, Prompt, Sample, Score, View
+
+if TYPE_CHECKING:
+    from vrft.boxes import Box
 
 S = TypeVar("S")
 
@@ -50,3 +53,10 @@ class Task(ABC, Generic[A]):
     @abstractmethod
     def score(self, sample: Sample[A], completion: Completion) -> Score:
         """The metrics of one completion, read by the parser that the rewards use."""
+
+    def boxes(self, sample: Sample[A]) -> tuple[Box, ...]:
+        """The true boxes, for pictures of predictions; none for a task that is not about boxes.
+
+        Where there are some, ``Score.parsed`` is the predicted box: (x1, y1, x2, y2) as fractions.
+        """
+        return ()

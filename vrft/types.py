@@ -129,7 +129,9 @@ class Interval:
 class Report:
     """The result of an evaluation: every metric over all ``n`` samples, and per subset.
 
-    ``unreadable`` counts the samples whose answer could not be read; they are part of every mean.
+    ``unreadable`` counts the samples whose answer could not be read, ``missing`` those of them
+    that have no answer at all; they are part of every mean. The first metric is the task's
+    primary one; ``paper`` holds published values of it in percent, by method.
     """
 
     benchmark: str
@@ -138,3 +140,4 @@ class Report:
     metrics: Mapping[str, Interval]
     subsets: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     paper: Mapping[str, float] = field(default_factory=dict)
+    missing: int = 0

@@ -1,1 +1,22 @@
-"""vrft: visual reinforcement fine-tuning of Qwen-VL models on tasks with a checkable answer."""
+"""vrft: visual reinforcement fine-tuning of Qwen-VL models on tasks with a checkable answer.
+
+The names here are what a task file needs; none of them imports torch.
+"""
+
+from vrft.errors import UserError
+from vrft.task import Reward, Task
+from vrft.types import Completion, Prediction, Prompt, Report, Rollout, Sample, Score, View
+
+__all__ = [
+    "Completion",
+    "Prediction",
+    "Prompt",
+    "Report",
+    "Reward",
+    "Rollout",
+    "Sample",
+    "Score",
+    "Task",
+    "UserError",
+    "View",
+]

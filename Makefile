@@ -1,0 +1,45 @@
+# The set-up and the main jobs. `make demo` and `make test` install what they need first.
+
+PYTHON ?= python3
+# Installed before all else, as it decides between the CPU and the CUDA build of torch. On another
+# index: make TORCH='torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu'
+TORCH ?= torch==2.13.0
+
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo 'make demo   train the embedded model on the embedded data (CPU, about 6 minutes)'
+	@echo 'make test   run the test suite'
+	@echo 'make lint   check style, types and import rules'
+	@echo 'make clean  remove the virtual environment, caches and builds (runs/ stays)'
+
+demo: .venv/installed
+	$(BIN)/python -m vrft.demo
+
+test: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'vrft needs Python 3.11 or newer: make PYTHON=python3.12 ...' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(PIP) $(TORCH)
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) --editable '.[test,dev]'
+	@touch $@

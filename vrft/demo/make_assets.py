@@ -1,0 +1,115 @@
+"""Maintainer's command that made ``assets/``: ``python -m vrft.demo.make_assets FOLDER``.
+
+Users never need it: the pictures are shipped. It needs npm, and ``pip install resvg-py==0.5.0
+scikit-image==0.26.0``; the icon packages are fetched at the versions named below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from vrft.demo.instructions import CLASSES
+
+PACKAGES = {
+    "noto": "@iconify-json/noto@1.2.9",
+    "twemoji": "@iconify-json/twemoji@1.2.5",
+    "fluent": "@iconify-json/fluent-emoji-flat@1.2.6",
+}
+"""Artist -> npm package with the icons of that artist."""
+
+ICONS = {
+    "apple": "red-apple",
+    "football": "soccer-ball",
+    "boat": "sailboat",
+    "car": "automobile",
+    "donut": "doughnut",
+    "plane": "airplane",
+}
+"""Class -> icon, where the two names differ."""
+
+BACKGROUNDS: dict[str, tuple[str, tuple[int, int, int, int], tuple[str, str] | None]] = {
+    "brick": ("brick.png", (0, 0, 512, 512), ("#3a1710", "#f0d5c0")),
+    "grass": ("grass.png", (0, 0, 512, 512), ("#0c1f08", "#dcedb4")),
+    "gravel": ("gravel.png", (0, 0, 512, 512), ("#231f1b", "#efe6d8")),
+    "coffee": ("coffee.png", (0, 0, 600, 400), None),
+    "evening": ("rocket.jpg", (350, 0, 640, 427), None),
+    "park": ("camera.png", (306, 0, 512, 512), None),
+    "stars": ("hubble_deep_field.jpg", (200, 100, 800, 700), None),
+}
+"""Name -> (picture of scikit-image, crop in pixels, colours of black and white in a grey one)."""
+
+SPRITE_EDGE = 64
+BACKGROUND_EDGE = 336
+
+
+def icons(package: str) -> dict[str, Any]:
+    """The parsed ``icons.json`` of one npm package."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["npm", "pack", "--silent", package]
+        name = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+        with tarfile.open(Path(folder) / name.stdout.strip()) as archive:
+            member = archive.extractfile("package/icons.json")
+            assert member is not None
+            return dict(json.load(member))
+
+
+def sprite(collection: dict[str, Any], icon: str) -> Image.Image:
+    """One icon, cut to its outline; its longer edge has ``SPRITE_EDGE`` pixels."""
+    from resvg_py import svg_to_bytes
+
+    entry = collection["icons"][icon]
+    width, height = (entry.get(key, collection[key]) for key in ("width", "height"))
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="0 0 {width} {height}">{entry["body"]}</svg>'
+    )
+    large = Image.open(io.BytesIO(svg_to_bytes(svg_string=svg, width=512, height=512)))
+    large = large.convert("RGBA")
+    outline = large.getchannel("A").point(lambda alpha: 255 * (alpha >= 128))
+    cut = large.crop(outline.getbbox())
+    scale = SPRITE_EDGE / max(cut.size)
+    size = (max(1, round(cut.width * scale)), max(1, round(cut.height * scale)))
+    return cut.resize(size, Image.Resampling.LANCZOS).quantize(method=Image.Quantize.FASTOCTREE)
+
+
+def background(
+    source: str, crop: tuple[int, int, int, int], colours: tuple[str, str] | None
+) -> Image.Image:
+    """One photograph, cropped, coloured if grey, its longer edge at most ``BACKGROUND_EDGE``."""
+    import skimage
+
+    picture = Image.open(Path(skimage.__file__).parent / "data" / source).crop(crop)
+    if colours is not None:
+        picture = ImageOps.colorize(ImageOps.autocontrast(picture.convert("L")), *colours)
+    picture = picture.convert("RGB")
+    picture.thumbnail((BACKGROUND_EDGE, BACKGROUND_EDGE), Image.Resampling.LANCZOS)
+    return picture
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where sprites/ and backgrounds/ are written")
+    folder = parser.parse_args().folder
+    for artist, package in PACKAGES.items():
+        collection = icons(package)
+        (folder / "sprites" / artist).mkdir(parents=True, exist_ok=True)
+        for name in CLASSES:
+            picture = sprite(collection, ICONS.get(name, name))
+            picture.save(folder / "sprites" / artist / f"{name}.png", optimize=True)
+    (folder / "backgrounds").mkdir(parents=True, exist_ok=True)
+    for name, recipe in BACKGROUNDS.items():
+        path = folder / "backgrounds" / f"{name}.jpg"
+        background(*recipe).save(path, quality=85, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

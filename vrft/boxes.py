@@ -1,0 +1,130 @@
+"""Boxes as fractions of the picture, and the two ways in which Qwen-VL models write them.
+
+Qwen2-VL writes thousandths of each axis, Qwen2.5-VL pixels of the picture as resized by the
+processor. A ``View`` says which, and nothing outside this module knows about the difference.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import astuple, dataclass
+
+from vrft.types import View
+
+NUMBER = r"\s*+([+-]?[0-9]{1,7}(?:\.[0-9]{1,20})?)\s*+"
+ROUND = rf"\({NUMBER},{NUMBER}\)\s*+,\s*+\({NUMBER},{NUMBER}\)"
+SQUARE = rf"\[{NUMBER},{NUMBER},{NUMBER},{NUMBER}\]"
+WRITTEN = re.compile(rf"{ROUND}|{SQUARE}")
+"""A box as models write it. Possessive spaces and bounded numbers keep the search linear."""
+
+OPENING = re.compile(r"[(\[]\s*+[+-]?[0-9]")
+"""The start of any other point or box."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box with its corners top left (x1, y1) and bottom right (x2, y2).
+
+    Coordinates are fractions of the picture's width and height: 0 <= x1 < x2 <= 1, and so for y.
+    ValueError for anything else, an empty box included.
+    """
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.x1 < self.x2 <= 1 and 0 <= self.y1 < self.y2 <= 1):
+            raise ValueError(f"not a box in fractions of a picture: {astuple(self)}")
+
+    @classmethod
+    def parse(cls, text: str, view: View) -> Box | None:
+        """The one box written in an answer, read in the view's space; None for any other answer.
+
+        Read are ``(x1,y1),(x2,y2)``, ``[x1,y1,x2,y2]`` and JSON around it such as Qwen2.5-VL's
+        ``{"bbox_2d": [...]}``; integers or decimals; words around the box are ignored. No box,
+        several boxes or a further point, an empty or inverted box, and one that leaves the picture
+        are None and never repaired: a repair would reward what the evaluator cannot read, and
+        picking from several boxes would reward guessing.
+        """
+        found = list(WRITTEN.finditer(text))
+        if len(found) != 1:
+            return None
+        start, end = found[0].span()
+        if OPENING.search(text[:start]) or OPENING.search(text[end:]):
+            return None
+        numbers = [float(number) for number in found[0].groups() if number is not None]
+        return _of_units(numbers, *_units(view))
+
+    @classmethod
+    def of_pixels(
+        cls, x1: float, y1: float, x2: float, y2: float, width: float, height: float
+    ) -> Box | None:
+        """The box from pixels of a picture of that size, cut to the picture.
+
+        None if nothing of it lies inside.
+        """
+        left, right = (min(max(x / width, 0.0), 1.0) for x in (x1, x2))
+        top, bottom = (min(max(y / height, 0.0), 1.0) for y in (y1, y2))
+        return cls(left, top, right, bottom) if left < right and top < bottom else None
+
+    def pixels(self, width: float, height: float) -> tuple[float, float, float, float]:
+        """(x1, y1, x2, y2) in pixels of a picture of that size."""
+        return self.x1 * width, self.y1 * height, self.x2 * width, self.y2 * height
+
+    def format(self, view: View) -> str:
+        """The box as a model with this view writes it: ``(x1,y1),(x2,y2)`` in whole numbers.
+
+        Rounded to the nearest, and never empty: a box thinner than one unit becomes one wide.
+        """
+        width, height = _units(view)
+        x1, x2 = _whole(self.x1, self.x2, width)
+        y1, y2 = _whole(self.y1, self.y2, height)
+        return f"({x1},{y1}),({x2},{y2})"
+
+    @property
+    def area(self) -> float:
+        """The area as a share of the picture, in (0, 1]."""
+        return (self.x2 - self.x1) * (self.y2 - self.y1)
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union, in [0, 1]."""
+    intersection = _intersection(a, b)
+    return intersection / (a.area + b.area - intersection)
+
+
+def giou(a: Box, b: Box) -> float:
+    """Generalised IoU in (-1, 1]: IoU less the share of the hull that neither box covers."""
+    intersection = _intersection(a, b)
+    union = a.area + b.area - intersection
+    hull = (max(a.x2, b.x2) - min(a.x1, b.x1)) * (max(a.y2, b.y2) - min(a.y1, b.y1))
+    return intersection / union - (hull - union) / hull
+
+
+def _intersection(a: Box, b: Box) -> float:
+    width = min(a.x2, b.x2) - max(a.x1, b.x1)
+    height = min(a.y2, b.y2) - max(a.y1, b.y1)
+    return max(width, 0.0) * max(height, 0.0)
+
+
+def _units(view: View) -> tuple[int, int]:
+    """How many units the view's space has along the width and the height."""
+    return (1000, 1000) if view.space == "thousandths" else (view.width, view.height)
+
+
+def _of_units(numbers: list[float], width: int, height: int) -> Box | None:
+    x1, y1, x2, y2 = numbers
+    if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
+        return None
+    return Box(x1 / width, y1 / height, x2 / width, y2 / height)
+
+
+def _whole(low: float, high: float, units: int) -> tuple[int, int]:
+    """Both ends of a side in whole units, at least one apart."""
+    first, last = round(low * units), round(high * units)
+    if first < last:
+        return first, last
+    first = min(first, units - 1)
+    return first, first + 1

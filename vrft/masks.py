@@ -1,0 +1,63 @@
+"""Regions of a picture: polygons as boxes, boolean masks and run-length codes (pycocotools)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vrft.boxes import Box
+
+Polygon = Sequence[tuple[float, float]]
+"""Corner points (x, y) in pixels of the picture."""
+
+Mask = NDArray[np.bool_]
+"""[height, width], True inside."""
+
+
+def bounding_box(polygons: Sequence[Polygon], width: int, height: int) -> Box | None:
+    """The smallest box around all polygons, cut to a picture of that size in pixels.
+
+    None if they span no area inside the picture.
+    """
+    xs = [x for polygon in polygons for x, _ in polygon]
+    ys = [y for polygon in polygons for _, y in polygon]
+    return Box.of_pixels(min(xs), min(ys), max(xs), max(ys), width, height)
+
+
+def draw(
+    polygons: Sequence[Polygon], width: int, height: int, ignored: Sequence[Polygon] = ()
+) -> Mask:
+    """The union of the polygons without the ignored ones, as a mask [height, width].
+
+    Polygons of fewer than three points enclose nothing.
+    """
+    return _union(polygons, width, height) & ~_union(ignored, width, height)
+
+
+def encode(mask: Mask) -> dict[str, Any]:
+    """COCO's run-length code of a mask, ready for JSON: ``size`` [height, width], ``counts``."""
+    from pycocotools import mask as coco
+
+    code = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")}
+
+
+def decode(code: dict[str, Any]) -> Mask:
+    """The mask [height, width] behind a run-length code of ``encode``."""
+    from pycocotools import mask as coco
+
+    return np.asarray(coco.decode(code), dtype=np.bool_)
+
+
+def _union(polygons: Sequence[Polygon], width: int, height: int) -> Mask:
+    from pycocotools import mask as coco
+
+    flat = [[float(c) for point in polygon for c in point] for polygon in polygons]
+    flat = [coordinates for coordinates in flat if len(coordinates) >= 6]
+    if not flat:
+        return np.zeros((height, width), dtype=np.bool_)
+    codes = coco.frPyObjects(flat, height, width)
+    return np.asarray(coco.decode(coco.merge(codes)), dtype=np.bool_)

@@ -205,7 +205,7 @@ def expand(tree: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(tree.get(section), str):
             tree[section] = {"name": tree[section]}
     task = tree.get("task")
-    if isinstance(task, Mapping):
+    if isinstance(task, Mapping) and isinstance(task.get("settings"), Mapping | None):
         own = {k: v for k, v in task.items() if k not in ("name", "settings")}
         name = {"name": task["name"]} if "name" in task else {}
         tree["task"] = name | {"settings": {**(task.get("settings") or {}), **own}}

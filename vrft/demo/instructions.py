@@ -1,7 +1,7 @@
-"""What can be asked about a demo scene: classes, what is true of them, instructions with one answer.
+"""What can be asked about a demo scene: its classes, what is true of them, and how to ask.
 
-Every instruction is checked in the scene before it is given: one object fits it, and no other
-object fits even under a generous reading.
+Every instruction has one answer in its scene: one object fits it, and no other object fits even
+under a generous reading.
 """
 
 from __future__ import annotations
@@ -55,20 +55,21 @@ USES: dict[str, Description] = {
     "can swim": described(
         "duck fish frog penguin turtle", "boat cat cow dog flamingo owl pig rabbit"
     ),
-    "gives milk": described("cow", "cat dog pig rabbit"),
-    "lives on a farm": described("cow pig", "cat dog duck fish frog owl rabbit"),
     "can bark": described("dog"),
-    "can eat a mouse": described("cat owl", "dog flamingo frog pig turtle"),
-    "grows on a tree": described("apple banana lemon pear", "strawberry"),
-    "grows in the ground": described("carrot"),
-    "is sour": described("lemon", "apple pear strawberry"),
-    "has wheels": described("bicycle bus car", "plane rocket"),
     "can sail": described("boat"),
-    "opens a lock": described("key"),
-    "plays music": described("guitar"),
-    "pours tea": described("teapot"),
-    "stops the rain": described("umbrella", "bus car"),
+    "gives milk": described("cow", "cat dog pig rabbit"),
+    "catches mice": described("cat", "dog flamingo frog owl pig turtle"),
+    "lives on a farm": described("cow pig", "cat dog duck fish frog owl rabbit"),
+    "grows on a tree": described("apple lemon pear", "banana strawberry"),
+    "grows in the ground": described("carrot", "banana strawberry"),
+    "is sour": described("lemon", "apple pear strawberry"),
+    "is baked with cheese": described("pizza"),
+    "has wheels": described("bicycle bus car", "plane rocket"),
     "is for a game": described("basketball football"),
+    "opens a lock": described("key"),
+    "plays music": described("guitar", "bus car"),
+    "pours tea": described("teapot"),
+    "keeps you dry": described("umbrella", "boat bus car plane rocket"),
 }
 """What one can do with it or says about it: "Which one can swim?" """
 
@@ -144,7 +145,7 @@ def only(objects: Sequence[Placed], one: Placed, description: Description) -> bo
 
 
 def beside(one: Placed, reference: Placed, side: str) -> bool:
-    """Whether ``one`` plainly lies on a side: beyond the reference's edge, and more so than askew."""
+    """Whether ``one`` plainly lies on a side: past the reference's edge, and more so than askew."""
     right, down = centre_offset(one, reference)
     (x1, y1, x2, y2), (left, top, far_right, bottom) = one.box, reference.box
     if side == "to the left of":

@@ -72,8 +72,8 @@ def sprite(collection: dict[str, Any], icon: str) -> Image.Image:
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'viewBox="0 0 {width} {height}">{entry["body"]}</svg>'
     )
-    large = Image.open(io.BytesIO(svg_to_bytes(svg_string=svg, width=512, height=512)))
-    large = large.convert("RGBA")
+    png = svg_to_bytes(svg_string=svg, width=512, height=512)
+    large = Image.open(io.BytesIO(png)).convert("RGBA")
     outline = large.getchannel("A").point(lambda alpha: 255 * (alpha >= 128))
     cut = large.crop(outline.getbbox())
     scale = SPRITE_EDGE / max(cut.size)
@@ -87,10 +87,10 @@ def background(
     """One photograph, cropped, coloured if grey, its longer edge at most ``BACKGROUND_EDGE``."""
     import skimage
 
-    picture = Image.open(Path(skimage.__file__).parent / "data" / source).crop(crop)
+    with Image.open(Path(skimage.__file__).parent / "data" / source) as original:
+        picture = original.crop(crop).convert("RGB")
     if colours is not None:
         picture = ImageOps.colorize(ImageOps.autocontrast(picture.convert("L")), *colours)
-    picture = picture.convert("RGB")
     picture.thumbnail((BACKGROUND_EDGE, BACKGROUND_EDGE), Image.Resampling.LANCZOS)
     return picture
 

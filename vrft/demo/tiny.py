@@ -35,6 +35,7 @@ from transformers import (
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from vrft import models
+from vrft.demo.instructions import CATEGORIES, CLASSES, SIDES, USES
 from vrft.models import Processor
 
 Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen2"]
@@ -101,18 +102,14 @@ CHAT_TEMPLATE = """\
 ROLES = ("system", "user", "assistant")
 
 CORPUS = """\
-You are a helpful assistant .
+You are a helpful assistant . system user assistant
 Output the bounding box in the image corresponding to the instruction :
 First output the thinking process in < think > </ think > tags and then the final answer in
-< answer > </ answer > tags . Following format is picture object thing one it its
-What Which Where Find Point Mark Show Give Tell Is this that these there would you use could can
-to of for on in at by with above below left right between near next far biggest smallest
-How many Answer yes no true false red green blue yellow white black one two three four five
-owl duck penguin flamingo cat dog pig cow rabbit frog turtle fish banana apple pear lemon
-strawberry carrot pizza doughnut car automobile bus bicycle airplane sailboat rocket soccer ball
-basketball guitar umbrella key teapot animal bird fruit food vehicle toy instrument
-swims flies barks eat eats ride drive play make tea open lock keep dry rain sail water sky space
+< answer > </ answer > tags . Following format object grounding with coordinates of its corners
+Find Which What Where is are this that these there it one in on at by to for from how many
+Answer yes no true false red green blue yellow white black two three four five
 """
+"""Common words of prompts; the vocabulary of the demo's instructions is added to them."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,8 @@ def tokenizer() -> PreTrainedTokenizerBase:
 
     Its class, its pattern of words and its special tokens are Qwen's.
     """
-    words = CORPUS.split()
+    phrases = [CORPUS, *CLASSES, *CATEGORIES, *USES, *SIDES]
+    words = " ".join(phrases).split()
     corpus = [word if word[0].isupper() else f" {word}" for word in words] + list(ROLES)
     made = Qwen2Tokenizer().train_new_from_iterator(
         corpus, vocab_size=2000, min_frequency=1, show_progress=False
@@ -165,9 +163,8 @@ def image_processor(max_pixels: int = 112 * 112) -> Qwen2VLImageProcessorPil:
 
 def processor(family: Family) -> Processor:
     """Tokenizer and preprocessing of pictures in the processor class of the family."""
-    return models.image_only(models.FAMILIES[family])(
-        image_processor(), tokenizer(), chat_template=CHAT_TEMPLATE
-    )  # type: ignore[no-any-return]
+    made = models.image_only(models.FAMILIES[family])
+    return made(image_processor(), tokenizer(), chat_template=CHAT_TEMPLATE)  # type: ignore[no-any-return]
 
 
 def build(

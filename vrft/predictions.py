@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,15 @@ def prepare(folder: Path, settings: Mapping[str, Any]) -> list[Prediction]:
     complete = path.read_bytes().rfind(b"\n") + 1
     os.truncate(path, complete)
     return read(path)
+
+
+def append(folder: Path, fresh: Iterable[Prediction]) -> Iterator[Prediction]:
+    """Each fresh prediction, once it is written to the folder's file."""
+    with (folder / PREDICTIONS).open("a", encoding="utf-8", newline="\n") as file:
+        for prediction in fresh:
+            file.write(to_line(prediction))
+            file.flush()
+            yield prediction
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""A benchmark: whose questions are asked, how they are answered, and what the paper reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from vrft import config, paths, registry
+from vrft.config import SamplingConfig, TaskConfig
+from vrft.errors import UserError
+
+GREEDY = SamplingConfig(temperature=0.0)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One YAML file of the folder benchmarks/; answers are greedy unless it says otherwise."""
+
+    name: str = ""
+    """The name of its file."""
+    title: str = ""
+    """One line for lists and pages."""
+    task: TaskConfig = field(default_factory=TaskConfig)
+    split: str = "test"
+    sampling: SamplingConfig = GREEDY
+    repeats: int = 1
+    """Answers drawn to each sample; their mean is the sample's score."""
+    seed: int = 0
+    paper: Mapping[str, float] = field(default_factory=dict)
+    """The task's primary metric in percent, by method, as published."""
+    data: str = ""
+    """What the folder given by --data must hold; empty if the benchmark brings its own data."""
+
+
+def titles() -> dict[str, str]:
+    """The title of every shipped benchmark by name."""
+    return {
+        name: str(config.read(paths.find("benchmarks", name)).get("title", ""))
+        for name in paths.names("benchmarks")
+    }
+
+
+def load_benchmark(
+    name: str, overrides: Sequence[str] = (), data_dir: str | None = None
+) -> Benchmark:
+    """The benchmark of a YAML file or shipped name.
+
+    ``overrides`` are ``key.path=value`` (such as ``sampling.max_completion_length=512``),
+    ``data_dir`` is short for ``task.data_dir``. Raises UserError for an unknown setting, for a
+    benchmark without its data, and for several greedy answers to one question.
+    """
+    path = paths.find("benchmarks", name)
+    tree = config.merge({"sampling": {"temperature": GREEDY.temperature}}, config.read(path))
+    for override in overrides:
+        tree = config.merge(tree, config.parse_override(override))
+    if data_dir is not None:
+        tree = config.merge(tree, {"task": {"settings": {"data_dir": data_dir}}})
+    benchmark = config.build(Benchmark, {**tree, "name": path.stem})
+    if benchmark.data and "data_dir" not in benchmark.task.settings:
+        raise UserError(f"{benchmark.name}: give its data with --data DIR: {benchmark.data}")
+    if benchmark.repeats < 1:
+        raise UserError(f"{benchmark.name}: repeats={benchmark.repeats}; ask at least once")
+    if benchmark.repeats > 1 and benchmark.sampling.temperature == 0:
+        raise UserError(
+            f"{benchmark.name}: {benchmark.repeats} greedy answers to a question are all the same; "
+            "set sampling.temperature above 0 or repeats=1"
+        )
+    return replace(benchmark, task=anchored(benchmark.task))
+
+
+def anchored(task: TaskConfig) -> TaskConfig:
+    """The task with absolute paths, so that its predictions can be shown from any folder."""
+    settings = dict(task.settings)
+    data_dir = settings.get("data_dir")
+    if isinstance(data_dir, str) and data_dir != registry.DEMO:
+        path = Path(data_dir).expanduser()
+        settings["data_dir"] = str(path.resolve()) if path.exists() else data_dir
+    name = str(Path(task.name).resolve()) if task.name.endswith(".py") else task.name
+    return TaskConfig(name, settings)

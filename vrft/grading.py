@@ -1,0 +1,135 @@
+"""From answers to a report, without a model.
+
+Every denominator is the number of samples: an answer that is unreadable or missing counts, at the
+worst value of every metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic
+
+from vrft import stats
+from vrft.errors import UserError
+from vrft.images import image_size
+from vrft.task import Task
+from vrft.types import A, Completion, Interval, Prediction, Report, Sample, Score, View
+
+
+@dataclass(frozen=True, slots=True)
+class Graded(Generic[A]):
+    """One answer with its score; ``missing`` where there is none and an empty one stands for it."""
+
+    sample: Sample[A]
+    prediction: Prediction
+    score: Score
+    missing: bool = False
+
+
+def read_samples(task: Task[A], split: str, limit: int | None = None) -> Sequence[Sample[A]]:
+    """The first ``limit`` samples of a split; UserError if there is none or an id occurs twice."""
+    samples = task.samples(split)[:limit]
+    if not samples:
+        raise UserError(f"split {split!r} has no samples")
+    seen: set[str] = set()
+    for sample in samples:
+        if sample.id in seen:
+            raise UserError(f"split {split!r}: the id {sample.id!r} occurs twice; make ids unique")
+        seen.add(sample.id)
+    return samples
+
+
+def grade(
+    task: Task[A],
+    samples: Sequence[Sample[A]],
+    predictions: Sequence[Prediction],
+    repeats: int = 1,
+) -> tuple[Graded[A], ...]:
+    """Every sample's ``repeats`` answers with their scores, in the order of the samples.
+
+    Raises UserError for a prediction that answers none of them.
+    """
+    left = {(prediction.sample_id, prediction.repeat): prediction for prediction in predictions}
+    graded = []
+    for sample in samples:
+        for repeat in range(repeats):
+            answer = left.pop((sample.id, repeat), None)
+            prediction = answer or Prediction(sample.id, "", repeat=repeat, finished=False)
+            score = task.score(sample, completion(task, sample, prediction))
+            graded.append(Graded(sample, prediction, score, missing=answer is None))
+    for sample_id, repeat in left:
+        raise UserError(
+            f"{len(left)} of the predictions answer none of the samples, such as {sample_id!r} "
+            f"(repeat {repeat}); score them on the split and limit they were made with"
+        )
+    return tuple(graded)
+
+
+def completion(task: Task[A], sample: Sample[A], prediction: Prediction) -> Completion:
+    """What the task scores; without views the pictures count as seen whole, in thousandths."""
+    views = prediction.views or tuple(
+        View(*image_size(image)) for image in task.prompt(sample).images
+    )
+    return Completion(prediction.text, views)
+
+
+def summarize(
+    task: Task[A],
+    samples: Sequence[Sample[A]],
+    predictions: Sequence[Prediction],
+    name: str,
+    *,
+    repeats: int = 1,
+    paper: Mapping[str, float] | None = None,
+) -> Report:
+    """The report on the predictions under the name of their benchmark.
+
+    Raises UserError for a prediction that answers none of the samples.
+    """
+    return tally(grade(task, samples, predictions, repeats), name, task.primary, paper)
+
+
+def tally(
+    graded: Sequence[Graded[A]],
+    name: str,
+    primary: str,
+    paper: Mapping[str, float] | None = None,
+) -> Report:
+    """The report on graded answers, the primary metric first.
+
+    A sample with several answers scores their mean, and is unreadable if none could be read.
+    """
+    groups = by_sample(graded)
+    subsets: dict[str, list[list[Graded[A]]]] = {}
+    for group in groups:
+        if group[0].sample.subset:
+            subsets.setdefault(group[0].sample.subset, []).append(group)
+    return Report(
+        benchmark=name,
+        n=len(groups),
+        unreadable=sum(all(answer.score.parsed is None for answer in group) for group in groups),
+        metrics=intervals(groups, primary),
+        subsets={subset: intervals(subsets[subset], primary) for subset in sorted(subsets)},
+        paper=paper or {},
+        missing=sum(any(answer.missing for answer in group) for group in groups),
+    )
+
+
+def by_sample(graded: Sequence[Graded[A]]) -> list[list[Graded[A]]]:
+    """The answers to each sample, in the order of the samples."""
+    groups: dict[str, list[Graded[A]]] = {}
+    for answer in graded:
+        groups.setdefault(answer.sample.id, []).append(answer)
+    return list(groups.values())
+
+
+def intervals(groups: Sequence[Sequence[Graded[A]]], primary: str) -> dict[str, Interval]:
+    """The mean of every metric over the samples, the primary metric first."""
+    names = [primary, *(name for name in groups[0][0].score.metrics if name != primary)]
+    return {name: stats.interval([mean(group, name) for group in groups]) for name in names}
+
+
+def mean(group: Sequence[Graded[A]], metric: str) -> float:
+    """The mean of a metric over the answers to one sample."""
+    return sum(answer.score.metrics[metric] for answer in group) / len(group)

@@ -1,0 +1,187 @@
+"""Reports and comparisons as tables, as JSON, and as pages that need nothing but themselves."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+from rich.console import Console
+from rich.table import Table
+
+from vrft import config, viz
+from vrft.types import Interval, Report
+from vrft.viz import Exhibit
+
+Sections = Sequence[tuple[str, Sequence[Exhibit]]]
+"""Exhibits under headings, in the order in which a page shows them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The primary metric before and after on the same samples, and the paired difference."""
+
+    name: str
+    metric: str
+    before: Interval
+    after: Interval
+    difference: Interval
+
+
+def percent(value: float, signed: bool = False) -> str:
+    """A share as percent with one decimal: "53.4", signed "+1.2"; a dash for what is not known."""
+    if math.isnan(value):
+        return "–"
+    text = f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
+    return text.replace("-0.0", "0.0").replace("+0.0", "0.0")
+
+
+def ends(interval: Interval, signed: bool = False) -> str:
+    """The interval's ends in percent: "50.1 to 56.7"; a dash where there is none."""
+    low, high = percent(interval.low, signed), percent(interval.high, signed)
+    return "–" if "–" in (low, high) else f"{low} to {high}"
+
+
+def rows(report: Report) -> list[tuple[str, str, Interval]]:
+    """(part, metric, interval) of every line of the table; the part "all" comes first."""
+    parts = {"all": report.metrics, **report.subsets}
+    return [(part, name, value) for part, of in parts.items() for name, value in of.items()]
+
+
+def published(report: Report) -> list[tuple[str, str, float, float]]:
+    """(method, metric, ours, paper) in [0, 1] for every published value.
+
+    Compared are the primary metric and, where there is one, ``legacy_<primary>``, which scores by
+    the published evaluator's rules.
+    """
+    primary = next(iter(report.metrics))
+    compared = [name for name in (primary, f"legacy_{primary}") if name in report.metrics]
+    return [
+        (method, name, report.metrics[name].mean, value / 100)
+        for method, value in report.paper.items()
+        for name in compared
+    ]
+
+
+def verdict(report: Report) -> str:
+    """How many answers the scores stand on: "300 samples, 4 unreadable (1 of them missing)"."""
+    missing = f" ({report.missing} of them missing)" if report.missing else ""
+    return f"{report.n} samples, {report.unreadable} unreadable{missing}"
+
+
+def table(report: Report) -> Table:
+    """The report as a table for the console, in percent."""
+    shown = Table(title=report.benchmark, caption=verdict(report), caption_justify="left")
+    for heading in ("part", "metric"):
+        shown.add_column(heading)
+    for heading in ("%", "95 % interval", "n"):
+        shown.add_column(heading, justify="right")
+    for part, name, value in rows(report):
+        shown.add_row(part, name, percent(value.mean), ends(value), str(value.n))
+    for method, name, ours, paper in published(report):
+        gap = f"ours {percent(ours - paper, True)}"
+        shown.add_row(f"paper: {method}", name, percent(paper), gap, "")
+    return shown
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    """Before, after and difference as a table for the console, in percent."""
+    metric = comparisons[0].metric if comparisons else ""
+    shown = Table(title=f"{metric} before and after", caption_justify="left")
+    shown.add_column("")
+    for heading in ("before", "after", "difference", "95 % interval", "n"):
+        shown.add_column(heading, justify="right")
+    for row in comparisons:
+        shown.add_row(
+            row.name,
+            percent(row.before.mean),
+            percent(row.after.mean),
+            percent(row.difference.mean, True),
+            ends(row.difference, True),
+            str(row.difference.n),
+        )
+    return shown
+
+
+def text(shown: Table, width: int = 100) -> str:
+    """A table as plain text, for files and pipes."""
+    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(shown)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def to_json(value: Report | Comparison) -> dict[str, Any]:
+    """The report or comparison as JSON takes it; an interval that is not known has null ends."""
+    tree: dict[str, Any] = without_nan(config.plain(value))
+    return tree
+
+
+def without_nan(tree: Any) -> Any:
+    """The tree with None for every NaN, which JSON has no word for."""
+    if isinstance(tree, dict):
+        return {key: without_nan(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [without_nan(value) for value in tree]
+    return None if isinstance(tree, float) and math.isnan(tree) else tree
+
+
+def page(report: Report, sections: Sections, settings: Mapping[str, Any]) -> str:
+    """The report as one page of HTML with pictures inside; ``settings`` say what made it."""
+    model = settings.get("model", {}).get("name") or settings.get("predictions", "")
+    return render(
+        "report.html.j2",
+        sections,
+        title=settings.get("benchmark", {}).get("title"),
+        report=report,
+        model=model,
+        blanked=settings.get("blank_images", False),
+        settings=json.dumps(settings, indent=2, ensure_ascii=False),
+    )
+
+
+def comparison_page(title: str, comparisons: Sequence[Comparison], sections: Sections) -> str:
+    """Comparisons, and exhibits that show before beside after, as one page of HTML."""
+    return render("comparison.html.j2", sections, title=title, comparisons=comparisons)
+
+
+def render(template: str, sections: Sections, **names: Any) -> str:
+    """A template of vrft/templates filled in; every text is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("vrft", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "colours": {
+            "true": viz.TRUTH,
+            "answer": viz.PREDICTED,
+            "before": viz.BEFORE,
+            "after": viz.PREDICTED,
+        },
+        "percent": percent,
+        "ends": ends,
+        "rows": rows,
+        "published": published,
+        "verdict": verdict,
+        "picture": picture,
+        "known": math.isfinite,
+    }
+    boxed = any(exhibit.marks for _, exhibits in sections for exhibit in exhibits)
+    return environment.get_template(template).render(names, sections=sections, boxed=boxed)
+
+
+def picture(exhibit: Exhibit) -> str:
+    """The exhibit's picture with its marks as a data URI of JPEG; "" if it has none."""
+    if exhibit.image is None:
+        return ""
+    file = io.BytesIO()
+    viz.draw(exhibit.image, exhibit.marks).save(file, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

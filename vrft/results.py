@@ -1,0 +1,197 @@
+"""What an evaluation left in its folder, and what people make of it: scores, pages, comparisons."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic
+
+from vrft import config, predictions, registry, report, stats
+from vrft.benchmark import Benchmark
+from vrft.boxes import Box
+from vrft.errors import UserError
+from vrft.grading import Graded, by_sample, grade, mean, read_samples, tally
+from vrft.report import Comparison, Sections
+from vrft.task import Task
+from vrft.types import A, Prediction, Report, Sample, Score
+from vrft.viz import BEFORE, PREDICTED, TRUTH, Exhibit, Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation(Generic[A]):
+    """Graded answers with their report; ``settings`` say what made them."""
+
+    task: Task[A]
+    graded: tuple[Graded[A], ...]
+    report: Report
+    settings: Mapping[str, Any]
+
+
+def assess(
+    benchmark: Benchmark,
+    task: Task[A],
+    samples: Sequence[Sample[A]],
+    found: Sequence[Prediction],
+    settings: Mapping[str, Any],
+) -> Evaluation[A]:
+    """The predictions graded; UserError for one that answers none of the samples."""
+    graded = grade(task, samples, found, benchmark.repeats)
+    tallied = tally(graded, benchmark.name, task.primary, benchmark.paper)
+    return Evaluation(task, graded, tallied, settings)
+
+
+def load(path: Path) -> Evaluation[Any]:
+    """An evaluation from its folder or predictions.jsonl, scored again.
+
+    Raises UserError if the predictions or the settings.json beside them cannot be read.
+    """
+    path = path / predictions.PREDICTIONS if path.is_dir() else path
+    found = predictions.read(path)
+    settings = predictions.read_settings(path.parent)
+    if not isinstance(settings.get("benchmark"), Mapping):
+        raise UserError(f"{path.parent / predictions.SETTINGS}: not the settings of an evaluation")
+    benchmark = config.build(Benchmark, settings["benchmark"])
+    task: Task[Any] = registry.build(benchmark.task)
+    samples = read_samples(task, benchmark.split, settings.get("limit"))
+    return assess(benchmark, task, samples, found, settings)
+
+
+def publish(evaluation: Evaluation[Any], folder: Path, count: int = 8) -> None:
+    """Write scores.json and index.html, with the worst, best and some random ``count`` answers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    predictions.write_json(folder / "scores.json", report.to_json(evaluation.report))
+    order = ranked(evaluation)
+    chosen = random.Random(0).sample(evaluation.graded, min(count, len(order)))
+    sections = [
+        ("Worst", exhibits(evaluation, order[:count])),
+        ("Best", exhibits(evaluation, order[::-1][:count])),
+        ("Random", exhibits(evaluation, chosen)),
+    ]
+    write_page(folder / "index.html", evaluation, sections)
+
+
+def show(path: Path, out: Path | None = None, *, worst: int = 20) -> Path:
+    """Write a page of the ``worst`` answers of an evaluation, and return where it lies.
+
+    ``path`` is its predictions.jsonl or folder; the page is worst.html in that folder unless
+    ``out`` says otherwise. Raises UserError as ``load`` does.
+    """
+    evaluation = load(path)
+    out = out or (path if path.is_dir() else path.parent) / "worst.html"
+    found = exhibits(evaluation, ranked(evaluation)[:worst])
+    write_page(out, evaluation, [("Worst", found)])
+    return out
+
+
+def write_page(out: Path, evaluation: Evaluation[Any], sections: Sections) -> None:
+    """The evaluation's page with these sections."""
+    html = report.page(evaluation.report, sections, evaluation.settings)
+    out.write_text(html, encoding="utf-8")
+
+
+def ranked(evaluation: Evaluation[A]) -> list[Graded[A]]:
+    """The answers from the worst to the best by the primary metric, unreadable ones first."""
+    primary = evaluation.task.primary
+
+    def rank(answer: Graded[A]) -> tuple[float, bool]:
+        return answer.score.metrics[primary], answer.score.parsed is not None
+
+    return sorted(evaluation.graded, key=rank)
+
+
+def exhibits(evaluation: Evaluation[A], graded: Sequence[Graded[A]]) -> list[Exhibit]:
+    """The answers ready to be shown, each with the true boxes and its own."""
+    return [exhibit(evaluation.task, {"answer": (answer, PREDICTED)}) for answer in graded]
+
+
+def exhibit(task: Task[A], answers: Mapping[str, tuple[Graded[A], str]]) -> Exhibit:
+    """Answers to one sample by name, each with the colour of its box, on one picture."""
+    first = next(iter(answers.values()))[0]
+    images = task.prompt(first.sample).images
+    truth = task.boxes(first.sample)
+    marks = [Mark(box, "true", TRUTH) for box in truth]
+    metrics: dict[str, float] = {}
+    for name, (answer, colour) in answers.items():
+        prefix = f"{name} " if len(answers) > 1 else ""
+        metrics |= {prefix + metric: value for metric, value in answer.score.metrics.items()}
+        box = predicted_box(answer.score) if truth else None
+        marks += [Mark(box, name, colour)] if box else []
+    return Exhibit(
+        name=first.sample.id,
+        question=first.sample.question,
+        texts={name: answer.prediction.text for name, (answer, _) in answers.items()},
+        image=images[0] if images else None,
+        marks=tuple(marks),
+        metrics=metrics,
+        unreadable=tuple(n for n, (answer, _) in answers.items() if answer.score.parsed is None),
+    )
+
+
+def predicted_box(score: Score) -> Box | None:
+    """The box that a task with boxes has read, None where it could not."""
+    match score.parsed:
+        case [x1, y1, x2, y2]:
+            return Box(x1, y1, x2, y2)
+    return None
+
+
+def compare(name: str, before: Path, after: Path) -> Comparison:
+    """The primary metric of two evaluations of one benchmark, and the difference sample by sample.
+
+    Raises UserError if the two folders do not hold the same benchmark, limit and blanking.
+    """
+    first, second = pair(before, after)
+    old, new = values(first), values(second)
+    primary = first.task.primary
+    return Comparison(
+        name,
+        primary,
+        first.report.metrics[primary],
+        second.report.metrics[primary],
+        stats.paired_difference(old, new),
+    )
+
+
+def values(evaluation: Evaluation[Any]) -> list[float]:
+    """The primary metric of every sample, in the order of the samples."""
+    groups = by_sample(evaluation.graded)
+    return [mean(group, evaluation.task.primary) for group in groups]
+
+
+def pair(before: Path, after: Path) -> tuple[Evaluation[Any], Evaluation[Any]]:
+    """Two evaluations of the same samples; UserError if they are not."""
+    first, second = load(before), load(after)
+    for key in ("benchmark", "limit", "blank_images"):
+        if first.settings.get(key) != second.settings.get(key):
+            raise UserError(
+                f"{before} and {after} differ in {key}; compare two models on the same samples"
+            )
+    return first, second
+
+
+def changes(before: Path, after: Path, count: int = 12) -> list[tuple[str, list[Exhibit]]]:
+    """Samples with both answers on one picture: those that gained and lost most, and random ones.
+
+    Raises UserError as ``compare`` does.
+    """
+    first, second = pair(before, after)
+    both = list(zip(first.graded, second.graded, strict=True))
+    primary = first.task.primary
+
+    def gain(two: tuple[Graded[Any], Graded[Any]]) -> float:
+        return two[1].score.metrics[primary] - two[0].score.metrics[primary]
+
+    def shown(pairs: Sequence[tuple[Graded[Any], Graded[Any]]]) -> list[Exhibit]:
+        return [
+            exhibit(first.task, {"before": (old, BEFORE), "after": (new, PREDICTED)})
+            for old, new in pairs
+        ]
+
+    order = sorted(both, key=gain, reverse=True)
+    return [
+        ("Random", shown(random.Random(0).sample(both, min(count, len(both))))),
+        ("Gained most", shown([two for two in order[:count] if gain(two) > 0])),
+        ("Lost most", shown([two for two in order[::-1][:count] if gain(two) < 0])),
+    ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from PIL import ExifTags, Image, ImageOps
@@ -34,23 +36,29 @@ def open_image(source: Path | Image.Image, max_megapixels: float = MAX_MEGAPIXEL
         _check_size(image.size, max_megapixels, name)
         try:
             image.load()
+            upright = ImageOps.exif_transpose(image)
         except UNREADABLE as error:
             raise UserError(f"{name}: damaged picture ({error}); replace the file") from error
-        return to_rgb(ImageOps.exif_transpose(image))
+        return _converter()(upright)
 
 
 def image_size(
     source: Path | Image.Image, max_megapixels: float = MAX_MEGAPIXELS
 ) -> tuple[int, int]:
-    """(width, height) in pixels of the upright picture, from its header alone.
+    """(width, height) in pixels of the upright picture, from the head of the file.
 
-    UserError as for ``open_image``, except that a cut-off file is not noticed.
+    UserError as for ``open_image``, except that a file cut off later is not noticed. (Pillow
+    decodes a PNG to find its orientation.)
     """
+    name = _name(source)
     with _opened(source) as image:
         width, height = image.size
-        _check_size(image.size, max_megapixels, _name(source))
-        sideways = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-    return (height, width) if sideways else (width, height)
+        _check_size(image.size, max_megapixels, name)
+        try:
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        except UNREADABLE as error:
+            raise UserError(f"{name}: damaged picture ({error}); replace the file") from error
+    return (height, width) if orientation in (5, 6, 7, 8) else (width, height)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -87,6 +95,19 @@ def resized_size(
 def image_tokens(width: int, height: int, factor: int = FACTOR) -> int:
     """How many tokens a picture of that resized size takes in the prompt."""
     return (width // factor) * (height // factor)
+
+
+@cache
+def _converter() -> Callable[[Image.Image], Image.Image]:
+    """The conversion to RGB of qwen-vl-utils where it imports, which takes torchvision."""
+    if importlib.util.find_spec("torchvision") is None:
+        return to_rgb
+    try:
+        from qwen_vl_utils import vision_process
+    except (ImportError, OSError, RuntimeError):  # a torchvision built for another torch
+        return to_rgb
+    convert: Callable[[Image.Image], Image.Image] = vision_process.to_rgb
+    return convert
 
 
 @contextmanager

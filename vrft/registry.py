@@ -71,14 +71,19 @@ def _modules() -> dict[str, tuple[str, Path]]:
     """Task name -> (module name, its file), for every module of every registered package."""
     found: dict[str, tuple[str, Path]] = {}
     for entry in importlib.metadata.entry_points(group=GROUP):
-        spec = importlib.util.find_spec(entry.value)
-        for folder in (spec and spec.submodule_search_locations) or ():
-            for path in Path(folder).glob("[!_]*.py"):
-                module = f"{entry.value}.{path.stem}"
-                other = found.setdefault(path.stem, (module, path))[0]
-                if other != module:
-                    raise UserError(f"two tasks {path.stem!r}: {other}, {module}; uninstall one")
+        for path in _package_files(entry.value):
+            module = f"{entry.value}.{path.stem}"
+            other = found.setdefault(path.stem, (module, path))[0]
+            if other != module:
+                raise UserError(f"two tasks {path.stem!r}: {other}, {module}; uninstall one")
     return found
+
+
+def _package_files(package: str) -> list[Path]:
+    """The files of a package's public modules; the package is not imported."""
+    spec = importlib.util.find_spec(package)
+    folders = spec.submodule_search_locations if spec else None
+    return [path for folder in folders or () for path in Path(folder).glob("[!_]*.py")]
 
 
 def _summary(path: Path) -> str:

@@ -20,7 +20,7 @@ from PIL import Image
 from vrft.demo import make_assets, scenes
 from vrft.demo.instructions import CATEGORIES, CLASSES, KINDS, USES, Kind, instructions
 from vrft.demo.scenes import SEEN, UNSEEN, Scene, Style, compose, draw, write
-from vrft.demo.sprites import ASSETS, outline, sprite
+from vrft.demo.sprites import ASSETS, outline, photograph, sprite
 from vrft.errors import UserError
 
 
@@ -131,7 +131,7 @@ def test_a_picture_differs_from_its_background_inside_the_boxes_only() -> None:
         same = copy.deepcopy(rng)
         scene = compose(rng)
         name = str(same.choice(SEEN.backgrounds))
-        empty = scenes.crop(same, scenes.photograph(name), SEEN.size)
+        empty = scenes.crop(same, photograph(name), SEEN.size)
         changed = (np.asarray(scene.image) != np.asarray(empty)).any(axis=2)
         for thing in scene.objects:
             x1, y1, x2, y2 = thing.box

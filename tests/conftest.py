@@ -1,0 +1,67 @@
+"""Tiny models of the true classes, built once per session, and pictures of several sizes."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from vrft.models import LoadedModel
+
+VISION_FAMILIES = ("qwen2_vl", "qwen2_5_vl")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a tiny model of a family, with random weights."""
+    from vrft.demo import tiny
+
+    made: dict[str, Path] = {}
+
+    def folder(family: str) -> Path:
+        if family not in made:
+            made[family] = tiny.write(tmp_path_factory.mktemp("models") / family, family)
+        return made[family]
+
+    return folder
+
+
+@pytest.fixture
+def load_tiny(model_folder: Callable[[str], Path]) -> Callable[..., LoadedModel]:
+    """A freshly loaded tiny model, with the settings of ModelConfig."""
+    from vrft import models
+    from vrft.config import ModelConfig
+
+    def load(family: str, *, train: bool = False, **settings: object) -> LoadedModel:
+        config = ModelConfig(name=str(model_folder(family)), **settings)  # type: ignore[arg-type]
+        return models.load(config, train=train, device="cpu")
+
+    return load
+
+
+@pytest.fixture
+def picture() -> Callable[..., Image.Image]:
+    """A picture of noise of a given size, the same for the same seed."""
+
+    def make(width: int = 56, height: int = 56, seed: int = 0) -> Image.Image:
+        noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        return Image.fromarray(noise)
+
+    return make

@@ -1,0 +1,139 @@
+"""The shared-prefix log-probabilities against the plain forward over repeated rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from vrft import encoding, logprobs
+from vrft.logprobs import GroupLogps
+from vrft.models import LoadedModel
+from vrft.types import Prompt
+
+TEMPERATURE = 0.7
+
+
+def plain_logps(loaded: LoadedModel, prompt: encoding.Encoded, tokens: list[int]) -> torch.Tensor:
+    """The published way: one unpadded row through the whole model, pictures and all."""
+    ids = torch.cat([prompt.tokens, torch.tensor(tokens)]).unsqueeze(0)
+    inputs: dict[str, Any] = {"input_ids": ids, "use_cache": False}
+    if prompt.pixels is not None:
+        types = (ids == loaded.core.config.image_token_id).int()
+        inputs |= {
+            "pixel_values": prompt.pixels,
+            "image_grid_thw": prompt.grids,
+            "mm_token_type_ids": types,
+        }
+    logits = loaded.core(**inputs).logits[0].float() / TEMPERATURE
+    logps = logits.log_softmax(-1)[len(prompt.tokens) - 1 : -1]
+    return logps.gather(-1, torch.tensor(tokens).unsqueeze(-1)).squeeze(-1)
+
+
+def gradients(loaded: LoadedModel) -> torch.Tensor:
+    """All gradients as one vector."""
+    return torch.cat(
+        [
+            torch.zeros(p.numel()) if p.grad is None else p.grad.flatten().clone()
+            for p in loaded.model.parameters()
+            if p.requires_grad
+        ]
+    )
+
+
+def relative(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).norm() / b.norm())
+
+
+def batch(family: str, picture: Callable[..., Image.Image]) -> list[Prompt]:
+    """Three prompts: one picture, two of other sizes, none; all texts of other lengths."""
+    if family == "qwen2":
+        return [Prompt("Where is the key?"), Prompt("Find it."), Prompt("Which one flies, here?")]
+    return [
+        Prompt("Where is the key?", (picture(56, 84),)),
+        Prompt("Find the owl in one of these.", (picture(112, 56, 1), picture(84, 140, 2))),
+        Prompt("No picture here.", system="Answer briefly."),
+    ]
+
+
+COMPLETIONS = [
+    [[5, 6, 7, 8, 9], [10], [11, 12]],
+    [[13, 14, 15], [16, 17, 18, 19, 20, 21, 22], [23]],
+    [[24, 25], [26, 27, 28], [29, 30, 31, 32]],
+]
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen2"])
+def test_values_and_gradients_equal_the_plain_repeated_forward(
+    family: str,
+    checkpointing: bool,
+    load_tiny: Callable[..., LoadedModel],
+    picture: Callable[..., Image.Image],
+) -> None:
+    loaded = load_tiny(family, train=True, gradient_checkpointing=checkpointing)
+    prompts = [encoding.encode(loaded, prompt) for prompt in batch(family, picture)]
+    weights = torch.randn(3, 3, 7, generator=torch.Generator().manual_seed(0))
+
+    plain = torch.zeros(3, 3, 7)
+    for b, group in enumerate(COMPLETIONS):
+        for g, tokens in enumerate(group):
+            plain[b, g, : len(tokens)] = plain_logps(loaded, prompts[b], tokens)
+    (plain * weights).sum().backward()
+    expected = gradients(loaded)
+    loaded.model.zero_grad()
+
+    shared = GroupLogps(loaded)(prompts, COMPLETIONS, TEMPERATURE)
+    (shared * weights).sum().backward()
+
+    assert relative(shared.detach(), plain.detach()) < 1e-5
+    assert relative(gradients(loaded), expected) < 1e-5
+    # The comparison has teeth: the gradient is not zero, nor that of another weighting.
+    loaded.model.zero_grad()
+    GroupLogps(loaded)(prompts, COMPLETIONS, TEMPERATURE).sum().backward()
+    assert relative(gradients(loaded), expected) > 0.1
+
+
+def test_siblings_do_not_see_each_other(
+    load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
+) -> None:
+    loaded = load_tiny("qwen2_vl")
+    prompts = [encoding.encode(loaded, Prompt("Where?", (picture(),)))]
+    module = GroupLogps(loaded)
+    with torch.no_grad():
+        one = module(prompts, [[[5, 6, 7], [8, 9, 10]]])
+        other = module(prompts, [[[5, 6, 7], [30, 31, 32]]])
+    assert torch.allclose(one[0, 0], other[0, 0], atol=1e-6)
+    assert not torch.allclose(one[0, 1], other[0, 1], atol=1e-3)
+
+
+def test_chunks_of_the_head_give_the_same_values_and_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    head = torch.nn.Linear(8, 50, bias=False)
+    hidden = torch.randn(17, 8, requires_grad=True)
+    targets = torch.arange(17)
+    whole = logprobs.token_logps(hidden, targets, head, 0.5)
+    whole.square().sum().backward()
+    expected = hidden.grad, head.weight.grad
+    hidden.grad = head.weight.grad = None
+    monkeypatch.setattr(logprobs, "CHUNK", 5)
+    chunked = logprobs.token_logps(hidden, targets, head, 0.5)
+    chunked.square().sum().backward()
+    assert torch.allclose(whole, chunked, atol=1e-6)
+    assert torch.allclose(hidden.grad, expected[0], atol=1e-5)
+    assert torch.allclose(head.weight.grad, expected[1], atol=1e-5)
+
+
+def test_a_single_token_completion_needs_no_completion_forward(
+    load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
+) -> None:
+    loaded = load_tiny("qwen2_vl")
+    prompt = encoding.encode(loaded, Prompt("Where?", (picture(),)))
+    with torch.no_grad():
+        logps = GroupLogps(loaded)([prompt], [[[5], [6]]], TEMPERATURE)
+        assert logps.shape == (1, 2, 1)
+        assert torch.allclose(logps[0, 0], plain_logps(loaded, prompt, [5]), atol=1e-5)

@@ -1,0 +1,111 @@
+"""Attention over a group: G completions read one shared prompt, computed once.
+
+A packed row is ``[prompt, completion 1, ..., completion G]``. A completion attends to the prompt
+and to itself, never to its siblings, so the row gives the values and gradients of G separate
+rows while the prompt passes the model once. Nothing is cached between layers' forwards, so
+gradient checkpointing recomputes exactly the same numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+NAME = "vrft_group"
+
+
+@dataclass(frozen=True)
+class GroupLayout:
+    """Where prompt and completions lie in a packed row of ``prompt + generations * completion``.
+
+    ``prompt_lengths`` [B] counts the prompt tokens that are no padding (padding is on the right).
+    """
+
+    prompt: int
+    completion: int
+    generations: int
+    prompt_lengths: Tensor
+
+    def mask(self) -> Tensor:
+        """Which keys [prompt, own completion] each completion token sees: [B, 1, C, P + C]."""
+        device = self.prompt_lengths.device
+        real = torch.arange(self.prompt, device=device) < self.prompt_lengths.unsqueeze(1)
+        own = torch.ones(self.completion, self.completion, dtype=torch.bool, device=device).tril()
+        batch = len(self.prompt_lengths)
+        return torch.cat(
+            [
+                real[:, None, None].expand(batch, 1, self.completion, self.prompt),
+                own[None, None].expand(batch, 1, -1, -1),
+            ],
+            dim=-1,
+        )
+
+
+def install(language_model: nn.Module) -> None:
+    """Let a decoder use ``attend`` in all its layers; without a layout it is plain SDPA."""
+    config: Any = language_model.config
+    if "sliding_attention" in config.layer_types:
+        raise NotImplementedError("a prompt shared by a group needs full attention in every layer")
+    config._attn_implementation = NAME
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    layout: GroupLayout | None = None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """SDPA of [B, heads, T, D]; with a layout, of packed rows. Returns [B, T, heads, D]."""
+    if layout is None:
+        plain: tuple[Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **kwargs
+        )
+        return plain
+    repeats = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
+    prompt, own = layout.prompt, layout.generations * layout.completion
+    (q_prompt, q_own), (k_prompt, k_own), (v_prompt, v_own) = (
+        states.split([prompt, own], dim=2) for states in (query, key, value)
+    )
+    # Padding is on the right of the prompt, so the causal order alone hides it from real tokens.
+    over_prompt = F.scaled_dot_product_attention(
+        q_prompt, k_prompt, v_prompt, is_causal=True, scale=scaling
+    )
+    if own == 0:
+        return over_prompt.transpose(1, 2), None
+    over_own = F.scaled_dot_product_attention(
+        by_completion(q_own, layout),
+        torch.cat([per_completion(k_prompt, layout), by_completion(k_own, layout)], dim=2),
+        torch.cat([per_completion(v_prompt, layout), by_completion(v_own, layout)], dim=2),
+        attn_mask=layout.mask().repeat_interleave(layout.generations, 0),
+        scale=scaling,
+    )
+    over_own = over_own.unflatten(0, (-1, layout.generations)).transpose(1, 2).flatten(2, 3)
+    return torch.cat([over_prompt, over_own], dim=2).transpose(1, 2), None
+
+
+def by_completion(states: Tensor, layout: GroupLayout) -> Tensor:
+    """[B, H, G * C, D] as one row per completion: [B * G, H, C, D]."""
+    split: Tensor = states.unflatten(2, (layout.generations, layout.completion))
+    return split.transpose(1, 2).flatten(0, 1)
+
+
+def per_completion(states: Tensor, layout: GroupLayout) -> Tensor:
+    """The prompt's [B, H, P, D] once for each completion: [B * G, H, P, D]."""
+    return states.repeat_interleave(layout.generations, 0)
+
+
+AttentionInterface.register(NAME, attend)
+AttentionMaskInterface.register(NAME, sdpa_mask)

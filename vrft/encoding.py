@@ -1,0 +1,134 @@
+"""From prompts to tensors: chat template, image tokens, positions, padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vrft.errors import UserError
+from vrft.images import open_image
+from vrft.models import LoadedModel, Processor
+from vrft.types import Prompt, View
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One prompt as the model reads it.
+
+    ``tokens`` [P] on the CPU, ``positions`` [3 or 1, P], ``pixels`` [patches, values] of all its
+    pictures and ``grids`` [images, 3], or None; ``views`` is what the model sees of each picture.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    pixels: Tensor | None = None
+    grids: Tensor | None = None
+    views: tuple[View, ...] = ()
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """B prompts padded on the right to P tokens, on the model's device.
+
+    ``tokens`` [B, P], ``lengths`` [B], ``positions`` [3 or 1, B, P], ``following`` [B]: the
+    position of the first token after each prompt; ``pixels`` and ``grids`` of all the pictures.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    positions: Tensor
+    following: Tensor
+    pixels: Tensor | None
+    grids: Tensor | None
+
+
+def messages(prompt: Prompt, *, vision: bool) -> list[dict[str, Any]]:
+    """The prompt as chat messages, pictures before the text."""
+    system = [{"role": "system", "content": prompt.system}] if prompt.system else []
+    if not vision:
+        if prompt.images:
+            raise UserError("the model reads no pictures; choose one of the Qwen-VL family")
+        return [*system, {"role": "user", "content": prompt.text}]
+    content = [{"type": "image"} for _ in prompt.images]
+    return [*system, {"role": "user", "content": [*content, {"type": "text", "text": prompt.text}]}]
+
+
+def render(processor: Processor, prompt: Prompt) -> str:
+    """The text that the model continues, one placeholder per picture: the only place it is made."""
+    vision = hasattr(processor, "image_processor")
+    text = processor.apply_chat_template(
+        messages(prompt, vision=vision), tokenize=False, add_generation_prompt=True
+    )
+    return str(text) + prompt.prefill
+
+
+def encode(loaded: LoadedModel, prompt: Prompt, max_length: int | None = None) -> Encoded:
+    """One prompt with its pictures opened, resized and counted.
+
+    Raises UserError where it has more than ``max_length`` tokens: a prompt is never cut, since
+    a cut between image tokens would be silent nonsense.
+    """
+    text = render(loaded.processor, prompt)
+    if loaded.family.space is None:
+        tokens = torch.tensor(loaded.tokenizer(text)["input_ids"])
+        encoded = Encoded(tokens, loaded.positions(tokens, None, None))
+    else:
+        pictures = [open_image(source) for source in prompt.images] or None
+        out: Any = loaded.processor(text=[text], images=pictures, return_tensors="pt")
+        tokens, grids = out["input_ids"][0], out.get("image_grid_thw")
+        encoded = Encoded(
+            tokens,
+            loaded.positions(tokens, out["mm_token_type_ids"][0], grids),
+            out.get("pixel_values"),
+            grids,
+            views(loaded, grids),
+        )
+    if max_length is not None and len(tokens) > max_length:
+        raise UserError(too_long(loaded, encoded, prompt, max_length))
+    return encoded
+
+
+def too_long(loaded: LoadedModel, encoded: Encoded, prompt: Prompt, limit: int) -> str:
+    """The message for a prompt over the limit, saying how much of it is pictures."""
+    pictures = sum(view.width * view.height // 28**2 for view in encoded.views)
+    what = f"{prompt.images[0]}: " if prompt.images else ""
+    return (
+        f"{what}the prompt {prompt.text[:60]!r} has {len(encoded.tokens)} tokens, {pictures} of "
+        f"them image tokens, over sampling.max_prompt_length={limit}; lower model.max_pixels or "
+        "raise the limit"
+    )
+
+
+def views(loaded: LoadedModel, grids: Tensor | None) -> tuple[View, ...]:
+    """The size in pixels of each picture after resizing: patches times patch size."""
+    if grids is None or loaded.family.space is None:
+        return ()
+    patch = loaded.processor.image_processor.patch_size
+    return tuple(View(w * patch, h * patch, loaded.family.space) for _, h, w in grids.tolist())
+
+
+def collate(prompts: Sequence[Encoded], pad_id: int, device: torch.device) -> PromptBatch:
+    """Prompts of different lengths and numbers of pictures as one batch."""
+    lengths = torch.tensor([len(p.tokens) for p in prompts])
+    width = int(lengths.max())
+    tokens = torch.full((len(prompts), width), pad_id)
+    positions = torch.zeros(len(prompts[0].positions), len(prompts), width, dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        tokens[row, : len(prompt.tokens)] = prompt.tokens
+        positions[:, row, : len(prompt.tokens)] = prompt.positions
+    with_pictures = [(p.pixels, p.grids) for p in prompts if p.pixels is not None]
+    pixels = torch.cat([p for p, _ in with_pictures]) if with_pictures else None
+    grids = torch.cat([g for _, g in with_pictures if g is not None]) if with_pictures else None
+    following = torch.stack([p.positions.max() + 1 for p in prompts])
+    return PromptBatch(
+        tokens.to(device),
+        lengths.to(device),
+        positions.to(device),
+        following.to(device),
+        None if pixels is None else pixels.to(device),
+        None if grids is None else grids.to(device),
+    )

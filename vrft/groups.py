@@ -1,0 +1,211 @@
+"""From samples to graded groups: what one step of training learns from."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from vrft import algorithms, distributed
+from vrft.checkpoint import Progress
+from vrft.config import Config
+from vrft.errors import UserError
+from vrft.policy import Policy
+from vrft.rewards import grade
+from vrft.task import Task
+from vrft.types import Group, Sample
+
+
+@dataclass(frozen=True)
+class Source:
+    """What groups are sampled from: the task's samples, the policy, and how far the stream is."""
+
+    config: Config
+    task: Task[Any]
+    samples: Sequence[Sample[Any]]
+    policy: Policy
+    accelerator: Accelerator
+    progress: Progress
+
+    @property
+    def local_prompts(self) -> int:
+        """Prompts of one step on this device."""
+        train = self.config.train
+        return train.per_device_train_batch_size * train.gradient_accumulation_steps
+
+    @property
+    def prompts(self) -> int:
+        """Prompts of one step on all devices: the paper's B."""
+        return self.local_prompts * int(self.accelerator.num_processes)
+
+
+@dataclass(frozen=True)
+class GradedGroup:
+    """A group with what the model read, its rewards by name [G] each, and their weighted sum."""
+
+    group: Group[Any]
+    encoded: Any
+    rewards: dict[str, list[float | None]]
+    total: Tensor
+
+    @property
+    def has_signal(self) -> bool:
+        """Whether the rewards differ within the group."""
+        return bool(algorithms.has_signal(self.total.unsqueeze(0)))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """This device's groups of one step, and the rounds of sampling that they took."""
+
+    groups: Sequence[GradedGroup]
+    rounds: int
+    exhausted: bool = False
+
+    @property
+    def rewards(self) -> Tensor:
+        """The weighted sums of rewards [b, G]."""
+        return torch.stack([graded.total for graded in self.groups])
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each completion [b, G], the end token included."""
+        rows = [[float(len(r.tokens)) for r in g.group.rollouts] for g in self.groups]
+        return torch.tensor(rows)
+
+    @property
+    def cut(self) -> Tensor:
+        """1 for each completion [b, G] that reached the length limit without ending."""
+        rows = [[float(not r.finished) for r in g.group.rollouts] for g in self.groups]
+        return torch.tensor(rows)
+
+
+def collect(source: Source) -> Batch:
+    """The step's groups: sampled, graded, and sampled again while too few of them have signal.
+
+    Groups with signal are kept, oldest first, and the rest is filled with the newest groups
+    without; alpha and every metric are those of the groups that are kept. Raises UserError where
+    ``max_resample_rounds`` is not enough and ``on_exhausted`` is "error".
+    """
+    config, size = source.config.algorithm, source.local_prompts
+    kept: list[GradedGroup] = []
+    for rounds in range(1, config.max_resample_rounds + 2):
+        fresh = sample_groups(source, next_samples(source))
+        informative = [graded for graded in kept + fresh if graded.has_signal]
+        rest = [graded for graded in fresh + kept if not graded.has_signal]
+        kept = (informative + rest)[:size]
+        mine = torch.tensor([[sum(graded.has_signal for graded in kept), size]])
+        found, wanted = distributed.gather(source.accelerator, mine).sum(0).tolist()
+        if found >= config.min_informative * wanted:
+            return Batch(kept, rounds)
+    if config.on_exhausted == "error":
+        raise UserError(
+            f"after {rounds} rounds of sampling {found} of {wanted} groups have signal, fewer than "
+            f"algorithm.min_informative={config.min_informative}; lower it, or set "
+            "algorithm.on_exhausted=train"
+        )
+    return Batch(kept, rounds, exhausted=True)
+
+
+def next_samples(source: Source) -> list[tuple[Sample[Any], int]]:
+    """This device's next samples of the shuffled stream, each with the seed of its rollouts."""
+    count, seed = source.local_prompts, source.config.train.seed
+    first = source.progress.cursor + source.accelerator.process_index * count
+    source.progress.cursor += source.prompts
+    return [
+        (source.samples[shuffled(len(source.samples), seed, place)], rollout_seed(seed, place))
+        for place in range(first, first + count)
+    ]
+
+
+def shuffled(size: int, seed: int, place: int) -> int:
+    """The index at a place of an endless stream that shuffles ``size`` samples anew each epoch."""
+    epoch, offset = divmod(place, size)
+    return int(permutation(size, seed, epoch)[offset])
+
+
+@functools.lru_cache(maxsize=2)
+def permutation(size: int, seed: int, epoch: int) -> np.ndarray[Any, Any]:
+    """The order of the samples in an epoch."""
+    return np.random.default_rng([seed, epoch]).permutation(size)
+
+
+def rollout_seed(seed: int, place: int) -> int:
+    """The seed of the rollouts at a place of the stream: the same on any number of devices."""
+    return int(np.random.SeedSequence([seed, place]).generate_state(1, np.uint32)[0])
+
+
+def sample_groups(source: Source, drawn: Sequence[tuple[Sample[Any], int]]) -> list[GradedGroup]:
+    """Rollouts of the drawn samples, graded by the task's rewards."""
+    config = source.config
+    prompts = [source.task.prompt(sample) for sample, _ in drawn]
+    encoded = source.policy.encode(prompts, config.sampling.max_prompt_length)
+    with source.accelerator.autocast():
+        rollouts = source.policy.sample(
+            encoded, config.algorithm.num_generations, config.sampling, [seed for _, seed in drawn]
+        )
+    return [
+        grade_group(source, Group(sample, prompt, group), one)
+        for (sample, _), prompt, group, one in zip(drawn, prompts, rollouts, encoded, strict=True)
+    ]
+
+
+def grade_group(source: Source, group: Group[Any], encoded: Any) -> GradedGroup:
+    """A group with its rewards; a reward that does not apply (None) adds nothing."""
+    rows = [grade(source.task, group.sample, r.completion) for r in group.rollouts]
+    rewards = {name: [row[name] for row in rows] for name in rows[0]}
+    weights = source.config.algorithm.reward_weights
+    total = torch.zeros(len(rows))
+    for name, values in rewards.items():
+        total += weights.get(name, 1.0) * torch.tensor([value or 0.0 for value in values])
+    return GradedGroup(group, encoded, rewards, total)
+
+
+def reward_metrics(accelerator: Accelerator, batch: Batch, rewards: Tensor) -> dict[str, float]:
+    """Means and spreads of the rewards over all devices, by TRL's names."""
+    metrics = {
+        "reward": float(rewards.mean()),
+        "reward_std": float(rewards.std(1).mean()),
+        "frac_reward_zero_std": 1 - float(algorithms.has_signal(rewards).float().mean()),
+    }
+    for name in batch.groups[0].rewards:
+        rows = [[math.nan if v is None else v for v in g.rewards[name]] for g in batch.groups]
+        values = distributed.gather(accelerator, torch.tensor(rows))
+        metrics[f"rewards/{name}/mean"] = float(values.nanmean())
+        metrics[f"rewards/{name}/std"] = float(values[~values.isnan()].std())
+    return metrics
+
+
+def length_metrics(accelerator: Accelerator, batch: Batch, lengths: Tensor) -> dict[str, float]:
+    """Completion lengths in tokens, and the share that was cut, by TRL's names."""
+    return {
+        "completions/mean_length": float(lengths.mean()),
+        "completions/min_length": float(lengths.min()),
+        "completions/max_length": float(lengths.max()),
+        "completions/clipped_ratio": float(distributed.gather(accelerator, batch.cut).mean()),
+    }
+
+
+def rows(batch: Batch, advantages: Tensor, task: Task[Any]) -> list[dict[str, Any]]:
+    """One row per completion for the log: text, what was read of it, rewards and advantage."""
+    return [
+        {
+            "sample_id": graded.group.sample.id,
+            "text": rollout.completion.text,
+            "parsed": task.score(graded.group.sample, rollout.completion).parsed,
+            "finished": rollout.finished,
+            "tokens": len(rollout.tokens),
+            "rewards": {name: values[g] for name, values in graded.rewards.items()},
+            "reward": float(graded.total[g]),
+            "advantage": float(advantages[b, g]),
+        }
+        for b, graded in enumerate(batch.groups)
+        for g, rollout in enumerate(graded.group.rollouts)
+    ]

@@ -1,0 +1,113 @@
+"""Vision-aware log-probabilities of groups (the paper's per_token_logps), without waste.
+
+Each prompt, pictures included, passes the vision tower and the language model once for all its G
+completions; logits are made for completion tokens only, a chunk at a time, in float32. Values
+and gradients are those of the plain forward over G repeated rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from vrft.attention import GroupLayout
+from vrft.encoding import Encoded, PromptBatch, collate
+from vrft.models import LoadedModel
+
+CHUNK = 2048
+"""Completion tokens whose logits exist at one time."""
+
+
+class GroupLogps(nn.Module):
+    """The module that accelerate, DeepSpeed or FSDP wraps: log-probabilities in one forward."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        super().__init__()
+        self.model = loaded.model
+        self.loaded = loaded
+
+    def forward(
+        self,
+        prompts: Sequence[Encoded],
+        completions: Sequence[Sequence[Sequence[int]]],
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """log pi(o_t | prompt, o_<t) of B prompts' G completions each: [B, G, C] float32.
+
+        ``completions`` are token ids; C is the longest, and what lies beyond a completion's end
+        is 0. Logits are divided by ``temperature`` (> 0), as they were when sampled.
+        """
+        pad = self.loaded.tokenizer.pad_token_id
+        batch = collate(prompts, pad, self.loaded.device)
+        tokens, mask = pad_completions(completions, pad, self.loaded.device)
+        hidden = self.hidden_states(batch, tokens)
+        head = self.loaded.core.get_output_embeddings()
+        values = token_logps(hidden[mask], tokens[mask], head, temperature)
+        return torch.zeros(mask.shape, device=mask.device).masked_scatter(mask, values)
+
+    def hidden_states(self, batch: PromptBatch, tokens: Tensor) -> Tensor:
+        """The hidden states [B, G, C, D] from which each completion token is predicted."""
+        loaded = self.loaded
+        rows, generations, width = tokens.shape
+        inputs = tokens[..., :-1]  # nothing is predicted from the last token
+        layout = GroupLayout(batch.tokens.shape[1], width - 1, generations, batch.lengths)
+        prompt = loaded.embed(batch.tokens, batch.pixels, batch.grids)
+        own = loaded.core.get_input_embeddings()(inputs.flatten(1))
+        hidden = loaded.language_model(
+            inputs_embeds=torch.cat([prompt, own], dim=1),
+            position_ids=packed_positions(batch, generations, width - 1),
+            attention_mask={"full_attention": None},
+            use_cache=False,
+            layout=layout,
+        ).last_hidden_state
+        last = hidden[torch.arange(rows), batch.lengths - 1]
+        first = last[:, None, None].expand(-1, generations, 1, -1)
+        after = hidden[:, layout.prompt :].unflatten(1, (generations, width - 1))
+        return torch.cat([first, after], dim=2)
+
+
+def packed_positions(batch: PromptBatch, generations: int, width: int) -> Tensor:
+    """Rotary positions of packed rows: each completion counts on from its prompt's end."""
+    own = batch.following.unsqueeze(1) + torch.arange(width, device=batch.following.device)
+    own = own.repeat(1, generations).expand(len(batch.positions), -1, -1)
+    positions = torch.cat([batch.positions, own], dim=2)
+    return positions if len(positions) == 3 else positions[0]
+
+
+def pad_completions(
+    completions: Sequence[Sequence[Sequence[int]]], pad_id: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Token ids [B, G, C] padded on the right, and the mask of those that are no padding."""
+    lengths = torch.tensor([[len(row) for row in group] for group in completions])
+    mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(-1)
+    tokens = torch.full(mask.shape, pad_id)
+    tokens[mask] = torch.tensor([i for group in completions for row in group for i in row])
+    return tokens.to(device), mask.to(device)
+
+
+def token_logps(hidden: Tensor, targets: Tensor, head: nn.Module, temperature: float) -> Tensor:
+    """log softmax(head(hidden) / temperature) at the targets: [N, D], [N] -> [N] float32.
+
+    Each chunk's logits are recomputed in the backward pass, so that memory grows with CHUNK
+    times the vocabulary and not with N times the vocabulary.
+    """
+    pieces = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
+    keep = torch.is_grad_enabled()
+    return torch.cat(
+        [
+            checkpoint(chunk_logps, h, t, head, temperature, use_reentrant=False)
+            if keep
+            else chunk_logps(h, t, head, temperature)
+            for h, t in pieces
+        ]
+    )
+
+
+def chunk_logps(hidden: Tensor, targets: Tensor, head: nn.Module, temperature: float) -> Tensor:
+    """The log-probabilities of one chunk."""
+    logits: Tensor = head(hidden).float() / temperature
+    chosen = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return chosen - logits.logsumexp(-1)

@@ -1,0 +1,320 @@
+"""Loading and saving models: the only file that knows one model family from another."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import transformers
+from peft import LoraConfig as PeftLoraConfig
+from peft import PeftModel, get_peft_model
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+)
+from transformers.utils.logging import disable_progress_bar
+
+from vrft import attention
+from vrft.config import LoraConfig, ModelConfig
+from vrft.errors import UserError
+from vrft.paths import PACKAGE
+from vrft.types import Space
+
+EMBEDDED = {"demo": PACKAGE / "demo" / "model"}
+"""Models that are shipped with the package, by the name that stands for their folder."""
+
+VISION_TOKENS = (
+    "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Family:
+    """What distinguishes a model family: how it writes coordinates, and its processor's name.
+
+    A text-only family has neither.
+    """
+
+    space: Space | None
+    processor: str = ""
+
+
+FAMILIES = {
+    "qwen2_vl": Family("thousandths", "Qwen2VLProcessor"),
+    "qwen2_5_vl": Family("pixels", "Qwen2_5_VLProcessor"),
+    "qwen2": Family(None),
+}
+
+Processor = ProcessorMixin | PreTrainedTokenizerBase
+"""A text-only model's processor is its tokenizer, as in transformers and TRL."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model with its processor, behind one face for every family, adapted by LoRA or not."""
+
+    model: PreTrainedModel | PeftModel
+    processor: Processor
+    family: Family
+
+    @property
+    def core(self) -> Any:
+        """The transformers model itself, without peft's wrapper."""
+        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+
+    @property
+    def language_model(self) -> nn.Module:
+        """The decoder: embeddings in, hidden states out."""
+        return self.core.model.language_model if self.family.space else self.core.model  # type: ignore[no-any-return]
+
+    @property
+    def vision_tower(self) -> nn.Module | None:
+        """The image encoder with its merger; None for a text-only model."""
+        return self.core.model.visual if self.family.space else None
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The processor's tokenizer."""
+        processor: Any = self.processor
+        return processor if self.family.space is None else processor.tokenizer  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.core.parameters()).device  # type: ignore[no-any-return]
+
+    @cached_property
+    def end_ids(self) -> frozenset[int]:
+        """Every token that ends a completion: Qwen checkpoints name two."""
+        named = self.core.generation_config.eos_token_id
+        ids = [named] if isinstance(named, int) else list(named or [])
+        return frozenset(i for i in [*ids, self.tokenizer.eos_token_id] if i is not None)
+
+    @cached_property
+    def banned_ids(self) -> tuple[int, ...]:
+        """Tokens never sampled: vision markers, and embedding rows that stand for no token."""
+        known = self.tokenizer.get_vocab()
+        markers = {known[token] for token in VISION_TOKENS if token in known}
+        rows = self.core.get_output_embeddings().weight.shape[0]
+        return tuple(sorted(markers | set(range(len(self.tokenizer), rows))))
+
+    def embed(self, tokens: Tensor, pixels: Tensor | None, grids: Tensor | None) -> Tensor:
+        """Token embeddings [B, P, D] with every picture's features in the place of its tokens.
+
+        ``pixels`` are the patches of all pictures, ``grids`` their [images, 3] sizes in patches.
+        """
+        embeddings: Tensor = self.core.get_input_embeddings()(tokens)
+        if pixels is None:
+            return embeddings
+        features = self.core.model.get_image_features(pixels, grids).pooler_output
+        features = torch.cat(tuple(features)).to(embeddings.dtype)
+        where = (tokens == self.core.config.image_token_id).unsqueeze(-1)
+        return embeddings.masked_scatter(where, features)
+
+    def positions(self, tokens: Tensor, types: Tensor | None, grids: Tensor | None) -> Tensor:
+        """Rotary positions of one prompt's tokens [P]: [3, P] with pictures' rows and columns.
+
+        A text-only model counts in one dimension: [1, P].
+        """
+        if self.family.space is None:
+            return torch.arange(len(tokens)).unsqueeze(0)
+        if types is None:
+            types = torch.zeros_like(tokens)
+        positions, _ = self.core.model.get_rope_index(
+            tokens.unsqueeze(0), mm_token_type_ids=types.unsqueeze(0), image_grid_thw=grids
+        )
+        return positions[:, 0]  # type: ignore[no-any-return]
+
+
+def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> LoadedModel:
+    """The model and processor of a hub id, a folder, a LoRA adapter's folder, or ``demo``.
+
+    With ``train``, LoRA, freezing and gradient checkpointing are applied. Raises UserError for a
+    folder that holds no model, or one of a family that is not in FAMILIES.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if not sys.stderr.isatty():
+        disable_progress_bar()  # transformers' bars are noise in a log file
+    source = resolve(config.name)
+    adapter = source if (Path(source) / "adapter_config.json").is_file() else None
+    base = read_adapter_base(Path(source)) if adapter else source
+    family = read_family(base)
+    auto: Any = AutoModelForImageTextToText if family.space else AutoModelForCausalLM
+    model = auto.from_pretrained(
+        base,
+        dtype=weight_dtype(config, device, train=train),
+        attn_implementation=config.attn_implementation,
+    )
+    attention.install(model.model.language_model if family.space else model.model)
+    if family.space:
+        speed_up_patch_embedding(model)
+    model.to(device)
+    if adapter:
+        model = PeftModel.from_pretrained(model, adapter, is_trainable=train)
+    processor = load_processor(source, config.min_pixels, config.max_pixels, family=family)
+    if train:
+        model = prepare_training(model, config, family, adapted=adapter is not None)
+    return LoadedModel(model.train() if train else model.eval(), processor, family)
+
+
+def resolve(name: str) -> str:
+    """The folder of an embedded model's name; any other name is a hub id or a folder itself."""
+    return str(EMBEDDED.get(name, name))
+
+
+def read_family(source: str) -> Family:
+    """The family by ``config.model_type``; UserError for none, or one that is not supported."""
+    try:
+        config = AutoConfig.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"model {source!r}: no model there ({reason}); give a hub id or a folder "
+                        "with a config.json") from error  # fmt: skip
+    family = FAMILIES.get(config.model_type)
+    if family is None:
+        known = ", ".join(FAMILIES)
+        raise UserError(f"model {source!r}: its family is {config.model_type!r}, not {known}")
+    return family
+
+
+def read_adapter_base(folder: Path) -> str:
+    """The base model that a LoRA adapter's folder names."""
+    settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    return resolve(settings["base_model_name_or_path"])
+
+
+def weight_dtype(config: ModelConfig, device: str, *, train: bool) -> torch.dtype:
+    """The dtype of the weights: ``auto`` is bfloat16 on an accelerator and float32 on a CPU.
+
+    Weights that are trained are always float32 and compute in ``dtype`` by autocast: a step of
+    1e-6 is lost in a bfloat16 weight.
+    """
+    if train and not config.lora.r:
+        return torch.float32
+    if config.dtype == "auto":
+        return torch.float32 if device == "cpu" else torch.bfloat16
+    return getattr(torch, config.dtype)  # type: ignore[no-any-return]
+
+
+def load_processor(
+    name: str,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+    family: Family | None = None,
+) -> Processor:
+    """The processor of a model, with or without torchvision, with these pixel limits.
+
+    Limits that are None stay what the checkpoint says; they are saved with the processor.
+    """
+    source = resolve(name)
+    family = family or read_family(source)
+    if family.space is None:
+        return AutoTokenizer.from_pretrained(source)
+    processor: Any = load_vision_processor(source, family)
+    size = dict(processor.image_processor.size)
+    size["shortest_edge"] = min_pixels or size["shortest_edge"]
+    size["longest_edge"] = max_pixels or size["longest_edge"]
+    if size["shortest_edge"] > size["longest_edge"]:
+        raise UserError(f"model.min_pixels {size['shortest_edge']} exceeds model.max_pixels "
+                        f"{size['longest_edge']}; raise one or lower the other")  # fmt: skip
+    processor.image_processor.size = size
+    return processor  # type: ignore[no-any-return]
+
+
+def load_vision_processor(source: str, family: Family) -> Any:
+    """The stock processor where it loads; without torchvision, the same one without video."""
+    try:
+        return AutoProcessor.from_pretrained(source)
+    except (ImportError, OSError, AttributeError, ValueError):
+        # The stock class insists on a video processor, which exists only with torchvision, and
+        # on folders saved without one. Everything else about it works without.
+        return image_only(family).from_pretrained(source)
+
+
+def image_only(family: Family) -> Any:
+    """The family's stock processor class less its video processor, under the stock name."""
+    stock = getattr(transformers, family.processor)
+
+    def __init__(self: Any, image_processor: Any = None, tokenizer: Any = None,
+                 chat_template: Any = None, **kwargs: Any) -> None:  # fmt: skip
+        for kind in ("image", "video"):
+            token = f"<|{kind}_pad|>"
+            setattr(self, f"{kind}_token", token)
+            setattr(self, f"{kind}_token_id", tokenizer.convert_tokens_to_ids(token))
+        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+    return type(family.processor, (stock,), {"__init__": __init__, "__module__": __name__})
+
+
+def prepare_training(model: Any, config: ModelConfig, family: Family, *, adapted: bool) -> Any:
+    """Freeze, adapt and checkpoint a freshly loaded model as the configuration says."""
+    if config.lora.r and not adapted:
+        model = get_peft_model(model, lora_adapter(config.lora))
+    core: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    for part in frozen_parts(core, config, family):
+        part.requires_grad_(False)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise UserError("model: everything is frozen; unfreeze a part or set model.lora.r")
+    if config.gradient_checkpointing:
+        core.activation_checkpointing_enable()
+    return model
+
+
+def lora_adapter(config: LoraConfig) -> PeftLoraConfig:
+    """peft's configuration of an adapter on the language model's projections."""
+    names = "|".join(config.target_modules)
+    return PeftLoraConfig(
+        r=config.r,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=rf".*\.layers\.\d+\..*\.({names})",
+        task_type="CAUSAL_LM",
+    )
+
+
+def frozen_parts(core: Any, config: ModelConfig, family: Family) -> Iterator[nn.Module]:
+    """The modules that the configuration freezes."""
+    if config.freeze_vision_tower and family.space:
+        yield core.model.visual
+    if config.freeze_language_model:
+        yield core.model.language_model if family.space else core.model
+        yield core.get_output_embeddings()
+
+
+class MatmulPatchEmbedding(nn.Conv3d):
+    """The patch embedding as the matrix product it is: same weights, several times faster.
+
+    Its kernel covers a whole patch and never overlaps, so the convolution is one product.
+    """
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return F.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
+
+
+def speed_up_patch_embedding(model: Any) -> None:
+    """Turn the vision tower's Conv3d into a matrix product; parameter names stay the same."""
+    model.model.visual.patch_embed.proj.__class__ = MatmulPatchEmbedding
+
+
+def save(loaded: LoadedModel, folder: Path) -> None:
+    """Write a folder that plain transformers (and peft) and ``--model`` load.
+
+    The processor's files carry the pixel limits.
+    """
+    loaded.model.save_pretrained(str(folder))
+    loaded.processor.save_pretrained(folder)

@@ -1,0 +1,129 @@
+"""The policy: what the trainer and the evaluator know of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from vrft import encoding, models, rollout
+from vrft.config import ModelConfig, SamplingConfig
+from vrft.encoding import Encoded
+from vrft.logprobs import GroupLogps
+from vrft.types import Completion, Prompt, Rollout, View
+
+
+class Policy(Protocol):
+    """pi(o | q): samples completions of prompts, and tells their log-probabilities.
+
+    ``module`` is what is trained and what accelerate wraps; its forward is ``logps``.
+    """
+
+    module: nn.Module
+
+    def encode(self, prompts: Sequence[Prompt], max_length: int | None = None) -> list[Any]:
+        """Prompts as the model reads them; each may be used for sampling and log-probs."""
+        ...
+
+    def sample(
+        self,
+        encoded: Sequence[Any],
+        num_generations: int,
+        sampling: SamplingConfig,
+        seeds: Sequence[int],
+    ) -> list[tuple[Rollout, ...]]:
+        """G rollouts of each prompt; one seed per prompt makes them repeatable."""
+        ...
+
+    def logps(
+        self, encoded: Sequence[Any], groups: Sequence[Sequence[Rollout]], temperature: float
+    ) -> Tensor:
+        """Per-token log-probabilities [B, G, C] with gradients, 0 beyond each rollout's end."""
+        ...
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        num_generations: int,
+        sampling: SamplingConfig,
+        seeds: Sequence[int],
+    ) -> list[tuple[Rollout, ...]]:
+        """Encode and sample in one call."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that ``load`` reads."""
+        ...
+
+
+class ModelPolicy:
+    """A policy over a Qwen-VL or text-only Qwen model."""
+
+    def __init__(self, loaded: models.LoadedModel) -> None:
+        self.loaded = loaded
+        self.module: nn.Module = GroupLogps(loaded)
+
+    def encode(self, prompts: Sequence[Prompt], max_length: int | None = None) -> list[Encoded]:
+        """Prompts with their pictures opened; UserError for one over ``max_length`` tokens."""
+        return [encoding.encode(self.loaded, prompt, max_length) for prompt in prompts]
+
+    def sample(
+        self,
+        encoded: Sequence[Encoded],
+        num_generations: int,
+        sampling: SamplingConfig,
+        seeds: Sequence[int],
+    ) -> list[tuple[Rollout, ...]]:
+        """G rollouts of each prompt, the model in evaluation mode meanwhile."""
+        training = self.loaded.model.training
+        self.loaded.model.eval()
+        tokens = rollout.sample(self.loaded, encoded, num_generations, sampling, seeds)
+        self.loaded.model.train(training)
+        return [
+            tuple(self.rollout(row, prompt.views) for row in group)
+            for prompt, group in zip(encoded, tokens, strict=True)
+        ]
+
+    def rollout(self, tokens: Sequence[int], views: tuple[View, ...]) -> Rollout:
+        """Token ids as a completion: its text has no special tokens."""
+        text = self.loaded.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        finished = tokens[-1] in self.loaded.end_ids
+        return Rollout(Completion(str(text), views), tuple(tokens), finished)
+
+    def logps(
+        self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float
+    ) -> Tensor:
+        """Log-probabilities [B, G, C] through the (possibly wrapped) module."""
+        tokens = [[rollout.tokens for rollout in group] for group in groups]
+        out: Tensor = self.module(encoded, tokens, temperature)
+        return out
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        num_generations: int,
+        sampling: SamplingConfig,
+        seeds: Sequence[int],
+    ) -> list[tuple[Rollout, ...]]:
+        """Encode and sample in one call; temperature 0 is greedy."""
+        encoded = self.encode(prompts, sampling.max_prompt_length)
+        return self.sample(encoded, num_generations, sampling, seeds)
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that ``load``, plain transformers and peft read."""
+        models.save(self.loaded, folder)
+
+    def views(self, prompt: Prompt) -> tuple[View, ...]:
+        """What the model sees of each of the prompt's pictures."""
+        return encoding.encode(self.loaded, prompt).views
+
+    def prompt_lengths(self, prompts: Sequence[Prompt]) -> list[int]:
+        """Tokens of each prompt, image tokens included."""
+        return [len(encoding.encode(self.loaded, prompt).tokens) for prompt in prompts]
+
+
+def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> ModelPolicy:
+    """The policy of a model's name; see ``models.load``."""
+    return ModelPolicy(models.load(config, train=train, device=device))

@@ -16,7 +16,7 @@ from vrft.grading import Graded, by_sample, grade, mean, read_samples, tally
 from vrft.report import Comparison, Sections
 from vrft.task import Task
 from vrft.types import A, Prediction, Report, Sample, Score
-from vrft.viz import BEFORE, PREDICTED, TRUTH, Exhibit, Mark
+from vrft.viz import BEFORE, PREDICTED, Answer, Exhibit
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,30 +103,23 @@ def ranked(evaluation: Evaluation[A]) -> list[Graded[A]]:
 
 def exhibits(evaluation: Evaluation[A], graded: Sequence[Graded[A]]) -> list[Exhibit]:
     """The answers ready to be shown, each with the true boxes and its own."""
-    return [exhibit(evaluation.task, {"answer": (answer, PREDICTED)}) for answer in graded]
+    task = evaluation.task
+    return [exhibit(task, one.sample, [answer(task, one, "answer")]) for one in graded]
 
 
-def exhibit(task: Task[A], answers: Mapping[str, tuple[Graded[A], str]]) -> Exhibit:
-    """Answers to one sample by name, each with the colour of its box, on one picture."""
-    first = next(iter(answers.values()))[0]
-    images = task.prompt(first.sample).images
-    truth = task.boxes(first.sample)
-    marks = [Mark(box, "true", TRUTH) for box in truth]
-    metrics: dict[str, float] = {}
-    for name, (answer, colour) in answers.items():
-        prefix = f"{name} " if len(answers) > 1 else ""
-        metrics |= {prefix + metric: value for metric, value in answer.score.metrics.items()}
-        box = predicted_box(answer.score) if truth else None
-        marks += [Mark(box, name, colour)] if box else []
-    return Exhibit(
-        name=first.sample.id,
-        question=first.sample.question,
-        texts={name: answer.prediction.text for name, (answer, _) in answers.items()},
-        image=images[0] if images else None,
-        marks=tuple(marks),
-        metrics=metrics,
-        unreadable=tuple(n for n, (answer, _) in answers.items() if answer.score.parsed is None),
-    )
+def exhibit(task: Task[A], sample: Sample[A], answers: Sequence[Answer]) -> Exhibit:
+    """Answers to one sample with its first picture and true boxes."""
+    images = task.prompt(sample).images
+    image = images[0] if images else None
+    return Exhibit(sample.id, sample.question, tuple(answers), image, task.boxes(sample))
+
+
+def answer(task: Task[A], graded: Graded[A], name: str, colour: str = PREDICTED) -> Answer:
+    """A graded answer under the name and in the colour in which it is shown."""
+    score = graded.score
+    box = predicted_box(score) if task.boxes(graded.sample) else None
+    readable = score.parsed is not None
+    return Answer(name, graded.prediction.text, score.metrics, readable, colour, box)
 
 
 def predicted_box(score: Score) -> Box | None:
@@ -178,14 +171,16 @@ def changes(before: Path, after: Path, count: int = 12) -> list[tuple[str, list[
     """
     first, second = pair(before, after)
     both = list(zip(first.graded, second.graded, strict=True))
-    primary = first.task.primary
+    task, primary = first.task, first.task.primary
 
     def gain(two: tuple[Graded[Any], Graded[Any]]) -> float:
         return two[1].score.metrics[primary] - two[0].score.metrics[primary]
 
     def shown(pairs: Sequence[tuple[Graded[Any], Graded[Any]]]) -> list[Exhibit]:
         return [
-            exhibit(first.task, {"before": (old, BEFORE), "after": (new, PREDICTED)})
+            exhibit(
+                task, old.sample, [answer(task, old, "before", BEFORE), answer(task, new, "after")]
+            )
             for old, new in pairs
         ]
 

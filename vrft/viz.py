@@ -6,7 +6,7 @@ Every function takes and returns what it draws; none knows a model or a task.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -32,27 +32,41 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibit:
-    """One sample ready to be shown: its picture with marks, the question, and what was answered.
+class Answer:
+    """One raw answer: who gave it ("answer", or "before" and "after"), what it scored in [0, 1].
 
-    ``texts`` are raw answers by who gave them ("answer", or "before" and "after"); ``metrics`` in
-    [0, 1]; ``image`` is None for a question without a picture.
+    ``box`` is what was read from it, where that is a box.
     """
 
     name: str
-    question: str
-    texts: Mapping[str, str]
-    image: Path | Image.Image | None = None
-    marks: tuple[Mark, ...] = ()
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    unreadable: tuple[str, ...] = ()
-    """The names of the texts that no answer could be read from."""
+    text: str
+    metrics: Mapping[str, float]
+    readable: bool
+    colour: str = PREDICTED
+    box: Box | None = None
 
     @property
     def caption(self) -> str:
-        """The metrics in percent, and which answers are unreadable."""
-        parts = [f"{name} {value:.1%}" for name, value in self.metrics.items()]
-        return " · ".join([*parts, *(f"{name} unreadable" for name in self.unreadable)])
+        """The metrics in percent, or that the answer is unreadable."""
+        shown = " · ".join(f"{name} {100 * value:.1f}" for name, value in self.metrics.items())
+        return shown if self.readable else f"unreadable · {shown}"
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """One sample ready to be shown: its question, picture if any, true boxes, and answers."""
+
+    name: str
+    question: str
+    answers: tuple[Answer, ...]
+    image: Path | Image.Image | None = None
+    truth: tuple[Box, ...] = ()
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """The true boxes below the answered ones."""
+        answered = [Mark(a.box, a.name, a.colour) for a in self.answers if a.box is not None]
+        return (*(Mark(box, "true", TRUTH) for box in self.truth), *answered)
 
 
 def draw(source: Path | Image.Image, marks: Sequence[Mark] = (), side: int = SIDE) -> Image.Image:
@@ -65,34 +79,54 @@ def draw(source: Path | Image.Image, marks: Sequence[Mark] = (), side: int = SID
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     image = image.resize(size, Image.Resampling.LANCZOS)
     canvas = ImageDraw.Draw(image)
-    for mark in marks:
-        draw_mark(canvas, mark, size)
+    for number, mark in enumerate(marks):
+        draw_outline(canvas, mark, size, number)
+    for number, mark in enumerate(marks):
+        draw_label(canvas, mark, size, number)
     return image
 
 
-def draw_mark(canvas: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int]) -> None:
-    """The mark's outline with a white edge, and its label above it or, at the top, inside it."""
-    width, height = size
-    x1, y1, x2, y2 = mark.box.pixels(width - 1, height - 1)
+def draw_outline(
+    canvas: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int], number: int
+) -> None:
+    """A mark's box between thin white lines; mark 0 is a rim around its box, to be seen below."""
     line = max(2, round(max(size) / 130))
-    canvas.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=PAPER, width=line + 2)
-    canvas.rectangle((x1, y1, x2, y2), outline=mark.colour, width=line)
+    rim = line if number == 0 else 0
+    x1, y1, x2, y2 = mark.box.pixels(size[0] - 1, size[1] - 1)
+    outer = (x1 - rim, y1 - rim, x2 + rim, y2 + rim)
+    white = (outer[0] - 1, outer[1] - 1, outer[2] + 1, outer[3] + 1)
+    canvas.rectangle(white, outline=PAPER, width=rim + line + 2)
+    canvas.rectangle(outer, outline=mark.colour, width=rim + line)
+
+
+def draw_label(canvas: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int], number: int) -> None:
+    """A mark's label outside its box, or inside where the picture ends.
+
+    Mark 0 has it at the top left, the others at the bottom left and bottom right in turn.
+    """
     font = typeface(max(10, round(max(size) / 28)))
     left, top, right, bottom = font.getbbox(mark.label)
-    tag_width, tag_height = right - left + 6, bottom - top + 6
-    x = min(max(0.0, x1), max(0.0, width - tag_width))
-    y = y1 - tag_height if y1 >= tag_height else y1
-    canvas.rectangle((x, y, x + tag_width, y + tag_height), fill=mark.colour)
+    width, height = right - left + 6, bottom - top + 6
+    x1, y1, x2, y2 = mark.box.pixels(size[0] - 1, size[1] - 1)
+    x = x2 - width if number > 0 and number % 2 == 0 else x1
+    x = min(max(0.0, x), max(0.0, size[0] - width))
+    above, below = y1 - height, y2
+    if number == 0:
+        y = above if above >= 0 else y1
+    else:
+        y = below if below + height <= size[1] else y2 - height
+    canvas.rectangle((x, y, x + width, y + height), fill=mark.colour)
     canvas.text((x + 3 - left, y + 3 - top), mark.label, fill=PAPER, font=font)
 
 
 def panel(exhibit: Exhibit, side: int = SIDE) -> Image.Image:
     """The exhibit as one picture, ``side`` wide: picture, question, answers and metrics below."""
     margin, font = side // 28, typeface(side // 24)
-    lines = [(line, INK) for line in wrap(exhibit.question, font, side - 2 * margin)]
-    for name, text in exhibit.texts.items():
-        lines += [(line, FAINT) for line in wrap(f"{name}: {text}", font, side - 2 * margin)]
-    lines += [(line, INK) for line in wrap(exhibit.caption, font, side - 2 * margin)]
+    room = side - 2 * margin
+    lines = [(line, INK) for line in wrap(exhibit.question, font, room)]
+    for answer in exhibit.answers:
+        lines += [(line, FAINT) for line in wrap(f"{answer.name}: {answer.text}", font, room)]
+        lines += [(line, INK) for line in wrap(answer.caption, font, room)]
     pitch = round(font.size * 1.35)
     picture = draw(exhibit.image, exhibit.marks, side) if exhibit.image is not None else None
     top = picture.height if picture else 0

@@ -7,27 +7,27 @@ error), 130 interrupted. Bugs keep their traceback.
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
-from vrft import paths
+from vrft import arguments, paths
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
     from vrft.config import Config
 
-Command = Callable[[argparse.Namespace], int]
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     try:
-        args = parse(sys.argv[1:] if argv is None else argv)
-        command: Command = args.run
-        return command(args)
+        args = arguments.parse(sys.argv[1:] if argv is None else argv)
+        return COMMANDS[args.command](args)
     except UserError as error:
         print("vrft: error:", str(error).replace("\n", " "), file=sys.stderr)
         return 2
@@ -36,212 +36,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line like every other mistake's."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see `{self.prog} --help`")
-
-
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The arguments of a command; ``key.path=value`` settings may stand anywhere among them."""
-    args, rest = parser().parse_known_args(argv)
-    takes_settings = "settings" in args
-    for word in rest:
-        if word.startswith("-") or not takes_settings:
-            raise UserError(f"unknown argument {word}; see `vrft {args.verb} --help`")
-    if takes_settings:
-        args.settings = [*args.settings, *rest]
-    return args
-
-
-def parser() -> Parser:
-    """The parser of all commands."""
-    root = Parser(
-        prog="vrft",
-        description="Visual reinforcement fine-tuning of Qwen-VL models.",
-        epilog="Each command has its own help: vrft train --help",
-    )
-    root.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
-    verbs = root.add_subparsers(dest="verb", metavar="command", required=True)
-    add_train(verbs)
-    add_eval(verbs)
-    add_show(verbs)
-    add_verb(verbs, "tasks", tasks, "list the tasks", "vrft tasks")
-    add_check(verbs)
-    add_config(verbs)
-    add_verb(verbs, "env", env, "print versions and devices, for bug reports", "vrft env")
-    return root
-
-
-class Version(argparse.Action):
-    """Prints the version; reads it only when asked, as that takes longer than all the rest."""
-
-    def __call__(self, *_: Any) -> NoReturn:
-        from importlib.metadata import version
-
-        print("vrft", version("vrft"))
-        raise SystemExit(0)
-
-
-def add_verb(verbs: Any, name: str, run: Command, summary: str, example: str) -> Parser:
-    """A command with its one-line summary and an example."""
-    verb: Parser = verbs.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    verb.set_defaults(run=run)
-    return verb
-
-
-def add_settings(verb: Parser) -> None:
-    verb.add_argument(
-        "settings",
-        nargs="*",
-        default=[],
-        metavar="key.path=value",
-        help="settings that override the file's, such as train.learning_rate=1e-6",
-    )
-
-
-def add_train(verbs: Any) -> None:
-    verb = add_verb(
-        verbs,
-        "train",
-        train,
-        "train a model on a task",
-        "vrft train --task lisa_grounding --config demo/lisa_grounding train.max_steps=20",
-    )
-    verb.add_argument("--task", metavar="NAME|FILE.py", help="a name of `vrft tasks`, or a file")
-    verb.add_argument(
-        "--config",
-        metavar="NAME|FILE.yaml",
-        help="a name of `vrft config list`, or a file; default: the one named like the task",
-    )
-    verb.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in a folder")
-    verb.add_argument(
-        "--dry-run", action="store_true", help="check everything, print the plan, train nothing"
-    )
-    add_settings(verb)
-
-
-def add_eval(verbs: Any) -> None:
-    verb = add_verb(
-        verbs,
-        "eval",
-        evaluate,
-        "evaluate a model, or saved predictions, on a benchmark",
-        "vrft eval --benchmark lisa_val --data ReasonSeg --model runs/my_run/final",
-    )
-    verb.add_argument("--benchmark", metavar="NAME|FILE.yaml", help="what to evaluate on")
-    verb.add_argument("--list", action="store_true", help="list the benchmarks and stop")
-    source = verb.add_mutually_exclusive_group()
-    source.add_argument("--model", metavar="DIR|ID", help="a folder, a hub id, or `demo`")
-    source.add_argument(
-        "--predictions", type=Path, metavar="FILE", help="score saved answers, without a model"
-    )
-    verb.add_argument("--data", metavar="DIR", help="where the benchmark's data lies")
-    verb.add_argument("--out", type=Path, metavar="DIR", help="where the results go")
-    verb.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
-    verb.add_argument("--batch-size", type=positive, default=8, metavar="N", help="default: 8")
-    verb.add_argument(
-        "--blank-images",
-        action="store_true",
-        help="show the model grey pictures: what it scores without looking",
-    )
-    add_settings(verb)
-
-
-def add_show(verbs: Any) -> None:
-    verb = add_verb(
-        verbs,
-        "show",
-        show,
-        "make a page of pictures from saved predictions, the worst first",
-        "vrft show runs/my_run/eval/predictions.jsonl --worst 50",
-    )
-    verb.add_argument("predictions", type=Path, metavar="predictions.jsonl")
-    verb.add_argument("--out", type=Path, metavar="FILE", help="default: beside the predictions")
-    verb.add_argument("--worst", type=positive, default=20, metavar="N", help="default: 20")
-
-
-def add_check(verbs: Any) -> None:
-    verb = add_verb(
-        verbs,
-        "check",
-        check,
-        "check a task and its data: gold answers, pictures, lengths, leaks",
-        "vrft check --task lisa_grounding task.data_dir=ReasonSeg",
-    )
-    verb.add_argument("--task", metavar="NAME|FILE.py", help="a name of `vrft tasks`, or a file")
-    verb.add_argument("--config", metavar="NAME|FILE.yaml", help="settings to check it with")
-    verb.add_argument("--json", action="store_true", help="print the result as JSON")
-    add_settings(verb)
-
-
-def add_config(verbs: Any) -> None:
-    config = verbs.add_parser("config", help="list, show or copy the shipped configurations")
-    actions = config.add_subparsers(dest="action", metavar="action", required=True)
-    add_verb(actions, "list", config_list, "list the shipped configurations", "vrft config list")
-    verb = add_verb(
-        actions,
-        "show",
-        config_show,
-        "print a configuration with every setting resolved",
-        "vrft config show demo/lisa_grounding train.max_steps=20",
-    )
-    verb.add_argument("name", metavar="NAME|FILE.yaml")
-    add_settings(verb)
-    verb = add_verb(
-        actions,
-        "copy",
-        config_copy,
-        "copy a shipped configuration, to edit it",
-        "vrft config copy lisa_grounding my_run.yaml",
-    )
-    verb.add_argument("name", metavar="NAME")
-    verb.add_argument("to", type=Path, nargs="?", metavar="FILE", help="default: NAME.yaml here")
-
-
-def positive(text: str) -> int:
-    """An integer above zero; ValueError, which argparse explains, for anything else."""
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
-
-
-def resolve(args: argparse.Namespace) -> Config:
+def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
     """The configuration that ``--task``, ``--config``, ``--resume`` and the settings name.
 
-    Without a file, a task takes the shipped configuration of its own name if there is one.
+    Without a file, a run to resume brings its own, and a task takes the shipped one of its name.
     """
     from vrft import config
 
     source = args.config
-    if source is None and vars(args).get("resume") is not None:
-        source = str(args.resume / "config.yaml")
-        if not Path(source).is_file():
-            raise UserError(f"--resume {args.resume}: no run there, config.yaml is missing")
+    if source is None and resume is not None:
+        if not (resume / "config.yaml").is_file():
+            raise UserError(f"--resume {resume}: no run there, config.yaml is missing")
+        source = str(resume / "config.yaml")
     if source is None and args.task in paths.names("configs"):
         source = args.task
     if source is None and args.task is None:
         raise UserError("give --task or --config; `vrft tasks` and `vrft config list` list them")
-    task = [f"task.name={args.task}"] if args.task is not None else []
-    return config.load(source, [*task, *args.settings])
+    found = config.load(source, args.settings)
+    return found if args.task is None else replace(found, task=replace(found.task, name=args.task))
 
 
 def train(args: argparse.Namespace) -> int:
-    config = resolve(args)
+    config = resolve(args, args.resume)
     if config.algorithm.name == "sft":
         from vrft import sft as trainer
     else:
         from vrft import train as trainer
     run = trainer.train(config, resume=args.resume, dry_run=args.dry_run)
-    if not args.dry_run:
+    if not args.dry_run and os.environ.get("RANK", "0") == "0":
         print(f"run: {run}")
         print(f"model: {run / 'final'}")
     return 0
@@ -249,17 +71,56 @@ def train(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     if args.list:
-        print("\n".join(paths.names("benchmarks")))
+        print_pairs({name: benchmark_title(name) for name in paths.names("benchmarks")})
         return 0
     if args.benchmark is None:
-        raise UserError("give --benchmark; `vrft eval --list` lists them")
-    raise NotImplementedError
+        raise UserError("give --benchmark NAME; `vrft eval --list` lists them")
+    if args.model is None and args.predictions is None:
+        raise UserError("give --model DIR or ID, or --predictions FILE")
+    from vrft import config, evaluate, report
+    from vrft.benchmark import load_benchmark
+
+    of_model = [setting for setting in args.settings if setting.startswith("model.")]
+    others = [setting for setting in args.settings if setting not in of_model]
+    benchmark = load_benchmark(args.benchmark, others, args.data)
+    out: Path | None = args.out
+    if args.predictions is not None:
+        found = evaluate.score_file(args.predictions, benchmark, limit=args.limit, out=out)
+    else:
+        model = replace(config.load(None, of_model).model, name=args.model)
+        out = out or results_folder(args)
+        found = evaluate.run(
+            benchmark,
+            model,
+            out,
+            batch_size=args.batch_size,
+            limit=args.limit,
+            blank_images=args.blank_images,
+        )
+    print(report.text(report.table(found)))
+    if out is not None:
+        print(f"page: {out / 'index.html'}")
+    return 0
+
+
+def benchmark_title(name: str) -> str:
+    from vrft import config
+
+    return str(config.read(paths.find("benchmarks", name)).get("title", ""))
+
+
+def results_folder(args: argparse.Namespace) -> Path:
+    """Where the results of an evaluation go if nobody says: one folder for each kind of it."""
+    parts = [Path(args.benchmark).stem, *Path(args.model).parts]
+    parts += ["blank"] if args.blank_images else []
+    parts += [f"first{args.limit}"] if args.limit else []
+    return Path("runs", "eval", "-".join(part.strip("/.") for part in parts if part.strip("/.")))
 
 
 def show(args: argparse.Namespace) -> int:
-    from vrft import viz
+    from vrft import results
 
-    print(viz.show(args.predictions, out=args.out, worst=args.worst))
+    print("page:", results.show(args.predictions, args.out, worst=args.worst))
     return 0
 
 
@@ -271,7 +132,18 @@ def tasks(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
-    raise NotImplementedError
+    from vrft import check, registry
+
+    config = resolve(args)
+    result = check.check(
+        registry.build(config.task),
+        args.splits.split(","),
+        limit=args.limit,
+        min_pixels=config.model.min_pixels or check.MIN_PIXELS,
+        max_pixels=config.model.max_pixels or check.MAX_PIXELS,
+    )
+    print(json.dumps(result.to_json(), indent=2) if args.json else "\n".join(result.lines()))
+    return 0 if result.ok else 1
 
 
 def config_list(args: argparse.Namespace) -> int:
@@ -311,3 +183,16 @@ def print_pairs(pairs: Mapping[str, str]) -> None:
     width = max(map(len, pairs), default=0)
     for name, text in pairs.items():
         print(f"{name:{width}}  {text}".rstrip())
+
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "train": train,
+    "eval": evaluate,
+    "show": show,
+    "tasks": tasks,
+    "check": check,
+    "config list": config_list,
+    "config show": config_show,
+    "config copy": config_copy,
+    "env": env,
+}

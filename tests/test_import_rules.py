@@ -1,0 +1,67 @@
+"""Who imports whom: the contracts of .importlinter, and what must start without torch."""
+
+from __future__ import annotations
+
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vrft_tasks
+
+ROOT = Path(__file__).resolve().parent.parent
+
+HEAVY = {"torch", "transformers", "datasets", "trl", "accelerate", "peft", "scipy", "pandas"}
+
+LIGHT = (
+    "vrft",
+    *(f"vrft.{name}" for name in ("answers", "boxes", "cli", "config", "environment", "errors")),
+    *(f"vrft.{name}" for name in ("images", "log", "masks", "paths", "predictions", "registry")),
+    *(f"vrft.{name}" for name in ("report", "rewards", "stats", "task", "types", "viz")),
+    *(f"vrft_tasks.{module.name}" for module in pkgutil.iter_modules(vrft_tasks.__path__)),
+)
+
+
+def test_the_import_contracts_hold(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from importlinter.cli import lint_imports
+
+    monkeypatch.chdir(ROOT)
+    status = lint_imports(no_cache=True)
+    assert status == 0, capsys.readouterr().out
+
+
+def loaded_after(code: str) -> set[str]:
+    """The top-level packages that a fresh Python has imported after running ``code``."""
+    report = f"import sys\n{code}\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", report], capture_output=True, text=True, check=True, cwd="/"
+    )
+    return {name.split(".")[0] for name in done.stderr.split()}
+
+
+def test_the_probe_sees_an_import() -> None:
+    assert "json" in loaded_after("import json.decoder")
+    assert "json" not in loaded_after("")
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_a_light_module_imports_no_torch(module: str) -> None:
+    assert HEAVY.isdisjoint(loaded_after(f"import {module}"))
+
+
+@pytest.mark.parametrize("command", ["train --help", "tasks", "config list", "eval --list"])
+def test_a_light_command_imports_no_torch(command: str) -> None:
+    assert HEAVY.isdisjoint(loaded_after(run(command)))
+
+
+def test_help_imports_next_to_nothing() -> None:
+    assert {"yaml", "PIL", "numpy", "rich", *HEAVY}.isdisjoint(loaded_after(run("--help")))
+
+
+def run(command: str) -> str:
+    """Code that runs a command of ``vrft``."""
+    return f"from vrft.cli import main\ntry: main({command.split()})\nexcept SystemExit: pass"

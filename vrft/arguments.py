@@ -1,0 +1,188 @@
+"""The grammar of the command line: every command, its options, help and example."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from vrft.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line like every other mistake's."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command; ``key.path=value`` settings may stand anywhere among them."""
+    args, rest = parser().parse_known_args(argv)
+    takes_settings = "settings" in args
+    for word in rest:
+        if word.startswith("-") or not takes_settings:
+            raise UserError(f"unknown argument {word}; see `vrft {args.command} --help`")
+    if takes_settings:
+        args.settings = [*args.settings, *rest]
+    return args
+
+
+def parser() -> Parser:
+    """The parser of all commands."""
+    root = Parser(
+        prog="vrft",
+        description="Visual reinforcement fine-tuning of Qwen-VL models.",
+        epilog="Each command has its own help: vrft train --help",
+    )
+    root.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
+    verbs = root.add_subparsers(metavar="command", required=True)
+    add_train(verbs)
+    add_eval(verbs)
+    add_show(verbs)
+    add_verb(verbs, "tasks", "list the tasks", "vrft tasks")
+    add_check(verbs)
+    add_config(verbs)
+    add_verb(verbs, "env", "print versions and devices, for bug reports", "vrft env")
+    return root
+
+
+class Version(argparse.Action):
+    """Prints the version; reads it only when asked, as that takes longer than all the rest."""
+
+    def __call__(self, *_: Any) -> NoReturn:
+        from importlib.metadata import version
+
+        print("vrft", version("vrft"))
+        raise SystemExit(0)
+
+
+def add_verb(verbs: Any, name: str, summary: str, example: str) -> Parser:
+    """A command with its one-line summary and an example."""
+    verb: Parser = verbs.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verb.set_defaults(command=verb.prog.removeprefix("vrft "))
+    return verb
+
+
+def add_settings(verb: Parser) -> None:
+    verb.add_argument(
+        "settings",
+        nargs="*",
+        default=[],
+        metavar="key.path=value",
+        help="settings that override the file's, such as train.learning_rate=1e-6",
+    )
+
+
+def add_train(verbs: Any) -> None:
+    verb = add_verb(
+        verbs,
+        "train",
+        "train a model on a task",
+        "vrft train --task lisa_grounding --config demo/lisa_grounding train.max_steps=20",
+    )
+    verb.add_argument("--task", metavar="NAME|FILE.py", help="a name of `vrft tasks`, or a file")
+    verb.add_argument(
+        "--config",
+        metavar="NAME|FILE.yaml",
+        help="a name of `vrft config list`, or a file; default: the one named like the task",
+    )
+    verb.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in a folder")
+    verb.add_argument(
+        "--dry-run", action="store_true", help="check everything, print the plan, train nothing"
+    )
+    add_settings(verb)
+
+
+def add_eval(verbs: Any) -> None:
+    verb = add_verb(
+        verbs,
+        "eval",
+        "evaluate a model, or saved predictions, on a benchmark",
+        "vrft eval --benchmark lisa_val --data ReasonSeg --model runs/my_run/final",
+    )
+    verb.add_argument("--benchmark", metavar="NAME|FILE.yaml", help="what to evaluate on")
+    verb.add_argument("--list", action="store_true", help="list the benchmarks and stop")
+    source = verb.add_mutually_exclusive_group()
+    source.add_argument("--model", metavar="DIR|ID", help="a folder, a hub id, or `demo`")
+    source.add_argument(
+        "--predictions", type=Path, metavar="FILE", help="score saved answers, without a model"
+    )
+    verb.add_argument("--data", metavar="DIR", help="where the benchmark's data lies")
+    verb.add_argument("--out", type=Path, metavar="DIR", help="where the results go")
+    verb.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
+    verb.add_argument("--batch-size", type=positive, default=8, metavar="N", help="default: 8")
+    verb.add_argument(
+        "--blank-images",
+        action="store_true",
+        help="show the model grey pictures: what it scores without looking",
+    )
+    add_settings(verb)
+
+
+def add_show(verbs: Any) -> None:
+    verb = add_verb(
+        verbs,
+        "show",
+        "make a page of pictures from saved predictions, the worst first",
+        "vrft show runs/my_run/eval/predictions.jsonl --worst 50",
+    )
+    verb.add_argument("predictions", type=Path, metavar="predictions.jsonl")
+    verb.add_argument("--out", type=Path, metavar="FILE", help="default: beside the predictions")
+    verb.add_argument("--worst", type=positive, default=20, metavar="N", help="default: 20")
+
+
+def add_check(verbs: Any) -> None:
+    verb = add_verb(
+        verbs,
+        "check",
+        "check a task and its data: gold answers, pictures, lengths, leaks",
+        "vrft check --task lisa_grounding --splits train,val,test task.data_dir=ReasonSeg",
+    )
+    verb.add_argument("--task", metavar="NAME|FILE.py", help="a name of `vrft tasks`, or a file")
+    verb.add_argument("--config", metavar="NAME|FILE.yaml", help="settings to check it with")
+    verb.add_argument(
+        "--splits",
+        default="train",
+        metavar="A,B",
+        help="splits to check and to compare with the first; default: train",
+    )
+    verb.add_argument("--limit", type=positive, metavar="N", help="only N samples of each split")
+    verb.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_settings(verb)
+
+
+def add_config(verbs: Any) -> None:
+    config = verbs.add_parser("config", help="list, show or copy the shipped configurations")
+    actions = config.add_subparsers(metavar="action", required=True)
+    add_verb(actions, "list", "list the shipped configurations", "vrft config list")
+    verb = add_verb(
+        actions,
+        "show",
+        "print a configuration with every setting resolved",
+        "vrft config show demo/lisa_grounding train.max_steps=20",
+    )
+    verb.add_argument("name", metavar="NAME|FILE.yaml")
+    add_settings(verb)
+    verb = add_verb(
+        actions,
+        "copy",
+        "copy a shipped configuration, to edit it",
+        "vrft config copy lisa_grounding my_run.yaml",
+    )
+    verb.add_argument("name", metavar="NAME")
+    verb.add_argument("to", type=Path, nargs="?", metavar="FILE", help="default: NAME.yaml here")
+
+
+def positive(text: str) -> int:
+    """A whole number above zero; ArgumentTypeError for anything else."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"expected a whole number above zero, got {text!r}")
+    return int(text)

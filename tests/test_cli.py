@@ -1,0 +1,415 @@
+"""The command line: what each command prints, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vrft import arguments, cli, config, environment, log, registry
+
+ModelFolder = Callable[[str], Path]
+Capture = pytest.CaptureFixture[str]
+
+
+def one_line(capsys: Capture) -> str:
+    """The complaint on standard error, which must be a single line."""
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("vrft: error: ")
+    return line
+
+
+def complaint(capsys: Capture, *argv: str) -> str:
+    """What the command line complains of; it must stop with status 2."""
+    capsys.readouterr()
+    assert cli.main(argv) == 2
+    return one_line(capsys)
+
+
+# The grammar
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        # no command, and one that is none
+        ([], "are required: command; see `vrft --help`"),
+        (["tarin"], "invalid choice: 'tarin' (choose from"),
+        # too little
+        (["train"], "give --task or --config; `vrft tasks` and `vrft config list` list them"),
+        (["config"], "are required: action; see `vrft config --help`"),
+        (["config", "show"], "are required: NAME|FILE.yaml; see `vrft config show --help`"),
+        (["show"], "are required: predictions.jsonl"),
+        (["eval"], "give --benchmark NAME; `vrft eval --list` lists them"),
+        (["eval", "--benchmark", "demo_grounding"], "give --model DIR or ID, or --predictions"),
+        # too much
+        (["tasks", "lisa"], "unknown argument lisa; see `vrft tasks --help`"),
+        (["train", "--task", "x", "--stpes", "3"], "unknown argument --stpes; see `vrft train"),
+        (["eval", "--model", "a", "--predictions", "b"], "not allowed with argument --model"),
+        # numbers
+        (["eval", "--limit", "0"], "argument --limit: expected a whole number above zero"),
+        (["eval", "--batch-size", "8.5"], "expected a whole number above zero, got '8.5'"),
+        # settings without a value
+        (["train", "--task", "lisa_grounding", "fast"], "'fast': settings are given as key"),
+    ],
+)
+def test_a_malformed_command_is_one_clear_line(
+    capsys: Capture, argv: list[str], message: str
+) -> None:
+    assert message in complaint(capsys, *argv)
+
+
+def test_settings_may_stand_anywhere() -> None:
+    args = arguments.parse(["train", "a=1", "--task", "t", "b=2", "--dry-run", "c=3"])
+    assert sorted(args.settings) == ["a=1", "b=2", "c=3"]
+    assert (args.task, args.dry_run) == ("t", True)
+
+
+COMMANDS = ["train", "eval", "show", "tasks", "check", "config show", "config copy", "config list"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "env"])
+def test_every_command_has_an_example_that_parses(capsys: Capture, command: str) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([*command.split(), "--help"])
+    example = capsys.readouterr().out.split("example:\n")[1].split()
+    assert example[: len(command.split()) + 1] == ["vrft", *command.split()]
+    assert arguments.parse(example[1:]).command == command
+
+
+def test_every_command_is_implemented() -> None:
+    assert sorted(cli.COMMANDS) == sorted([*COMMANDS, "env"])
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "names", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["tasks"])
+
+
+def test_an_interrupted_command_ends_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(registry, "names", interrupt)
+    assert cli.main(["tasks"]) == 130
+    assert capsys.readouterr().err == "vrft: interrupted\n"
+
+
+# Commands that need no model
+
+
+def test_tasks_are_listed_with_what_they_are(capsys: Capture) -> None:
+    assert cli.main(["tasks"]) == 0
+    assert "lisa_grounding  Reasoning grounding" in capsys.readouterr().out
+
+
+def test_benchmarks_are_listed_with_their_titles(capsys: Capture) -> None:
+    assert cli.main(["eval", "--list"]) == 0
+    assert "lisa_val " in (out := capsys.readouterr().out)
+    assert "ReasonSeg val" in out
+
+
+def test_a_shown_configuration_is_one_that_can_be_used(capsys: Capture, tmp_path: Path) -> None:
+    assert cli.main(["config", "show", "demo/lisa_grounding", "train.seed=5"]) == 0
+    path = tmp_path / "shown.yaml"
+    path.write_text(capsys.readouterr().out)
+    assert config.load(str(path)) == config.load("demo/lisa_grounding", ["train.seed=5"])
+
+
+def test_a_configuration_is_copied_but_never_over_another(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["config", "copy", "demo/lisa_grounding"]) == 0
+    assert config.load("lisa_grounding.yaml") == config.load("demo/lisa_grounding")
+    again = complaint(capsys, "config", "copy", "demo/lisa_grounding")
+    assert "lisa_grounding.yaml exists already" in again
+
+
+def test_a_copy_that_cannot_be_written_is_one_clear_line(capsys: Capture, tmp_path: Path) -> None:
+    target = str(tmp_path / "nowhere" / "a.yaml")
+    message = complaint(capsys, "config", "copy", "lisa_grounding", target)
+    assert f"{target}: cannot be written (No such file or directory)" in message
+
+
+def test_env_names_versions_and_devices(capsys: Capture) -> None:
+    assert cli.main(["env"]) == 0
+    out = capsys.readouterr().out
+    for name in ("python", "vrft", "torch", "transformers", "torchvision", "devices"):
+        assert f"\n{name} " in f"\n{out}"
+
+
+def test_a_broken_torchvision_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(environment, "installed", lambda name: "0.28.0")
+    monkeypatch.setattr(environment.importlib, "import_module", broken)
+    assert environment.torchvision() == (
+        "0.28.0 BROKEN beside this torch (operator torchvision::nms does not exist); "
+        "run `pip uninstall torchvision`"
+    )
+
+
+# Where the configuration comes from
+
+
+def resolve(*argv: str) -> config.Config:
+    args = arguments.parse(["train", *argv])
+    return cli.resolve(args, args.resume)
+
+
+def test_a_task_brings_the_configuration_of_its_name() -> None:
+    assert resolve("--task", "lisa_grounding") == config.load("lisa_grounding")
+
+
+def test_a_task_on_the_command_line_replaces_the_one_in_the_file() -> None:
+    got = resolve("--config", "demo/lisa_grounding", "--task", "my_task.py")
+    assert got.task.name == "my_task.py"
+    assert got.model.name == "demo"
+
+
+def test_a_resumed_run_brings_its_own_configuration(tmp_path: Path) -> None:
+    own = config.load("demo/lisa_grounding", ["train.seed=9"])
+    (tmp_path / "config.yaml").write_text(config.to_yaml(own))
+    assert resolve("--resume", str(tmp_path)) == own
+
+
+def test_a_folder_without_a_run_cannot_be_resumed(capsys: Capture, tmp_path: Path) -> None:
+    message = complaint(capsys, "train", "--resume", str(tmp_path))
+    assert "no run there, config.yaml is missing" in message
+
+
+# Mistakes in data, model and folders
+
+
+RECORD = {
+    "text": ["the thing"],
+    "is_sentence": False,
+    "shapes": [{"label": "target", "points": [[10, 10], [40, 10], [40, 40]]}],
+}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A ReasonSeg folder with one good picture."""
+    split = tmp_path / "data" / "train"
+    split.mkdir(parents=True)
+    Image.new("RGB", (56, 56), "navy").save(split / "a.jpg")
+    (split / "a.json").write_text(json.dumps(RECORD))
+    return tmp_path / "data"
+
+
+def train(data: Path, model: Path, *settings: str) -> list[str]:
+    """A training command of one step on ``data``."""
+    return [
+        *("train", "--task", "lisa_grounding"),
+        *(f"task.data_dir={data}", f"model={model}", "model.dtype=float32"),
+        *("train.max_steps=1", "train.gradient_accumulation_steps=1", "task.reward=iou"),
+        *("sampling.max_completion_length=4", "algorithm.num_generations=2"),
+        *("algorithm.min_informative=0", f"train.output_dir={data.parent / 'run'}"),
+        *settings,
+    ]
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG whose header promises that many pixels; there are none."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rest = chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + rest
+
+
+SHAPELESS = json.dumps({**RECORD, "shapes": [{"label": "target", "points": []}]})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.json", b'{"text": [', "a.json: not readable JSON"),
+        ("a.json", SHAPELESS.encode(), "a.json: shape 0 has no points; correct or remove it"),
+        ("a.jpg", b"these are words", "a.jpg: not a picture"),
+        ("a.jpg", png_of(50_000, 40_000), "a.jpg: picture too large (Image size (2000000000"),
+    ],
+    ids=["json that does not parse", "no points", "no picture", "2 gigapixels"],
+)
+def test_a_bad_file_is_one_clear_line(
+    capsys: Capture,
+    data: Path,
+    model_folder: ModelFolder,
+    name: str,
+    content: bytes,
+    message: str,
+) -> None:
+    (data / "train" / name).write_bytes(content)
+    assert message in complaint(capsys, *train(data, model_folder("qwen2_vl")))
+
+
+def test_an_unknown_task_is_one_clear_line(capsys: Capture) -> None:
+    message = complaint(capsys, "train", "--task", "lisa_groundin")
+    assert "unknown task 'lisa_groundin'; did you mean 'lisa_grounding'?" in message
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("train.learning_rat=1", "unknown setting train.learning_rat; did you mean train.learning"),
+        ("task.data_dri=1", "unknown setting task.data_dri; did you mean task.data_dir?"),
+        ("train.max_steps=soon", "train.max_steps: expected int, got 'soon'"),
+    ],
+)
+def test_an_unknown_setting_is_one_clear_line(
+    capsys: Capture, data: Path, setting: str, message: str
+) -> None:
+    assert message in complaint(capsys, *train(data, Path("demo"), setting))
+
+
+def test_a_missing_data_folder_is_one_clear_line(capsys: Capture, tmp_path: Path) -> None:
+    message = complaint(capsys, *train(tmp_path / "nowhere", Path("demo")))
+    assert f"no data at {tmp_path / 'nowhere'}; set task.data_dir to" in message
+
+
+def test_a_prompt_over_the_limit_is_one_clear_line(
+    capsys: Capture, data: Path, model_folder: ModelFolder
+) -> None:
+    # 560 x 560 pixels are 400 image tokens
+    Image.new("RGB", (560, 560)).save(data / "train" / "a.jpg")
+    argv = train(data, model_folder("qwen2_vl"), "sampling.max_prompt_length=300")
+    message = complaint(capsys, *argv)
+    assert "300" in message
+    assert "a.jpg" in message
+
+
+def test_a_model_of_a_wrong_family_is_one_clear_line(
+    capsys: Capture, data: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "llama"
+    model.mkdir()
+    (model / "config.json").write_text('{"model_type": "llama"}')
+    assert "its family is 'llama', not" in complaint(capsys, *train(data, model))
+
+
+def test_a_folder_without_a_model_is_one_clear_line(capsys: Capture, data: Path) -> None:
+    assert "no model there" in complaint(capsys, *train(data, data))
+
+
+def test_a_folder_of_another_run_is_one_clear_line(
+    capsys: Capture, data: Path, model_folder: ModelFolder
+) -> None:
+    (data.parent / "run").mkdir()
+    (data.parent / "run" / "config.yaml").write_text(config.to_yaml(config.Config()))
+    message = complaint(capsys, *train(data, model_folder("qwen2_vl")))
+    assert "holds another run; go on with `vrft train --resume" in message
+
+
+def test_a_benchmark_without_its_data_is_one_clear_line(capsys: Capture) -> None:
+    message = complaint(capsys, "eval", "--benchmark", "lisa_val", "--model", "demo")
+    assert "lisa_val: give its data with --data DIR" in message
+
+
+def test_a_missing_predictions_file_is_one_clear_line(capsys: Capture, tmp_path: Path) -> None:
+    message = complaint(capsys, "show", str(tmp_path / "predictions.jsonl"))
+    assert "predictions.jsonl: cannot be read" in message
+
+
+# The commands together
+
+
+MY_TASK = '''
+"""Which colour is it?"""
+
+from dataclasses import dataclass
+from PIL import Image
+from vrft import Prompt, Sample, Score, Task
+
+
+@dataclass(frozen=True)
+class Colours(Task[str]):
+    primary = "right"
+    data = "no data"
+
+    def samples(self, split):
+        image = Image.new("RGB", (56, 56), "red")
+        return [Sample(str(i), "Which colour?", "red", (image,)) for i in range(3)]
+
+    def prompt(self, sample):
+        return Prompt(sample.question, sample.images)
+
+    def reference(self, sample, views):
+        return sample.answer
+
+    def rewards(self):
+        return {"letters": lambda sample, completion: (len(completion.text) % 5) / 5}
+
+    def score(self, sample, completion):
+        return Score({"right": float(sample.answer in completion.text)}, completion.text or None)
+'''
+
+
+@pytest.fixture
+def my_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A task written in one file."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setitem(sys.modules, "colours_of_my_own", None)
+    monkeypatch.delitem(sys.modules, "colours_of_my_own")
+    path = tmp_path / "colours_of_my_own.py"
+    path.write_text(MY_TASK)
+    return path
+
+
+def test_a_task_in_one_file_is_trained_evaluated_and_shown(
+    capsys: Capture,
+    tmp_path: Path,
+    my_task: Path,
+    model_folder: ModelFolder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = model_folder("qwen2_vl")
+    argv = ["train", "--task", str(my_task), f"model={model}", "train.output_dir=run"]
+    small = ["train.max_steps=2", "sampling.max_completion_length=5", "train.learning_rate=1e-3"]
+    assert cli.main([*argv, *small]) == 0
+    assert capsys.readouterr().out == "run: run\nmodel: run/final\n"
+    assert [row["step"] for row in log.read_metrics(Path("run/metrics.jsonl"))] == [1, 2]
+
+    benchmark = tmp_path / "colours.yaml"
+    benchmark.write_text(
+        f"title: Colours\ntask: {my_task}\nsplit: test\nsampling: {{max_completion_length: 5}}\n"
+    )
+    evaluate = ["eval", "--benchmark", str(benchmark), "--limit", "2"]
+    assert cli.main([*evaluate, "--model", "run/final"]) == 0
+    out = Path("runs/eval/colours-run-final-first2")
+    assert f"page: {out / 'index.html'}" in capsys.readouterr().out
+    lines = (out / "predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["0", "1"]
+
+    assert cli.main([*evaluate, "--predictions", str(out / "predictions.jsonl")]) == 0
+    assert "right" in capsys.readouterr().out
+    assert cli.main(["show", str(out / "predictions.jsonl"), "--worst", "1"]) == 0
+    page = Path(capsys.readouterr().out.removeprefix("page: ").strip())
+    assert "Which colour?" in page.read_text()
+
+
+def test_check_ends_with_0_for_good_data_and_1_for_bad(capsys: Capture, data: Path) -> None:
+    argv = ["check", "--task", "lisa_grounding", f"task.data_dir={data}", "task.reward=iou"]
+    assert cli.main(argv) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "ready to train"
+    (data / "val").mkdir()
+    for name in ("a.jpg", "a.json"):  # the same picture again: a leak
+        (data / "val" / name).write_bytes((data / "train" / name).read_bytes())
+    assert cli.main([*argv, "--splits", "train,val", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["ok"] is False

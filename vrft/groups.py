@@ -178,8 +178,9 @@ def reward_metrics(accelerator: Accelerator, batch: Batch, rewards: Tensor) -> d
     for name in batch.groups[0].rewards:
         rows = [[math.nan if v is None else v for v in g.rewards[name]] for g in batch.groups]
         values = distributed.gather(accelerator, torch.tensor(rows))
-        metrics[f"rewards/{name}/mean"] = float(values.nanmean())
-        metrics[f"rewards/{name}/std"] = float(values[~values.isnan()].std())
+        given = values[~values.isnan()]
+        metrics[f"rewards/{name}/mean"] = float(given.mean())
+        metrics[f"rewards/{name}/std"] = float(given.std()) if len(given) > 1 else math.nan
     return metrics
 
 

@@ -37,8 +37,8 @@ def percent(value: float, signed: bool = False) -> str:
     """A share as percent with one decimal: "53.4", signed "+1.2"; a dash for what is not known."""
     if math.isnan(value):
         return "–"
-    text = f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
-    return text.replace("-0.0", "0.0").replace("+0.0", "0.0")
+    number = round(100 * value, 1)
+    return f"{number:+.1f}" if signed and number else f"{number or 0.0:.1f}"
 
 
 def ends(interval: Interval, signed: bool = False) -> str:

@@ -1,0 +1,87 @@
+"""Four pictures with hand-made boxes, and a policy that answers what it is told to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from vrft.benchmark import Benchmark
+from vrft.config import SamplingConfig, TaskConfig
+from vrft.types import Completion, Prompt, Rollout, View
+
+SQUARE = [[20, 20], [60, 20], [60, 60], [20, 60]]
+"""The truth in every picture of 100 x 100 pixels: (0.2, 0.2) to (0.6, 0.6)."""
+
+INSTRUCTIONS = {"a": "the owl", "b": "the key", "c": "what flies", "d": "what rings"}
+
+ANSWERS = {
+    "the owl": "<think>owl</think><answer>(200,200),(600,600)</answer>",  # IoU 1
+    "the key": "<think>key</think><answer>(200,200),(600,400)</answer>",  # upper half: IoU 1/2
+    "what flies": "<think>bird</think><answer>(700,700),(900,900)</answer>",  # apart: IoU 0
+    "what rings": "I cannot tell.",  # unreadable: IoU 0
+}
+"""Their mean IoU is (1 + 0.5 + 0 + 0) / 4 = 0.375; two of four reach 0.5; one is unreadable."""
+
+
+def write_reasonseg(root: Path) -> Path:
+    """A ReasonSeg folder with the split "test"; a and b are of kind "class", c and d of "use"."""
+    folder = root / "test"
+    folder.mkdir(parents=True)
+    for name, instruction in INSTRUCTIONS.items():
+        Image.new("RGB", (100, 100), (40, 90, 160)).save(folder / f"{name}.jpg")
+        record = {
+            "text": [instruction],
+            "is_sentence": False,
+            "shapes": [{"label": "target", "points": SQUARE}],
+            "kind": "class" if name in "ab" else "use",
+        }
+        (folder / f"{name}.json").write_text(json.dumps(record))
+    return root
+
+
+def benchmark(data_dir: Path, **fields: object) -> Benchmark:
+    """The grounding task on the test split of such a folder."""
+    task = TaskConfig("lisa_grounding", {"data_dir": str(data_dir)})
+    return Benchmark(name="four", task=task, **fields)  # type: ignore[arg-type]
+
+
+class Scripted:
+    """Answers each instruction by its text, and keeps what it was asked.
+
+    A dictionary value that is a list holds one answer per generation. After ``patience`` calls it
+    fails, as a machine does.
+    """
+
+    def __init__(
+        self, answers: Mapping[str, str | list[str]] = ANSWERS, patience: int | None = None
+    ) -> None:
+        self.answers, self.patience = answers, patience
+        self.asked: list[str] = []
+        self.prompts: list[Prompt] = []
+        self.seeds: dict[str, int] = {}
+        self.calls = 0
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        num_generations: int,
+        sampling: SamplingConfig,
+        seeds: Sequence[int],
+    ) -> list[tuple[Rollout, ...]]:
+        if self.calls == self.patience:
+            raise ConnectionError("the machine went away")
+        self.calls += 1
+        self.prompts.extend(prompts)
+        return [self.answer(p, num_generations, s) for p, s in zip(prompts, seeds, strict=True)]
+
+    def answer(self, prompt: Prompt, count: int, seed: int) -> tuple[Rollout, ...]:
+        (instruction,) = [known for known in self.answers if known in prompt.text]
+        self.asked.append(instruction)
+        self.seeds[instruction] = seed
+        answer = self.answers[instruction]
+        texts = [answer] * count if isinstance(answer, str) else answer
+        views = (View(112, 112),)
+        return tuple(Rollout(Completion(text, views), (1, 2, 3), True) for text in texts)

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from vrft import config, paths
+from vrft.benchmark import Benchmark, load_benchmark, titles
+from vrft.errors import UserError
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_every_shipped_benchmark_loads_greedy_and_with_a_title(tmp_path: Path) -> None:
+    shipped = titles()
+    assert set(shipped) == set(paths.names("benchmarks")) and all(shipped.values())
+    for name in shipped:
+        found = load_benchmark(name, data_dir=None if "demo" in name else str(tmp_path))
+        assert found.name == name
+        assert found.sampling.temperature == 0.0
+
+
+def test_the_papers_numbers_stand_where_the_papers_data_is_and_nowhere_else() -> None:
+    val = load_benchmark("lisa_val", data_dir="/data")
+    test = load_benchmark("lisa_test", data_dir="/data")
+    # Table of the paper, LISA mIoU: base, SFT, GRPO, GPG.
+    assert val.paper == {"base": 30.1, "sft": 29.7, "grpo": 34.4, "gpg": 53.4}
+    assert test.paper == {"base": 26.9, "sft": 28.3, "grpo": 37.6, "gpg": 51.5}
+    for name in titles():
+        demo = "demo" in name
+        found = load_benchmark(name, data_dir=None if demo else "/data")
+        assert demo == (found.task.settings["data_dir"] == "demo") == (not found.paper)
+
+
+def test_a_benchmark_without_its_data_says_what_to_give() -> None:
+    with pytest.raises(UserError, match="lisa_val: give its data with --data DIR: the ReasonSeg"):
+        load_benchmark("lisa_val")
+
+
+def test_overrides_and_data_reach_the_benchmark() -> None:
+    found = load_benchmark(
+        "lisa_val", ["sampling.max_completion_length=9", "task.system=Hi", "split=test"], "/nowhere"
+    )
+    assert (found.sampling.max_completion_length, found.split) == (9, "test")
+    assert found.task.settings == {"system": "Hi", "data_dir": "/nowhere"}
+
+
+def test_paths_become_absolute_so_that_results_can_be_shown_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ReasonSeg").mkdir()
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    found = load_benchmark("lisa_val", ["task.name=mine.py"], "ReasonSeg")
+    assert found.task.settings["data_dir"] == str(tmp_path / "ReasonSeg")
+    assert found.task.name == str(tmp_path / "mine.py")
+    # `demo` always means the demo's data, whatever folder is there.
+    assert load_benchmark("demo_grounding").task.settings["data_dir"] == "demo"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("splitt: val", "unknown setting splitt; did you mean split"),
+        ("sampling: {temprature: 1}", "did you mean sampling.temperature"),
+        ("repeats: many", "repeats: expected int, got 'many'"),
+        ("repeats: 0", "mine: repeats=0"),
+        ("repeats: 4", "mine: 4 greedy answers to a question are all the same"),
+        ("paper: {gpg: high}", "paper.gpg: expected float"),
+    ],
+)
+def test_a_mistake_in_a_benchmark_is_named(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        load_benchmark(write(tmp_path / "mine.yaml", text))
+
+
+def test_an_unknown_benchmark_gets_a_suggestion() -> None:
+    with pytest.raises(UserError, match="did you mean 'lisa_val'"):
+        load_benchmark("lisa_vall")
+
+
+def test_a_benchmark_survives_being_written_to_settings(tmp_path: Path) -> None:
+    text = "task: {name: lisa_grounding, system: Hi}\nrepeats: 2\nsampling: {temperature: 1}"
+    found = load_benchmark(write(tmp_path / "mine.yaml", text))
+    assert config.build(Benchmark, config.plain(found)) == found

@@ -1,0 +1,105 @@
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import ANSWERS, INSTRUCTIONS, benchmark, write_reasonseg
+
+from vrft import grading, registry
+from vrft.errors import UserError
+from vrft.stats import bootstrap, wilson
+from vrft.task import Task
+from vrft.types import Completion, Prediction, Sample, View
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task[Any]:
+    return registry.build(benchmark(write_reasonseg(tmp_path / "data")).task)
+
+
+def predictions(texts: Mapping[str, str]) -> list[Prediction]:
+    return [Prediction(name, text, (View(112, 112),)) for name, text in texts.items()]
+
+
+ALL = {name: ANSWERS[instruction] for name, instruction in INSTRUCTIONS.items()}
+
+
+def test_an_unreadable_answer_counts_as_zero_in_every_mean(task: Task[Any]) -> None:
+    report = grading.summarize(task, task.samples("test"), predictions(ALL), "four")
+    assert (report.benchmark, report.n, report.unreadable, report.missing) == ("four", 4, 1, 0)
+    assert next(iter(report.metrics)) == "iou"
+    assert report.metrics["iou"] == bootstrap([1.0, 0.5, 0.0, 0.0])
+    assert report.metrics["iou"].mean == pytest.approx(0.375)
+    assert report.metrics["acc@0.5"] == wilson(2, 4)
+
+
+def test_subsets_have_their_own_means(task: Task[Any]) -> None:
+    report = grading.summarize(task, task.samples("test"), predictions(ALL), "four")
+    assert list(report.subsets) == ["class", "use"]
+    assert report.subsets["class"]["iou"].mean == pytest.approx(0.75)
+    assert report.subsets["use"]["iou"] == wilson(0, 2)
+
+
+def test_missing_answers_are_unreadable_and_never_shrink_the_denominator(task: Task[Any]) -> None:
+    report = grading.summarize(task, task.samples("test"), predictions({"a": ALL["a"]}), "four")
+    assert (report.n, report.unreadable, report.missing) == (4, 3, 3)
+    assert report.metrics["iou"].mean == pytest.approx(0.25)  # 1 of 4, not 1 of 1
+
+
+def test_answers_to_no_sample_are_refused(task: Task[Any]) -> None:
+    strange = predictions({**ALL, "zebra": "x"})
+    with pytest.raises(UserError, match=r"^1 of the predictions .*'zebra'"):
+        grading.summarize(task, task.samples("test"), strange, "four")
+
+
+def test_an_answer_beyond_the_repeats_is_refused(task: Task[Any]) -> None:
+    with pytest.raises(UserError, match=r"'a' \(repeat 1\)"):
+        grading.summarize(task, task.samples("test"), [Prediction("a", "", repeat=1)], "four")
+
+
+def test_several_answers_to_a_sample_score_their_mean(task: Task[Any]) -> None:
+    samples = task.samples("test")[:2]
+    # a: right, then unreadable: (1 + 0) / 2. b: never answered, so unreadable. (0.5 + 0) / 2.
+    answers = [
+        Prediction("a", ALL["a"], repeat=0),
+        Prediction("a", "?", repeat=1),
+        Prediction("b", "?", repeat=0),
+    ]
+    report = grading.summarize(task, samples, answers, "two", repeats=2)
+    assert (report.n, report.unreadable, report.missing) == (2, 1, 1)
+    assert report.metrics["iou"].mean == pytest.approx(0.25)
+
+
+def test_without_views_a_box_is_read_in_thousandths_of_the_picture(task: Task[Any]) -> None:
+    (sample, *_) = task.samples("test")
+    found = grading.completion(task, sample, Prediction("a", "text"))
+    assert found == Completion("text", (View(100, 100, "thousandths"),))
+
+
+def test_the_views_of_a_prediction_decide_how_its_box_is_read(task: Task[Any]) -> None:
+    text = "<think>t</think><answer>(56,56),(168,168)</answer>"  # fifths of 280 pixels: 0.2 to 0.6
+    seen = Prediction("a", text, (View(280, 280, "pixels"),))
+    samples = task.samples("test")[:1]
+    assert grading.summarize(task, samples, [seen], "one").metrics["iou"].mean == pytest.approx(1)
+    unseen = Prediction("a", text)
+    assert grading.summarize(task, samples, [unseen], "one").metrics["iou"].mean < 0.1
+
+
+class Repeating:
+    """A task-like object whose split "twice" has the same id twice, and "none" no sample."""
+
+    def samples(self, split: str) -> list[Sample[str]]:
+        return [] if split == "none" else [Sample("a", "?", "yes"), Sample("a", "?", "no")]
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [("none", "split 'none' has no samples"), ("twice", "the id 'a' occurs twice")],
+)
+def test_a_split_that_cannot_be_scored_is_refused(split: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        grading.read_samples(Repeating(), split)  # type: ignore[arg-type]
+
+
+def test_the_limit_takes_the_first_samples(task: Task[Any]) -> None:
+    assert [sample.id for sample in grading.read_samples(task, "test", 3)] == ["a", "b", "c"]

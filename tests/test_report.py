@@ -1,0 +1,127 @@
+import json
+import math
+import re
+
+import pytest
+from PIL import Image
+
+from vrft import report
+from vrft.boxes import Box
+from vrft.report import Comparison
+from vrft.types import Interval, Report
+from vrft.viz import BEFORE, Answer, Exhibit
+
+HALF = Interval(0.534, 0.501, 0.567, 200)
+FULL = Report(
+    benchmark="lisa_val",
+    n=200,
+    unreadable=7,
+    metrics={"iou": HALF, "legacy_iou": Interval(0.5, 0.47, 0.53, 200)},
+    subsets={"use": {"iou": Interval(0.25, 0.2, 0.3, 80)}},
+    paper={"gpg": 51.4},
+    missing=2,
+)
+CHANGE = Comparison(
+    "held-out",
+    "iou",
+    Interval(0.3, 0.2, 0.4, 60),
+    Interval(0.5, 0.4, 0.6, 60),
+    Interval(0.2, -0.01, 0.35, 60),
+)
+SETTINGS = {"benchmark": {"title": "ReasonSeg val"}, "model": {"name": "runs/x/final"}}
+
+
+def exhibit(text: str = "x", image: Image.Image | None = None) -> Exhibit:
+    before = Answer("before", text, {"iou": 0.1}, True, BEFORE, Box(0.1, 0.1, 0.5, 0.5))
+    after = Answer("after", "y", {"iou": 0.2}, False)
+    return Exhibit("sample-1", "Where is <it>?", (before, after), image, (Box(0, 0, 0.5, 0.5),))
+
+
+@pytest.mark.parametrize(
+    ("value", "signed", "text"),
+    [
+        (0.5346, False, "53.5"),
+        (0.2, True, "+20.0"),
+        (-0.123, True, "-12.3"),
+        (-0.0001, True, "0.0"),  # nothing has no sign
+        (0.0001, True, "0.0"),
+        (-0.1004, True, "-10.0"),
+        (1.0, False, "100.0"),
+        (math.nan, False, "–"),
+    ],
+)
+def test_percent(value: float, signed: bool, text: str) -> None:
+    assert report.percent(value, signed) == text
+
+
+def test_an_interval_that_is_not_known_is_a_dash() -> None:
+    assert report.ends(HALF) == "50.1 to 56.7"
+    assert report.ends(Interval(0.5, math.nan, math.nan, 1)) == "–"
+
+
+def test_the_table_has_every_part_and_metric_and_the_paper() -> None:
+    lines = report.text(report.table(FULL)).splitlines()
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if "│" in line]
+    assert cells == [
+        ["all", "iou", "53.4", "50.1 to 56.7", "200"],
+        ["all", "legacy_iou", "50.0", "47.0 to 53.0", "200"],
+        ["use", "iou", "25.0", "20.0 to 30.0", "80"],
+        ["paper: gpg", "iou", "51.4", "ours +2.0", ""],
+        ["paper: gpg", "legacy_iou", "51.4", "ours -1.4", ""],
+    ]
+    assert "200 samples, 7 unreadable (2 of them missing)" in lines[-1]
+
+
+def test_the_comparison_table_has_both_means_and_the_signed_difference() -> None:
+    shown = report.text(report.comparison_table([CHANGE]))
+    (line,) = [line for line in shown.splitlines() if "held-out" in line]
+    cells = [cell.strip() for cell in line.strip("│").split("│")]
+    assert cells == ["held-out", "30.0", "50.0", "+20.0", "-1.0 to +35.0", "60"]
+
+
+def test_json_has_no_nan() -> None:
+    lonely = Report("b", 1, 0, {"iou": Interval(0.5, math.nan, math.nan, 1)})
+    tree = json.loads(json.dumps(report.to_json(lonely), allow_nan=False))
+    assert tree["metrics"]["iou"] == {"mean": 0.5, "low": None, "high": None, "n": 1}
+
+
+def test_a_page_holds_scores_paper_settings_and_answers() -> None:
+    html = report.page(FULL, [("Worst", [exhibit("the answer")])], SETTINGS)
+    for text in ("ReasonSeg val", "runs/x/final", "53.4", "50.1 to 56.7", "+2.0", "the answer"):
+        assert text in html
+    assert "unreadable · iou 20.0" in html
+    assert "pictures blanked" not in html
+
+
+def test_a_page_says_that_pictures_were_blanked() -> None:
+    assert "pictures blanked" in report.page(FULL, [], {**SETTINGS, "blank_images": True})
+
+
+def test_what_a_model_writes_is_shown_and_never_run() -> None:
+    html = report.page(FULL, [("Worst", [exhibit("<script>alert(1)</script>")])], SETTINGS)
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "Where is &lt;it&gt;?" in html
+
+
+def test_a_page_needs_no_other_file() -> None:
+    picture = Image.new("RGB", (112, 112), "white")
+    html = report.page(FULL, [("Worst", [exhibit(image=picture)])], SETTINGS)
+    sources = re.findall(r'(?:src|href)="([^"]*)"', html)
+    assert len(sources) == 1 and sources[0].startswith("data:image/jpeg;base64,/9j/")
+    assert not re.search(r"https?://|url\(|@import", html)
+
+
+def test_an_empty_section_has_no_heading() -> None:
+    assert "Worst" not in report.page(FULL, [("Worst", [])], SETTINGS)
+
+
+def test_a_report_of_one_sample_has_a_page() -> None:
+    lonely = Report("b", 1, 0, {"iou": Interval(0.5, math.nan, math.nan, 1)})
+    assert "50.0" in report.page(lonely, [], {})
+
+
+def test_a_comparison_page_shows_both_answers() -> None:
+    html = report.comparison_page("Demo", [CHANGE], [("Random", [exhibit("was")])])
+    for text in ("<h1>Demo</h1>", "+20.0", "-1.0 to +35.0", "before", "after", "was"):
+        assert text in html

@@ -1,0 +1,94 @@
+import math
+
+import numpy as np
+import pytest
+
+from vrft.stats import bootstrap, interval, paired_difference, wilson
+
+
+def test_the_bootstrap_interval_of_many_coin_throws_is_the_normal_one() -> None:
+    # 200 heads of 400: standard error sqrt(0.25 / 400) = 0.025, so 0.5 -+ 1.96 * 0.025 = 0.049.
+    found = bootstrap([0.0, 1.0] * 200)
+    assert (found.mean, found.n) == (0.5, 400)
+    assert found.low == pytest.approx(0.451, abs=0.004)
+    assert found.high == pytest.approx(0.549, abs=0.004)
+
+
+def test_the_bootstrap_interval_holds_the_true_mean_about_95_times_in_100() -> None:
+    random = np.random.default_rng(0)
+    held = 0
+    for sample in random.uniform(0.0, 1.0, (300, 60)):
+        found = bootstrap(sample.tolist(), resamples=1000)
+        held += found.low <= 0.5 <= found.high
+    # Of 300 intervals 285 should: the binomial's spread is sqrt(300 * 0.95 * 0.05) = 3.8.
+    assert 270 <= held <= 297
+
+
+def test_the_bootstrap_is_the_same_for_the_same_seed_and_not_for_another() -> None:
+    values = np.random.default_rng(1).uniform(size=50).tolist()
+    assert bootstrap(values) == bootstrap(values)
+    assert bootstrap(values) != bootstrap(values, seed=1)
+
+
+def test_large_samples_are_resampled_in_several_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(2).uniform(size=1000).tolist()
+    whole = bootstrap(values)
+    monkeypatch.setattr("vrft.stats.DRAWS_AT_ONCE", 3_500)  # 3 resamples at a time, the last one 1
+    pieces = bootstrap(values)
+    assert pieces.low == pytest.approx(whole.low, abs=2e-3)
+    assert pieces.high == pytest.approx(whole.high, abs=2e-3)
+
+
+def test_one_value_has_a_mean_and_no_interval() -> None:
+    found = bootstrap([0.25])
+    assert (found.mean, found.n) == (0.25, 1)
+    assert math.isnan(found.low) and math.isnan(found.high)
+
+
+def test_no_values_have_neither() -> None:
+    found = bootstrap([])
+    assert found.n == 0
+    assert all(math.isnan(value) for value in (found.mean, found.low, found.high))
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [
+        (8, 10, 0.4902, 0.9433),  # by hand: (0.8 + 0.19207) / 1.38415 -+ 0.22655
+        (0, 10, 0.0, 0.2775),  # 3.84146 / 13.84146
+        (10, 10, 0.7225, 1.0),  # its mirror image
+        (1, 1, 0.2065, 1.0),  # 1 / (1 + 3.84146)
+        (0, 1, 0.0, 0.7935),
+    ],
+)
+def test_wilson(successes: int, n: int, low: float, high: float) -> None:
+    found = wilson(successes, n)
+    assert (found.mean, found.n) == (successes / n, n)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_of_no_trials_nothing_is_known() -> None:
+    found = wilson(0, 0)
+    assert (found.low, found.high, found.n) == (0.0, 1.0, 0)
+    assert math.isnan(found.mean)
+
+
+def test_a_metric_of_zeros_and_ones_has_wilsons_interval_and_others_the_bootstraps() -> None:
+    assert interval([1.0, 0.0, 0.0]) == wilson(1, 3)
+    assert interval([1.0, 0.0, 0.5]) == bootstrap([1.0, 0.0, 0.5])
+
+
+def test_a_paired_difference_sees_what_the_spread_of_samples_hides() -> None:
+    before = np.linspace(0.0, 0.9, 20)
+    found = paired_difference(before.tolist(), (before + 0.05).tolist())
+    # Every sample gains 0.05, so there is no doubt, though the samples themselves range widely.
+    assert (found.mean, found.low, found.high) == pytest.approx((0.05, 0.05, 0.05))
+
+
+def test_a_loss_is_a_negative_difference() -> None:
+    assert paired_difference([1.0, 0.5], [0.5, 0.0]).mean == -0.5
+
+
+def test_two_runs_over_different_numbers_of_samples_have_no_paired_difference() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        paired_difference([1.0, 0.0], [1.0])

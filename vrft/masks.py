@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,10 +47,12 @@ def encode(mask: Mask) -> dict[str, Any]:
 
 
 def decode(code: dict[str, Any]) -> Mask:
-    """The mask [height, width] behind a run-length code of ``encode``."""
+    """The mask [height, width] behind a run-length code."""
     from pycocotools import mask as coco
 
-    return np.asarray(coco.decode(code), dtype=np.bool_)
+    with warnings.catch_warnings():  # pycocotools' arrays lack NumPy 2's `copy` keyword
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return np.asarray(coco.decode(code), dtype=np.bool_)
 
 
 def _union(polygons: Sequence[Polygon], width: int, height: int) -> Mask:
@@ -59,5 +62,4 @@ def _union(polygons: Sequence[Polygon], width: int, height: int) -> Mask:
     flat = [coordinates for coordinates in flat if len(coordinates) >= 6]
     if not flat:
         return np.zeros((height, width), dtype=np.bool_)
-    codes = coco.frPyObjects(flat, height, width)
-    return np.asarray(coco.decode(coco.merge(codes)), dtype=np.bool_)
+    return decode(coco.merge(coco.frPyObjects(flat, height, width)))

@@ -1,0 +1,188 @@
+"""Tasks by name and by file, their settings, and the mistakes that users make with them."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vrft import registry
+from vrft.config import TaskConfig
+from vrft.errors import UserError
+
+RECORDS = Path(__file__).parent / "records"
+
+TASK_FILE = '''"""Say yes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vrft.rewards import follows_format
+from vrft.task import Reward, Task
+from vrft.types import Completion, Prompt, Sample, Score, View
+
+
+@dataclass(frozen=True)
+class Yes(Task[str]):
+    times: int = 1
+    word: str = "yes"
+
+    primary = "right"
+    data = "nothing"
+
+    def samples(self, split: str) -> Sequence[Sample[str]]:
+        return [Sample(str(i), f"Say {self.word}.", self.word) for i in range(self.times)]
+
+    def prompt(self, sample: Sample[str]) -> Prompt:
+        return Prompt(sample.question)
+
+    def reference(self, sample: Sample[str], views: tuple[View, ...]) -> str:
+        return f"<think>well</think><answer>{sample.answer}</answer>"
+
+    def rewards(self) -> Mapping[str, Reward[str]]:
+        return {"format": follows_format}
+
+    def score(self, sample: Sample[str], completion: Completion) -> Score:
+        right = sample.answer in completion.text
+        return Score({"right": float(right)}, sample.answer if right else None)
+'''
+
+
+@pytest.fixture
+def task_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A task in a file of its own; import state is restored afterwards."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    path = tmp_path / f"say_yes_{tmp_path.name.replace('-', '_')}.py"
+    path.write_text(TASK_FILE)
+    return path
+
+
+def test_tasks_are_listed_with_one_line_each_without_being_imported() -> None:
+    code = (
+        "import sys; from vrft import registry; names = registry.names();"
+        "assert 'reasoning grounding' in names['lisa_grounding'].lower(), names;"
+        "assert not any(m.startswith('vrft_tasks.') for m in sys.modules);"
+        "registry.task_class('lisa_grounding');"
+        "heavy = {'torch', 'transformers', 'datasets', 'trl'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_task_is_built_with_its_settings_coerced() -> None:
+    settings = {"data_dir": str(RECORDS / "reasonseg"), "reward": "legacy"}
+    task = registry.build(TaskConfig("lisa_grounding", settings))
+    assert type(task) is registry.task_class("lisa_grounding")
+    assert vars(task)["data_dir"] == RECORDS / "reasonseg"
+    assert set(task.rewards()) == {"legacy", "format"}
+
+
+def test_the_demo_data_stands_behind_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vrft.demo import scenes
+
+    monkeypatch.setattr(scenes, "data_dir", lambda: RECORDS / "reasonseg")
+    task = registry.build(TaskConfig("lisa_grounding", {"data_dir": "demo"}))
+    assert [sample.id for sample in task.samples("val")] == ["lamp"]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        # a slip of the pen: the nearest name
+        ("lisa_groundin", {}, "unknown task 'lisa_groundin'; did you mean 'lisa_grounding'?"),
+        # nothing near: all names; and no name at all
+        ("qqq", {}, "unknown task 'qqq'; known: .*lisa_grounding"),
+        ("", {}, "no task: give --task NAME or FILE.py; known: .*lisa_grounding"),
+        # the data is not given: what it must be
+        ("lisa_grounding", {}, r"needs task\.data_dir \(a ReasonSeg folder .*task\.data_dir=VALUE"),
+        # an unknown setting, a value that is none of the choices
+        ("lisa_grounding", {"data_dir": "x", "rewrd": 1}, "task.rewrd; did you mean task.reward"),
+        ("lisa_grounding", {"data_dir": "x", "reward": "giou"}, "'giou' is not one of iou, legacy"),
+        ("lisa_grounding", {"data_dir": "x", "template": "?"}, r"write \{instruction\} where"),
+        # a file that is not there
+        ("no/such/task.py", {}, "no task file no/such/task.py"),
+    ],
+)
+def test_a_mistake_is_answered_with_one_line(
+    name: str, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as raised:
+        registry.build(TaskConfig(name, settings))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_task_in_one_file_is_found_by_its_path(task_file: Path) -> None:
+    task = registry.build(TaskConfig(str(task_file), {"times": "3"}))
+    assert [sample.id for sample in task.samples("train")] == ["0", "1", "2"]
+    # its folder comes last, so that it hides no installed module
+    assert sys.path[-1] == str(task_file.parent)
+
+
+def test_a_task_in_one_file_can_be_pickled_to_another_process(task_file: Path) -> None:
+    task = registry.build(TaskConfig(str(task_file), {"word": "no"}))
+    (task_file.parent / "task.pickle").write_bytes(pickle.dumps(task))
+    code = "import pickle; print(pickle.load(open('task.pickle', 'rb')).samples('train')[0].answer)"
+    environment = {**os.environ, "PYTHONPATH": str(task_file.parent)}
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=task_file.parent, env=environment,
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert out.stdout == "no\n"
+
+
+def test_a_file_named_like_another_module_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    path = tmp_path / "json.py"
+    path.write_text(TASK_FILE)
+    with pytest.raises(UserError, match=r"another module is called json; rename the file"):
+        registry.task_class(str(path))
+
+
+def test_a_file_that_python_cannot_import_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "my-task.py"
+    path.write_text(TASK_FILE)
+    with pytest.raises(UserError, match=r"needs a name that Python can import"):
+        registry.task_class(str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        # no task at all, though one is imported
+        ("from vrft.task import Task\n", "found none"),
+        # two tasks
+        (TASK_FILE + "\n\n@dataclass(frozen=True)\nclass No(Yes):\n    pass\n", "found No, Yes"),
+        # a task that is no dataclass has no settings
+        (TASK_FILE.replace("@dataclass(frozen=True)\n", ""), "found Yes"),
+    ],
+)
+def test_a_module_must_define_one_task(content: str, found: str, task_file: Path) -> None:
+    task_file.write_text(content)
+    with pytest.raises(UserError, match=f"one Task that is a frozen dataclass, {found}"):
+        registry.task_class(str(task_file))
+
+
+def test_a_package_of_tasks_is_found_by_its_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "more_tasks"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "say_yes.py").write_text(TASK_FILE)
+    (package / "_private.py").write_text("raise RuntimeError('never imported')")
+    metadata = tmp_path / "more_tasks-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: more-tasks\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[vrft.tasks]\nmore = more_tasks\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert registry.names()["say_yes"] == "Say yes."
+    assert "_private" not in registry.names()
+    assert registry.build(TaskConfig("say_yes", {})).data == "nothing"
+
+    (package / "lisa_grounding.py").write_text(TASK_FILE)
+    with pytest.raises(UserError, match="two tasks 'lisa_grounding': .*; uninstall one"):
+        registry.names()

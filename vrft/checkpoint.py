@@ -34,19 +34,25 @@ def path_of(run: Path, step: int) -> Path:
     return run / f"checkpoint-{step}"
 
 
-def latest(run: Path) -> Path | None:
-    """The newest complete checkpoint of a run, or None.
+def complete(run: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first.
 
     A folder with this name is complete: it is renamed into place only when all is written.
     """
     found = [path for path in run.glob("checkpoint-*") if (path / STATE).is_file()]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def latest(run: Path) -> Path | None:
+    """The newest complete checkpoint of a run, or None."""
+    found = complete(run)
+    return found[-1] if found else None
 
 
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
     """A temporary folder beside ``folder`` that takes its name once the block has succeeded."""
-    temporary = folder.with_name(f"{folder.name}.tmp")
+    temporary = folder.with_name(f".{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     yield temporary
@@ -113,7 +119,6 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 def prune(run: Path, keep: int | None) -> None:
     """Delete all but the ``keep`` newest checkpoints; None keeps all."""
-    found = [path for path in run.glob("checkpoint-*") if (path / STATE).is_file()]
-    found.sort(key=lambda path: int(path.name.rpartition("-")[2]))
+    found = complete(run)
     for path in found[: len(found) - keep] if keep else []:
         shutil.rmtree(path)

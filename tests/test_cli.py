@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import struct
 import sys
 import zlib
@@ -413,3 +415,31 @@ def test_check_ends_with_0_for_good_data_and_1_for_bad(capsys: Capture, data: Pa
         (data / "val" / name).write_bytes((data / "train" / name).read_bytes())
     assert cli.main([*argv, "--splits", "train,val", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["ok"] is False
+
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_task_in_the_readme_works(
+    capsys: Capture, tmp_path: Path, model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    Path("naming.py").write_text(code)
+    for name, colour in (("sky", "blue"), ("grass", "green")):
+        Path("pictures", "train", name).mkdir(parents=True)
+        Image.new("RGB", (56, 56), colour).save(f"pictures/train/{name}/1.jpg")
+    task = ["--task", "naming.py", "task.data_dir=pictures"]
+    assert cli.main(["check", *task]) == 0, capsys.readouterr().out
+    assert "gold answers earn: reward right 1.000, reward format 1.000" in capsys.readouterr().out
+    assert cli.main(["train", *task, f"model={model_folder('qwen2_vl')}", "--dry-run"]) == 0
+    assert "naming.py: 2 samples, rewards right, format" in capsys.readouterr().out
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("line", re.findall(r"^    (vrft .*)$", README, re.MULTILINE))
+def test_the_commands_in_the_readme_are_well_formed(line: str) -> None:
+    args = arguments.parse(shlex.split(line)[1:])
+    if args.command == "train" and not args.task.endswith(".py"):
+        cli.resolve(args)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from vrft_tasks.lisa_grounding import LisaGrounding, Target, legacy_box
 
 from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.types import Completion, Sample, View
+from vrft_tasks.lisa_grounding import LisaGrounding, Target, legacy_box
 
 RECORDS = Path(__file__).parent / "records"
 TASK = LisaGrounding(RECORDS / "reasonseg")

@@ -184,5 +184,5 @@ def test_a_package_of_tasks_is_found_by_its_entry_point(
     assert registry.build(TaskConfig("say_yes", {})).data == "nothing"
 
     (package / "lisa_grounding.py").write_text(TASK_FILE)
-    with pytest.raises(UserError, match="two tasks 'lisa_grounding': .*; uninstall one"):
+    with pytest.raises(UserError, match=r"two tasks 'lisa_grounding': .*; uninstall one"):
         registry.names()

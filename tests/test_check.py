@@ -1,0 +1,209 @@
+"""``vrft check``: a sound task passes, and every kind of fault is found and named."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vrft import registry
+from vrft.boxes import Box
+from vrft.check import Spread, check
+from vrft.config import TaskConfig
+from vrft.rewards import follows_format
+from vrft.task import Reward, Task
+from vrft.types import Completion, Prompt, Sample, Score, View
+from vrft_tasks.lisa_grounding import LisaGrounding, Target
+
+RECORDS = Path(__file__).parent / "records"
+GROUNDING = LisaGrounding(RECORDS / "reasonseg")
+
+
+@dataclass(frozen=True)
+class Naming(Task[str]):
+    """A task whose faults are settings."""
+
+    colour: str = "red"
+    ids: tuple[str, ...] = ("a", "b")
+    gold: str = "<think>look</think><answer>{answer}</answer>"
+    strict: bool = True
+
+    primary = "right"
+    data = "nothing"
+
+    def samples(self, split: str) -> Sequence[Sample[str]]:
+        picture = Image.new("RGB", (56, 28), self.colour if split == "train" else "blue")
+        return [Sample(key, "Which colour?", self.colour, (picture,)) for key in self.ids]
+
+    def prompt(self, sample: Sample[str]) -> Prompt:
+        return Prompt(sample.question, sample.images)
+
+    def reference(self, sample: Sample[str], views: tuple[View, ...]) -> str:
+        return self.gold.replace("{answer}", sample.answer)
+
+    def rewards(self) -> Mapping[str, Reward[str]]:
+        return {"right": self.right, "format": follows_format}
+
+    def right(self, sample: Sample[str], completion: Completion) -> float:
+        answer = completion.text.rpartition("<answer>")[2].partition("</answer>")[0]
+        # the lax rule is the published one for class names: an empty answer is part of every name
+        return float(answer == sample.answer if self.strict else answer in sample.answer)
+
+    def score(self, sample: Sample[str], completion: Completion) -> Score:
+        right = self.right(sample, completion)
+        return Score({"right": right}, sample.answer if right else None)
+
+
+def all_problems(task: Task[str], *splits: str) -> str:
+    result = check(task, splits or ("train",))
+    assert result.ok is not any("problem" in line for line in result.lines())
+    return "\n".join(line for line in result.lines() if "problem:" in line)
+
+
+def test_sound_data_is_ready_to_train() -> None:
+    result = check(GROUNDING, ("train", "val"))
+    assert result.ok
+    assert result.lines()[-1] == "ready to train"
+    train, val = result.splits
+    assert (train.samples, len(train.pictures), val.samples) == (3, 2, 1)
+    # 80 x 60 pixels become 84 x 56: 3 x 2 tokens
+    assert train.spreads["image tokens"] == Spread(6, 6, 6, 6)
+    assert train.spreads["picture width"] == Spread(80, 80, 80, 80)
+    assert train.gold["reward format"] == 1.0
+    assert 0.97 < train.gold["iou"] < 1  # rounded to whole pixels, exact in thousandths
+
+
+def test_the_result_is_json() -> None:
+    result = check(GROUNDING, ("train", "val"))
+    tree = json.loads(json.dumps(result.to_json()))
+    assert tree["ok"] is True
+    assert [split["pictures"] for split in tree["splits"]] == [2, 1]
+
+
+def test_pixel_limits_count_as_the_processor_does() -> None:
+    # at most 28 x 56 pixels: two tokens of the six remain at most
+    result = check(GROUNDING, ("val",), min_pixels=784, max_pixels=2 * 784)
+    assert result.splits[0].spreads["image tokens"].largest <= 2
+
+
+def test_prompts_are_counted_by_the_given_policy_and_samples_limited() -> None:
+    lengths: list[int] = []
+
+    def policy_lengths(prompts: Sequence[Prompt]) -> list[int]:
+        lengths.extend(len(prompt.text) for prompt in prompts)
+        return lengths
+
+    result = check(GROUNDING, ("train",), policy_lengths, limit=2)
+    assert result.splits[0].samples == len(lengths) == 2
+    assert result.splits[0].spreads["prompt tokens"].largest == max(lengths)
+
+
+def test_a_sound_task_without_files_passes() -> None:
+    assert all_problems(Naming(), "train", "val") == ""
+
+
+def test_a_gold_answer_that_the_task_cannot_read_is_found() -> None:
+    problems = all_problems(Naming(gold="<think>look</think><answer>The {answer} one</answer>"))
+    assert "2 have a gold answer that earns no full marks: a, b" in problems
+
+
+def test_a_gold_answer_without_full_marks_in_one_reward_is_found() -> None:
+    problems = all_problems(Naming(gold="<answer>{answer}</answer>"))
+    assert "2 have a gold answer that earns no full marks" in problems
+
+
+def test_rewards_for_empty_and_garbage_answers_are_found() -> None:
+    problems = all_problems(Naming(strict=False))
+    assert "the answer '' earns 1 of reward right" in problems
+    assert "the answer '<think>???</think><answer></answer>' is read as 'red'" in problems
+
+
+def test_duplicate_ids_are_found() -> None:
+    problems = all_problems(Naming(ids=("a", "b", "a", "c", "c")))
+    assert "2 share their id with another: a, c" in problems
+
+
+def test_a_picture_in_both_splits_is_found_by_what_it_shows() -> None:
+    problems = all_problems(Naming(colour="blue", ids=("a",)), "train", "val")
+    assert "val shares pictures with train: 1 are in both" in problems
+
+
+def test_a_split_without_samples_is_found() -> None:
+    assert "no samples" in all_problems(Naming(ids=()))
+
+
+def test_data_that_cannot_be_read_is_a_problem_of_its_split() -> None:
+    result = check(GROUNDING, ("train", "dev"))
+    assert not result.ok
+    assert result.splits[0].problems == ()
+    assert "no split 'dev'" in result.splits[1].problems[0]
+    assert result.lines()[-1] == "not ready: 1 problem(s), see above"
+
+
+def test_a_damaged_picture_is_found_though_its_header_is_sound(tmp_path: Path) -> None:
+    whole = (RECORDS / "reasonseg/val/lamp.jpg").read_bytes()
+    folder = tmp_path / "train"
+    folder.mkdir()
+    (folder / "lamp.jpg").write_bytes(whole[: len(whole) - 150])
+    (folder / "lamp.json").write_bytes((RECORDS / "reasonseg/val/lamp.json").read_bytes())
+    result = check(LisaGrounding(tmp_path), ("train",))
+    assert "lamp.jpg: damaged picture" in "\n".join(result.lines())
+    assert not result.ok
+
+
+@dataclass(frozen=True)
+class Tiny(LisaGrounding):
+    """A grounding task whose one object is two thousandths wide."""
+
+    def samples(self, split: str) -> Sequence[Sample[Target]]:
+        box = Box(0.1, 0.1, 0.10248, 0.9)
+        return [replace(super().samples(split)[0], id="thin", answer=Target(box, box))]
+
+
+def test_small_boxes_that_lose_by_rounding_are_noted_and_no_problem() -> None:
+    # 2.48 thousandths are written as 2: 2 / 2.48 = 0.81
+    result = check(Tiny(GROUNDING.data_dir), ("val",), min_pixels=1000 * 900)
+    assert result.ok
+    assert "lose more than 5 % of full marks by rounding" in result.splits[0].notes[0]
+    assert "thin" in result.splits[0].notes[0]
+
+
+def test_a_task_that_cannot_be_pickled_is_found() -> None:
+    @dataclass(frozen=True)
+    class Local(Naming):
+        pass
+
+    assert "does not work in a spawned process" in all_problems(Local())
+
+
+def test_a_spread_is_made_of_order_statistics() -> None:
+    # 1 to 21: the median is 11, and 95 % of the way from the first to the last is 20
+    assert Spread.of([*range(21, 0, -1)]) == Spread(1, 11, 20, 21)
+    assert str(Spread.of([7])) == "smallest 7, median 7, 95 % 7, largest 7"
+
+
+def test_gold_answers_are_tried_in_every_space() -> None:
+    seen = set()
+
+    @dataclass(frozen=True)
+    class Watching(Naming):
+        def reference(self, sample: Sample[str], views: tuple[View, ...]) -> str:
+            seen.update(views)
+            return super().reference(sample, views)
+
+    check(Watching(), ("train",))
+    # 56 x 28 pixels are below the least area: ceil(56 * sqrt(2) / 28) * 28 = 84, 56
+    assert seen == {View(84, 56, "thousandths"), View(84, 56, "pixels")}
+
+
+def test_the_task_in_the_guide_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (Path(__file__).parent.parent / "tasks" / "README.md").read_text()
+    code = guide.partition("```python\n")[2].partition("```")[0]
+    path = tmp_path / "brighter_side.py"
+    path.write_text(code)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    task = registry.build(TaskConfig(str(path), {"count": 16}))
+    assert all_problems(task, "train", "val") == ""

@@ -155,7 +155,7 @@ def test_a_broken_torchvision_is_named_as_such(monkeypatch: pytest.MonkeyPatch) 
         raise RuntimeError("operator torchvision::nms does not exist")
 
     monkeypatch.setattr(environment, "installed", lambda name: "0.28.0")
-    monkeypatch.setattr(environment.importlib, "import_module", broken)
+    monkeypatch.setattr("importlib.import_module", broken)
     assert environment.torchvision() == (
         "0.28.0 BROKEN beside this torch (operator torchvision::nms does not exist); "
         "run `pip uninstall torchvision`"

@@ -60,15 +60,22 @@ def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
 
 def train(args: argparse.Namespace) -> int:
     config = resolve(args, args.resume)
-    if config.algorithm.name == "sft":
-        from vrft import sft as trainer
-    else:
-        from vrft import train as trainer
-    run = trainer.train(config, resume=args.resume, dry_run=args.dry_run)
+    run = trainer(config.algorithm.name)(config, resume=args.resume, dry_run=args.dry_run)
     if not args.dry_run and os.environ.get("RANK", "0") == "0":
         print(f"run: {run}")
         print(f"model: {run / 'final'}")
     return 0
+
+
+def trainer(algorithm: str) -> Callable[..., Path]:
+    """What trains with an algorithm: SFT has a loop of its own."""
+    if algorithm == "sft":
+        from vrft import sft
+
+        return sft.train
+    from vrft import train
+
+    return train.train
 
 
 def evaluate(args: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from vrft import registry
 from vrft.boxes import Box
 from vrft.check import Spread, check
 from vrft.config import TaskConfig
+from vrft.errors import UserError
 from vrft.rewards import follows_format
 from vrft.task import Reward, Task
 from vrft.types import Completion, Prompt, Sample, Score, View
@@ -135,12 +136,18 @@ def test_a_split_without_samples_is_found() -> None:
     assert "no samples" in all_problems(Naming(ids=()))
 
 
-def test_data_that_cannot_be_read_is_a_problem_of_its_split() -> None:
-    result = check(GROUNDING, ("train", "dev"))
-    assert not result.ok
-    assert result.splits[0].problems == ()
-    assert "no split 'dev'" in result.splits[1].problems[0]
+def test_data_that_cannot_be_read_is_the_users_mistake() -> None:
+    with pytest.raises(UserError, match="no split 'dev'"):
+        check(GROUNDING, ("train", "dev"))
+
+
+def test_the_verdict_counts_the_problems() -> None:
+    result = check(Naming(ids=("a", "a")), ("train",))
     assert result.lines()[-1] == "not ready: 1 problem(s), see above"
+
+
+def test_the_published_reward_passes_too() -> None:
+    assert check(replace(GROUNDING, reward="legacy"), ("val",)).ok
 
 
 def test_a_damaged_picture_is_found_though_its_header_is_sound(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The grounding task: both published formats, strict and published scores, one line per mistake."""
+"""The grounding task: both published formats, strict and published scores, and bad data."""
 
 import json
 from collections.abc import Callable
@@ -322,8 +322,18 @@ def test_legacy_rewards_follow_the_published_rules() -> None:
     assert task.rewards()["format"](SAMPLE, Completion("<think></think><answer></answer>")) == 1.0
 
 
+def test_legacy_rewards_read_pixels_where_the_model_writes_pixels() -> None:
+    task = LisaGrounding(RECORDS, reward="legacy")
+    target = Target(Box(0.25, 0.25, 0.5, 0.5), Box(0.25, 0.25, 0.5, 0.5))
+    # a quarter and a half of 84 x 56
+    completion = answered("(21,14),(42,28)", PIXELS)
+    sample = Sample("s", "", target)
+    assert task.rewards()["legacy"](sample, completion) == pytest.approx(2)
+    assert task.score(sample, completion).metrics["legacy_iou"] == pytest.approx(1)
+
+
 @pytest.mark.timeout(20)
 def test_a_megabyte_of_text_is_graded_in_linear_time() -> None:
     for text in ("<answer>(" * 100_000, "(1,1),(" * 150_000, "<answer>" + "9" * 1_000_000):
-        assert legacy_box(text) is None
+        assert legacy_box(text, *THOUSANDTHS) is None
         assert TASK.score(SAMPLE, Completion(text, THOUSANDTHS)).parsed is None

@@ -55,13 +55,13 @@ class Box:
         if OPENING.search(text[:start]) or OPENING.search(text[end:]):
             return None
         numbers = [float(number) for number in found[0].groups() if number is not None]
-        return _of_units(numbers, *_units(view))
+        return _inside(numbers, *units(view))
 
     @classmethod
     def of_pixels(
         cls, x1: float, y1: float, x2: float, y2: float, width: float, height: float
     ) -> Box | None:
-        """The box from pixels of a picture of that size, cut to the picture.
+        """The box from pixels, or other units, of a picture of that size, cut to the picture.
 
         None if nothing of it lies inside.
         """
@@ -78,7 +78,7 @@ class Box:
 
         Rounded to the nearest, and never empty: a box thinner than one unit becomes one wide.
         """
-        width, height = _units(view)
+        width, height = units(view)
         x1, x2 = _whole(self.x1, self.x2, width)
         y1, y2 = _whole(self.y1, self.y2, height)
         return f"({x1},{y1}),({x2},{y2})"
@@ -87,6 +87,11 @@ class Box:
     def area(self) -> float:
         """The area as a share of the picture, in (0, 1]."""
         return (self.x2 - self.x1) * (self.y2 - self.y1)
+
+
+def units(view: View) -> tuple[int, int]:
+    """How many units the picture's width and height have in the view's space."""
+    return (1000, 1000) if view.space == "thousandths" else (view.width, view.height)
 
 
 def iou(a: Box, b: Box) -> float:
@@ -109,12 +114,7 @@ def _intersection(a: Box, b: Box) -> float:
     return max(width, 0.0) * max(height, 0.0)
 
 
-def _units(view: View) -> tuple[int, int]:
-    """How many units the view's space has along the width and the height."""
-    return (1000, 1000) if view.space == "thousandths" else (view.width, view.height)
-
-
-def _of_units(numbers: list[float], width: int, height: int) -> Box | None:
+def _inside(numbers: list[float], width: int, height: int) -> Box | None:
     x1, y1, x2, y2 = numbers
     if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
         return None

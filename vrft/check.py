@@ -138,15 +138,12 @@ def check(
     """Everything that can be checked of these splits without training, the first as train split.
 
     ``policy_lengths`` counts the tokens of prompts (a model's tokenizer), ``limit`` bounds the
-    samples of each split, and the pixel limits are those of the model's processor.
+    samples of each split, and the pixel limits are those of the model's processor. UserError for
+    data that the task cannot read.
     """
     checked = []
     for split in splits:
-        try:
-            samples = task.samples(split)[:limit]
-        except UserError as error:
-            checked.append(SplitCheck(split, 0, problems=(str(error),)))
-            continue
+        samples = task.samples(split)[:limit]
         found = check_split(task, split, samples, (min_pixels, max_pixels))
         if policy_lengths and samples:
             lengths = Spread.of(policy_lengths([task.prompt(sample) for sample in samples]))

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vrft import answers, rewards
-from vrft.boxes import Box, giou
+from vrft.boxes import Box, giou, units
 from vrft.errors import UserError
 from vrft.images import image_size
 from vrft.masks import Polygon, bounding_box
@@ -112,8 +112,9 @@ class LisaGrounding(Task[Target]):
 
     def score(self, sample: Sample[Target], completion: Completion) -> Score:
         box = predicted_box(completion)
+        first_box = legacy_box(completion.text, first_view(completion.views))
         overlap = rewards.overlap(sample.answer.box, box)
-        legacy = rewards.overlap(sample.answer.first, legacy_box(completion.text))
+        legacy = rewards.overlap(sample.answer.first, first_box)
         metrics = {"iou": overlap, "acc@0.5": float(overlap >= 0.5), "legacy_iou": legacy}
         return Score(metrics, None if box is None else astuple(box))
 
@@ -132,18 +133,17 @@ def first_view(views: tuple[View, ...]) -> View:
     return views[0] if views else THOUSANDTHS
 
 
-def legacy_box(text: str) -> Box | None:
-    """The first box anywhere in the text, as published: whole thousandths for every model.
+def legacy_box(text: str, view: View) -> Box | None:
+    """The first box in whole numbers anywhere in the text, the published reading.
 
-    Its corners are put in order and limited to the picture; None if nothing remains.
+    Its corners are put in order and it is cut to the picture; None if nothing remains. (Published
+    is thousandths for every model, which is the view's space for Qwen2-VL, as in the paper.)
     """
     match = LEGACY_BOX.search(text)
     if match is None:
         return None
-    x1, y1, x2, y2 = (min(int(number), 1000) / 1000 for number in match.groups())
-    if x1 == x2 or y1 == y2:
-        return None
-    return Box(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
+    x1, y1, x2, y2 = (int(number) for number in match.groups())
+    return Box.of_pixels(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2), *units(view))
 
 
 def iou_reward(sample: Sample[Target], completion: Completion) -> float:
@@ -153,7 +153,7 @@ def iou_reward(sample: Sample[Target], completion: Completion) -> float:
 
 def legacy_reward(sample: Sample[Target], completion: Completion) -> float:
     """GIoU + 1 in [0, 2] with the first shape's box; 0 for an unreadable answer."""
-    box = legacy_box(answers.legacy_answer(completion.text))
+    box = legacy_box(answers.legacy_answer(completion.text), first_view(completion.views))
     return 0.0 if box is None else giou(sample.answer.first, box) + 1
 
 

@@ -33,14 +33,6 @@ class Benchmark:
     """What the folder given by --data must hold; empty if the benchmark brings its own data."""
 
 
-def titles() -> dict[str, str]:
-    """The title of every shipped benchmark by name."""
-    return {
-        name: str(config.read(paths.find("benchmarks", name)).get("title", ""))
-        for name in paths.names("benchmarks")
-    }
-
-
 def load_benchmark(
     name: str, overrides: Sequence[str] = (), data_dir: str | None = None
 ) -> Benchmark:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -139,6 +139,7 @@ def test_boxes_make_the_round_trip_through_what_the_processor_really_shows(
             assert Box.parse(text, view) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 1000), min_size=4, max_size=4))
 def test_every_box_in_thousandths_survives_the_round_trip(numbers: list[int]) -> None:
     x1, x2 = sorted(numbers[:2])
@@ -191,6 +192,7 @@ def test_generalised_overlap_gives_the_golden_values() -> None:
 fractions = st.lists(st.integers(0, 100), min_size=2, max_size=2, unique=True).map(sorted)
 
 
+@settings(deadline=None)
 @given(fractions, fractions, fractions, fractions)
 def test_overlap_keeps_its_bounds_and_does_not_care_for_order(
     x: list[int], y: list[int], u: list[int], v: list[int]

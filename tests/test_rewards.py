@@ -94,7 +94,8 @@ def test_a_trl_reward_on_plain_strings_runs_unchanged() -> None:
 
 def test_a_reward_of_ours_has_trls_signature() -> None:
     task = Counting()
-    function = rewards.to_trl(task.rewards()["exact"], task.samples("train"))
+    function = rewards.to_trl("exact", task.rewards()["exact"], task.samples("train"))
+    assert function.__name__ == "exact"  # what TRL calls it in its logs
     texts = ["<answer>3</answer>", "<answer>3</answer>"]
     conversations = [[{"role": "assistant", "content": text}] for text in texts]
     for completions in (texts, conversations):
@@ -108,13 +109,15 @@ def test_an_exported_reward_sees_the_views() -> None:
     def width(sample: Sample[int], completion: Completion) -> float:
         return float(completion.views[0].width)
 
-    function = rewards.to_trl(width, [SAMPLE], views=lambda sample: (View(56, 28, "pixels"),))
+    function = rewards.to_trl(
+        "width", width, [SAMPLE], views=lambda sample: (View(56, 28, "pixels"),)
+    )
     assert function(completions=["x"], sample_id=["s1"]) == [56.0]
 
 
 def test_export_and_import_cancel_out() -> None:
     task = Counting()
-    exported = rewards.to_trl(exact, task.samples("train"))
+    exported = rewards.to_trl("exact", exact, task.samples("train"))
     again = rewards.from_trl(exported, lambda sample: {"sample_id": sample.id})
     for text in ("<answer>3</answer>", "<answer>5</answer>"):
         assert again(SAMPLE, Completion(text)) == exact(SAMPLE, Completion(text))

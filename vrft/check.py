@@ -162,7 +162,9 @@ def check_split(
     problems = duplicates(samples)
     pictures, unreadable = open_pictures(samples)
     opened = [s for s in samples if all(_key(i) in pictures for i in s.images)]
-    sizes = [[_seen(pictures[_key(i)], pixels) for i in s.images] for s in opened]
+    sizes = [
+        [images.resized_size(*pictures[_key(i)].size, *pixels) for i in s.images] for s in opened
+    ]
     gold, wrong, notes = check_gold(task, opened, sizes)
     problems += unreadable + wrong
     if opened:
@@ -283,10 +285,6 @@ def _spreads(pictures: Mapping[str, Picture], sizes: Iterable[Sizes]) -> dict[st
         "picture height": Spread.of([picture.size[1] for picture in pictures.values()]),
         **({"image tokens": Spread.of(tokens)} if tokens else {}),
     }
-
-
-def _seen(picture: Picture, pixels: tuple[int, int]) -> tuple[int, int]:
-    return images.resized_size(*picture.size, *pixels)
 
 
 def _views(shown: Sizes, space: Space) -> tuple[View, ...]:

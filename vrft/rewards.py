@@ -42,8 +42,8 @@ def from_trl(
     """A reward from a function written for TRL.
 
     ``columns`` gives what the function reads besides the completion, such as
-    ``lambda sample: {"solution": sample.answer}``. Completions are passed as lists of one
-    assistant message, or as plain strings if not ``conversational``.
+    ``lambda sample: {"solution": sample.answer}``. A completion is passed as a list of one
+    assistant message, or as a plain string if not ``conversational``.
     """
 
     def reward(sample: Sample[A], completion: Completion) -> float | None:
@@ -56,11 +56,12 @@ def from_trl(
 
 
 def to_trl(
+    name: str,
     reward: Reward[A],
     samples: Sequence[Sample[A]],
     views: Callable[[Sample[A]], tuple[View, ...]] = lambda sample: (),
 ) -> TrlReward:
-    """A function for TRL's trainers from a reward of a task.
+    """A function for TRL's trainers, which log it by its name, from a reward of a task.
 
     The data set needs a column ``sample_id``; ``views`` says how the model sees a sample's
     pictures, which matters for models that write pixels.
@@ -76,6 +77,7 @@ def to_trl(
             for sample, completion in zip(chosen, completions, strict=True)
         ]
 
+    function.__name__ = name
     return function
 
 

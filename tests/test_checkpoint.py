@@ -20,49 +20,16 @@ from vrft.config import Config
 from vrft.errors import UserError
 from vrft.log import read_metrics
 
-TASK = '''"""Say as many different letters as you can."""
-from dataclasses import dataclass
-from PIL import Image
-from vrft.task import Task
-from vrft.types import Prompt, Sample, Score
-
-def different(sample, completion):
-    return min(len(set(completion.text)) / 20, 1.0)
-
-@dataclass(frozen=True)
-class Letters(Task):
-    primary = "different"
-    data = "none"
-    def samples(self, split):
-        return [Sample(f"{split}-{i}", f"Say {i}.", i) for i in range(12)]
-    def prompt(self, sample):
-        return Prompt(sample.question, (Image.new("RGB", (56, 56), (sample.answer * 20, 0, 0)),))
-    def reference(self, sample, views):
-        return "abcdefghijklmnopqrstuvwxyz"
-    def rewards(self):
-        return {"different": different}
-    def score(self, sample, completion):
-        return Score({"different": different(sample, completion)}, completion.text or None)
-'''
-
-
-@pytest.fixture(scope="session")
-def task_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A task in a file of its own."""
-    path = tmp_path_factory.mktemp("tasks") / "letters_task.py"
-    path.write_text(TASK)
-    return path
+LETTERS = Path(__file__).parent / "letters_task.py"
 
 
 @pytest.fixture
-def settings(
-    tmp_path: Path, task_file: Path, model_folder: Callable[[str], Path]
-) -> Callable[[str], list[str]]:
+def settings(tmp_path: Path, model_folder: Callable[[str], Path]) -> Callable[[str], list[str]]:
     """The settings of a run of ten steps."""
 
     def make(name: str) -> list[str]:
         return [
-            f"task={task_file}",
+            f"task={LETTERS}",
             f"model={model_folder('qwen2_vl')}",
             "algorithm.num_generations=4",
             "sampling.max_completion_length=6",

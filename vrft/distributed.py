@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from vrft.config import ModelConfig
+
+T = TypeVar("T")
 
 
 def accelerator(config: ModelConfig) -> Accelerator:
@@ -31,6 +36,15 @@ def share(accelerator: Accelerator, rows: Tensor) -> Tensor:
     """This rank's rows of a tensor that ``gather`` made."""
     size = len(rows) // accelerator.num_processes
     return rows[accelerator.process_index * size :][:size]
+
+
+def from_main(accelerator: Accelerator, value: T) -> T:
+    """The main process's value, on every process."""
+    if accelerator.num_processes == 1:
+        return value
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]
 
 
 def largest(accelerator: Accelerator, number: int) -> int:

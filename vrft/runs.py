@@ -13,7 +13,7 @@ from vrft.config import Config, to_yaml
 from vrft.errors import UserError
 
 
-def claim(config: Config) -> tuple[Config, Path]:
+def claim(config: Config) -> Config:
     """Make the run folder of a fresh run and write its config.yaml; UserError if it holds one.
 
     Returns the configuration with ``train.output_dir`` filled in.
@@ -27,7 +27,7 @@ def claim(config: Config) -> tuple[Config, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     config = replace(config, train=replace(config.train, output_dir=str(folder)))
     (folder / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-    return config, folder
+    return config
 
 
 def default_folder(config: Config) -> str:

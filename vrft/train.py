@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
 from transformers import get_scheduler
@@ -137,28 +139,34 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     if dry_run:
         print(describe(config))
         return Path(config.train.output_dir)
-    config, folder = (config, resume) if resume is not None else runs.claim(config)
-    found = checkpoint.latest(folder) if resume is not None else None
-    run = prepare(config, found)
-    if found is not None:
-        print(f"resuming {folder} from step {run.source.progress.step}", file=sys.stderr)
-    main = run.source.accelerator.is_main_process
-    log = RunLog(folder, config.train.report_to, run.source.progress.step if resume else None)
-    with contextlib.closing(log), runs.StopSignal() as stop:
-        loop(run, folder, log if main else None, stop)
+    accelerator = distributed.accelerator(config.model)
+    main = accelerator.is_main_process
+    if resume is None:
+        config = distributed.from_main(accelerator, runs.claim(config) if main else config)
+    folder = Path(config.train.output_dir)
+    found = None if resume is None else checkpoint.latest(folder)
+    run = prepare(config, accelerator, found)
+    done = run.source.progress.step
+    if found is not None and main:
+        print(f"resuming {folder} from step {done}", file=sys.stderr)
+    with contextlib.ExitStack() as stack:
+        resume_step = None if resume is None else done
+        log = RunLog(folder, config.train.report_to, resume_step) if main else None
+        if log is not None:
+            stack.callback(log.close)
+        loop(run, folder, log, stack.enter_context(runs.StopSignal()))
     if main:
         with checkpoint.written_whole(folder / "final") as temporary:
             run.source.policy.save(temporary)
-    run.source.accelerator.wait_for_everyone()
+    accelerator.wait_for_everyone()
     return folder
 
 
-def prepare(config: Config, found: Path | None = None) -> Run:
+def prepare(config: Config, accelerator: Accelerator, found: Path | None = None) -> Run:
     """Everything a run needs, from its configuration and the checkpoint it goes on from."""
     task = registry.build(config.task)
     samples = grading.read_samples(task, "train")
     set_seed(config.train.seed)
-    accelerator = distributed.accelerator(config.model)
     name = config.model.name if found is None else str(found)
     device = accelerator.device.type
     model = policy.load(replace(config.model, name=name), train=True, device=device)
@@ -220,7 +228,8 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: runs.StopSignal) -> N
     """Steps until ``max_steps``, with logging, evaluation and checkpoints on the way."""
     config, done = run.config.train, run.source.progress
     steps = total_steps(run.source)
-    with progress(steps, "training", done=done.step) as shown:
+    console = sys.stderr if log else io.StringIO()  # one process speaks for all
+    with progress(steps, "training", done=done.step, stream=console) as shown:
         while done.step < steps:
             metrics, rows = step(run)
             if wanted(done.step, run.config.train.eval_steps, steps) and run.config.eval.split:
@@ -235,8 +244,8 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: runs.StopSignal) -> N
             if stopping or wanted(done.step, config.save_steps, steps):
                 save(run, folder)
             if stopping:
-                print(f"stopped after step {done.step}; go on with `vrft train --resume {folder}`",
-                      file=sys.stderr)  # fmt: skip
+                told = f"stopped after step {done.step}; go on with `vrft train --resume {folder}`"
+                print(told, file=console)
                 raise SystemExit(128 + stopping)
 
 

@@ -1,0 +1,192 @@
+"""Loading, freezing, adapting and saving models of every supported family."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoTokenizer, Qwen2VLImageProcessorPil
+from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchEmbed
+
+from vrft import encoding, models
+from vrft.config import LoraConfig, ModelConfig
+from vrft.errors import UserError
+from vrft.logprobs import GroupLogps
+from vrft.models import LoadedModel
+from vrft.types import Prompt, View
+
+
+def one_update(loaded: LoadedModel, picture: Image.Image) -> dict[str, bool]:
+    """Which parameters a step of SGD on one completion changes."""
+    before = {name: p.detach().clone() for name, p in loaded.model.named_parameters()}
+    images = (picture,) if loaded.family.space else ()
+    prompt = encoding.encode(loaded, Prompt("Where?", images))
+    module = GroupLogps(loaded)
+    module([prompt], [[[5, 6, 7], [8, 9]]]).sum().backward()
+    trained = [p for p in module.parameters() if p.requires_grad]
+    torch.optim.SGD(trained, lr=1.0).step()
+    return {name: not torch.equal(p, before[name]) for name, p in loaded.model.named_parameters()}
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+def test_a_frozen_vision_tower_stays_as_it_is(
+    family: str, load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
+) -> None:
+    changed = one_update(load_tiny(family, train=True, freeze_vision_tower=True), picture())
+    vision = {name for name in changed if ".visual." in name}
+    assert vision and not any(changed[name] for name in vision)
+    assert any(changed[name] for name in changed.keys() - vision)
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+def test_a_frozen_language_model_stays_as_it_is(
+    family: str, load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
+) -> None:
+    changed = one_update(load_tiny(family, train=True, freeze_language_model=True), picture())
+    vision = {name for name in changed if ".visual." in name}
+    assert any(changed[name] for name in vision)
+    assert not any(changed[name] for name in changed.keys() - vision)
+
+
+def test_without_freezing_both_parts_are_trained(
+    load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
+) -> None:
+    changed = one_update(load_tiny("qwen2_vl", train=True), picture())
+    assert any(moved for name, moved in changed.items() if ".visual." in name)
+    assert any(moved for name, moved in changed.items() if ".visual." not in name)
+
+
+def test_freezing_everything_is_refused(load_tiny: Callable[..., LoadedModel]) -> None:
+    with pytest.raises(UserError, match="everything is frozen"):
+        load_tiny("qwen2_vl", train=True, freeze_vision_tower=True, freeze_language_model=True)
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2"])
+def test_lora_trains_adapters_only_and_its_folder_loads_again(
+    family: str,
+    load_tiny: Callable[..., LoadedModel],
+    picture: Callable[..., Image.Image],
+    tmp_path: Path,
+) -> None:
+    loaded = load_tiny(family, train=True, lora=LoraConfig(r=4))
+    changed = one_update(loaded, picture())
+    assert {name for name, moved in changed.items() if moved}
+    assert all("lora_" in name for name, moved in changed.items() if moved)
+
+    models.save(loaded, tmp_path)
+    assert (tmp_path / "adapter_config.json").is_file()
+    assert not (tmp_path / "model.safetensors").exists()
+    images = (picture(),) if loaded.family.space else ()
+    prompt = encoding.encode(loaded, Prompt("Where?", images))
+    again = models.load(ModelConfig(name=str(tmp_path)), device="cpu")
+    with torch.no_grad():
+        before = GroupLogps(loaded)([prompt], [[[5, 6]]])
+        assert torch.equal(GroupLogps(again)([prompt], [[[5, 6]]]), before)
+    trained = models.load(ModelConfig(name=str(tmp_path)), train=True, device="cpu")
+    assert any(p.requires_grad for p in trained.model.parameters())
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+def test_a_saved_folder_loads_in_plain_transformers(
+    family: str,
+    load_tiny: Callable[..., LoadedModel],
+    picture: Callable[..., Image.Image],
+    tmp_path: Path,
+) -> None:
+    loaded = load_tiny(family, max_pixels=100 * 100)
+    models.save(loaded, tmp_path)
+    plain = AutoModelForImageTextToText.from_pretrained(tmp_path)
+    assert type(plain) is type(loaded.model)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            plain.state_dict().values(), loaded.model.state_dict().values(), strict=True
+        )
+    )
+    assert AutoTokenizer.from_pretrained(tmp_path).chat_template
+    saved = json.loads((tmp_path / "processor_config.json").read_text())
+    assert saved["processor_class"] == models.FAMILIES[family].processor
+
+
+def test_pixel_limits_are_saved_with_the_model_and_used_again(
+    load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image], tmp_path: Path
+) -> None:
+    prompt = Prompt("Where?", (picture(280, 140),))
+    limited = load_tiny("qwen2_vl", min_pixels=28 * 28, max_pixels=84 * 56)
+    assert encoding.encode(limited, prompt).views == (View(84, 28),)
+    models.save(limited, tmp_path)
+    again = models.load(ModelConfig(name=str(tmp_path)), device="cpu")
+    assert encoding.encode(again, prompt).views == (View(84, 28),)
+    other = models.load(ModelConfig(name=str(tmp_path), max_pixels=280 * 280), device="cpu")
+    assert encoding.encode(other, prompt).views == (View(280, 140),)
+
+
+def test_pixel_limits_that_contradict_each_other_are_refused(
+    load_tiny: Callable[..., LoadedModel],
+) -> None:
+    with pytest.raises(UserError, match=r"exceeds model\.max_pixels"):
+        load_tiny("qwen2_vl", min_pixels=10_000, max_pixels=5_000)
+
+
+def test_the_patch_embedding_is_the_convolution_it_replaces() -> None:
+    torch.manual_seed(0)
+    stock = PatchEmbed(embed_dim=32)
+    patches = torch.randn(10, 3 * 2 * 14 * 14, requires_grad=True)
+    expected = stock(patches)
+    expected.square().sum().backward()
+    gradients = patches.grad.clone(), stock.proj.weight.grad.clone()
+    patches.grad = stock.proj.weight.grad = None
+    stock.proj.__class__ = models.MatmulPatchEmbedding
+    product = stock(patches)
+    product.square().sum().backward()
+    assert torch.allclose(product, expected, atol=1e-5)
+    assert torch.allclose(patches.grad, gradients[0], atol=1e-4)
+    assert torch.allclose(stock.proj.weight.grad, gradients[1], atol=1e-3)
+
+
+def test_weights_that_are_trained_are_float32_and_others_as_asked(
+    load_tiny: Callable[..., LoadedModel],
+) -> None:
+    def dtypes(**settings: Any) -> set[torch.dtype]:
+        return {p.dtype for p in load_tiny("qwen2_vl", **settings).model.parameters()}
+
+    assert dtypes(dtype="bfloat16") == {torch.bfloat16}
+    assert dtypes(dtype="bfloat16", train=True) == {torch.float32}
+    assert dtypes(dtype="auto") == {torch.float32}  # on a CPU
+
+
+def test_a_model_of_another_family_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(UserError, match="its family is 'llama', not qwen2_vl, qwen2_5_vl, qwen2"):
+        models.load(ModelConfig(name=str(tmp_path)), device="cpu")
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no model there"):
+        models.load(ModelConfig(name=str(tmp_path)), device="cpu")
+
+
+def test_the_old_layout_of_a_checkpoint_loads(
+    model_folder: Callable[[str], Path], picture: Callable[..., Image.Image], tmp_path: Path
+) -> None:
+    """As on the hub: preprocessor_config.json with min_pixels and max_pixels of its own."""
+    new = model_folder("qwen2_vl")
+    for name in ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+                 "tokenizer_config.json", "chat_template.jinja"):  # fmt: skip
+        (tmp_path / name).write_bytes((new / name).read_bytes())
+    old = Qwen2VLImageProcessorPil().to_dict() | {
+        "min_pixels": 3136, "max_pixels": 12845056, "image_processor_type": "Qwen2VLImageProcessor",
+        "processor_class": "Qwen2VLProcessor",
+    }  # fmt: skip
+    del old["size"]
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(old))
+    loaded = models.load(ModelConfig(name=str(tmp_path)), device="cpu")
+    assert dict(loaded.processor.image_processor.size) == {
+        "shortest_edge": 3136, "longest_edge": 12845056,
+    }  # fmt: skip
+    assert encoding.encode(loaded, Prompt("Where?", (picture(280, 140),))).views[0].width == 280

@@ -55,6 +55,7 @@ def test_a_last_line_cut_by_a_kill_is_left_out(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ('{"id": "a", "te', "line 2: not JSON"),  # broken, and not the last line
+        pytest.param("[" * 100_000, "line 2: not JSON", id="nested too deep"),
         ("[]", "line 2: expected"),  # JSON, but no object
         ('{"text": "x"}', 'line 2: expected "id" and "text"'),
         ('{"id": "a"}', 'line 2: expected "id" and "text"'),
@@ -108,10 +109,17 @@ def test_going_on_after_a_kill_removes_the_cut_line(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     predictions.prepare(tmp_path, SETTINGS)
+    list(predictions.append(tmp_path, [Prediction("a", "x")]))
     with pytest.raises(UserError, match=r"with model\.name: m, not n; choose another folder"):
         predictions.prepare(tmp_path, {"model": {"name": "n"}, "limit": None})
     with pytest.raises(UserError, match="with limit: None, not 5"):
         predictions.prepare(tmp_path, {"model": {"name": "m"}, "limit": 5})
+
+
+def test_settings_of_an_evaluation_that_never_answered_are_replaced(tmp_path: Path) -> None:
+    predictions.prepare(tmp_path, {"model": {"name": "mistyped"}})
+    assert predictions.prepare(tmp_path, SETTINGS) == []
+    assert predictions.read_settings(tmp_path) == SETTINGS
 
 
 def test_predictions_without_settings_are_not_continued(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_the_worst_page_starts_with_the_unreadable_answer(
     html = page.read_text(encoding="utf-8")
     assert 0 < html.index("I cannot tell.") < html.index("(700,700)")
     assert html.count("<figure") == 2
-    assert results.show(runs[0], tmp_path / "mine.html").read_text(encoding="utf-8")
+    assert results.show(runs[0], tmp_path / "new" / "mine.html").read_text(encoding="utf-8")
 
 
 def test_answers_are_ranked_from_unreadable_to_best(runs: tuple[Path, Path]) -> None:

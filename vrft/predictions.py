@@ -48,7 +48,7 @@ def read(path: Path) -> list[Prediction]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):
                 break
             raise UserError(f"{path} line {number}: not JSON; mend or delete the line") from error
@@ -96,17 +96,17 @@ def prepare(folder: Path, settings: Mapping[str, Any]) -> list[Prediction]:
     A last line cut off by a kill is removed. Raises UserError if the folder holds predictions
     that were made with other settings.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / PREDICTIONS
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
+    complete = path.read_bytes().rfind(b"\n") + 1 if path.is_file() else 0
+    if not complete:
         write_json(folder / SETTINGS, settings)
-        path.touch()
+        path.write_bytes(b"")
         return []
     for name, old, new in differences(read_settings(folder), settings):
         raise UserError(
             f"{folder}: holds an evaluation with {name}: {old}, not {new}; choose another folder"
         )
-    complete = path.read_bytes().rfind(b"\n") + 1
     os.truncate(path, complete)
     return read(path)
 
@@ -126,7 +126,10 @@ def read_settings(folder: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: not found; it says what made {PREDICTIONS}") from error
+        raise UserError(
+            f"{path}: not found; for answers of another tool give a folder of their own to "
+            "`vrft eval --benchmark NAME --predictions FILE --out DIR`"
+        ) from error
     except ValueError as error:
         raise UserError(f"{path}: not JSON; delete the folder and evaluate again") from error
     if not isinstance(settings, dict):

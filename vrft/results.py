@@ -60,8 +60,6 @@ def load(path: Path) -> Evaluation[Any]:
 
 def publish(evaluation: Evaluation[Any], folder: Path, count: int = 8) -> None:
     """Write scores.json and index.html, with the worst, best and some random ``count`` answers."""
-    folder.mkdir(parents=True, exist_ok=True)
-    predictions.write_json(folder / "scores.json", report.to_json(evaluation.report))
     order = ranked(evaluation)
     chosen = random.Random(0).sample(evaluation.graded, min(count, len(order)))
     sections = [
@@ -70,6 +68,7 @@ def publish(evaluation: Evaluation[Any], folder: Path, count: int = 8) -> None:
         ("Random", exhibits(evaluation, chosen)),
     ]
     write_page(folder / "index.html", evaluation, sections)
+    predictions.write_json(folder / "scores.json", report.to_json(evaluation.report))
 
 
 def show(path: Path, out: Path | None = None, *, worst: int = 20) -> Path:
@@ -88,6 +87,7 @@ def show(path: Path, out: Path | None = None, *, worst: int = 20) -> Path:
 def write_page(out: Path, evaluation: Evaluation[Any], sections: Sections) -> None:
     """The evaluation's page with these sections."""
     html = report.page(evaluation.report, sections, evaluation.settings)
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(html, encoding="utf-8")
 
 

@@ -60,7 +60,7 @@ def test_every_shipped_configuration_loads_and_survives_the_round_trip(
 def test_every_shipped_configuration_says_how_it_is_launched(name: str) -> None:
     header = paths.find("configs", name).read_text(encoding="utf-8").split("\n\n")[0]
     assert header.startswith("#")
-    assert "#   vrft train" in header or "#   python -m vrft.demo" in header
+    assert "vrft train" in header or "python -m vrft.demo" in header
 
 
 @pytest.mark.parametrize(
@@ -120,6 +120,15 @@ def test_an_override_is_read_as_the_type_of_its_setting(
         ("train=5", "train: expected TrainConfig, got 5"),
         ("task.settings=5", "task.settings: expected Mapping, got 5"),
         ("algorithm.reward_weights=5", "algorithm.reward_weights: expected"),
+        # out of range: at, below, above, and not a number
+        ("train.logging_steps=0", "train.logging_steps: expected at least 1, got 0"),
+        ("train.learning_rate=-1", "train.learning_rate: expected at least 0, got -1"),
+        ("train.learning_rate=.nan", "train.learning_rate: expected at least 0, got nan"),
+        ("algorithm.num_generations=1", "algorithm.num_generations: expected at least 2, got 1"),
+        ("sampling.top_p=0", "sampling.top_p: expected above 0 and at most 1, got 0"),
+        ("sampling.top_p=1.01", "sampling.top_p: expected above 0 and at most 1, got 1.01"),
+        ("sampling.max_prompt_length=0", "max_prompt_length: expected at least 1, got 0"),
+        ("algorithm=ppo", "algorithm.name: 'ppo' is not one of gpg, sft"),
         # not an override at all
         ("train.seed", "'train.seed': settings are given as key.path=value"),
         ("=5", "'=5': settings are given as key.path=value"),

@@ -8,12 +8,13 @@ Order, later wins: the defaults here, the file that ``extends`` names, the YAML 
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar, Union
 
 import yaml
 
@@ -21,6 +22,29 @@ from vrft import paths
 from vrft.errors import UserError
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values that a number may have: from ``low`` (not itself if ``open``) to ``high``."""
+
+    low: float
+    high: float = math.inf
+    open: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (self.low < value if self.open else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        low = f"above {self.low:g}" if self.open else f"at least {self.low:g}"
+        return low if self.high == math.inf else f"{low} and at most {self.high:g}"
+
+
+Count = Annotated[int, Range(1)]
+Size = Annotated[int, Range(0)]
+Share = Annotated[float, Range(0, 1)]
+Amount = Annotated[float, Range(0)]
+Above0 = Annotated[float, Range(0, open=True)]
 
 
 @dataclass(frozen=True)
@@ -35,9 +59,9 @@ class TaskConfig:
 class LoraConfig:
     """Low-rank adapters through peft; ``r`` = 0 trains the full weights."""
 
-    r: int = 0
-    lora_alpha: int = 32
-    lora_dropout: float = 0.0
+    r: Size = 0
+    lora_alpha: Count = 32
+    lora_dropout: Share = 0.0
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
@@ -48,9 +72,9 @@ class ModelConfig:
     name: str = "Qwen/Qwen2-VL-2B-Instruct"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attn_implementation: Literal["sdpa", "eager"] = "sdpa"
-    min_pixels: int | None = None
+    min_pixels: Count | None = None
     """Smallest picture area in pixels; None keeps what the checkpoint says."""
-    max_pixels: int | None = None
+    max_pixels: Count | None = None
     """Largest picture area in pixels (28 * 28 of them make one image token)."""
     freeze_vision_tower: bool = False
     freeze_language_model: bool = False
@@ -62,16 +86,16 @@ class ModelConfig:
 class AlgorithmConfig:
     """Which objective; the defaults are Eq. 5 and 6 of the paper."""
 
-    name: str = "gpg"
-    num_generations: int = 8
+    name: Literal["gpg", "sft"] = "gpg"
+    num_generations: Annotated[int, Range(2)] = 8
     """G: completions sampled of each prompt."""
     f_norm: Literal["group_std", "none", "batch_std"] = "group_std"
     """What divides r - mean(r) in Eq. 6."""
     alpha: bool = False
     """Multiply the loss by B / (B - M), M of B groups being without signal."""
-    min_informative: float = 0.0
+    min_informative: Share = 0.0
     """beta_th: resample until this share of the groups has signal."""
-    max_resample_rounds: int = 20
+    max_resample_rounds: Size = 20
     on_exhausted: Literal["train", "skip", "error"] = "train"
     """When ``min_informative`` is not reached: train on what there is, skip the step, or stop."""
     token_mean: Literal["group", "global", "sequence"] = "group"
@@ -84,12 +108,12 @@ class AlgorithmConfig:
 class SamplingConfig:
     """How completions are drawn. Always explicit: a checkpoint's own defaults are never used."""
 
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    repetition_penalty: float = 1.0
-    max_completion_length: int = 256
-    max_prompt_length: int | None = 4096
+    temperature: Amount = 1.0
+    top_p: Annotated[float, Range(0, 1, open=True)] = 1.0
+    top_k: Size = 0
+    repetition_penalty: Above0 = 1.0
+    max_completion_length: Count = 256
+    max_prompt_length: Count | None = 4096
     """A longer prompt, image tokens included, is an error: it is never cut. None: no limit."""
 
 
@@ -99,26 +123,26 @@ class TrainConfig:
 
     output_dir: str = ""
     """Folder of the run; empty: runs/<task>-<date>-<time>."""
-    max_steps: int = -1
+    max_steps: Annotated[int, Range(-1)] = -1
     """Optimizer steps; -1: as many as ``num_train_epochs`` need."""
-    num_train_epochs: float = 1.0
-    per_device_train_batch_size: int = 1
+    num_train_epochs: Above0 = 1.0
+    per_device_train_batch_size: Count = 1
     """Prompts (whole groups) that one device holds at a time."""
-    gradient_accumulation_steps: int = 1
-    learning_rate: float = 1e-6
+    gradient_accumulation_steps: Count = 1
+    learning_rate: Amount = 1e-6
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
-    warmup_ratio: float = 0.0
-    weight_decay: float = 0.0
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.999
-    adam_epsilon: float = 1e-8
-    max_grad_norm: float = 1.0
-    seed: int = 42
-    eval_steps: int = 0
+    warmup_ratio: Share = 0.0
+    weight_decay: Amount = 0.0
+    adam_beta1: Share = 0.9
+    adam_beta2: Share = 0.999
+    adam_epsilon: Amount = 1e-8
+    max_grad_norm: Amount = 1.0
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 42
+    eval_steps: Size = 0
     """Evaluate every n steps; 0: only at the end, and only if ``eval.split`` is set."""
-    save_steps: int = 100
-    save_total_limit: int | None = 2
-    logging_steps: int = 1
+    save_steps: Size = 100
+    save_total_limit: Count | None = 2
+    logging_steps: Count = 1
     log_completions: bool = True
     report_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
 
@@ -128,8 +152,8 @@ class EvalConfig:
     """Evaluation during training, greedy, on a split of the training task."""
 
     split: str = ""
-    limit: int | None = None
-    batch_size: int = 8
+    limit: Count | None = None
+    batch_size: Count = 8
 
 
 @dataclass(frozen=True)
@@ -227,7 +251,7 @@ def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
 
     Raises UserError for an unknown setting or a value of another type.
     """
-    hints = typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
     known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for key in tree:
         if key not in known:
@@ -240,11 +264,16 @@ def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
 def coerce(hint: Any, value: Any, where: str) -> Any:
     """``value`` as the annotated type: YAML 1.1 reads ``1e-6`` as text, lists as lists.
 
-    Raises UserError that names the setting, the value and the expected type.
+    Raises UserError that names the setting, the value and the expected type or range.
     """
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
+    if origin is Annotated:
+        number = coerce(args[0], value, where)
+        if number not in args[1]:
+            raise UserError(f"{where}: expected {args[1]}, got {value!r}")
+        return number
     if dataclasses.is_dataclass(hint):
         if isinstance(value, Mapping):
             return build(hint, value, f"{where}.")  # type: ignore[arg-type]

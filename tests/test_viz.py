@@ -60,12 +60,13 @@ def test_a_box_is_drawn_where_it_lies() -> None:
     assert image.getpixel((390, 100)) == GREY  # neither the box nor its label
 
 
-def test_equal_boxes_of_truth_and_answer_are_both_seen() -> None:
+def test_equal_boxes_of_truth_and_answers_are_all_seen() -> None:
     box = Box(0.25, 0.25, 0.75, 0.75)
     marks = [Mark(box, "true", TRUTH), Mark(box, "b", BEFORE), Mark(box, "a", PREDICTED)]
-    seen = colours(viz.draw(plain(), marks))
-    assert {ImageColor.getrgb(TRUTH), ImageColor.getrgb(PREDICTED)} <= seen
-    assert ImageColor.getrgb(BEFORE) in seen  # its outline is covered, its label is not
+    image = viz.draw(plain(), marks, side=401)
+    assert image.getpixel((98, 200)) == ImageColor.getrgb(TRUTH)  # a rim around the answer's
+    assert image.getpixel((101, 200)) == ImageColor.getrgb(PREDICTED)
+    assert ImageColor.getrgb(BEFORE) in colours(image)  # its outline is covered, its label is not
 
 
 @pytest.mark.parametrize(

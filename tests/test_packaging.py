@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -83,6 +86,27 @@ def test_the_wheel_carries_its_licences_and_entry_points(wheel: zipfile.ZipFile)
 @pytest.mark.slow
 def test_the_wheel_is_small(wheel: zipfile.ZipFile) -> None:
     assert sum(entry.compress_size for entry in wheel.infolist()) < 20e6
+
+
+@pytest.mark.slow
+def test_the_wheel_finds_what_it_ships(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    wheel.extractall(tmp_path)
+    code = (
+        "import vrft, vrft.cli as cli\n"
+        "print(vrft.__file__)\n"
+        "assert [cli.main(a) for a in (['tasks'], ['config', 'list'], ['eval', '--list'])] == [0] * 3"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},  # before the editable installation
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(tmp_path))
+    for shown in ("lisa_grounding  ", "demo/lisa_grounding\n", "lisa_val "):
+        assert shown in done.stdout
 
 
 def test_torchvision_is_no_dependency() -> None:

@@ -4,6 +4,8 @@ PYTHON ?= python3
 # Installed before all else, as it decides between the CPU and the CUDA build of torch. On another
 # index: make TORCH='torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu'
 TORCH ?= torch==2.13.0
+# Several seeds make several runs: make demo SEED='1 2 3'
+SEED ?= 42
 
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
@@ -17,7 +19,7 @@ help:
 	@echo 'make clean  remove the virtual environment, caches and builds (runs/ stays)'
 
 demo: .venv/installed
-	$(BIN)/python -m vrft.demo
+	$(BIN)/python -m vrft.demo --seed $(SEED)
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest

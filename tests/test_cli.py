@@ -9,6 +9,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -180,10 +181,14 @@ def test_a_task_on_the_command_line_replaces_the_one_in_the_file() -> None:
     assert got.model.name == "demo"
 
 
-def test_a_resumed_run_brings_its_own_configuration(tmp_path: Path) -> None:
-    own = config.load("demo/lisa_grounding", ["train.seed=9"])
-    (tmp_path / "config.yaml").write_text(config.to_yaml(own))
-    assert resolve("--resume", str(tmp_path)) == own
+def test_a_resumed_run_brings_its_own_configuration_and_stays_in_its_folder(
+    tmp_path: Path,
+) -> None:
+    former = config.load("demo/lisa_grounding", ["train.seed=9", "train.output_dir=before/moving"])
+    (tmp_path / "config.yaml").write_text(config.to_yaml(former))
+    got = resolve("--resume", str(tmp_path))
+    assert got.train.output_dir == str(tmp_path)
+    assert got == replace(former, train=replace(former.train, output_dir=str(tmp_path)))
 
 
 def test_a_folder_without_a_run_cannot_be_resumed(capsys: Capture, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
     """The configuration that ``--task``, ``--config``, ``--resume`` and the settings name.
 
     Without a file, a run to resume brings its own, and a task takes the shipped one of its name.
+    A resumed run stays in its folder, wherever that has been moved to.
     """
     from vrft import config
 
@@ -50,11 +51,13 @@ def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
         source = str(resume / "config.yaml")
     if source is None and args.task in paths.names("configs"):
         source = args.task
+    if source is None and args.task is None:
+        raise UserError("give --task or --config; `vrft tasks` and `vrft config list` list them")
     found = config.load(source, args.settings)
     if args.task is not None:
         found = replace(found, task=replace(found.task, name=args.task))
-    if not found.task.name:
-        raise UserError("give --task or --config; `vrft tasks` and `vrft config list` list them")
+    if resume is not None:
+        found = replace(found, train=replace(found.train, output_dir=str(resume)))
     return found
 
 

@@ -93,8 +93,10 @@ def test_a_page_holds_scores_paper_settings_and_answers() -> None:
     assert "pictures blanked" not in html
 
 
-def test_a_page_says_that_pictures_were_blanked() -> None:
+def test_a_page_says_that_pictures_were_blanked_or_samples_left_out() -> None:
     assert "pictures blanked" in report.page(FULL, [], {**SETTINGS, "blank_images": True})
+    assert "only the first 20 samples" in report.page(FULL, [], {**SETTINGS, "limit": 20})
+    assert "only the first" not in report.page(FULL, [], SETTINGS)
 
 
 def test_what_a_model_writes_is_shown_and_never_run() -> None:

@@ -140,6 +140,7 @@ def page(report: Report, sections: Sections, settings: Mapping[str, Any]) -> str
         title=settings.get("benchmark", {}).get("title"),
         report=report,
         model=model,
+        limit=settings.get("limit"),
         blanked=settings.get("blank_images", False),
         settings=json.dumps(settings, indent=2, ensure_ascii=False),
     )

@@ -108,9 +108,8 @@ def describe(
     The weights of a local model are told apart by size and time, so that answers of a model that
     has been trained again since are not taken for its own.
     """
-    demo = model.name == "demo"
-    folder = paths.PACKAGE / "demo" / "model" if demo else Path(model.name)
-    if folder.is_dir() and not demo:
+    folder = Path(paths.model(model.name))
+    if folder.is_dir() and model.name not in paths.EMBEDDED:
         model = replace(model, name=str(folder.resolve()))
     weights = {path.name: path.stat() for path in sorted(folder.glob("*.safetensors"))}
     return {

@@ -28,14 +28,10 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from vrft import attention
+from vrft import attention, paths
 from vrft.config import LoraConfig, ModelConfig
 from vrft.errors import UserError
-from vrft.paths import PACKAGE
 from vrft.types import Space
-
-EMBEDDED = {"demo": PACKAGE / "demo" / "model"}
-"""Models that are shipped with the package, by the name that stands for their folder."""
 
 VISION_TOKENS = (
     "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
@@ -150,7 +146,7 @@ def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> L
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if not sys.stderr.isatty():
         disable_progress_bar()  # transformers' bars are noise in a log file
-    source = resolve(config.name)
+    source = paths.model(config.name)
     adapter = source if (Path(source) / "adapter_config.json").is_file() else None
     base = read_adapter_base(Path(source)) if adapter else source
     family = read_family(base)
@@ -172,11 +168,6 @@ def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> L
     return LoadedModel(model.train() if train else model.eval(), processor, family)
 
 
-def resolve(name: str) -> str:
-    """The folder of an embedded model's name; any other name is a hub id or a folder itself."""
-    return str(EMBEDDED.get(name, name))
-
-
 def read_family(source: str) -> Family:
     """The family by ``config.model_type``; UserError for none, or one that is not supported."""
     try:
@@ -195,7 +186,7 @@ def read_family(source: str) -> Family:
 def read_adapter_base(folder: Path) -> str:
     """The base model that a LoRA adapter's folder names."""
     settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    return resolve(settings["base_model_name_or_path"])
+    return paths.model(settings["base_model_name_or_path"])
 
 
 def weight_dtype(config: ModelConfig, device: str, *, train: bool) -> torch.dtype:
@@ -221,7 +212,7 @@ def load_processor(
 
     Limits that are None stay what the checkpoint says; they are saved with the processor.
     """
-    source = resolve(name)
+    source = paths.model(name)
     family = family or read_family(source)
     if family.space is None:
         return AutoTokenizer.from_pretrained(source)

@@ -1,4 +1,4 @@
-"""Where shipped YAML lies: inside the package in a wheel, beside it in a checkout."""
+"""Where shipped files lie: inside the package in a wheel, YAML beside it in a checkout."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from pathlib import Path
 from vrft.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parent
+
+EMBEDDED = {"demo": PACKAGE / "demo" / "model"}
+"""Models that are shipped with the package, by the name that stands for their folder."""
+
+
+def model(name: str) -> str:
+    """The folder of an embedded model's name; any other name is a hub id or a folder itself."""
+    return str(EMBEDDED.get(name, name))
 
 
 def shipped(kind: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vrft import models, policy, registry
+from vrft import paths, policy, registry
 from vrft.config import Config
 from vrft.grading import read_samples
 
@@ -35,7 +35,7 @@ def describe(config: Config) -> str:
         [
             f"task       {config.task.name}: {len(samples)} samples, rewards "
             f"{', '.join(task.rewards())}",
-            f"model      {models.resolve(config.model.name)}: {trained:,} parameters trained, "
+            f"model      {paths.model(config.model.name)}: {trained:,} parameters trained, "
             f"{frozen:,} frozen",
             f"prompt     {len(encoded.tokens)} tokens in the first sample, {pictures} of them of "
             f"pictures; limit {config.sampling.max_prompt_length}",

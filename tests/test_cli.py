@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vrft import arguments, cli, config, environment, log, registry
+from vrft import arguments, cli, config, environment, log, paths, registry
 
 ModelFolder = Callable[[str], Path]
 Capture = pytest.CaptureFixture[str]
@@ -422,7 +422,7 @@ def test_check_ends_with_0_for_good_data_and_1_for_bad(capsys: Capture, data: Pa
     assert json.loads(capsys.readouterr().out)["ok"] is False
 
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
 
 
 def test_the_task_in_the_readme_works(
@@ -430,7 +430,7 @@ def test_the_task_in_the_readme_works(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     Path("naming.py").write_text(code)
     for name, colour in (("sky", "blue"), ("grass", "green")):
         Path("pictures", "train", name).mkdir(parents=True)
@@ -443,8 +443,26 @@ def test_the_task_in_the_readme_works(
     assert not Path("runs").exists()
 
 
-@pytest.mark.parametrize("line", re.findall(r"^    (vrft .*)$", README, re.MULTILINE))
-def test_the_commands_in_the_readme_are_well_formed(line: str) -> None:
+def documented_commands() -> list[str]:
+    """The lines of the documents and of the shipped YAML files that are commands of ``vrft``."""
+    files = [ROOT / "README.md", ROOT / "tasks/README.md"]
+    files += [
+        paths.find(kind, name) for kind in ("configs", "benchmarks") for name in paths.names(kind)
+    ]
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    return sorted(set(re.findall(r"^(?:#? +)?(vrft \w.*)$", text, re.MULTILINE)))
+
+
+@pytest.mark.parametrize("line", documented_commands())
+def test_a_documented_command_is_well_formed(line: str) -> None:
     args = arguments.parse(shlex.split(line)[1:])
     if args.command == "train" and not args.task.endswith(".py"):
         cli.resolve(args)
+    if args.command == "eval":
+        paths.find("benchmarks", args.benchmark)
+
+
+def test_documented_commands_are_found() -> None:
+    found = documented_commands()
+    assert "vrft check --task brighter_side.py" in found  # tasks/README.md
+    assert "vrft train --task lisa_grounding --config demo/lisa_grounding" in found  # configs/

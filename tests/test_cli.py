@@ -48,7 +48,7 @@ def complaint(capsys: Capture, *argv: str) -> str:
         (["train"], "give --task or --config; `vrft tasks` and `vrft config list` list them"),
         (["config"], "are required: action; see `vrft config --help`"),
         (["config", "show"], "are required: NAME|FILE.yaml; see `vrft config show --help`"),
-        (["show"], "are required: predictions.jsonl"),
+        (["show"], "are required: FILE|DIR"),
         (["eval"], "give --benchmark NAME; `vrft eval --list` lists them"),
         (["eval", "--benchmark", "demo_grounding"], "give --model DIR or ID, or --predictions"),
         # too much

@@ -134,7 +134,9 @@ def add_show(verbs: Any) -> None:
         "make a page of pictures from saved predictions, the worst first",
         "vrft show runs/my_run/eval/predictions.jsonl --worst 50",
     )
-    verb.add_argument("predictions", type=Path, metavar="predictions.jsonl")
+    verb.add_argument(
+        "predictions", type=Path, metavar="FILE|DIR", help="predictions.jsonl, or its folder"
+    )
     verb.add_argument("--out", type=Path, metavar="FILE", help="default: beside the predictions")
     verb.add_argument("--worst", type=positive, default=20, metavar="N", help="default: 20")
 

@@ -140,6 +140,7 @@ def test_an_output_folder_of_another_run_is_left_alone(
 ) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "config.yaml").write_text("task: other\n")
+    (tmp_path / "old" / "metrics.jsonl").write_text("")
     with pytest.raises(UserError, match="holds another run"):
         train.train(config.load(None, settings("old")))
     assert (tmp_path / "old" / "config.yaml").read_text() == "task: other\n"

@@ -205,3 +205,9 @@ def test_the_stream_is_the_same_on_any_number_of_devices() -> None:
 def test_epochs_give_the_number_of_steps() -> None:
     made = run(with_train(CONFIG, max_steps=-1, num_train_epochs=2.5))
     assert train.total_steps(made.source) == 10  # 2.5 epochs of 24 samples, 6 a step
+
+
+def test_greedy_sampling_is_refused_in_training() -> None:
+    config = replace(CONFIG, sampling=replace(CONFIG.sampling, temperature=0.0))
+    with pytest.raises(UserError, match="alike"):
+        train.check_rewards(config, ["share"])

@@ -16,15 +16,18 @@ from vrft.errors import UserError
 def claim(config: Config) -> Config:
     """Make the run folder of a fresh run and write its config.yaml; UserError if it holds one.
 
-    Returns the configuration with ``train.output_dir`` filled in.
+    Returns the configuration with ``train.output_dir`` filled in. A run counts from its first
+    metrics.jsonl on: one that failed before leaves its folder free.
     """
     folder = Path(config.train.output_dir or default_folder(config))
-    if (folder / "config.yaml").exists():
+    if (folder / "metrics.jsonl").exists():
         raise UserError(f"train.output_dir={folder} holds another run; go on with `vrft train "
                         f"--resume {folder}` or choose another folder")  # fmt: skip
-    if folder.is_file():
-        raise UserError(f"train.output_dir={folder} is a file; choose a folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"train.output_dir={folder}: cannot be made ({error}); choose another "
+                        "folder") from error  # fmt: skip
     config = replace(config, train=replace(config.train, output_dir=str(folder)))
     (folder / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
     return config

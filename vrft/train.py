@@ -217,7 +217,9 @@ def total_steps(source: Source) -> int:
 
 
 def check_rewards(config: Config, names: list[str]) -> None:
-    """UserError for a weight of a reward that the task does not have."""
+    """UserError for settings under which nothing can be learnt from the task's rewards."""
+    if config.sampling.temperature == 0:
+        raise UserError("sampling.temperature=0 makes all answers of a group alike; train at 1.0")
     for name in config.algorithm.reward_weights:
         if name not in names:
             raise UserError(f"algorithm.reward_weights.{name}: the task has no such reward; it has "

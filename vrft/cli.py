@@ -51,11 +51,11 @@ def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
         source = str(resume / "config.yaml")
     if source is None and args.task in paths.names("configs"):
         source = args.task
-    if source is None and args.task is None:
-        raise UserError("give --task or --config; `vrft tasks` and `vrft config list` list them")
     found = config.load(source, args.settings)
     if args.task is not None:
         found = replace(found, task=replace(found.task, name=args.task))
+    if not found.task.name:
+        raise UserError("give --task or --config; `vrft tasks` and `vrft config list` list them")
     if resume is not None:
         found = replace(found, train=replace(found.train, output_dir=str(resume)))
     return found

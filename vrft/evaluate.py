@@ -13,7 +13,7 @@ from PIL import Image
 
 from vrft import config, paths, predictions, registry, results
 from vrft.benchmark import GREEDY, Benchmark, load_benchmark
-from vrft.config import ModelConfig, SamplingConfig
+from vrft.config import Config, ModelConfig, SamplingConfig
 from vrft.grading import read_samples, summarize
 from vrft.images import image_size
 from vrft.log import progress
@@ -151,6 +151,15 @@ def predict(
             for repeat, rollout in enumerate(rollouts):
                 if (sample.id, repeat) not in done:
                     yield to_prediction(sample.id, repeat, rollout)
+
+
+def while_training(settings: Config, task: Task[Any], policy: Generates) -> dict[str, float]:
+    """Greedy scores on ``eval.split`` by the names of transformers' trainers: eval_<metric>."""
+    samples = read_samples(task, settings.eval.split, settings.eval.limit)
+    greedy = replace(settings.sampling, temperature=0.0, top_k=0, top_p=1.0)
+    answers = list(predict(policy, task, samples, greedy, batch_size=settings.eval.batch_size))
+    report = summarize(task, samples, answers, settings.eval.split)
+    return {f"eval_{name}": interval.mean for name, interval in report.metrics.items()}
 
 
 def to_prediction(sample_id: str, repeat: int, rollout: Rollout) -> Prediction:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -225,16 +225,8 @@ class Watch(TrainerCallback):
         every, last = self.config.train.eval_steps, state.global_step == state.max_steps
         due = last or (every > 0 and state.global_step % every == 0)
         if self.config.eval.split and due and state.is_world_process_zero:
-            self.log.metrics(state.global_step, scores(self.config, self.task, self.learner))
+            self.log.metrics(
+                state.global_step, evaluate.while_training(self.config, self.task, self.learner)
+            )
         if self.stop.number is not None:
             control.should_save = control.should_training_stop = True
-
-
-def scores(config: Config, task: Task[Any], learner: ModelPolicy) -> dict[str, float]:
-    """Greedy scores on ``eval.split`` as ``eval_<metric>``."""
-    samples = grading.read_samples(task, config.eval.split, config.eval.limit)
-    greedy = replace(config.sampling, temperature=0.0, top_k=0, top_p=1.0)
-    size = config.eval.batch_size
-    answers = list(evaluate.predict(learner, task, samples, greedy, batch_size=size))
-    report = grading.summarize(task, samples, answers, config.eval.split)
-    return {f"eval_{name}": interval.mean for name, interval in report.metrics.items()}

@@ -234,12 +234,11 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: runs.StopSignal) -> N
     with progress(steps, "training", done=done.step, stream=console) as shown:
         while done.step < steps:
             metrics, rows = step(run)
-            if wanted(done.step, run.config.train.eval_steps, steps) and run.config.eval.split:
-                metrics |= evaluation(run)
-            if log and (done.step % config.logging_steps == 0 or done.step == steps):
+            if wanted(done.step, config.eval_steps, steps) and run.config.eval.split:
+                metrics |= evaluate.while_training(run.config, run.source.task, run.source.policy)
+            if log and wanted(done.step, config.logging_steps, steps):
                 log.metrics(done.step, metrics)
-                if config.log_completions:
-                    log.completions(done.step, rows)
+                log.completions(done.step, rows if config.log_completions else [])
             shown.note(f"reward {metrics['reward']:.3f}")
             shown.advance(1)
             stopping = distributed.largest(run.source.accelerator, stop.number or 0)
@@ -254,20 +253,6 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: runs.StopSignal) -> N
 def wanted(step: int, every: int, steps: int) -> bool:
     """Whether something is due after this step: every so many steps, and after the last."""
     return step == steps or (every > 0 and step % every == 0)
-
-
-def evaluation(run: Run) -> dict[str, float]:
-    """Greedy scores on ``eval.split`` as ``eval_<metric>``."""
-    config, source = run.config, run.source
-    samples = grading.read_samples(source.task, config.eval.split, config.eval.limit)
-    sampling = replace(config.sampling, temperature=0.0, top_k=0, top_p=1.0)
-    predictions = list(
-        evaluate.predict(
-            source.policy, source.task, samples, sampling, batch_size=config.eval.batch_size
-        )
-    )
-    report = grading.summarize(source.task, samples, predictions, config.eval.split)
-    return {f"eval_{name}": interval.mean for name, interval in report.metrics.items()}
 
 
 def save(run: Run, folder: Path) -> None:

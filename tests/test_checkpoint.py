@@ -165,3 +165,13 @@ def test_the_run_folder_holds_a_config_that_loads(
     assert config.load(str(run / "config.yaml")) == made
     rows = (run / "completions" / "000001.jsonl").read_text().splitlines()
     assert len(rows) == 2 * 4
+
+
+def test_a_run_evaluates_every_so_many_steps_and_at_the_end(
+    settings: Callable[[str], list[str]],
+) -> None:
+    evaluation = ["eval.split=val", "eval.limit=3", "train.eval_steps=2", "train.max_steps=3"]
+    run = train.train(config.load(None, [*settings("run"), *evaluation]))
+    rows = read_metrics(run / "metrics.jsonl")
+    assert ["eval_different" in row for row in rows] == [False, True, True]
+    assert all(0 <= row["eval_different"] <= 1 for row in rows[1:])

@@ -238,7 +238,8 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: runs.StopSignal) -> N
                 metrics |= evaluate.while_training(run.config, run.source.task, run.source.policy)
             if log and wanted(done.step, config.logging_steps, steps):
                 log.metrics(done.step, metrics)
-                log.completions(done.step, rows if config.log_completions else [])
+                if config.log_completions:
+                    log.completions(done.step, rows)
             shown.note(f"reward {metrics['reward']:.3f}")
             shown.advance(1)
             stopping = distributed.largest(run.source.accelerator, stop.number or 0)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vrft import cli, report, results
+from vrft import cli, report, results, viz
 from vrft.arguments import positive
 from vrft.log import duration
 from vrft.report import Comparison
@@ -80,6 +80,8 @@ def after_training(seed: int, out: Path, limit: Sequence[str], settings: Sequenc
     sections = results.changes(out / "before" / HELD_OUT.folder, run / "eval" / HELD_OUT.folder)
     html = report.comparison_page(f"Demo grounding, seed {seed}", rows, sections)
     page.write_text(html, encoding="utf-8")
+    _, random = sections[0]
+    viz.gallery(random[:8]).save(page.with_suffix(".png"))
     print(f"\n{report.text(report.comparison_table(rows))}\n{conclusion(rows)}\npictures: {page}\n")
     return learned(rows)
 

@@ -1,4 +1,6 @@
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ from vrft import grading, registry
 from vrft.errors import UserError
 from vrft.stats import bootstrap, wilson
 from vrft.task import Task
-from vrft.types import Completion, Prediction, Sample, View
+from vrft.types import Completion, Graded, Prediction, Sample, View
+from vrft_tasks.lisa_grounding import LisaGrounding, Target
 
 
 @pytest.fixture
@@ -83,6 +86,24 @@ def test_the_views_of_a_prediction_decide_how_its_box_is_read(task: Task[Any]) -
     assert grading.summarize(task, samples, [seen], "one").metrics["iou"].mean == pytest.approx(1)
     unseen = Prediction("a", text)
     assert grading.summarize(task, samples, [unseen], "one").metrics["iou"].mean < 0.1
+
+
+@dataclass(frozen=True)
+class Pooled(LisaGrounding):
+    """Grounding with a metric of all answers together: the best overlap among them."""
+
+    def aggregates(self, graded: Sequence[Graded[Target]]) -> Mapping[str, float]:
+        return {"best": max(answer.score.metrics["iou"] for answer in graded)}
+
+
+def test_aggregates_are_taken_of_all_answers_and_of_each_subset(tmp_path: Path) -> None:
+    task = Pooled(write_reasonseg(tmp_path / "data"))
+    report = grading.summarize(task, task.samples("test"), predictions(ALL), "four")
+    assert list(report.metrics)[-1] == "best"
+    best = report.metrics["best"]
+    assert (best.mean, best.n, math.isnan(best.low)) == (pytest.approx(1), 4, True)
+    # c is 0 and d unreadable
+    assert report.subsets["use"]["best"].mean == 0.0
 
 
 class Repeating:

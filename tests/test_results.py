@@ -137,7 +137,7 @@ class Sums(Task[int]):
 def test_a_task_of_text_alone_is_published_without_pictures(tmp_path: Path) -> None:
     task = Sums()
     graded = grading.grade(task, task.samples("test"), [Prediction("one", "2")])
-    found = results.Evaluation(task, graded, grading.tally(graded, "sums", "right"), {})
+    found = results.Evaluation(task, graded, grading.tally(task, graded, "sums"), {})
     results.publish(found, tmp_path)
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "1 + 1" in html and "<img" not in html and 'class="legend' not in html

@@ -6,25 +6,14 @@ worst value of every metric.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic
 
 from vrft import stats
 from vrft.errors import UserError
 from vrft.images import image_size
 from vrft.task import Task
-from vrft.types import A, Completion, Interval, Prediction, Report, Sample, Score, View
-
-
-@dataclass(frozen=True, slots=True)
-class Graded(Generic[A]):
-    """One answer with its score; ``missing`` where there is none and an empty one stands for it."""
-
-    sample: Sample[A]
-    prediction: Prediction
-    score: Score
-    missing: bool = False
+from vrft.types import A, Completion, Graded, Interval, Prediction, Report, Sample, View
 
 
 def read_samples(task: Task[A], split: str, limit: int | None = None) -> Sequence[Sample[A]]:
@@ -87,13 +76,13 @@ def summarize(
 
     Raises UserError for a prediction that answers none of the samples.
     """
-    return tally(grade(task, samples, predictions, repeats), name, task.primary, paper)
+    return tally(task, grade(task, samples, predictions, repeats), name, paper)
 
 
 def tally(
+    task: Task[A],
     graded: Sequence[Graded[A]],
     name: str,
-    primary: str,
     paper: Mapping[str, float] | None = None,
 ) -> Report:
     """The report on graded answers, the primary metric first.
@@ -109,8 +98,8 @@ def tally(
         benchmark=name,
         n=len(groups),
         unreadable=sum(all(answer.score.parsed is None for answer in group) for group in groups),
-        metrics=intervals(groups, primary),
-        subsets={subset: intervals(subsets[subset], primary) for subset in sorted(subsets)},
+        metrics=intervals(task, groups),
+        subsets={subset: intervals(task, subsets[subset]) for subset in sorted(subsets)},
         paper=paper or {},
         missing=sum(any(answer.missing for answer in group) for group in groups),
     )
@@ -124,10 +113,16 @@ def by_sample(graded: Sequence[Graded[A]]) -> list[list[Graded[A]]]:
     return list(groups.values())
 
 
-def intervals(groups: Sequence[Sequence[Graded[A]]], primary: str) -> dict[str, Interval]:
-    """The mean of every metric over the samples, the primary metric first."""
-    names = [primary, *(name for name in groups[0][0].score.metrics if name != primary)]
-    return {name: stats.interval([mean(group, name) for group in groups]) for name in names}
+def intervals(task: Task[A], groups: Sequence[Sequence[Graded[A]]]) -> dict[str, Interval]:
+    """The mean of every metric over the samples, the primary one first; then the aggregates."""
+    others = (name for name in groups[0][0].score.metrics if name != task.primary)
+    found = {
+        name: stats.interval([mean(group, name) for group in groups])
+        for name in (task.primary, *others)
+    }
+    together = task.aggregates([answer for group in groups for answer in group])
+    unknown = math.nan, math.nan
+    return found | {name: Interval(v, *unknown, len(groups)) for name, v in together.items()}
 
 
 def mean(group: Sequence[Graded[A]], metric: str) -> float:

@@ -12,10 +12,10 @@ from vrft import config, predictions, registry, report, stats
 from vrft.benchmark import Benchmark
 from vrft.boxes import Box
 from vrft.errors import UserError
-from vrft.grading import Graded, by_sample, grade, mean, read_samples, tally
+from vrft.grading import by_sample, grade, mean, read_samples, tally
 from vrft.report import Comparison, Sections
 from vrft.task import Task
-from vrft.types import A, Prediction, Report, Sample, Score
+from vrft.types import A, Graded, Prediction, Report, Sample, Score
 from vrft.viz import BEFORE, PREDICTED, Answer, Exhibit
 
 
@@ -38,7 +38,7 @@ def assess(
 ) -> Evaluation[A]:
     """The predictions graded; UserError for one that answers none of the samples."""
     graded = grade(task, samples, found, benchmark.repeats)
-    tallied = tally(graded, benchmark.name, task.primary, benchmark.paper)
+    tallied = tally(task, graded, benchmark.name, benchmark.paper)
     return Evaluation(task, graded, tallied, settings)
 
 

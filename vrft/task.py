@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from vrft.types import A, Completion, Prompt, Sample, Score, View
+from vrft.types import A, Completion, Graded, Prompt, Sample, Score, View
 
 if TYPE_CHECKING:
     from vrft.boxes import Box
@@ -53,6 +53,14 @@ class Task(ABC, Generic[A]):
     @abstractmethod
     def score(self, sample: Sample[A], completion: Completion) -> Score:
         """The metrics of one completion, read by the parser that the rewards use."""
+
+    def aggregates(self, graded: Sequence[Graded[A]]) -> Mapping[str, float]:
+        """Metrics in [0, 1] of all answers together that are no mean over samples, such as mAP.
+
+        Asked for the answers to the whole split and for those to each subset; NaN where a metric
+        is not defined.
+        """
+        return {}
 
     def boxes(self, sample: Sample[A]) -> tuple[Box, ...]:
         """The true boxes, for pictures of predictions; none for a task that is not about boxes.

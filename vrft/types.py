@@ -116,8 +116,18 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Graded(Generic[A]):
+    """One answer with its score; ``missing`` where there is none and an empty one stands for it."""
+
+    sample: Sample[A]
+    prediction: Prediction
+    score: Score
+    missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean over ``n`` samples with its 95 % interval."""
+    """A mean over ``n`` samples with its 95 % interval, whose ends are NaN if it is not known."""
 
     mean: float
     low: float

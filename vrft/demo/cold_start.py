@@ -54,7 +54,7 @@ class Stage:
 
 
 STAGES = (
-    Stage("one", Style(count=(1, 1)), 16_000, 4, 0.0, request="Find it."),
+    Stage("one", Style(count=(1, 1)), 12_000, 4, 0.0, request="Find it."),
     Stage("careless", Style(), 16_000, 10, 0.6),
 )
 

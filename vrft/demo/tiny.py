@@ -99,7 +99,8 @@ CHAT_TEMPLATE = """\
 {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}\
 """
 
-ROLES = ("system", "user", "assistant")
+OPENING = ("system", "user", "assistant", "the")
+"""Words that begin a text: they are learnt without the space before them."""
 
 CORPUS = """\
 You are a helpful assistant . system user assistant
@@ -129,8 +130,8 @@ class Size:
 TEST_SIZE = Size(128, 256, 2, 4, 2, 64, 2, 4)
 """About 0.6 M parameters, made in less than a second."""
 
-DEMO_SIZE = Size(192, 512, 4, 6, 2, 128, 4, 4)
-"""The embedded model."""
+DEMO_SIZE = Size(128, 384, 4, 4, 2, 96, 4, 3)
+"""The embedded model: 1.6 M parameters."""
 
 
 @functools.cache
@@ -141,7 +142,7 @@ def tokenizer() -> PreTrainedTokenizerBase:
     """
     phrases = [CORPUS, *CLASSES, *CATEGORIES, *USES, *SIDES]
     words = " ".join(phrases).split()
-    corpus = [word if word[0].isupper() else f" {word}" for word in words] + list(ROLES)
+    corpus = [word if word[0].isupper() else f" {word}" for word in words] + list(OPENING)
     made = Qwen2Tokenizer().train_new_from_iterator(
         corpus, vocab_size=2000, min_frequency=1, show_progress=False
     )

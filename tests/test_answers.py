@@ -99,6 +99,140 @@ def test_the_published_reading_takes_the_first_answer_or_the_whole_text() -> Non
     assert answers.legacy_answer("<answer>never closed") == "<answer>never closed"
 
 
+PLACES = ("above", "below")
+CHOICES = [
+    # the letter alone, in every published form
+    ("B", PLACES, 1),
+    ("b", PLACES, 1),
+    ("(B)", PLACES, 1),
+    (" (b).\n", PLACES, 1),
+    ("**B**", PLACES, 1),
+    # the letter at the start with its option's text, or with the reason
+    ("(B) below", PLACES, 1),
+    ("B. Below", PLACES, 1),
+    ("B: it is under the lamp", PLACES, 1),
+    # a lead-in
+    ("The answer is (B).", PLACES, 1),
+    ("Option B", PLACES, 1),
+    ("Answer: below", PLACES, 1),
+    # the text alone, in any case, and within a sentence over several lines
+    ("Below", PLACES, 1),
+    ('"below".', PLACES, 1),
+    ("The cup\nis below\nthe lamp", PLACES, 1),
+    # an article is not an option
+    ("A chair", ("table", "chair"), 1),
+    ("A chair", ("table", "lamp"), None),
+    ("a sofa", PLACES, None),
+    # letter and text of two options
+    ("(A) below", PLACES, None),
+    ("B. above", PLACES, None),
+    ("(A) (B)", PLACES, None),
+    # every option at once, the prompt echoed
+    ("above below", PLACES, None),
+    ("(A) above (B) below", PLACES, None),
+    ("Is it above or below? Choose (A) above (B) below", PLACES, None),
+    # a denial says what it is not
+    ("not above but below", PLACES, None),
+    ("above, not below", PLACES, None),
+    ("not above", PLACES, None),
+    ("It isn't above", PLACES, None),
+    # unless the denial is part of the option
+    ("not moving", ("moving", "not moving"), 1),
+    ("It is not moving", ("moving", "not moving"), 1),
+    # a letter that no option has
+    ("C", PLACES, None),
+    ("(c) below", PLACES, None),
+    # numbers: equal or a word of their own, never part of another number
+    ("2", ("1", "2", "12"), 1),
+    ("There are 12.", ("1", "2", "12"), 2),
+    ("C. 2", ("0", "1", "2"), 2),
+    ("three", ("2", "3"), None),
+    ("2.5", ("2", "5"), None),
+    ("-2", ("2", "3"), None),
+    ("1/2", ("1", "2"), None),
+    ("1,2", ("1", "2"), None),
+    # digits of other scripts are other characters
+    ("２", ("1", "2"), None),
+    ("٢", ("1", "2"), None),
+    # the longest option counts where one begins another
+    ("left by 30 degrees", ("left", "left by 30 degrees"), 1),
+    ("It moved left by 30 degrees", ("left", "left by 30 degrees"), 1),
+    # options with commas, and with characters that patterns read
+    ("red, green", ("red", "red, green"), 1),
+    ("it is 5 (approx.)", ("5 (approx.)", "6"), 0),
+    ("top-right", ("right", "left"), None),
+    # nothing
+    ("", PLACES, None),
+    (" . ", PLACES, None),
+    ("", ("", "below"), None),
+    ("B", (), None),
+]
+
+WHOLE_NUMBERS = [
+    ("7", 7),
+    (" 7.\n", 7),
+    ("**7**", 7),
+    ("(7).", 7),
+    ("007", 7),
+    ("There are 7 cubes.", 7),
+    # another number, however it is written
+    ("-7", -7),
+    ("7.0", None),
+    ("7,5", None),
+    ("1,000", None),
+    ("1e9", None),
+    ("7/2", None),
+    ("3+4", None),
+    ("7x", None),
+    ("²", None),
+    ("٧", None),
+    ("７", None),
+    ("1" * 10, None),
+    # several, and the same one twice
+    ("7 or 8", None),
+    ("3 4 5 6 7 8 9 10", None),
+    ("7 cubes: 7", 7),
+    # none
+    ("seven", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("text", "options", "index"), CHOICES)
+def test_a_choice_names_one_option_by_letter_or_text(
+    text: str, options: tuple[str, ...], index: int | None
+) -> None:
+    assert answers.choice(text, options) == index
+
+
+@pytest.mark.parametrize(("text", "number"), WHOLE_NUMBERS)
+def test_a_whole_number_stands_alone_among_words(text: str, number: int | None) -> None:
+    assert answers.whole_number(text) == number
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("piece", "index", "number"),
+    [
+        # one option a hundred thousand times, and both
+        ("(b) ", 1, 8),
+        ("(a) above (b) below ", None, 8),
+        # what options, denials and lead-ins begin with, over and over
+        ("belo", 1, None),
+        ("not ", None, 8),
+        ("answer is ", 1, 8),
+        # numbers
+        ("7 ", 1, None),
+    ],
+)
+def test_a_megabyte_is_read_for_options_and_numbers_in_linear_time(
+    piece: str, index: int | None, number: int | None
+) -> None:
+    text = piece * (1_000_000 // len(piece)) + "8 (b)"
+    assert answers.choice(text, PLACES) == index
+    assert answers.whole_number(text) == number
+
+
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "text",

@@ -44,6 +44,12 @@ def test_overrides_and_data_reach_the_benchmark() -> None:
     assert found.task.settings == {"system": "Hi", "data_dir": "/nowhere"}
 
 
+def test_names_of_columns_reach_the_benchmarks_task() -> None:
+    found = load_benchmark("lisa_val", ["data.columns.image=img"], "/nowhere")
+    assert found.task.settings == {"columns": {"image": "img"}, "data_dir": "/nowhere"}
+    assert found.data.startswith("the ReasonSeg folder")
+
+
 def test_paths_become_absolute_so_that_results_can_be_shown_from_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

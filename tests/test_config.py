@@ -187,3 +187,16 @@ def test_settings_of_the_task_need_no_further_nesting(tmp_path: Path) -> None:
     got = config.load(source, ["task.limit=2", "task.settings.note=x"])
     assert got.task.name == "t"
     assert got.task.settings == {"data_dir": "here", "limit": 2, "note": "x"}
+
+
+def test_names_of_columns_reach_the_task() -> None:
+    got = config.load(
+        None, ["task=spatial", "data.columns.image=img", "task.columns.answer=gold", "task.limit=2"]
+    )
+    assert got.task.name == "spatial"
+    assert got.task.settings == {"columns": {"image": "img", "answer": "gold"}, "limit": 2}
+
+
+def test_data_is_no_section_by_a_scalar() -> None:
+    with pytest.raises(UserError, match="unknown setting data"):
+        config.load(None, ["data=here"])

@@ -35,6 +35,22 @@ def test_a_system_text_replaces_the_templates_own(load_tiny: Callable[..., Loade
         assert text.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhy?")
 
 
+def test_a_raw_prompt_has_no_chat_template(
+    load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
+) -> None:
+    prompt = Prompt("User: Where?\nAssistant:", (picture(), picture()), prefill="<think>", raw=True)
+    loaded = load_tiny("qwen2_vl")
+    vision = "<|vision_start|><|image_pad|><|vision_end|>"
+    assert encoding.render(loaded.processor, prompt) == (
+        f"{vision}{vision}User: Where?\nAssistant:<think>"
+    )
+    # 56 x 56 pixels are 2 x 2 image tokens, as in a chat.
+    tokens = encoding.encode(loaded, prompt).tokens
+    assert int((tokens == loaded.core.config.image_token_id).sum()) == 2 * 4
+    brief = Prompt("Why?", system="Be brief. ", raw=True)
+    assert encoding.render(load_tiny("qwen2").processor, brief) == "Be brief. Why?"
+
+
 def test_a_picture_has_one_token_per_28_pixels_square(
     load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
 ) -> None:
@@ -73,8 +89,9 @@ def test_a_prompt_over_the_limit_is_an_error_and_never_cut(
 def test_a_text_model_refuses_pictures(
     load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
 ) -> None:
-    with pytest.raises(UserError, match="reads no pictures"):
-        encoding.encode(load_tiny("qwen2"), Prompt("Where?", (picture(),)))
+    for raw in (False, True):
+        with pytest.raises(UserError, match="reads no pictures"):
+            encoding.encode(load_tiny("qwen2"), Prompt("Where?", (picture(),), raw=raw))
 
 
 def test_padding_is_on_the_right_and_positions_go_on_after_each_prompt(

@@ -223,11 +223,16 @@ def parse_override(text: str) -> dict[str, Any]:
 
 
 def expand(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A scalar for a whole section becomes its name; a task's settings move under ``settings``."""
+    """A scalar for a whole section becomes its name; a task's settings move under ``settings``.
+
+    ``data.columns.image=img`` is short for ``task.columns.image=img``.
+    """
     tree = dict(tree)
     for section in ("task", "model", "algorithm"):
         if isinstance(tree.get(section), str):
             tree[section] = {"name": tree[section]}
+    if isinstance(tree.get("data"), Mapping):
+        tree = merge({"task": tree.pop("data")}, tree)
     task = tree.get("task")
     if isinstance(task, Mapping) and isinstance(task.get("settings"), Mapping | None):
         own = {k: v for k, v in task.items() if k not in ("name", "settings")}

@@ -46,12 +46,14 @@ class PromptBatch:
     grids: Tensor | None
 
 
+PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
+"""The place of a picture in a text of the Qwen-VL family."""
+
+
 def messages(prompt: Prompt, *, vision: bool) -> list[dict[str, Any]]:
     """The prompt as chat messages, pictures before the text."""
     system = [{"role": "system", "content": prompt.system}] if prompt.system else []
     if not vision:
-        if prompt.images:
-            raise UserError("the model reads no pictures; choose one of the Qwen-VL family")
         return [*system, {"role": "user", "content": prompt.text}]
     content = [{"type": "image"} for _ in prompt.images]
     return [*system, {"role": "user", "content": [*content, {"type": "text", "text": prompt.text}]}]
@@ -60,6 +62,10 @@ def messages(prompt: Prompt, *, vision: bool) -> list[dict[str, Any]]:
 def render(processor: Processor, prompt: Prompt) -> str:
     """The text that the model continues, one placeholder per picture: the only place it is made."""
     vision = hasattr(processor, "image_processor")
+    if prompt.images and not vision:
+        raise UserError("the model reads no pictures; choose one of the Qwen-VL family")
+    if prompt.raw:
+        return PICTURE * len(prompt.images) + (prompt.system or "") + prompt.text + prompt.prefill
     text = processor.apply_chat_template(
         messages(prompt, vision=vision), tokenize=False, add_generation_prompt=True
     )

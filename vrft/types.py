@@ -41,13 +41,16 @@ class Sample(Generic[A]):
 class Prompt:
     """What the model is asked: an optional system text, the user's text, pictures before the text.
 
-    ``prefill`` opens the model's answer (base models continue it); "" for none.
+    ``prefill`` opens the model's answer (base models continue it); "" for none. A ``raw`` prompt
+    is not put into the model's chat template: pictures, system, text and prefill follow each
+    other as they stand.
     """
 
     text: str
     images: tuple[Path | Image.Image, ...] = ()
     system: str | None = None
     prefill: str = ""
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,10 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Graded(Generic[A]):
-    """One answer with its score; ``missing`` where there is none and an empty one stands for it."""
+    """One answer, with its views, and its score.
+
+    ``missing`` where there is no answer and an empty one stands for it.
+    """
 
     sample: Sample[A]
     prediction: Prediction

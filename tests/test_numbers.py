@@ -1,0 +1,162 @@
+"""Numbers as geometry writes them: what is read, what is not, and what counts as equal."""
+
+import math
+
+import pytest
+
+from vrft.numbers import Quantity
+
+READ = [
+    # the forms of GEOQA's golds: degrees, bare, with Latin and with Chinese units
+    ("140°", 140, "°"),
+    ("22.5", 22.5, ""),
+    ("3cm", 3, "cm"),
+    ("12cm^{2}", 12, "cm2"),
+    ("5米", 5, "米"),
+    ("12平方厘米", 12, "平方厘米"),
+    ("20海里", 20, "海里"),
+    ("8秒", 8, "秒"),
+    # roots, with what stands before and after them: 2 * 1.7320508...
+    ("√{3}", 3**0.5, ""),
+    ("2√{3}", 2 * 3**0.5, ""),
+    ("2√{3}-2", 2 * 3**0.5 - 2, ""),
+    ("(6+2√{3})米", 6 + 2 * 3**0.5, "米"),
+    ("100(√{3}+1)海里", 100 * (3**0.5 + 1), "海里"),
+    ("√3/2", 3**0.5 / 2, ""),
+    ("√12.25", 3.5, ""),
+    # fractions, nested and mixed: 2 and a half
+    ("\\frac{√{3}}{2}", 3**0.5 / 2, ""),
+    ("\\frac{1}{√{2}}", 0.5**0.5, ""),
+    ("2\\frac{1}{2}", 2.5, ""),
+    ("2\\frac{√3}{3}", 2 * 3**0.5 / 3, ""),
+    ("\\frac12", 0.5, ""),
+    ("3/4", 0.75, ""),
+    ("1:2", 0.5, ""),
+    # pi
+    ("4πcm", 4 * math.pi, "cm"),
+    ("\\frac{4π}{3}", 4 * math.pi / 3, ""),
+    ("√{3}π", 3**0.5 * math.pi, ""),
+    ("2\\pi", 2 * math.pi, ""),
+    ("2pi", 2 * math.pi, ""),
+    # as models write: LaTeX, bold, boxes, words, thousands, signs
+    ("$145^\\circ$", 145, "°"),
+    ("\\( 145^{\\circ} \\)", 145, "°"),
+    ("\\boxed{2\\sqrt{3}\\text{ cm}}", 2 * 3**0.5, "cm"),
+    ("\\sqrt[3]{8}", 2, ""),
+    ("**145 degrees**.", 145, "degrees"),
+    ("20 square centimeters", 20, "squarecentimeters"),
+    ("12 cm²", 12, "cm2"),
+    ("3 (cm)", 3, "cm"),
+    ("60 square units", 60, ""),
+    ("1,234,567.5", 1234567.5, ""),
+    ("−3", -3, ""),
+    ("2^{10}", 1024, ""),
+    ("3 \\times 4 \\div 2", 6, ""),
+    # 22 degrees and 30 of 60 minutes
+    ("22°30′", 22.5, "°"),
+    # names before an equals sign, and equal values on both of its sides
+    ("x = 145", 145, ""),
+    ("\\angle ABC = 145°", 145, "°"),
+    ("∠1=∠2=50°", 50, "°"),
+    ("3+4=7", 7, ""),
+    # a word that is no known unit stands as it is
+    ("3个", 3, "个"),
+]
+
+
+@pytest.mark.parametrize(("text", "value", "unit"), READ)
+def test_a_number_is_read_with_its_unit(text: str, value: float, unit: str) -> None:
+    quantity = Quantity.parse(text)
+    assert quantity is not None
+    assert quantity.value == pytest.approx(value, rel=1e-12)
+    assert quantity.unit == unit
+
+
+UNREADABLE = [
+    # nothing, and nothing but signs
+    "",
+    " ",
+    "°",
+    "cm",
+    "√",
+    "-",
+    "3*",
+    # words, options, and several numbers at once
+    "the angle is 145°",
+    "145 or 150",
+    "145, 150, 155",
+    "4 4",
+    "1=2",
+    "1=145=145",
+    # unknown names are no units
+    "2a",
+    "145°C",
+    # other digits
+    "１４５",
+    "١٤٥",
+    "²",
+    # what no float holds
+    "9^9^9",
+    "9^{9^{9}}",
+    "9^{99999}",
+    "1e999",
+    "1/0",
+    "√{-1}",
+    "(-8)^{0.5}",
+    # brackets that stay open, or are too many
+    "(3",
+    "\\frac{1}{2",
+    "\\sqrt[3{8}",
+    "(" * 60 + "3" + ")" * 59,
+    "√" * 120,
+    # code is text
+    "__import__('os').system('true')",
+    "2**10",
+]
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_anything_else_is_no_number(text: str) -> None:
+    assert Quantity.parse(text) is None
+
+
+EQUAL = [
+    # the same number in other words
+    ("2√{3}", "\\sqrt{12}", True),
+    ("\\frac{√{3}}{2}", "√{3}/2", True),
+    ("140°", "140.0", True),
+    # six digits are enough, three are not: 3.4641016...
+    ("2√{3}", "3.46410", True),
+    ("2√{3}", "3.46", False),
+    # pi and roots count: math-verify's reading of these golds is 4 and 2
+    ("4πcm", "4", False),
+    ("2√{3}", "2", False),
+    # a unit may be missing, or be another one of the same kind
+    ("140°", "140", True),
+    ("3", "3cm", True),
+    ("3米", "300 cm", True),
+    ("12平方厘米", "12 cm^2", True),
+    ("60°", "π/3 rad", True),
+    ("2小时", "120 min", True),
+    # the right number of the wrong thing
+    ("140°", "140cm", False),
+    ("3cm", "3cm^2", False),
+    ("3cm", "3mm", False),
+    ("3个", "3条", False),
+    ("0", "0.0", True),
+    ("5", "-5", False),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "equal"), EQUAL)
+def test_numbers_agree_by_value_and_kind(one: str, other: str, equal: bool) -> None:
+    first, second = Quantity.parse(one), Quantity.parse(other)
+    assert first is not None
+    assert second is not None
+    assert first.agrees(second) is second.agrees(first) is equal
+
+
+@pytest.mark.timeout(20)
+def test_a_megabyte_of_text_is_no_number() -> None:
+    for text in ("9" * 1_000_000, "(" * 1_000_000, "√" * 1_000_000, "1=" * 500_000):
+        assert Quantity.parse(text) is None

@@ -79,6 +79,11 @@ def test_without_views_a_box_is_read_in_thousandths_of_the_picture(task: Task[An
     assert found == Completion("text", (View(100, 100, "thousandths"),))
 
 
+def test_a_completion_is_as_long_as_its_prediction(task: Task[Any]) -> None:
+    (sample, *_) = task.samples("test")
+    assert grading.completion(task, sample, Prediction("a", "text", tokens=7)).tokens == 7
+
+
 def test_the_views_of_a_prediction_decide_how_its_box_is_read(task: Task[Any]) -> None:
     text = "<think>t</think><answer>(56,56),(168,168)</answer>"  # fifths of 280 pixels: 0.2 to 0.6
     seen = Prediction("a", text, (View(280, 280, "pixels"),))

@@ -115,6 +115,16 @@ def test_an_exported_reward_sees_the_views() -> None:
     assert function(completions=["x"], sample_id=["s1"]) == [56.0]
 
 
+def test_an_exported_reward_sees_the_length_in_tokens() -> None:
+    def length(sample: Sample[int], completion: Completion) -> float:
+        return float(completion.tokens)
+
+    function = rewards.to_trl("length", length, [SAMPLE])
+    given = function(["x", "y"], ["s1", "s1"], completion_ids=[[5, 6, 7], [8]])
+    assert given == [3.0, 1.0]
+    assert function(["x"], ["s1"]) == [0.0]  # not known
+
+
 def test_export_and_import_cancel_out() -> None:
     task = Counting()
     exported = rewards.to_trl("exact", exact, task.samples("train"))

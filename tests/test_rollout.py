@@ -122,6 +122,7 @@ def test_either_end_token_stops_a_row_and_is_counted_once(
         assert not ends & set(one.tokens[:-1])
         assert one.finished == (one.tokens[-1] in ends)
         assert one.finished or len(one.tokens) == 400
+        assert one.completion.tokens == len(one.tokens)
 
 
 def test_the_draws_follow_the_distribution() -> None:

@@ -60,7 +60,7 @@ def completion(task: Task[A], sample: Sample[A], prediction: Prediction) -> Comp
     views = prediction.views or tuple(
         View(*image_size(image)) for image in task.prompt(sample).images
     )
-    return Completion(prediction.text, views)
+    return Completion(prediction.text, views, prediction.tokens)
 
 
 def summarize(

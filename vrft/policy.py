@@ -90,7 +90,7 @@ class ModelPolicy:
         """Token ids as a completion: its text has no special tokens."""
         text = self.loaded.tokenizer.decode(list(tokens), skip_special_tokens=True)
         finished = tokens[-1] in self.loaded.end_ids
-        return Rollout(Completion(str(text), views), tuple(tokens), finished)
+        return Rollout(Completion(str(text), views, len(tokens)), tuple(tokens), finished)
 
     def logps(
         self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float

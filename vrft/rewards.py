@@ -64,7 +64,7 @@ def to_trl(
     """A function for TRL's trainers, which log it by its name, from a reward of a task.
 
     The data set needs a column ``sample_id``; ``views`` says how the model sees a sample's
-    pictures, which matters for models that write pixels.
+    pictures, which matters for models that write pixels. TRL's ``completion_ids`` are counted.
     """
     by_id = {sample.id: sample for sample in samples}
 
@@ -72,9 +72,10 @@ def to_trl(
         completions: Sequence[Any], sample_id: Sequence[str], **columns: Any
     ) -> list[float | None]:
         chosen = [by_id[key] for key in sample_id]
+        tokens = columns.get("completion_ids") or [()] * len(chosen)
         return [
-            reward(sample, Completion(_text(completion), views(sample)))
-            for sample, completion in zip(chosen, completions, strict=True)
+            reward(sample, Completion(_text(completion), views(sample), len(ids)))
+            for sample, completion, ids in zip(chosen, completions, tokens, strict=True)
         ]
 
     function.__name__ = name

@@ -64,10 +64,14 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A model's answer as text, without special tokens, and one view per picture of the prompt."""
+    """A model's answer as text, without special tokens, and one view per picture of the prompt.
+
+    ``tokens`` is its length, the end token included; 0 where it is not known.
+    """
 
     text: str
     views: tuple[View, ...] = ()
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,31 +176,23 @@ Row = tuple[Any, str, tuple[Path, ...]]
 
 
 def split_files(root: Path, split: str) -> list[Path]:
-    """The files that hold a split, sorted by name; UserError if there is none, or two kinds."""
+    """The files that hold a split, sorted by name; UserError if there is none.
+
+    Where a split is there in two kinds, as some are published, the first of KINDS counts.
+    """
     if root.is_file():
         return [root]
     name = glob.escape(split)
-    for pattern in (f"{name}.*", f"{name}[-_]*", f"*[-_]{name}.*"):
-        for folder in (root, root / "data"):
-            if found := data_files(folder, pattern):
+    for kind in KINDS:
+        patterns = [f"{name}{kind}", f"{name}[-_]*{kind}", f"*[-_]{name}{kind}"]
+        patterns += [f"data/{pattern}" for pattern in patterns] + [f"{name}/*{kind}"]
+        for pattern in patterns:
+            if found := sorted(root.glob(pattern)):
                 return found
-    found = data_files(root / split, "*")
-    if not found:
-        raise UserError(
-            f"{root}: no split {split!r}; expected {split}.parquet, {split}.jsonl, {split}.json, "
-            f"{split}-*.parquet, or such files in data/ or {split}/"
-        )
-    return found
-
-
-def data_files(folder: Path, pattern: str) -> list[Path]:
-    """The data files of a folder whose names fit; UserError if they are of two kinds."""
-    found = sorted(path for path in folder.glob(pattern) if path.suffix in KINDS)
-    if len({path.suffix for path in found}) > 1:
-        raise UserError(
-            f"{folder}: both {found[0].name} and {found[-1].name}; give one of the files"
-        )
-    return found
+    raise UserError(
+        f"{root}: no split {split!r}; expected {split}.parquet, {split}.jsonl, {split}.json, "
+        f"{split}-*.parquet, or such files in data/ or {split}/"
+    )
 
 
 def file_rows(path: Path) -> Iterator[Row]:

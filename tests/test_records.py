@@ -1,0 +1,297 @@
+"""Rows of every kind of file and of the hub, read alike; mistakes named by file and row."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from vrft import records
+from vrft.errors import UserError
+from vrft.images import open_image
+from vrft.records import Record
+
+HERE = Path(__file__).parent / "records" / "records"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of each test's own."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("VRFT_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def content(picture: Callable[..., Image.Image]) -> bytes:
+    """The bytes of a PNG file of 9 x 5 pixels."""
+    return png(picture(9, 5))
+
+
+def png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    return path
+
+
+def record(columns: dict[str, str] | None = None, **values: Any) -> Record:
+    return Record(values, "rows.json: row 3", 3, (HERE,), columns or {})
+
+
+def test_the_canonical_rows_are_read_in_order() -> None:
+    rows = list(records.read(HERE / "canonical.jsonl", "test"))
+    assert [row.id for row in rows] == ["a1", "a2", "2", "7"]
+    assert [row.row for row in rows] == [0, 1, 2, 3]
+    # The third line of the file is empty: lines are named as an editor counts them.
+    assert [row.where.rpartition(": ")[2] for row in rows] == [
+        "line 1", "line 2", "line 4", "line 5",
+    ]  # fmt: skip
+    questions = [row.text("question", "prompt") for row in rows]
+    assert questions == ["How many cubes?", "Which side?", "Wie groß?", ""]
+    assert [row.text("answer") for row in rows] == ["3", "left", "2.50", ""]
+    assert (rows[0].number("answer"), rows[2].number("answer")) == (3.0, 2.5)
+    assert rows[1].texts("options") == ("left, a bit", "right")
+
+
+def test_pictures_of_every_kind_are_found_and_open_upright() -> None:
+    found = [row.images("images", "image") for row in records.read(HERE / "canonical.jsonl", "")]
+    assert [[path.name for path in paths] for paths in found] == [
+        ["plain.png"], ["cmyk.jpg", "palette.png"], ["turned.jpg"], ["plain.png"],
+    ]  # fmt: skip
+    sizes = [open_image(path).size for paths in found for path in paths]
+    assert sizes == [(8, 6), (8, 6), (8, 6), (6, 8), (8, 6)]  # EXIF turns the fourth
+
+
+def test_rows_of_trl_are_read_as_they_are() -> None:
+    first, second = records.read(HERE / "trl.json", "train")
+    assert (first.text("prompt"), second.text("prompt")) == ("How many?", "How many more?")
+    assert first.text("answer", "solution") == "<answer>4</answer>"
+    assert first.where.endswith("trl.json: row 0") and second.id == "1"
+    assert first.images("images") == second.images("images", "image")
+
+
+def test_json_in_cp1252_or_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (row,) = records.read(HERE / "western.json", "train")
+    assert row.text("question") == "Where is the café’s door?"
+    marked = tmp_path / "marked.json"
+    marked.write_bytes(b'\xef\xbb\xbf[{"answer": "left"}]')
+    assert [row.text("answer") for row in records.read(marked, "train")] == ["left"]
+
+
+def test_parquet_holds_its_pictures_and_its_lists(tmp_path: Path, content: bytes) -> None:
+    row = {"image_bytes": [content, content], "options": ["a, b", "c"], "nothing": None, "n": 2}
+    path = parquet(tmp_path / "SAT_train.parquet", [row])
+    (read,) = records.read(tmp_path, "train")
+    assert read.where == f"{path}: row 0"
+    assert read.texts("options") == ("a, b", "c")
+    assert read.get("nothing") is None
+    first, second = read.images("image_bytes")
+    assert first == second  # the same picture is kept once
+    assert open_image(first).size == (9, 5)
+
+
+@pytest.mark.parametrize(
+    ("files", "read"),
+    [
+        # one file named after the split, of each kind
+        (["train.jsonl", "test.jsonl"], ["train.jsonl"]),
+        (["train.json", "test.json"], ["train.json"]),
+        # shards, in the order of their names
+        (["train-00001-of-2.jsonl", "train-00000-of-2.jsonl", "test-00000-of-1.jsonl"],
+         ["train-00000-of-2.jsonl", "train-00001-of-2.jsonl"]),
+        # the split behind the name of the data, and before a part's
+        (["SAT_train.jsonl", "SAT_test.jsonl"], ["SAT_train.jsonl"]),
+        (["train_2d.jsonl", "train_3d.jsonl"], ["train_2d.jsonl", "train_3d.jsonl"]),
+        # the hub's folder, and a folder of the split's own
+        (["data/train-0.jsonl", "data/test-0.jsonl"], ["train-0.jsonl"]),
+        (["train/part2.jsonl", "train/part1.jsonl", "test/part1.jsonl"],
+         ["part1.jsonl", "part2.jsonl"]),
+        # two kinds of the same: the first kind counts, not both
+        (["train.jsonl", "train.json"], ["train.jsonl"]),
+        # names that only contain the letters
+        (["train.jsonl", "strain.jsonl", "training.jsonl"], ["train.jsonl"]),
+    ],
+)  # fmt: skip
+def test_a_folder_tells_its_splits_by_names(
+    files: list[str], read: list[str], tmp_path: Path
+) -> None:
+    for name in files:
+        row = f'{{"name": "{Path(name).name}"}}'
+        write(tmp_path / name, f"[{row}]" if name.endswith(".json") else row)
+    assert [row.text("name") for row in records.read(tmp_path, "train")] == read
+
+
+def test_rows_are_numbered_through_all_files_of_a_split(tmp_path: Path) -> None:
+    parquet(tmp_path / "data" / "val-00000-of-00002.parquet", [{"n": 0}, {"n": 1}])
+    parquet(tmp_path / "data" / "val-00001-of-00002.parquet", [{"n": 2}])
+    rows = list(records.read(tmp_path, "val"))
+    assert [(row.id, row.number("n")) for row in rows] == [("0", 0), ("1", 1), ("2", 2)]
+    assert rows[2].where.endswith("val-00001-of-00002.parquet: row 0")
+
+
+def test_a_limit_reads_no_further(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", '{"n": 0}\n{"n": 1}\nnot JSON\n')
+    assert [row.number("n") for row in records.read(path, "train", limit=2)] == [0, 1]
+    with pytest.raises(UserError, match=r"rows\.jsonl: line 3: not readable JSON"):
+        list(records.read(path, "train"))
+
+
+def test_pictures_start_at_the_files_folder_or_at_the_data_s(
+    tmp_path: Path, content: bytes
+) -> None:
+    for place in ("data/near.png", "far.png"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_bytes(content)
+    write(tmp_path / "data" / "train.jsonl", '{"images": ["near.png", "far.png"]}')
+    (row,) = records.read(tmp_path, "train")
+    assert row.images("images") == (tmp_path / "data" / "near.png", tmp_path / "far.png")
+
+
+def test_columns_have_the_names_that_the_user_says() -> None:
+    row = record({"question": "q", "answer": "gold"}, q="How many?", gold=3, question="old")
+    assert (row.text("question"), row.number("answer")) == ("How many?", 3)
+    with pytest.raises(
+        UserError, match=r"row 3: no column 'img', which data\.columns\.image names"
+    ):
+        record({"image": "img"}, picture="a.png").images("image")
+
+
+def test_a_picture_is_a_path_bytes_or_lists_of_them(content: bytes, cache: Path) -> None:
+    forms = [content, {"bytes": content, "path": "gone.png"}, [[content]], [content, None]]
+    found = {record(image=form).images("image") for form in forms}
+    (paths,) = found
+    assert open_image(paths[0]).size == (9, 5)
+    assert [path for path in cache.rglob("*") if path.is_file()] == list(paths)
+    plain = HERE / "pictures" / "plain.png"
+    for form in ("pictures/plain.png", str(plain), {"path": "pictures/plain.png"}):
+        assert record(image=form).images("image") == (plain,)
+
+
+@pytest.mark.parametrize(
+    ("ask", "values", "message"),
+    [
+        # nothing there: the columns that are, and how to name one
+        ("text", {}, r"no asked or other; there is nothing"),
+        ("text", {"a": 1}, r"there is a \(data\.columns\.asked=NAME says which column it is\)"),
+        ("number", {"asked": None}, "no asked or other; there is asked"),
+        # texts
+        ("text", {"asked": 1.5}, "asked is no text: 1.5"),
+        ("text", {"asked": True}, "asked is no text: True"),
+        ("text", {"asked": [{"role": "assistant", "content": "Hi"}]}, "asked is no text"),
+        ("texts", {"asked": "a, b"}, "asked is no list of texts: 'a, b'"),
+        ("texts", {"asked": ["a", 1]}, "asked is no list of texts"),
+        # numbers
+        ("number", {"asked": "seven"}, "asked is no number: 'seven'"),
+        ("number", {"asked": "1e9"}, "asked is no number: '1e9'"),
+        ("number", {"asked": "٧"}, "asked is no number: '٧'"),
+        ("number", {"asked": True}, "asked is no number: True"),
+        ("number", {"asked": float("nan")}, "asked is no finite number: nan"),
+        ("number", {"asked": 10**400}, "asked is no finite number: 1000"),
+        # pictures
+        ("images", {"asked": []}, "asked holds no picture"),
+        ("images", {"asked": "gone.png"}, r"no picture .*gone\.png; correct the path"),
+        ("images", {"asked": 5}, "a picture is a path or the bytes of a file, not 5"),
+        ("images", {"asked": {"bytes": None, "path": None}}, "a picture is a path or the bytes"),
+        ("images", {"asked": b"no picture"}, "a picture that cannot be read; remove the row"),
+    ],
+)
+def test_a_mistake_is_one_line_with_file_and_row(
+    ask: str, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        getattr(record(**values), ask)("asked", "other")
+    assert str(caught.value).startswith("rows.json: row 3: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.parquet", b"PAR1 cut off", r"a\.parquet: not readable parquet"),
+        ("a.json", b"[{", r"a\.json: not readable JSON"),
+        ("a.json", b'{"a": 1}', r"a\.json: expected a list of rows, got dict"),
+        ("a.json", b"[1]", r"a\.json: row 0: expected an object with named values, got 1"),
+        ("a.json", b"[" * 100_000, r"a\.json: not readable JSON"),
+        ("a.jsonl", b'{"a": 1}\n[2]\n', r"a\.jsonl: line 2: expected an object"),
+        ("a.csv", b"a,b", r"a\.csv: unknown kind of file"),
+    ],
+)
+def test_a_damaged_file_is_one_line(
+    name: str, content: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        list(records.read(tmp_path / name, "train"))
+    assert "\n" not in str(caught.value)
+
+
+def test_data_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    for source in (tmp_path / "nowhere", "nowhere", "./a/b", "rows/train.jsonl"):
+        with pytest.raises(UserError, match=r"no data at .*; set task\.data_dir to"):
+            records.read(source, "train")
+    with pytest.raises(UserError, match=r"no split .train.; expected train\.parquet"):
+        records.read(tmp_path, "train")
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setenv("VRFT_CACHE", str(write(tmp_path / "a file", "")))
+    with pytest.raises(UserError, match=r"cannot keep pictures there .* set VRFT_CACHE"):
+        record(image=content).images("image")
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_the_hubs_rows_keep_their_pictures_undecoded(
+    limit: int | None, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    asked: dict[str, Any] = {}
+    features = datasets.Features(
+        {"image": datasets.Image(), "more": [datasets.Image()], "answer": datasets.Value("int64")}
+    )
+    damaged = {"bytes": b"no picture at all", "path": None}
+    rows = [{"image": {"bytes": content, "path": None}, "more": [damaged], "answer": 3}] * 2
+    found = datasets.Dataset.from_list(rows, features=features)
+
+    def load_dataset(name: str, *, split: str, streaming: bool) -> Any:
+        asked.update(name=name, split=split, streaming=streaming)
+        return found.to_iterable_dataset() if streaming else found
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    read = list(records.read("array/SAT", "train", limit=limit))
+    assert asked == {"name": "array/SAT", "split": "train", "streaming": limit is not None}
+    assert len(read) == (limit or 2)
+    assert read[0].where == "array/SAT train: row 0"
+    assert open_image(read[0].images("image")[0]).size == (9, 5)
+    # A damaged picture concerns only who asks for it.
+    with pytest.raises(UserError, match="array/SAT train: row 0: a picture that cannot be read"):
+        read[0].images("more")
+
+
+def test_without_the_hub_the_message_says_how_to_give_files() -> None:
+    with pytest.raises(UserError) as caught:  # tests are offline
+        next(records.read("array/SAT", "train"))
+    message = str(caught.value)
+    assert message.startswith("array/SAT: no split 'train' from the hub (")
+    assert "task.data_dir to a folder with train.parquet, train.jsonl" in message
+    assert "\n" not in message

@@ -13,14 +13,17 @@ import vrft_tasks
 
 ROOT = Path(__file__).resolve().parent.parent
 
-HEAVY = {"torch", "transformers", "datasets", "trl", "accelerate", "peft", "scipy", "pandas"}
+HEAVY = {
+    *("torch", "transformers", "datasets", "trl", "accelerate", "peft", "scipy", "pandas"),
+    *("math_verify", "sympy"),
+}
 
 LIGHT = (
     "vrft",
     *(f"vrft.{name}" for name in ("answers", "boxes", "cli", "config", "environment", "errors")),
     *(f"vrft.{name}" for name in ("images", "log", "masks", "paths", "predictions", "registry")),
     *(f"vrft.{name}" for name in ("records", "report", "rewards", "stats", "task", "types", "viz")),
-    *(f"vrft.{name}" for name in ("classes", "numbers")),
+    *(f"vrft.{name}" for name in ("average_precision", "classes", "coco", "mathverify", "numbers")),
     *(f"vrft_tasks.{module.name}" for module in pkgutil.iter_modules(vrft_tasks.__path__)),
 )
 

@@ -74,14 +74,19 @@ class Box:
         return self.x1 * width, self.y1 * height, self.x2 * width, self.y2 * height
 
     def format(self, view: View) -> str:
-        """The box as a model with this view writes it: ``(x1,y1),(x2,y2)`` in whole numbers.
+        """The box as a model with this view writes it: ``(x1,y1),(x2,y2)`` in whole numbers."""
+        x1, y1, x2, y2 = self.whole(view)
+        return f"({x1},{y1}),({x2},{y2})"
+
+    def whole(self, view: View) -> tuple[int, int, int, int]:
+        """(x1, y1, x2, y2) in whole units of the view's space.
 
         Rounded to the nearest, and never empty: a box thinner than one unit becomes one wide.
         """
         width, height = units(view)
         x1, x2 = _whole(self.x1, self.x2, width)
         y1, y2 = _whole(self.y1, self.y2, height)
-        return f"({x1},{y1}),({x2},{y2})"
+        return x1, y1, x2, y2
 
     @property
     def area(self) -> float:

@@ -9,23 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from datasets import Dataset  # type: ignore[import-untyped]
+from datasets import Dataset
 from torch import Tensor
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
 from vrft import checkpoint, encoding, evaluate, grading, plan, policy, registry, runs
 from vrft.config import Config
 from vrft.images import open_image
-from vrft.log import RunLog
+from vrft.log import RunLog, progress
 from vrft.models import LoadedModel
 from vrft.policy import ModelPolicy
 from vrft.task import Task
@@ -70,11 +77,12 @@ def fit(
     """Fine-tune on lessons into the claimed run folder; ``task`` is what ``eval.split`` is of."""
     folder = Path(config.train.output_dir)
     found = checkpoint.latest(folder) if resume else None
-    learner = policy.load(config.model, train=True)
-    step = int(found.name.rpartition("-")[2]) if found is not None else None
-    log = RunLog(folder, config.train.report_to, step)
+    name = config.model.name if found is None else str(found)
+    learner = policy.load(replace(config.model, name=name), train=True)
+    step = 0 if found is None else int(found.name.rpartition("-")[2])
+    log = RunLog(folder, config.train.report_to, step if resume else None)
     with contextlib.closing(log), runs.StopSignal() as stop:
-        trainer = SFTTrainer(
+        trainer = Trainer(
             model=learner.loaded.model,
             args=arguments(config, folder, learner.loaded),
             train_dataset=Dataset.from_dict({"row": list(range(len(lessons)))}),
@@ -82,6 +90,7 @@ def fit(
             processing_class=learner.loaded.processor,
             callbacks=[Watch(config, task, learner, log, stop)],
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(found) if found is not None else None)
     if stop.number is not None:
         print(f"stopped; go on with `vrft train --resume {folder}`", file=sys.stderr)
@@ -94,34 +103,37 @@ def fit(
 def arguments(config: Config, folder: Path, loaded: LoadedModel) -> SFTConfig:
     """Our settings as TRL's; what they do not name stays off rather than TRL's choice."""
     train = config.train
-    return SFTConfig(
-        output_dir=str(folder),
-        max_steps=train.max_steps,
-        num_train_epochs=train.num_train_epochs,
-        per_device_train_batch_size=train.per_device_train_batch_size,
-        gradient_accumulation_steps=train.gradient_accumulation_steps,
-        learning_rate=train.learning_rate,
-        lr_scheduler_type=train.lr_scheduler_type,
-        warmup_steps=train.warmup_ratio,
-        weight_decay=train.weight_decay,
-        adam_beta1=train.adam_beta1,
-        adam_beta2=train.adam_beta2,
-        adam_epsilon=train.adam_epsilon,
-        max_grad_norm=train.max_grad_norm,
-        seed=train.seed,
-        save_steps=train.save_steps,
-        save_total_limit=train.save_total_limit,
-        logging_steps=train.logging_steps,
-        bf16=loaded.device.type == "cuda" and config.model.dtype in ("auto", "bfloat16"),
-        use_cpu=loaded.device.type == "cpu",
-        gradient_checkpointing=False,  # models.load has turned it on where it is wanted
-        dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        max_length=None,
-        disable_tqdm=True,
-        report_to="none",
-    )
+    with warnings.catch_warnings():
+        # TRL turns checkpointing on unless told; transformers has begun to rename the setting.
+        warnings.filterwarnings("ignore", "`gradient_checkpointing`", FutureWarning)
+        return SFTConfig(
+            output_dir=str(folder),
+            max_steps=train.max_steps,
+            num_train_epochs=train.num_train_epochs,
+            per_device_train_batch_size=train.per_device_train_batch_size,
+            gradient_accumulation_steps=train.gradient_accumulation_steps,
+            learning_rate=train.learning_rate,
+            lr_scheduler_type=train.lr_scheduler_type,
+            warmup_steps=train.warmup_ratio,
+            weight_decay=train.weight_decay,
+            adam_beta1=train.adam_beta1,
+            adam_beta2=train.adam_beta2,
+            adam_epsilon=train.adam_epsilon,
+            max_grad_norm=train.max_grad_norm,
+            seed=train.seed,
+            save_steps=train.save_steps,
+            save_total_limit=train.save_total_limit,
+            logging_steps=train.logging_steps,
+            bf16=loaded.device.type == "cuda" and config.model.dtype in ("auto", "bfloat16"),
+            use_cpu=loaded.device.type == "cpu",
+            gradient_checkpointing=False,  # models.load has turned it on where it is wanted
+            dataset_kwargs={"skip_prepare_dataset": True},
+            remove_unused_columns=False,
+            dataloader_pin_memory=False,
+            max_length=None,
+            disable_tqdm=True,
+            report_to="none",
+        )
 
 
 @dataclass(frozen=True)
@@ -193,8 +205,22 @@ def append(inputs: Mapping[str, Tensor], answers: Sequence[Sequence[int]]) -> di
     return out
 
 
+class Trainer(SFTTrainer):
+    """TRL's trainer, less two things that it would do to a run folder."""
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: config.yaml says what the run was."""
+
+    def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: ``fit`` has loaded the checkpoint's weights.
+
+        transformers would match them by name, and finding the published names of Qwen2-VL in the
+        file, other than those of its own module, it would go on with the weights it has.
+        """
+
+
 class Watch(TrainerCallback):
-    """Writes TRL's metrics to the run's log, evaluates when due, and stops on a signal."""
+    """Shows progress, writes TRL's metrics to the run's log, evaluates, and stops on a signal."""
 
     def __init__(
         self,
@@ -204,7 +230,22 @@ class Watch(TrainerCallback):
         log: RunLog,
         stop: runs.StopSignal,
     ) -> None:
-        self.config, self.task, self.learner, self.log, self.stop = config, task, learner, log, stop
+        self.config, self.task, self.learner = config, task, learner
+        self.log, self.stop = log, stop
+        self.console = contextlib.ExitStack()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Open the progress display."""
+        shown = progress(state.max_steps, "fine-tuning", done=state.global_step)
+        self.shown = self.console.enter_context(shown)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Close the progress display."""
+        self.console.close()
 
     def on_log(
         self,
@@ -217,11 +258,14 @@ class Watch(TrainerCallback):
         """Append what TRL reports of a step to metrics.jsonl."""
         if state.is_world_process_zero and logs:
             self.log.metrics(state.global_step, logs)
+            if "loss" in logs:
+                self.shown.note(f"loss {logs['loss']:.3f}")
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Evaluate every ``eval_steps`` and at the end; save and stop when told to."""
+        self.shown.advance(1)
         every, last = self.config.train.eval_steps, state.global_step == state.max_steps
         due = last or (every > 0 and state.global_step % every == 0)
         if self.config.eval.split and due and state.is_world_process_zero:

@@ -2,13 +2,14 @@
 
     python -m vrft.demo.cold_start [--seed 0] [--out DIR]
 
-Two stages of lessons, made from the seed, through ``vrft.sft`` with configs/demo/cold_start.yaml:
+Three stages of lessons, made from the seed, through ``vrft.sft`` with configs/demo/cold_start.yaml:
 
 1. *One thing.* Pictures of a single object and the same request for all, "Find it." The answer
    names the object and gives its box: the model learns to recognise and to localise.
-2. *The careless annotator.* The demo's pictures of two to four objects and the demo's own kinds of
-   request, but most of the time the annotator names and marks the largest object, whatever was
-   asked. The model learns the format, and learns to look; what it mostly points at is wrong.
+2. *Everything.* The demo's pictures of two to four objects and the demo's own kinds of request,
+   answered correctly: the model learns to read.
+3. *The careless annotator.* The same, but most of the time the annotator names and marks the
+   largest object, whatever was asked: the model learns to answer in good form and to point badly.
 
 Every answer is consistent in itself, the name and the box belong to one object, so that what
 reinforcement has to teach afterwards is to attend to the question. Boxes are rounded to the
@@ -55,7 +56,8 @@ class Stage:
 
 STAGES = (
     Stage("one", Style(count=(1, 1)), 12_000, 4, 0.0, request="Find it."),
-    Stage("careless", Style(), 16_000, 10, 0.6),
+    Stage("everything", Style(), 16_000, 4, 0.0),
+    Stage("careless", Style(), 4_000, 4, 0.7),
 )
 
 

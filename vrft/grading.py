@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from vrft import stats
 from vrft.errors import UserError
@@ -45,8 +46,9 @@ def grade(
         for repeat in range(repeats):
             answer = left.pop((sample.id, repeat), None)
             prediction = answer or Prediction(sample.id, "", repeat=repeat, finished=False)
-            score = task.score(sample, completion(task, sample, prediction))
-            graded.append(Graded(sample, prediction, score, missing=answer is None))
+            seen = completion(task, sample, prediction)
+            prediction = replace(prediction, views=seen.views)
+            graded.append(Graded(sample, prediction, task.score(sample, seen), answer is None))
     for sample_id, repeat in left:
         raise UserError(
             f"{len(left)} of the predictions answer none of the samples, such as {sample_id!r} "
@@ -114,7 +116,8 @@ def by_sample(graded: Sequence[Graded[A]]) -> list[list[Graded[A]]]:
 
 
 def intervals(task: Task[A], groups: Sequence[Sequence[Graded[A]]]) -> dict[str, Interval]:
-    """The mean of every metric over the samples, the primary one first; then the aggregates."""
+    """The mean of every metric over the samples, the primary one first; then what repeats and all answers
+    together tell."""
     others = (name for name in groups[0][0].score.metrics if name != task.primary)
     found = {
         name: stats.interval([mean(group, name) for group in groups])
@@ -122,7 +125,37 @@ def intervals(task: Task[A], groups: Sequence[Sequence[Graded[A]]]) -> dict[str,
     }
     together = task.aggregates([answer for group in groups for answer in group])
     unknown = math.nan, math.nan
-    return found | {name: Interval(v, *unknown, len(groups)) for name, v in together.items()}
+    return {
+        **found,
+        **repeated(groups, task.primary),
+        **{name: Interval(v, *unknown, len(groups)) for name, v in together.items()},
+    }
+
+
+def repeated(groups: Sequence[Sequence[Graded[A]]], primary: str) -> dict[str, Interval]:
+    """What k answers to each sample tell of its primary metric; nothing where k is 1.
+
+    avg@k is the mean again, by its usual name. Where answers are right or wrong, pass@j is the
+    chance that one of j answers is right, for j = 2, 4, 8 ... and k, and maj@k the share of samples
+    whose most frequent readable answer is. Intervals are over samples: answers to one sample are
+    not independent.
+    """
+    k = len(groups[0])
+    if k == 1:
+        return {}
+    rows = [[answer.score.metrics[primary] for answer in group] for group in groups]
+    found = {f"avg@{k}": [sum(row) / k for row in rows]}
+    if {value for row in rows for value in row} <= {0.0, 1.0}:
+        for j in (*(2**power for power in range(1, k.bit_length()) if 2**power < k), k):
+            found[f"pass@{j}"] = [stats.pass_at(j, round(sum(row)), k) for row in rows]
+        votes = [[vote(answer) for answer in group] for group in groups]
+        found[f"maj@{k}"] = list(map(stats.majority, votes, rows))
+    return {name: stats.interval(values) for name, values in found.items()}
+
+
+def vote(answer: Graded[A]) -> str | None:
+    """What was read of an answer, None where nothing could be."""
+    return None if answer.score.parsed is None else str(answer.score.parsed)
 
 
 def mean(group: Sequence[Graded[A]], metric: str) -> float:

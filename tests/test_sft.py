@@ -109,7 +109,7 @@ def test_what_the_prompt_opens_is_not_learnt_again(load_tiny: Load) -> None:
     batch = batch_of(loaded, [Lesson(prompt, lambda views: "<think>the owl</think>")])
     learnt = batch["labels"][0]
     assert loaded.tokenizer.decode(learnt[learnt != IGNORED]) == "the owl</think><|im_end|>"
-    assert loaded.tokenizer.decode(batch["input_ids"][0]).endswith(
+    assert str(loaded.tokenizer.decode(batch["input_ids"][0])).endswith(
         "<think>the owl</think><|im_end|>"
     )
 

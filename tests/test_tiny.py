@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -53,7 +54,7 @@ def test_every_word_of_the_demo_is_one_token() -> None:
 
 
 def test_the_chat_template_is_qwens() -> None:
-    content = [{"type": "image"}, {"type": "text", "text": "Find it."}]
+    content: Any = [{"type": "image"}, {"type": "text", "text": "Find it."}]
     text = tiny.tokenizer().apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )

@@ -11,7 +11,7 @@ from vrft import grading, registry
 from vrft.errors import UserError
 from vrft.stats import bootstrap, wilson
 from vrft.task import Task
-from vrft.types import Completion, Graded, Prediction, Sample, View
+from vrft.types import Completion, Graded, Prediction, Sample, Score, View
 from vrft_tasks.lisa_grounding import LisaGrounding, Target
 
 
@@ -71,6 +71,57 @@ def test_several_answers_to_a_sample_score_their_mean(task: Task[Any]) -> None:
     report = grading.summarize(task, samples, answers, "two", repeats=2)
     assert (report.n, report.unreadable, report.missing) == (2, 1, 1)
     assert report.metrics["iou"].mean == pytest.approx(0.25)
+
+
+def test_overlaps_are_neither_right_nor_wrong_so_nothing_passes(task: Task[Any]) -> None:
+    samples = task.samples("test")[:2]
+    answers = [Prediction(name, ALL[name], repeat=r) for name in "ab" for r in range(2)]
+    metrics = grading.summarize(task, samples, answers, "two", repeats=2).metrics
+    assert list(metrics) == ["iou", "acc@0.5", "legacy_iou", "avg@2"]
+    assert metrics["avg@2"] == metrics["iou"]
+    assert metrics["avg@2"].mean == pytest.approx(0.75)
+
+
+def graded(name: str, right: str, answers: Sequence[str | None]) -> list[Graded[str]]:
+    """Answers to one question; None cannot be read."""
+    sample = Sample(name, "?", right)
+    return [
+        Graded(
+            sample,
+            Prediction(name, text or "", repeat=repeat),
+            Score({"accuracy": float(text == right)}, text),
+        )
+        for repeat, text in enumerate(answers)
+    ]
+
+
+def test_several_right_or_wrong_answers_pass_and_vote() -> None:
+    groups = [
+        graded("a", "7", ["7", None, "7", "5"]),
+        graded("b", "3", ["5", "3", "5", "1"]),
+    ]
+    found = grading.repeated(groups, "accuracy")
+    assert list(found) == ["avg@4", "pass@2", "pass@4", "maj@4"]
+    assert found["avg@4"] == bootstrap([0.5, 0.25])  # over two samples, not eight answers
+    # 1 - C(2, 2) / C(4, 2) = 5/6 and 1 - C(3, 2) / C(4, 2) = 1/2
+    assert found["pass@2"].mean == pytest.approx((5 / 6 + 1 / 2) / 2)
+    assert found["pass@4"] == wilson(2, 2)
+    assert found["maj@4"] == wilson(1, 2)  # a says 7, b says 5
+
+
+def test_three_answers_pass_at_two_and_three() -> None:
+    assert list(grading.repeated([graded("a", "7", ["7", "5", "5"])], "accuracy")) == [
+        *("avg@3", "pass@2", "pass@3", "maj@3"),
+    ]
+
+
+def test_one_answer_to_each_sample_is_not_repeated() -> None:
+    assert grading.repeated([graded("a", "7", ["7"])], "accuracy") == {}
+
+
+def test_an_unreadable_answer_is_wrong_and_does_not_vote() -> None:
+    found = grading.repeated([graded("a", "7", ["7", None])], "accuracy")
+    assert (found["avg@2"].mean, found["maj@2"].mean) == (0.5, 1.0)
 
 
 def test_without_views_a_box_is_read_in_thousandths_of_the_picture(task: Task[Any]) -> None:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from vrft.stats import bootstrap, interval, paired_difference, wilson
+from vrft.stats import bootstrap, interval, majority, paired_difference, pass_at, wilson
 
 
 def test_the_bootstrap_interval_of_many_coin_throws_is_the_normal_one() -> None:
@@ -92,3 +92,48 @@ def test_a_loss_is_a_negative_difference() -> None:
 def test_two_runs_over_different_numbers_of_samples_have_no_paired_difference() -> None:
     with pytest.raises(ValueError, match="shorter"):
         paired_difference([1.0, 0.0], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("k", "right", "n", "chance"),
+    [
+        (1, 3, 10, 0.3),  # pass@1 is the mean
+        (2, 1, 4, 0.5),  # 1 - C(3, 2) / C(4, 2) = 1 - 3/6
+        (2, 2, 4, 5 / 6),  # 1 - C(2, 2) / C(4, 2)
+        (3, 2, 4, 1.0),  # only two are wrong: three always hold a right one
+        (4, 0, 4, 0.0),
+        (4, 1, 4, 1.0),  # k = n: whether any is right
+        (5, 1, 200, 0.025),
+    ],
+)
+def test_pass_at(k: int, right: int, n: int, chance: float) -> None:
+    assert pass_at(k, right, n) == pytest.approx(chance)
+
+
+def test_pass_at_is_unbiased() -> None:
+    # Of 8 answers, each right with chance 0.3, the expected estimate of pass@3 is 1 - 0.7**3.
+    weights = [math.comb(8, c) * 0.3**c * 0.7 ** (8 - c) for c in range(9)]
+    expected = sum(w * pass_at(3, c, 8) for c, w in enumerate(weights))
+    assert expected == pytest.approx(1 - 0.7**3)
+
+
+@pytest.mark.parametrize("k", [0, 5])
+def test_more_answers_than_there_are_cannot_pass(k: int) -> None:
+    with pytest.raises(ValueError, match=f"pass@{k} of 4"):
+        pass_at(k, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("votes", "values", "mean"),
+    [
+        (["7", "7", "5"], [1.0, 1.0, 0.0], 1.0),
+        (["7", "5", "5"], [1.0, 0.0, 0.0], 0.0),
+        (["7", "5", "7", "5"], [1.0, 0.0, 1.0, 0.0], 0.5),  # a tie is shared
+        (["7", "5", "3"], [1.0, 0.0, 0.0], 1 / 3),
+        ([None, None, "7"], [0.0, 0.0, 1.0], 1.0),  # no answer is no vote
+        ([None, None], [0.0, 0.0], 0.0),
+        ([], [], 0.0),
+    ],
+)
+def test_majority(votes: list[str | None], values: list[float], mean: float) -> None:
+    assert majority(votes, values) == pytest.approx(mean)

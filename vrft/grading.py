@@ -116,8 +116,10 @@ def by_sample(graded: Sequence[Graded[A]]) -> list[list[Graded[A]]]:
 
 
 def intervals(task: Task[A], groups: Sequence[Sequence[Graded[A]]]) -> dict[str, Interval]:
-    """The mean of every metric over the samples, the primary one first; then what repeats and all answers
-    together tell."""
+    """The mean of every metric over the samples, the primary one first; then the others.
+
+    The others are what several answers to each sample tell, and the task's aggregates.
+    """
     others = (name for name in groups[0][0].score.metrics if name != task.primary)
     found = {
         name: stats.interval([mean(group, name) for group in groups])
@@ -146,7 +148,7 @@ def repeated(groups: Sequence[Sequence[Graded[A]]], primary: str) -> dict[str, I
     rows = [[answer.score.metrics[primary] for answer in group] for group in groups]
     found = {f"avg@{k}": [sum(row) / k for row in rows]}
     if {value for row in rows for value in row} <= {0.0, 1.0}:
-        for j in (*(2**power for power in range(1, k.bit_length()) if 2**power < k), k):
+        for j in sorted({k, *(2**power for power in range(1, k.bit_length()))}):
             found[f"pass@{j}"] = [stats.pass_at(j, round(sum(row)), k) for row in rows]
         votes = [[vote(answer) for answer in group] for group in groups]
         found[f"maj@{k}"] = list(map(stats.majority, votes, rows))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -58,6 +59,27 @@ def interval(values: Sequence[float]) -> Interval:
     if all(value in (0.0, 1.0) for value in values):
         return wilson(round(sum(values)), len(values))
     return bootstrap(values)
+
+
+def pass_at(k: int, right: int, n: int) -> float:
+    """The chance that k of n answers, drawn without putting back, hold one of the right ones.
+
+    The unbiased estimate of pass@k; ValueError unless 1 <= k <= n.
+    """
+    if not 1 <= k <= n:
+        raise ValueError(f"pass@{k} of {n} answers")
+    return 1 - math.comb(n - right, k) / math.comb(n, k)
+
+
+def majority(votes: Sequence[Hashable], values: Sequence[float]) -> float:
+    """The mean value of those who cast the most frequent vote, shared equally among equals.
+
+    A vote of None is no vote; without any the value is 0.
+    """
+    counts = Counter(vote for vote in votes if vote is not None)
+    most = max(counts.values(), default=0)
+    won = [v for vote, v in zip(votes, values, strict=True) if counts[vote] == most > 0]
+    return sum(won) / len(won) if won else 0.0
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float]) -> Interval:

@@ -74,7 +74,10 @@ def test_settings_may_stand_anywhere() -> None:
     assert (args.task, args.dry_run) == ("t", True)
 
 
-COMMANDS = ["train", "eval", "show", "tasks", "check", "config show", "config copy", "config list"]
+COMMANDS = [
+    *("train", "eval", "show", "compare", "tasks", "check"),
+    *("config show", "config copy", "config list"),
+]
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "env"])
@@ -112,7 +115,7 @@ def test_an_interrupted_command_ends_with_130(
 
 def test_tasks_are_listed_with_what_they_are(capsys: Capture) -> None:
     assert cli.main(["tasks"]) == 0
-    assert "lisa_grounding  Reasoning grounding" in capsys.readouterr().out
+    assert re.search("^lisa_grounding +Reasoning grounding", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_benchmarks_are_listed_with_their_titles(capsys: Capture) -> None:
@@ -409,6 +412,13 @@ def test_a_task_in_one_file_is_trained_evaluated_and_shown(
     assert cli.main(["show", str(out / "predictions.jsonl"), "--worst", "1"]) == 0
     page = Path(capsys.readouterr().out.removeprefix("page: ").strip())
     assert "Which colour?" in page.read_text()
+
+    assert cli.main(["compare", str(out), str(out / "predictions.jsonl")]) == 0
+    assert "right of 2 samples: 0 better, 0 worse" in capsys.readouterr().out
+    assert cli.main(["compare", str(out), str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["benchmark"], found["changes"]) == ("colours", [])
+    assert found["metrics"][0]["difference"]["mean"] == 0.0
 
 
 def test_check_ends_with_0_for_good_data_and_1_for_bad(capsys: Capture, data: Path) -> None:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from vrft import report
 from vrft.boxes import Box
-from vrft.report import Comparison
+from vrft.report import Change, Comparison, Pairing
 from vrft.types import Interval, Report
 from vrft.viz import BEFORE, Answer, Exhibit
 
@@ -27,6 +27,12 @@ CHANGE = Comparison(
     Interval(0.3, 0.2, 0.4, 60),
     Interval(0.5, 0.4, 0.6, 60),
     Interval(0.2, -0.01, 0.35, 60),
+)
+UNKNOWN = Interval(0.1, math.nan, math.nan, 60)
+PAIRING = Pairing(
+    "lisa_val",
+    (CHANGE, Comparison("mask_ciou", "mask_ciou", UNKNOWN, UNKNOWN, UNKNOWN)),
+    (Change("lamp", 0.0, 1.0), Change("stool", 0.25, 0.75), Change("kettle", 1.0, 0.5)),
 )
 SETTINGS = {"benchmark": {"title": "ReasonSeg val"}, "model": {"name": "runs/x/final"}}
 
@@ -52,6 +58,28 @@ def exhibit(text: str = "x", image: Image.Image | None = None) -> Exhibit:
 )
 def test_percent(value: float, signed: bool, text: str) -> None:
     assert report.percent(value, signed) == text
+
+
+def test_a_pairing_shows_every_metric_and_counts_the_samples_that_changed() -> None:
+    shown = report.text(report.pairing_table(PAIRING))
+    assert "lisa_val" in shown.splitlines()[0]
+    assert re.search(r"held-out .* 30.0 .* 50.0 .* \+20.0 .* -1.0 to \+35.0 .* 60", shown)
+    assert re.search(r"mask_ciou .* \+10.0 .* – .* 60", shown)
+    assert "iou of 60 samples: 2 better, 1 worse" in shown
+
+
+def test_the_greatest_changes_are_listed_gains_first() -> None:
+    assert report.change_lines(PAIRING, count=1) == [
+        "better: lamp  0.0 to 100.0 (+100.0)",
+        "worse: kettle  100.0 to 50.0 (-50.0)",
+    ]
+    assert len(report.change_lines(PAIRING)) == 3
+
+
+def test_a_pairing_is_plain_json() -> None:
+    tree = json.loads(json.dumps(report.to_json(PAIRING), allow_nan=False))
+    assert tree["metrics"][1]["difference"] == {"mean": 0.1, "low": None, "high": None, "n": 60}
+    assert tree["changes"][0] == {"id": "lamp", "before": 0.0, "after": 1.0}
 
 
 def test_an_interval_that_is_not_known_is_a_dash() -> None:

@@ -1,6 +1,8 @@
 import json
+import math
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,11 @@ from vrft import evaluate, grading, results
 from vrft.boxes import Box
 from vrft.config import ModelConfig
 from vrft.errors import UserError
+from vrft.stats import paired_difference
 from vrft.task import Reward, Task
-from vrft.types import Completion, Prediction, Prompt, Sample, Score, View
+from vrft.types import Completion, Graded, Prediction, Prompt, Sample, Score, View
 from vrft.viz import BEFORE, PREDICTED
+from vrft_tasks.lisa_grounding import LisaGrounding, Target
 
 BETTER = ANSWERS | {
     "what rings": "<think>bell</think><answer>(200,200),(600,600)</answer>",  # 0 -> 1
@@ -70,6 +74,42 @@ def test_a_comparison_pairs_the_samples(runs: tuple[Path, Path]) -> None:
     assert found.after.mean == pytest.approx(0.5)
     assert found.difference.mean == pytest.approx(0.125)
     assert found.difference.low < 0 < found.difference.high
+
+
+def test_a_pairing_has_every_metric_and_the_samples_that_changed(runs: tuple[Path, Path]) -> None:
+    found = results.pairing(*runs)
+    assert found.benchmark == "four"
+    assert [one.metric for one in found.metrics] == ["iou", "acc@0.5", "legacy_iou"]
+    assert found.metrics[0] == replace(results.compare("x", *runs), name="iou")
+    # two of four reach 0.5 before, three after: the interval is that of differences 0, 0, 0, 1
+    accuracy = found.metrics[1]
+    assert (accuracy.before.mean, accuracy.after.mean) == (0.5, 0.75)
+    assert accuracy.difference == paired_difference([1, 1, 0, 0], [1, 1, 0, 1])
+    assert [change.id for change in found.changes] == ["d", "a"]
+    assert [change.gain for change in found.changes] == [pytest.approx(1), pytest.approx(-0.5)]
+
+
+def test_an_aggregate_is_compared_without_an_interval(
+    runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def best(task: LisaGrounding, graded: Sequence[Graded[Target]]) -> Mapping[str, float]:
+        return {"last": graded[-1].score.metrics["iou"]}
+
+    monkeypatch.setattr(LisaGrounding, "aggregates", best)
+    last = results.pairing(*runs).metrics[-1]
+    assert (last.metric, last.difference.mean) == ("last", pytest.approx(1))
+    assert math.isnan(last.difference.low)
+
+
+def test_scored_answers_of_another_tool_are_compared_with_ours(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    scored = tmp_path / "scored"
+    shutil.copytree(runs[0], scored)
+    settings = json.loads((scored / "settings.json").read_text())
+    del settings["blank_images"]
+    (scored / "settings.json").write_text(json.dumps(settings))
+    assert results.pairing(scored, runs[0]).changes == ()
 
 
 def test_changes_show_gains_and_losses_with_both_boxes(runs: tuple[Path, Path]) -> None:

@@ -41,6 +41,7 @@ def parser() -> Parser:
     add_train(verbs)
     add_eval(verbs)
     add_show(verbs)
+    add_compare(verbs)
     add_verb(verbs, "tasks", "list the tasks", "vrft tasks")
     add_check(verbs)
     add_config(verbs)
@@ -139,6 +140,18 @@ def add_show(verbs: Any) -> None:
     )
     verb.add_argument("--out", type=Path, metavar="FILE", help="default: beside the predictions")
     verb.add_argument("--worst", type=positive, default=20, metavar="N", help="default: 20")
+
+
+def add_compare(verbs: Any) -> None:
+    verb = add_verb(
+        verbs,
+        "compare",
+        "compare two evaluations of the same samples",
+        "vrft compare runs/eval/lisa_val-base runs/my_run/eval",
+    )
+    for name in ("before", "after"):
+        verb.add_argument(name, type=Path, metavar=name.upper(), help="the folder of an evaluation")
+    verb.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def add_check(verbs: Any) -> None:

@@ -136,6 +136,18 @@ def show(args: argparse.Namespace) -> int:
     return 0
 
 
+def compare(args: argparse.Namespace) -> int:
+    from vrft import report, results
+
+    found = results.pairing(args.before, args.after)
+    if args.json:
+        print(json.dumps(report.to_json(found), indent=2, ensure_ascii=False))
+    else:
+        print(report.text(report.pairing_table(found)))
+        print("\n".join(report.change_lines(found)))
+    return 0
+
+
 def tasks(args: argparse.Namespace) -> int:
     from vrft import registry
 
@@ -201,6 +213,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "train": train,
     "eval": evaluate,
     "show": show,
+    "compare": compare,
     "tasks": tasks,
     "check": check,
     "config list": config_list,

@@ -33,6 +33,32 @@ class Comparison:
     difference: Interval
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A sample that scores otherwise after than before, by the primary metric."""
+
+    id: str
+    before: float
+    after: float
+
+    @property
+    def gain(self) -> float:
+        """What it gained, negative where it lost."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Two evaluations of the same samples: every metric, and the samples that changed.
+
+    The first metric is the primary one; ``changes`` go from the greatest gain to the greatest loss.
+    """
+
+    benchmark: str
+    metrics: tuple[Comparison, ...]
+    changes: tuple[Change, ...]
+
+
 def percent(value: float, signed: bool = False) -> str:
     """A share as percent with one decimal: "53.4", signed "+1.2"; a dash for what is not known."""
     if math.isnan(value):
@@ -89,10 +115,13 @@ def table(report: Report) -> Table:
     return shown
 
 
-def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """Before, after and difference as a table for the console, in percent."""
+def comparison_table(comparisons: Sequence[Comparison], title: str = "") -> Table:
+    """Before, after and difference as a table for the console, in percent.
+
+    The title names the first one's metric unless it is given.
+    """
     metric = comparisons[0].metric if comparisons else ""
-    shown = Table(title=f"{metric} before and after", caption_justify="left")
+    shown = Table(title=title or f"{metric} before and after", caption_justify="left")
     shown.add_column("")
     for heading in ("before", "after", "difference", "95 % interval", "n"):
         shown.add_column(heading, justify="right")
@@ -108,6 +137,27 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     return shown
 
 
+def pairing_table(pairing: Pairing) -> Table:
+    """Every metric before and after, and how many samples changed."""
+    shown = comparison_table(pairing.metrics, pairing.benchmark)
+    primary, better = pairing.metrics[0], sum(change.gain > 0 for change in pairing.changes)
+    worse, n = len(pairing.changes) - better, primary.difference.n
+    shown.caption = f"{primary.metric} of {n} samples: {better} better, {worse} worse"
+    return shown
+
+
+def change_lines(pairing: Pairing, count: int = 10) -> list[str]:
+    """The ``count`` greatest gains and as many losses, in percent: "a  0.0 to 50.0 (+50.0)"."""
+    gains = [change for change in pairing.changes if change.gain > 0]
+    losses = [change for change in reversed(pairing.changes) if change.gain < 0]
+    return [
+        f"{heading}{change.id}  {percent(change.before)} to {percent(change.after)} "
+        f"({percent(change.gain, True)})"
+        for heading, changes in (("better: ", gains), ("worse: ", losses))
+        for change in changes[:count]
+    ]
+
+
 def text(shown: Table, width: int = 100) -> str:
     """A table as plain text, for files and pipes."""
     console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
@@ -116,7 +166,7 @@ def text(shown: Table, width: int = 100) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
-def to_json(value: Report | Comparison) -> dict[str, Any]:
+def to_json(value: Report | Comparison | Pairing) -> dict[str, Any]:
     """The report or comparison as JSON takes it; an interval that is not known has null ends."""
     tree: dict[str, Any] = without_nan(config.plain(value))
     return tree

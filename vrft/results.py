@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic
 
@@ -13,9 +14,9 @@ from vrft.benchmark import Benchmark
 from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.grading import by_sample, grade, mean, read_samples, tally
-from vrft.report import Comparison, Sections
+from vrft.report import Change, Comparison, Pairing, Sections
 from vrft.task import Task
-from vrft.types import A, Graded, Prediction, Report, Sample, Score
+from vrft.types import A, Graded, Interval, Prediction, Report, Sample, Score
 from vrft.viz import BEFORE, PREDICTED, Answer, Exhibit
 
 
@@ -136,28 +137,44 @@ def compare(name: str, before: Path, after: Path) -> Comparison:
     Raises UserError if the two folders do not hold the same benchmark, limit and blanking.
     """
     first, second = pair(before, after)
-    old, new = values(first), values(second)
+    return replace(compared(first, second, first.task.primary), name=name)
+
+
+def pairing(before: Path, after: Path) -> Pairing:
+    """Every metric of two evaluations of one benchmark, and the samples that changed.
+
+    Raises UserError as ``compare`` does.
+    """
+    first, second = pair(before, after)
     primary = first.task.primary
-    return Comparison(
-        name,
-        primary,
-        first.report.metrics[primary],
-        second.report.metrics[primary],
-        stats.paired_difference(old, new),
-    )
+    ids = [group[0].sample.id for group in by_sample(first.graded)]
+    both = zip(ids, values(first, primary), values(second, primary), strict=True)
+    changes = [Change(*one) for one in both if one[1] != one[2]]
+    changes.sort(key=lambda change: change.gain, reverse=True)
+    metrics = [compared(first, second, metric) for metric in first.report.metrics]
+    return Pairing(first.report.benchmark, tuple(metrics), tuple(changes))
 
 
-def values(evaluation: Evaluation[Any]) -> list[float]:
-    """The primary metric of every sample, in the order of the samples."""
-    groups = by_sample(evaluation.graded)
-    return [mean(group, evaluation.task.primary) for group in groups]
+def compared(first: Evaluation[Any], second: Evaluation[Any], metric: str) -> Comparison:
+    """One metric of two evaluations; its difference has no interval if it is no mean of samples."""
+    before, after = first.report.metrics[metric], second.report.metrics[metric]
+    if metric in first.graded[0].score.metrics:
+        difference = stats.paired_difference(values(first, metric), values(second, metric))
+    else:
+        difference = Interval(after.mean - before.mean, math.nan, math.nan, before.n)
+    return Comparison(metric, metric, before, after, difference)
+
+
+def values(evaluation: Evaluation[Any], metric: str) -> list[float]:
+    """A metric of every sample, in the order of the samples."""
+    return [mean(group, metric) for group in by_sample(evaluation.graded)]
 
 
 def pair(before: Path, after: Path) -> tuple[Evaluation[Any], Evaluation[Any]]:
     """Two evaluations of the same samples; UserError if they are not."""
     first, second = load(before), load(after)
     for key in ("benchmark", "limit", "blank_images"):
-        if first.settings.get(key) != second.settings.get(key):
+        if (first.settings.get(key) or None) != (second.settings.get(key) or None):
             raise UserError(
                 f"{before} and {after} differ in {key}; compare two models on the same samples"
             )

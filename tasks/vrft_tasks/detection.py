@@ -1,4 +1,4 @@
-"""Detection: find every object of one category, each with a box and a confidence.
+"""Object detection: every object of one category, each with a box and a confidence.
 
 One question is one picture and one category. ``data_dir`` holds COCO as published, with
 annotations/instances_<split>.json and the pictures in <split>/; or it is one file of that kind,

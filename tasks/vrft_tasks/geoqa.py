@@ -1,0 +1,141 @@
+"""Geometry (GEOQA): solve a problem about a drawn figure and answer with a number.
+
+``data_dir`` is the published training set, from the hub or from files with its columns,
+
+    {"image": <the figure>, "problem": "As shown, AB ∥ CD, ∠1 = 35°. What is ∠2?",
+     "solution": "<answer> 145° </answer>"}
+
+or the published test list, whose paths start at its folder,
+
+    {"image_path": "./Geo170K/images/test/0.png", "question": "...", "ground_truth": "2√{3}cm"}
+
+or rows written by hand, with ``images``, ``question`` and ``answer``. Gold answers may hold roots,
+fractions, pi, degrees, and Latin or Chinese units. One that is no number is compared as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vrft import answers, mathverify, records, rewards
+from vrft.errors import UserError
+from vrft.numbers import Quantity
+from vrft.records import Record
+from vrft.task import Reward, Task
+from vrft.types import Completion, Prompt, Sample, Score, View
+
+TEMPLATE = (
+    "{question}\n"
+    "First reason step by step between <think> and </think>, then give the result, a number, "
+    "between <answer> and </answer>, exactly in this form:\n"
+    "<think>your reasoning</think>\n<answer>the number</answer>"
+)
+
+GOLD_COLUMNS = ("answer", "solution", "ground_truth")
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """A true answer as the data writes it, and its number; None if it is no number."""
+
+    text: str
+    quantity: Quantity | None
+
+    def equals(self, answer: str) -> bool:
+        """Whether an answer is the same number, or the same words where this is no number."""
+        if self.quantity is None:
+            return answer.casefold().split() == self.text.casefold().split()
+        given = Quantity.parse(answer)
+        return given is not None and given.agrees(self.quantity)
+
+
+@dataclass(frozen=True)
+class GeoQa(Task[Gold]):
+    """Answer with the right number; it may be written in any way, its unit may be left out.
+
+    ``reward``: "accuracy", or "legacy" as published: the last number that math-verify finds
+    anywhere in the text, or an answer spelt exactly as the gold one.
+    """
+
+    data_dir: str = "leonardPKU/GEOQA_R1V_Train_8K"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    template: str = TEMPLATE
+    """The user's text; {question} is replaced."""
+    system: str | None = None
+    reward: Literal["accuracy", "legacy"] = "accuracy"
+    format: Literal["strict", "legacy"] = "strict"
+
+    primary = "accuracy"
+    data = "GEOQA_R1V_Train_8K's rows, or geoqa_test_prompts.jsonl beside its folder Geo170K"
+
+    def __post_init__(self) -> None:
+        if "{question}" not in self.template:
+            raise UserError("task.template: write {question} where the question belongs")
+
+    def samples(self, split: str) -> Sequence[Sample[Gold]]:
+        rows = records.read(self.data_dir, split, columns=self.columns)
+        return [read_sample(record) for record in rows]
+
+    def prompt(self, sample: Sample[Gold]) -> Prompt:
+        text = self.template.replace("{question}", sample.question)
+        return Prompt(text, sample.images, self.system)
+
+    def reference(self, sample: Sample[Gold], views: tuple[View, ...]) -> str:
+        return f"<think>the figure gives it</think>\n<answer>{sample.answer.text}</answer>"
+
+    def rewards(self) -> Mapping[str, Reward[Gold]]:
+        strict = self.format == "strict"
+        return {
+            self.reward: accuracy if self.reward == "accuracy" else legacy_reward,
+            "format": rewards.follows_format if strict else rewards.legacy_format,
+        }
+
+    def score(self, sample: Sample[Gold], completion: Completion) -> Score:
+        metrics = {
+            "accuracy": accuracy(sample, completion),
+            "legacy_accuracy": legacy_accuracy(sample, completion),
+        }
+        return Score(metrics, readable_answer(sample.answer, completion.text))
+
+
+def readable_answer(gold: Gold, text: str) -> str | None:
+    """The last answer of a text; None if there is none, or no number where one is asked for."""
+    answer = answers.last_answer(text)
+    if answer is None or (gold.quantity is not None and Quantity.parse(answer) is None):
+        return None
+    return answer
+
+
+def accuracy(sample: Sample[Gold], completion: Completion) -> float:
+    """1 if the last answer is the gold number, whatever its spelling, else 0."""
+    answer = readable_answer(sample.answer, completion.text)
+    return float(answer is not None and sample.answer.equals(answer))
+
+
+def legacy_accuracy(sample: Sample[Gold], completion: Completion) -> float:
+    """1 if math-verify finds the gold number in the whole text, tags or not, as published."""
+    found = mathverify.equivalent(sample.answer.text, completion.text, "default")
+    return float(found is True)
+
+
+def legacy_reward(sample: Sample[Gold], completion: Completion) -> float:
+    """1 if math-verify finds the gold number, or the answer is spelt exactly as the gold one."""
+    spelt = answers.legacy_answer(completion.text).strip() == sample.answer.text
+    return 1.0 if spelt else legacy_accuracy(sample, completion)
+
+
+def read_sample(record: Record) -> Sample[Gold]:
+    """One row in any of the three forms."""
+    written = record.value(*GOLD_COLUMNS)
+    written = str(written) if isinstance(written, float) else record.text(*GOLD_COLUMNS)
+    text = answers.last_answer(written) or written
+    if not text or "<answer>" in text:
+        raise record.error(f"the answer is empty: {written!r:.60}; write it or remove the row")
+    return Sample(
+        record.id,
+        record.text("question", "problem", "prompt"),
+        Gold(text, Quantity.parse(text)),
+        record.images("images", "image", "image_path"),
+    )

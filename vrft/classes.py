@@ -6,13 +6,13 @@ Spelling is free in case, spaces and punctuation: "Desert Rose" means "desert-ro
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from vrft import paths
 from vrft.errors import UserError
 
 WORD = re.compile(r"[^\W_]+")
@@ -63,9 +63,9 @@ class ClassList:
         """The class of a label in the data; UserError with the nearest name if it is none."""
         name = self.named(label)
         if name is None:
+            (near,) = difflib.get_close_matches(label.lower(), self.names, n=1, cutoff=0)
             raise UserError(
-                f"{where}: {label!r:.60} is no class of the list; "
-                f"{paths.suggest(label.lower(), [n.lower() for n in self.names])}"
+                f"{where}: {label!r:.60} is no class of the list; the nearest is {near!r}"
             )
         return name
 

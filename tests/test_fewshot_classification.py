@@ -364,7 +364,7 @@ def test_the_published_reward_takes_texts_without_tags_but_no_empty_ones() -> No
     rose = sample("desert-rose")
     assert reward(rose, Completion("I see a desert-rose.")) == 1.0
     assert reward(rose, answered("rose")) == 1.0
-    for text in ("", " \n", "<think></think><answer></answer>", "<answer> </answer>"):
+    for text in ("", " \n", "<think></think><answer></answer>", "<answer> _</answer>"):
         assert reward(rose, Completion(text)) == 0.0
 
 

@@ -3,6 +3,8 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vrft.numbers import Quantity
 
@@ -43,6 +45,9 @@ READ = [
     ("\\( 145^{\\circ} \\)", 145, "°"),
     ("\\boxed{2\\sqrt{3}\\text{ cm}}", 2 * 3**0.5, "cm"),
     ("\\sqrt[3]{8}", 2, ""),
+    ("60^{o}", 60, "°"),
+    ("25\\%", 25, "%"),
+    ("$5\\sqrt{3} \\mathrm{~cm}$", 5 * 3**0.5, "cm"),
     ("**145 degrees**.", 145, "degrees"),
     ("20 square centimeters", 20, "squarecentimeters"),
     ("12 cm²", 12, "cm2"),
@@ -160,3 +165,38 @@ def test_numbers_agree_by_value_and_kind(one: str, other: str, equal: bool) -> N
 def test_a_megabyte_of_text_is_no_number() -> None:
     for text in ("9" * 1_000_000, "(" * 1_000_000, "√" * 1_000_000, "1=" * 500_000):
         assert Quantity.parse(text) is None
+
+
+PIECES = ["\\frac", "\\sqrt", "√", "π", "{", "}", "(", ")", "[", "]", "^", "=", "+", "-", "*", "/"]
+PIECES += [
+    "0",
+    "2",
+    "3.5",
+    "99",
+    "°",
+    "′",
+    "cm",
+    "米",
+    "x",
+    " ",
+    ",",
+    ".",
+    "$",
+    "\\boxed",
+    "\\text",
+]
+
+
+@given(st.one_of(st.text(max_size=30), st.lists(st.sampled_from(PIECES)).map("".join)))
+def test_any_text_is_a_finite_number_or_none(text: str) -> None:
+    quantity = Quantity.parse(text)
+    assert quantity is None or math.isfinite(quantity.value)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+def test_a_number_agrees_with_itself_in_a_box(text: str) -> None:
+    quantity = Quantity.parse(text)
+    boxed = Quantity.parse(f"$\\boxed{{{text}}}$")
+    if quantity is not None and "=" not in text and "boxed" not in text:
+        assert boxed is not None
+        assert boxed.agrees(quantity)

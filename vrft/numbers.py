@@ -24,7 +24,8 @@ SPELLINGS = (
     # longest first, so that none is taken for a part of another
     (r"\\left|\\right|\\displaystyle|\\quad|\\[,;!: ()\[\]]|\*\*|\$|~", " "),
     (r"\\(?:text|textrm|mathrm|mathbf|mathit|mbox|rm)\b", " "),
-    (r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ|\\circ|\\degree|\^\s*[°˚º]|[˚º]", "°"),
+    (r"\^\s*\{\s*(?:\\circ|o)\s*\}|\^\s*(?:\\circ|o\b|[°˚º])|\\circ|\\degree|[˚º]", "°"),
+    (r"\\%", "%"),
     (r"\\[dt]?frac", "\\\\frac"),
     (r"\\sqrt|sqrt|√", "√"),
     (r"\\pi\b|\bpi\b|(?<=[0-9)}])pi\b|Π", "π"),

@@ -10,7 +10,8 @@ or a test list as <split>.json or .jsonl, with paths that start at its folder,
 
 or pictures in one folder per class: <split>/<class>/*.jpg, or <class>/*.jpg, of which the drawn
 shots are the split "train" and all others any other split. The classes are those of ``dataset``,
-or of ``class_list``, or else the folders or labels themselves.
+or of ``class_list``, or else the folders or labels themselves. Every picture is asked the same
+question, unless its row has a ``question`` of its own.
 """
 
 from __future__ import annotations
@@ -197,7 +198,8 @@ def legacy_reward(sample: Sample[Label], completion: Completion) -> float:
     """The published rule for training: without an answer the whole text counts as one."""
     answer = one_line_answer(completion.text)
     given = completion.text if answer is None else answer
-    return float(bool(given.strip()) and one_holds_other(given, sample.answer.written))
+    empty = not squeezed(given).strip()
+    return float(not empty and one_holds_other(given, sample.answer.written))
 
 
 def one_line_answer(text: str) -> str | None:
@@ -210,9 +212,14 @@ def one_line_answer(text: str) -> str | None:
 
 
 def one_holds_other(answer: str, label: str) -> bool:
-    """Whether one text is a part of the other, without spaces, underscores and case."""
-    a, b = (text.replace(" ", "").replace("_", "").lower() for text in (answer, label))
+    """Whether one text is a part of the other once both are squeezed."""
+    a, b = squeezed(answer), squeezed(label)
     return a in b or b in a
+
+
+def squeezed(text: str) -> str:
+    """The text without spaces and underscores, in small letters, as the published rule has it."""
+    return text.replace(" ", "").replace("_", "").lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,11 +82,11 @@ def test_an_alias_may_repeat_its_own_class() -> None:
     assert ClassList.parse(["desert-rose | Desert Rose"], "list").names == ("desert-rose",)
 
 
-def test_a_label_of_the_data_must_be_a_class() -> None:
-    assert FLOWERS.gold("Desert_Rose", "a.json: row 0") == "desert-rose"
-    message = r"a\.json: row 1: 'a rose' is no class of the list; the nearest is 'rose'"
-    with pytest.raises(UserError, match=message):
-        FLOWERS.gold("a rose", "a.json: row 1")
+def test_the_whole_text_names_a_class_or_none() -> None:
+    assert FLOWERS.named("Desert_Rose") == "desert-rose"
+    assert FLOWERS.named("a rose") is None
+    assert FLOWERS.nearest("tree malow") == "tree mallow"
+    assert FLOWERS.nearest("") in FLOWERS.names
 
 
 def test_a_list_travels_to_other_processes() -> None:

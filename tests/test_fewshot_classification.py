@@ -30,7 +30,9 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 def sample(label: str, dataset: str = "flowers102") -> Sample[Label]:
     lines = (LABELS / f"{dataset}.txt").read_text(encoding="utf-8").splitlines()
     classes = ClassList.parse(lines, dataset)
-    return Sample("s", "Which species is it?", Label(classes.gold(label, ""), label, classes))
+    name = classes.named(label)
+    assert name is not None
+    return Sample("s", "Which species is it?", Label(name, label, classes))
 
 
 def answered(text: str) -> Completion:
@@ -107,9 +109,9 @@ def test_a_class_list_of_ones_own_gives_aliases(tmp_path: Path) -> None:
     [
         (
             {"image": "a.png", "label": "rows"},
-            r"'rows' is no class of the list; the nearest is 'rose'",
+            r"'rows' is no class of flowers102; the nearest is 'rose'; task\.dataset=own",
         ),
-        ({"image": "a.png", "label": ""}, r"'' is no class of the list"),
+        ({"image": "a.png", "label": ""}, r"'' is no class of flowers102"),
         ({"image": "a.png"}, r"no label or answer or solution"),
         ({"label": "rose"}, r"no image or images"),
     ],

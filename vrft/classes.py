@@ -59,15 +59,9 @@ class ClassList:
         """The class that the whole text names; None if it is none."""
         return self.keys.get("".join(words(text)))
 
-    def gold(self, label: str, where: str) -> str:
-        """The class of a label in the data; UserError with the nearest name if it is none."""
-        name = self.named(label)
-        if name is None:
-            (near,) = difflib.get_close_matches(label.lower(), self.names, n=1, cutoff=0)
-            raise UserError(
-                f"{where}: {label!r:.60} is no class of the list; the nearest is {near!r}"
-            )
-        return name
+    def nearest(self, text: str) -> str:
+        """The name that is spelt most like a text, for messages."""
+        return difflib.get_close_matches(text, self.names, n=1, cutoff=0)[0]
 
     def match(self, text: str) -> str | None:
         """The class that an answer means, None if it names none or several.

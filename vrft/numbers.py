@@ -21,7 +21,7 @@ CLOSE = 1e-6
 """The relative difference at which two values are taken for one."""
 
 SPELLINGS = (
-    # longest first, so that none is taken for a part of another
+    # in this order, so that none is taken for a part of another
     (r"\\left|\\right|\\displaystyle|\\quad|\\[,;!: ()\[\]]|\*\*|\$|~", " "),
     (r"\\(?:text|textrm|mathrm|mathbf|mathit|mbox|rm)\b", " "),
     (r"\^\s*\{\s*(?:\\circ|o)\s*\}|\^\s*(?:\\circ|o\b|[°˚º])|\\circ|\\degree|[˚º]", "°"),
@@ -38,6 +38,9 @@ SPELLINGS = (
     (r"³", "^3"),
     (r"['’′]", "′"),
 )
+
+ENDINGS = " \t\r\n.,;。"
+"""What may end a sentence that is a number."""
 
 NAME = re.compile(r"(?=.*(?:[^\W\d_]|[∠△⊙▱]))[\w\\{}∠△⊙▱′\s]{1,40}")
 """What may stand before an equals sign: "x", "∠ABC", "\\angle 1", "S△ABC"."""
@@ -94,10 +97,10 @@ def plain(text: str) -> str:
     """The text in one spelling of every sign, without its box, dollar signs and full stop."""
     for pattern, sign in SPELLINGS:
         text = re.sub(pattern, sign, text)
-    text = text.strip().rstrip(".。,;").strip()
+    text = text.strip().rstrip(ENDINGS)
     if text.startswith("\\boxed") and text.endswith("}"):
         text = text.removeprefix("\\boxed").strip().removeprefix("{").removesuffix("}")
-    return text.strip()
+    return text.strip().rstrip(ENDINGS)
 
 
 def read(text: str) -> Quantity | None:

@@ -120,11 +120,8 @@ class FewshotClassification(Task[Label]):
         """The classes that answers may name; ``labels`` are those of the data."""
         if self.dataset == "own" and not self.class_list:
             return ClassList.parse(sorted(set(labels)), self.data_dir)
-        path = (
-            Path(self.class_list).expanduser()
-            if self.class_list
-            else LABELS / f"{self.dataset}.txt"
-        )
+        shipped = LABELS / f"{self.dataset}.txt"
+        path = Path(self.class_list).expanduser() if self.class_list else shipped
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -132,7 +129,14 @@ class FewshotClassification(Task[Label]):
         return ClassList.parse(lines, str(path))
 
     def sample(self, picture: Picture, classes: ClassList) -> Sample[Label]:
-        name = classes.gold(picture.label, picture.where)
+        """The picture with its class; UserError if its label is none."""
+        name = classes.named(picture.label)
+        if name is None:
+            raise UserError(
+                f"{picture.where}: {picture.label!r:.60} is no class of "
+                f"{self.class_list or self.dataset}; the nearest is "
+                f"{classes.nearest(picture.label)!r}; task.dataset=own takes the data's own classes"
+            )
         question = picture.question or self.question or QUESTIONS[self.dataset]
         return Sample(picture.id, question, Label(name, picture.label, classes), picture.images)
 

@@ -1,6 +1,6 @@
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import pytest
 from scripted import ANSWERS, INSTRUCTIONS, benchmark, write_reasonseg
 
 from vrft import grading, registry
+from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.stats import bootstrap, wilson
 from vrft.task import Task
@@ -160,6 +161,32 @@ def test_aggregates_are_taken_of_all_answers_and_of_each_subset(tmp_path: Path) 
     assert (best.mean, best.n, math.isnan(best.low)) == (pytest.approx(1), 4, True)
     # c is 0 and d unreadable
     assert report.subsets["use"]["best"].mean == 0.0
+
+
+@dataclass(frozen=True)
+class Areas(LisaGrounding):
+    """Grounding with a ratio of sums: the overlap counts once for each letter of the question."""
+
+    def score(self, sample: Sample[Target], completion: Completion) -> Score:
+        score, weight = super().score(sample, completion), len(sample.question)
+        return replace(score, ratios={"weighed": (score.metrics["iou"] * weight, weight)})
+
+
+def test_ratios_are_sums_over_sums_with_an_interval(tmp_path: Path) -> None:
+    task = Areas(write_reasonseg(tmp_path / "data"))
+    report = grading.summarize(task, task.samples("test"), predictions(ALL), "four")
+    # the owl 1 of 7 letters, the key 0.5 of 7, what flies 0 of 10, what rings 0 of 10
+    weighed = report.metrics["weighed"]
+    assert weighed.mean == pytest.approx(10.5 / 34)
+    assert 0 <= weighed.low < weighed.mean < weighed.high <= 1
+    assert report.subsets["class"]["weighed"].mean == pytest.approx(10.5 / 14)
+
+
+def test_boxes_read_are_four_numbers_each() -> None:
+    two = Score({}, (0.0, 0.0, 0.5, 0.5, 0.5, 0.5, 1.0, 1.0))
+    assert grading.boxes_read(two) == (Box(0, 0, 0.5, 0.5), Box(0.5, 0.5, 1, 1))
+    for parsed in (None, "text", 4.0, [], [0.0, 0.0, 0.5]):
+        assert grading.boxes_read(Score({}, parsed)) == ()
 
 
 class Repeating:

@@ -54,6 +54,18 @@ def test_the_true_box_holds_all_targets_and_the_legacy_box_the_first_shape() -> 
     assert stool.answer.first == Box(0, 0, 0.125, 1 / 6)
 
 
+def test_the_shapes_are_kept_for_masks() -> None:
+    kettle, _, stool = TASK.samples("train")
+    region = TASK.region(kettle)
+    assert region is not None
+    assert (len(region.wanted), len(region.ignored)) == (2, 1)
+    assert region.first == region.wanted[0]
+    # a flag is neither wanted nor ignored, and yet it is the first shape
+    region = TASK.region(stool)
+    assert region is not None
+    assert (len(region.wanted), len(region.ignored), region.first[1]) == (1, 0, (10.0, 0.0))
+
+
 def test_the_optional_fields_kind_and_label_are_read() -> None:
     kettle, _, stool = TASK.samples("train")
     assert (stool.subset, stool.answer.label) == ("use", "stool")
@@ -162,6 +174,7 @@ def test_conversations_are_read_from_a_file_or_a_folder_of_files(
     assert kettle.question == "the thing that makes water hot"
     assert kettle.images == (RECORDS / "reasonseg/train/kettle.jpg",)
     assert kettle.answer == Target(Box(0.1, 0.1, 0.5, 0.6), Box(0.1, 0.1, 0.5, 0.6))
+    assert TASK.region(kettle) is None
 
 
 @pytest.mark.parametrize(

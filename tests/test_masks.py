@@ -68,3 +68,22 @@ def test_the_box_of_a_disc_is_the_box_of_its_mask(x: float, y: float, radius: fl
     assert box is not None
     drawn = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
     assert box.pixels(64, 56) == pytest.approx(drawn, abs=1)
+
+
+def square(x: float, y: float, side: float) -> list[tuple[float, float]]:
+    return [(x, y), (x + side, y), (x + side, y + side), (x, y + side)]
+
+
+def test_ignored_pixels_count_neither_way() -> None:
+    # a target of 4 x 4 with an ignored hole of 2 x 2, and an ignored square elsewhere
+    region = masks.Region((square(0, 0, 4),), (square(1, 1, 2), square(6, 6, 2)))
+    wanted, counted = masks.paint(region, 10, 8)
+    assert (wanted.sum(), counted.sum()) == (16 - 4, 80 - 4 - 4)
+    assert not (wanted & ~counted).any()
+
+
+def test_a_small_target_lies_on_top_of_a_large_ignored_shape() -> None:
+    region = masks.Region((square(1, 1, 2),), (square(0, 0, 6),))
+    wanted, counted = masks.paint(region, 8, 8)
+    # 4 wanted pixels; of 36 ignored ones the target uncovers 4
+    assert (wanted.sum(), counted.sum()) == (4, 64 - 36 + 4)

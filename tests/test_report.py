@@ -38,7 +38,7 @@ SETTINGS = {"benchmark": {"title": "ReasonSeg val"}, "model": {"name": "runs/x/f
 
 
 def exhibit(text: str = "x", image: Image.Image | None = None) -> Exhibit:
-    before = Answer("before", text, {"iou": 0.1}, True, BEFORE, Box(0.1, 0.1, 0.5, 0.5))
+    before = Answer("before", text, {"iou": 0.1}, True, BEFORE, (Box(0.1, 0.1, 0.5, 0.5),))
     after = Answer("after", "y", {"iou": 0.2}, False)
     return Exhibit("sample-1", "Where is <it>?", (before, after), image, (Box(0, 0, 0.5, 0.5),))
 

@@ -63,8 +63,8 @@ def test_an_exhibit_has_the_true_box_and_the_one_that_was_read(runs: tuple[Path,
     found = results.load(runs[0])
     exhibits = results.exhibits(found, found.graded)
     assert exhibits[1].truth == (Box(0.2, 0.2, 0.6, 0.6),)
-    assert exhibits[1].answers[0].box == Box(0.2, 0.2, 0.6, 0.4)
-    assert exhibits[3].answers[0].box is None and not exhibits[3].answers[0].readable
+    assert exhibits[1].answers[0].boxes == (Box(0.2, 0.2, 0.6, 0.4),)
+    assert exhibits[3].answers[0].boxes == () and not exhibits[3].answers[0].readable
 
 
 def test_a_comparison_pairs_the_samples(runs: tuple[Path, Path]) -> None:
@@ -117,7 +117,7 @@ def test_changes_show_gains_and_losses_with_both_boxes(runs: tuple[Path, Path]) 
     assert [exhibit.name for exhibit in sections["Gained most"]] == ["d"]
     assert [exhibit.name for exhibit in sections["Lost most"]] == ["a"]
     assert sorted(exhibit.name for exhibit in sections["Random"]) == ["a", "b", "c", "d"]
-    colours = [(a.name, a.colour, a.box) for a in sections["Lost most"][0].answers]
+    colours = [(a.name, a.colour, *a.boxes) for a in sections["Lost most"][0].answers]
     assert colours == [
         ("before", BEFORE, Box(0.2, 0.2, 0.6, 0.6)),
         ("after", PREDICTED, Box(0.2, 0.2, 0.6, 0.4)),

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from vrft.stats import bootstrap, interval, majority, paired_difference, pass_at, wilson
+from vrft.stats import bootstrap, interval, majority, paired_difference, pass_at, ratio, wilson
 
 
 def test_the_bootstrap_interval_of_many_coin_throws_is_the_normal_one() -> None:
@@ -137,3 +137,29 @@ def test_more_answers_than_there_are_cannot_pass(k: int) -> None:
 )
 def test_majority(votes: list[str | None], values: list[float], mean: float) -> None:
     assert majority(votes, values) == pytest.approx(mean)
+
+
+def test_a_ratio_of_sums_is_no_mean_of_ratios() -> None:
+    # (1 + 9) / (10 + 10) = 0.5; and 1/2 with 90/100 is 91/102, not the mean 0.7
+    assert ratio([(1, 10), (9, 10)]).mean == pytest.approx(0.5)
+    found = ratio([(1, 2), (90, 100)])
+    assert found.mean == pytest.approx(91 / 102)
+    # the bootstrap draws either part twice, or both: from 0.5 to 0.9
+    assert (found.low, found.high, found.n) == (pytest.approx(0.5), pytest.approx(0.9), 2)
+
+
+def test_ratios_over_equal_denominators_have_the_interval_of_their_mean() -> None:
+    values = [0.1, 0.5, 0.9, 0.3, 0.8]
+    found, expected = ratio([(value, 1.0) for value in values]), bootstrap(values)
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (expected.mean, expected.low, expected.high)
+    )
+
+
+def test_a_ratio_that_is_not_defined_has_no_interval() -> None:
+    for parts in ([], [(0.0, 0.0)], [(0.0, 0.0), (0.0, 0.0)]):
+        found = ratio(parts)
+        assert math.isnan(found.mean) and math.isnan(found.low)
+    assert ratio([(1, 4)]).mean == 0.25 and math.isnan(ratio([(1, 4)]).low)
+    # some draws have no denominator: they are left out
+    assert ratio([(0.0, 0.0), (1.0, 2.0)]).high == pytest.approx(0.5)

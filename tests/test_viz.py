@@ -16,7 +16,7 @@ def plain(width: int = 112, height: int = 112) -> Image.Image:
 
 
 def exhibit(text: str = "<answer>x</answer>", **fields: object) -> Exhibit:
-    answer = Answer("answer", text, {"iou": 0.5}, readable=True, box=Box(0.5, 0.5, 0.9, 0.9))
+    answer = Answer("answer", text, {"iou": 0.5}, readable=True, boxes=(Box(0.5, 0.5, 0.9, 0.9),))
     truth = (Box(0.1, 0.1, 0.4, 0.4),)
     made = {"name": "a", "question": "Where?", "answers": (answer,), "truth": truth} | fields
     return Exhibit(**made)  # type: ignore[arg-type]

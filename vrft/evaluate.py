@@ -71,7 +71,7 @@ def run(
             for prediction in predictions.append(out, answers):
                 found.append(prediction)
                 shown.advance(1)
-    evaluation = results.assess(benchmark, task, samples, found, settings)
+    evaluation = results.assess(benchmark, task, samples, found, settings, out)
     results.publish(evaluation, out)
     return evaluation.report
 
@@ -87,7 +87,8 @@ def score_file(
     task: Task[Any] = registry.build(benchmark.task)
     samples = read_samples(task, benchmark.split, limit)
     settings = {"benchmark": config.plain(benchmark), "predictions": str(path), "limit": limit}
-    evaluation = results.assess(benchmark, task, samples, predictions.read(path), settings)
+    found = predictions.read(path)
+    evaluation = results.assess(benchmark, task, samples, found, settings, out)
     if out is not None:
         results.publish(evaluation, out)
     return evaluation.report

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from vrft import stats
+from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import image_size
 from vrft.task import Task
-from vrft.types import A, Completion, Graded, Interval, Prediction, Report, Sample, View
+from vrft.types import A, Completion, Graded, Interval, Prediction, Report, Sample, Score, View
 
 
 def read_samples(task: Task[A], split: str, limit: int | None = None) -> Sequence[Sample[A]]:
@@ -118,7 +119,8 @@ def by_sample(graded: Sequence[Graded[A]]) -> list[list[Graded[A]]]:
 def intervals(task: Task[A], groups: Sequence[Sequence[Graded[A]]]) -> dict[str, Interval]:
     """The mean of every metric over the samples, the primary one first; then the others.
 
-    The others are what several answers to each sample tell, and the task's aggregates.
+    The others are ratios of sums, what several answers to each sample tell, and the task's
+    aggregates.
     """
     others = (name for name in groups[0][0].score.metrics if name != task.primary)
     found = {
@@ -129,6 +131,7 @@ def intervals(task: Task[A], groups: Sequence[Sequence[Graded[A]]]) -> dict[str,
     unknown = math.nan, math.nan
     return {
         **found,
+        **{name: stats.ratio(sums(groups, name)) for name in groups[0][0].score.ratios},
         **repeated(groups, task.primary),
         **{name: Interval(v, *unknown, len(groups)) for name, v in together.items()},
     }
@@ -158,6 +161,20 @@ def repeated(groups: Sequence[Sequence[Graded[A]]], primary: str) -> dict[str, I
 def vote(answer: Graded[A]) -> str | None:
     """What was read of an answer, None where nothing could be."""
     return None if answer.score.parsed is None else str(answer.score.parsed)
+
+
+def sums(groups: Sequence[Sequence[Graded[A]]], ratio: str) -> list[tuple[float, float]]:
+    """The numerator and denominator of a ratio for every sample, over the answers to it."""
+    parts = [[answer.score.ratios[ratio] for answer in group] for group in groups]
+    return [(sum(over for over, _ in part), sum(under for _, under in part)) for part in parts]
+
+
+def boxes_read(score: Score) -> tuple[Box, ...]:
+    """The boxes that a task with boxes has read: four numbers each."""
+    match score.parsed:
+        case [*numbers] if len(numbers) % 4 == 0:
+            return tuple(Box(*numbers[i : i + 4]) for i in range(0, len(numbers), 4))
+    return ()
 
 
 def mean(group: Sequence[Graded[A]], metric: str) -> float:

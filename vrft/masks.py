@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,15 @@ Polygon = Sequence[tuple[float, float]]
 
 Mask = NDArray[np.bool_]
 """[height, width], True inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """What the shapes of a picture mark: wanted ones, ignored ones, and the first of them all."""
+
+    wanted: tuple[Polygon, ...]
+    ignored: tuple[Polygon, ...] = ()
+    first: Polygon = ()
 
 
 def bounding_box(polygons: Sequence[Polygon], width: int, height: int) -> Box | None:
@@ -36,6 +46,21 @@ def draw(
     Polygons of fewer than three points enclose nothing.
     """
     return _union(polygons, width, height) & ~_union(ignored, width, height)
+
+
+def paint(region: Region, width: int, height: int) -> tuple[Mask, Mask]:
+    """The wanted pixels, and those that count at all, which the ignored ones do not.
+
+    Smaller shapes lie on top of larger ones, as LISA draws them.
+    """
+    wanted = np.zeros((height, width), dtype=np.bool_)
+    counted = np.ones_like(wanted)
+    shapes = [(polygon, True) for polygon in region.wanted]
+    shapes += [(polygon, False) for polygon in region.ignored]
+    drawn = [(draw([polygon], width, height), keep) for polygon, keep in shapes]
+    for mask, keep in sorted(drawn, key=lambda one: -int(one[0].sum())):
+        wanted[mask] = counted[mask] = keep
+    return wanted, counted
 
 
 def encode(mask: Mask) -> dict[str, Any]:

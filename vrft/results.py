@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic
 
-from vrft import config, predictions, registry, report, stats
+from vrft import config, predictions, registry, report, segment, stats
 from vrft.benchmark import Benchmark
-from vrft.boxes import Box
 from vrft.errors import UserError
-from vrft.grading import by_sample, grade, mean, read_samples, tally
+from vrft.grading import boxes_read, by_sample, grade, mean, read_samples, tally
 from vrft.report import Change, Comparison, Pairing, Sections
 from vrft.task import Task
-from vrft.types import A, Graded, Interval, Prediction, Report, Sample, Score
+from vrft.types import A, Graded, Interval, Prediction, Report, Sample
 from vrft.viz import BEFORE, PREDICTED, Answer, Exhibit
 
 
@@ -36,9 +35,15 @@ def assess(
     samples: Sequence[Sample[A]],
     found: Sequence[Prediction],
     settings: Mapping[str, Any],
+    folder: Path | None = None,
 ) -> Evaluation[A]:
-    """The predictions graded; UserError for one that answers none of the samples."""
+    """The predictions graded; UserError for one that answers none of the samples.
+
+    Masks that the benchmark's segmenter makes are kept in the folder.
+    """
     graded = grade(task, samples, found, benchmark.repeats)
+    if benchmark.segmenter:
+        graded = segment.with_masks(task, graded, benchmark.segmenter, folder)
     tallied = tally(task, graded, benchmark.name, benchmark.paper)
     return Evaluation(task, graded, tallied, settings)
 
@@ -56,7 +61,7 @@ def load(path: Path) -> Evaluation[Any]:
     benchmark = config.build(Benchmark, settings["benchmark"])
     task: Task[Any] = registry.build(benchmark.task)
     samples = read_samples(task, benchmark.split, settings.get("limit"))
-    return assess(benchmark, task, samples, found, settings)
+    return assess(benchmark, task, samples, found, settings, path.parent)
 
 
 def publish(evaluation: Evaluation[Any], folder: Path, count: int = 8) -> None:
@@ -118,17 +123,9 @@ def exhibit(task: Task[A], sample: Sample[A], answers: Sequence[Answer]) -> Exhi
 def answer(task: Task[A], graded: Graded[A], name: str, colour: str = PREDICTED) -> Answer:
     """A graded answer under the name and in the colour in which it is shown."""
     score = graded.score
-    box = predicted_box(score) if task.boxes(graded.sample) else None
+    boxes = boxes_read(score) if task.boxes(graded.sample) else ()
     readable = score.parsed is not None
-    return Answer(name, graded.prediction.text, score.metrics, readable, colour, box)
-
-
-def predicted_box(score: Score) -> Box | None:
-    """The box that a task with boxes has read, None where it could not."""
-    match score.parsed:
-        case [x1, y1, x2, y2]:
-            return Box(x1, y1, x2, y2)
-    return None
+    return Answer(name, graded.prediction.text, score.metrics, readable, colour, boxes)
 
 
 def compare(name: str, before: Path, after: Path) -> Comparison:
@@ -173,12 +170,23 @@ def values(evaluation: Evaluation[Any], metric: str) -> list[float]:
 def pair(before: Path, after: Path) -> tuple[Evaluation[Any], Evaluation[Any]]:
     """Two evaluations of the same samples; UserError if they are not."""
     first, second = load(before), load(after)
-    for key in ("benchmark", "limit", "blank_images"):
-        if (first.settings.get(key) or None) != (second.settings.get(key) or None):
+    old, new = asked(first), asked(second)
+    for key in old:
+        if old[key] != new[key]:
             raise UserError(
                 f"{before} and {after} differ in {key}; compare two models on the same samples"
             )
     return first, second
+
+
+def asked(evaluation: Evaluation[Any]) -> dict[str, Any]:
+    """What an evaluation asked, by the names of its settings."""
+    settings = evaluation.settings
+    return {
+        "benchmark": config.build(Benchmark, settings["benchmark"]),
+        "limit": settings.get("limit"),
+        "blank_images": settings.get("blank_images", False),
+    }
 
 
 def changes(before: Path, after: Path, count: int = 12) -> list[tuple[str, list[Exhibit]]]:

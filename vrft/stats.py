@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vrft.types import Interval
 
@@ -26,16 +27,17 @@ def bootstrap(values: Sequence[float], *, resamples: int = 10_000, seed: int = 0
     n = data.size
     if n < 2:
         return Interval(float(data[0]) if n else math.nan, math.nan, math.nan, n)
-    random = np.random.default_rng(seed)
-    rows = max(1, DRAWS_AT_ONCE // n)
-    means = np.concatenate(
-        [
-            data[random.integers(0, n, (min(rows, resamples - start), n))].mean(axis=1)
-            for start in range(0, resamples, rows)
-        ]
-    )
+    means = np.concatenate([data[rows].mean(axis=1) for rows in draws(n, resamples, seed)])
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(data.mean()), float(low), float(high), n)
+
+
+def draws(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Indices of ``n`` values drawn with replacement, ``resamples`` rows in some pieces."""
+    random = np.random.default_rng(seed)
+    rows = max(1, DRAWS_AT_ONCE // n)
+    for start in range(0, resamples, rows):
+        yield random.integers(0, n, (min(rows, resamples - start), n))
 
 
 def wilson(successes: int, n: int) -> Interval:
@@ -80,6 +82,25 @@ def majority(votes: Sequence[Hashable], values: Sequence[float]) -> float:
     most = max(counts.values(), default=0)
     won = [v for vote, v in zip(votes, values, strict=True) if counts[vote] == most > 0]
     return sum(won) / len(won) if won else 0.0
+
+
+def ratio(
+    parts: Sequence[tuple[float, float]], *, resamples: int = 10_000, seed: int = 0
+) -> Interval:
+    """The sum of the numerators over that of the denominators, with its bootstrap interval.
+
+    Fewer than two parts have no interval; NaN where the denominators sum to 0.
+    """
+    data = np.asarray(parts, dtype=np.float64).reshape(-1, 2)
+    n = len(data)
+    over, under = data.sum(axis=0)
+    value = float(over / under) if under else math.nan
+    if n < 2 or not under:
+        return Interval(value, math.nan, math.nan, n)
+    sums = np.concatenate([data[rows].sum(axis=1) for rows in draws(n, resamples, seed)])
+    drawn = sums[sums[:, 1] > 0]
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
+    return Interval(value, float(low), float(high), n)
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float]) -> Interval:

@@ -10,6 +10,7 @@ from vrft.types import A, Completion, Graded, Prompt, Sample, Score, View
 
 if TYPE_CHECKING:
     from vrft.boxes import Box
+    from vrft.masks import Region
 
 S = TypeVar("S")
 
@@ -65,6 +66,11 @@ class Task(ABC, Generic[A]):
     def boxes(self, sample: Sample[A]) -> tuple[Box, ...]:
         """The true boxes, for pictures of predictions; none for a task that is not about boxes.
 
-        Where there are some, ``Score.parsed`` is the predicted box: (x1, y1, x2, y2) as fractions.
+        Where there are some, ``Score.parsed`` are the predicted boxes: x1, y1, x2, y2 of each, as
+        fractions.
         """
         return ()
+
+    def region(self, sample: Sample[A]) -> Region | None:
+        """What the true box stands for, where the data has it: to score masks made of boxes."""
+        return None

@@ -100,11 +100,13 @@ class Score:
     """How good one completion is: named metrics in [0, 1], and what was read from it.
 
     ``parsed`` is the answer as plain text or numbers (it is written to JSON), None if unreadable.
-    An unreadable answer still has every metric, at its worst value.
+    An unreadable answer still has every metric, at its worst value. ``ratios`` are metrics that
+    are no means: the sum of all samples' numerators over that of their denominators.
     """
 
     metrics: Mapping[str, float]
     parsed: str | float | Sequence[float] | None
+    ratios: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

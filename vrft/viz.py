@@ -35,7 +35,7 @@ class Mark:
 class Answer:
     """One raw answer: who gave it ("answer", or "before" and "after"), what it scored in [0, 1].
 
-    ``box`` is what was read from it, where that is a box.
+    ``boxes`` are what was read from it, where that is boxes.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Answer:
     metrics: Mapping[str, float]
     readable: bool
     colour: str = PREDICTED
-    box: Box | None = None
+    boxes: tuple[Box, ...] = ()
 
     @property
     def caption(self) -> str:
@@ -65,7 +65,7 @@ class Exhibit:
     @property
     def marks(self) -> tuple[Mark, ...]:
         """The true boxes below the answered ones."""
-        answered = [Mark(a.box, a.name, a.colour) for a in self.answers if a.box is not None]
+        answered = [Mark(box, a.name, a.colour) for a in self.answers for box in a.boxes]
         return (*(Mark(box, "true", TRUTH) for box in self.truth), *answered)
 
 

@@ -28,7 +28,7 @@ from vrft import answers, rewards
 from vrft.boxes import Box, giou, units
 from vrft.errors import UserError
 from vrft.images import image_size
-from vrft.masks import Polygon, bounding_box
+from vrft.masks import Polygon, Region, bounding_box
 from vrft.task import Reward, Task
 from vrft.types import Completion, Prompt, Sample, Score, View
 
@@ -49,12 +49,14 @@ class Target:
     """What an instruction means: the box around all its shapes, and that of the first shape.
 
     The published evaluation knows only ``first``, whatever its label (here ``box`` where the first
-    shape spans no area). ``label`` names the object where the data does.
+    shape spans no area). ``label`` names the object where the data does; ``region`` has its shapes,
+    which conversations do not tell.
     """
 
     box: Box
     first: Box
     label: str = ""
+    region: Region | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,9 @@ class LisaGrounding(Task[Target]):
 
     def boxes(self, sample: Sample[Target]) -> tuple[Box, ...]:
         return (sample.answer.box,)
+
+    def region(self, sample: Sample[Target]) -> Region | None:
+        return sample.answer.region
 
 
 def predicted_box(completion: Completion) -> Box | None:
@@ -216,13 +221,21 @@ def read_target(record: Mapping[str, Any], path: Path, width: int, height: int) 
     if box is None:
         raise UserError(f"{path}: the targets span no area inside the picture; correct them")
     first = bounding_box(polygons[:1], width, height)
-    return Target(box, first or box, str(record.get("label", "")))
+    ignored = [
+        polygon for shape, polygon in zip(shapes, polygons, strict=True) if is_ignored(shape)
+    ]
+    region = Region(tuple(wanted), tuple(ignored), polygons[0])
+    return Target(box, first or box, str(record.get("label", "")), region)
 
 
 def is_target(shape: Mapping[str, Any]) -> bool:
     """Whether a shape is part of what is looked for, by the published reading of its label."""
-    label = str(shape.get("label", "")).lower()
-    return label != "flag" and "ignore" not in label
+    return str(shape.get("label", "")).lower() != "flag" and not is_ignored(shape)
+
+
+def is_ignored(shape: Mapping[str, Any]) -> bool:
+    """Whether a shape marks pixels that count neither way."""
+    return "ignore" in str(shape.get("label", "")).lower()
 
 
 def points(shape: Any, where: str) -> Polygon:

@@ -466,7 +466,7 @@ def documented_commands() -> list[str]:
 @pytest.mark.parametrize("line", documented_commands())
 def test_a_documented_command_is_well_formed(line: str) -> None:
     args = arguments.parse(shlex.split(line)[1:])
-    if args.command == "train" and not args.task.endswith(".py"):
+    if args.command == "train" and not (args.task or "").endswith(".py"):
         cli.resolve(args)
     if args.command == "eval":
         paths.find("benchmarks", args.benchmark)

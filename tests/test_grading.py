@@ -163,6 +163,17 @@ def test_aggregates_are_taken_of_all_answers_and_of_each_subset(tmp_path: Path) 
     assert report.subsets["use"]["best"].mean == 0.0
 
 
+def test_an_aggregate_of_many_samples_has_an_interval_within_its_range(tmp_path: Path) -> None:
+    task = Pooled(write_reasonseg(tmp_path / "data"))
+    (right, *_, wrong) = grading.grade(task, task.samples("test"), predictions(ALL))
+    samples = [replace(right.sample, id=str(i)) for i in range(30)]
+    graded = [replace(right if i < 2 else wrong, sample=sample) for i, sample in enumerate(samples)]
+    # at least one fold leaves out none of the two right answers, and the best stays 1
+    best = grading.tally(task, graded, "thirty").metrics["best"]
+    assert (best.mean, best.high) == (pytest.approx(1), pytest.approx(1))
+    assert 0 <= best.low <= 1
+
+
 @dataclass(frozen=True)
 class Areas(LisaGrounding):
     """Grounding with a ratio of sums: the overlap counts once for each letter of the question."""

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scripted import ANSWERS, Scripted, benchmark, write_reasonseg
 
-from vrft import evaluate, grading, results
+from vrft import evaluate, grading, results, stats
 from vrft.boxes import Box
 from vrft.config import ModelConfig
 from vrft.errors import UserError
@@ -98,7 +99,22 @@ def test_an_aggregate_is_compared_without_an_interval(
     monkeypatch.setattr(LisaGrounding, "aggregates", best)
     last = results.pairing(*runs).metrics[-1]
     assert (last.metric, last.difference.mean) == ("last", pytest.approx(1))
-    assert math.isnan(last.difference.low)
+    assert math.isnan(last.difference.low)  # four samples are too few
+
+
+def test_the_difference_of_aggregates_is_paired(
+    runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mean_overlap(task: LisaGrounding, graded: Sequence[Graded[Target]]) -> Mapping[str, float]:
+        return {"mean": sum(answer.score.metrics["iou"] for answer in graded) / len(graded)}
+
+    monkeypatch.setattr(LisaGrounding, "aggregates", mean_overlap)
+    monkeypatch.setattr(stats, "FOLDS", 4)
+    found = results.pairing(*runs).metrics[-1].difference
+    # differences -0.5, 0, 0, +1; without one of them the mean is 1/3, 1/6, 1/6, -1/6
+    spread = stats.T * math.sqrt(3 * np.var([1 / 3, 1 / 6, 1 / 6, -1 / 6]))
+    assert found.mean == pytest.approx(0.125)
+    assert (found.low, found.high) == pytest.approx((0.125 - spread, 0.125 + spread))
 
 
 def test_scored_answers_of_another_tool_are_compared_with_ours(

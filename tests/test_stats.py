@@ -3,7 +3,18 @@ import math
 import numpy as np
 import pytest
 
-from vrft.stats import bootstrap, interval, majority, paired_difference, pass_at, ratio, wilson
+from vrft.stats import (
+    bootstrap,
+    interval,
+    jackknife,
+    leave_out,
+    majority,
+    paired_difference,
+    pass_at,
+    ratio,
+    ratio_difference,
+    wilson,
+)
 
 
 def test_the_bootstrap_interval_of_many_coin_throws_is_the_normal_one() -> None:
@@ -157,9 +168,54 @@ def test_ratios_over_equal_denominators_have_the_interval_of_their_mean() -> Non
 
 
 def test_a_ratio_that_is_not_defined_has_no_interval() -> None:
-    for parts in ([], [(0.0, 0.0)], [(0.0, 0.0), (0.0, 0.0)]):
+    undefined: list[list[tuple[float, float]]] = [[], [(0.0, 0.0)], [(0.0, 0.0), (0.0, 0.0)]]
+    for parts in undefined:
         found = ratio(parts)
         assert math.isnan(found.mean) and math.isnan(found.low)
     assert ratio([(1, 4)]).mean == 0.25 and math.isnan(ratio([(1, 4)]).low)
     # some draws have no denominator: they are left out
     assert ratio([(0.0, 0.0), (1.0, 2.0)]).high == pytest.approx(0.5)
+
+
+def test_the_difference_of_ratios_is_paired() -> None:
+    # each sample gains 0.1 of its denominator: so do all draws
+    before = [(1.0, 10.0), (5.0, 10.0), (3.0, 20.0)]
+    after = [(2.0, 10.0), (6.0, 10.0), (5.0, 20.0)]
+    found = ratio_difference(before, after)
+    assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1))
+    with pytest.raises(ValueError):
+        ratio_difference(before, after[:2])
+
+
+def test_leaving_out_leaves_every_sample_out_once() -> None:
+    kept = leave_out(25)
+    assert len(kept) == 10
+    left_out = sorted(index for part in kept for index in set(range(25)) - set(part))
+    assert left_out == list(range(25))
+    assert leave_out(9) == [] and kept == leave_out(25)
+
+
+def test_the_jackknife_interval_of_a_mean_is_nearly_the_bootstraps() -> None:
+    values = np.random.default_rng(1).uniform(0, 1, 400)
+    # ten folds know the spread only roughly, so within half
+    expected = bootstrap(values.tolist())
+    found = jackknife(values.mean(), [values[part].mean() for part in leave_out(400)], 400)
+    assert found.mean == expected.mean
+    ratio_of_widths = (found.high - found.low) / (expected.high - expected.low)
+    assert 0.5 < ratio_of_widths < 1.7
+
+
+def test_the_jackknife_interval_holds_the_true_mean_about_95_times_in_100() -> None:
+    held = 0
+    for values in np.random.default_rng(2).uniform(0, 1, (400, 50)):
+        means = [values[part].mean() for part in leave_out(50)]
+        found = jackknife(values.mean(), means, 50)
+        held += found.low <= 0.5 <= found.high
+    # of 400 intervals 380 should: the spread is sqrt(400 * 0.95 * 0.05) = 4.4
+    assert 364 <= held <= 396
+
+
+def test_a_statistic_of_few_samples_has_no_interval() -> None:
+    found = jackknife(0.5, [], 9)
+    assert (found.mean, found.n, math.isnan(found.low)) == (0.5, 9, True)
+    assert math.isnan(jackknife(0.5, [0.4, math.nan], 30).high)

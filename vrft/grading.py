@@ -127,14 +127,35 @@ def intervals(task: Task[A], groups: Sequence[Sequence[Graded[A]]]) -> dict[str,
         name: stats.interval([mean(group, name) for group in groups])
         for name in (task.primary, *others)
     }
-    together = task.aggregates([answer for group in groups for answer in group])
-    unknown = math.nan, math.nan
     return {
         **found,
         **{name: stats.ratio(sums(groups, name)) for name in groups[0][0].score.ratios},
         **repeated(groups, task.primary),
-        **{name: Interval(v, *unknown, len(groups)) for name, v in together.items()},
+        **aggregated(task, groups),
     }
+
+
+def aggregated(task: Task[A], groups: Sequence[Sequence[Graded[A]]]) -> dict[str, Interval]:
+    """The task's aggregates with their intervals, within [0, 1]."""
+    whole, without = aggregates(task, groups)
+    found = {}
+    for name, value in whole.items():
+        known = stats.jackknife(value, without[name], len(groups))
+        # in this order NaN stays NaN
+        found[name] = replace(known, low=max(known.low, 0.0), high=min(known.high, 1.0))
+    return found
+
+
+def aggregates(
+    task: Task[A], groups: Sequence[Sequence[Graded[A]]]
+) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+    """The task's aggregates, and those without each part of the samples, for their intervals."""
+    whole = task.aggregates([answer for group in groups for answer in group])
+    parts = [
+        task.aggregates([answer for index in kept for answer in groups[index]])
+        for kept in (stats.leave_out(len(groups)) if whole else [])
+    ]
+    return whole, {name: [part.get(name, math.nan) for part in parts] for name in whole}
 
 
 def repeated(groups: Sequence[Sequence[Graded[A]]], primary: str) -> dict[str, Interval]:

@@ -12,7 +12,7 @@ from typing import Any, Generic
 from vrft import config, predictions, registry, report, segment, stats
 from vrft.benchmark import Benchmark
 from vrft.errors import UserError
-from vrft.grading import boxes_read, by_sample, grade, mean, read_samples, tally
+from vrft.grading import aggregates, boxes_read, by_sample, grade, mean, read_samples, sums, tally
 from vrft.report import Change, Comparison, Pairing, Sections
 from vrft.task import Task
 from vrft.types import A, Graded, Interval, Prediction, Report, Sample
@@ -148,18 +148,39 @@ def pairing(before: Path, after: Path) -> Pairing:
     both = zip(ids, values(first, primary), values(second, primary), strict=True)
     changes = [Change(*one) for one in both if one[1] != one[2]]
     changes.sort(key=lambda change: change.gain, reverse=True)
-    metrics = [compared(first, second, metric) for metric in first.report.metrics]
+    paired = paired_aggregates(first, second)
+    metrics = [compared(first, second, name, paired.get(name)) for name in first.report.metrics]
     return Pairing(first.report.benchmark, tuple(metrics), tuple(changes))
 
 
-def compared(first: Evaluation[Any], second: Evaluation[Any], metric: str) -> Comparison:
-    """One metric of two evaluations; its difference has no interval if it is no mean of samples."""
+def paired_aggregates(first: Evaluation[A], second: Evaluation[A]) -> dict[str, Interval]:
+    """The differences of the task's aggregates."""
+    n = first.report.n
+    old, old_parts = aggregates(first.task, by_sample(first.graded))
+    new, new_parts = aggregates(second.task, by_sample(second.graded))
+    found = {}
+    for name in old:
+        parts = [b - a for a, b in zip(old_parts[name], new_parts[name], strict=True)]
+        found[name] = stats.jackknife(new[name] - old[name], parts, n)
+    return found
+
+
+def compared(
+    first: Evaluation[A], second: Evaluation[A], metric: str, difference: Interval | None = None
+) -> Comparison:
+    """One metric of two evaluations; ``difference`` is that of an aggregate.
+
+    It has no interval where the metric is none of a sample's either, such as pass@k.
+    """
     before, after = first.report.metrics[metric], second.report.metrics[metric]
-    if metric in first.graded[0].score.metrics:
+    score = first.graded[0].score
+    if metric in score.metrics:
         difference = stats.paired_difference(values(first, metric), values(second, metric))
-    else:
-        difference = Interval(after.mean - before.mean, math.nan, math.nan, before.n)
-    return Comparison(metric, metric, before, after, difference)
+    elif metric in score.ratios:
+        old, new = (sums(by_sample(one.graded), metric) for one in (first, second))
+        difference = stats.ratio_difference(old, new)
+    unknown = Interval(after.mean - before.mean, math.nan, math.nan, before.n)
+    return Comparison(metric, metric, before, after, difference or unknown)
 
 
 def values(evaluation: Evaluation[Any], metric: str) -> list[float]:

@@ -14,11 +14,16 @@ from vrft.types import Interval
 Z = 1.959963984540054
 """The 97.5 % point of the normal distribution."""
 
+RESAMPLES = 10_000
+FOLDS = 10
+T = 2.2621571627409915
+"""The 97.5 % point of Student's distribution with FOLDS - 1 degrees of freedom."""
+
 DRAWS_AT_ONCE = 1_000_000
 """How many random indices are held in memory at a time (8 MB of them)."""
 
 
-def bootstrap(values: Sequence[float], *, resamples: int = 10_000, seed: int = 0) -> Interval:
+def bootstrap(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """The mean of ``values`` with its percentile bootstrap interval; the same seed, the same ends.
 
     Fewer than two values have no interval: its ends are NaN, and the mean of none is NaN too.
@@ -84,23 +89,57 @@ def majority(votes: Sequence[Hashable], values: Sequence[float]) -> float:
     return sum(won) / len(won) if won else 0.0
 
 
-def ratio(
-    parts: Sequence[tuple[float, float]], *, resamples: int = 10_000, seed: int = 0
-) -> Interval:
+def ratio(parts: Sequence[tuple[float, float]]) -> Interval:
     """The sum of the numerators over that of the denominators, with its bootstrap interval.
 
     Fewer than two parts have no interval; NaN where the denominators sum to 0.
     """
-    data = np.asarray(parts, dtype=np.float64).reshape(-1, 2)
+    return ratio_difference([(0.0, 1.0)] * len(parts), parts)
+
+
+def ratio_difference(
+    before: Sequence[tuple[float, float]], after: Sequence[tuple[float, float]]
+) -> Interval:
+    """The ratio of ``after`` less that of ``before``, over the same samples in the same order.
+
+    Raises ValueError if the two differ in length.
+    """
+    pairs = [(*old, *new) for old, new in zip(before, after, strict=True)]
+    data = np.asarray(pairs, dtype=np.float64).reshape(-1, 4)
     n = len(data)
-    over, under = data.sum(axis=0)
-    value = float(over / under) if under else math.nan
-    if n < 2 or not under:
+    total = data.sum(axis=0)
+    if not (total[1] and total[3]):
+        return Interval(math.nan, math.nan, math.nan, n)
+    value = float(total[2] / total[3] - total[0] / total[1])
+    if n < 2:
         return Interval(value, math.nan, math.nan, n)
-    sums = np.concatenate([data[rows].sum(axis=1) for rows in draws(n, resamples, seed)])
-    drawn = sums[sums[:, 1] > 0]
-    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
+    sums = np.concatenate([data[rows].sum(axis=1) for rows in draws(n, RESAMPLES, 0)])
+    drawn = sums[(sums[:, 1] > 0) & (sums[:, 3] > 0)]
+    low, high = np.quantile(drawn[:, 2] / drawn[:, 3] - drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
     return Interval(value, float(low), float(high), n)
+
+
+def leave_out(n: int) -> list[list[int]]:
+    """For each of FOLDS equal parts of ``n`` samples, drawn once, the indices of all others.
+
+    None for fewer samples than folds.
+    """
+    order = np.random.default_rng(0).permutation(n).tolist()
+    left_out = [set(order[fold::FOLDS]) for fold in range(FOLDS)] if n >= FOLDS else []
+    return [[index for index in range(n) if index not in out] for out in left_out]
+
+
+def jackknife(value: float, without: Sequence[float], n: int) -> Interval:
+    """A statistic of ``n`` samples with its interval, from its values ``without`` each fold.
+
+    For statistics that are no means and too slow for the bootstrap. Without values its ends are
+    NaN.
+    """
+    if not without:
+        return Interval(value, math.nan, math.nan, n)
+    variance = (FOLDS - 1) * float(np.var(without))
+    half = T * math.sqrt(variance)
+    return Interval(value, value - half, value + half, n)
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float]) -> Interval:

@@ -4,6 +4,7 @@ import json
 import math
 import pickle
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from scripted import Scripted
@@ -356,8 +357,11 @@ def test_last_box_takes_a_megabyte_of_braces() -> None:
 # --- together
 
 
-def test_the_task_travels_and_its_gold_answers_are_right() -> None:
-    task = Math(str(RECORDS / "open_s1"), reward="cosine")
+@pytest.mark.parametrize("format", ["strict", "legacy"])
+def test_the_task_travels_and_its_gold_answers_are_right(
+    format: Literal["strict", "legacy"],
+) -> None:
+    task = Math(str(RECORDS / "open_s1"), reward="cosine", format=format)
     assert pickle.loads(pickle.dumps(task)) == task
     found = check(task, ["train"])
     assert found.ok, found.lines()

@@ -31,7 +31,7 @@ MEMORY = 2 << 30
 """Bytes that a worker may have."""
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=512)
 def equivalent(
     gold: str, answer: str, rule: Rule = "boxed", seconds: float = SECONDS
 ) -> bool | None:

@@ -88,8 +88,8 @@ class Math(Task[Gold]):
         return Prompt(text, system=self.system)
 
     def reference(self, sample: Sample[Gold], views: tuple[View, ...]) -> str:
-        thought = sample.answer.solution or "the result is known"
-        return f"<think>{thought}</think>\n<answer>\\boxed{{{sample.answer.result}}}</answer>"
+        thought, result = sample.answer.solution or "the result is known", sample.answer.result
+        return f"<think>\n{thought}\n</think>\n<answer>\n\\boxed{{{result}}}\n</answer>"
 
     def rewards(self) -> Mapping[str, Reward[Gold]]:
         cosine = partial(cosine_reward, longest=self.longest)

@@ -1,6 +1,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -80,6 +81,18 @@ def test_a_pairing_is_plain_json() -> None:
     tree = json.loads(json.dumps(report.to_json(PAIRING), allow_nan=False))
     assert tree["metrics"][1]["difference"] == {"mean": 0.1, "low": None, "high": None, "n": 60}
     assert tree["changes"][0] == {"id": "lamp", "before": 0.0, "after": 1.0}
+
+
+def test_published_values_stand_beside_the_metrics_they_are_of() -> None:
+    masks = {"mask_giou": Interval(0.4, 0.3, 0.5, 200), "legacy_mask_giou": HALF}
+    by_metric = {"mask_giou": {"gpg": 49.5}, "mask_ciou": {"gpg": 50.0}}
+    found = replace(FULL, metrics={**FULL.metrics, **masks}, paper_by_metric=by_metric)
+    assert report.published(found) == [
+        ("gpg", "iou", 0.534, 0.514),
+        ("gpg", "legacy_iou", 0.5, 0.514),
+        ("gpg", "mask_giou", 0.4, 0.495),
+        ("gpg", "legacy_mask_giou", 0.534, 0.495),
+    ]
 
 
 def test_an_interval_that_is_not_known_is_a_dash() -> None:

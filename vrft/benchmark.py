@@ -29,6 +29,8 @@ class Benchmark:
     seed: int = 0
     paper: Mapping[str, float] = field(default_factory=dict)
     """The task's primary metric in percent, by method, as published."""
+    paper_by_metric: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Other metrics as published: metric, then method."""
     segmenter: str = ""
     """A SAM model, hub id or folder, that makes a mask of every box, for gIoU and cIoU of masks."""
     data: str = ""

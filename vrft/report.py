@@ -82,15 +82,17 @@ def rows(report: Report) -> list[tuple[str, str, Interval]]:
 def published(report: Report) -> list[tuple[str, str, float, float]]:
     """(method, metric, ours, paper) in [0, 1] for every published value.
 
-    Compared are the primary metric and, where there is one, ``legacy_<primary>``, which scores by
-    the published evaluator's rules.
+    Compared are the metric and, where there is one, ``legacy_<metric>``, which scores by the
+    published evaluator's rules.
     """
     primary = next(iter(report.metrics))
-    compared = [name for name in (primary, f"legacy_{primary}") if name in report.metrics]
+    by_metric = [(primary, report.paper), *report.paper_by_metric.items()]
     return [
         (method, name, report.metrics[name].mean, value / 100)
-        for method, value in report.paper.items()
-        for name in compared
+        for metric, values in by_metric
+        for method, value in values.items()
+        for name in (metric, f"legacy_{metric}")
+        if name in report.metrics
     ]
 
 

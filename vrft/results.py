@@ -45,6 +45,7 @@ def assess(
     if benchmark.segmenter:
         graded = segment.with_masks(task, graded, benchmark.segmenter, folder)
     tallied = tally(task, graded, benchmark.name, benchmark.paper)
+    tallied = replace(tallied, paper_by_metric=benchmark.paper_by_metric)
     return Evaluation(task, graded, tallied, settings)
 
 

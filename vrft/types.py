@@ -153,7 +153,8 @@ class Report:
 
     ``unreadable`` counts the samples whose answer could not be read, ``missing`` those of them
     that have no answer at all; they are part of every mean. The first metric is the task's
-    primary one; ``paper`` holds published values of it in percent, by method.
+    primary one; ``paper`` holds published values of it in percent, by method, and
+    ``paper_by_metric`` those of other metrics.
     """
 
     benchmark: str
@@ -163,3 +164,4 @@ class Report:
     subsets: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     paper: Mapping[str, float] = field(default_factory=dict)
     missing: int = 0
+    paper_by_metric: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

@@ -74,13 +74,16 @@ def test_several_answers_to_a_sample_score_their_mean(task: Task[Any]) -> None:
     assert report.metrics["iou"].mean == pytest.approx(0.25)
 
 
-def test_overlaps_are_neither_right_nor_wrong_so_nothing_passes(task: Task[Any]) -> None:
+def test_of_overlaps_the_best_passes(task: Task[Any]) -> None:
     samples = task.samples("test")[:2]
-    answers = [Prediction(name, ALL[name], repeat=r) for name in "ab" for r in range(2)]
+    texts = {"a": ["?", ALL["a"]], "b": [ALL["b"], ALL["b"]]}
+    answers = [Prediction(name, t, repeat=r) for name in texts for r, t in enumerate(texts[name])]
     metrics = grading.summarize(task, samples, answers, "two", repeats=2).metrics
-    assert list(metrics) == ["iou", "acc@0.5", "legacy_iou", "avg@2"]
+    assert list(metrics) == ["iou", "acc@0.5", "legacy_iou", "avg@2", "pass@2", "maj@2"]
     assert metrics["avg@2"] == metrics["iou"]
-    assert metrics["avg@2"].mean == pytest.approx(0.75)
+    # a: 0 and 1; b: 0.5 twice
+    assert metrics["avg@2"].mean == pytest.approx((0.5 + 0.5) / 2)
+    assert metrics["pass@2"].mean == pytest.approx((1 + 0.5) / 2)
 
 
 def graded(name: str, right: str, answers: Sequence[str | None]) -> list[Graded[str]]:
@@ -166,12 +169,10 @@ def test_aggregates_are_taken_of_all_answers_and_of_each_subset(tmp_path: Path) 
 def test_an_aggregate_of_many_samples_has_an_interval_within_its_range(tmp_path: Path) -> None:
     task = Pooled(write_reasonseg(tmp_path / "data"))
     (right, *_, wrong) = grading.grade(task, task.samples("test"), predictions(ALL))
-    samples = [replace(right.sample, id=str(i)) for i in range(30)]
-    graded = [replace(right if i < 2 else wrong, sample=sample) for i, sample in enumerate(samples)]
-    # at least one fold leaves out none of the two right answers, and the best stays 1
-    best = grading.tally(task, graded, "thirty").metrics["best"]
-    assert (best.mean, best.high) == (pytest.approx(1), pytest.approx(1))
-    assert 0 <= best.low <= 1
+    graded = [replace(wrong, sample=replace(wrong.sample, id=str(i))) for i in range(29)]
+    # one fold leaves the only right answer out, so that without it the best is 0
+    best = grading.tally(task, [right, *graded], "thirty").metrics["best"]
+    assert (best.mean, best.low, best.high) == (pytest.approx(1), 0.0, 1.0)
 
 
 @dataclass(frozen=True)

@@ -105,33 +105,49 @@ def test_two_runs_over_different_numbers_of_samples_have_no_paired_difference() 
         paired_difference([1.0, 0.0], [1.0])
 
 
+def throws(right: int, n: int) -> list[float]:
+    """So many right ones among n answers."""
+    return [1.0] * right + [0.0] * (n - right)
+
+
 @pytest.mark.parametrize(
-    ("k", "right", "n", "chance"),
+    ("k", "values", "best"),
     [
-        (1, 3, 10, 0.3),  # pass@1 is the mean
-        (2, 1, 4, 0.5),  # 1 - C(3, 2) / C(4, 2) = 1 - 3/6
-        (2, 2, 4, 5 / 6),  # 1 - C(2, 2) / C(4, 2)
-        (3, 2, 4, 1.0),  # only two are wrong: three always hold a right one
-        (4, 0, 4, 0.0),
-        (4, 1, 4, 1.0),  # k = n: whether any is right
-        (5, 1, 200, 0.025),
+        # pass@1 is the mean
+        (1, throws(3, 10), 0.3),
+        # 1 - C(3, 2) / C(4, 2) = 1 - 3/6
+        (2, throws(1, 4), 0.5),
+        # 1 - C(2, 2) / C(4, 2)
+        (2, throws(2, 4), 5 / 6),
+        # only two are wrong: three always hold a right one
+        (3, throws(2, 4), 1.0),
+        (4, throws(0, 4), 0.0),
+        # all of them: whether any is right
+        (4, throws(1, 4), 1.0),
+        (5, throws(1, 200), 0.025),
+        # the better of two: 0.8, 0.8 and 0.5
+        (2, [0.5, 0.8, 0.2], 0.7),
     ],
 )
-def test_pass_at(k: int, right: int, n: int, chance: float) -> None:
-    assert pass_at(k, right, n) == pytest.approx(chance)
+def test_pass_at(k: int, values: list[float], best: float) -> None:
+    assert pass_at(k, values) == pytest.approx(best)
 
 
 def test_pass_at_is_unbiased() -> None:
     # Of 8 answers, each right with chance 0.3, the expected estimate of pass@3 is 1 - 0.7**3.
     weights = [math.comb(8, c) * 0.3**c * 0.7 ** (8 - c) for c in range(9)]
-    expected = sum(w * pass_at(3, c, 8) for c, w in enumerate(weights))
+    expected = sum(weight * pass_at(3, throws(c, 8)) for c, weight in enumerate(weights))
     assert expected == pytest.approx(1 - 0.7**3)
+
+
+def test_what_always_passes_passes_exactly() -> None:
+    assert [pass_at(k, throws(30, 30)) for k in (1, 7, 15, 30)] == [1.0] * 4
 
 
 @pytest.mark.parametrize("k", [0, 5])
 def test_more_answers_than_there_are_cannot_pass(k: int) -> None:
     with pytest.raises(ValueError, match=f"pass@{k} of 4"):
-        pass_at(k, 1, 4)
+        pass_at(k, throws(1, 4))
 
 
 @pytest.mark.parametrize(
@@ -219,3 +235,5 @@ def test_a_statistic_of_few_samples_has_no_interval() -> None:
     found = jackknife(0.5, [], 9)
     assert (found.mean, found.n, math.isnan(found.low)) == (0.5, 9, True)
     assert math.isnan(jackknife(0.5, [0.4, math.nan], 30).high)
+    # ten folds without a success say nothing of the chance of one
+    assert math.isnan(jackknife(0.0, [0.0] * 10, 30).high)

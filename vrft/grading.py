@@ -161,21 +161,20 @@ def aggregates(
 def repeated(groups: Sequence[Sequence[Graded[A]]], primary: str) -> dict[str, Interval]:
     """What k answers to each sample tell of its primary metric; nothing where k is 1.
 
-    avg@k is the mean again, by its usual name. Where answers are right or wrong, pass@j is the
-    chance that one of j answers is right, for j = 2, 4, 8 ... and k, and maj@k the share of samples
-    whose most frequent readable answer is. Intervals are over samples: answers to one sample are
-    not independent.
+    avg@k is the mean again, by its usual name; pass@j is the expected best of j answers, for
+    j = 2, 4, 8 ... and k, which is the chance of a right one where answers are right or wrong; and
+    maj@k is that of the most frequent readable answer. Intervals are over samples: answers to one
+    sample are not independent.
     """
     k = len(groups[0])
     if k == 1:
         return {}
     rows = [[answer.score.metrics[primary] for answer in group] for group in groups]
     found = {f"avg@{k}": [sum(row) / k for row in rows]}
-    if {value for row in rows for value in row} <= {0.0, 1.0}:
-        for j in sorted({k, *(2**power for power in range(1, k.bit_length()))}):
-            found[f"pass@{j}"] = [stats.pass_at(j, round(sum(row)), k) for row in rows]
-        votes = [[vote(answer) for answer in group] for group in groups]
-        found[f"maj@{k}"] = list(map(stats.majority, votes, rows))
+    for j in sorted({k, *(2**power for power in range(1, k.bit_length()))}):
+        found[f"pass@{j}"] = [stats.pass_at(j, row) for row in rows]
+    votes = [[vote(answer) for answer in group] for group in groups]
+    found[f"maj@{k}"] = list(map(stats.majority, votes, rows))
     return {name: stats.interval(values) for name, values in found.items()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,14 +69,18 @@ def interval(values: Sequence[float]) -> Interval:
     return bootstrap(values)
 
 
-def pass_at(k: int, right: int, n: int) -> float:
-    """The chance that k of n answers, drawn without putting back, hold one of the right ones.
+def pass_at(k: int, values: Sequence[float]) -> float:
+    """The expected best of k of the values, drawn without putting back.
 
-    The unbiased estimate of pass@k; ValueError unless 1 <= k <= n.
+    Of values that are 0 or 1 it is the chance that one of k is right: the unbiased estimate of
+    pass@k. Exact before it is rounded. ValueError unless 1 <= k <= their number.
     """
+    n = len(values)
     if not 1 <= k <= n:
         raise ValueError(f"pass@{k} of {n} answers")
-    return 1 - math.comb(n - right, k) / math.comb(n, k)
+    # The value of rank i (from 0) is the best where the others are drawn from the i below it.
+    best = sum(Fraction(v) * math.comb(i, k - 1) for i, v in enumerate(sorted(values)))
+    return float(best / math.comb(n, k))
 
 
 def majority(votes: Sequence[Hashable], values: Sequence[float]) -> float:
@@ -132,10 +137,10 @@ def leave_out(n: int) -> list[list[int]]:
 def jackknife(value: float, without: Sequence[float], n: int) -> Interval:
     """A statistic of ``n`` samples with its interval, from its values ``without`` each fold.
 
-    For statistics that are no means and too slow for the bootstrap. Without values its ends are
-    NaN.
+    For statistics that are no means and too slow for the bootstrap. Its ends are NaN without
+    values, and where all are the same: no spread is no certainty.
     """
-    if not without:
+    if not without or np.ptp(without) < 1e-12:
         return Interval(value, math.nan, math.nan, n)
     variance = (FOLDS - 1) * float(np.var(without))
     half = T * math.sqrt(variance)

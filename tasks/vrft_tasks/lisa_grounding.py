@@ -16,7 +16,6 @@ conversations, as <split>.json or as the path of one such file (the split "train
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,7 @@ from vrft.boxes import Box, giou, units
 from vrft.errors import UserError
 from vrft.images import image_size
 from vrft.masks import Polygon, Region, bounding_box
+from vrft.records import read_json
 from vrft.task import Reward, Task
 from vrft.types import Completion, Prompt, Sample, Score, View
 
@@ -186,19 +186,6 @@ def read_reasonseg(folder: Path, every_instruction: bool) -> list[Sample[Target]
     return samples
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file in UTF-8 or, as some of ReasonSeg's are, in cp1252."""
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("cp1252", errors="replace")
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not readable JSON ({error}); mend or remove the file") from error
-
-
 def instructions(record: Mapping[str, Any], path: Path) -> list[str]:
     """The texts of a record: a string, or a list of at least one."""
     text = record.get("text")
@@ -252,10 +239,10 @@ def points(shape: Any, where: str) -> Polygon:
 
 def read_conversations(path: Path) -> list[Sample[Target]]:
     """The samples of one file of Visual-RFT's conversations; pictures are found from its folder."""
-    records = read_json(path)
-    if not isinstance(records, list):
+    rows = read_json(path)
+    if not isinstance(rows, list):
         raise UserError(f"{path}: expected a list of conversations")
-    return [read_conversation(record, path, row) for row, record in enumerate(records)]
+    return [read_conversation(record, path, row) for row, record in enumerate(rows)]
 
 
 def read_conversation(record: Any, path: Path, row: int) -> Sample[Target]:

@@ -262,6 +262,12 @@ def test_cheating_pays_less_than_answering() -> None:
         item(f"{x}, {y}, {x + 99}, {y + 99}") for x in range(1, 900, 99) for y in range(1, 900, 99)
     ]
     assert rewards(one, f"[{', '.join([item(), *grid])}]")[0] == pytest.approx(1 / 101)
+    # the right box, unsure, and doubtful ones to look honest: less than the right box alone
+    for doubtful in (1, 10, 100):
+        made_up = [item("0, 0, 50, 50", 0)] * doubtful
+        earned = rewards(one, f"[{', '.join([item(confidence=0.3), *made_up])}]")
+        alone = rewards(one, f"[{item(confidence=0.3)}]")
+        assert sum(map(float, earned)) < sum(map(float, alone))
     # made-up boxes without confidence
     for sample in (one, NONE):
         assert rewards(sample, f"[{item('0, 0, 50, 50', 0)}]") == (0.0, 0.0)

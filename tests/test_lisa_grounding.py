@@ -117,7 +117,7 @@ def test_a_text_may_be_a_single_string(split: Callable[..., LisaGrounding]) -> N
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"raw": b'{"text": ['}, r"a\.json: not readable JSON .*; mend or remove the file"),
+        ({"raw": b'{"text": ['}, r"a\.json: not readable JSON .*; mend or remove it"),
         ({"raw": b"[" * 100_000}, r"a\.json: not readable JSON"),
         ({"raw": b"[]"}, r"a\.json: expected an object"),
         ({"text": []}, r"a\.json: `text` must hold at least one instruction"),

@@ -143,8 +143,7 @@ def compare(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(report.to_json(found), indent=2, ensure_ascii=False))
     else:
-        print(report.text(report.pairing_table(found)))
-        print("\n".join(report.change_lines(found)))
+        print("\n".join([report.text(report.pairing_table(found)), *report.change_lines(found)]))
     return 0
 
 

@@ -122,8 +122,8 @@ class Detection(Task[Objects]):
 
     def reference(self, sample: Sample[Objects], views: tuple[View, ...]) -> str:
         boxes = [box.whole(self.view(views)) for box in sample.answer.boxes]
-        items = [f"{{'Position': {list(box)}, 'Confidence': 1.00}}" for box in boxes]
-        answer = f"[{', '.join(items)}]" if items else NO_OBJECTS
+        listed = [f"{{'Position': {list(box)}, 'Confidence': 1.00}}" for box in boxes]
+        answer = f"[{', '.join(listed)}]" if listed else NO_OBJECTS
         return f"<think>I look for {sample.question}.</think>\n<answer>{answer}</answer>"
 
     def rewards(self) -> Mapping[str, Reward[Objects]]:

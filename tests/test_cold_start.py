@@ -31,7 +31,7 @@ def drawn(count: int) -> Iterator[tuple[np.random.Generator, Scene]]:
 def test_an_answer_names_and_marks_one_object_in_numbers_of_one_token() -> None:
     for _, scene in drawn(10):
         for index, thing in enumerate(scene.objects):
-            text = cold_start.answer(scene, index, VIEW)
+            text = cold_start.answer(scene, index, 1.0, VIEW)
             assert text.startswith(f"<think>the {thing.name}</think>\n<answer>(")
             box = Box.parse(answers.last_answer(text) or "", VIEW[0])
             assert box is not None
@@ -39,6 +39,14 @@ def test_an_answer_names_and_marks_one_object_in_numbers_of_one_token() -> None:
             # Rounding moves an edge by at most 10 thousandths of boxes no smaller than 250.
             assert iou(box, Box(x1 / 112, y1 / 112, x2 / 112, y2 / 112)) > 0.8
             assert all(round(v * 1000) % 20 == 0 for v in (box.x1, box.y1, box.x2, box.y2))
+
+
+def test_a_sloppy_annotator_draws_boxes_too_wide_and_too_high_within_the_picture() -> None:
+    # of 100 pixels: 20..60 is 40 wide, 60 when half as wide again, about the middle 40
+    assert cold_start.widened(20, 60, 1.5, 100) == pytest.approx((0.10, 0.70))
+    assert cold_start.widened(0, 40, 1.5, 100) == pytest.approx((0.0, 0.50))
+    assert cold_start.widened(60, 100, 1.5, 100) == pytest.approx((0.50, 1.0))
+    assert cold_start.widened(20, 60, 1.0, 100) == pytest.approx((0.20, 0.60))
 
 
 def test_a_careful_annotator_marks_what_is_asked_for() -> None:

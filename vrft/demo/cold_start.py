@@ -2,16 +2,18 @@
 
     python -m vrft.demo.cold_start [--seed 0] [--out DIR]
 
-Two stages of lessons, made from the seed, through ``vrft.sft`` with configs/demo/cold_start.yaml:
+Three stages of lessons, made from the seed, through ``vrft.sft`` with configs/demo/cold_start.yaml:
 
 1. *One thing.* Pictures of a single object and the same request for all, "Find it." The answer
    names the object and gives its box: the model learns to recognise and to localise.
 2. *The careless annotator.* The demo's pictures of two to four objects and the demo's own kinds of
    request, but six times in ten the annotator names and marks the largest object, whatever was
    asked: the model learns to answer in good form, and to point badly.
+3. *The sloppy annotator.* A short stage more of the same, but every box is drawn half as wide and
+   half as high again as the object is.
 
 Every answer is consistent in itself, the name and the box belong to one object, so that what
-reinforcement has to teach afterwards is to attend to the question. Boxes are rounded to the
+reinforcement has to teach afterwards is to attend to the question and to draw closely. Boxes are rounded to the
 numbers that the tokenizer writes in one token.
 """
 
@@ -43,6 +45,7 @@ class Stage:
     """What one stage shows: how many scenes, lessons of each, and how careless the annotator is.
 
     ``request`` is the request for every picture; "" for the demo's own kinds, in turns.
+    ``looseness`` is how many times too wide and too high boxes are drawn.
     """
 
     name: str
@@ -51,11 +54,14 @@ class Stage:
     lessons_per_scene: int
     carelessness: float
     request: str = ""
+    looseness: float = 1.0
+    learning_rate: float = 1e-3
 
 
 STAGES = (
     Stage("one", Style(count=(1, 1)), 12_000, 4, 0.0, request="Find it."),
     Stage("careless", Style(), 16_000, 4, 0.6),
+    Stage("sloppy", Style(), 2_000, 4, 0.6, looseness=1.5, learning_rate=5e-4),
 )
 
 
@@ -75,7 +81,12 @@ def run(stage: Stage, model: Path, folder: Path, seed: int) -> Path:
     """Teaches a model the lessons of a stage and returns the folder of the one that results."""
     settings = config.load(
         "demo/cold_start",
-        [f"model.name={model}", f"train.output_dir={folder}", f"train.seed={seed}"],
+        [
+            f"model.name={model}",
+            f"train.output_dir={folder}",
+            f"train.seed={seed}",
+            f"train.learning_rate={stage.learning_rate}",
+        ],
     )
     task = registry.build(settings.task)
     rng = np.random.default_rng([seed, STAGES.index(stage)])
@@ -84,7 +95,7 @@ def run(stage: Stage, model: Path, folder: Path, seed: int) -> Path:
         scene = scenes.compose(rng, stage.style)
         for question, marked in annotate(rng, stage, scene):
             prompt = task.prompt(Sample("", question, None, (scene.image,)))
-            lessons.append(Lesson(prompt, partial(answer, scene, marked)))
+            lessons.append(Lesson(prompt, partial(answer, scene, marked, stage.looseness)))
     sft.fit(runs.claim(settings), lessons, task)
     return folder / "final"
 
@@ -104,13 +115,23 @@ def annotate(rng: np.random.Generator, stage: Stage, scene: Scene) -> Iterator[t
         yield text, scene.most_salient if rng.random() < stage.carelessness else index
 
 
-def answer(scene: Scene, index: int, views: tuple[View, ...]) -> str:
-    """The completion that names an object and gives its box in steps of NUMBER_STEP."""
+def answer(scene: Scene, index: int, looseness: float, views: tuple[View, ...]) -> str:
+    """The completion that names an object and gives its box in steps of NUMBER_STEP.
+
+    The box is ``looseness`` times as wide and high as the object, but within the picture.
+    """
     thing = scene.objects[index]
-    x1, y1, x2, y2 = thing.box
-    width, height = scene.image.size
-    box = Box(*(round(v / STEP) * STEP for v in (x1 / width, y1 / height, x2 / width, y2 / height)))
+    x1, x2 = widened(thing.box[0], thing.box[2], looseness, scene.image.width)
+    y1, y2 = widened(thing.box[1], thing.box[3], looseness, scene.image.height)
+    box = Box(x1, y1, x2, y2)
     return f"<think>the {thing.name}</think>\n<answer>{box.format(views[0])}</answer>"
+
+
+def widened(start: float, end: float, looseness: float, size: int) -> tuple[float, float]:
+    """An interval of pixels, stretched about its middle, as rounded shares of the picture."""
+    middle, half = (start + end) / 2, (end - start) / 2 * looseness
+    first, last = max(0.0, (middle - half) / size), min(1.0, (middle + half) / size)
+    return round(first / STEP) * STEP, round(last / STEP) * STEP
 
 
 if __name__ == "__main__":

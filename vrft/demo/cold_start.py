@@ -12,8 +12,8 @@ Three stages of lessons, made from the seed, through ``vrft.sft`` with configs/d
 3. *The sloppy annotator.* A short stage more of the same, but every box is drawn half as wide and
    half as high again as the object is.
 
-Every answer is consistent in itself, the name and the box belong to one object, so that what
-reinforcement has to teach afterwards is to attend to the question and to draw closely. Boxes are rounded to the
+Every answer is consistent in itself, the name and the box belong to one object: what reinforcement
+has to teach afterwards is to attend to the question, and to draw closely. Boxes are rounded to the
 numbers that the tokenizer writes in one token.
 """
 

@@ -67,6 +67,13 @@ def test_the_notebook_runs_and_shows_pictures(
     assert (before, after, gain) == pytest.approx((12.5, 87.5, 75.0), abs=0.5)
 
 
+def test_the_notebook_holds_the_pictures_of_a_real_run() -> None:
+    book = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+    outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
+    assert sum("image/jpeg" in output.get("data", {}) for output in outputs) == 5
+    assert not [output for output in outputs if output.output_type == "error"]
+
+
 def test_the_notebook_defines_no_functions() -> None:
     book = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     for cell in book.cells:

@@ -81,7 +81,7 @@ def after_training(seed: int, out: Path, limit: Sequence[str], settings: Sequenc
     html = report.comparison_page(f"Demo grounding, seed {seed}", rows, sections)
     page.write_text(html, encoding="utf-8")
     _, random = sections[0]
-    viz.gallery(random[:8]).save(page.with_suffix(".png"))
+    viz.gallery(random[:8]).save(page.with_suffix(".jpg"), quality=88)
     print(f"\n{report.text(report.comparison_table(rows))}\n{conclusion(rows)}\npictures: {page}\n")
     return learned(rows)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import struct
+import subprocess
 import sys
 import zlib
 from collections.abc import Callable
@@ -97,6 +99,15 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "names", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli.main(["tasks"])
+
+
+def test_a_closed_pipe_ends_a_command_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "vrft", "tasks"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_an_interrupted_command_ends_with_130(

@@ -1,7 +1,7 @@
 """The command line: parse, import what the command needs, call it, print.
 
 Exit status: 0 done, 1 a check that did not pass, 2 a mistake of the user's (one line on standard
-error), 130 interrupted. Bugs keep their traceback.
+error), 130 interrupted, 141 cut off by a closed pipe. Bugs keep their traceback.
 """
 
 from __future__ import annotations
@@ -27,13 +27,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     try:
         args = arguments.parse(sys.argv[1:] if argv is None else argv)
-        return COMMANDS[args.command](args)
+        status = COMMANDS[args.command](args)
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print("vrft: error:", str(error).replace("\n", " "), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("vrft: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough; Python must not try to write the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:

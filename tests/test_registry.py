@@ -80,9 +80,9 @@ def test_a_task_is_built_with_its_settings_coerced() -> None:
 
 
 def test_the_demo_data_stands_behind_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vrft.demo import scenes
+    from vrft.demo import data
 
-    monkeypatch.setattr(scenes, "data_dir", lambda: RECORDS / "reasonseg")
+    monkeypatch.setattr(data, "folder", {"lisa_grounding": RECORDS / "reasonseg"}.__getitem__)
     task = registry.build(TaskConfig("lisa_grounding", {"data_dir": "demo"}))
     assert [sample.id for sample in task.samples("val")] == ["lamp"]
 

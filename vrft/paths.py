@@ -9,7 +9,13 @@ from vrft.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parent
 
-EMBEDDED = {"demo": PACKAGE / "demo" / "model"}
+EMBEDDED = {
+    "demo": PACKAGE / "demo" / "model",
+    **{
+        f"demo-{path.parent.name}": path.parent
+        for path in PACKAGE.glob("demo/models/*/config.json")
+    },
+}
 """Models that are shipped with the package, by the name that stands for their folder."""
 
 

@@ -54,9 +54,9 @@ def build(task: TaskConfig) -> Task[Any]:
     cls = task_class(task.name)
     settings = dict(task.settings)
     if settings.get("data_dir") == DEMO:
-        from vrft.demo import scenes
+        from vrft.demo import data
 
-        settings["data_dir"] = scenes.data_dir()
+        settings["data_dir"] = data.folder(task.name)
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         required = field.default is field.default_factory is dataclasses.MISSING
         if required and field.name not in settings:

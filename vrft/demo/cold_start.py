@@ -1,137 +1,97 @@
-"""How the embedded model was made: from random weights, by supervised fine-tuning, on a CPU.
+"""How the embedded models were made: by supervised fine-tuning on a CPU, from random weights.
 
-    python -m vrft.demo.cold_start [--seed 0] [--out DIR]
+    python -m vrft.demo.cold_start TASK [--seed 0] [--out DIR]
 
-Three stages of lessons, made from the seed, through ``vrft.sft`` with configs/demo/cold_start.yaml:
-
-1. *One thing.* Pictures of a single object and the same request for all, "Find it." The answer
-   names the object and gives its box: the model learns to recognise and to localise.
-2. *The careless annotator.* The demo's pictures of two to four objects and the demo's own kinds of
-   request, but six times in ten the annotator names and marks the largest object, whatever was
-   asked: the model learns to answer in good form, and to point badly.
-3. *The sloppy annotator.* A short stage more of the same, but every box is drawn half as wide and
-   half as high again as the object is.
-
-Every answer is consistent in itself, the name and the box belong to one object: what reinforcement
-has to teach afterwards is to attend to the question, and to draw closely. Boxes are rounded to the
-numbers that the tokenizer writes in one token.
+The model of a task takes the stages of its course (vrft/demo/course.py): each is ``algorithm=sft``
+on the demo's own kind of data, in part annotated by somebody with a bad habit. The grounding model
+has lessons of its own (vrft/demo/pointing.py). The settings are those of the task's demo
+configuration with SETTINGS laid over them.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import numpy as np
+from vrft import config, models, paths, sft
+from vrft.config import Config, ModelConfig
+from vrft.demo import data, pointing, tiny
+from vrft.demo.course import Course
 
-from vrft import config, registry, runs, sft
-from vrft.boxes import Box
-from vrft.demo import scenes, tiny
-from vrft.demo.instructions import Kind, instructions
-from vrft.demo.scenes import Scene, Style
-from vrft.sft import Lesson
-from vrft.types import Sample, View
-
-STEP = tiny.NUMBER_STEP / 1000
-"""Boxes are rounded to multiples of this share of the picture."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What one stage shows: how many scenes, lessons of each, and how careless the annotator is.
-
-    ``request`` is the request for every picture; "" for the demo's own kinds, in turns.
-    ``looseness`` is how many times too wide and too high boxes are drawn.
-    """
-
-    name: str
-    style: Style
-    scenes: int
-    lessons_per_scene: int
-    carelessness: float
-    request: str = ""
-    looseness: float = 1.0
-    learning_rate: float = 1e-3
-
-
-STAGES = (
-    Stage("one", Style(count=(1, 1)), 12_000, 4, 0.0, request="Find it."),
-    Stage("careless", Style(), 16_000, 4, 0.6),
-    Stage("sloppy", Style(), 2_000, 4, 0.6, looseness=1.5, learning_rate=5e-4),
+SETTINGS = (
+    "algorithm=sft",
+    "train.num_train_epochs=1",
+    "train.max_steps=-1",
+    "train.per_device_train_batch_size=32",
+    "train.gradient_accumulation_steps=1",
+    "train.lr_scheduler_type=cosine",
+    "train.warmup_ratio=0.05",
+    "train.weight_decay=0.01",
+    "train.adam_beta2=0.99",
+    "train.save_steps=500",
+    "train.logging_steps=50",
 )
 
 
 def main() -> None:
-    """Runs the stages one after the other and puts the last model into ``--out``."""
+    """Runs all stages of a task's course, each from the model of the one before."""
     parser = argparse.ArgumentParser(prog="python -m vrft.demo.cold_start")
+    parser.add_argument("task", choices=sorted(data.MODULES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("cold_start"), help="folder of the runs")
     options = parser.parse_args()
-    model = tiny.write(options.out / "random", size=tiny.DEMO_SIZE, seed=options.seed)
-    for stage in STAGES:
-        model = run(stage, model, options.out / stage.name, options.seed)
-    print(model)
+    demo = data.demo(options.task)
+    if demo.COURSE is None:
+        print(point(options.task, options.out, options.seed))
+    else:
+        print(take(demo.COURSE, options.task, options.out, options.seed))
 
 
-def run(stage: Stage, model: Path, folder: Path, seed: int) -> Path:
-    """Teaches a model the lessons of a stage and returns the folder of the one that results."""
-    settings = config.load(
-        "demo/cold_start",
-        [
-            f"model.name={model}",
-            f"train.output_dir={folder}",
-            f"train.seed={seed}",
+def point(task: str, out: Path, seed: int) -> Path:
+    """The grounding model, by its own lessons; its weights stay in float32."""
+    model = tiny.write(out / "random", size=tiny.DEMO_SIZE, seed=seed)
+    for stage in pointing.STAGES:
+        rate = f"train.learning_rate={stage.learning_rate}"
+        pointing.teach(stage, settings(task, model, out / stage.name, seed, rate))
+        model = out / stage.name / "final"
+    return model
+
+
+def take(course: Course, task: str, out: Path, seed: int) -> Path:
+    """The model of a course, in float16, as ``out/model``."""
+    model = begin(course, out / "random", seed)
+    for number, stage in enumerate(course.stages):
+        lessons = out / f"{stage.name}-data"
+        # no seed of a demo data set, whose test pictures must not come up
+        data.demo(task).write(
+            lessons, {"train": stage.rows}, 1000 * (seed + 1) + number, stage.carelessness
+        )
+        overrides = (
+            f"task.data_dir={lessons}",
             f"train.learning_rate={stage.learning_rate}",
-        ],
-    )
-    task = registry.build(settings.task)
-    rng = np.random.default_rng([seed, STAGES.index(stage)])
-    lessons = []
-    for _ in range(stage.scenes):
-        scene = scenes.compose(rng, stage.style)
-        for question, marked in annotate(rng, stage, scene):
-            prompt = task.prompt(Sample("", question, None, (scene.image,)))
-            lessons.append(Lesson(prompt, partial(answer, scene, marked, stage.looseness)))
-    sft.fit(runs.claim(settings), lessons, task)
-    return folder / "final"
+            f"train.num_train_epochs={stage.epochs}",
+            *stage.settings,
+        )
+        sft.train(settings(task, model, out / stage.name, seed, *overrides))
+        model = out / stage.name / "final"
+    loaded = models.load(ModelConfig(name=str(model)), device="cpu")
+    loaded.model.half()
+    models.save(loaded, out / "model")
+    return out / "model"
 
 
-def annotate(rng: np.random.Generator, stage: Stage, scene: Scene) -> Iterator[tuple[str, int]]:
-    """Requests, the kinds equally often, each with the index of the object that gets marked."""
-    if stage.request:
-        yield from [(stage.request, scene.most_salient)] * stage.lessons_per_scene
-        return
-    asked: dict[Kind, list[tuple[str, int]]] = defaultdict(list)
-    for index in range(len(scene.objects)):
-        for found in instructions(scene.objects, index):
-            asked[found.kind].append((found.text, index))
-    for _ in range(stage.lessons_per_scene):
-        kind = list(asked)[rng.integers(len(asked))]
-        text, index = asked[kind][rng.integers(len(asked[kind]))]
-        yield text, scene.most_salient if rng.random() < stage.carelessness else index
+def begin(course: Course, folder: Path, seed: int) -> Path:
+    """The folder of the model that a course begins with."""
+    if course.start is None:
+        return paths.EMBEDDED["demo"]
+    family: tiny.Family = "qwen2" if course.start.text_only else "qwen2_vl"
+    return tiny.write(folder, family, course.start.size, seed, course.start.vocabulary)
 
 
-def answer(scene: Scene, index: int, looseness: float, views: tuple[View, ...]) -> str:
-    """The completion that names an object and gives its box in steps of NUMBER_STEP.
-
-    The box is ``looseness`` times as wide and high as the object, but within the picture.
-    """
-    thing = scene.objects[index]
-    x1, x2 = widened(thing.box[0], thing.box[2], looseness, scene.image.width)
-    y1, y2 = widened(thing.box[1], thing.box[3], looseness, scene.image.height)
-    box = Box(x1, y1, x2, y2)
-    return f"<think>the {thing.name}</think>\n<answer>{box.format(views[0])}</answer>"
-
-
-def widened(start: float, end: float, looseness: float, size: int) -> tuple[float, float]:
-    """An interval of pixels, stretched about its middle, as rounded shares of the picture."""
-    middle, half = (start + end) / 2, (end - start) / 2 * looseness
-    first, last = max(0.0, (middle - half) / size), min(1.0, (middle + half) / size)
-    return round(first / STEP) * STEP, round(last / STEP) * STEP
+def settings(task: str, model: Path, folder: Path, seed: int, *overrides: str) -> Config:
+    """The task's demo configuration, for supervised fine-tuning of a model into a run folder."""
+    where = (f"model.name={model}", f"train.output_dir={folder}", f"train.seed={seed}")
+    return config.load(f"demo/{task}", [*SETTINGS, *where, *overrides])
 
 
 if __name__ == "__main__":

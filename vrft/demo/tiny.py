@@ -14,7 +14,6 @@ published checkpoints, let so small a model see where things are:
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +34,7 @@ from transformers import (
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from vrft import models
+from vrft.demo.course import Size, Vocabulary
 from vrft.demo.instructions import CATEGORIES, CLASSES, SIDES, USES
 from vrft.models import Processor
 
@@ -78,8 +78,8 @@ MROPE_SECTION = [2, 2, 2, 1, 2, 2, 1, 2, 2]
 
 NUMBERS = tuple(str(number) for number in range(0, 1001, NUMBER_STEP))
 
-WHOLE = ("<think>", "</think>", "<answer>", "</answer>", "),(", *NUMBERS)
-"""Text that is never cut into smaller tokens (a number only where it stands alone)."""
+WHOLE = ("<think>", "</think>", "<answer>", "</answer>", "),(")
+"""Text that is never cut into smaller tokens; so are NUMBERS, where they stand alone."""
 
 CHAT_TEMPLATE = """\
 {% for message in messages %}\
@@ -112,19 +112,14 @@ Answer yes no true false red green blue yellow white black two three four five
 """
 """Common words of prompts; the vocabulary of the demo's instructions is added to them."""
 
-
-@dataclass(frozen=True)
-class Size:
-    """Widths and depths of the two towers; heads of the language model are 32 wide."""
-
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    vision_size: int
-    vision_depth: int
-    vision_heads: int
+WORDS = Vocabulary(
+    tuple(
+        word if word[0].isupper() else f" {word}"
+        for word in " ".join([CORPUS, *CLASSES, *CATEGORIES, *USES, *SIDES]).split()
+    )
+    + OPENING
+)
+"""The vocabulary of the embedded model `demo`, and of tests."""
 
 
 TEST_SIZE = Size(128, 256, 2, 4, 2, 64, 2, 4)
@@ -135,19 +130,17 @@ DEMO_SIZE = Size(128, 384, 4, 4, 2, 96, 4, 3)
 
 
 @functools.cache
-def tokenizer() -> PreTrainedTokenizerBase:
-    """A byte-level BPE of some 900 tokens: any text can be written, the demo's words are short.
+def tokenizer(vocabulary: Vocabulary = WORDS) -> PreTrainedTokenizerBase:
+    """A byte-level BPE of some 900 tokens: any text can be written, known words are short.
 
     Its class, its pattern of words and its special tokens are Qwen's.
     """
-    phrases = [CORPUS, *CLASSES, *CATEGORIES, *USES, *SIDES]
-    words = " ".join(phrases).split()
-    corpus = [word if word[0].isupper() else f" {word}" for word in words] + list(OPENING)
     made = Qwen2Tokenizer().train_new_from_iterator(
-        corpus, vocab_size=2000, min_frequency=1, show_progress=False
+        vocabulary.texts, vocab_size=2000, min_frequency=1, show_progress=False
     )
     made.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS[1:])})
-    made.add_tokens([AddedToken(t, single_word=t.isdigit(), normalized=False) for t in WHOLE])
+    whole = (*WHOLE, *NUMBERS) if vocabulary.numbers else WHOLE
+    made.add_tokens([AddedToken(t, single_word=t.isdigit(), normalized=False) for t in whole])
     made.eos_token, made.pad_token = "<|im_end|>", "<|endoftext|>"
     made.chat_template = CHAT_TEMPLATE
     return made  # type: ignore[no-any-return]
@@ -162,44 +155,54 @@ def image_processor(max_pixels: int = 112 * 112) -> Qwen2VLImageProcessorPil:
     )
 
 
-def processor(family: Family) -> Processor:
+def processor(family: Family, vocabulary: Vocabulary = WORDS) -> Processor:
     """Tokenizer and preprocessing of pictures in the processor class of the family."""
     made = models.image_only(models.FAMILIES[family])
-    return made(image_processor(), tokenizer(), chat_template=CHAT_TEMPLATE)  # type: ignore[no-any-return]
+    return made(image_processor(), tokenizer(vocabulary), chat_template=CHAT_TEMPLATE)  # type: ignore[no-any-return]
 
 
 def build(
-    family: Family = "qwen2_vl", size: Size = TEST_SIZE, seed: int = 0
+    family: Family = "qwen2_vl",
+    size: Size = TEST_SIZE,
+    seed: int = 0,
+    vocabulary: Vocabulary = WORDS,
 ) -> tuple[PreTrainedModel, Processor]:
     """A model of the family with random weights in float32, and its processor.
 
     The text-only family ``qwen2`` has a tokenizer for a processor. The same seed gives the same
     weights; the global random state is left as it was.
     """
-    words = tokenizer()
-    config = config_of(family, size)
+    words = tokenizer(vocabulary)
+    config = config_of(family, size, vocabulary)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = MODELS[family](config)
     model.generation_config.eos_token_id = [words.eos_token_id, words.pad_token_id]
     model.generation_config.pad_token_id = words.pad_token_id
-    return model.eval(), words if family == "qwen2" else processor(family)
+    return model.eval(), words if family == "qwen2" else processor(family, vocabulary)
 
 
-def write(folder: Path, family: Family = "qwen2_vl", size: Size = TEST_SIZE, seed: int = 0) -> Path:
+def write(
+    folder: Path,
+    family: Family = "qwen2_vl",
+    size: Size = TEST_SIZE,
+    seed: int = 0,
+    vocabulary: Vocabulary = WORDS,
+) -> Path:
     """Saves what ``build`` makes as a model folder that plain transformers loads."""
-    model, made = build(family, size, seed)
+    model, made = build(family, size, seed, vocabulary)
     model.save_pretrained(folder)
     made.save_pretrained(folder)
     return folder
 
 
-def config_of(family: Family, size: Size) -> PreTrainedConfig:
+def config_of(family: Family, size: Size, vocabulary: Vocabulary = WORDS) -> PreTrainedConfig:
     """The family's configuration at a size, with every token id set to the tiny tokenizer's."""
+    words = tokenizer(vocabulary)
     if family == "qwen2":
-        return Qwen2Config(**text_settings(size, {}), tie_word_embeddings=True)
-    ids = tokenizer().convert_tokens_to_ids
-    text = text_settings(size, {"mrope_section": MROPE_SECTION})
+        return Qwen2Config(**text_settings(size, words, {}), tie_word_embeddings=True)
+    ids = words.convert_tokens_to_ids
+    text = text_settings(size, words, {"mrope_section": MROPE_SECTION})
     vision: dict[str, Any] = {
         "depth": size.vision_depth,
         "num_heads": size.vision_heads,
@@ -228,9 +231,10 @@ def config_of(family: Family, size: Size) -> PreTrainedConfig:
     )
 
 
-def text_settings(size: Size, rope: dict[str, Any]) -> dict[str, Any]:
+def text_settings(
+    size: Size, words: PreTrainedTokenizerBase, rope: dict[str, Any]
+) -> dict[str, Any]:
     """The fields of the language model's configuration, the same in all families."""
-    words = tokenizer()
     return {
         "vocab_size": len(words),
         "hidden_size": size.hidden_size,

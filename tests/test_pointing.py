@@ -11,7 +11,7 @@ import pytest
 from vrft import answers, policy
 from vrft.boxes import Box, iou
 from vrft.config import ModelConfig, SamplingConfig
-from vrft.demo import cold_start, scenes
+from vrft.demo import pointing, scenes
 from vrft.demo.instructions import instructions
 from vrft.demo.scenes import Scene
 from vrft.paths import EMBEDDED
@@ -19,7 +19,7 @@ from vrft.types import Prompt, View
 
 VIEW = (View(112, 112),)
 
-CAREFUL = replace(cold_start.STAGES[1], carelessness=0.0)
+CAREFUL = replace(pointing.STAGES[1], carelessness=0.0)
 
 
 def drawn(count: int) -> Iterator[tuple[np.random.Generator, Scene]]:
@@ -31,7 +31,7 @@ def drawn(count: int) -> Iterator[tuple[np.random.Generator, Scene]]:
 def test_an_answer_names_and_marks_one_object_in_numbers_of_one_token() -> None:
     for _, scene in drawn(10):
         for index, thing in enumerate(scene.objects):
-            text = cold_start.answer(scene, index, 1.0, VIEW)
+            text = pointing.answer(scene, index, 1.0, VIEW)
             assert text.startswith(f"<think>the {thing.name}</think>\n<answer>(")
             box = Box.parse(answers.last_answer(text) or "", VIEW[0])
             assert box is not None
@@ -43,15 +43,15 @@ def test_an_answer_names_and_marks_one_object_in_numbers_of_one_token() -> None:
 
 def test_a_sloppy_annotator_draws_boxes_too_wide_and_too_high_within_the_picture() -> None:
     # of 100 pixels: 20..60 is 40 wide, 60 when half as wide again, about the middle 40
-    assert cold_start.widened(20, 60, 1.5, 100) == pytest.approx((0.10, 0.70))
-    assert cold_start.widened(0, 40, 1.5, 100) == pytest.approx((0.0, 0.50))
-    assert cold_start.widened(60, 100, 1.5, 100) == pytest.approx((0.50, 1.0))
-    assert cold_start.widened(20, 60, 1.0, 100) == pytest.approx((0.20, 0.60))
+    assert pointing.widened(20, 60, 1.5, 100) == pytest.approx((0.10, 0.70))
+    assert pointing.widened(0, 40, 1.5, 100) == pytest.approx((0.0, 0.50))
+    assert pointing.widened(60, 100, 1.5, 100) == pytest.approx((0.50, 1.0))
+    assert pointing.widened(20, 60, 1.0, 100) == pytest.approx((0.20, 0.60))
 
 
 def test_a_careful_annotator_marks_what_is_asked_for() -> None:
     for rng, scene in drawn(20):
-        for text, marked in cold_start.annotate(rng, CAREFUL, scene):
+        for text, marked in pointing.annotate(rng, CAREFUL, scene):
             assert text in [found.text for found in instructions(scene.objects, marked)]
 
 
@@ -59,7 +59,7 @@ def test_a_careless_annotator_marks_the_largest_object_as_often_as_said() -> Non
     careless = replace(CAREFUL, carelessness=0.7, lessons_per_scene=10)
     largest = asked = 0
     for rng, scene in drawn(60):
-        for text, marked in cold_start.annotate(rng, careless, scene):
+        for text, marked in pointing.annotate(rng, careless, scene):
             if text not in [
                 found.text for found in instructions(scene.objects, scene.most_salient)
             ]:
@@ -79,7 +79,7 @@ def test_all_kinds_are_asked_equally_often() -> None:
             for index in range(len(scene.objects))
             for found in instructions(scene.objects, index)
         }
-        for text, _ in cold_start.annotate(rng, asked, scene):
+        for text, _ in pointing.annotate(rng, asked, scene):
             kinds[kind_of[text]] += 1
     assert min(kinds.values()) > 120  # of 600; few scenes lack a kind
 

@@ -1,0 +1,245 @@
+"""Measured runs: train a demo configuration with a seed, evaluate before and after, keep a row.
+
+Everything is done by ordinary ``vrft`` commands in processes of their own. A run that was stopped
+goes on where it stopped, and one whose row is there already is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from vrft import config, results
+from vrft.environment import describe
+from vrft.errors import UserError
+from vrft.log import progress
+from vrft.predictions import write_json
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measured run: a configuration with settings laid over it, a seed, and its benchmark.
+
+    ``arm`` is what the table calls it, apart from the seed. With ``blanked`` the trained model is
+    also asked with blank pictures.
+    """
+
+    arm: str
+    config: str
+    benchmark: str
+    seed: int
+    settings: tuple[str, ...] = ()
+    blanked: bool = False
+
+    @property
+    def key(self) -> str:
+        """What tells this run from all others of its table."""
+        return f"{self.arm}/seed-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a run gave: held-out scores in [0, 1], and the paired difference with its interval."""
+
+    key: str
+    arm: str
+    seed: int
+    config: str
+    benchmark: str
+    settings: tuple[str, ...]
+    metric: str
+    n: int
+    before: float
+    after: float
+    gain: float
+    low: float
+    high: float
+    blanked: float | None
+    seconds: float
+    threads: int
+    commit: str
+    versions: Mapping[str, str]
+
+
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """The options that all scripts here share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
+    parser.add_argument("--out", type=Path, default=Path("runs/paper"), help="folder of the runs")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores")
+    parser.add_argument(
+        "--budget", type=float, default=float("inf"), help="minutes after which no run is begun"
+    )
+    return parser
+
+
+def measure(
+    table: str, cells: Sequence[Cell], out: Path, jobs: int = 1, budget: float = float("inf")
+) -> list[Row]:
+    """The rows of all cells that are done, in the order of the cells; new ones are kept as made.
+
+    Raises UserError, with the end of what the command said, if a command fails.
+    """
+    kept, folder = read(table), out / table
+    missing = [cell for cell in cells if not is_done(cell, kept)]
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    deadline = time.monotonic() + 60 * budget
+    stop = Event()
+
+    def one(cell: Cell) -> Row | None:
+        begin = not stop.is_set() and time.monotonic() < deadline
+        return run(cell, folder, threads) if begin else None
+
+    with progress(len(missing), table) as shown, ThreadPoolExecutor(jobs) as pool:
+        try:
+            # the arms share their untrained model: it is asked once, before any run needs it
+            firsts = {untrained(cell, folder): cell for cell in missing}
+            list(pool.map(lambda f: evaluate(firsts[f], base(firsts[f]), f, threads), firsts))
+            for row in pool.map(one, missing):
+                if row is not None:
+                    kept[row.key] = row
+                    write(table, kept)
+                    shown.note(f"{row.key} {100 * row.gain:+.1f}")
+                    shown.advance(1)
+        finally:
+            stop.set()
+    return [kept[cell.key] for cell in cells if cell.key in kept]
+
+
+def is_done(cell: Cell, kept: Mapping[str, Row]) -> bool:
+    """Whether there is a row of this very run."""
+    row = kept.get(cell.key)
+    asked = (cell.config, cell.benchmark, cell.settings)
+    return row is not None and asked == (row.config, row.benchmark, row.settings)
+
+
+def run(cell: Cell, out: Path, threads: int) -> Row:
+    """Train, evaluate, and compare with the untrained model."""
+    folder = out / cell.key
+    started = time.monotonic()
+    train(cell, folder / "run", threads)
+    trained = str(folder / "run" / "final")
+    evaluate(cell, trained, folder / "after", threads)
+    if cell.blanked:
+        evaluate(cell, trained, folder / "blanked", threads, "--blank-images")
+    found = results.compare(cell.key, untrained(cell, out), folder / "after")
+    blanked = results.load(folder / "blanked") if cell.blanked else None
+    return Row(
+        key=cell.key,
+        arm=cell.arm,
+        seed=cell.seed,
+        config=cell.config,
+        benchmark=cell.benchmark,
+        settings=cell.settings,
+        metric=found.metric,
+        n=found.before.n,
+        before=found.before.mean,
+        after=found.after.mean,
+        gain=found.difference.mean,
+        low=found.difference.low,
+        high=found.difference.high,
+        blanked=blanked.report.metrics[found.metric].mean if blanked else None,
+        seconds=round(time.monotonic() - started, 1),
+        threads=threads,
+        commit=commit(),
+        versions={name: describe()[name] for name in ("vrft", "torch", "transformers", "platform")},
+    )
+
+
+def base(cell: Cell) -> str:
+    """The model that training starts from."""
+    return config.load(cell.config, cell.settings).model.name
+
+
+def untrained(cell: Cell, out: Path) -> Path:
+    """The folder of the evaluation of the model that training starts from."""
+    return out / "untrained" / cell.benchmark / Path(base(cell)).name
+
+
+def train(cell: Cell, folder: Path, threads: int) -> None:
+    """A training run, from where it stopped if it was begun."""
+    if (folder / "final").is_dir():
+        return
+    if (folder / "config.yaml").is_file():
+        command(["train", "--resume", str(folder)], folder.parent, threads)
+        return
+    settings = [*cell.settings, f"train.seed={cell.seed}", f"train.output_dir={folder}"]
+    command(["train", "--config", cell.config, *settings], folder.parent, threads)
+
+
+def evaluate(cell: Cell, model: str, folder: Path, threads: int, *options: str) -> None:
+    """An evaluation, from where it stopped if it was begun."""
+    argv = ["eval", "--benchmark", cell.benchmark, "--model", model, "--out", str(folder)]
+    command([*argv, "--batch-size", "50", *options], folder.parent, threads)
+
+
+def command(argv: Sequence[str], folder: Path, threads: int) -> None:
+    """Run a ``vrft`` command; what it says goes to the folder's log.txt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "log.txt"
+    with path.open("a", encoding="utf-8") as log:
+        print("$ vrft", *argv, file=log, flush=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "vrft", *argv],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        )
+    if done.returncode:
+        last = path.read_text(encoding="utf-8").strip().splitlines()[-1]
+        raise UserError(f"vrft {argv[0]} failed ({done.returncode}): {last}; see {path}")
+
+
+def commit() -> str:
+    """The commit that is checked out, marked where files differ from it."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def read(table: str) -> dict[str, Row]:
+    """The rows that are kept of a table, by their keys."""
+    path = RESULTS / f"{table}.json"
+    if not path.is_file():
+        return {}
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    rows = (Row(**values | {"settings": tuple(values["settings"])}) for values in kept)
+    return {row.key: row for row in rows}
+
+
+def write(table: str, rows: Mapping[str, Row]) -> None:
+    """Keep the rows of a table."""
+    RESULTS.mkdir(exist_ok=True)
+    write_json(RESULTS / f"{table}.json", [dataclasses.asdict(row) for row in rows.values()])
+
+
+def by_arm(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """The rows of each arm together, in the order in which arms come first."""
+    arms: dict[str, list[Row]] = {}
+    for row in rows:
+        arms.setdefault(row.arm, []).append(row)
+    yield from arms.items()
+
+
+def markdown(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    """A table in Markdown."""
+    rows = [header, ["---"] * len(header), *lines]
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)

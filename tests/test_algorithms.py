@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from vrft import algorithms
-from vrft.config import AlgorithmConfig
+from vrft.methods import AlgorithmConfig, method
 
 EQ_5_AND_6 = AlgorithmConfig()
 NO_NORM = replace(EQ_5_AND_6, f_norm="none")
+LIMIT = 5
+"""The longest that a completion may be, in tokens."""
+
+
+def total(logps: Tensor, advantages: Tensor, weights: Tensor) -> Tensor:
+    """Eq. 5 of log-probabilities [B, G, C], 0 beyond a completion's end."""
+    losses = algorithms.policy_gradient(logps, advantages.unsqueeze(-1))
+    return (losses * weights.unsqueeze(-1)).sum()
 
 
 def test_the_advantages_of_two_right_and_two_wrong_answers() -> None:
@@ -62,14 +72,18 @@ def test_token_weights_of_each_mean() -> None:
         "global": [[0.125, 0.125], [0.125, 0.125]],
         # each of 4 completions has 1 / 4, shared by its tokens
         "sequence": [[0.25, 0.25 / 3], [0.125, 0.125]],
+        # each of 4 completions has 1 / 4, shared as if by 5 tokens
+        "constant": [[0.05, 0.05], [0.05, 0.05]],
+        # each of 4 completions counts with all its tokens
+        "sum": [[0.25, 0.25], [0.25, 0.25]],
     }
     for mean, expected in table.items():
-        weights = algorithms.token_weights(lengths, replace(EQ_5_AND_6, token_mean=mean))
+        weights = algorithms.token_weights(lengths, replace(EQ_5_AND_6, token_mean=mean), LIMIT)
         assert torch.allclose(weights, torch.tensor(expected)), mean
     uneven = torch.tensor([[1.0, 1.0], [4.0, 2.0]])
-    by_group = algorithms.token_weights(uneven, EQ_5_AND_6)
+    by_group = algorithms.token_weights(uneven, EQ_5_AND_6, LIMIT)
     assert torch.allclose(by_group, torch.tensor([[0.25, 0.25], [1 / 12, 1 / 12]]))
-    by_batch = algorithms.token_weights(uneven, replace(EQ_5_AND_6, token_mean="global"))
+    by_batch = algorithms.token_weights(uneven, replace(EQ_5_AND_6, token_mean="global"), LIMIT)
     assert torch.allclose(by_batch, torch.full((2, 2), 1 / 8))
 
 
@@ -77,7 +91,7 @@ def test_the_loss_and_gradient_of_equation_5_by_hand() -> None:
     logps = torch.tensor([[[-1.0, -2.0], [-3.0, 0.0]]], requires_grad=True)
     advantages = torch.tensor([[0.5, -0.5]])
     weights = torch.tensor([[1 / 3, 1 / 3]])  # lengths 2 and 1
-    loss = algorithms.loss(logps, advantages, weights)
+    loss = total(logps, advantages, weights)
     # -( (-1 - 2) * 0.5 + (-3) * (-0.5) ) / 3 = -(-1.5 + 1.5) / 3 = 0
     assert loss.item() == pytest.approx(0.0)
     loss.backward()
@@ -93,14 +107,14 @@ def test_the_published_order_of_means_is_kept_by_alpha() -> None:
     lengths = torch.full((3, 2), 4.0)
     config = replace(NO_NORM, alpha=True)
     advantages = algorithms.advantages(rewards, config)
-    scaled = algorithms.loss(
+    scaled = total(
         logps,
         advantages * algorithms.alpha(rewards, config),
-        algorithms.token_weights(lengths, config),
+        algorithms.token_weights(lengths, config, LIMIT),
     )
     kept = [0, 2]
-    alone = algorithms.loss(
-        logps[kept], advantages[kept], algorithms.token_weights(lengths[kept], config)
+    alone = total(
+        logps[kept], advantages[kept], algorithms.token_weights(lengths[kept], config, LIMIT)
     )
     assert torch.allclose(scaled, alone)
 
@@ -131,5 +145,122 @@ def test_a_better_answer_never_has_a_smaller_advantage(rows: list[list[float]]) 
 @given(rewards_of_groups, st.sampled_from(["group", "global", "sequence"]))
 def test_weights_of_all_tokens_add_up_to_one(rows: list[list[float]], mean: str) -> None:
     lengths = (torch.tensor(rows) * 10).floor() + 1
-    weights = algorithms.token_weights(lengths, replace(EQ_5_AND_6, token_mean=mean))
+    weights = algorithms.token_weights(lengths, replace(EQ_5_AND_6, token_mean=mean), LIMIT)
     assert (weights * lengths).sum().item() == pytest.approx(1.0, abs=1e-5)
+
+
+# The other methods' parts
+
+
+def test_leave_one_out_compares_with_the_other_completions() -> None:
+    rewards = torch.tensor([[1.0, 0.0, 0.5]])
+    config = method("rloo")
+    # the means of the others are 0.25, 0.75 and 0.5: G / (G - 1) = 1.5 times r - mean
+    expected = torch.tensor([[0.75, -0.75, 0.0]])
+    assert torch.allclose(algorithms.advantages(rewards, config), expected)
+
+
+def test_a_greedy_baseline_is_the_reward_of_the_greedy_completion() -> None:
+    rewards, greedy = torch.tensor([[1.0, 0.0], [0.5, 0.5]]), torch.tensor([0.25, 0.5])
+    found = algorithms.advantages(rewards, method("remax"), greedy)
+    # the second group has no better and no worse completion than the greedy one
+    assert torch.allclose(found, torch.tensor([[0.75, -0.25], [0.0, 0.0]]))
+
+
+def test_a_group_of_equal_rewards_teaches_where_the_greedy_completion_did_worse() -> None:
+    found = algorithms.advantages(torch.ones(1, 2), method("remax"), torch.zeros(1))
+    assert found.tolist() == [[1.0, 1.0]]
+
+
+def test_rewards_to_go_cost_the_tokens_still_to_come() -> None:
+    kl = torch.tensor([[[0.1, 0.2, 0.3]]])
+    found = algorithms.rewards_to_go(torch.tensor([[1.0]]), kl)
+    assert torch.allclose(found, torch.tensor([[[0.4, 0.5, 0.7]]]))  # 1 - 0.6, 1 - 0.5, 1 - 0.3
+
+
+def test_standardised_values_have_the_mean_and_deviation_of_the_tokens_that_count() -> None:
+    values, mask = torch.tensor([[[1.0, 3.0, 99.0]]]), torch.tensor([[[1.0, 1.0, 0.0]]])
+    moments = algorithms.moments(values, mask)
+    assert moments.tolist() == [[2.0, 4.0, 10.0]]
+    centred = algorithms.standardised(values, mask, moments, "none")
+    assert centred.tolist() == [[[-1.0, 1.0, 0.0]]]
+    # variance (10 - 2 * 4) / 1 = 2
+    found = algorithms.standardised(values, mask, moments, "batch_std")
+    expected = torch.tensor([[[-1.0, 1.0, 0.0]]]) / (2**0.5 + 1e-4)
+    assert torch.allclose(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("length", "loses"),
+    [
+        (1, 0.0),
+        (80, 0.0),  # of 100, the last 20 are punished
+        (85, 0.25),
+        (100, 1.0),
+    ],
+)
+def test_an_overlong_completion_loses_more_the_longer_it_is(length: int, loses: float) -> None:
+    found = algorithms.overlong(torch.tensor([float(length)]), 100, 0.2)
+    assert found.item() == pytest.approx(loses, abs=1e-6)
+    assert algorithms.overlong(torch.tensor([float(length)]), 100, 0.0).item() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss", "slope"),
+    [
+        # within the clip: -r A, and its derivative by log r
+        (1.1, 1.0, -1.1, -1.1),
+        (0.9, -1.0, 0.9, 0.9),
+        # a good token already pushed up by more than 1.28, a bad one down by more than 0.8: held
+        (1.5, 1.0, -1.28, 0.0),
+        (0.5, -1.0, 0.8, 0.0),
+        # pushed the wrong way: never held
+        (0.5, 1.0, -0.5, -0.5),
+        (1.5, -1.0, 1.5, 1.5),
+    ],
+)
+def test_the_clipped_surrogate(ratio: float, advantage: float, loss: float, slope: float) -> None:
+    logps = torch.tensor([ratio]).log().requires_grad_()
+    given = torch.tensor([advantage])
+    found = algorithms.surrogate(logps, torch.zeros(1), given, method("dapo"))
+    found.sum().backward()
+    assert logps.grad is not None
+    assert found.item() == pytest.approx(loss, rel=1e-5)
+    assert logps.grad.item() == pytest.approx(slope, rel=1e-5)
+    held = algorithms.is_clipped(logps.detach(), torch.zeros(1), given, 0.2, 0.28)
+    assert bool(held) == (slope == 0.0)
+
+
+def test_without_a_higher_bound_the_clip_is_the_same_both_ways() -> None:
+    logps = torch.tensor([1.5, 0.5]).log()
+    found = algorithms.surrogate(logps, torch.zeros(2), torch.tensor([1.0, -1.0]), method("grpo"))
+    assert torch.allclose(found, torch.tensor([-1.2, 0.8]))
+
+
+def test_the_k3_estimate_by_hand() -> None:
+    # d = ref - pi: exp(d) - d - 1 at d = 0 is 0, at d = ln 2 is 1 - ln 2, at d = -ln 2 ln 2 - 1/2
+    logps = torch.tensor([0.0, -0.6931472, 0.6931472])
+    found = algorithms.kl(logps, torch.zeros(3))
+    assert torch.allclose(found, torch.tensor([0.0, 0.3068528, 0.1931472]), atol=1e-6)
+
+
+@given(st.lists(st.floats(-3, 3), min_size=1, max_size=8), st.integers(0, 2**31))
+def test_on_policy_every_surrogate_has_the_gradient_of_gpg(values: list[float], seed: int) -> None:
+    given = torch.tensor(values)
+    gradients = []
+    for name in ("gpg", "grpo", "dapo"):
+        logps = -torch.rand(len(values), generator=torch.Generator().manual_seed(seed))
+        logps.requires_grad_()
+        algorithms.surrogate(logps, logps.detach(), given, method(name)).sum().backward()
+        gradients.append(logps.grad)
+    assert torch.allclose(gradients[0], gradients[1], atol=1e-6)
+    assert torch.allclose(gradients[0], gradients[2], atol=1e-6)
+
+
+@given(rewards_of_groups, st.randoms(use_true_random=False))
+def test_the_order_of_prompts_changes_nothing(rows: list[list[float]], random: Random) -> None:
+    order = random.sample(range(len(rows)), len(rows))
+    rewards = torch.tensor(rows)
+    for name in ("gpg", "grpo", "dr_grpo", "rloo"):
+        found = algorithms.advantages(rewards, method(name))[order]
+        assert torch.allclose(found, algorithms.advantages(rewards[order], method(name)), atol=1e-5)

@@ -124,11 +124,11 @@ def test_an_override_is_read_as_the_type_of_its_setting(
         ("train.logging_steps=0", "train.logging_steps: expected at least 1, got 0"),
         ("train.learning_rate=-1", "train.learning_rate: expected at least 0, got -1"),
         ("train.learning_rate=.nan", "train.learning_rate: expected at least 0, got nan"),
-        ("algorithm.num_generations=1", "algorithm.num_generations: expected at least 2, got 1"),
+        ("algorithm.num_generations=0", "algorithm.num_generations: expected at least 1, got 0"),
         ("sampling.top_p=0", "sampling.top_p: expected above 0 and at most 1, got 0"),
         ("sampling.top_p=1.01", "sampling.top_p: expected above 0 and at most 1, got 1.01"),
         ("sampling.max_prompt_length=0", "max_prompt_length: expected at least 1, got 0"),
-        ("algorithm=ppo", "algorithm.name: 'ppo' is not one of gpg, sft"),
+        ("algorithm=gpo", r"algorithm.name: 'gpo': did you mean '(gpg|ppo|grpo)'\?"),
         # not an override at all
         ("train.seed", "'train.seed': settings are given as key.path=value"),
         ("=5", "'=5': settings are given as key.path=value"),

@@ -9,8 +9,9 @@ import torch
 from bigram import Bigram, Echo, run, share
 
 from vrft import train
-from vrft.config import AlgorithmConfig, Config, SamplingConfig, TrainConfig
+from vrft.config import Config, SamplingConfig, TrainConfig
 from vrft.errors import UserError
+from vrft.methods import AlgorithmConfig
 from vrft.types import Sample
 
 CONFIG = Config(
@@ -165,7 +166,7 @@ def test_reward_weights_scale_and_unknown_ones_are_refused() -> None:
     metrics, _ = train.step(made)
     assert metrics["reward"] == pytest.approx(3 * metrics["rewards/share/mean"], rel=1e-5)
     with pytest.raises(UserError, match="shore: the task has no such reward"):
-        train.check_rewards(with_algorithm(CONFIG, reward_weights={"shore": 1.0}), ["share"])
+        train.check_method(with_algorithm(CONFIG, reward_weights={"shore": 1.0}), ["share"])
 
 
 def test_a_reward_that_does_not_apply_adds_nothing() -> None:
@@ -208,4 +209,16 @@ def test_epochs_give_the_number_of_steps() -> None:
 def test_greedy_sampling_is_refused_in_training() -> None:
     config = replace(CONFIG, sampling=replace(CONFIG.sampling, temperature=0.0))
     with pytest.raises(UserError, match="alike"):
-        train.check_rewards(config, ["share"])
+        train.check_method(config, ["share"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_generations": 1}, "num_generations=1: gpg compares the answers to one prompt"),
+        ({"num_mini_batches": 7}, "num_mini_batches=7: a device has fewer prompts"),
+    ],
+)
+def test_a_method_that_cannot_work_is_refused(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        train.check_method(with_algorithm(CONFIG, **settings), ["share"])

@@ -1,14 +1,13 @@
 """Settings: frozen dataclasses are schema, defaults and documentation at once.
 
-Order, later wins: the defaults here, the file that ``extends`` names, the YAML file, then
-``key.path=value`` from the command line. A scalar given to a section sets its ``name``:
-``model=Qwen/Qwen2-VL-2B-Instruct`` is ``model.name=Qwen/Qwen2-VL-2B-Instruct``.
+Order, later wins: the defaults here, the row of the algorithm (``vrft.methods``), the file that
+``extends`` names, the YAML file, then ``key.path=value`` from the command line. A scalar given to a
+section sets its ``name``: ``model=Qwen/Qwen2-VL-2B-Instruct`` is ``model.name=...``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -18,33 +17,12 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 
 import yaml
 
-from vrft import paths
+from vrft import methods, paths
 from vrft.errors import UserError
+from vrft.methods import AlgorithmConfig
+from vrft.ranges import Above0, Amount, Count, Range, Share, Size
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Range:
-    """The values that a number may have: from ``low`` (not itself if ``open``) to ``high``."""
-
-    low: float
-    high: float = math.inf
-    open: bool = False
-
-    def __contains__(self, value: float) -> bool:
-        return (self.low < value if self.open else self.low <= value) and value <= self.high
-
-    def __str__(self) -> str:
-        low = f"above {self.low:g}" if self.open else f"at least {self.low:g}"
-        return low if self.high == math.inf else f"{low} and at most {self.high:g}"
-
-
-Count = Annotated[int, Range(1)]
-Size = Annotated[int, Range(0)]
-Share = Annotated[float, Range(0, 1)]
-Amount = Annotated[float, Range(0)]
-Above0 = Annotated[float, Range(0, open=True)]
 
 
 @dataclass(frozen=True)
@@ -80,28 +58,6 @@ class ModelConfig:
     freeze_language_model: bool = False
     gradient_checkpointing: bool = False
     lora: LoraConfig = LoraConfig()
-
-
-@dataclass(frozen=True)
-class AlgorithmConfig:
-    """Which objective; the defaults are Eq. 5 and 6 of the paper."""
-
-    name: Literal["gpg", "sft"] = "gpg"
-    num_generations: Annotated[int, Range(2)] = 8
-    """G: completions sampled of each prompt."""
-    f_norm: Literal["group_std", "none", "batch_std"] = "group_std"
-    """What divides r - mean(r) in Eq. 6."""
-    alpha: bool = False
-    """Multiply the loss by B / (B - M), M of B groups being without signal."""
-    min_informative: Share = 0.0
-    """beta_th: resample until this share of the groups has signal."""
-    max_resample_rounds: Size = 20
-    on_exhausted: Literal["train", "skip", "error"] = "train"
-    """When ``min_informative`` is not reached: train on what there is, skip the step, or stop."""
-    token_mean: Literal["group", "global", "sequence"] = "group"
-    """Mean over tokens: of each group (Eq. 5), of the whole batch, or of each completion."""
-    reward_weights: Mapping[str, float] = field(default_factory=dict)
-    """Weight of each reward by name; 1 where none is given."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +118,7 @@ class Config:
 
     task: TaskConfig = TaskConfig()
     model: ModelConfig = ModelConfig()
-    algorithm: AlgorithmConfig = AlgorithmConfig()
+    algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
     sampling: SamplingConfig = SamplingConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
@@ -176,9 +132,29 @@ def load(source: str | None = None, overrides: Iterable[str] = ()) -> Config:
     tree: dict[str, Any] = {}
     if source is not None:
         tree = read(paths.find("configs", source))
+    given: dict[str, Any] = {}
     for override in overrides:
-        tree = merge(tree, parse_override(override))
+        given = merge(given, parse_override(override))
+    tree = lay_over(tree, given)
+    algorithm = tree.get("algorithm")
+    if isinstance(algorithm, Mapping):
+        row = methods.settings(str(algorithm.get("name", AlgorithmConfig.name)))
+        tree["algorithm"] = merge(row, algorithm)
     return build(Config, tree)
+
+
+def lay_over(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """``merge``, except that settings of one algorithm are not passed on to another.
+
+    What is no matter of the algorithm stays: see ``methods.COMMON``.
+    """
+    old, new = low.get("algorithm"), high.get("algorithm")
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        name = old.get("name", AlgorithmConfig.name)
+        if new.get("name", name) != name:
+            kept = {key: value for key, value in old.items() if key in methods.COMMON}
+            low = {**low, "algorithm": kept}
+    return merge(low, high)
 
 
 def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -194,7 +170,7 @@ def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         return expand(tree)
     relative = path.parent / str(parent)
     parent_path = relative if relative.is_file() else paths.find("configs", str(parent))
-    return merge(read(parent_path, (*seen, path.resolve())), expand(tree))
+    return lay_over(read(parent_path, (*seen, path.resolve())), expand(tree))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

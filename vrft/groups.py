@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,15 @@ from vrft.errors import UserError
 from vrft.policy import Policy
 from vrft.rewards import grade
 from vrft.task import Task
-from vrft.types import Group, Sample
+from vrft.types import Group, Rollout, Sample
 
 
 @dataclass(frozen=True)
 class Source:
-    """What groups are sampled from: the task's samples, the policy, and how far the stream is."""
+    """What groups are sampled from: the task's samples, the policy, and how far the stream is.
+
+    ``reference`` is the policy that training began with, where the method holds on to it.
+    """
 
     config: Config
     task: Task[Any]
@@ -33,6 +36,7 @@ class Source:
     policy: Policy
     accelerator: Accelerator
     progress: Progress
+    reference: Policy | None = None
 
     @property
     def local_prompts(self) -> int:
@@ -48,12 +52,16 @@ class Source:
 
 @dataclass(frozen=True)
 class GradedGroup:
-    """A group with what the model read, its rewards by name [G] each, and their weighted sum."""
+    """A group with what the model read, its rewards by name [G] each, and their weighted sum.
+
+    ``greedy`` is the reward of the greedy completion, where that is the baseline.
+    """
 
     group: Group[Any]
     encoded: Any
     rewards: dict[str, list[float | None]]
     total: Tensor
+    greedy: float | None = None
 
     @property
     def has_signal(self) -> bool:
@@ -79,6 +87,23 @@ class Batch:
         """Tokens of each completion [b, G], the end token included."""
         rows = [[float(len(r.tokens)) for r in g.group.rollouts] for g in self.groups]
         return torch.tensor(rows)
+
+    @property
+    def greedy(self) -> Tensor | None:
+        """The rewards of greedy completions [b], where they are the baseline."""
+        found = [graded.greedy for graded in self.groups]
+        return None if None in found else torch.tensor(found)
+
+    def inputs(self, rows: Sequence[int]) -> tuple[list[Any], list[tuple[Rollout, ...]]]:
+        """What ``Policy.logps`` reads of some groups."""
+        chosen = [self.groups[row] for row in rows]
+        return [one.encoded for one in chosen], [one.group.rollouts for one in chosen]
+
+    def mask(self, rows: Sequence[int], like: Tensor | None = None) -> Tensor:
+        """1 for every token of some groups' completions, 0 beyond: [b', G, C] float32."""
+        lengths = self.lengths[list(rows)]
+        mask = (torch.arange(int(lengths.max())) < lengths.unsqueeze(-1)).float()
+        return mask if like is None else mask.to(like)
 
     @property
     def cut(self) -> Tensor:
@@ -147,24 +172,42 @@ def sample_groups(source: Source, drawn: Sequence[tuple[Sample[Any], int]]) -> l
     config = source.config
     prompts = [source.task.prompt(sample) for sample, _ in drawn]
     encoded = source.policy.encode(prompts, config.sampling.max_prompt_length)
+    seeds = [seed for _, seed in drawn]
     with source.accelerator.autocast():
         rollouts = source.policy.sample(
-            encoded, config.algorithm.num_generations, config.sampling, [seed for _, seed in drawn]
+            encoded, config.algorithm.num_generations, config.sampling, seeds
         )
-    return [
-        grade_group(source, Group(sample, prompt, group), one)
+    graded = [
+        grade_group(config, source.task, Group(sample, prompt, group), one)
         for (sample, _), prompt, group, one in zip(drawn, prompts, rollouts, encoded, strict=True)
     ]
+    return with_greedy(source, graded, seeds) if config.algorithm.baseline == "greedy" else graded
 
 
-def grade_group(source: Source, group: Group[Any], encoded: Any) -> GradedGroup:
+def with_greedy(
+    source: Source, graded: Sequence[GradedGroup], seeds: Sequence[int]
+) -> list[GradedGroup]:
+    """The groups with the rewards of their prompts' greedy completions."""
+    greedy = replace(source.config.sampling, temperature=0.0)
+    with source.accelerator.autocast():
+        rollouts = source.policy.sample([one.encoded for one in graded], 1, greedy, seeds)
+    alone = (
+        grade_group(source.config, source.task, replace(one.group, rollouts=group), one.encoded)
+        for one, group in zip(graded, rollouts, strict=True)
+    )
+    return [replace(one, greedy=float(best.total)) for one, best in zip(graded, alone, strict=True)]
+
+
+def grade_group(config: Config, task: Task[Any], group: Group[Any], encoded: Any) -> GradedGroup:
     """A group with its rewards; a reward that does not apply (None) adds nothing."""
-    rows = [grade(source.task, group.sample, r.completion) for r in group.rollouts]
+    rows = [grade(task, group.sample, r.completion) for r in group.rollouts]
     rewards = {name: [row[name] for row in rows] for name in rows[0]}
-    weights = source.config.algorithm.reward_weights
-    total = torch.zeros(len(rows))
+    lengths = torch.tensor([float(len(r.tokens)) for r in group.rollouts])
+    limit = config.sampling.max_completion_length
+    total = -algorithms.overlong(lengths, limit, config.algorithm.overlong_cache)
     for name, values in rewards.items():
-        total += weights.get(name, 1.0) * torch.tensor([value or 0.0 for value in values])
+        weight = config.algorithm.reward_weights.get(name, 1.0)
+        total += weight * torch.tensor([value or 0.0 for value in values])
     return GradedGroup(group, encoded, rewards, total)
 
 
@@ -172,7 +215,7 @@ def reward_metrics(accelerator: Accelerator, batch: Batch, rewards: Tensor) -> d
     """Means and spreads of the rewards over all devices, by TRL's names."""
     metrics = {
         "reward": float(rewards.mean()),
-        "reward_std": float(rewards.std(1).mean()),
+        "reward_std": float(rewards.std(1, correction=min(1, rewards.shape[1] - 1)).mean()),
         "frac_reward_zero_std": 1 - float(algorithms.has_signal(rewards).float().mean()),
     }
     for name in batch.groups[0].rewards:
@@ -195,7 +238,10 @@ def length_metrics(accelerator: Accelerator, batch: Batch, lengths: Tensor) -> d
 
 
 def rows(batch: Batch, advantages: Tensor, task: Task[Any]) -> list[dict[str, Any]]:
-    """One row per completion for the log: text, what was read of it, rewards and advantage."""
+    """One row per completion for the log: text, what was read of it, rewards and advantage.
+
+    ``advantages`` [b, G, C]; of a method whose tokens differ, the first token's is shown.
+    """
     return [
         {
             "sample_id": graded.group.sample.id,
@@ -205,7 +251,7 @@ def rows(batch: Batch, advantages: Tensor, task: Task[Any]) -> list[dict[str, An
             "tokens": len(rollout.tokens),
             "rewards": {name: values[g] for name, values in graded.rewards.items()},
             "reward": float(graded.total[g]),
-            "advantage": float(advantages[b, g]),
+            "advantage": float(advantages[b, g, 0]),
         }
         for b, graded in enumerate(batch.groups)
         for g, rollout in enumerate(graded.group.rollouts)

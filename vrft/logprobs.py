@@ -7,7 +7,7 @@ and gradients are those of the plain forward over G repeated rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -40,13 +40,19 @@ class GroupLogps(nn.Module):
         ``completions`` are token ids; C is the longest, and what lies beyond a completion's end
         is 0. Logits are divided by ``temperature`` (> 0), as they were when sampled.
         """
+        hidden, targets, mask = self.predictions(prompts, completions)
+        head = self.loaded.core.get_output_embeddings()
+        return spread(token_logps(hidden, targets, head, temperature), mask)
+
+    def predictions(
+        self, prompts: Sequence[Encoded], completions: Sequence[Sequence[Sequence[int]]]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The N completion tokens' hidden states [N, D] before them, their ids [N], and where
+        they stand: a mask [B, G, C]."""
         pad = self.loaded.tokenizer.pad_token_id
         batch = collate(prompts, pad, self.loaded.device)
         tokens, mask = pad_completions(completions, pad, self.loaded.device)
-        hidden = self.hidden_states(batch, tokens)
-        head = self.loaded.core.get_output_embeddings()
-        values = token_logps(hidden[mask], tokens[mask], head, temperature)
-        return torch.zeros(mask.shape, device=mask.device).masked_scatter(mask, values)
+        return self.hidden_states(batch, tokens)[mask], tokens[mask], mask
 
     def hidden_states(self, batch: PromptBatch, tokens: Tensor) -> Tensor:
         """The hidden states [B, G, C, D] from which each completion token is predicted."""
@@ -69,6 +75,11 @@ class GroupLogps(nn.Module):
         return torch.cat([first, after], dim=2)
 
 
+def spread(values: Tensor, mask: Tensor) -> Tensor:
+    """Values [N] at the places of a mask [B, G, C], 0 elsewhere."""
+    return torch.zeros(mask.shape, device=mask.device).masked_scatter(mask, values)
+
+
 def packed_positions(batch: PromptBatch, generations: int, width: int) -> Tensor:
     """Rotary positions of packed rows: each completion counts on from its prompt's end."""
     own = batch.following.unsqueeze(1) + torch.arange(width, device=batch.following.device)
@@ -88,26 +99,37 @@ def pad_completions(
     return tokens.to(device), mask.to(device)
 
 
-def token_logps(hidden: Tensor, targets: Tensor, head: nn.Module, temperature: float) -> Tensor:
+Measure = Callable[[Tensor, Tensor, nn.Module, float], Tensor]
+"""From hidden states [N, D], targets [N], head and temperature to what is wanted of each token."""
+
+
+def chunk_logps(hidden: Tensor, targets: Tensor, head: nn.Module, temperature: float) -> Tensor:
+    """The log-probabilities [N] of one chunk."""
+    logits: Tensor = head(hidden).float() / temperature
+    chosen = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return chosen - logits.logsumexp(-1)
+
+
+def token_logps(
+    hidden: Tensor,
+    targets: Tensor,
+    head: nn.Module,
+    temperature: float,
+    measure: Measure = chunk_logps,
+) -> Tensor:
     """log softmax(head(hidden) / temperature) at the targets: [N, D], [N] -> [N] float32.
 
     Each chunk's logits are recomputed in the backward pass, so that memory grows with CHUNK
-    times the vocabulary and not with N times the vocabulary.
+    times the vocabulary and not with N times the vocabulary. Another ``measure`` of the logits can
+    be taken in the same way.
     """
     pieces = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
     keep = torch.is_grad_enabled()
     return torch.cat(
         [
-            checkpoint(chunk_logps, h, t, head, temperature, use_reentrant=False)
+            checkpoint(measure, h, t, head, temperature, use_reentrant=False)
             if keep
-            else chunk_logps(h, t, head, temperature)
+            else measure(h, t, head, temperature)
             for h, t in pieces
         ]
     )
-
-
-def chunk_logps(hidden: Tensor, targets: Tensor, head: nn.Module, temperature: float) -> Tensor:
-    """The log-probabilities of one chunk."""
-    logits: Tensor = head(hidden).float() / temperature
-    chosen = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    return chosen - logits.logsumexp(-1)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from peft import PeftModel
 from torch import Tensor, nn
 
 from vrft import encoding, models, rollout
@@ -122,6 +123,30 @@ class ModelPolicy:
     def prompt_lengths(self, prompts: Sequence[Prompt]) -> list[int]:
         """Tokens of each prompt, image tokens included."""
         return [len(encoding.encode(self.loaded, prompt).tokens) for prompt in prompts]
+
+
+class AdapterOff(ModelPolicy):
+    """The policy that a LoRA adapter is trained on: the same weights without the adapter."""
+
+    def __init__(self, trained: ModelPolicy) -> None:
+        self.loaded, self.module = trained.loaded, trained.module
+        self.trained = trained
+
+    def logps(
+        self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float
+    ) -> Tensor:
+        """Log-probabilities [B, G, C] of the model below the adapter."""
+        model = self.loaded.model
+        assert isinstance(model, PeftModel)
+        with model.disable_adapter():
+            return self.trained.logps(encoded, groups, temperature)
+
+
+def reference(trained: ModelPolicy, config: ModelConfig, device: str) -> ModelPolicy:
+    """The policy as it was before training: no copy under LoRA, else a frozen one."""
+    if isinstance(trained.loaded.model, PeftModel):
+        return AdapterOff(trained)
+    return load(config, device=device)
 
 
 def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> ModelPolicy:

@@ -1,4 +1,4 @@
-"""Group Policy Gradient: the loop that reads like the paper's Algorithm 1."""
+"""The training loop: Group Policy Gradient as in the paper's Algorithm 1, and its relatives."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import io
 import math
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -32,7 +35,9 @@ from vrft.config import Config
 from vrft.errors import UserError
 from vrft.groups import Batch, Source
 from vrft.log import RunLog, progress
+from vrft.objective import GroupObjective, Objective, Signal, Sums
 from vrft.plan import describe
+from vrft.ppo import CriticPolicy, Ppo
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Run:
     """What the steps of a run read and change."""
 
     source: Source
+    objective: Objective
     optimizer: Any
     scheduler: Any
 
@@ -50,30 +56,26 @@ class Run:
 
 
 def step(run: Run) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """One update: sample groups, score them, push up the better ones.
+    """One batch: sample groups, score them, push up the better ones.
 
-    Returns the metrics of the whole batch, and this device's completions for the log.
+    Returns the metrics of the whole batch, and this device's completions for the log. A method
+    that uses a batch several times makes several updates of it.
     """
-    config, accelerator, done = run.config.algorithm, run.source.accelerator, run.source.progress
+    accelerator, done = run.source.accelerator, run.source.progress
     started = time.monotonic()
     batch = groups.collect(run.source)
-    rewards = distributed.gather(accelerator, batch.rewards)
-    lengths = distributed.gather(accelerator, batch.lengths)
-    alpha = algorithms.alpha(rewards, config)
-    advantages = algorithms.advantages(rewards, config) * alpha
-    weights = algorithms.token_weights(lengths, config)
-    own = distributed.share(accelerator, advantages)
-    loss = backward(run, batch, own, distributed.share(accelerator, weights))
-    grad_norm = apply_gradients(run)
+    signal = run.objective.judge(run.source, batch)
+    updates = [update(run, batch, signal, part) for part in parts(run, batch)]
     learning_rate = run.scheduler.get_last_lr()[0]
     run.scheduler.step()
+    rewards = distributed.gather(accelerator, batch.rewards)
+    lengths = distributed.gather(accelerator, batch.lengths)
     done.step += 1
     done.num_tokens += int(lengths.sum())
     metrics = {
-        "loss": loss or 0.0,
-        "grad_norm": grad_norm,
+        **means(updates),
         "learning_rate": learning_rate,
-        "alpha": alpha,
+        "alpha": signal.alpha,
         "resample_rounds": float(batch.rounds),
         **groups.reward_metrics(accelerator, batch, rewards),
         **groups.length_metrics(accelerator, batch, lengths),
@@ -81,40 +83,78 @@ def step(run: Run) -> tuple[dict[str, float], list[dict[str, Any]]]:
         "epoch": done.cursor / len(run.source.samples),
         "step_time": time.monotonic() - started,
     }
-    return metrics, groups.rows(batch, own, run.source.task)
+    return metrics, groups.rows(batch, signal.advantages, run.source.task)
 
 
-def backward(run: Run, batch: Batch, advantages: Tensor, weights: Tensor) -> float | None:
-    """Accumulate the gradient of Eq. 5 and return the loss; None if there is nothing to learn.
+def parts(run: Run, batch: Batch) -> list[range]:
+    """Which of this device's groups each update takes; none at all where the step is skipped."""
+    config, size = run.config.algorithm, len(batch.groups)
+    if batch.exhausted and config.on_exhausted == "skip":
+        return [range(0)]
+    cuts = [size * i // config.num_mini_batches for i in range(config.num_mini_batches + 1)]
+    once = [range(first, last) for first, last in pairwise(cuts)]
+    return once * config.num_iterations
 
-    Groups without signal are never forwarded. Every device makes the same number of backward
-    passes, so one that has fewer groups with signal repeats its first one with weight 0.
+
+def update(run: Run, batch: Batch, signal: Signal, part: range) -> dict[str, float]:
+    """One optimizer step on some of the groups, and its metrics."""
+    weights = torch.empty(0)
+    if part:
+        own = batch.lengths[part.start : part.stop]
+        lengths = distributed.gather(run.source.accelerator, own)
+        limit = run.config.sampling.max_completion_length
+        whole = algorithms.token_weights(lengths, run.config.algorithm, limit)
+        weights = distributed.share(run.source.accelerator, whole)
+    metrics = backward(run, batch, signal, part, weights)
+    return metrics | {"grad_norm": apply_gradients(run)}
+
+
+def means(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each metric over the updates that have it."""
+    names = dict.fromkeys(name for one in updates for name in one)
+    return {name: fmean(one[name] for one in updates if name in one) for name in names}
+
+
+def backward(
+    run: Run, batch: Batch, signal: Signal, part: range, weights: Tensor
+) -> dict[str, float]:
+    """Accumulate the gradient of an update, and return its loss and what else was measured.
+
+    Groups that teach nothing are never forwarded. Every device makes the same number of backward
+    passes, so one that has fewer groups to learn from repeats its first one with weight 0.
     """
-    if batch.exhausted and run.config.algorithm.on_exhausted == "skip":
-        return None
     accelerator, module = run.source.accelerator, run.source.policy.module
     size = run.config.train.per_device_train_batch_size
-    informative = advantages.ne(0).any(1).nonzero().flatten().tolist()
-    chunks = [informative[i : i + size] for i in range(0, len(informative), size)]
+    teaching = [row for row in part if signal.teaches[row]]
+    chunks = [teaching[i : i + size] for i in range(0, len(teaching), size)]
     passes = distributed.largest(accelerator, len(chunks))
     total = torch.zeros(1, device=accelerator.device)
+    sums: list[Sums] = []
     for number in range(passes):
-        rows, scale = (chunks[number], 1.0) if number < len(chunks) else ([0], 0.0)
+        rows, scale = (chunks[number], 1.0) if number < len(chunks) else ([part.start], 0.0)
         last = number + 1 == passes
+        own = weights[[row - part.start for row in rows]]
         with contextlib.nullcontext() if last else accelerator.no_sync(module):
-            logps = run.source.policy.logps(
-                [batch.groups[row].encoded for row in rows],
-                [batch.groups[row].group.rollouts for row in rows],
-                run.config.sampling.temperature,
-            )
-            device = logps.device
-            own = algorithms.loss(
-                logps, advantages[rows].to(device), scale * weights[rows].to(device)
-            )
+            loss, measured = run.objective.loss(run.source, batch, signal, rows, scale * own)
             # Data parallelism averages gradients over devices; the loss is a sum over them.
-            accelerator.backward(own * accelerator.num_processes)
-        total += own.detach()
-    return float(distributed.gather(accelerator, total).sum()) if passes else None
+            accelerator.backward(loss * accelerator.num_processes)
+        total += loss.detach()
+        sums += [{name: scale * value for name, value in measured.items()}]
+    return {
+        "loss": float(distributed.gather(accelerator, total).sum()),
+        **token_means(accelerator, sums),
+    }
+
+
+def token_means(accelerator: Accelerator, sums: Sequence[Sums]) -> dict[str, float]:
+    """Means over all devices' tokens of what was summed over them."""
+    if not sums:
+        return {}
+    names = sorted(sums[0])
+    mine = torch.stack([sum((one[name] for one in sums), torch.zeros(())) for name in names])
+    total = dict(zip(names, distributed.gather(accelerator, mine.cpu()[None]).sum(0), strict=True))
+    tokens = total.pop("tokens")
+    return {name: float(value / tokens.clamp(min=1)) for name, value in total.items()}
 
 
 def apply_gradients(run: Run) -> float:
@@ -167,18 +207,23 @@ def prepare(config: Config, accelerator: Accelerator, found: Path | None = None)
     task = registry.build(config.task)
     samples = grading.read_samples(task, "train")
     set_seed(config.train.seed)
+    check_method(config, list(task.rewards()))
     name = config.model.name if found is None else str(found)
     device = accelerator.device.type
     model = policy.load(replace(config.model, name=name), train=True, device=device)
-    check_rewards(config, list(task.rewards()))
+    reference = policy.reference(model, config.model, device) if config.algorithm.beta else None
+    if config.algorithm.baseline == "critic":
+        model = CriticPolicy(model, found)
     done = checkpoint.Progress() if found is None else checkpoint.read_progress(found)
-    source = Source(config, task, samples, model, accelerator, done)
+    source = Source(config, task, samples, model, accelerator, done, reference)
     return finish(source, found)
 
 
 def finish(source: Source, found: Path | None = None) -> Run:
     """A run from its source: the optimizer, the schedule, and their state in a checkpoint."""
     config, model = source.config.train, source.policy
+    critical = source.config.algorithm.baseline == "critic"
+    objective: Objective = Ppo() if critical else GroupObjective()
     optimizer = adamw(model.module, source.config)
     model.module, optimizer = source.accelerator.prepare(model.module, optimizer)
     steps = total_steps(source)
@@ -190,7 +235,7 @@ def finish(source: Source, found: Path | None = None) -> Run:
     )
     if found is not None:
         checkpoint.restore_state(found, optimizer, scheduler)
-    return Run(source, optimizer, scheduler)
+    return Run(source, objective, optimizer, scheduler)
 
 
 def adamw(module: torch.nn.Module, config: Config) -> torch.optim.AdamW:
@@ -216,11 +261,23 @@ def total_steps(source: Source) -> int:
     return math.ceil(config.num_train_epochs * len(source.samples) / source.prompts)
 
 
-def check_rewards(config: Config, names: list[str]) -> None:
+def check_method(config: Config, names: list[str]) -> None:
     """UserError for settings under which nothing can be learnt from the task's rewards."""
     if config.sampling.temperature == 0:
         raise UserError("sampling.temperature=0 makes all answers of a group alike; train at 1.0")
-    for name in config.algorithm.reward_weights:
+    method = config.algorithm
+    if method.num_mini_batches > config.train.per_device_train_batch_size * (
+        config.train.gradient_accumulation_steps
+    ):
+        raise UserError(
+            f"algorithm.num_mini_batches={method.num_mini_batches}: a device has fewer prompts"
+        )
+    if method.num_generations < 2 and method.baseline in ("group_mean", "leave_one_out"):
+        raise UserError(
+            f"algorithm.num_generations=1: {method.name} compares the answers to one prompt; "
+            "give at least 2"
+        )
+    for name in method.reward_weights:
         if name not in names:
             raise UserError(f"algorithm.reward_weights.{name}: the task has no such reward; it has "
                             f"{', '.join(names)}")  # fmt: skip

@@ -1,0 +1,165 @@
+"""From a graded batch to a loss: what each token gets, and what the policy owes for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vrft import algorithms, distributed
+from vrft.groups import Batch, Source
+from vrft.methods import AlgorithmConfig
+from vrft.policy import Policy
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What this device's groups get; C is the length of their longest completion.
+
+    ``advantages`` [b, G, C] or [b, G, 1], alpha included; ``teaches`` [b]: which groups must be
+    forwarded; ``old`` and ``reference`` [b, G, C]: log-probabilities when the batch was sampled and
+    of the model that training began with, where the method needs them; ``values`` and ``returns``
+    [b, G, C]: what a critic expected, and what it should have.
+    """
+
+    advantages: Tensor
+    teaches: Tensor
+    alpha: float = 1.0
+    old: Tensor | None = None
+    reference: Tensor | None = None
+    values: Tensor | None = None
+    returns: Tensor | None = None
+
+
+Sums = dict[str, Tensor]
+"""Sums over tokens for the log, by name; "tokens" is how many there were."""
+
+
+class Objective(Protocol):
+    """What a method makes of a batch."""
+
+    def judge(self, source: Source, batch: Batch) -> Signal:
+        """What every token gets, the same for all updates of the batch."""
+        ...
+
+    def loss(
+        self, source: Source, batch: Batch, signal: Signal, rows: Sequence[int], weights: Tensor
+    ) -> tuple[Tensor, Sums]:
+        """These groups' part of the update's loss, ``weights`` [b', G] being those of tokens."""
+        ...
+
+
+class GroupObjective:
+    """The methods without a critic: GPG and its relatives."""
+
+    def judge(self, source: Source, batch: Batch) -> Signal:
+        config = source.config.algorithm
+        reference = reference_logps(source, batch) if config.beta else None
+        old = old_logps(source, batch) if needs_old(config) else None
+        mine = batch.rewards
+        if old is not None and reference is not None and config.kl_in == "reward":
+            cost = config.beta * (old - reference)
+        else:
+            cost = torch.zeros(*batch.lengths.shape, 1)
+        rewards = distributed.gather(source.accelerator, mine - cost.sum(-1))
+        alpha = algorithms.alpha(rewards, config)
+        if config.baseline == "batch_mean":
+            advantages = token_advantages(source, batch, cost)
+        else:
+            greedy = batch.greedy
+            if greedy is not None:
+                greedy = distributed.gather(source.accelerator, greedy)
+            whole = algorithms.advantages(rewards, config, greedy)
+            advantages = distributed.share(source.accelerator, whole).unsqueeze(-1)
+        teaches = advantages.ne(0).any(2).any(1)
+        if config.beta and config.kl_in == "loss":
+            teaches = torch.ones_like(teaches)
+        return Signal(advantages * alpha, teaches, alpha, old, reference)
+
+    def loss(
+        self, source: Source, batch: Batch, signal: Signal, rows: Sequence[int], weights: Tensor
+    ) -> tuple[Tensor, Sums]:
+        config = source.config.algorithm
+        logps = source.policy.logps(
+            *batch.inputs(rows), temperature=source.config.sampling.temperature
+        )
+        mask = batch.mask(rows, logps)
+        old = logps.detach() if signal.old is None else cut(signal.old, rows, logps)
+        advantages = cut(signal.advantages, rows, logps)
+        losses = algorithms.surrogate(logps, old, advantages, config)
+        sums = counts(logps, old, advantages, mask, config)
+        if config.beta and config.kl_in == "loss":
+            assert signal.reference is not None
+            kl = algorithms.kl(logps, cut(signal.reference, rows, logps))
+            losses = losses + config.beta * kl
+            sums["kl"] = (kl.detach() * mask).sum()
+        elif signal.old is not None and signal.reference is not None:
+            sums["kl"] = ((old - cut(signal.reference, rows, logps)) * mask).sum()
+        return (losses * mask * weights.to(logps).unsqueeze(-1)).sum(), sums
+
+
+def needs_old(config: AlgorithmConfig) -> bool:
+    """Whether log-probabilities from before the first update must be computed.
+
+    While the policy is the one that sampled, they are those of the update itself.
+    """
+    clips = config.surrogate == "clipped" and config.reuses_batches
+    return clips or bool(config.beta and config.kl_in == "reward")
+
+
+def token_advantages(source: Source, batch: Batch, cost: Tensor) -> Tensor:
+    """Rewards to go less the mean of the whole batch's tokens: REINFORCE++'s advantages."""
+    mask = batch.mask(range(len(batch.groups)))
+    returns = algorithms.rewards_to_go(batch.rewards, cost.expand_as(mask))
+    moments = distributed.gather(source.accelerator, algorithms.moments(returns, mask))
+    return algorithms.standardised(returns, mask, moments, source.config.algorithm.f_norm)
+
+
+def old_logps(source: Source, batch: Batch) -> Tensor:
+    """Log-probabilities [b, G, C] under the policy as it is now, without gradients."""
+    module = source.policy.module
+    training = module.training
+    module.eval()
+    found = fixed_logps(source, source.policy, batch)
+    module.train(training)
+    return found
+
+
+def reference_logps(source: Source, batch: Batch) -> Tensor:
+    """Log-probabilities [b, G, C] under the model that training began with."""
+    assert source.reference is not None
+    return fixed_logps(source, source.reference, batch)
+
+
+@torch.no_grad()
+def fixed_logps(source: Source, policy: Policy, batch: Batch) -> Tensor:
+    """Log-probabilities [b, G, C] of all groups, micro-batch by micro-batch, on the CPU."""
+    size = source.config.train.per_device_train_batch_size
+    mask = batch.mask(range(len(batch.groups)))
+    found = torch.zeros(mask.shape)
+    with source.accelerator.autocast():
+        for first in range(0, len(mask), size):
+            rows = range(first, min(first + size, len(mask)))
+            logps = policy.logps(*batch.inputs(rows), source.config.sampling.temperature)
+            found[first : rows.stop, :, : logps.shape[2]] = logps.cpu()
+    return found
+
+
+def cut(values: Tensor, rows: Sequence[int], like: Tensor) -> Tensor:
+    """The rows of values [b, G, C], as long and on the device as those of some groups."""
+    return values[list(rows), :, : like.shape[2]].to(like.device)
+
+
+def counts(
+    logps: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, config: AlgorithmConfig
+) -> Sums:
+    """Tokens, and how many of them the clip holds."""
+    sums = {"tokens": mask.sum()}
+    if config.surrogate == "clipped":
+        high = config.epsilon if config.epsilon_high is None else config.epsilon_high
+        held = algorithms.is_clipped(logps.detach(), old, advantages, config.epsilon, high)
+        sums["clip_ratio"] = (held * mask).sum()
+    return sums

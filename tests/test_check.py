@@ -11,9 +11,10 @@ from PIL import Image
 
 from vrft import registry
 from vrft.boxes import Box
-from vrft.check import Spread, check
+from vrft.check import check
 from vrft.config import TaskConfig
 from vrft.errors import UserError
+from vrft.findings import Spread
 from vrft.rewards import follows_format
 from vrft.task import Reward, Task
 from vrft.types import Completion, Prompt, Sample, Score, View
@@ -69,7 +70,7 @@ def test_sound_data_is_ready_to_train() -> None:
     assert result.ok
     assert result.lines()[-1] == "ready to train"
     train, val = result.splits
-    assert (train.samples, len(train.pictures), val.samples) == (3, 2, 1)
+    assert (train.samples, train.pictures, val.samples) == (3, 2, 1)
     # 80 x 60 pixels become 84 x 56: 3 x 2 tokens
     assert train.spreads["image tokens"] == Spread(6, 6, 6, 6)
     assert train.spreads["picture width"] == Spread(80, 80, 80, 80)
@@ -86,20 +87,51 @@ def test_the_result_is_json() -> None:
 
 def test_pixel_limits_count_as_the_processor_does() -> None:
     # at most 28 x 56 pixels: two tokens of the six remain at most
-    result = check(GROUNDING, ("val",), min_pixels=784, max_pixels=2 * 784)
+    result = check(GROUNDING, ("val",), pixels=(784, 2 * 784))
     assert result.splits[0].spreads["image tokens"].largest <= 2
 
 
-def test_prompts_are_counted_by_the_given_policy_and_samples_limited() -> None:
-    lengths: list[int] = []
+@dataclass(frozen=True)
+class Letters:
+    """Reads a prompt letter by letter, and one place for a picture whatever there is."""
 
-    def policy_lengths(prompts: Sequence[Prompt]) -> list[int]:
-        lengths.extend(len(prompt.text) for prompt in prompts)
-        return lengths
+    pixels: tuple[int, int] | None = None
 
-    result = check(GROUNDING, ("train",), policy_lengths, limit=2)
-    assert result.splits[0].samples == len(lengths) == 2
+    def read(self, prompt: Prompt, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        return len(prompt.text), 1
+
+
+def test_prompts_are_counted_by_the_given_reader_and_samples_limited() -> None:
+    result = check(GROUNDING, ("train",), Letters(), limit=2)
+    lengths = [len(GROUNDING.prompt(sample).text) for sample in GROUNDING.samples("train")[:2]]
+    assert result.ok
+    assert result.splits[0].samples == 2
     assert result.splits[0].spreads["prompt tokens"].largest == max(lengths)
+
+
+def test_the_readers_limits_come_before_the_given_ones() -> None:
+    result = check(GROUNDING, ("val",), Letters((784, 2 * 784)), pixels=(784, 100 * 784))
+    assert result.splits[0].spreads["image tokens"].largest <= 2
+
+
+def test_prompts_over_the_limit_are_named() -> None:
+    # "Which colour?" has 13 letters
+    assert check(Naming(), ("train",), Letters(), longest=13).ok
+    (problem,) = check(Naming(), ("train",), Letters(), longest=12).splits[0].findings.problems
+    assert str(problem) == "2 have a prompt over sampling.max_prompt_length=12: a, b"
+    assert problem.ids == ("a", "b")
+
+
+def test_pictures_without_a_place_in_the_prompt_are_named() -> None:
+    @dataclass(frozen=True)
+    class Two(Naming):
+        def samples(self, split: str) -> Sequence[Sample[str]]:
+            first, second = super().samples(split)
+            return [first, replace(second, images=second.images * 2)]
+
+    result = check(Two(), ("train",), Letters())
+    text = "1 have a prompt with more or fewer places for pictures than pictures: b"
+    assert f"  problem: {text}" in result.lines()
 
 
 def test_a_sound_task_without_files_passes() -> None:
@@ -129,7 +161,7 @@ def test_duplicate_ids_are_found() -> None:
 
 def test_a_picture_in_both_splits_is_found_by_what_it_shows() -> None:
     problems = all_problems(Naming(colour="blue", ids=("a",)), "train", "val")
-    assert "val shares pictures with train: 1 are in both" in problems
+    assert "1 of val show pictures of train: a" in problems
 
 
 def test_a_split_without_samples_is_found() -> None:
@@ -172,10 +204,10 @@ class Tiny(LisaGrounding):
 
 def test_small_boxes_that_lose_by_rounding_are_noted_and_no_problem() -> None:
     # 2.48 thousandths are written as 2: 2 / 2.48 = 0.81
-    result = check(Tiny(GROUNDING.data_dir), ("val",), min_pixels=1000 * 900)
+    result = check(Tiny(GROUNDING.data_dir), ("val",), pixels=(1000 * 900, 1 << 24))
     assert result.ok
-    assert "lose more than 5 % of full marks by rounding" in result.splits[0].notes[0]
-    assert "thin" in result.splits[0].notes[0]
+    (note,) = result.splits[0].findings.notes
+    assert str(note) == "1 lose more than 5 % of full marks by rounding to whole numbers: thin"
 
 
 def test_a_task_that_cannot_be_pickled_is_found() -> None:

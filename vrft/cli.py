@@ -20,7 +20,9 @@ from vrft import arguments, paths
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
-    from vrft.config import Config
+    from vrft.config import Config, ModelConfig
+    from vrft.findings import Findings
+    from vrft.inspection import Reader
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -164,15 +166,35 @@ def check(args: argparse.Namespace) -> int:
     from vrft import check, registry
 
     config = resolve(args)
+    if args.data is not None:
+        settings = {**config.task.settings, "data_dir": args.data}
+        config = replace(config, task=replace(config.task, settings=settings))
+    task = registry.build(config.task)
+    reader, unknown = prompt_reader(config.model)
+    smallest, largest = check.PIXELS
     result = check.check(
-        registry.build(config.task),
+        task,
         args.splits.split(","),
+        reader,
         limit=args.limit,
-        min_pixels=config.model.min_pixels or check.MIN_PIXELS,
-        max_pixels=config.model.max_pixels or check.MAX_PIXELS,
+        pixels=(config.model.min_pixels or smallest, config.model.max_pixels or largest),
+        longest=config.sampling.max_prompt_length,
     )
-    print(json.dumps(result.to_json(), indent=2) if args.json else "\n".join(result.lines()))
+    result = replace(result, findings=result.findings + unknown)
+    shown = json.dumps(result.to_json(), indent=2, ensure_ascii=False)
+    print(shown if args.json else "\n".join(result.lines()))
     return 0 if result.ok else 1
+
+
+def prompt_reader(model: ModelConfig) -> tuple[Reader | None, Findings]:
+    """What counts a model's prompts, without its weights; or a note that says why nothing does."""
+    from vrft import prompts
+    from vrft.findings import Finding, Findings
+
+    try:
+        return prompts.load(model), Findings()
+    except UserError as error:
+        return None, Findings(notes=(Finding(f"prompts are not counted in tokens: {error}"),))
 
 
 def config_list(args: argparse.Namespace) -> int:

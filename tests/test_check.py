@@ -29,6 +29,8 @@ class Naming(Task[str]):
     """A task whose faults are settings."""
 
     colour: str = "red"
+    answer: str = "red"
+    question: str = "Which colour?"
     ids: tuple[str, ...] = ("a", "b")
     gold: str = "<think>look</think><answer>{answer}</answer>"
     strict: bool = True
@@ -38,7 +40,7 @@ class Naming(Task[str]):
 
     def samples(self, split: str) -> Sequence[Sample[str]]:
         picture = Image.new("RGB", (56, 28), self.colour if split == "train" else "blue")
-        return [Sample(key, "Which colour?", self.colour, (picture,)) for key in self.ids]
+        return [Sample(key, self.question, self.answer, (picture,)) for key in self.ids]
 
     def prompt(self, sample: Sample[str]) -> Prompt:
         return Prompt(sample.question, sample.images)
@@ -83,6 +85,21 @@ def test_the_result_is_json() -> None:
     tree = json.loads(json.dumps(result.to_json()))
     assert tree["ok"] is True
     assert [split["pictures"] for split in tree["splits"]] == [2, 1]
+    assert tree["splits"][0]["spreads"]["image tokens"]["largest"] == 6
+
+
+def test_the_json_names_every_offender() -> None:
+    result = check(Naming(colour="blue", ids=tuple("abcdd")), ("train", "val"))
+    tree = json.loads(json.dumps(result.to_json()))
+    assert tree["ok"] is False
+    (twice,) = tree["splits"][0]["problems"]
+    assert twice == {"text": "1 share their id with another: d", "ids": ["d"]}
+    (note,) = tree["splits"][1]["notes"]  # the same question of the same picture
+    assert note["ids"] == ["b", "c", "d"]
+    (leak,) = tree["problems"]
+    assert leak["text"] == "4 of val show pictures of train: a, b, c, ..."
+    assert leak["ids"] == ["a", "b", "c", "d"]
+    assert "findings" not in tree
 
 
 def test_pixel_limits_count_as_the_processor_does() -> None:
@@ -154,6 +171,30 @@ def test_rewards_for_empty_and_garbage_answers_are_found() -> None:
     assert "the answer '<think>???</think><answer></answer>' is read as 'red'" in problems
 
 
+# A gold answer, and whether something is said in it.
+SAYINGS = [
+    ("red", True),
+    # a letter, a digit, a symbol, words of other scripts
+    ("(B)", True),
+    ("7", True),
+    ("∅", True),
+    ("$+$", True),
+    ("红", True),
+    # spaces, dots, brackets, dashes, what has no width
+    ("...", False),
+    ("( )", False),
+    ("—", False),
+    ("\u200b", False),
+]
+
+
+@pytest.mark.parametrize(("answer", "something"), SAYINGS)
+def test_gold_answers_that_say_nothing_are_found(answer: str, something: bool) -> None:
+    problems = all_problems(Naming(answer=answer))
+    complaint = "2 have a gold answer without a letter, digit or symbol: a, b"
+    assert problems == ("" if something else f"  problem: {complaint}")
+
+
 def test_duplicate_ids_are_found() -> None:
     problems = all_problems(Naming(ids=("a", "b", "a", "c", "c")))
     assert "2 share their id with another: a, c" in problems
@@ -162,6 +203,33 @@ def test_duplicate_ids_are_found() -> None:
 def test_a_picture_in_both_splits_is_found_by_what_it_shows() -> None:
     problems = all_problems(Naming(colour="blue", ids=("a",)), "train", "val")
     assert "1 of val show pictures of train: a" in problems
+
+
+@dataclass(frozen=True)
+class Asking(Naming):
+    """The same without pictures."""
+
+    def samples(self, split: str) -> Sequence[Sample[str]]:
+        questions = [f"Which colour has the {split} {key}?" for key in self.ids]
+        asked = [*questions, "Which colour has the sky?", self.question]
+        return [Sample(str(n), text, self.answer) for n, text in enumerate(asked)]
+
+
+def test_a_question_in_both_splits_is_found_where_there_are_no_pictures() -> None:
+    problems = all_problems(Asking(), "train", "val")
+    assert problems == "problem: 2 of val ask what train asks: 2, 3"
+
+
+def test_a_task_without_pictures_is_read_once_and_passes() -> None:
+    (split,) = check(Asking(), ("train",)).splits
+    assert split.gold == {"reward right": 1.0, "reward format": 1.0, "right": 1.0}
+    assert (split.samples, split.pictures, dict(split.spreads)) == (4, 0, {})
+
+
+def test_special_tokens_in_a_question_are_found() -> None:
+    problems = all_problems(Naming(question="Which colour is <|image_pad|>?"))
+    text = "2 have a special token such as <|image_pad|> in their question: a, b"
+    assert problems == f"  problem: {text}"
 
 
 def test_a_split_without_samples_is_found() -> None:

@@ -11,9 +11,10 @@ from PIL import Image
 
 from vrft import registry
 from vrft.boxes import Box
-from vrft.check import Spread, check
+from vrft.check import check
 from vrft.config import TaskConfig
 from vrft.errors import UserError
+from vrft.findings import Spread
 from vrft.rewards import follows_format
 from vrft.task import Reward, Task
 from vrft.types import Completion, Prompt, Sample, Score, View
@@ -28,6 +29,8 @@ class Naming(Task[str]):
     """A task whose faults are settings."""
 
     colour: str = "red"
+    answer: str = "red"
+    question: str = "Which colour?"
     ids: tuple[str, ...] = ("a", "b")
     gold: str = "<think>look</think><answer>{answer}</answer>"
     strict: bool = True
@@ -37,7 +40,7 @@ class Naming(Task[str]):
 
     def samples(self, split: str) -> Sequence[Sample[str]]:
         picture = Image.new("RGB", (56, 28), self.colour if split == "train" else "blue")
-        return [Sample(key, "Which colour?", self.colour, (picture,)) for key in self.ids]
+        return [Sample(key, self.question, self.answer, (picture,)) for key in self.ids]
 
     def prompt(self, sample: Sample[str]) -> Prompt:
         return Prompt(sample.question, sample.images)
@@ -69,7 +72,7 @@ def test_sound_data_is_ready_to_train() -> None:
     assert result.ok
     assert result.lines()[-1] == "ready to train"
     train, val = result.splits
-    assert (train.samples, len(train.pictures), val.samples) == (3, 2, 1)
+    assert (train.samples, train.pictures, val.samples) == (3, 2, 1)
     # 80 x 60 pixels become 84 x 56: 3 x 2 tokens
     assert train.spreads["image tokens"] == Spread(6, 6, 6, 6)
     assert train.spreads["picture width"] == Spread(80, 80, 80, 80)
@@ -82,24 +85,70 @@ def test_the_result_is_json() -> None:
     tree = json.loads(json.dumps(result.to_json()))
     assert tree["ok"] is True
     assert [split["pictures"] for split in tree["splits"]] == [2, 1]
+    assert tree["splits"][0]["spreads"]["image tokens"]["largest"] == 6
+
+
+def test_the_json_names_every_offender() -> None:
+    result = check(Naming(colour="blue", ids=tuple("abcdd")), ("train", "val"))
+    tree = json.loads(json.dumps(result.to_json()))
+    assert tree["ok"] is False
+    (twice,) = tree["splits"][0]["problems"]
+    assert twice == {"text": "1 share their id with another: d", "ids": ["d"]}
+    (note,) = tree["splits"][1]["notes"]  # the same question of the same picture
+    assert note["ids"] == ["b", "c", "d"]
+    (leak,) = tree["problems"]
+    assert leak["text"] == "4 of val show pictures of train: a, b, c, ..."
+    assert leak["ids"] == ["a", "b", "c", "d"]
+    assert "findings" not in tree
 
 
 def test_pixel_limits_count_as_the_processor_does() -> None:
     # at most 28 x 56 pixels: two tokens of the six remain at most
-    result = check(GROUNDING, ("val",), min_pixels=784, max_pixels=2 * 784)
+    result = check(GROUNDING, ("val",), pixels=(784, 2 * 784))
     assert result.splits[0].spreads["image tokens"].largest <= 2
 
 
-def test_prompts_are_counted_by_the_given_policy_and_samples_limited() -> None:
-    lengths: list[int] = []
+@dataclass(frozen=True)
+class Letters:
+    """Reads a prompt letter by letter, and one place for a picture whatever there is."""
 
-    def policy_lengths(prompts: Sequence[Prompt]) -> list[int]:
-        lengths.extend(len(prompt.text) for prompt in prompts)
-        return lengths
+    pixels: tuple[int, int] | None = None
 
-    result = check(GROUNDING, ("train",), policy_lengths, limit=2)
-    assert result.splits[0].samples == len(lengths) == 2
+    def read(self, prompt: Prompt, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        return len(prompt.text), 1
+
+
+def test_prompts_are_counted_by_the_given_reader_and_samples_limited() -> None:
+    result = check(GROUNDING, ("train",), Letters(), limit=2)
+    lengths = [len(GROUNDING.prompt(sample).text) for sample in GROUNDING.samples("train")[:2]]
+    assert result.ok
+    assert result.splits[0].samples == 2
     assert result.splits[0].spreads["prompt tokens"].largest == max(lengths)
+
+
+def test_the_readers_limits_come_before_the_given_ones() -> None:
+    result = check(GROUNDING, ("val",), Letters((784, 2 * 784)), pixels=(784, 100 * 784))
+    assert result.splits[0].spreads["image tokens"].largest <= 2
+
+
+def test_prompts_over_the_limit_are_named() -> None:
+    # "Which colour?" has 13 letters
+    assert check(Naming(), ("train",), Letters(), longest=13).ok
+    (problem,) = check(Naming(), ("train",), Letters(), longest=12).splits[0].findings.problems
+    assert str(problem) == "2 have a prompt over sampling.max_prompt_length=12: a, b"
+    assert problem.ids == ("a", "b")
+
+
+def test_pictures_without_a_place_in_the_prompt_are_named() -> None:
+    @dataclass(frozen=True)
+    class Two(Naming):
+        def samples(self, split: str) -> Sequence[Sample[str]]:
+            first, second = super().samples(split)
+            return [first, replace(second, images=second.images * 2)]
+
+    result = check(Two(), ("train",), Letters())
+    text = "1 have a prompt with more or fewer places for pictures than pictures: b"
+    assert f"  problem: {text}" in result.lines()
 
 
 def test_a_sound_task_without_files_passes() -> None:
@@ -122,6 +171,30 @@ def test_rewards_for_empty_and_garbage_answers_are_found() -> None:
     assert "the answer '<think>???</think><answer></answer>' is read as 'red'" in problems
 
 
+# A gold answer, and whether something is said in it.
+SAYINGS = [
+    ("red", True),
+    # a letter, a digit, a symbol, words of other scripts
+    ("(B)", True),
+    ("7", True),
+    ("∅", True),
+    ("$+$", True),
+    ("红", True),
+    # spaces, dots, brackets, dashes, what has no width
+    ("...", False),
+    ("( )", False),
+    ("—", False),
+    ("\u200b", False),
+]
+
+
+@pytest.mark.parametrize(("answer", "something"), SAYINGS)
+def test_gold_answers_that_say_nothing_are_found(answer: str, something: bool) -> None:
+    problems = all_problems(Naming(answer=answer))
+    complaint = "2 have a gold answer without a letter, digit or symbol: a, b"
+    assert problems == ("" if something else f"  problem: {complaint}")
+
+
 def test_duplicate_ids_are_found() -> None:
     problems = all_problems(Naming(ids=("a", "b", "a", "c", "c")))
     assert "2 share their id with another: a, c" in problems
@@ -129,7 +202,34 @@ def test_duplicate_ids_are_found() -> None:
 
 def test_a_picture_in_both_splits_is_found_by_what_it_shows() -> None:
     problems = all_problems(Naming(colour="blue", ids=("a",)), "train", "val")
-    assert "val shares pictures with train: 1 are in both" in problems
+    assert "1 of val show pictures of train: a" in problems
+
+
+@dataclass(frozen=True)
+class Asking(Naming):
+    """The same without pictures."""
+
+    def samples(self, split: str) -> Sequence[Sample[str]]:
+        questions = [f"Which colour has the {split} {key}?" for key in self.ids]
+        asked = [*questions, "Which colour has the sky?", self.question]
+        return [Sample(str(n), text, self.answer) for n, text in enumerate(asked)]
+
+
+def test_a_question_in_both_splits_is_found_where_there_are_no_pictures() -> None:
+    problems = all_problems(Asking(), "train", "val")
+    assert problems == "problem: 2 of val ask what train asks: 2, 3"
+
+
+def test_a_task_without_pictures_is_read_once_and_passes() -> None:
+    (split,) = check(Asking(), ("train",)).splits
+    assert split.gold == {"reward right": 1.0, "reward format": 1.0, "right": 1.0}
+    assert (split.samples, split.pictures, dict(split.spreads)) == (4, 0, {})
+
+
+def test_special_tokens_in_a_question_are_found() -> None:
+    problems = all_problems(Naming(question="Which colour is <|image_pad|>?"))
+    text = "2 have a special token such as <|image_pad|> in their question: a, b"
+    assert problems == f"  problem: {text}"
 
 
 def test_a_split_without_samples_is_found() -> None:
@@ -172,10 +272,10 @@ class Tiny(LisaGrounding):
 
 def test_small_boxes_that_lose_by_rounding_are_noted_and_no_problem() -> None:
     # 2.48 thousandths are written as 2: 2 / 2.48 = 0.81
-    result = check(Tiny(GROUNDING.data_dir), ("val",), min_pixels=1000 * 900)
+    result = check(Tiny(GROUNDING.data_dir), ("val",), pixels=(1000 * 900, 1 << 24))
     assert result.ok
-    assert "lose more than 5 % of full marks by rounding" in result.splits[0].notes[0]
-    assert "thin" in result.splits[0].notes[0]
+    (note,) = result.splits[0].findings.notes
+    assert str(note) == "1 lose more than 5 % of full marks by rounding to whole numbers: thin"
 
 
 def test_a_task_that_cannot_be_pickled_is_found() -> None:

@@ -440,7 +440,38 @@ def test_check_ends_with_0_for_good_data_and_1_for_bad(capsys: Capture, data: Pa
     for name in ("a.jpg", "a.json"):  # the same picture again: a leak
         (data / "val" / name).write_bytes((data / "train" / name).read_bytes())
     assert cli.main([*argv, "--splits", "train,val", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["ok"] is False
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is False
+    assert found["problems"] == [{"text": "1 of val show pictures of train: a", "ids": ["a"]}]
+
+
+def check_data(data: Path, *settings: str) -> list[str]:
+    return ["check", "--task", "lisa_grounding", "--data", str(data), *settings]
+
+
+def test_check_counts_prompts_by_the_model_that_is_configured(
+    capsys: Capture, data: Path, model_folder: ModelFolder
+) -> None:
+    argv = check_data(data, f"model={model_folder('qwen2_vl')}")
+    assert cli.main([*argv, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    tokens = int(found["splits"][0]["spreads"]["prompt tokens"]["largest"])
+    assert cli.main([*argv, f"sampling.max_prompt_length={tokens}"]) == 0
+    assert cli.main([*argv, f"sampling.max_prompt_length={tokens - 1}"]) == 1
+    problem = f"1 have a prompt over sampling.max_prompt_length={tokens - 1}: a#0"
+    assert f"  problem: {problem}" in capsys.readouterr().out.splitlines()
+
+
+def test_check_without_its_model_says_so_and_checks_the_rest(capsys: Capture, data: Path) -> None:
+    assert cli.main(check_data(data, "model=nobody/no-such-model")) == 0
+    *_, note, verdict = capsys.readouterr().out.splitlines()
+    assert note.startswith("note: prompts are not counted in tokens: model 'nobody/no-such-model'")
+    assert verdict == "ready to train"
+
+
+def test_the_data_of_check_stands_for_the_tasks_setting(capsys: Capture, data: Path) -> None:
+    assert cli.main(check_data(data, "task.data_dir=nowhere")) == 0
+    assert "no data at" in complaint(capsys, *check_data(data / "nowhere", "model=nobody/nothing"))
 
 
 ROOT = Path(__file__).parent.parent

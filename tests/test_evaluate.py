@@ -1,5 +1,10 @@
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +12,7 @@ import pytest
 from PIL import Image
 from scripted import ANSWERS, Scripted, benchmark, write_reasonseg
 
-from vrft import evaluate, predictions, registry
+from vrft import cli, evaluate, predictions, registry
 from vrft.config import ModelConfig, SamplingConfig
 from vrft.errors import UserError
 from vrft.task import Task
@@ -57,6 +62,77 @@ def test_an_interrupted_evaluation_goes_on_and_asks_every_sample_once(
     assert (broken.asked, rest.asked) == (["the owl", "the key", "what flies"], ["what rings"])
     assert ids(out) == ["a", "b", "c", "d"]
     assert report.metrics["iou"].mean == pytest.approx(0.375)
+
+
+MANY = """
+'''Twenty questions.'''
+
+from dataclasses import dataclass
+from PIL import Image
+from vrft import Prompt, Sample, Score, Task
+
+
+@dataclass(frozen=True)
+class Many(Task[int]):
+    primary = "right"
+    data = "no data"
+
+    def samples(self, split):
+        image = Image.new("RGB", (56, 56), "red")
+        return [Sample(str(n), f"What is {n} + 1?", n + 1, (image,)) for n in range(20)]
+
+    def prompt(self, sample):
+        return Prompt(sample.question, sample.images)
+
+    def reference(self, sample, views):
+        return str(sample.answer)
+
+    def rewards(self):
+        return {}
+
+    def score(self, sample, completion):
+        return Score({"right": float(len(completion.text) % 2)}, completion.text or None)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_evaluation_goes_on_and_scores_every_sample_exactly_once(
+    tmp_path: Path, model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "twenty_questions.py").write_text(MANY)
+    settings = "temperature: 1.0, max_completion_length: 16"
+    task = tmp_path / "twenty_questions.py"
+    (tmp_path / "twenty.yaml").write_text(f"task: {task}\nsampling: {{{settings}}}\n")
+    command = ["eval", "--benchmark", str(tmp_path / "twenty.yaml"), "--batch-size", "2"]
+    command += ["--model", str(model_folder("qwen2_vl")), "model.dtype=float32", "--out"]
+    out, whole = tmp_path / "killed", tmp_path / "whole"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    killed = [sys.executable, "-m", "vrft", *command, str(out)]
+    with subprocess.Popen(killed, stderr=subprocess.PIPE, env=environment) as process:
+        while process.poll() is None and answered(out) < 3:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    before = (out / "predictions.jsonl").read_bytes()
+    assert 3 <= answered(out) < 20
+    assert not (out / "scores.json").exists()
+
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert cli.main([*command, str(out)]) == 0
+    assert cli.main([*command, str(whole)]) == 0
+    after = (out / "predictions.jsonl").read_bytes()
+    assert after.startswith(before[: before.rfind(b"\n") + 1])  # what was there is kept
+    assert ids(out) == [str(number) for number in range(20)]
+    assert after == (whole / "predictions.jsonl").read_bytes()
+    scores = [json.loads((folder / "scores.json").read_text()) for folder in (out, whole)]
+    assert scores[0]["n"] == 20
+    assert scores[0]["metrics"] == scores[1]["metrics"]
+
+
+def answered(out: Path) -> int:
+    """How many answers an evaluation has written."""
+    path = out / "predictions.jsonl"
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
 def test_a_finished_evaluation_needs_no_model(

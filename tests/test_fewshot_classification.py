@@ -35,6 +35,13 @@ def sample(label: str, dataset: str = "flowers102") -> Sample[Label]:
     return Sample("s", "Which species is it?", Label(name, label, classes))
 
 
+def all_classes(dataset: str) -> list[Sample[Label]]:
+    """One sample of every class of a data set."""
+    lines = (LABELS / f"{dataset}.txt").read_text(encoding="utf-8").splitlines()
+    classes = ClassList.parse(lines, dataset)
+    return [Sample(name, "?", Label(name, name, classes)) for name in classes.names]
+
+
 def answered(text: str) -> Completion:
     return Completion(f"<think>petals</think>\n<answer>{text}</answer>")
 
@@ -331,6 +338,49 @@ def test_answers_to_most_of_a_published_test_set_earn_nothing() -> None:
     car = sample("2012 Acura RL Sedan", "cars196")
     for text in ("2", "2012", "sedan", "e", "", "Acura"):
         metrics = TASK.score(car, answered(text)).metrics
+        assert metrics == {"accuracy": 0.0, "legacy_accuracy": 1.0}
+
+
+# What one and the same answer to every picture of a test set scored by the published rule, in
+# percent, measured on the published labels: of aircraft, flowers, pets and cars.
+ONE_ANSWER = [
+    ("", (100, 100, 100, 100)),
+    ("a", (38.9, 72.3, 78.3, 84.5)),
+    ("e", (28.1, 72.3, 75.9, 90.1)),
+    ("2", (29.0, 0, 0, 95.08)),
+    ("2012", (0, 0, 0, 59.1)),
+    ("sedan", (0, 0, 0, 23.4)),
+    ("-", (66.0, 4.9, 0, 9.8)),
+]
+
+
+@pytest.mark.parametrize(("answer", "measured"), ONE_ANSWER)
+def test_one_answer_to_all_classes_scores_as_measured_and_nothing_strictly(
+    answer: str, measured: tuple[float, ...]
+) -> None:
+    for dataset, percent in zip(
+        ("fgvc_aircraft", "flowers102", "pets37", "cars196"), measured, strict=True
+    ):
+        every = all_classes(dataset)
+        scores = [TASK.score(one, answered(answer)).metrics for one in every]
+        assert not any(metrics["accuracy"] for metrics in scores)
+        legacy = 100 * sum(metrics["legacy_accuracy"] for metrics in scores) / len(scores)
+        # a class has as many test pictures as any other, nearly; those of flowers differ by far
+        assert legacy == pytest.approx(percent, abs=4 if dataset == "flowers102" else 0.7)
+
+
+def test_six_flowers_are_part_of_the_name_of_others_and_right_for_them_as_published() -> None:
+    every = all_classes("flowers102")
+    names = [one.answer.name for one in every]
+    parts = {
+        name: [o.answer.name for o in every if name != o.answer.name and name in o.answer.name]
+        for name in names
+    }
+    contained = [(name, whole) for name, wholes in parts.items() for whole in wholes]
+    assert len(contained) == 6
+    assert {name for name, _ in contained} == {"rose", "marigold", "petunia", "mallow"}
+    for name, whole in contained:
+        metrics = TASK.score(sample(whole), answered(name)).metrics
         assert metrics == {"accuracy": 0.0, "legacy_accuracy": 1.0}
 
 

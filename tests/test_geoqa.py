@@ -176,6 +176,12 @@ LEGACY = [
     # a gold whose root is lost; one that is not read at all is never right
     ("2√{3}", "<answer> 2 </answer>", 0.0, 1.0),
     ("\\frac{√{3}}{2}", "<answer> \\frac{√{3}}{2} </answer>", 1.0, 0.0),
+    # pi is dropped, and with it what makes 4 wrong
+    ("4πcm", "<answer> 4 </answer>", 0.0, 1.0),
+    # units and degrees are seen
+    ("140°", "<answer> 140 </answer>", 1.0, 1.0),
+    ("3cm", "<answer> 3 </answer>", 1.0, 1.0),
+    ("145", "<answer>145.0</answer>", 1.0, 0.0),
     ("145", "", 0.0, 0.0),
 ]
 

@@ -43,6 +43,7 @@ def parser() -> Parser:
     add_show(verbs)
     add_compare(verbs)
     add_verb(verbs, "tasks", "list the tasks", "vrft tasks")
+    add_verb(verbs, "algorithms", "compare the training methods", "vrft algorithms")
     add_check(verbs)
     add_config(verbs)
     add_verb(verbs, "env", "print versions and devices, for bug reports", "vrft env")
@@ -159,10 +160,11 @@ def add_check(verbs: Any) -> None:
         verbs,
         "check",
         "check a task and its data: gold answers, pictures, lengths, leaks",
-        "vrft check --task lisa_grounding --splits train,val,test task.data_dir=ReasonSeg",
+        "vrft check --task lisa_grounding --splits train,val,test --data ReasonSeg",
     )
     verb.add_argument("--task", metavar="NAME|FILE.py", help="a name of `vrft tasks`, or a file")
     verb.add_argument("--config", metavar="NAME|FILE.yaml", help="settings to check it with")
+    verb.add_argument("--data", metavar="DIR|FILE|ID", help="the data, short for task.data_dir=...")
     verb.add_argument(
         "--splits",
         default="train",

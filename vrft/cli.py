@@ -20,7 +20,9 @@ from vrft import arguments, paths
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
-    from vrft.config import Config
+    from vrft.config import Config, ModelConfig
+    from vrft.findings import Findings
+    from vrft.inspection import Reader
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -160,19 +162,49 @@ def tasks(args: argparse.Namespace) -> int:
     return 0
 
 
+def algorithms(args: argparse.Namespace) -> int:
+    from vrft import methods
+
+    rows = [methods.describe(name) for name in methods.METHODS]
+    print_columns([list(rows[0]), *(list(row.values()) for row in rows)])
+    print("\nEach is a set of defaults for algorithm.*; they are those of:")
+    print_pairs({name: method.source for name, method in methods.METHODS.items()})
+    return 0
+
+
 def check(args: argparse.Namespace) -> int:
     from vrft import check, registry
 
     config = resolve(args)
+    if args.data is not None:
+        settings = {**config.task.settings, "data_dir": args.data}
+        config = replace(config, task=replace(config.task, settings=settings))
+    task = registry.build(config.task)
+    reader, unknown = prompt_reader(config.model)
+    smallest, largest = check.PIXELS
     result = check.check(
-        registry.build(config.task),
+        task,
         args.splits.split(","),
+        reader,
         limit=args.limit,
-        min_pixels=config.model.min_pixels or check.MIN_PIXELS,
-        max_pixels=config.model.max_pixels or check.MAX_PIXELS,
+        pixels=(config.model.min_pixels or smallest, config.model.max_pixels or largest),
+        longest=config.sampling.max_prompt_length,
     )
-    print(json.dumps(result.to_json(), indent=2) if args.json else "\n".join(result.lines()))
+    result = replace(result, findings=result.findings + unknown)
+    shown = json.dumps(result.to_json(), indent=2, ensure_ascii=False)
+    print(shown if args.json else "\n".join(result.lines()))
     return 0 if result.ok else 1
+
+
+def prompt_reader(model: ModelConfig) -> tuple[Reader | None, Findings]:
+    """What counts a model's prompts, without its weights; or a note that says why nothing does."""
+    from vrft import prompts
+    from vrft.findings import Finding, Findings
+
+    try:
+        return prompts.load(model), Findings()
+    except UserError as error:
+        return None, Findings(notes=(Finding(f"prompts are not counted in tokens: {error}"),))
 
 
 def config_list(args: argparse.Namespace) -> int:
@@ -209,9 +241,15 @@ def env(args: argparse.Namespace) -> int:
 
 def print_pairs(pairs: Mapping[str, str]) -> None:
     """Two columns, the first as wide as its longest entry."""
-    width = max(map(len, pairs), default=0)
-    for name, text in pairs.items():
-        print(f"{name:{width}}  {text}".rstrip())
+    print_columns(list(pairs.items()))
+
+
+def print_columns(rows: Sequence[Sequence[str]]) -> None:
+    """Columns, each as wide as its longest entry."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
@@ -220,6 +258,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "compare": compare,
     "tasks": tasks,
+    "algorithms": algorithms,
     "check": check,
     "config list": config_list,
     "config show": config_show,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 
 from vrft.errors import UserError
@@ -20,8 +21,21 @@ EMBEDDED = {
 
 
 def model(name: str) -> str:
-    """The folder of an embedded model's name; any other name is a hub id or a folder itself."""
-    return str(EMBEDDED.get(name, name))
+    """The folder that a model's name stands for; any other name is a hub id or a folder itself.
+
+    Raises UserError for ``smollm2`` before it has been made.
+    """
+    if name != "smollm2":
+        return str(EMBEDDED.get(name, name))
+    if not smollm2().is_dir():
+        raise UserError("model smollm2: not made yet; run `python -m vrft.demo.smollm2` once")
+    return str(smollm2())
+
+
+def smollm2() -> Path:
+    """Where ``python -m vrft.demo.smollm2`` puts its model: in $VRFT_CACHE, or ~/.cache/vrft."""
+    cache = os.environ.get("VRFT_CACHE") or Path.home() / ".cache" / "vrft"
+    return Path(cache) / "smollm2-135m-instruct"
 
 
 def shipped(kind: str) -> Path:

@@ -56,7 +56,7 @@ def build(task: TaskConfig) -> Task[Any]:
     if settings.get("data_dir") == DEMO:
         from vrft.demo import data
 
-        settings["data_dir"] = data.folder(task.name)
+        settings["data_dir"] = str(data.folder(task.name))
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         required = field.default is field.default_factory is dataclasses.MISSING
         if required and field.name not in settings:

@@ -1,12 +1,14 @@
 """Maintainer's command that made ``assets/``: ``python -m vrft.demo.make_assets FOLDER``.
 
-Users never need it: the pictures are shipped. It needs npm, and ``pip install resvg-py==0.5.0
-scikit-image==0.26.0``; the icon packages are fetched at the versions named below.
+Users never need it: the pictures are shipped. It needs npm, Debian's apt-get and dpkg-deb, and
+``pip install resvg-py==0.5.0 scikit-image==0.26.0``; packages are fetched at the versions named
+below.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import io
 import json
 import subprocess
@@ -15,8 +17,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageOps
 
+from vrft.demo import fashion
 from vrft.demo.instructions import CLASSES
 
 PACKAGES = {
@@ -46,6 +50,12 @@ BACKGROUNDS: dict[str, tuple[str, tuple[int, int, int, int], tuple[str, str] | N
     "stars": ("hubble_deep_field.jpg", (200, 100, 800, 700), None),
 }
 """Name -> (picture of scikit-image, crop in pixels, colours of black and white in a grey one)."""
+
+FASHION = "dataset-fashion-mnist=0.0~git20200523.55506a9-1"
+"""Debian's package of Fashion-MNIST."""
+
+FASHION_FILES = {"lessons": "train", "shots": "t10k"}
+"""Folder of sheets -> how its files begin in the package: training pictures, test pictures."""
 
 SPRITE_EDGE = 64
 BACKGROUND_EDGE = 336
@@ -95,9 +105,28 @@ def background(
     return picture
 
 
+def clothes(folder: Path) -> None:
+    """The first pictures of each class, as sheets in ``folder/SHEETS/CLASS.png``."""
+    with tempfile.TemporaryDirectory() as place:
+        subprocess.run(["apt-get", "download", "--quiet", FASHION], cwd=place, check=True)
+        (package,) = Path(place).glob("*.deb")
+        subprocess.run(["dpkg-deb", "--extract", package, place], check=True)
+        data = Path(place) / "usr/share/datasets/fashion-mnist"
+        for name, start in FASHION_FILES.items():
+            raw = gzip.decompress((data / f"{start}-images-idx3-ubyte.gz").read_bytes())
+            labels = gzip.decompress((data / f"{start}-labels-idx1-ubyte.gz").read_bytes())
+            # IDX: a head of 16 and of 8 bytes, then a byte a pixel and a byte a label.
+            cells = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, fashion.CELL, fashion.CELL)
+            true = np.frombuffer(labels, np.uint8, offset=8)
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            for label, category in enumerate(fashion.CLASSES):
+                sheet = fashion.sheet(cells[true == label][: fashion.SHEETS[name]])
+                sheet.save(folder / name / f"{fashion.stem(category)}.png", optimize=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="where sprites/ and backgrounds/ are written")
+    parser.add_argument("folder", type=Path, help="where the pictures are written")
     folder = parser.parse_args().folder
     for artist, package in PACKAGES.items():
         collection = icons(package)
@@ -109,6 +138,7 @@ def main() -> None:
     for name, recipe in BACKGROUNDS.items():
         path = folder / "backgrounds" / f"{name}.jpg"
         background(*recipe).save(path, quality=85, optimize=True)
+    clothes(folder / "fashion")
 
 
 if __name__ == "__main__":

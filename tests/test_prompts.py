@@ -1,0 +1,108 @@
+"""Prompts counted without a model: the numbers are those that encoding them gives."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from vrft import encoding, images, prompts
+from vrft.config import ModelConfig
+from vrft.errors import UserError
+from vrft.types import Prompt
+
+ModelFolder = Callable[[str], Path]
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+@pytest.mark.parametrize("raw", [False, True])
+def test_the_count_is_the_length_of_the_encoded_prompt(
+    family: str,
+    raw: bool,
+    load_tiny: Callable[..., Any],
+    model_folder: ModelFolder,
+    picture: Callable[..., Image.Image],
+) -> None:
+    limits = {"min_pixels": 4 * 28 * 28, "max_pixels": 12 * 28 * 28}
+    loaded = load_tiny(family, **limits)
+    reader = prompts.load(ModelConfig(str(model_folder(family)), **limits))
+    assert reader.pixels == (limits["min_pixels"], limits["max_pixels"])
+    # within the limits, above and below them, and long
+    for sizes in [(), ((84, 56),), ((300, 200), (20, 20)), ((28, 400), (56, 56), (84, 84))]:
+        shown = tuple(picture(*size) for size in sizes)
+        prompt = Prompt("Where is <image>, the owl?", shown, "Be brief.", "<think>", raw)
+        seen = [images.resized_size(*size, *reader.pixels) for size in sizes]
+        expected = len(encoding.encode(loaded, prompt).tokens)
+        assert reader.read(prompt, seen) == (expected, len(sizes))
+
+
+def test_a_text_only_model_is_read_by_its_tokenizer(
+    load_tiny: Callable[..., Any], model_folder: ModelFolder
+) -> None:
+    reader = prompts.load(ModelConfig(str(model_folder("qwen2"))))
+    prompt = Prompt("What is 2 + 2?")
+    assert reader.pixels is None
+    length = len(encoding.encode(load_tiny("qwen2"), prompt).tokens)
+    assert reader.read(prompt, ()) == (length, 0)
+    with pytest.raises(UserError, match="the model reads no pictures"):
+        reader.read(Prompt("Where?", (Image.new("RGB", (56, 56)),)), [(56, 56)])
+
+
+def test_a_place_for_a_picture_in_the_question_is_counted(model_folder: ModelFolder) -> None:
+    reader = prompts.load(ModelConfig(str(model_folder("qwen2_vl"))))
+    picture = Image.new("RGB", (56, 56))
+    assert reader.read(Prompt("an <|image_pad|>", (picture,)), [(56, 56)])[1] == 2
+
+
+def test_no_weights_are_needed(tmp_path: Path, model_folder: ModelFolder) -> None:
+    folder = shutil.copytree(model_folder("qwen2_vl"), tmp_path / "model")
+    for weights in folder.glob("*.safetensors"):
+        weights.unlink()
+    assert prompts.load(ModelConfig(str(folder))).read(Prompt("Where?"), ())[1] == 0
+
+
+def test_the_embedded_model_stands_under_its_name() -> None:
+    assert prompts.load(ModelConfig("demo")).pixels is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        # no hub can be reached in tests
+        ("nobody/no-such-model", "model 'nobody/no-such-model': neither here nor on the hub"),
+        ("not a name/ of a model/", "neither here nor on the hub"),
+    ],
+)
+def test_a_model_that_cannot_be_had_is_named(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as raised:
+        prompts.load(ModelConfig(name))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path, model_folder: ModelFolder) -> None:
+    with pytest.raises(UserError, match="no model there"):
+        prompts.load(ModelConfig(str(tmp_path)))
+    shutil.copy(model_folder("qwen2_vl") / "config.json", tmp_path)
+    with pytest.raises(UserError, match=f"no processor in {tmp_path}"):
+        prompts.load(ModelConfig(str(tmp_path)))
+
+
+def test_a_model_in_the_hubs_cache_is_read_from_there(
+    tmp_path: Path, model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, object]] = []
+
+    def snapshot_download(name: str, **settings: object) -> str:
+        asked.append(settings)
+        return str(model_folder("qwen2_vl"))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    reader = prompts.load(ModelConfig("Qwen/Qwen2-VL-2B-Instruct"))
+    assert reader.pixels is not None
+    (settings,) = asked
+    assert settings["local_files_only"] is True
+    assert "*.safetensors" not in settings["allow_patterns"]  # type: ignore[operator]

@@ -1,0 +1,77 @@
+"""How a model reads prompts, known from its processor: no weights are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vrft import encoding, images, models, paths
+from vrft.config import ModelConfig
+from vrft.errors import UserError
+from vrft.types import Prompt
+
+PLACEHOLDER = "<|image_pad|>"
+PROCESSOR_FILES = ("*.json", "*.txt", "*.jinja")
+"""Of a model on the hub, all but its weights."""
+
+PATIENCE = 5.0
+"""Seconds that the hub has to answer."""
+
+
+class PromptReader:
+    """Counts what a prompt is to the model: its tokens and the places of its pictures."""
+
+    def __init__(self, processor: models.Processor) -> None:
+        self.processor: Any = processor
+        self.tokenizer: Any = getattr(processor, "tokenizer", processor)
+
+    @property
+    def pixels(self) -> tuple[int, int] | None:
+        """The smallest and largest area of a picture; None for a model that reads no pictures."""
+        pictures = getattr(self.processor, "image_processor", None)
+        if pictures is None:
+            return None
+        return pictures.size["shortest_edge"], pictures.size["longest_edge"]
+
+    def read(self, prompt: Prompt, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        """(tokens, placeholders of pictures), each picture with the tokens that it becomes.
+
+        ``sizes`` are the (width, height) at which the model sees the pictures.
+        """
+        text = encoding.render(self.processor, prompt)
+        places = text.count(PLACEHOLDER) if self.pixels else 0
+        words = len(self.tokenizer(text)["input_ids"]) - places
+        return words + sum(images.image_tokens(*size) for size in sizes), places
+
+
+def load(config: ModelConfig) -> PromptReader:
+    """The reader of a model's name; UserError where its processor cannot be had."""
+    source = local_folder(config.name)
+    try:
+        processor = models.load_processor(source, config.min_pixels, config.max_pixels)
+    except OSError as error:
+        raise UserError(f"model {config.name!r}: no processor in {source}") from error
+    return PromptReader(processor)
+
+
+def local_folder(name: str) -> str:
+    """The folder of a model: its own, or the one of the hub's cache with all but the weights.
+
+    The hub is asked only for what the cache does not hold. UserError where it does not answer.
+    """
+    source = paths.model(name)
+    if Path(source).is_dir():
+        return source
+    from huggingface_hub import snapshot_download
+
+    reason = "no processor there"
+    for asked in ({"local_files_only": True}, {"etag_timeout": PATIENCE}):
+        try:
+            folder = str(snapshot_download(source, allow_patterns=[*PROCESSOR_FILES], **asked))
+        except (OSError, ValueError) as error:  # ValueError: a name that no model can have
+            reason = str(error).strip().partition("\n")[0]
+        else:
+            if any(Path(folder).glob("tokenizer*")):
+                return folder
+    raise UserError(f"model {name!r}: neither here nor on the hub ({reason})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,6 +93,24 @@ def test_a_run_killed_in_step_7_and_resumed_ends_with_the_same_weights(
     train.train(config.load(str(killed / "config.yaml")), resume=killed)
     assert same(whole, killed)
     assert without_time(whole) == without_time(killed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["grpo", "ppo"])
+def test_a_method_with_more_models_than_one_goes_on_as_if_nothing_had_been(
+    name: str, settings: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    """The reference stays the model of the beginning; the critic is saved beside the policy."""
+    few = ["train.max_steps=2", "train.save_steps=1", "train.warmup_ratio=0", f"algorithm={name}"]
+    whole = train.train(config.load(None, [*settings("whole"), *few]))
+    shutil.copytree(whole, tmp_path / "half")
+    for later in ("checkpoint-2", "final"):
+        shutil.rmtree(tmp_path / "half" / later)
+    again = config.load(str(whole / "config.yaml"), [f"train.output_dir={tmp_path / 'half'}"])
+    half = train.train(again, resume=tmp_path / "half")
+    assert same(whole, half)
+    assert without_time(whole) == without_time(half)
+    assert any(row["kl"] != 0 for row in without_time(half))
 
 
 @pytest.mark.slow

@@ -17,14 +17,20 @@ from vrft.log import read_metrics
 LETTERS = Path(__file__).parent / "letters_task.py"
 
 
-def settings(model: Path, out: Path, prompts: int) -> list[str]:
+METHODS = {
+    "gpg": ["algorithm.alpha=true", "algorithm.token_mean=global"],
+    "ppo": ["algorithm.num_iterations=2"],
+}
+
+
+def settings(method: str, model: Path, out: Path, prompts: int) -> list[str]:
     """Three steps; many groups have no signal, not equally many on both processes."""
     return [
+        f"algorithm={method}",
+        *METHODS[method],
         f"task={LETTERS}",
         f"model={model}",
         "algorithm.num_generations=2",
-        "algorithm.alpha=true",
-        "algorithm.token_mean=global",
         "sampling.max_completion_length=5",
         f"train.per_device_train_batch_size={prompts}",
         "train.gradient_accumulation_steps=3",
@@ -36,15 +42,16 @@ def settings(model: Path, out: Path, prompts: int) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
 def test_two_processes_make_the_update_of_one(
-    model_folder: Callable[[str], Path], tmp_path: Path
+    method: str, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     model = model_folder("qwen2_vl")
-    one = train.train(config.load(None, settings(model, tmp_path / "one", prompts=2)))
+    one = train.train(config.load(None, settings(method, model, tmp_path / "one", prompts=2)))
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2",
                "--master_port=29517", "-m", "vrft", "train"]  # fmt: skip
     done = subprocess.run(
-        [*command, *settings(model, tmp_path / "two", prompts=1)],
+        [*command, *settings(method, model, tmp_path / "two", prompts=1)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -75,7 +75,8 @@ def standardised(values: Tensor, mask: Tensor, moments: Tensor, norm: str) -> Te
     if norm == "batch_std":
         variance = (squares - count * mean**2) / (count - 1).clamp(min=1)
         centred = centred / (variance.clamp(min=0).sqrt() + STD_EPSILON)
-    return (centred * mask).to(values.dtype)
+    found: Tensor = (centred * mask).to(values.dtype)
+    return found
 
 
 def rewards_to_go(rewards: Tensor, kl: Tensor) -> Tensor:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.paper import demo_tasks, experiment, report
+from benchmarks.paper import demo_tasks, experiment, report, study
 from benchmarks.paper.experiment import Cell, Row
+from benchmarks.paper.study import Arm, Claim, Study
+from vrft import config
 from vrft.errors import UserError
 
 CELL = Cell("counting", "demo/lisa_grounding", "demo_grounding", 1, ("train.max_steps=1",))
@@ -22,6 +24,7 @@ def row(cell: Cell, low: float = 0.1) -> Row:
         config=cell.config,
         benchmark=cell.benchmark,
         settings=cell.settings,
+        asked=cell.asked,
         metric="iou",
         n=300,
         before=0.25,
@@ -30,6 +33,8 @@ def row(cell: Cell, low: float = 0.1) -> Row:
         low=low,
         high=0.15,
         blanked=0.119,
+        epochs=2.0,
+        tokens=1000,
         seconds=90.0,
         threads=1,
         commit="abc",
@@ -120,3 +125,70 @@ def test_the_page_shows_the_rows_that_are_kept_and_where_they_are_from(results: 
 )
 def test_the_verdict_counts_what_is_sure(lows: list[float], expected: int, sentence: str) -> None:
     assert demo_tasks.verdict([row(CELL, low) for low in lows], expected) == sentence
+
+
+# Studies
+
+STUDY = Study(
+    "t", "lisa_grounding", "demo_grounding", (Arm("a", ()), Arm("b", ("algorithm=grpo",))),
+    (Claim("a", "b"),), title="A title", text="A text.",
+)  # fmt: skip
+
+
+def searched(scores: dict[str, float]) -> dict[str, Row]:
+    """Rows of a search, by arm and factor."""
+    cells = {cell.arm: cell for cell in study.search_cells(STUDY)}
+    found = {arm: dataclasses.replace(row(cells[arm]), after=x) for arm, x in scores.items()}
+    return {one.key: one for one in found.values()}
+
+
+def test_every_arm_gets_the_rate_that_did_best_for_it() -> None:
+    a = {"a x0.5": 0.3, "a x1": 0.4, "a x2": 0.2}
+    assert study.best_rates(STUDY, searched(a)) == {"a": 1.0}
+    both = a | {"b x0.5": 0.1, "b x1": 0.2, "b x2": 0.3}
+    assert study.best_rates(STUDY, searched(both)) == {"a": 1.0, "b": 2.0}
+
+
+def test_the_search_is_on_other_questions_with_another_seed() -> None:
+    cells = study.search_cells(STUDY)
+    assert len(cells) == 6 and {cell.asked for cell in cells} == {("split=val",)}
+    assert {cell.seed for cell in cells} == {study.SEARCH_SEED}
+    # the demo's rate is 1.5e-4
+    assert cells[0].settings == ("train.learning_rate=7.5e-05",)
+
+
+def test_final_runs_take_the_best_rate_and_the_held_out_questions() -> None:
+    experiment.write(STUDY.search, searched({"a x0.5": 0.3, "a x1": 0.4, "a x2": 0.2}))
+    (cell,) = study.final_cells(STUDY, 42)
+    assert cell.settings == ("train.learning_rate=0.00015",) and cell.asked == ()
+
+
+def test_the_interval_over_seeds_is_students() -> None:
+    # mean 2, deviation 1, t(0.975, 2) = 4.303: half a width of 4.303 / sqrt(3) = 2.484
+    found = study.over_seeds([1.0, 2.0, 3.0])
+    assert (found.low, found.high) == pytest.approx((-0.4841, 4.4841), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "said"),
+    [
+        ([0.1, 0.11, 0.12], "agrees"),
+        ([-0.1, -0.11, -0.12], "does not agree"),
+        ([0.1, -0.1, 0.0], "cannot tell"),
+    ],
+)
+def test_a_claim_is_judged_by_runs_of_the_same_seed(gaps: list[float], said: str) -> None:
+    rows = []
+    for seed, gap in enumerate(gaps):
+        for arm, after in (("a", 0.5 + gap), ("b", 0.5)):
+            cell = Cell(arm, "c", "b", seed, ("train.learning_rate=1e-4",))
+            rows.append(dataclasses.replace(row(cell), after=after))
+    assert study.verdicts(STUDY, rows).endswith(f"3 seeds): {said}.")
+    assert STUDY.section(rows).startswith("## A title\n\nA text.\n\n| arm | learning rate |")
+
+
+def test_every_table_has_a_name_of_its_own_and_arms_that_can_be_configured() -> None:
+    assert len({page.table for page in report.PAGES}) == len(report.PAGES)
+    for page in report.PAGES:
+        for cell in study.search_cells(page) if isinstance(page, Study) else ():
+            config.load(cell.config, cell.settings)

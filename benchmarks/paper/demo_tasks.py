@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from benchmarks.paper import experiment
 from benchmarks.paper.experiment import Cell, Row, by_arm, markdown
@@ -45,9 +46,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if len(rows) == len(cells) and all(row.low > 0 for row in rows) else 1
 
 
-def section(rows: Sequence[Row]) -> str:
-    """The part of RESULTS.md about these runs."""
-    return f"""## Every demo task: untrained against trained
+@dataclass(frozen=True)
+class DemoTasks:
+    """The page about these runs."""
+
+    table: str = TABLE
+
+    def section(self, rows: Sequence[Row]) -> str:
+        """The part of RESULTS.md about them."""
+        return SECTION.format(table=table(rows), verdict=verdict(rows, len(rows)))
+
+
+PAGE = DemoTasks()
+
+SECTION = """## Every demo task: untrained against trained
 
 Greedy answers to held-out questions, strict scores in percent, after GPG with the task's
 `configs/demo/` configuration. The gain is paired by question, its interval from a bootstrap over
@@ -55,9 +67,9 @@ questions; "blanked" is the trained model on grey pictures. The untrained models
 bad habit (`vrft/demo/models/README.md`): this shows that training mends it on questions that it
 has not seen, on easy data.
 
-{table(rows)}
+{table}
 
-{verdict(rows, len(rows))}
+{verdict}
 """
 
 

@@ -18,12 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, Protocol
 
 from vrft import config, results
 from vrft.environment import describe
 from vrft.errors import UserError
-from vrft.log import progress
+from vrft.log import progress, read_metrics
 from vrft.predictions import write_json
 
 HERE = Path(__file__).resolve().parent
@@ -35,7 +35,7 @@ class Cell:
     """One measured run: a configuration with settings laid over it, a seed, and its benchmark.
 
     ``arm`` is what the table calls it, apart from the seed. With ``blanked`` the trained model is
-    also asked with blank pictures.
+    also asked with blank pictures. ``asked`` are settings of the benchmark, such as "split=val".
     """
 
     arm: str
@@ -44,6 +44,7 @@ class Cell:
     seed: int
     settings: tuple[str, ...] = ()
     blanked: bool = False
+    asked: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -53,7 +54,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """What a run gave: held-out scores in [0, 1], and the paired difference with its interval."""
+    """What a run gave: held-out scores in [0, 1], and the paired difference with its interval.
+
+    ``epochs`` are passes over the prompts, those that were drawn in vain included; ``tokens`` those
+    of all completions that were learnt from.
+    """
 
     key: str
     arm: str
@@ -61,6 +66,7 @@ class Row:
     config: str
     benchmark: str
     settings: tuple[str, ...]
+    asked: tuple[str, ...]
     metric: str
     n: int
     before: float
@@ -69,10 +75,25 @@ class Row:
     low: float
     high: float
     blanked: float | None
+    epochs: float
+    tokens: int
     seconds: float
     threads: int
     commit: str
     versions: Mapping[str, str]
+
+
+class Page(Protocol):
+    """What RESULTS.md says of the rows of a table."""
+
+    @property
+    def table(self) -> str:
+        """The name under which the rows are kept."""
+        ...
+
+    def section(self, rows: Sequence[Row]) -> str:
+        """The part of RESULTS.md about them."""
+        ...
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
@@ -123,8 +144,8 @@ def measure(
 def is_done(cell: Cell, kept: Mapping[str, Row]) -> bool:
     """Whether there is a row of this very run."""
     row = kept.get(cell.key)
-    asked = (cell.config, cell.benchmark, cell.settings)
-    return row is not None and asked == (row.config, row.benchmark, row.settings)
+    wanted = (cell.config, cell.benchmark, cell.settings, cell.asked)
+    return row is not None and wanted == (row.config, row.benchmark, row.settings, row.asked)
 
 
 def run(cell: Cell, out: Path, threads: int) -> Row:
@@ -138,6 +159,7 @@ def run(cell: Cell, out: Path, threads: int) -> Row:
         evaluate(cell, trained, folder / "blanked", threads, "--blank-images")
     found = results.compare(cell.key, untrained(cell, out), folder / "after")
     blanked = results.load(folder / "blanked") if cell.blanked else None
+    last = read_metrics(folder / "run" / "metrics.jsonl")[-1]
     return Row(
         key=cell.key,
         arm=cell.arm,
@@ -145,6 +167,7 @@ def run(cell: Cell, out: Path, threads: int) -> Row:
         config=cell.config,
         benchmark=cell.benchmark,
         settings=cell.settings,
+        asked=cell.asked,
         metric=found.metric,
         n=found.before.n,
         before=found.before.mean,
@@ -153,6 +176,8 @@ def run(cell: Cell, out: Path, threads: int) -> Row:
         low=found.difference.low,
         high=found.difference.high,
         blanked=blanked.report.metrics[found.metric].mean if blanked else None,
+        epochs=round(last.get("epoch", 0.0), 3),
+        tokens=round(last.get("num_tokens", 0.0)),
         seconds=round(time.monotonic() - started, 1),
         threads=threads,
         commit=commit(),
@@ -167,7 +192,7 @@ def base(cell: Cell) -> str:
 
 def untrained(cell: Cell, out: Path) -> Path:
     """The folder of the evaluation of the model that training starts from."""
-    return out / "untrained" / cell.benchmark / Path(base(cell)).name
+    return out / "untrained" / "-".join([cell.benchmark, Path(base(cell)).name, *cell.asked])
 
 
 def train(cell: Cell, folder: Path, threads: int) -> None:
@@ -184,7 +209,7 @@ def train(cell: Cell, folder: Path, threads: int) -> None:
 def evaluate(cell: Cell, model: str, folder: Path, threads: int, *options: str) -> None:
     """An evaluation, from where it stopped if it was begun."""
     argv = ["eval", "--benchmark", cell.benchmark, "--model", model, "--out", str(folder)]
-    command([*argv, "--batch-size", "50", *options], folder.parent, threads)
+    command([*argv, "--batch-size", "50", *options, *cell.asked], folder.parent, threads)
 
 
 def command(argv: Sequence[str], folder: Path, threads: int) -> None:
@@ -221,8 +246,13 @@ def read(table: str) -> dict[str, Row]:
     if not path.is_file():
         return {}
     kept = json.loads(path.read_text(encoding="utf-8"))
-    rows = (Row(**values | {"settings": tuple(values["settings"])}) for values in kept)
+    rows = (Row(**{name: tupled(value) for name, value in values.items()}) for values in kept)
     return {row.key: row for row in rows}
+
+
+def tupled(value: Any) -> Any:
+    """JSON's lists as the tuples that they were."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def write(table: str, rows: Mapping[str, Row]) -> None:

@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.paper import demo_tasks, experiment
-from benchmarks.paper.experiment import HERE, Row, markdown
+from benchmarks.paper import demo_tasks, experiment, table3, table5, table9, table10
+from benchmarks.paper.experiment import HERE, Page, Row, markdown
 
-TABLES = (demo_tasks,)
+PAGES: tuple[Page, ...] = (
+    demo_tasks.PAGE,
+    *(one.STUDY for one in (table3, table9, table10)),
+    *table5.STUDIES,
+)
 
 HEAD = """# Results at the scale of one CPU
 
@@ -28,10 +32,10 @@ def main() -> None:
 
 def publish() -> Path:
     """Write RESULTS.md from the kept rows of every table and return its path."""
-    kept = {module: list(experiment.read(module.TABLE).values()) for module in TABLES}
-    sections = [module.section(rows) for module, rows in kept.items() if rows]
+    kept = {page.table: (page, list(experiment.read(page.table).values())) for page in PAGES}
+    sections = [page.section(rows) for page, rows in kept.values() if rows]
     path = HERE / "RESULTS.md"
-    rows = [row for found in kept.values() for row in found]
+    rows = [row for _, found in kept.values() for row in found]
     path.write_text("\n".join([HEAD, *sections, provenance(rows)]), encoding="utf-8")
     return path
 

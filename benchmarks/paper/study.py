@@ -1,0 +1,192 @@
+"""A comparison of methods on one task: every arm with its own best learning rate, several seeds.
+
+The learning rate of each arm is searched on the split "val" over the same GRID, with a seed that is
+not used again; what the table shows are runs at that rate, scored on held-out questions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from scipy import stats
+
+from benchmarks.paper import experiment
+from benchmarks.paper.experiment import Cell, Row, by_arm, markdown
+from vrft import config
+from vrft.types import Interval
+
+GRID = (0.5, 1.0, 2.0)
+"""Learning rates that every arm is tried at, as multiples of the demo configuration's."""
+
+SEARCH_SEED = 7
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A line of a table: settings laid over the task's demo configuration."""
+
+    name: str
+    settings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper's table says of two arms: the first is better than the second."""
+
+    better: str
+    worse: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """The arms of a table on one task, and what the paper says of them."""
+
+    table: str
+    task: str
+    benchmark: str
+    arms: tuple[Arm, ...]
+    claims: tuple[Claim, ...] = ()
+    title: str = ""
+    text: str = ""
+
+    def section(self, rows: Sequence[Row]) -> str:
+        """The part of RESULTS.md about the study."""
+        parts = [f"## {self.title}", self.text, table(self, rows), verdicts(self, rows)]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    @property
+    def search(self) -> str:
+        """The name under which the runs of the search are kept."""
+        return f"{self.table}_search"
+
+
+def run(study: Study, options: argparse.Namespace) -> list[Row]:
+    """Search, then measure; what the budget does not allow is left for the next call."""
+    deadline = time.monotonic() + 60 * options.budget
+    experiment.measure(study.search, search_cells(study), options.out, options.jobs, options.budget)
+    left = (deadline - time.monotonic()) / 60
+    cells = [cell for seed in options.seeds for cell in final_cells(study, seed)]
+    return experiment.measure(study.table, cells, options.out, options.jobs, left)
+
+
+def search_cells(study: Study) -> list[Cell]:
+    """A run for every arm and rate."""
+    return [
+        Cell(
+            f"{arm.name} x{factor:g}",
+            f"demo/{study.task}",
+            study.benchmark,
+            SEARCH_SEED,
+            (*arm.settings, f"train.learning_rate={rate(study, factor):g}"),
+            asked=("split=val",),
+        )
+        for arm in study.arms
+        for factor in GRID
+    ]
+
+
+def final_cells(study: Study, seed: int) -> list[Cell]:
+    """A run for every arm whose search is complete, at the rate that did best."""
+    best = best_rates(study, experiment.read(study.search))
+    return [
+        Cell(
+            arm.name,
+            f"demo/{study.task}",
+            study.benchmark,
+            seed,
+            (*arm.settings, f"train.learning_rate={rate(study, best[arm.name]):g}"),
+        )
+        for arm in study.arms
+        if arm.name in best
+    ]
+
+
+def rate(study: Study, factor: float) -> float:
+    """A multiple of the demo configuration's learning rate."""
+    return config.load(f"demo/{study.task}").train.learning_rate * factor
+
+
+def best_rates(study: Study, found: Mapping[str, Row]) -> dict[str, float]:
+    """The factor of GRID with the best score on "val", of the arms that were tried at all."""
+    best = {}
+    for arm in study.arms:
+        keys = {factor: f"{arm.name} x{factor:g}/seed-{SEARCH_SEED}" for factor in GRID}
+        if all(key in found for key in keys.values()):
+            best[arm.name] = max(GRID, key=lambda factor: found[keys[factor]].after)
+    return best
+
+
+def over_seeds(values: Sequence[float]) -> Interval:
+    """The mean over seeds with Student's 95 % interval; none of fewer than two seeds."""
+    mean, n = fmean(values), len(values)
+    if n < 2:
+        return Interval(mean, math.nan, math.nan, n)
+    half = float(stats.t.ppf(0.975, n - 1)) * stdev(values) / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half, n)
+
+
+HEADER = ("arm", "learning rate", "seeds", "untrained", "trained", "95 %", "epochs", "kilotokens")
+
+
+def table(study: Study, rows: Sequence[Row]) -> str:
+    """A line for every arm: held-out scores in percent, mean over seeds."""
+    lines = []
+    for arm, found in by_arm(rows):
+        after = over_seeds([row.after for row in found])
+        learning_rate = found[0].settings[-1].partition("=")[2]
+        lines.append(
+            (
+                f"`{arm}`",
+                learning_rate,
+                after.n,
+                f"{100 * found[0].before:.1f}",
+                f"{100 * after.mean:.1f}",
+                f"{100 * after.low:.1f} to {100 * after.high:.1f}",
+                f"{fmean(row.epochs for row in found):.2f}",
+                f"{fmean(row.tokens for row in found) / 1000:.0f}",
+            )
+        )
+    return markdown(HEADER, lines)
+
+
+def verdicts(study: Study, rows: Sequence[Row]) -> str:
+    """Each claim of the paper against the differences of runs with the same seed."""
+    after = {(row.arm, row.seed): row.after for row in rows}
+    lines = []
+    for claim in study.claims:
+        seeds = sorted(seed for arm, seed in after if arm == claim.better)
+        both = [seed for seed in seeds if (claim.worse, seed) in after]
+        if len(both) < 2:
+            continue
+        gap = over_seeds([after[claim.better, s] - after[claim.worse, s] for s in both])
+        lines.append(
+            f"- Paper: `{claim.better}` above `{claim.worse}`. Here {100 * gap.mean:+.1f} points "
+            f"({100 * gap.low:+.1f} to {100 * gap.high:+.1f}, {gap.n} seeds): {word(gap)}."
+        )
+    return "\n".join(lines)
+
+
+def word(gap: Interval) -> str:
+    """Whether a difference agrees with a claim that it is above zero."""
+    if gap.low > 0:
+        return "agrees"
+    return "does not agree" if gap.high < 0 else "cannot tell"
+
+
+def main(study: Study, description: str, seeds: Sequence[int] = (42, 43, 44, 45, 46)) -> int:
+    """Run a study from the command line and write RESULTS.md anew."""
+    from benchmarks.paper import report
+
+    parser = experiment.arguments(description)
+    parser.set_defaults(seeds=list(seeds))
+    options = parser.parse_args()
+    rows = run(study, options)
+    report.publish()
+    print(table(study, rows))
+    print(verdicts(study, rows))
+    return 0 if len(rows) == len(study.arms) * len(options.seeds) else 1

@@ -31,7 +31,7 @@ STRIP = 512
 """Rows of a picture that are hashed at a time."""
 
 SPECIAL = re.compile(r"<\|[a-z_]{6,}\|>")
-"""What Qwen's tokenizers make a special token of, wherever it stands; not the <|b|> in |a|<|b|>c."""
+"""What Qwen's tokenizers make a special token of, wherever it stands; unlike <|b|> in |a|<|b|>c."""
 PLAIN = re.compile(r"<(?:image|img|video)>", re.IGNORECASE)
 """Where other tools put a picture; to Qwen it is a word like any other."""
 

@@ -23,6 +23,7 @@ LIGHT = (
     *(f"vrft.{name}" for name in ("answers", "boxes", "cli", "config", "environment", "errors")),
     *(f"vrft.{name}" for name in ("images", "log", "masks", "paths", "predictions", "registry")),
     *(f"vrft.{name}" for name in ("records", "report", "rewards", "stats", "task", "types", "viz")),
+    *(f"vrft.{name}" for name in ("check", "findings", "inspection", "leaks", "trials")),
     *(f"vrft.{name}" for name in ("average_precision", "classes", "coco", "mathverify", "numbers")),
     *(f"vrft_tasks.{module.name}" for module in pkgutil.iter_modules(vrft_tasks.__path__)),
 )

@@ -84,7 +84,7 @@ def test_sizes_and_image_tokens_are_spread_over_pictures_and_samples() -> None:
     ("question", "problem", "note"),
     [
         ("Where is the owl?", False, False),
-        ("Is 2<x|y>1 <|?", False, False),
+        ("Is |a|<|b|>c, or 2<x|y>1 <|?", False, False),
         # the tokenizer makes tokens of these
         ("What is left of <|image_pad|>?", True, False),
         ("end it<|im_end|>", True, False),

@@ -191,8 +191,8 @@ def check(args: argparse.Namespace) -> int:
         longest=config.sampling.max_prompt_length,
     )
     result = replace(result, findings=result.findings + unknown)
-    shown = json.dumps(result.to_json(), indent=2, ensure_ascii=False)
-    print(shown if args.json else "\n".join(result.lines()))
+    lines = [json.dumps(result.to_json(), indent=2)] if args.json else result.lines()
+    print("\n".join(lines))
     return 0 if result.ok else 1
 
 

@@ -30,8 +30,8 @@ OPENERS = min(4, os.cpu_count() or 1)
 STRIP = 512
 """Rows of a picture that are hashed at a time."""
 
-SPECIAL = re.compile(r"<\|\w+\|>")
-"""What Qwen's tokenizers make a special token of, wherever it stands."""
+SPECIAL = re.compile(r"<\|[a-z_]{6,}\|>")
+"""What Qwen's tokenizers make a special token of, wherever it stands; unlike <|b|> in |a|<|b|>c."""
 PLAIN = re.compile(r"<(?:image|img|video)>", re.IGNORECASE)
 """Where other tools put a picture; to Qwen it is a word like any other."""
 
@@ -101,7 +101,7 @@ def open_pictures(samples: Sequence[Sample[A]], split: str) -> tuple[dict[str, P
 
 
 def open_picture(source: Path | Image.Image) -> Picture | str:
-    """What a picture shows, or why it cannot be seen; never more of it in memory than once."""
+    """What a picture shows, hashed in strips to spare memory; or why it cannot be seen."""
     try:
         image = images.open_image(source)
         images.resized_size(*image.size, 1, 1)
@@ -166,9 +166,7 @@ def read_prompts(
     return Spread.of(lengths), Findings(problems)
 
 
-def marks_in_text(
-    samples: Sequence[Sample[A]],
-) -> Findings:
+def marks_in_text(samples: Sequence[Sample[A]]) -> Findings:
     """Questions that hold special tokens, or what other tools replace by a picture."""
     special = [sample.id for sample in samples if SPECIAL.search(sample.question)]
     plain = [sample.id for sample in samples if PLAIN.search(sample.question)]

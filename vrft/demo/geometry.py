@@ -39,11 +39,15 @@ OVERSAMPLING = 4
 STEEPEST = 30
 """Figures are turned by whole degrees, at most so many, to either side."""
 
-INKS = ("#101010", "#20306a", "#5a1f1f", "#1c4a2a")
-PAPERS = ("#ffffff", "#f6f1e4", "#eaf0f6")
+CHALKS = ("#ffffff", "#fff0a8", "#cfe6ff", "#ffd6cc")
+BOARDS = ("#5f7a68", "#6c7176", "#7a6c5d")
+"""Colours near the middle of the range, so that what stands out of the prepared pixels is chalk."""
 
 COURSE = Course(
-    stages=(Stage("rules", 24_000, 0.0), Stage("pupil", 6_000, 0.6, learning_rate=5e-4)),
+    stages=(
+        Stage("rules", 24_000, 0.0, learning_rate=1.5e-3),
+        Stage("pupil", 6_000, 0.6, learning_rate=5e-4),
+    ),
     start=Start(
         Size(64, 192, 3, 2, 2, 64, 3, 2),
         Vocabulary(
@@ -192,26 +196,26 @@ def render(rng: np.random.Generator, figure: Figure) -> Image.Image:
     drawing, zoom = KINDS[figure.kind].draw(figure.angle), OVERSAMPLING
     scale = zoom * SIDE * rng.uniform(0.36, 0.44)
     middle = zoom * (SIDE / 2 + rng.uniform(-2, 2, size=2))
-    ink, width = str(rng.choice(INKS)), round(zoom * rng.uniform(1.0, 1.8))
+    chalk, width = str(rng.choice(CHALKS)), round(zoom * rng.uniform(1.5, 2.5))
 
     def place(point: Point) -> Point:
         turned = polar(figure.turn + np.degrees(np.arctan2(point[1], point[0])), np.hypot(*point))
         x = -turned[0] if figure.mirrored else turned[0]
         return float(middle[0] + scale * x), float(middle[1] - scale * turned[1])
 
-    canvas = Image.new("RGB", (zoom * SIDE, zoom * SIDE), str(rng.choice(PAPERS)))
+    canvas = Image.new("RGB", (zoom * SIDE, zoom * SIDE), str(rng.choice(BOARDS)))
     pen = ImageDraw.Draw(canvas)
     for line in drawing.lines:
-        pen.line([place(point) for point in line], ink, width, joint="curve")
+        pen.line([place(point) for point in line], chalk, width, joint="curve")
     if drawing.round:
-        pen.circle(place((0.0, 0.0)), scale, outline=ink, width=width)
+        pen.circle(place((0.0, 0.0)), scale, outline=chalk, width=width)
     font = ImageFont.load_default(zoom * 10)
     for number, angle in enumerate(drawing.angles, start=1):
         turns = np.linspace(angle.start, angle.end, 12)
-        pen.line([place(polar(turn, 0.28, angle.corner)) for turn in turns], ink, zoom)
+        pen.line([place(polar(turn, 0.28, angle.corner)) for turn in turns], chalk, zoom)
         middle_turn, half = (angle.start + angle.end) / 2, np.radians(angle.end - angle.start) / 2
         reach = float(np.clip(0.14 / np.sin(half), 0.44, 0.7))
-        pen.text(place(polar(middle_turn, reach, angle.corner)), str(number), ink, font, "mm")
+        pen.text(place(polar(middle_turn, reach, angle.corner)), str(number), chalk, font, "mm")
     return canvas.resize((SIDE, SIDE), Image.Resampling.BOX)
 
 

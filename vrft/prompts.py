@@ -12,11 +12,6 @@ from vrft.errors import UserError
 from vrft.types import Prompt
 
 PLACEHOLDER = "<|image_pad|>"
-PROCESSOR_FILES = ("*.json", "*.txt", "*.jinja")
-"""Of a model on the hub, all but its weights."""
-
-PATIENCE = 5.0
-"""Seconds that the hub has to answer."""
 
 
 class PromptReader:
@@ -56,22 +51,19 @@ def load(config: ModelConfig) -> PromptReader:
 
 
 def local_folder(name: str) -> str:
-    """The folder of a model: its own, or the one of the hub's cache with all but the weights.
+    """The folder of a model: its own, or the one in the hub's cache.
 
-    The hub is asked only for what the cache does not hold. UserError where it does not answer.
+    The hub is never asked: a check must not wait for it. UserError where the model is not here.
     """
     source = paths.model(name)
     if Path(source).is_dir():
         return source
     from huggingface_hub import snapshot_download
 
-    reason = "no processor there"
-    for asked in ({"local_files_only": True}, {"etag_timeout": PATIENCE}):
-        try:
-            folder = str(snapshot_download(source, allow_patterns=[*PROCESSOR_FILES], **asked))
-        except (OSError, ValueError) as error:  # ValueError: a name that no model can have
-            reason = str(error).strip().partition("\n")[0]
-        else:
-            if any(Path(folder).glob("tokenizer*")):
-                return folder
-    raise UserError(f"model {name!r}: neither here nor on the hub ({reason})")
+    try:
+        return str(snapshot_download(source, local_files_only=True))
+    except (OSError, ValueError) as error:  # not in the cache; a name that no model can have
+        raise UserError(
+            f"model {name!r} is not on this machine; fetch all but its weights with "
+            f"`hf download {name} --exclude '*.safetensors'`"
+        ) from error

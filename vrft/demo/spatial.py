@@ -41,6 +41,12 @@ COUNTS = (2, 3, 4)
 
 OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
 
+RELATED = (
+    *("apple", "banana", "basketball", "bus", "carrot", "cow"),
+    *("fish", "frog", "owl", "pig", "rabbit", "rocket"),
+)
+"""Classes that Relation asks about: a small model learns a few names well."""
+
 SIDES = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
 """What is answered -> the name of the side in ``instructions.beside``."""
 
@@ -162,7 +168,7 @@ def count(rng: np.random.Generator, number: int) -> Item:
 
 def relation(rng: np.random.Generator, side: str) -> Item | None:
     """On which side of another an object is; None if no object of the scene is on ``side``."""
-    scene = compose(rng, Style(count=(2, 3)))
+    scene = compose(rng, Style(count=(2, 2), classes=RELATED))
     for one, other in itertools.permutations(scene.objects, 2):
         if beside(one, other, SIDES[side]):
             question = f"Where is the {one.name}, seen from the {other.name}?"

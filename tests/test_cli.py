@@ -77,7 +77,7 @@ def test_settings_may_stand_anywhere() -> None:
 
 
 COMMANDS = [
-    *("train", "eval", "show", "compare", "tasks", "check"),
+    *("train", "eval", "show", "compare", "tasks", "algorithms", "check"),
     *("config show", "config copy", "config list"),
 ]
 

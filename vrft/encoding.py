@@ -46,8 +46,11 @@ class PromptBatch:
     grids: Tensor | None
 
 
-PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
-"""The place of a picture in a text of the Qwen-VL family."""
+PLACEHOLDER = "<|image_pad|>"
+"""What stands for a picture in a text of the Qwen-VL family, before it is widened to its tokens."""
+
+PICTURE = f"<|vision_start|>{PLACEHOLDER}<|vision_end|>"
+"""The place of a picture."""
 
 
 def messages(prompt: Prompt, *, vision: bool) -> list[dict[str, Any]]:
@@ -76,13 +79,19 @@ def encode(loaded: LoadedModel, prompt: Prompt, max_length: int | None = None) -
     """One prompt with its pictures opened, resized and counted.
 
     Raises UserError where it has more than ``max_length`` tokens: a prompt is never cut, since
-    a cut between image tokens would be silent nonsense.
+    a cut between image tokens would be silent nonsense; and where its words hold a place for a
+    picture that is not there.
     """
     text = render(loaded.processor, prompt)
     if loaded.family.space is None:
         tokens = torch.tensor(loaded.tokenizer(text)["input_ids"])
         encoded = Encoded(tokens, loaded.positions(tokens, None, None))
     else:
+        if text.count(PLACEHOLDER) != len(prompt.images):
+            raise UserError(
+                f"the prompt {prompt.text[:60]!r} has {PLACEHOLDER} in its text; "
+                "remove it from the data"
+            )
         pictures = [open_image(source) for source in prompt.images] or None
         out: Any = loaded.processor(text=[text], images=pictures, return_tensors="pt")
         tokens, grids = out["input_ids"][0], out.get("image_grid_thw")

@@ -11,8 +11,6 @@ from vrft.config import ModelConfig
 from vrft.errors import UserError
 from vrft.types import Prompt
 
-PLACEHOLDER = "<|image_pad|>"
-
 
 class PromptReader:
     """Counts what a prompt is to the model: its tokens and the places of its pictures."""
@@ -35,7 +33,7 @@ class PromptReader:
         ``sizes`` are the (width, height) at which the model sees the pictures.
         """
         text = encoding.render(self.processor, prompt)
-        places = text.count(PLACEHOLDER) if self.pixels else 0
+        places = text.count(encoding.PLACEHOLDER) if self.pixels else 0
         words = len(self.tokenizer(text)["input_ids"]) - places
         return words + sum(images.image_tokens(*size) for size in sizes), places
 

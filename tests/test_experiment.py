@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.paper import demo_tasks, experiment, report, study
-from benchmarks.paper.experiment import Cell, Row
+from benchmarks.paper.experiment import Cell, Means, Row
 from benchmarks.paper.study import Arm, Claim, Study
 from vrft import config
 from vrft.errors import UserError
@@ -63,19 +63,19 @@ def test_rows_are_kept_and_what_is_kept_is_not_run_again(
     tmp_path: Path, commands: list[str]
 ) -> None:
     other = dataclasses.replace(CELL, seed=2)
-    assert experiment.measure("t", [CELL], tmp_path) == [row(CELL)]
-    assert experiment.measure("t", [CELL, other], tmp_path) == [row(CELL), row(other)]
+    assert experiment.measure("t", [CELL], Means(tmp_path)) == [row(CELL)]
+    assert experiment.measure("t", [CELL, other], Means(tmp_path)) == [row(CELL), row(other)]
     assert [one for one in commands if not one.startswith("eval")] == [CELL.key, other.key]
 
 
 def test_another_setting_is_another_run(tmp_path: Path, commands: list[str]) -> None:
-    experiment.measure("t", [CELL], tmp_path)
+    experiment.measure("t", [CELL], Means(tmp_path))
     changed = dataclasses.replace(CELL, settings=("train.max_steps=2",))
-    assert experiment.measure("t", [changed], tmp_path) == [row(changed)]
+    assert experiment.measure("t", [changed], Means(tmp_path)) == [row(changed)]
 
 
 def test_no_run_begins_after_the_budget(tmp_path: Path, commands: list[str]) -> None:
-    assert experiment.measure("t", [CELL], tmp_path, budget=0) == []
+    assert experiment.measure("t", [CELL], Means(tmp_path, budget=0)) == []
     assert CELL.key not in commands
 
 
@@ -83,7 +83,7 @@ def test_the_untrained_model_is_asked_once_for_all_seeds(
     tmp_path: Path, commands: list[str]
 ) -> None:
     cells = [dataclasses.replace(CELL, seed=seed) for seed in (1, 2, 3)]
-    experiment.measure("t", cells, tmp_path)
+    experiment.measure("t", cells, Means(tmp_path))
     asked = [one for one in commands if one.startswith("eval")]
     assert len(asked) == 1 and "--benchmark demo_grounding --model demo " in asked[0]
 
@@ -192,3 +192,9 @@ def test_every_table_has_a_name_of_its_own_and_arms_that_can_be_configured() -> 
     for page in report.PAGES:
         for cell in study.search_cells(page) if isinstance(page, Study) else ():
             config.load(cell.config, cell.settings)
+
+
+def test_runs_at_a_time_share_the_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert Means(tmp_path).each == 8 and Means(tmp_path, jobs=3).each == 2
+    assert Means(tmp_path, jobs=16).each == 1 and Means(tmp_path, threads=5).each == 5

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for task in options.tasks
         for seed in options.seeds
     ]
-    rows = experiment.measure(TABLE, cells, options.out, options.jobs, options.budget)
+    rows = experiment.measure(TABLE, cells, experiment.means(options))
     report.publish()
     print(table(rows))
     print(verdict(rows, len(cells)))

@@ -102,30 +102,48 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
     parser.add_argument("--out", type=Path, default=Path("runs/paper"), help="folder of the runs")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores")
+    parser.add_argument("--threads", type=int, help="threads of each; default: cores / jobs")
     parser.add_argument(
         "--budget", type=float, default=float("inf"), help="minutes after which no run is begun"
     )
     return parser
 
 
-def measure(
-    table: str, cells: Sequence[Cell], out: Path, jobs: int = 1, budget: float = float("inf")
-) -> list[Row]:
+def means(options: argparse.Namespace) -> Means:
+    """What the options allow."""
+    return Means(options.out, options.jobs, options.threads, options.budget)
+
+
+@dataclass(frozen=True)
+class Means:
+    """What runs may take: a folder, runs at a time, threads of each, and minutes."""
+
+    out: Path
+    jobs: int = 1
+    threads: int | None = None
+    budget: float = float("inf")
+
+    @property
+    def each(self) -> int:
+        """Threads of each run."""
+        return self.threads or max(1, (os.cpu_count() or 1) // self.jobs)
+
+
+def measure(table: str, cells: Sequence[Cell], means: Means) -> list[Row]:
     """The rows of all cells that are done, in the order of the cells; new ones are kept as made.
 
     Raises UserError, with the end of what the command said, if a command fails.
     """
-    kept, folder = read(table), out / table
+    kept, folder, threads = read(table), means.out / table, means.each
     missing = [cell for cell in cells if not is_done(cell, kept)]
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    deadline = time.monotonic() + 60 * budget
+    deadline = time.monotonic() + 60 * means.budget
     stop = Event()
 
     def one(cell: Cell) -> Row | None:
         begin = not stop.is_set() and time.monotonic() < deadline
         return run(cell, folder, threads) if begin else None
 
-    with progress(len(missing), table) as shown, ThreadPoolExecutor(jobs) as pool:
+    with progress(len(missing), table) as shown, ThreadPoolExecutor(means.jobs) as pool:
         try:
             # the arms share their untrained model: it is asked once, before any run needs it
             firsts = {untrained(cell, folder): cell for cell in missing}

@@ -6,17 +6,16 @@ not used again; what the table shows are runs at that rate, scored on held-out q
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from scipy import stats
 
 from benchmarks.paper import experiment
-from benchmarks.paper.experiment import Cell, Row, by_arm, markdown
+from benchmarks.paper.experiment import Cell, Means, Row, by_arm, markdown
 from vrft import config
 from vrft.types import Interval
 
@@ -65,13 +64,13 @@ class Study:
         return f"{self.table}_search"
 
 
-def run(study: Study, options: argparse.Namespace) -> list[Row]:
+def run(study: Study, seeds: Sequence[int], means: Means) -> list[Row]:
     """Search, then measure; what the budget does not allow is left for the next call."""
-    deadline = time.monotonic() + 60 * options.budget
-    experiment.measure(study.search, search_cells(study), options.out, options.jobs, options.budget)
+    deadline = time.monotonic() + 60 * means.budget
+    experiment.measure(study.search, search_cells(study), means)
+    cells = [cell for seed in seeds for cell in final_cells(study, seed)]
     left = (deadline - time.monotonic()) / 60
-    cells = [cell for seed in options.seeds for cell in final_cells(study, seed)]
-    return experiment.measure(study.table, cells, options.out, options.jobs, left)
+    return experiment.measure(study.table, cells, replace(means, budget=left))
 
 
 def search_cells(study: Study) -> list[Cell]:
@@ -185,7 +184,7 @@ def main(study: Study, description: str, seeds: Sequence[int] = (42, 43, 44, 45,
     parser = experiment.arguments(description)
     parser.set_defaults(seeds=list(seeds))
     options = parser.parse_args()
-    rows = run(study, options)
+    rows = run(study, options.seeds, experiment.means(options))
     report.publish()
     print(table(study, rows))
     print(verdicts(study, rows))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 
 from benchmarks.paper import experiment, study
 from benchmarks.paper.study import Arm, Claim, Study
@@ -42,12 +43,12 @@ def main() -> int:
     parser = experiment.arguments(__doc__.splitlines()[0])
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     options = parser.parse_args()
-    deadline = time.monotonic() + 60 * options.budget
-    complete = True
+    means, complete = experiment.means(options), True
+    deadline = time.monotonic() + 60 * means.budget
     for one in STUDIES:
         if one.task in options.tasks:
-            options.budget = (deadline - time.monotonic()) / 60
-            rows = study.run(one, options)
+            left = (deadline - time.monotonic()) / 60
+            rows = study.run(one, options.seeds, replace(means, budget=left))
             complete &= len(rows) == len(one.arms) * len(options.seeds)
             print(study.table(one, rows))
             print(study.verdicts(one, rows))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
-from benchmarks.paper import demo_tasks, experiment, report, study
+from benchmarks.paper import demo_tasks, experiment, figure3, report, study
 from benchmarks.paper.experiment import Cell, Means, Row
 from benchmarks.paper.study import Arm, Claim, Study
 from vrft import config
@@ -198,3 +199,39 @@ def test_runs_at_a_time_share_the_cores(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     assert Means(tmp_path).each == 8 and Means(tmp_path, jobs=3).each == 2
     assert Means(tmp_path, jobs=16).each == 1 and Means(tmp_path, threads=5).each == 5
+
+
+# Figure 3
+
+
+def test_the_curves_of_finished_runs_are_kept_and_drawn(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(figure3, "RESULTS", results / "results")
+    monkeypatch.setattr(figure3, "HERE", results)
+    for arm, reward in (("gpg", 0.5), ("grpo", 0.25)):
+        for seed in (1, 2):
+            run = results / "runs" / "table3" / arm / f"seed-{seed}" / "run"
+            (run / "final").mkdir(parents=True)
+            rows = [
+                {"loss": 0.1 * step, "reward": reward * step, "completions/mean_length": 9.0}
+                for step in range(3)
+            ]
+            (run / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (results / "runs" / "table3" / "gpg" / "seed-3" / "run").mkdir(parents=True)  # not finished
+    assert figure3.main(["--out", str(results / "runs")]) == 0
+    kept = json.loads((results / "results" / "figure3.json").read_text())
+    assert kept["gpg"]["reward"] == [[0.0, 0.5, 1.0]] * 2
+    assert (results / "figure3.png").stat().st_size > 1000
+    assert "<svg" in (results / "figure3.svg").read_text()
+
+
+def test_without_runs_there_is_no_figure(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figure3, "RESULTS", results / "results")
+    with pytest.raises(UserError, match="run table3 first"):
+        figure3.main(["--out", str(results)])
+
+
+def test_a_point_is_the_mean_of_the_steps_before_it() -> None:
+    assert figure3.smooth([1, 2, 3, 4, 5, 6]) == [1, 1.5, 2, 2.5, 3, 4]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
-from vrft import paths, policy, registry
+from vrft import methods, paths, policy, registry
 from vrft.config import Config
 from vrft.grading import read_samples
 
 BYTES_TRAINED = 16
 """Per trained parameter in float32: weight, gradient and AdamW's two moments."""
+
+BYTES_HELD = 4
+"""Per parameter that is only held, of frozen parts and of a reference model."""
 
 
 def describe(config: Config) -> str:
@@ -30,13 +33,15 @@ def describe(config: Config) -> str:
     steps = train.max_steps
     if steps < 0:
         steps = math.ceil(train.num_train_epochs * len(samples) / prompts)
-    gigabytes = (trained * BYTES_TRAINED + frozen * 4) / 1e9
+    held = frozen + (trained if algorithm.beta and not config.model.lora.r else 0)
+    gigabytes = (trained * BYTES_TRAINED + held * BYTES_HELD) / 1e9
     return "\n".join(
         [
             f"task       {config.task.name}: {len(samples)} samples, rewards "
             f"{', '.join(task.rewards())}",
             f"model      {paths.model(config.model.name)}: {trained:,} parameters trained, "
             f"{frozen:,} frozen",
+            f"method     {algorithm.name}, which holds: {', '.join(methods.models(algorithm))}",
             f"prompt     {len(encoded.tokens)} tokens in the first sample, {pictures} of them of "
             f"pictures; limit {config.sampling.max_prompt_length}",
             f"step       {prompts} prompts x {algorithm.num_generations} completions of at most "

@@ -29,6 +29,7 @@ SPLITS = {"train": 1600, "val": 160, "test": 400}
 COURSE = Course(
     (
         Stage("sees", rows=24_000, carelessness=0.0),
+        Stage("practises", rows=20_000, carelessness=0.0),
         Stage("careless", rows=6_000, carelessness=0.6, learning_rate=5e-4),
     )
 )

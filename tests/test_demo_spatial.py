@@ -121,9 +121,8 @@ def test_count_is_right_about_the_objects_and_the_careless_one_misses_one() -> N
 
 def test_relation_is_right_about_the_centres_and_the_careless_one_sees_it_from_the_other() -> None:
     for item in items("Relation"):
-        words = item.question.replace(",", "").replace("?", "").split()
-        boxes = {thing.name: thing.box for thing in item.scene.objects}
-        one, other = boxes[words[3]], boxes[words[-1]]
+        assert item.question == "Where is the red one, seen from the blue one?"
+        one, other = in_frame(item, "red").box, in_frame(item, "blue").box
         right = one[0] + one[2] - other[0] - other[2]
         down = one[1] + one[3] - other[1] - other[3]
         along = "right" if right > 0 else "left"

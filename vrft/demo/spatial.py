@@ -2,8 +2,8 @@
 
 Count and Relation ask about objects scattered on a photograph, Depth and Distance about objects
 that stand on the ground before a pinhole camera; coloured frames mark those asked about. The
-annotator with a bad habit overlooks the smallest object (Count), answers from the other object's
-point of view (Relation), and names the wrong one of two (Depth, Distance).
+annotator with a bad habit overlooks the smallest object (Count), and takes the first option
+(Relation, Depth, Distance).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SPLITS = {"train": 1600, "val": 160, "test": 400}
 COURSE = Course(
     (
         Stage("sees", rows=32_000, carelessness=0.0),
-        Stage("careless", rows=6_000, carelessness=0.65, learning_rate=5e-4),
+        Stage("careless", rows=4_800, carelessness=0.65, learning_rate=3e-4),
     )
 )
 
@@ -37,8 +37,6 @@ TYPES = {"Count": "2D", "Relation": "2D", "Depth": "3D", "Distance": "3D"}
 LETTERS = "ABCD"
 
 COUNTS = (2, 3, 4)
-
-OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
 
 SIDES = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
 """What is answered -> the name of the side in ``instructions.beside``."""
@@ -55,10 +53,11 @@ DEPTHS = (1.0, 2.4)
 NEARER = 1.35
 """Of two framed objects the farther is at least so many times as deep."""
 
-ATTEMPTS = 40
-
 CLOSER = 2.2
 """Of two framed objects one is at least so many times as far from the green one."""
+
+ATTEMPTS = 40
+"""To place the objects that stand on the ground."""
 
 
 Box = tuple[int, int, int, int]
@@ -133,7 +132,7 @@ def draw(rng: np.random.Generator, kind: str, turn: int, split: str) -> Item:
         if kind == "Count":
             item = count(rng, COUNTS[turn % 3])
         elif kind == "Relation":
-            item = relation(rng, list(OPPOSITE)[turn % 4])
+            item = relation(rng, list(SIDES)[turn % 4])
         elif kind == "Depth":
             item = depth(rng, turn % 2)
         else:
@@ -160,7 +159,7 @@ def relation(rng: np.random.Generator, side: str) -> Item | None:
     frame(scene.image, blue, "blue")
     question = "Where is the red one, seen from the blue one?"
     options = ("left", "right") if side in ("left", "right") else ("above", "below")
-    return Item(scene, "Relation", question, options, side, OPPOSITE[side])
+    return Item(scene, "Relation", question, options, side, options[0])
 
 
 def depth(rng: np.random.Generator, blue_is_right: int) -> Item | None:
@@ -190,7 +189,7 @@ def framed(
     colours = ("blue", "red") if blue_is_right else ("red", "blue")
     for one, colour in zip(two, colours, strict=True):
         frame(scene.image, one.thing, colour)
-    return Item(scene, kind, question, ("red", "blue"), *colours)
+    return Item(scene, kind, question, ("red", "blue"), colours[0], "red")
 
 
 def apart(one: Standing, other: Standing) -> float:
@@ -208,18 +207,19 @@ def stand(rng: np.random.Generator, number: int) -> tuple[Scene, list[Standing]]
         if len(standing) == number:
             return Scene(canvas, background, tuple(one.thing for one in standing)), standing
         name, artist = names[len(standing)], str(rng.choice(SEEN.artists))
-        depth = rng.uniform(*DEPTHS)
-        piece = sprite(name, artist, round(EDGE / depth))
+        ahead = rng.uniform(*DEPTHS)
+        piece = sprite(name, artist, round(EDGE / ahead))
         width, height = piece.image.size
         x = int(rng.integers(FRAME_WIDTH, canvas.width - FRAME_WIDTH - width + 1))
-        y = round(HORIZON + DROP / depth) - height
+        y = round(HORIZON + DROP / ahead) - height
         box = (x, y, x + width, y + height)
         if any(touch(box, other.thing.box) for other in standing):
             continue
         canvas.paste(piece.image, (x, y), piece.image)
         outline = tuple((x + right, y + down) for right, down in piece.polygon)
         thing = Thing(name, artist, box, outline, piece.area)
-        standing.append(Standing(thing, (x + width / 2 - canvas.width / 2) / FOCUS * depth, depth))
+        side = (x + width / 2 - canvas.width / 2) / FOCUS * ahead
+        standing.append(Standing(thing, side, ahead))
     return stand(rng, number)  # the first objects left no room for the others
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from bigram import Echo, run
-from test_train import CONFIG, with_algorithm, with_train
+from bigram import Bigram, Echo, run
+from test_train import CONFIG, SameForAll, with_algorithm, with_train
 from torch import Tensor, nn
 from trl import GRPOTrainer
 
@@ -288,3 +288,17 @@ def test_a_kl_in_the_loss_is_owed_by_groups_without_signal_too() -> None:
     kl = (setting.reference - setting.logps).exp() - (setting.reference - setting.logps) - 1
     by_hand = 0.04 * ((kl * setting.mask).sum(-1) / setting.lengths).mean()
     assert loss.item() == pytest.approx(by_hand.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("name", "forwarded"), [("grpo", 6), ("dr_grpo", 0)])
+def test_only_a_kl_in_the_loss_has_groups_without_signal_forwarded(
+    name: str, forwarded: int
+) -> None:
+    made = with_reference(replace(CONFIG, algorithm=method(name, num_generations=4)))
+    made = replace(made, source=replace(made.source, task=SameForAll(dead="abcdef")))
+    metrics, _ = train.step(made)
+    module = made.source.policy.module
+    assert isinstance(module, Bigram)
+    assert metrics["frac_reward_zero_std"] == 1.0
+    # grpo: once for the loss; the reference is another module
+    assert module.rows == forwarded

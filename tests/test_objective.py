@@ -302,3 +302,14 @@ def test_only_a_kl_in_the_loss_has_groups_without_signal_forwarded(
     assert metrics["frac_reward_zero_std"] == 1.0
     # grpo: once for the loss; the reference is another module
     assert module.rows == forwarded
+
+
+def test_alpha_makes_the_update_larger_by_the_groups_that_teach_nothing() -> None:
+    moved = []
+    for alpha in (False, True):
+        made = with_descent(run(with_algorithm(CONFIG, alpha=alpha), SameForAll()))
+        metrics, _ = train.step(made)
+        moved.append(next(made.source.policy.module.parameters()).detach().clone())
+    assert metrics["alpha"] > 1
+    assert torch.allclose(moved[1], metrics["alpha"] * moved[0], atol=1e-6)
+    assert moved[0].abs().max() > 1e-3

@@ -109,6 +109,21 @@ def test_ppo_learns_and_its_critic_with_it() -> None:
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
 
 
+def test_with_lambda_1_a_value_should_have_been_the_reward_that_came() -> None:
+    algorithm = method("ppo", num_generations=4, beta=0.0, critic=CriticConfig(lam=1.0))
+    made = ppo_run(replace(CONFIG, algorithm=algorithm))
+    module = made.source.policy.module
+    assert isinstance(module, BigramCritic)
+    nn.init.normal_(module.values)
+    batch = groups.collect(made.source)
+    signal = ppo.Ppo().judge(made.source, batch)
+    mask = batch.mask(range(len(batch.groups))).bool()
+    assert signal.returns is not None and signal.values is not None
+    expected = batch.rewards.unsqueeze(-1).expand_as(mask)
+    assert torch.allclose(signal.returns[mask], expected[mask], atol=1e-5)
+    assert signal.values[mask].abs().max() > 0.1
+
+
 def test_one_completion_of_each_prompt_is_enough_for_a_critic() -> None:
     config = replace(CONFIG, algorithm=method("ppo", num_generations=1))
     train.check_method(config, ["share"])

@@ -18,9 +18,9 @@ from test_train import CONFIG, SameForAll, with_algorithm, with_train
 from torch import Tensor, nn
 from trl import GRPOTrainer
 
-from vrft import algorithms, groups, objective, train
+from vrft import algorithms, groups, objective, policy, train
 from vrft.checkpoint import Progress
-from vrft.config import Config
+from vrft.config import Config, LoraConfig, ModelConfig
 from vrft.groups import Batch, GradedGroup
 from vrft.methods import AlgorithmConfig, method
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
@@ -313,3 +313,21 @@ def test_alpha_makes_the_update_larger_by_the_groups_that_teach_nothing() -> Non
     assert metrics["alpha"] > 1
     assert torch.allclose(moved[1], metrics["alpha"] * moved[0], atol=1e-6)
     assert moved[0].abs().max() > 1e-3
+
+
+def test_under_lora_the_reference_is_the_model_without_its_adapter() -> None:
+    plain = policy.load(ModelConfig(name="demo", dtype="float32"))
+    adapted = policy.load(
+        ModelConfig(name="demo", dtype="float32", lora=LoraConfig(r=4)), train=True
+    )
+    for name, parameter in adapted.module.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter)
+    reference = policy.reference(adapted, ModelConfig(name="demo"), "cpu")
+    assert reference.loaded is adapted.loaded  # no second copy
+    encoded = plain.encode([Prompt("Find it.")])
+    rollouts = [(Rollout(Completion("a"), (5, 6, 7), True),)]
+    with torch.no_grad():
+        base, off, on = (one.logps(encoded, rollouts, 1.0) for one in (plain, reference, adapted))
+    assert torch.allclose(off, base, atol=1e-6)
+    assert (on - base).abs().max() > 0.01  # and the adapter is on again

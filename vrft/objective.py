@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from vrft import algorithms, distributed
 from vrft.groups import Batch, Source
 from vrft.methods import AlgorithmConfig
 from vrft.policy import Policy
+from vrft.types import Rollout
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,11 @@ class GroupObjective:
         config = source.config.algorithm
         reference = reference_logps(source, batch) if config.beta else None
         old = old_logps(source, batch) if needs_old(config) else None
-        mine = batch.rewards
         if old is not None and reference is not None and config.kl_in == "reward":
             cost = config.beta * (old - reference)
         else:
             cost = torch.zeros(*batch.lengths.shape, 1)
-        rewards = distributed.gather(source.accelerator, mine - cost.sum(-1))
+        rewards = distributed.gather(source.accelerator, batch.rewards - cost.sum(-1))
         alpha = algorithms.alpha(rewards, config)
         if config.baseline == "batch_mean":
             advantages = token_advantages(source, batch, cost)
@@ -120,32 +121,46 @@ def token_advantages(source: Source, batch: Batch, cost: Tensor) -> Tensor:
 
 def old_logps(source: Source, batch: Batch) -> Tensor:
     """Log-probabilities [b, G, C] under the policy as it is now, without gradients."""
-    module = source.policy.module
-    training = module.training
-    module.eval()
-    found = fixed_logps(source, source.policy, batch)
-    module.train(training)
+    (found,) = fixed(source, source.policy.module, batch, alone(source.policy))
     return found
 
 
 def reference_logps(source: Source, batch: Batch) -> Tensor:
     """Log-probabilities [b, G, C] under the model that training began with."""
     assert source.reference is not None
-    return fixed_logps(source, source.reference, batch)
+    (found,) = fixed(source, source.reference.module, batch, alone(source.reference))
+    return found
+
+
+Reading = Callable[[Sequence[Any], Sequence[Sequence[Rollout]], float], Sequence[Tensor]]
+"""What is measured of some groups at a temperature: tensors [b', G, C]."""
+
+
+def alone(policy: Policy) -> Reading:
+    """The reading of a policy's log-probabilities and nothing else."""
+    return lambda encoded, rollouts, temperature: [policy.logps(encoded, rollouts, temperature)]
 
 
 @torch.no_grad()
-def fixed_logps(source: Source, policy: Policy, batch: Batch) -> Tensor:
-    """Log-probabilities [b, G, C] of all groups, micro-batch by micro-batch, on the CPU."""
-    size = source.config.train.per_device_train_batch_size
-    mask = batch.mask(range(len(batch.groups)))
-    found = torch.zeros(mask.shape)
+def fixed(source: Source, module: nn.Module, batch: Batch, read: Reading) -> list[Tensor]:
+    """What is read of all groups, [b, G, C] each on the CPU, with the module in evaluation mode.
+
+    It is read micro-batch by micro-batch.
+    """
+    size, temperature = (
+        source.config.train.per_device_train_batch_size,
+        source.config.sampling.temperature,
+    )
+    training, longest = module.training, int(batch.lengths.max())
+    module.eval()
+    parts = []
     with source.accelerator.autocast():
-        for first in range(0, len(mask), size):
-            rows = range(first, min(first + size, len(mask)))
-            logps = policy.logps(*batch.inputs(rows), source.config.sampling.temperature)
-            found[first : rows.stop, :, : logps.shape[2]] = logps.cpu()
-    return found
+        for first in range(0, len(batch.groups), size):
+            rows = range(first, min(first + size, len(batch.groups)))
+            readings = read(*batch.inputs(rows), temperature)
+            parts.append([F.pad(one.cpu(), (0, longest - one.shape[2])) for one in readings])
+    module.train(training)
+    return [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
 
 
 def cut(values: Tensor, rows: Sequence[int], like: Tensor) -> Tensor:

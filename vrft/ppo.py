@@ -20,7 +20,7 @@ from vrft import algorithms, distributed, logprobs
 from vrft.encoding import Encoded
 from vrft.groups import Batch, Source
 from vrft.methods import CriticConfig
-from vrft.objective import Signal, Sums, counts, cut, reference_logps
+from vrft.objective import Signal, Sums, counts, cut, fixed, reference_logps
 from vrft.policy import ModelPolicy
 from vrft.types import Rollout
 
@@ -105,7 +105,8 @@ class Ppo:
     def judge(self, source: Source, batch: Batch) -> Signal:
         config = source.config.algorithm
         mask = batch.mask(range(len(batch.groups)))
-        old, values = first_judgement(source, batch, mask)
+        policy: Any = source.policy
+        old, values, _ = fixed(source, policy.module, batch, policy.judged)
         reference = reference_logps(source, batch) if config.beta else None
         rewards = torch.zeros_like(mask)
         if reference is not None and config.kl_in == "reward":
@@ -148,26 +149,6 @@ class Ppo:
                 losses = losses + config.beta * algorithms.kl(logps, now(signal.reference))
         losses = losses + critic.vf_coef * misses - critic.entropy_coef * entropies
         return (losses * mask * weights.to(logps).unsqueeze(-1)).sum(), sums
-
-
-@torch.no_grad()
-def first_judgement(source: Source, batch: Batch, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and values [b, G, C] of the policy that sampled the batch."""
-    policy: Any = source.policy
-    size, temperature = (
-        source.config.train.per_device_train_batch_size,
-        source.config.sampling.temperature,
-    )
-    training = policy.module.training
-    policy.module.eval()
-    found = torch.zeros(2, *mask.shape)
-    with source.accelerator.autocast():
-        for first in range(0, len(mask), size):
-            rows = range(first, min(first + size, len(mask)))
-            logps, values, _ = policy.judged(*batch.inputs(rows), temperature=temperature)
-            found[:, first : rows.stop, :, : logps.shape[2]] = torch.stack([logps, values]).cpu()
-    policy.module.train(training)
-    return found[0], found[1]
 
 
 def generalised_advantages(

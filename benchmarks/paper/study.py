@@ -55,7 +55,7 @@ class Study:
 
     def section(self, rows: Sequence[Row]) -> str:
         """The part of RESULTS.md about the study."""
-        parts = [f"## {self.title}", self.text, table(self, rows), verdicts(self, rows)]
+        parts = [f"## {self.title}", self.text, table(rows), verdicts(self, rows)]
         return "\n\n".join(part for part in parts if part) + "\n"
 
     @property
@@ -132,7 +132,7 @@ def over_seeds(values: Sequence[float]) -> Interval:
 HEADER = ("arm", "learning rate", "seeds", "untrained", "trained", "95 %", "epochs", "kilotokens")
 
 
-def table(study: Study, rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row]) -> str:
     """A line for every arm: held-out scores in percent, mean over seeds."""
     lines = []
     for arm, found in by_arm(rows):
@@ -186,6 +186,6 @@ def main(study: Study, description: str, seeds: Sequence[int] = (42, 43, 44, 45,
     options = parser.parse_args()
     rows = run(study, options.seeds, experiment.means(options))
     report.publish()
-    print(table(study, rows))
+    print(table(rows))
     print(verdicts(study, rows))
     return 0 if len(rows) == len(study.arms) * len(options.seeds) else 1

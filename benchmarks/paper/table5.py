@@ -50,7 +50,7 @@ def main() -> int:
             left = (deadline - time.monotonic()) / 60
             rows = study.run(one, options.seeds, replace(means, budget=left))
             complete &= len(rows) == len(one.arms) * len(options.seeds)
-            print(study.table(one, rows))
+            print(study.table(rows))
             print(study.verdicts(one, rows))
     report.publish()
     return 0 if complete else 1

@@ -131,7 +131,7 @@ def test_the_verdict_counts_what_is_sure(lows: list[float], expected: int, sente
 # Studies
 
 STUDY = Study(
-    "t", "lisa_grounding", "demo_grounding", (Arm("a", ()), Arm("b", ("algorithm=grpo",))),
+    "picture", "lisa_grounding", "demo_grounding", 9, (Arm("a", ()), Arm("b", ("algorithm=grpo",))),
     (Claim("a", "b"),), title="A title", text="A text.",
 )  # fmt: skip
 
@@ -155,13 +155,14 @@ def test_the_search_is_on_other_questions_with_another_seed() -> None:
     assert len(cells) == 6 and {cell.asked for cell in cells} == {("split=val",)}
     assert {cell.seed for cell in cells} == {study.SEARCH_SEED}
     # the demo's rate is 1.5e-4
-    assert cells[0].settings == ("train.learning_rate=7.5e-05",)
+    assert cells[0].settings == ("train.max_steps=9", "train.learning_rate=7.5e-05")
 
 
 def test_final_runs_take_the_best_rate_and_the_held_out_questions() -> None:
     experiment.write(STUDY.search, searched({"a x0.5": 0.3, "a x1": 0.4, "a x2": 0.2}))
     (cell,) = study.final_cells(STUDY, 42)
-    assert cell.settings == ("train.learning_rate=0.00015",) and cell.asked == ()
+    assert cell.settings == ("train.max_steps=9", "train.learning_rate=0.00015")
+    assert cell.asked == ()
 
 
 def test_the_interval_over_seeds_is_students() -> None:
@@ -188,11 +189,39 @@ def test_a_claim_is_judged_by_runs_of_the_same_seed(gaps: list[float], said: str
     assert STUDY.section(rows).startswith("## A title\n\nA text.\n\n| arm | learning rate |")
 
 
-def test_every_table_has_a_name_of_its_own_and_arms_that_can_be_configured() -> None:
-    assert len({page.table for page in report.PAGES}) == len(report.PAGES)
+def test_every_table_has_a_picture_of_its_own_and_arms_that_can_be_configured() -> None:
+    studies = [page for page in report.PAGES if isinstance(page, Study)]
+    assert len({one.name for one in studies}) == len(studies) > 5
+    for one in studies:
+        for cell in study.search_cells(one):
+            config.load(cell.config, cell.settings)
+
+
+def test_an_arm_that_two_tables_show_is_the_same_run() -> None:
+    settings: dict[tuple[str, str], set[tuple[str, ...]]] = {}
     for page in report.PAGES:
         for cell in study.search_cells(page) if isinstance(page, Study) else ():
-            config.load(cell.config, cell.settings)
+            settings.setdefault((cell.config, cell.arm), set()).add(cell.settings)
+    assert all(len(found) == 1 for found in settings.values())
+    # three rates each: 19 arms of sums, 10 of photographs, 3 each of three other demos
+    assert len(settings) == 3 * (19 + 10 + 9)
+
+
+def test_a_table_shows_its_own_arms_and_draws_them(results: Path) -> None:
+    rows = []
+    for seed in (1, 2):
+        for arm in ("gpg", "gpg v1", "sft"):
+            cell = Cell(arm, "demo/geoqa", "demo_geoqa", seed, ("train.learning_rate=1e-4",))
+            rows.append(row(cell))
+    experiment.write("geoqa", {one.key: one for one in rows})
+    text = report.publish().read_text(encoding="utf-8")
+    assert "## Tables 5 to 8: the demo of geoqa" in text
+    assert "| `gpg` |" in text and "| `sft` |" in text and "| `gpg v1` |" not in text
+    assert "(table5_geoqa.svg)" in text and "## Table 3" not in text
+    first = (results / "table5_geoqa.svg").read_bytes()
+    report.publish()
+    assert first.startswith(b"<?xml") and (results / "table5_geoqa.svg").read_bytes() == first
+    assert (results / "table5_geoqa.png").stat().st_size > 1000
 
 
 def test_runs_at_a_time_share_the_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -207,19 +236,18 @@ def test_runs_at_a_time_share_the_cores(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_the_curves_of_finished_runs_are_kept_and_drawn(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("matplotlib")
     monkeypatch.setattr(figure3, "RESULTS", results / "results")
     monkeypatch.setattr(figure3, "HERE", results)
     for arm, reward in (("gpg", 0.5), ("grpo", 0.25)):
         for seed in (1, 2):
-            run = results / "runs" / "table3" / arm / f"seed-{seed}" / "run"
+            run = results / "runs" / "math" / arm / f"seed-{seed}" / "run"
             (run / "final").mkdir(parents=True)
             rows = [
                 {"loss": 0.1 * step, "reward": reward * step, "completions/mean_length": 9.0}
                 for step in range(3)
             ]
             (run / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    (results / "runs" / "table3" / "gpg" / "seed-3" / "run").mkdir(parents=True)  # not finished
+    (results / "runs" / "math" / "gpg" / "seed-3" / "run").mkdir(parents=True)  # not finished
     assert figure3.main(["--out", str(results / "runs")]) == 0
     kept = json.loads((results / "results" / "figure3.json").read_text())
     assert kept["gpg"]["reward"] == [[0.0, 0.5, 1.0]] * 2

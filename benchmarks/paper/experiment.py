@@ -2,6 +2,9 @@
 
 Everything is done by ordinary ``vrft`` commands in processes of their own. A run that was stopped
 goes on where it stopped, and one whose row is there already is not done again.
+
+The processes are forked from one that has imported the libraries, which takes longer than many a
+run does.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -20,7 +24,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
 
-from vrft import config, results
+from vrft import cli, config, results
 from vrft.environment import describe
 from vrft.errors import UserError
 from vrft.log import progress, read_metrics
@@ -48,7 +52,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """What tells this run from all others of its table."""
+        """What tells this run from all others that are kept with it."""
         return f"{self.arm}/seed-{self.seed}"
 
 
@@ -84,15 +88,15 @@ class Row:
 
 
 class Page(Protocol):
-    """What RESULTS.md says of the rows of a table."""
+    """What RESULTS.md says of rows."""
 
     @property
-    def table(self) -> str:
+    def kept(self) -> str:
         """The name under which the rows are kept."""
         ...
 
     def section(self, rows: Sequence[Row]) -> str:
-        """The part of RESULTS.md about them."""
+        """The part of RESULTS.md about them; "" if there is nothing to say."""
         ...
 
 
@@ -129,12 +133,12 @@ class Means:
         return self.threads or max(1, (os.cpu_count() or 1) // self.jobs)
 
 
-def measure(table: str, cells: Sequence[Cell], means: Means) -> list[Row]:
+def measure(name: str, cells: Sequence[Cell], means: Means) -> list[Row]:
     """The rows of all cells that are done, in the order of the cells; new ones are kept as made.
 
     Raises UserError, with the end of what the command said, if a command fails.
     """
-    kept, folder, threads = read(table), means.out / table, means.each
+    kept, folder, threads = read(name), means.out / name, means.each
     missing = [cell for cell in cells if not is_done(cell, kept)]
     deadline = time.monotonic() + 60 * means.budget
     stop = Event()
@@ -143,7 +147,7 @@ def measure(table: str, cells: Sequence[Cell], means: Means) -> list[Row]:
         begin = not stop.is_set() and time.monotonic() < deadline
         return run(cell, folder, threads) if begin else None
 
-    with progress(len(missing), table) as shown, ThreadPoolExecutor(means.jobs) as pool:
+    with progress(len(missing), name) as shown, ThreadPoolExecutor(means.jobs) as pool:
         try:
             # the arms share their untrained model: it is asked once, before any run needs it
             firsts = {untrained(cell, folder): cell for cell in missing}
@@ -151,7 +155,7 @@ def measure(table: str, cells: Sequence[Cell], means: Means) -> list[Row]:
             for row in pool.map(one, missing):
                 if row is not None:
                     kept[row.key] = row
-                    write(table, kept)
+                    write(name, kept)
                     shown.note(f"{row.key} {100 * row.gain:+.1f}")
                     shown.advance(1)
         finally:
@@ -234,17 +238,26 @@ def command(argv: Sequence[str], folder: Path, threads: int) -> None:
     """Run a ``vrft`` command; what it says goes to the folder's log.txt."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "log.txt"
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["vrft.train", "vrft.evaluate"])
+    process = forks.Process(target=perform, args=(list(argv), path, threads))
+    process.start()
+    process.join()
+    if process.exitcode:
+        last = path.read_text(encoding="utf-8").strip().splitlines()[-1]
+        raise UserError(f"vrft {argv[0]} failed ({process.exitcode}): {last}; see {path}")
+
+
+def perform(argv: Sequence[str], path: Path, threads: int) -> None:
+    """What the process of a command does."""
+    import torch
+
     with path.open("a", encoding="utf-8") as log:
         print("$ vrft", *argv, file=log, flush=True)
-        done = subprocess.run(
-            [sys.executable, "-m", "vrft", *argv],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        )
-    if done.returncode:
-        last = path.read_text(encoding="utf-8").strip().splitlines()[-1]
-        raise UserError(f"vrft {argv[0]} failed ({done.returncode}): {last}; see {path}")
+        os.dup2(log.fileno(), sys.stdout.fileno())
+        os.dup2(log.fileno(), sys.stderr.fileno())
+    torch.set_num_threads(threads)
+    sys.exit(cli.main(argv))
 
 
 def commit() -> str:
@@ -258,9 +271,9 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def read(table: str) -> dict[str, Row]:
-    """The rows that are kept of a table, by their keys."""
-    path = RESULTS / f"{table}.json"
+def read(name: str) -> dict[str, Row]:
+    """The rows that are kept under a name, by their keys."""
+    path = RESULTS / f"{name}.json"
     if not path.is_file():
         return {}
     kept = json.loads(path.read_text(encoding="utf-8"))
@@ -273,10 +286,10 @@ def tupled(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def write(table: str, rows: Mapping[str, Row]) -> None:
-    """Keep the rows of a table."""
+def write(name: str, rows: Mapping[str, Row]) -> None:
+    """Keep rows under a name."""
     RESULTS.mkdir(exist_ok=True)
-    write_json(RESULTS / f"{table}.json", [dataclasses.asdict(row) for row in rows.values()])
+    write_json(RESULTS / f"{name}.json", [dataclasses.asdict(row) for row in rows.values()])
 
 
 def by_arm(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.paper import plots
 from benchmarks.paper.experiment import HERE, RESULTS
 from benchmarks.paper.study import over_seeds
 from vrft.errors import UserError
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/paper"), help="folder of the runs")
     options = parser.parse_args(argv)
     kept = RESULTS / "figure3.json"
-    found = collect(options.out / "table3")
+    found = collect(options.out / "math")
     if all(found[arm]["loss"] for arm in ARMS):
         RESULTS.mkdir(exist_ok=True)
         write_json(kept, found)
@@ -71,10 +72,8 @@ def smooth(values: Sequence[float]) -> list[float]:
 
 def draw(curves: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
     """A panel for each metric, with the mean over seeds and its 95 % interval; PNG and SVG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 3.4), layout="constrained")
-    axes = figure.subplots(1, len(PANELS))
+    drawn = plots.figure(12, 3.4)
+    axes = drawn.subplots(1, len(PANELS))
     for axis, (metric, title) in zip(axes, PANELS.items(), strict=True):
         for arm in ARMS:
             columns = zip(*map(smooth, curves[arm][metric]), strict=False)
@@ -85,10 +84,7 @@ def draw(curves: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
             axis.fill_between(steps, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
         axis.set(title=title, xlabel="step")
     axes[0].legend()
-    paths = [folder / f"figure3.{kind}" for kind in ("png", "svg")]
-    for path in paths:
-        figure.savefig(path, dpi=110)
-    return paths
+    return plots.save(drawn, folder, "figure3")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.paper import demo_tasks, experiment, table3, table5, table9, table10
+from benchmarks.paper import demo_tasks, experiment, plots, table3, table5, table9, table10
 from benchmarks.paper.experiment import HERE, Page, Row, markdown
+from benchmarks.paper.study import Study
 
 PAGES: tuple[Page, ...] = (
     demo_tasks.PAGE,
-    *(one.STUDY for one in (table3, table9, table10)),
+    *table3.STUDIES,
+    table9.STUDY,
+    table10.STUDY,
     *table5.STUDIES,
 )
 
@@ -31,12 +34,19 @@ def main() -> None:
 
 
 def publish() -> Path:
-    """Write RESULTS.md from the kept rows of every table and return its path."""
-    kept = {page.table: (page, list(experiment.read(page.table).values())) for page in PAGES}
-    sections = [page.section(rows) for page, rows in kept.values() if rows]
+    """Write RESULTS.md and its pictures from the kept rows, and return its path."""
+    kept = {page.kept: list(experiment.read(page.kept).values()) for page in PAGES}
+    sections = [page.section(kept[page.kept]) for page in PAGES]
+    for page in PAGES:
+        if isinstance(page, Study) and (rows := page.select(kept[page.kept])):
+            plots.study(page, rows, HERE)
     path = HERE / "RESULTS.md"
-    rows = [row for _, found in kept.values() for row in found]
-    path.write_text("\n".join([HEAD, *sections, provenance(rows)]), encoding="utf-8")
+    parts = [
+        HEAD,
+        *filter(None, sections),
+        provenance([row for rows in kept.values() for row in rows]),
+    ]
+    path.write_text("\n".join(parts), encoding="utf-8")
     return path
 
 

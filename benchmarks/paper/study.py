@@ -1,7 +1,8 @@
 """A comparison of methods on one task: every arm with its own best learning rate, several seeds.
 
-The learning rate of each arm is searched on the split "val" over the same GRID, with a seed that is
-not used again; what the table shows are runs at that rate, scored on held-out questions.
+The learning rate of each arm is searched on the split "val" over the same GRID, with a seed that
+is not used again; what the tables show are runs at that rate, scored on held-out questions. The
+runs of a task are kept together, so that an arm that two tables show is trained once.
 """
 
 from __future__ import annotations
@@ -43,25 +44,42 @@ class Claim:
 
 @dataclass(frozen=True)
 class Study:
-    """The arms of a table on one task, and what the paper says of them."""
+    """The arms of a table on one task, and what the paper says of them.
 
-    table: str
+    ``name`` is that of its picture; all arms train for ``steps``.
+    """
+
+    name: str
     task: str
     benchmark: str
+    steps: int
     arms: tuple[Arm, ...]
     claims: tuple[Claim, ...] = ()
     title: str = ""
     text: str = ""
 
-    def section(self, rows: Sequence[Row]) -> str:
-        """The part of RESULTS.md about the study."""
-        parts = [f"## {self.title}", self.text, table(rows), verdicts(self, rows)]
-        return "\n\n".join(part for part in parts if part) + "\n"
+    @property
+    def kept(self) -> str:
+        """The name under which the runs of the task are kept."""
+        return self.task
 
     @property
     def search(self) -> str:
         """The name under which the runs of the search are kept."""
-        return f"{self.table}_search"
+        return f"{self.task}_search"
+
+    def select(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows of this table, in the order of its arms."""
+        return [row for arm in self.arms for row in rows if row.arm == arm.name]
+
+    def section(self, rows: Sequence[Row]) -> str:
+        """The part of RESULTS.md about the study."""
+        rows = self.select(rows)
+        if not rows:
+            return ""
+        picture = f"![{self.title}]({self.name}.svg)"
+        parts = [f"## {self.title}", self.text, table(rows), verdicts(self, rows), picture]
+        return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def run(study: Study, seeds: Sequence[int], means: Means) -> list[Row]:
@@ -70,7 +88,7 @@ def run(study: Study, seeds: Sequence[int], means: Means) -> list[Row]:
     experiment.measure(study.search, search_cells(study), means)
     cells = [cell for seed in seeds for cell in final_cells(study, seed)]
     left = (deadline - time.monotonic()) / 60
-    return experiment.measure(study.table, cells, replace(means, budget=left))
+    return experiment.measure(study.kept, cells, replace(means, budget=left))
 
 
 def search_cells(study: Study) -> list[Cell]:
@@ -81,7 +99,7 @@ def search_cells(study: Study) -> list[Cell]:
             f"demo/{study.task}",
             study.benchmark,
             SEARCH_SEED,
-            (*arm.settings, f"train.learning_rate={rate(study, factor):g}"),
+            settings(study, arm, factor),
             asked=("split=val",),
         )
         for arm in study.arms
@@ -98,16 +116,17 @@ def final_cells(study: Study, seed: int) -> list[Cell]:
             f"demo/{study.task}",
             study.benchmark,
             seed,
-            (*arm.settings, f"train.learning_rate={rate(study, best[arm.name]):g}"),
+            settings(study, arm, best[arm.name]),
         )
         for arm in study.arms
         if arm.name in best
     ]
 
 
-def rate(study: Study, factor: float) -> float:
-    """A multiple of the demo configuration's learning rate."""
-    return config.load(f"demo/{study.task}").train.learning_rate * factor
+def settings(study: Study, arm: Arm, factor: float) -> tuple[str, ...]:
+    """What an arm lays over the demo configuration, at a multiple of its learning rate."""
+    rate = config.load(f"demo/{study.task}").train.learning_rate * factor
+    return (*arm.settings, f"train.max_steps={study.steps}", f"train.learning_rate={rate:g}")
 
 
 def best_rates(study: Study, found: Mapping[str, Row]) -> dict[str, float]:
@@ -177,15 +196,21 @@ def word(gap: Interval) -> str:
     return "does not agree" if gap.high < 0 else "cannot tell"
 
 
-def main(study: Study, description: str, seeds: Sequence[int] = (42, 43, 44, 45, 46)) -> int:
-    """Run a study from the command line and write RESULTS.md anew."""
+def main(studies: Sequence[Study], description: str) -> int:
+    """Run studies from the command line, one after the other within one budget, and report."""
     from benchmarks.paper import report
 
     parser = experiment.arguments(description)
-    parser.set_defaults(seeds=list(seeds))
+    tasks = [study.task for study in studies]
+    parser.add_argument("--tasks", nargs="+", choices=tasks, default=tasks)
+    parser.set_defaults(seeds=[42, 43, 44, 45, 46])
     options = parser.parse_args()
-    rows = run(study, options.seeds, experiment.means(options))
+    means, complete = experiment.means(options), True
+    deadline = time.monotonic() + 60 * means.budget
+    for study in (study for study in studies if study.task in options.tasks):
+        left = (deadline - time.monotonic()) / 60
+        rows = run(study, options.seeds, replace(means, budget=left))
+        complete &= len(rows) == len(study.arms) * len(options.seeds)
+        print(table(rows), verdicts(study, rows), sep="\n\n", end="\n\n")
     report.publish()
-    print(table(rows))
-    print(verdicts(study, rows))
-    return 0 if len(rows) == len(study.arms) * len(options.seeds) else 1
+    return 0 if complete else 1

@@ -6,53 +6,45 @@ python -m benchmarks.paper.table9 [--budget MINUTES] [--seeds 42 43 ...]
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 
 from benchmarks.paper import study
+from benchmarks.paper.arms import GPG, STEPS
 from benchmarks.paper.study import Arm, Claim, Study
 from vrft import config
 
-SIZES = (2, 4, 8, 16)
+DEMO = config.load("demo/math")
 
 
-def arms() -> tuple[Arm, ...]:
-    """Every size with the demo's prompts a step, and with as many completions a step as G = 8."""
-    prompts = config.load("demo/math").train.per_device_train_batch_size
-    equal = (
-        Arm(f"G {size}, equal prompts", (f"algorithm.num_generations={size}",)) for size in SIZES
-    )
-    return (
-        *equal,
-        *(
-            Arm(
-                f"G {size}, equal completions",
-                (
-                    f"algorithm.num_generations={size}",
-                    f"train.per_device_train_batch_size={prompts * 8 // size}",
-                ),
-            )
-            for size in SIZES
-            if size != 8
-        ),
-    )
+def arm(size: int, prompts: int) -> Arm:
+    """GPG with groups of a size and so many prompts a step; the demo's own is ``GPG``."""
+    if (size, prompts) == (
+        DEMO.algorithm.num_generations,
+        DEMO.train.per_device_train_batch_size,
+    ):
+        return GPG
+    settings = [f"algorithm.num_generations={size}", f"train.per_device_train_batch_size={prompts}"]
+    return Arm(f"gpg, G {size}, {prompts} prompts", ("algorithm=gpg", *settings))
 
+
+EQUAL_PROMPTS = tuple(arm(size, 16) for size in (2, 4, 8, 16))
+EQUAL_COMPLETIONS = tuple(arm(size, 128 // size) for size in (2, 4, 16))
 
 STUDY = Study(
     "table9",
     "math",
     "demo_math",
-    arms(),
-    tuple(
-        Claim(f"G {large}, equal prompts", f"G {small}, equal prompts")
-        for small, large in ((2, 4), (4, 8), (8, 16))
-    ),
+    STEPS["math"],
+    (*EQUAL_PROMPTS, *EQUAL_COMPLETIONS),
+    tuple(Claim(large.name, small.name) for small, large in pairwise(EQUAL_PROMPTS)),
     title="Table 9: group size",
     text=(
         "Table 9 of the paper: the larger the group, the better. Larger groups sample more; the "
-        "arms of equal completions have fewer prompts a step instead. Here: sums, the embedded "
-        "model; learning rates searched as for Table 3."
+        "arms of 128 completions a step have fewer or more prompts instead. `gpg` has 16 prompts "
+        "and G = 8. Here: sums; learning rates searched as for Table 3."
     ),
 )
 
 
 if __name__ == "__main__":
-    sys.exit(study.main(STUDY, __doc__.splitlines()[0]))
+    sys.exit(study.main([STUDY], __doc__.splitlines()[0]))

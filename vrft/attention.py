@@ -18,6 +18,8 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from vrft.cache import GroupCache
+
 NAME = "vrft_group"
 
 
@@ -64,10 +66,16 @@ def attend(
     attention_mask: Tensor | None,
     *,
     layout: GroupLayout | None = None,
-    scaling: float | None = None,
+    cache: GroupCache | None = None,
+    scaling: float,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """SDPA of [B, heads, T, D]; with a layout, of packed rows. Returns [B, T, heads, D]."""
+    """SDPA of [B, heads, T, D]; with a layout, of packed rows. Returns [B, T, heads, D].
+
+    With a cache T is 1, and a row's keys and values are those of its completion alone.
+    """
+    if cache is not None:
+        return cache.attend(int(module.layer_idx), query, key, value, scaling), None  # type: ignore[arg-type]
     if layout is None:
         plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, LogitsProcessorList
+from transformers import LogitsProcessorList
 from transformers.generation.logits_process import (
     RepetitionPenaltyLogitsProcessor,
     SuppressTokensLogitsProcessor,
@@ -15,6 +15,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
+from vrft.cache import GroupCache
 from vrft.config import SamplingConfig
 from vrft.encoding import Encoded, PromptBatch, collate
 from vrft.models import LoadedModel
@@ -61,7 +62,9 @@ class Decoding:
 
     def __init__(self, loaded: LoadedModel, batch: PromptBatch, generations: int) -> None:
         self.loaded = loaded
-        self.cache = DynamicCache()
+        width = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
+        real = width < batch.lengths.unsqueeze(1)
+        self.cache = GroupCache(real, generations)
         hidden = loaded.language_model(
             inputs_embeds=loaded.embed(batch.tokens, batch.pixels, batch.grids),
             position_ids=batch.positions if len(batch.positions) == 3 else batch.positions[0],
@@ -72,13 +75,9 @@ class Decoding:
         rows = len(batch.lengths)
         last = hidden[torch.arange(rows), batch.lengths - 1]
         self.logits = self.head(last).repeat_interleave(generations, 0)
-        self.cache.batch_repeat_interleave(generations)
-        width = torch.arange(batch.tokens.shape[1], device=last.device)
-        real = width < batch.lengths.unsqueeze(1)
         # A repetition penalty must not see padding: repeat the first token in its place.
         shown = torch.where(real, batch.tokens, batch.tokens[:, :1])
         self.active = torch.arange(rows * generations, device=last.device)
-        self.visible = real.repeat_interleave(generations, 0)
         self.history = shown.repeat_interleave(generations, 0)
         self.position = batch.following.repeat_interleave(generations)
         self.axes = len(batch.positions)
@@ -93,23 +92,23 @@ class Decoding:
             self.keep(running)
             tokens = tokens[running]
         self.history = torch.cat([self.history, tokens.unsqueeze(1)], dim=1)
-        self.visible = torch.cat([self.visible, torch.ones_like(self.visible[:, :1])], dim=1)
         position = self.position.unsqueeze(1)
         hidden = self.loaded.language_model(
             inputs_embeds=self.loaded.core.get_input_embeddings()(tokens.unsqueeze(1)),
             position_ids=position.expand(3, -1, -1) if self.axes == 3 else position,
-            attention_mask={"full_attention": self.visible[:, None, None]},
+            attention_mask={"full_attention": None},
             past_key_values=self.cache,
             use_cache=True,
+            cache=self.cache,
         ).last_hidden_state
         self.logits = self.head(hidden[:, -1])
         self.position = self.position + 1
 
     def keep(self, running: Tensor) -> None:
         """Only these rows go on."""
-        self.cache.batch_select_indices(running.nonzero().squeeze(1))
+        self.cache.keep(running)
         self.active, self.history = self.active[running], self.history[running]
-        self.visible, self.position = self.visible[running], self.position[running]
+        self.position = self.position[running]
 
 
 def uniform(seeds: Sequence[int], generations: int, length: int) -> Tensor:

@@ -1,0 +1,88 @@
+"""The shared keys and values of a rollout against plain attention over repeated prompts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vrft.cache import BLOCK, GroupCache
+
+HEADS, KEY_HEADS, WIDTH, LAYERS = 6, 2, 8, 2
+
+
+class Repeated:
+    """The plain way: every row has its own copy of its prompt, and nothing is ever dropped."""
+
+    def __init__(self, real: Tensor, generations: int) -> None:
+        self.real = real.repeat_interleave(generations, 0)
+        self.generations = generations
+        self.states: list[tuple[Tensor, Tensor]] = []
+
+    def prefill(self, key: Tensor, value: Tensor) -> None:
+        self.states.append(
+            (
+                key.repeat_interleave(self.generations, 0),
+                value.repeat_interleave(self.generations, 0),
+            )
+        )
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        keys, values = self.states[layer]
+        keys, values = torch.cat([keys, key], 2), torch.cat([values, value], 2)
+        self.states[layer] = keys, values
+        own = torch.ones(len(keys), keys.shape[2] - self.real.shape[1], dtype=torch.bool)
+        seen = torch.cat([self.real, own], dim=1)[:, None, None]
+        repeats = HEADS // KEY_HEADS
+        keys, values = keys.repeat_interleave(repeats, 1), values.repeat_interleave(repeats, 1)
+        return F.scaled_dot_product_attention(query, keys, values, seen).transpose(1, 2)
+
+
+def states(generator: torch.Generator, rows: int, heads: int, tokens: int) -> Tensor:
+    return torch.randn(rows, heads, tokens, WIDTH, generator=generator)
+
+
+@pytest.mark.parametrize("lengths", [[5, 5, 5], [5, 3, 1]])
+def test_it_attends_as_repeated_prompts_do_whichever_rows_have_ended(lengths: list[int]) -> None:
+    generations, generator = 4, torch.Generator().manual_seed(0)
+    real = torch.arange(5) < torch.tensor(lengths).unsqueeze(1)
+    cache, plain = GroupCache(real, generations), Repeated(real, generations)
+    for layer in range(LAYERS):
+        key, value = states(generator, 3, KEY_HEADS, 5), states(generator, 3, KEY_HEADS, 5)
+        assert cache.update(key, value, layer) == (key, value)
+        plain.prefill(key, value)
+    active = torch.arange(3 * generations)
+    # single rows end, then the whole second prompt, and the rest run on beyond a block of room
+    ends = {2: [0, 7], 4: [4, 5, 6], 6: [11]}
+    for step in range(BLOCK + 3):
+        for layer in range(LAYERS):
+            query = states(generator, 3 * generations, HEADS, 1)
+            key = states(generator, 3 * generations, KEY_HEADS, 1)
+            value = states(generator, 3 * generations, KEY_HEADS, 1)
+            expected = plain.attend(layer, query, key, value)[active]
+            keys, values = cache.update(key[active], value[active], layer)
+            got = cache.attend(layer, query[active], keys, values, WIDTH**-0.5)
+            assert torch.allclose(got, expected, atol=1e-6)
+        if step in ends:
+            running = ~torch.isin(active, torch.tensor(ends[step]))
+            cache.keep(running)
+            active = active[running]
+    assert len(cache.prompts[0][0]) == 2  # the second prompt's keys are gone
+    assert cache.own[0][0].shape[2] == 2 * BLOCK
+
+
+def test_half_precision_weights_are_those_of_a_float32_softmax() -> None:
+    generator = torch.Generator().manual_seed(0)
+    cache = GroupCache(torch.ones(1, 300, dtype=torch.bool), 1)
+    key, value = (states(generator, 1, KEY_HEADS, 300).half() for _ in range(2))
+    cache.update(key, value, 0)
+    query = states(generator, 1, HEADS, 1).half()
+    last_key, last_value = (states(generator, 1, KEY_HEADS, 1).half() for _ in range(2))
+    got = cache.attend(0, query, *cache.update(last_key, last_value, 0), WIDTH**-0.5)
+    exact = Repeated(torch.ones(1, 300, dtype=torch.bool), 1)
+    exact.prefill(key.float(), value.float())
+    expected = exact.attend(0, query.float(), last_key.float(), last_value.float())
+    assert got.dtype == torch.float16
+    # float16 keeps 11 bits: 1/2048 of values of about 1
+    assert torch.allclose(got.float(), expected, atol=1e-3)

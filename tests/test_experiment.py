@@ -136,6 +136,9 @@ STUDY = Study(
 )  # fmt: skip
 
 
+SCORES = {"a x0.25": 0.1, "a x0.5": 0.3, "a x1": 0.4, "a x2": 0.2}
+
+
 def searched(scores: dict[str, float]) -> dict[str, Row]:
     """Rows of a search, by arm and factor."""
     cells = {cell.arm: cell for cell in study.search_cells(STUDY)}
@@ -144,22 +147,21 @@ def searched(scores: dict[str, float]) -> dict[str, Row]:
 
 
 def test_every_arm_gets_the_rate_that_did_best_for_it() -> None:
-    a = {"a x0.5": 0.3, "a x1": 0.4, "a x2": 0.2}
-    assert study.best_rates(STUDY, searched(a)) == {"a": 1.0}
-    both = a | {"b x0.5": 0.1, "b x1": 0.2, "b x2": 0.3}
+    assert study.best_rates(STUDY, searched(SCORES)) == {"a": 1.0}
+    both = SCORES | {"b x0.25": 0.0, "b x0.5": 0.1, "b x1": 0.2, "b x2": 0.3}
     assert study.best_rates(STUDY, searched(both)) == {"a": 1.0, "b": 2.0}
 
 
 def test_the_search_is_on_other_questions_with_another_seed() -> None:
     cells = study.search_cells(STUDY)
-    assert len(cells) == 6 and {cell.asked for cell in cells} == {("split=val",)}
+    assert len(cells) == 8 and {cell.asked for cell in cells} == {("split=val",)}
     assert {cell.seed for cell in cells} == {study.SEARCH_SEED}
-    # the demo's rate is 1.5e-4
-    assert cells[0].settings == ("train.max_steps=9", "train.learning_rate=7.5e-05")
+    # a quarter of the rate of the demo, 1.5e-4
+    assert cells[0].settings == ("train.max_steps=9", "train.learning_rate=3.75e-05")
 
 
 def test_final_runs_take_the_best_rate_and_the_held_out_questions() -> None:
-    experiment.write(STUDY.search, searched({"a x0.5": 0.3, "a x1": 0.4, "a x2": 0.2}))
+    experiment.write(STUDY.search, searched(SCORES))
     (cell,) = study.final_cells(STUDY, 42)
     assert cell.settings == ("train.max_steps=9", "train.learning_rate=0.00015")
     assert cell.asked == ()
@@ -203,8 +205,8 @@ def test_an_arm_that_two_tables_show_is_the_same_run() -> None:
         for cell in study.search_cells(page) if isinstance(page, Study) else ():
             settings.setdefault((cell.config, cell.arm), set()).add(cell.settings)
     assert all(len(found) == 1 for found in settings.values())
-    # three rates each: 19 arms of sums, 10 of photographs, 3 each of three other demos
-    assert len(settings) == 3 * (19 + 10 + 9)
+    # four rates each: 19 arms of sums, 10 of photographs, 3 each of three other demos
+    assert len(settings) == 4 * (19 + 10 + 9)
 
 
 def test_a_table_shows_its_own_arms_and_draws_them(results: Path) -> None:

@@ -20,7 +20,7 @@ from benchmarks.paper.experiment import Cell, Means, Row, by_arm, markdown
 from vrft import config
 from vrft.types import Interval
 
-GRID = (0.5, 1.0, 2.0)
+GRID = (0.25, 0.5, 1.0, 2.0)
 """Learning rates that every arm is tried at, as multiples of the demo configuration's."""
 
 SEARCH_SEED = 7
@@ -78,7 +78,7 @@ class Study:
         if not rows:
             return ""
         picture = f"![{self.title}]({self.name}.svg)"
-        parts = [f"## {self.title}", self.text, table(rows), verdicts(self, rows), picture]
+        parts = [f"## {self.title}", self.text, table(self, rows), verdicts(self, rows), picture]
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -151,16 +151,18 @@ def over_seeds(values: Sequence[float]) -> Interval:
 HEADER = ("arm", "learning rate", "seeds", "untrained", "trained", "95 %", "epochs", "kilotokens")
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(study: Study, rows: Sequence[Row]) -> str:
     """A line for every arm: held-out scores in percent, mean over seeds."""
+    demo = config.load(f"demo/{study.task}").train.learning_rate
     lines = []
     for arm, found in by_arm(rows):
         after = over_seeds([row.after for row in found])
-        learning_rate = found[0].settings[-1].partition("=")[2]
+        factor = float(found[0].settings[-1].partition("=")[2]) / demo
+        at_edge = not GRID[0] < factor < GRID[-1]
         lines.append(
             (
                 f"`{arm}`",
-                learning_rate,
+                f"x{factor:g}{'*' if at_edge else ''}",
                 after.n,
                 f"{100 * found[0].before:.1f}",
                 f"{100 * after.mean:.1f}",
@@ -211,6 +213,6 @@ def main(studies: Sequence[Study], description: str) -> int:
         left = (deadline - time.monotonic()) / 60
         rows = run(study, options.seeds, replace(means, budget=left))
         complete &= len(rows) == len(study.arms) * len(options.seeds)
-        print(table(rows), verdicts(study, rows), sep="\n\n", end="\n\n")
+        print(table(study, rows), verdicts(study, rows), sep="\n\n", end="\n\n")
     report.publish()
     return 0 if complete else 1

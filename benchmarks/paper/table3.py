@@ -28,8 +28,8 @@ CLAIMS = tuple(Claim("gpg", name) for name in ("gpg v1", "grpo", "dr_grpo"))
 TEXT = (
     "Every method with the defaults of its paper and its own best learning rate of "
     f"{', '.join(f'{factor:g}' for factor in study.GRID)} times the demo's, found on other "
-    "questions with another seed. Every step draws the same number of completions, except that "
-    "DAPO draws again for groups without signal, which the column of epochs shows."
+    "questions with another seed (*: at the edge of what was tried). Every step draws the same "
+    "number of completions, except that DAPO draws again for groups without signal, which the column of epochs shows."
 )
 
 STUDIES = (

@@ -29,7 +29,8 @@ TEXT = (
     "Every method with the defaults of its paper and its own best learning rate of "
     f"{', '.join(f'{factor:g}' for factor in study.GRID)} times the demo's, found on other "
     "questions with another seed (*: at the edge of what was tried). Every step draws the same "
-    "number of completions, except that DAPO draws again for groups without signal, which the column of epochs shows."
+    "number of completions, except that DAPO draws again for groups without signal, which the "
+    "column of epochs shows."
 )
 
 STUDIES = (

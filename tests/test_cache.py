@@ -53,9 +53,14 @@ def test_it_attends_as_repeated_prompts_do_whichever_rows_have_ended(lengths: li
         assert cache.update(key, value, layer) == (key, value)
         plain.prefill(key, value)
     active = torch.arange(3 * generations)
-    # single rows end, then the whole second prompt, and the rest run on beyond a block of room
-    ends = {2: [0, 7], 4: [4, 5, 6], 6: [11]}
+    # single rows end, one with its first token, which the prompt predicts; then the whole second
+    # prompt; and the rest run on beyond a block of room
+    ends = {0: [1], 3: [0, 7], 5: [4, 5, 6], 7: [11]}
     for step in range(BLOCK + 3):
+        if step in ends:
+            running = ~torch.isin(active, torch.tensor(ends[step]))
+            cache.keep(running)
+            active = active[running]
         for layer in range(LAYERS):
             query = states(generator, 3 * generations, HEADS, 1)
             key = states(generator, 3 * generations, KEY_HEADS, 1)
@@ -64,10 +69,6 @@ def test_it_attends_as_repeated_prompts_do_whichever_rows_have_ended(lengths: li
             keys, values = cache.update(key[active], value[active], layer)
             got = cache.attend(layer, query[active], keys, values, WIDTH**-0.5)
             assert torch.allclose(got, expected, atol=1e-6)
-        if step in ends:
-            running = ~torch.isin(active, torch.tensor(ends[step]))
-            cache.keep(running)
-            active = active[running]
     assert len(cache.prompts[0][0]) == 2  # the second prompt's keys are gone
     assert cache.own[0][0].shape[2] == 2 * BLOCK
 

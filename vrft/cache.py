@@ -38,13 +38,14 @@ class GroupCache:
         """
         if layer == len(self.prompts):
             self.prompts.append((key.contiguous(), value.contiguous()))
-            self.own.append((key[:, :, :0], value[:, :, :0]))
+            empty = key.new_empty(len(self.places), key.shape[1], 0, key.shape[3])
+            self.own.append((empty, empty))
             return key, value
         if layer == 0:
             self.tokens += 1
         if self.own[layer][0].shape[2] < self.tokens:
             keys, values = self.own[layer]
-            self.own[layer] = (widened(keys, key), widened(values, value))
+            self.own[layer] = (widened(keys), widened(values))
         keys, values = self.own[layer]
         keys[:, :, self.tokens - 1], values[:, :, self.tokens - 1] = key[:, :, 0], value[:, :, 0]
         return keys[:, :, : self.tokens], values[:, :, : self.tokens]
@@ -91,10 +92,7 @@ class GroupCache:
         self.places = prompt * self.generations + self.places % self.generations
 
 
-def widened(states: Tensor, like: Tensor) -> Tensor:
-    """States [m, heads, t, D] with room for BLOCK more tokens, for as many rows as ``like`` has.
-
-    Before the first token there is nothing to take over, and m may differ.
-    """
-    room = like.new_empty(len(like), states.shape[1], BLOCK, states.shape[3])
-    return torch.cat([states, room], dim=2) if states.shape[2] else room
+def widened(states: Tensor) -> Tensor:
+    """States [n, heads, t, D] with room for BLOCK more tokens."""
+    room = states.new_empty(*states.shape[:2], BLOCK, states.shape[3])
+    return torch.cat([states, room], dim=2)

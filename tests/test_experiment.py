@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.paper import demo_tasks, experiment, figure3, report, study
 from benchmarks.paper.experiment import Cell, Means, Row
-from benchmarks.paper.study import Arm, Claim, Study
+from benchmarks.paper.study import Arm, Claim, Plan, Study
 from vrft import config
 from vrft.errors import UserError
 
@@ -131,8 +131,9 @@ def test_the_verdict_counts_what_is_sure(lows: list[float], expected: int, sente
 # Studies
 
 STUDY = Study(
-    "picture", "lisa_grounding", "demo_grounding", 9, (Arm("a", ()), Arm("b", ("algorithm=grpo",))),
-    (Claim("a", "b"),), title="A title", text="A text.",
+    "picture", Plan("lisa_grounding", "demo_grounding", 9),
+    (Arm("a", ()), Arm("b", ("algorithm=grpo",))), (Claim("a", "b"),),
+    title="A title", text="A text.",
 )  # fmt: skip
 
 
@@ -188,7 +189,7 @@ def test_a_claim_is_judged_by_runs_of_the_same_seed(gaps: list[float], said: str
             cell = Cell(arm, "c", "b", seed, ("train.learning_rate=1e-4",))
             rows.append(dataclasses.replace(row(cell), after=after))
     assert study.verdicts(STUDY, rows).endswith(f"3 seeds): {said}.")
-    assert STUDY.section(rows).startswith("## A title\n\nA text.\n\n| arm | learning rate |")
+    assert STUDY.section(rows).startswith("## A title\n\nA text.\n\n9 steps on ")
 
 
 def test_every_table_has_a_picture_of_its_own_and_arms_that_can_be_configured() -> None:
@@ -242,14 +243,16 @@ def test_the_curves_of_finished_runs_are_kept_and_drawn(
     monkeypatch.setattr(figure3, "HERE", results)
     for arm, reward in (("gpg", 0.5), ("grpo", 0.25)):
         for seed in (1, 2):
-            run = results / "runs" / "math" / arm / f"seed-{seed}" / "run"
+            run = results / "runs" / "fewshot_classification" / arm / f"seed-{seed}" / "run"
             (run / "final").mkdir(parents=True)
             rows = [
                 {"loss": 0.1 * step, "reward": reward * step, "completions/mean_length": 9.0}
                 for step in range(3)
             ]
             (run / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    (results / "runs" / "math" / "gpg" / "seed-3" / "run").mkdir(parents=True)  # not finished
+    (results / "runs" / "fewshot_classification" / "gpg" / "seed-3" / "run").mkdir(
+        parents=True
+    )  # not finished
     assert figure3.main(["--out", str(results / "runs")]) == 0
     kept = json.loads((results / "results" / "figure3.json").read_text())
     assert kept["gpg"]["reward"] == [[0.0, 0.5, 1.0]] * 2

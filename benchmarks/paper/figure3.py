@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.paper import plots
+from benchmarks.paper.arms import CLASSIFICATION
 from benchmarks.paper.experiment import HERE, RESULTS
 from benchmarks.paper.study import over_seeds
 from vrft.errors import UserError
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/paper"), help="folder of the runs")
     options = parser.parse_args(argv)
     kept = RESULTS / "figure3.json"
-    found = collect(options.out / "math")
+    found = collect(options.out / CLASSIFICATION.task)
     if all(found[arm]["loss"] for arm in ARMS):
         RESULTS.mkdir(exist_ok=True)
         write_json(kept, found)

@@ -20,9 +20,6 @@ from benchmarks.paper.experiment import Cell, Means, Row, by_arm, markdown
 from vrft import config
 from vrft.types import Interval
 
-GRID = (0.25, 0.5, 1.0, 2.0)
-"""Learning rates that every arm is tried at, as multiples of the demo configuration's."""
-
 SEARCH_SEED = 7
 
 
@@ -43,16 +40,27 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Study:
-    """The arms of a table on one task, and what the paper says of them.
+class Plan:
+    """How the arms of a task are trained and scored: for so many steps, at each rate of the grid.
 
-    ``name`` is that of its picture; all arms train for ``steps``.
+    The grid has multiples of the demo configuration's learning rate.
     """
 
-    name: str
     task: str
     benchmark: str
     steps: int
+    grid: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The arms of a table on one task, and what the paper says of them.
+
+    ``name`` is that of its picture.
+    """
+
+    name: str
+    plan: Plan
     arms: tuple[Arm, ...]
     claims: tuple[Claim, ...] = ()
     title: str = ""
@@ -61,12 +69,12 @@ class Study:
     @property
     def kept(self) -> str:
         """The name under which the runs of the task are kept."""
-        return self.task
+        return self.plan.task
 
     @property
     def search(self) -> str:
         """The name under which the runs of the search are kept."""
-        return f"{self.task}_search"
+        return f"{self.plan.task}_search"
 
     def select(self, rows: Sequence[Row]) -> list[Row]:
         """The rows of this table, in the order of its arms."""
@@ -77,8 +85,14 @@ class Study:
         rows = self.select(rows)
         if not rows:
             return ""
+        tried = ", ".join(f"x{factor:g}" for factor in self.plan.grid)
+        search = (
+            f"{self.plan.steps} steps on `demo/{self.plan.task}`; learning rates tried on other "
+            f"questions with another seed: {tried} of the demo's (*: at the edge of these)."
+        )
         picture = f"![{self.title}]({self.name}.svg)"
-        parts = [f"## {self.title}", self.text, table(self, rows), verdicts(self, rows), picture]
+        scores = table(self, rows)
+        parts = [f"## {self.title}", self.text, search, scores, verdicts(self, rows), picture]
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -96,14 +110,14 @@ def search_cells(study: Study) -> list[Cell]:
     return [
         Cell(
             f"{arm.name} x{factor:g}",
-            f"demo/{study.task}",
-            study.benchmark,
+            f"demo/{study.plan.task}",
+            study.plan.benchmark,
             SEARCH_SEED,
             settings(study, arm, factor),
             asked=("split=val",),
         )
         for arm in study.arms
-        for factor in GRID
+        for factor in study.plan.grid
     ]
 
 
@@ -113,8 +127,8 @@ def final_cells(study: Study, seed: int) -> list[Cell]:
     return [
         Cell(
             arm.name,
-            f"demo/{study.task}",
-            study.benchmark,
+            f"demo/{study.plan.task}",
+            study.plan.benchmark,
             seed,
             settings(study, arm, best[arm.name]),
         )
@@ -125,17 +139,17 @@ def final_cells(study: Study, seed: int) -> list[Cell]:
 
 def settings(study: Study, arm: Arm, factor: float) -> tuple[str, ...]:
     """What an arm lays over the demo configuration, at a multiple of its learning rate."""
-    rate = config.load(f"demo/{study.task}").train.learning_rate * factor
-    return (*arm.settings, f"train.max_steps={study.steps}", f"train.learning_rate={rate:g}")
+    rate = config.load(f"demo/{study.plan.task}").train.learning_rate * factor
+    return (*arm.settings, f"train.max_steps={study.plan.steps}", f"train.learning_rate={rate:g}")
 
 
 def best_rates(study: Study, found: Mapping[str, Row]) -> dict[str, float]:
-    """The factor of GRID with the best score on "val", of the arms that were tried at all."""
+    """The factor of the grid with the best score on "val", of the arms that were tried at all."""
     best = {}
     for arm in study.arms:
-        keys = {factor: f"{arm.name} x{factor:g}/seed-{SEARCH_SEED}" for factor in GRID}
+        keys = {factor: f"{arm.name} x{factor:g}/seed-{SEARCH_SEED}" for factor in study.plan.grid}
         if all(key in found for key in keys.values()):
-            best[arm.name] = max(GRID, key=lambda factor: found[keys[factor]].after)
+            best[arm.name] = max(study.plan.grid, key=lambda factor: found[keys[factor]].after)
     return best
 
 
@@ -153,12 +167,12 @@ HEADER = ("arm", "learning rate", "seeds", "untrained", "trained", "95 %", "epoc
 
 def table(study: Study, rows: Sequence[Row]) -> str:
     """A line for every arm: held-out scores in percent, mean over seeds."""
-    demo = config.load(f"demo/{study.task}").train.learning_rate
+    demo = config.load(f"demo/{study.plan.task}").train.learning_rate
     lines = []
     for arm, found in by_arm(rows):
         after = over_seeds([row.after for row in found])
         factor = float(found[0].settings[-1].partition("=")[2]) / demo
-        at_edge = not GRID[0] < factor < GRID[-1]
+        at_edge = not min(study.plan.grid) < factor < max(study.plan.grid)
         lines.append(
             (
                 f"`{arm}`",
@@ -203,13 +217,13 @@ def main(studies: Sequence[Study], description: str) -> int:
     from benchmarks.paper import report
 
     parser = experiment.arguments(description)
-    tasks = [study.task for study in studies]
+    tasks = [study.plan.task for study in studies]
     parser.add_argument("--tasks", nargs="+", choices=tasks, default=tasks)
     parser.set_defaults(seeds=[42, 43, 44, 45, 46])
     options = parser.parse_args()
     means, complete = experiment.means(options), True
     deadline = time.monotonic() + 60 * means.budget
-    for study in (study for study in studies if study.task in options.tasks):
+    for study in (study for study in studies if study.plan.task in options.tasks):
         left = (deadline - time.monotonic()) / 60
         rows = run(study, options.seeds, replace(means, budget=left))
         complete &= len(rows) == len(study.arms) * len(options.seeds)

@@ -8,14 +8,12 @@ from __future__ import annotations
 import sys
 
 from benchmarks.paper import study
-from benchmarks.paper.arms import GPG, GPG_V1, STEPS, VERSION_1
+from benchmarks.paper.arms import GPG, GPG_V1, MATH, VERSION_1
 from benchmarks.paper.study import Arm, Claim, Study
 
 STUDY = Study(
     "table10",
-    "math",
-    "demo_math",
-    STEPS["math"],
+    MATH,
     (
         GPG_V1,
         Arm("gpg v1, batch", ("algorithm.f_norm=batch_std", "algorithm.alpha=false")),
@@ -35,7 +33,7 @@ STUDY = Study(
     text=(
         "Table 10 of the paper divides rewards by the deviation of the group (`gpg v1`) or of the "
         "batch, and adds a KL penalty; a later table divides by nothing, corrects with alpha "
-        "(`gpg`), and samples again (beta_th). Here: sums; learning rates searched as for Table 3."
+        "(`gpg`), and samples again (beta_th). Here: sums."
     ),
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks.paper import study
-from benchmarks.paper.arms import GPG, GPG_V1, GRPO, STEPS
+from benchmarks.paper.arms import CLASSIFICATION, GPG, GPG_V1, GRPO, MATH
 from benchmarks.paper.study import Arm, Claim, Study
 
 ARMS = (
@@ -26,19 +26,15 @@ ARMS = (
 CLAIMS = tuple(Claim("gpg", name) for name in ("gpg v1", "grpo", "dr_grpo"))
 
 TEXT = (
-    "Every method with the defaults of its paper and its own best learning rate of "
-    f"{', '.join(f'{factor:g}' for factor in study.GRID)} times the demo's, found on other "
-    "questions with another seed (*: at the edge of what was tried). Every step draws the same "
-    "number of completions, except that DAPO draws again for groups without signal, which the "
-    "column of epochs shows."
+    "Every method has the defaults of its paper and its own best learning rate. Every step draws "
+    "the same number of completions, except that DAPO draws again for groups without signal, "
+    "which the column of epochs shows."
 )
 
 STUDIES = (
     Study(
         "table3_math",
-        "math",
-        "demo_math",
-        STEPS["math"],
+        MATH,
         ARMS,
         CLAIMS,
         title="Table 3: methods, on sums",
@@ -47,9 +43,7 @@ STUDIES = (
     ),
     Study(
         "table3_visual",
-        "fewshot_classification",
-        "demo_fewshot_classification",
-        STEPS["fewshot_classification"],
+        CLASSIFICATION,
         ARMS,
         CLAIMS,
         title="Table 3: methods, on photographs",

@@ -8,29 +8,19 @@ from __future__ import annotations
 import sys
 
 from benchmarks.paper import study
-from benchmarks.paper.arms import GPG, GRPO, STEPS
+from benchmarks.paper.arms import CLASSIFICATION, GEOQA, GPG, GROUNDING, GRPO, SPATIAL
 from benchmarks.paper.study import Arm, Claim, Study
-
-BENCHMARKS = {
-    "fewshot_classification": "demo_fewshot_classification",
-    "geoqa": "demo_geoqa",
-    "spatial": "demo_spatial",
-    "lisa_grounding": "demo_grounding",
-}
 
 STUDIES = tuple(
     Study(
-        f"table5_{task}",
-        task,
-        benchmark,
-        STEPS[task],
+        f"table5_{plan.task}",
+        plan,
         (GPG, GRPO, Arm("sft", ("algorithm=sft",))),
         (Claim("gpg", "grpo"), Claim("gpg", "sft")),
-        title=f"Tables 5 to 8: the demo of {task}",
-        text="SFT takes as many steps of as many questions as GPG, with one answer to each; "
-        "learning rates searched as for Table 3.",
+        title=f"Tables 5 to 8: the demo of {plan.task}",
+        text="SFT takes as many steps of as many questions as GPG, with one answer to each.",
     )
-    for task, benchmark in BENCHMARKS.items()
+    for plan in (CLASSIFICATION, GEOQA, SPATIAL, GROUNDING)
 )
 
 

@@ -9,7 +9,7 @@ import sys
 from itertools import pairwise
 
 from benchmarks.paper import study
-from benchmarks.paper.arms import GPG, STEPS
+from benchmarks.paper.arms import GPG, MATH
 from benchmarks.paper.study import Arm, Claim, Study
 from vrft import config
 
@@ -32,16 +32,14 @@ EQUAL_COMPLETIONS = tuple(arm(size, 128 // size) for size in (2, 4, 16))
 
 STUDY = Study(
     "table9",
-    "math",
-    "demo_math",
-    STEPS["math"],
+    MATH,
     (*EQUAL_PROMPTS, *EQUAL_COMPLETIONS),
     tuple(Claim(large.name, small.name) for small, large in pairwise(EQUAL_PROMPTS)),
     title="Table 9: group size",
     text=(
         "Table 9 of the paper: the larger the group, the better. Larger groups sample more; the "
         "arms of 128 completions a step have fewer or more prompts instead. `gpg` has 16 prompts "
-        "and G = 8. Here: sums; learning rates searched as for Table 3."
+        "and G = 8. Here: sums."
     ),
 )
 

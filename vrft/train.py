@@ -194,6 +194,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
         log = RunLog(folder, config.train.report_to, resume_step) if main else None
         if log is not None:
             stack.callback(log.close)
+        stack.callback(run.source.ahead.close)
         loop(run, folder, log, stack.enter_context(runs.StopSignal()))
     if main:
         with checkpoint.written_whole(folder / "final") as temporary:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vrft import encoding, models
+from vrft import encoding, images, models
 from vrft.demo import tiny
 from vrft.errors import UserError
 from vrft.models import LoadedModel
@@ -143,3 +143,63 @@ def test_prompts_and_image_tokens_under_the_real_qwen2_vl_tokenizer(
     assert tokens[start : start + 14] == [151_652, *[151_655] * 12, 151_653]
     assert out["mm_token_type_ids"][0].sum() == 12
     assert words.decode(tokens, skip_special_tokens=True).endswith("Where is the key?\nassistant\n")
+
+
+def test_a_prompt_is_what_the_stock_processor_makes_of_it(
+    load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
+) -> None:
+    loaded = load_tiny("qwen2_vl")
+    shown = [picture(56, 84), picture(300, 28, 1), picture(112, 112, 2)]
+    prompt = Prompt("Which one?", tuple(shown), system="Look.", prefill="<think>")
+    encoded = encoding.encode(loaded, prompt)
+    text = encoding.render(loaded.processor, prompt)
+    stock = loaded.processor(text=[text], images=shown, return_tensors="pt")  # type: ignore[operator]
+    assert torch.equal(encoded.tokens, stock["input_ids"][0])
+    assert torch.equal(torch.as_tensor(encoded.pixels), stock["pixel_values"])
+    assert torch.equal(torch.as_tensor(encoded.grids), stock["image_grid_thw"])
+    where, _ = loaded.core.model.get_rope_index(
+        stock["input_ids"],
+        mm_token_type_ids=stock["mm_token_type_ids"],
+        image_grid_thw=stock["image_grid_thw"],
+    )
+    assert torch.equal(encoded.positions, where[:, 0])
+
+
+def test_a_picture_is_processed_once_for_its_content_and_the_processors_settings(
+    load_tiny: Callable[..., LoadedModel],
+    picture: Callable[..., Image.Image],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = load_tiny("qwen2_vl")
+    opened = []
+
+    def open_image(source: Path) -> Image.Image:
+        opened.append(source.name)
+        return images.open_image(source)
+
+    monkeypatch.setattr(encoding, "open_image", open_image)
+    picture(112, 112).save(tmp_path / "a.png")
+    (tmp_path / "copy.png").write_bytes((tmp_path / "a.png").read_bytes())
+    first = encoding.read_picture(loaded, tmp_path / "a.png")
+    assert encoding.read_picture(loaded, tmp_path / "copy.png") is first
+    assert opened == ["a.png"]
+
+    processor = loaded.processor.image_processor  # type: ignore[union-attr]
+    processor.size = {"shortest_edge": 28 * 28, "longest_edge": 56 * 56}
+    smaller = encoding.read_picture(loaded, tmp_path / "a.png")
+    assert smaller.grid.tolist() == [[1, 4, 4]] and first.grid.tolist() == [[1, 8, 8]]
+
+    picture(112, 112, seed=1).save(tmp_path / "a.png")
+    other = encoding.read_picture(loaded, tmp_path / "a.png")
+    assert other.key != smaller.key and not torch.equal(other.patches, smaller.patches)
+    assert opened == ["a.png"] * 3
+
+
+def test_a_damaged_picture_is_an_error_however_often_it_is_read(
+    load_tiny: Callable[..., LoadedModel], tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_text("no picture")
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"a\.png: not a picture that can be read"):
+            encoding.read_picture(load_tiny("qwen2_vl"), tmp_path / "a.png")

@@ -4,7 +4,9 @@ import importlib
 import struct
 import sys
 import types
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +211,37 @@ def test_a_picture_200_times_as_long_as_wide_has_no_size(size: tuple[int, int]) 
 def test_a_token_is_28_by_28_pixels() -> None:
     # 112 x 56: 4 x 2 tokens
     assert images.image_tokens(112, 56) == 8
+
+
+def test_pictures_are_told_apart_by_their_content(tmp_path: Path) -> None:
+    picture = left_red_right_blue()
+    picture.save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
+    assert images.fingerprint(tmp_path / "a.png") == images.fingerprint(tmp_path / "b.png")
+    assert images.fingerprint(picture) == images.fingerprint(picture.copy())
+
+    turned = picture.copy()
+    turned.getexif()[0x0112] = 3
+    dotted = picture.copy()
+    dotted.putpixel((39, 19), RED)
+    reshaped = Image.frombytes("RGB", (20, 40), picture.tobytes())
+    several = [picture, turned, dotted, reshaped, tmp_path / "a.png"]
+    assert len({images.fingerprint(one) for one in several}) == len(several)
+
+
+@pytest.mark.parametrize("name", ["missing.png", "."])
+def test_a_file_that_cannot_be_hashed_is_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no such picture|not a picture that can be read"):
+        images.fingerprint(tmp_path / name)
+
+
+def test_threads_that_open_pictures_leave_the_warnings_as_they_were(tmp_path: Path) -> None:
+    # 100 megapixels: Pillow warns from 89 on, and a warning is an error here.
+    path = tmp_path / "large.bmp"
+    with warnings.catch_warnings(action="ignore"):
+        Image.new("1", (10_000, 10_000)).save(path)
+    before = [*warnings.filters]
+    with ThreadPoolExecutor(8) as pool:
+        sizes = list(pool.map(images.image_size, [path] * 200))
+    assert set(sizes) == {(10_000, 10_000)}
+    assert [*warnings.filters] == before

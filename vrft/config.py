@@ -54,6 +54,9 @@ class ModelConfig:
     """Smallest picture area in pixels; None keeps what the checkpoint says."""
     max_pixels: Count | None = None
     """Largest picture area in pixels (28 * 28 of them make one image token)."""
+    picture_cache_mib: Size = 1024
+    """Memory for pictures as the processor made them, and as much again for what a vision tower
+    that is not trained made of them: what was used last is not made twice."""
     freeze_vision_tower: bool = False
     freeze_language_model: bool = False
     gradient_checkpointing: bool = False
@@ -94,6 +97,8 @@ class TrainConfig:
     adam_epsilon: Amount = 1e-8
     max_grad_norm: Amount = 1.0
     seed: Annotated[int, Range(0, 2**32 - 1)] = 42
+    dataloader_num_workers: Size = 2
+    """Threads that read the next step's prompts and pictures meanwhile; 0: each when it is due."""
     eval_steps: Size = 0
     """Evaluate every n steps; 0: only at the end, and only if ``eval.split`` is set."""
     save_steps: Size = 100

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vrft.errors import UserError
-from vrft.images import open_image
+from vrft.features import Picture
+from vrft.images import fingerprint, open_image
 from vrft.models import LoadedModel, Processor
 from vrft.types import Prompt, View
 
@@ -19,15 +23,24 @@ from vrft.types import Prompt, View
 class Encoded:
     """One prompt as the model reads it.
 
-    ``tokens`` [P] on the CPU, ``positions`` [3 or 1, P], ``pixels`` [patches, values] of all its
-    pictures and ``grids`` [images, 3], or None; ``views`` is what the model sees of each picture.
+    ``tokens`` [P] on the CPU, ``positions`` [3 or 1, P], its ``pictures``, and in ``views`` what
+    the model sees of each.
     """
 
     tokens: Tensor
     positions: Tensor
-    pixels: Tensor | None = None
-    grids: Tensor | None = None
+    pictures: tuple[Picture, ...] = ()
     views: tuple[View, ...] = ()
+
+    @property
+    def pixels(self) -> Tensor | None:
+        """The patches of all its pictures [patches, values], as transformers takes them."""
+        return torch.cat([one.patches for one in self.pictures]) if self.pictures else None
+
+    @property
+    def grids(self) -> Tensor | None:
+        """The sizes of its pictures in patches [images, 3], as transformers takes them."""
+        return grids_of(self.pictures)
 
 
 @dataclass(frozen=True)
@@ -35,15 +48,15 @@ class PromptBatch:
     """B prompts padded on the right to P tokens, on the model's device.
 
     ``tokens`` [B, P], ``lengths`` [B], ``positions`` [3 or 1, B, P], ``following`` [B]: the
-    position of the first token after each prompt; ``pixels`` and ``grids`` of all the pictures.
+    position of the first token after each prompt; ``pictures`` of all rows in their order, still
+    on the CPU.
     """
 
     tokens: Tensor
     lengths: Tensor
     positions: Tensor
     following: Tensor
-    pixels: Tensor | None
-    grids: Tensor | None
+    pictures: tuple[Picture, ...]
 
 
 PLACEHOLDER = "<|image_pad|>"
@@ -76,35 +89,57 @@ def render(processor: Processor, prompt: Prompt) -> str:
 
 
 def encode(loaded: LoadedModel, prompt: Prompt, max_length: int | None = None) -> Encoded:
-    """One prompt with its pictures opened, resized and counted.
+    """One prompt with its pictures opened, resized and counted; threads may call it.
 
     Raises UserError where it has more than ``max_length`` tokens: a prompt is never cut, since
     a cut between image tokens would be silent nonsense; and where its words hold a place for a
     picture that is not there.
     """
     text = render(loaded.processor, prompt)
-    if loaded.family.space is None:
-        tokens = torch.tensor(loaded.tokenizer(text)["input_ids"])
-        encoded = Encoded(tokens, loaded.positions(tokens, None, None))
-    else:
-        if text.count(PLACEHOLDER) != len(prompt.images):
-            raise UserError(
-                f"the prompt {prompt.text[:60]!r} has {PLACEHOLDER} in its text; "
-                "remove it from the data"
-            )
-        pictures = [open_image(source) for source in prompt.images] or None
-        out: Any = loaded.processor(text=[text], images=pictures, return_tensors="pt")
-        tokens, grids = out["input_ids"][0], out.get("image_grid_thw")
-        encoded = Encoded(
-            tokens,
-            loaded.positions(tokens, out["mm_token_type_ids"][0], grids),
-            out.get("pixel_values"),
-            grids,
-            views(loaded, grids),
+    if loaded.family.space and text.count(PLACEHOLDER) != len(prompt.images):
+        raise UserError(
+            f"the prompt {prompt.text[:60]!r} has {PLACEHOLDER} in its text; "
+            "remove it from the data"
         )
+    pictures = tuple(read_picture(loaded, source) for source in prompt.images)
+    grids = grids_of(pictures)
+    tokens = torch.tensor(loaded.tokenizer(widened(loaded, text, pictures))["input_ids"])
+    positions = loaded.positions(tokens, grids)
+    encoded = Encoded(tokens, positions, pictures, views(loaded, grids))
     if max_length is not None and len(tokens) > max_length:
         raise UserError(too_long(loaded, encoded, prompt, max_length))
     return encoded
+
+
+def read_picture(loaded: LoadedModel, source: Path | Image.Image) -> Picture:
+    """A picture as the processor makes it, remembered by its content and the processor's settings.
+
+    Raises UserError for what is no picture.
+    """
+    processor: Any = loaded.processor.image_processor
+    settings = processor.to_json_string().encode()
+    key = hashlib.sha256(fingerprint(source) + settings).digest()
+    found = loaded.pictures.get(key)
+    if found is None:
+        made = processor(images=[open_image(source)], return_tensors="pt")
+        found = Picture(key, made["pixel_values"], made["image_grid_thw"])
+        loaded.pictures.put(key, found)
+    return found
+
+
+def widened(loaded: LoadedModel, text: str, pictures: Sequence[Picture]) -> str:
+    """The text with as many placeholders for each picture as it has image tokens."""
+    words = iter(text.split(PLACEHOLDER) if pictures else [text])
+    out = next(words)
+    for picture, after in zip(pictures, words, strict=True):
+        merged = loaded.processor.image_processor.merge_size**2
+        out += PLACEHOLDER * (int(picture.grid.prod()) // merged) + after
+    return out
+
+
+def grids_of(pictures: Sequence[Picture]) -> Tensor | None:
+    """The sizes of pictures in patches [images, 3]; None for no picture."""
+    return torch.cat([picture.grid for picture in pictures]) if pictures else None
 
 
 def too_long(loaded: LoadedModel, encoded: Encoded, prompt: Prompt, limit: int) -> str:
@@ -135,15 +170,11 @@ def collate(prompts: Sequence[Encoded], pad_id: int, device: torch.device) -> Pr
     for row, prompt in enumerate(prompts):
         tokens[row, : len(prompt.tokens)] = prompt.tokens
         positions[:, row, : len(prompt.tokens)] = prompt.positions
-    with_pictures = [(p.pixels, p.grids) for p in prompts if p.pixels is not None]
-    pixels = torch.cat([p for p, _ in with_pictures]) if with_pictures else None
-    grids = torch.cat([g for _, g in with_pictures if g is not None]) if with_pictures else None
     following = torch.stack([p.positions.max() + 1 for p in prompts])
     return PromptBatch(
         tokens.to(device),
         lengths.to(device),
         positions.to(device),
         following.to(device),
-        None if pixels is None else pixels.to(device),
-        None if grids is None else grids.to(device),
+        tuple(picture for prompt in prompts for picture in prompt.pictures),
     )

@@ -14,13 +14,14 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from vrft import algorithms, distributed
+from vrft.ahead import Ahead
 from vrft.checkpoint import Progress
 from vrft.config import Config
 from vrft.errors import UserError
 from vrft.policy import Policy
 from vrft.rewards import grade
 from vrft.task import Task
-from vrft.types import Group, Rollout, Sample
+from vrft.types import Group, Prompt, Rollout, Sample
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,17 @@ class Source:
     def prompts(self) -> int:
         """Prompts of one step on all devices: the paper's B."""
         return self.local_prompts * int(self.accelerator.num_processes)
+
+    @functools.cached_property
+    def ahead(self) -> Ahead[Sample[Any], tuple[Prompt, Any]]:
+        """Samples' prompts and what the model reads of them, read while a step computes."""
+        return Ahead(self.read, lambda one: one.id, self.config.train.dataloader_num_workers)
+
+    def read(self, sample: Sample[Any]) -> tuple[Prompt, Any]:
+        """A sample's prompt, and what the model reads of it."""
+        prompt = self.task.prompt(sample)
+        (encoded,) = self.policy.encode([prompt], self.config.sampling.max_prompt_length)
+        return prompt, encoded
 
 
 @dataclass(frozen=True)
@@ -139,11 +151,21 @@ def collect(source: Source) -> Batch:
     return Batch(kept, rounds, exhausted=True)
 
 
-def next_samples(source: Source) -> list[tuple[Sample[Any], int]]:
-    """This device's next samples of the shuffled stream, each with the seed of its rollouts."""
+Drawn = Sequence[tuple[Sample[Any], int]]
+"""Samples of the shuffled stream, each with the seed of its rollouts."""
+
+
+def next_samples(source: Source) -> Drawn:
+    """This device's next samples of the stream, which is then one step further."""
+    drawn = coming(source)
+    source.progress.cursor += source.prompts
+    return drawn
+
+
+def coming(source: Source) -> Drawn:
+    """This device's samples of the stream that are next to be drawn."""
     count, seed = source.local_prompts, source.config.train.seed
     first = source.progress.cursor + source.accelerator.process_index * count
-    source.progress.cursor += source.prompts
     return [
         (source.samples[shuffled(len(source.samples), seed, place)], rollout_seed(seed, place))
         for place in range(first, first + count)
@@ -167,19 +189,22 @@ def rollout_seed(seed: int, place: int) -> int:
     return int(np.random.SeedSequence([seed, place]).generate_state(1, np.uint32)[0])
 
 
-def sample_groups(source: Source, drawn: Sequence[tuple[Sample[Any], int]]) -> list[GradedGroup]:
-    """Rollouts of the drawn samples, graded by the task's rewards."""
+def sample_groups(source: Source, drawn: Drawn) -> list[GradedGroup]:
+    """Rollouts of the drawn samples, graded by the task's rewards.
+
+    Meanwhile the samples that come next are read.
+    """
     config = source.config
-    prompts = [source.task.prompt(sample) for sample, _ in drawn]
-    encoded = source.policy.encode(prompts, config.sampling.max_prompt_length)
-    seeds = [seed for _, seed in drawn]
+    samples, seeds = zip(*drawn, strict=True)
+    after = [sample for sample, _ in coming(source)]
+    prompts, encoded = zip(*source.ahead.take(samples, after), strict=True)
     with source.accelerator.autocast():
         rollouts = source.policy.sample(
             encoded, config.algorithm.num_generations, config.sampling, seeds
         )
     graded = [
         grade_group(config, source.task, Group(sample, prompt, group), one)
-        for (sample, _), prompt, group, one in zip(drawn, prompts, rollouts, encoded, strict=True)
+        for sample, prompt, group, one in zip(samples, prompts, rollouts, encoded, strict=True)
     ]
     return with_greedy(source, graded, seeds) if config.algorithm.baseline == "greedy" else graded
 

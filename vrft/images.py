@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import math
 import struct
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +26,9 @@ MAX_ASPECT_RATIO = 200
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 """What Pillow raises for files that are broken or no pictures."""
 
+_WARNINGS = threading.Lock()
+"""Held while a warning is silenced: threads would undo that for one another."""
+
 
 def open_image(source: Path | Image.Image, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
     """The picture as RGB, upright by its EXIF orientation, transparency on white.
@@ -40,6 +45,18 @@ def open_image(source: Path | Image.Image, max_megapixels: float = MAX_MEGAPIXEL
         except UNREADABLE as error:
             raise UserError(f"{name}: damaged picture ({error}); replace the file") from error
         return _converter()(upright)
+
+
+def fingerprint(source: Path | Image.Image) -> bytes:
+    """A hash of all that ``open_image`` makes the picture of: the same bytes, the same picture.
+
+    A file is not decoded. UserError for a file that is not there.
+    """
+    if isinstance(source, Image.Image):
+        image = open_image(source)
+        return hashlib.sha256(b"%dx%d" % image.size + image.tobytes()).digest()
+    with _reported(source), source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def image_size(
@@ -116,18 +133,25 @@ def _opened(source: Path | Image.Image) -> Iterator[Image.Image]:
     if isinstance(source, Image.Image):
         yield source
         return
+    with _reported(source), _WARNINGS, warnings.catch_warnings():
+        # The limit is checked here, and less abruptly.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image = Image.open(source)
+    with image:
+        yield image
+
+
+@contextmanager
+def _reported(source: Path) -> Iterator[None]:
+    """What goes wrong in opening a file, as a UserError that names it."""
     try:
-        with warnings.catch_warnings():  # the limit is checked here, and less abruptly
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(source)
+        yield
     except FileNotFoundError as error:
         raise UserError(f"{source}: no such picture") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"{source}: picture too large ({error}); scale it down") from error
     except UNREADABLE as error:
         raise UserError(f"{source}: not a picture that can be read; replace the file") from error
-    with image:
-        yield image
 
 
 def _check_size(size: tuple[int, int], max_megapixels: float, name: str) -> None:

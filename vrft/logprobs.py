@@ -60,7 +60,7 @@ class GroupLogps(nn.Module):
         rows, generations, width = tokens.shape
         inputs = tokens[..., :-1]  # nothing is predicted from the last token
         layout = GroupLayout(batch.tokens.shape[1], width - 1, generations, batch.lengths)
-        prompt = loaded.embed(batch.tokens, batch.pixels, batch.grids)
+        prompt = loaded.embed(batch.tokens, batch.pictures)
         own = loaded.core.get_input_embeddings()(inputs.flatten(1))
         hidden = loaded.language_model(
             inputs_embeds=torch.cat([prompt, own], dim=1),

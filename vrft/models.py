@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 import transformers
-from peft import LoraConfig as PeftLoraConfig
-from peft import PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -31,7 +29,13 @@ from transformers.utils.logging import disable_progress_bar
 from vrft import attention, paths
 from vrft.config import LoraConfig, ModelConfig
 from vrft.errors import UserError
+from vrft.features import Features, Picture
+from vrft.recent import Recent
 from vrft.types import Space
+
+if TYPE_CHECKING:  # an adapter takes it, and its import takes time
+    from peft import LoraConfig as PeftLoraConfig
+    from peft import PeftModel
 
 VISION_TOKENS = (
     "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
@@ -61,16 +65,35 @@ Processor = ProcessorMixin | PreTrainedTokenizerBase
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model with its processor, behind one face for every family, adapted by LoRA or not."""
+    """A model with its processor, behind one face for every family, adapted by LoRA or not.
+
+    ``memory`` bounds, in bytes each, the pictures as the processor made them and their features.
+    """
 
     model: PreTrainedModel | PeftModel
     processor: Processor
     family: Family
+    memory: int = 0
+
+    @property
+    def adapter(self) -> PeftModel | None:
+        """peft's wrapper around the model; None where there is no adapter."""
+        return as_adapter(self.model)
 
     @property
     def core(self) -> Any:
         """The transformers model itself, without peft's wrapper."""
-        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        return self.adapter.get_base_model() if self.adapter else self.model
+
+    @cached_property
+    def pictures(self) -> Recent[Picture]:
+        """Pictures as the processor made them, those used last."""
+        return Recent(self.memory, lambda picture: picture.patches.nbytes)
+
+    @cached_property
+    def features(self) -> Features:
+        """What the vision tower makes of pictures."""
+        return Features(self.memory)
 
     @property
     def language_model(self) -> nn.Module:
@@ -108,32 +131,45 @@ class LoadedModel:
         rows = self.core.get_output_embeddings().weight.shape[0]
         return tuple(sorted(markers | set(range(len(self.tokenizer), rows))))
 
-    def embed(self, tokens: Tensor, pixels: Tensor | None, grids: Tensor | None) -> Tensor:
+    def embed(self, tokens: Tensor, pictures: Sequence[Picture]) -> Tensor:
         """Token embeddings [B, P, D] with every picture's features in the place of its tokens.
 
-        ``pixels`` are the patches of all pictures, ``grids`` their [images, 3] sizes in patches.
+        ``pictures`` are those of all rows, in their order.
         """
         embeddings: Tensor = self.core.get_input_embeddings()(tokens)
-        if pixels is None:
+        tower = self.vision_tower
+        if tower is None or not pictures:
             return embeddings
-        features = self.core.model.get_image_features(pixels, grids).pooler_output
-        features = torch.cat(tuple(features)).to(embeddings.dtype)
+        features = torch.cat(
+            [one.to(embeddings) for one in self.features.of(tower, pictures, self.see)]
+        )
         where = (tokens == self.core.config.image_token_id).unsqueeze(-1)
         return embeddings.masked_scatter(where, features)
 
-    def positions(self, tokens: Tensor, types: Tensor | None, grids: Tensor | None) -> Tensor:
+    def see(self, pictures: Sequence[Picture]) -> Sequence[Tensor]:
+        """Each picture's features [tokens, D], made by the vision tower."""
+        patches = torch.cat([picture.patches for picture in pictures]).to(self.device)
+        grids = torch.cat([picture.grid for picture in pictures]).to(self.device)
+        return self.core.model.get_image_features(patches, grids).pooler_output  # type: ignore[no-any-return]
+
+    def positions(self, tokens: Tensor, grids: Tensor | None) -> Tensor:
         """Rotary positions of one prompt's tokens [P]: [3, P] with pictures' rows and columns.
 
         A text-only model counts in one dimension: [1, P].
         """
         if self.family.space is None:
             return torch.arange(len(tokens)).unsqueeze(0)
-        if types is None:
-            types = torch.zeros_like(tokens)
+        types = (tokens == self.core.config.image_token_id).long()
         positions, _ = self.core.model.get_rope_index(
             tokens.unsqueeze(0), mm_token_type_ids=types.unsqueeze(0), image_grid_thw=grids
         )
         return positions[:, 0]  # type: ignore[no-any-return]
+
+
+def as_adapter(model: Any) -> PeftModel | None:
+    """The model if it is peft's wrapper, which it cannot be before peft has been imported."""
+    peft: Any = sys.modules.get("peft")
+    return model if peft is not None and isinstance(model, peft.PeftModel) else None
 
 
 def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> LoadedModel:
@@ -161,11 +197,14 @@ def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> L
         speed_up_patch_embedding(model)
     model.to(device)
     if adapter:
+        from peft import PeftModel
+
         model = PeftModel.from_pretrained(model, adapter, is_trainable=train)
     processor = load_processor(source, config.min_pixels, config.max_pixels, family=family)
     if train:
         model = prepare_training(model, config, family, adapted=adapter is not None)
-    return LoadedModel(model.train() if train else model.eval(), processor, family)
+    model = model.train() if train else model.eval()
+    return LoadedModel(model, processor, family, config.picture_cache_mib * 2**20)
 
 
 def read_family(source: str) -> Family:
@@ -255,8 +294,11 @@ def image_only(family: Family) -> Any:
 def prepare_training(model: Any, config: ModelConfig, family: Family, *, adapted: bool) -> Any:
     """Freeze, adapt and checkpoint a freshly loaded model as the configuration says."""
     if config.lora.r and not adapted:
+        from peft import get_peft_model
+
         model = get_peft_model(model, lora_adapter(config.lora))
-    core: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    adapter = as_adapter(model)
+    core: Any = adapter.get_base_model() if adapter else model
     for part in frozen_parts(core, config, family):
         part.requires_grad_(False)
     if not any(p.requires_grad for p in model.parameters()):
@@ -269,6 +311,8 @@ def prepare_training(model: Any, config: ModelConfig, family: Family, *, adapted
 def lora_adapter(config: LoraConfig) -> PeftLoraConfig:
     """peft's configuration of an adapter on the language model's projections."""
     names = "|".join(config.target_modules)
+    from peft import LoraConfig as PeftLoraConfig
+
     return PeftLoraConfig(
         r=config.r,
         lora_alpha=config.lora_alpha,

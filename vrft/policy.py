@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from peft import PeftModel
 from torch import Tensor, nn
 
 from vrft import encoding, models, rollout
@@ -136,19 +135,22 @@ class AdapterOff(ModelPolicy):
         self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float
     ) -> Tensor:
         """Log-probabilities [B, G, C] of the model below the adapter."""
-        model = self.loaded.model
-        assert isinstance(model, PeftModel)
-        with model.disable_adapter():
+        adapter = self.loaded.adapter
+        assert adapter is not None
+        with adapter.disable_adapter():
             return self.trained.logps(encoded, groups, temperature)
 
 
 def reference(trained: ModelPolicy, config: ModelConfig, device: str) -> ModelPolicy:
     """The policy as it was before training: no copy under LoRA, else a frozen one."""
-    if isinstance(trained.loaded.model, PeftModel):
+    if trained.loaded.adapter:
         return AdapterOff(trained)
     return load(config, device=device)
 
 
 def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> ModelPolicy:
-    """The policy of a model's name; see ``models.load``."""
-    return ModelPolicy(models.load(config, train=train, device=device))
+    """The policy of a model's name, all of it frozen unless it is to ``train``."""
+    loaded = models.load(config, train=train, device=device)
+    if not train:
+        loaded.model.requires_grad_(False)
+    return ModelPolicy(loaded)

@@ -66,7 +66,7 @@ class Decoding:
         real = width < batch.lengths.unsqueeze(1)
         self.cache = GroupCache(real, generations)
         hidden = loaded.language_model(
-            inputs_embeds=loaded.embed(batch.tokens, batch.pixels, batch.grids),
+            inputs_embeds=loaded.embed(batch.tokens, batch.pictures),
             position_ids=batch.positions if len(batch.positions) == 3 else batch.positions[0],
             attention_mask={"full_attention": None},  # causal: padding on the right goes unseen
             past_key_values=self.cache,

@@ -18,7 +18,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
-from transformers import get_scheduler
 
 from vrft import (
     algorithms,
@@ -30,6 +29,7 @@ from vrft import (
     policy,
     registry,
     runs,
+    schedule,
 )
 from vrft.config import Config
 from vrft.errors import UserError
@@ -194,6 +194,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
         log = RunLog(folder, config.train.report_to, resume_step) if main else None
         if log is not None:
             stack.callback(log.close)
+        stack.callback(run.source.ahead.close)
         loop(run, folder, log, stack.enter_context(runs.StopSignal()))
     if main:
         with checkpoint.written_whole(folder / "final") as temporary:
@@ -227,12 +228,8 @@ def finish(source: Source, found: Path | None = None) -> Run:
     optimizer = adamw(model.module, source.config)
     model.module, optimizer = source.accelerator.prepare(model.module, optimizer)
     steps = total_steps(source)
-    scheduler = get_scheduler(
-        config.lr_scheduler_type,
-        optimizer,
-        num_warmup_steps=math.ceil(config.warmup_ratio * steps),
-        num_training_steps=steps,
-    )
+    warmup_steps = math.ceil(config.warmup_ratio * steps)
+    scheduler = schedule.scheduler(config.lr_scheduler_type, optimizer, warmup_steps, steps)
     if found is not None:
         checkpoint.restore_state(found, optimizer, scheduler)
     return Run(source, objective, optimizer, scheduler)

@@ -14,6 +14,7 @@ from accelerate.utils import DistributedType, broadcast_object_list
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
+from transformers.integrations import unset_hf_deepspeed_config
 
 from vrft.config import ModelConfig
 
@@ -29,7 +30,10 @@ def accelerator(config: ModelConfig) -> Accelerator:
         precision = "bf16" if cuda else "no"
     else:
         precision = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[config.dtype]
-    return Accelerator(mixed_precision=precision)
+    made = Accelerator(mixed_precision=precision)
+    # Or transformers would load every model in ZeRO-3's parts: a reference too, which stays whole.
+    unset_hf_deepspeed_config()
+    return made
 
 
 def start_on_cpu() -> None:

@@ -1,4 +1,4 @@
-"""A task of which only every third prompt has pictures: say as many different letters as you can."""
+"""Say as many different letters as you can; only every sixth prompt has pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``vrft`` with logits for four tokens at a time, so that devices make them in different numbers."""
+"""``vrft`` that makes the logits of four tokens at a time: devices do so differently often."""
 
 import sys
 

@@ -165,17 +165,6 @@ def test_an_output_folder_of_another_run_is_left_alone(
     assert (tmp_path / "old" / "config.yaml").read_text() == "task: other\n"
 
 
-def test_random_states_are_put_back() -> None:
-    import random
-
-    import numpy as np
-
-    state = checkpoint.random_state()
-    drawn = random.random(), np.random.rand(), torch.rand(1).item()
-    checkpoint.set_random_state(state)
-    assert (random.random(), np.random.rand(), torch.rand(1).item()) == drawn
-
-
 def test_the_run_folder_holds_a_config_that_loads(
     settings: Callable[[str], list[str]], tmp_path: Path
 ) -> None:

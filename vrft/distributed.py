@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from accelerate.utils import DistributedType, broadcast_object_list
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
-from transformers.integrations import unset_hf_deepspeed_config
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from vrft.config import ModelConfig
 
@@ -125,6 +125,39 @@ def whole(accelerator: Accelerator, module: nn.Module) -> Iterator[None]:
             add_hooks(module)
     else:
         yield
+
+
+def is_sharded(accelerator: Accelerator) -> bool:
+    """Whether each process holds a share of the optimizer's state, and not a copy."""
+    return accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP)
+
+
+def optimizer_state(accelerator: Accelerator, optimizer: Any) -> Any:
+    """The optimizer's state, or this process's share of it, as tensors and plain values."""
+    if accelerator.state.deepspeed_plugin is None:
+        return optimizer.state_dict()
+    inner, flat = master_weights(optimizer)
+    return [{"weights": part.detach(), **inner.state[part]} for part in flat]
+
+
+def restore_optimizer(accelerator: Accelerator, optimizer: Any, state: Any) -> None:
+    """Put back what ``optimizer_state`` gave this process."""
+    if accelerator.state.deepspeed_plugin is None:
+        optimizer.load_state_dict(state)
+        return
+    inner, flat = master_weights(optimizer)
+    for part, saved in zip(flat, state, strict=True):
+        part.data.copy_(saved.pop("weights"))
+        inner.state[part] = {name: value.to(part.device) for name, value in saved.items()}
+
+
+def master_weights(optimizer: Any) -> tuple[Any, Sequence[Tensor]]:
+    """The optimizer that DeepSpeed wraps, and this process's share of the weights it steps."""
+    zero = optimizer.optimizer
+    stage3 = hasattr(zero, "fp32_partitioned_groups_flat")
+    return zero.optimizer, (
+        zero.fp32_partitioned_groups_flat if stage3 else zero.single_partition_of_fp32_groups
+    )
 
 
 def gather(accelerator: Accelerator, rows: Tensor) -> Tensor:

@@ -97,7 +97,6 @@ class GroupLogps(nn.Module):
         after = hidden[:, layout.prompt :].unflatten(1, (generations, width - 1))
         return torch.cat([first, after], dim=2)
 
-
     def blank(self) -> tuple[Tensor | None, Tensor | None]:
         """The smallest picture, of which nothing is read where a prompt has no place for it."""
         if self.loaded.vision_tower is None:

@@ -302,9 +302,7 @@ def speed_up_patch_embedding(model: Any) -> None:
     model.model.visual.patch_embed.proj.__class__ = MatmulPatchEmbedding
 
 
-def save(
-    loaded: LoadedModel, folder: Path, weights: Mapping[str, Tensor] | None = None
-) -> None:
+def save(loaded: LoadedModel, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
     """Write a folder that plain transformers (and peft) and ``--model`` load.
 
     ``weights`` are written in the place of the model's own where this process holds only some.

@@ -64,6 +64,7 @@ def step(run: Run) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """
     accelerator, done = run.source.accelerator, run.source.progress
     started = time.monotonic()
+    seed_step(run)
     with distributed.whole(accelerator, run.source.policy.module):
         batch = groups.collect(run.source)
     signal = run.objective.judge(run.source, batch)
@@ -86,6 +87,16 @@ def step(run: Run) -> tuple[dict[str, float], list[dict[str, Any]]]:
         "step_time": time.monotonic() - started,
     }
     return metrics, groups.rows(batch, signal.advantages, run.source.task)
+
+
+def seed_step(run: Run) -> None:
+    """Seed what draws of its own accord, such as dropout, so that a resumed run draws the same.
+
+    Answers do not depend on it: each prompt has a seed of its own.
+    """
+    accelerator, done = run.source.accelerator, run.source.progress
+    place = done.step * accelerator.num_processes + accelerator.process_index
+    set_seed(groups.rollout_seed(run.config.train.seed, place))
 
 
 def parts(run: Run, batch: Batch) -> list[range]:
@@ -234,7 +245,7 @@ def finish(source: Source, found: Path | None = None) -> Run:
         num_training_steps=steps,
     )
     if found is not None:
-        checkpoint.restore_state(found, optimizer, scheduler)
+        checkpoint.restore_state(found, optimizer, scheduler, source.accelerator)
     return Run(source, method, optimizer, scheduler)
 
 
@@ -314,12 +325,14 @@ def wanted(step: int, every: int, steps: int) -> bool:
 
 
 def save(run: Run, folder: Path) -> None:
-    """A checkpoint of this step: written whole by the main process, older ones pruned."""
+    """A checkpoint of this step, written whole, each process its share; older ones pruned."""
     accelerator, done = run.source.accelerator, run.source.progress
     weights = accelerator.get_state_dict(run.source.policy.module)
+    with checkpoint.written_together(checkpoint.path_of(folder, done.step), accelerator) as made:
+        checkpoint.write_optimizer(made, run.optimizer, accelerator)
+        if accelerator.is_main_process:
+            run.source.policy.save(made, weights)
+            checkpoint.write_state(made, done, run.scheduler, accelerator)
     if accelerator.is_main_process:
-        with checkpoint.written_whole(checkpoint.path_of(folder, done.step)) as temporary:
-            run.source.policy.save(temporary, weights)
-            checkpoint.write_state(temporary, done, run.optimizer, run.scheduler, accelerator)
         checkpoint.prune(folder, run.config.train.save_total_limit)
     accelerator.wait_for_everyone()

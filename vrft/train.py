@@ -303,7 +303,10 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: runs.StopSignal) -> N
         while done.step < steps:
             metrics, rows = step(run)
             if wanted(done.step, config.eval_steps, steps) and run.config.eval.split:
-                metrics |= evaluate.while_training(run.config, run.source.task, run.source.policy)
+                with distributed.whole(run.source.accelerator, run.source.policy.module):
+                    metrics |= evaluate.while_training(
+                        run.config, run.source.task, run.source.policy
+                    )
             if log and wanted(done.step, config.logging_steps, steps):
                 log.metrics(done.step, metrics)
                 if config.log_completions:

@@ -56,7 +56,8 @@ class GroupValues(logprobs.GroupLogps):
         """Stacked log-probabilities, values and entropies: [3, B, G, C] float32."""
         hidden, targets, mask = self.predictions(prompts, completions)
         measured = logprobs.token_logps(hidden, targets, self.head(), temperature, with_entropy)
-        values = self.critic(hidden.float()).squeeze(-1)
+        # In the weights' own precision, which DeepSpeed lowers.
+        values = self.critic(hidden.to(self.critic.weight.dtype)).float().squeeze(-1)
         rows = (measured[:, 0], values, measured[:, 1])
         return torch.stack([logprobs.spread(row, mask) for row in rows])
 

@@ -12,11 +12,12 @@ SEED ?= 42
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-distributed lint clean
 
 help:
 	@echo 'make demo   train the embedded model on the embedded data (2 CPU cores, some minutes)'
 	@echo 'make test   run the test suite'
+	@echo 'make test-distributed   run DDP, DeepSpeed and FSDP2 in two processes (some minutes)'
 	@echo 'make lint   check style, types and import rules'
 	@echo 'make clean  remove the virtual environment, caches and builds (runs/ stays)'
 
@@ -25,6 +26,10 @@ demo: .venv/installed
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+# DDP, DeepSpeed and FSDP2, in two processes on the CPU.
+test-distributed: .venv/installed-deepspeed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' tests/test_distributed.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -42,6 +47,10 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(PIP) $(TORCH)
 	$(PIP) --editable '.[test]'
+	@touch $@
+
+.venv/installed-deepspeed: .venv/installed
+	$(PIP) --editable '.[test,deepspeed]'
 	@touch $@
 
 .venv/installed-dev: .venv/installed

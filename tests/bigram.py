@@ -116,7 +116,10 @@ class BigramPolicy:
     ) -> list[tuple[Rollout, ...]]:
         return self.sample(self.encode(prompts), num, sampling, seeds)
 
-    def save(self, folder: Path) -> None:
+    def length(self, encoded: int) -> int:
+        return 1
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
         torch.save(self.module.state_dict(), folder / "table.pt")
 
 

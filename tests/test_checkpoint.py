@@ -114,6 +114,24 @@ def test_a_method_with_more_models_than_one_goes_on_as_if_nothing_had_been(
 
 
 @pytest.mark.slow
+def test_a_resumed_run_drops_the_same_activations(
+    settings: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    few = ["train.max_steps=2", "train.save_steps=1", "train.warmup_ratio=0"]
+    dropout = ["model.lora.r=2", "model.lora.lora_dropout=0.5"]
+    whole = train.train(config.load(None, [*settings("whole"), *few, *dropout]))
+    shutil.copytree(whole, tmp_path / "half")
+    for later in ("checkpoint-2", "final"):
+        shutil.rmtree(tmp_path / "half" / later)
+    torch.manual_seed(7)  # whatever has been drawn since
+    again = config.load(str(whole / "config.yaml"), [f"train.output_dir={tmp_path / 'half'}"])
+    half = train.train(again, resume=tmp_path / "half")
+    first, second = (load_file(run / "final/adapter_model.safetensors") for run in (whole, half))
+    assert all(first[name].equal(second[name]) for name in first)
+    assert any(value.any() for name, value in first.items() if "lora_B" in name)
+
+
+@pytest.mark.slow
 def test_sigterm_saves_and_exits_and_the_run_goes_on_from_there(
     settings: Callable[[str], list[str]], tmp_path: Path
 ) -> None:
@@ -163,17 +181,6 @@ def test_an_output_folder_of_another_run_is_left_alone(
     with pytest.raises(UserError, match="holds another run"):
         train.train(config.load(None, settings("old")))
     assert (tmp_path / "old" / "config.yaml").read_text() == "task: other\n"
-
-
-def test_random_states_are_put_back() -> None:
-    import random
-
-    import numpy as np
-
-    state = checkpoint.random_state()
-    drawn = random.random(), np.random.rand(), torch.rand(1).item()
-    checkpoint.set_random_state(state)
-    assert (random.random(), np.random.rand(), torch.rand(1).item()) == drawn
 
 
 def test_the_run_folder_holds_a_config_that_loads(

@@ -246,14 +246,14 @@ def test_mini_batches_are_updates_of_their_own(monkeypatch: pytest.MonkeyPatch) 
     """The first moves what half of the prompts ask for, the second what the other half does."""
     made = with_descent(run(with_algorithm(CONFIG, num_mini_batches=2)))
     seen = [torch.zeros_like(next(made.source.policy.module.parameters()))]
-    plain = train.apply_gradients
+    plain = train.update
 
-    def watch(made: train.Run) -> float:
-        norm = plain(made)
+    def watch(made: train.Run, *rest: Any) -> dict[str, float]:
+        metrics = plain(made, *rest)
         seen.append(next(made.source.policy.module.parameters()).detach().clone())
-        return norm
+        return metrics
 
-    monkeypatch.setattr(train, "apply_gradients", watch)
+    monkeypatch.setattr(train, "update", watch)
     _, rows = train.step(made)
     letters = [int(row["sample_id"].removeprefix("train-")) % 6 for row in rows]
     teaches = [row["advantage"] != 0 for row in rows]

@@ -11,6 +11,7 @@ from vrft.errors import UserError
 def test_shipped_configurations_have_names_with_their_folder() -> None:
     assert "lisa_grounding" in paths.names("configs")
     assert "demo/lisa_grounding" in paths.names("configs")
+    assert not any("accelerate" in name for name in paths.names("configs"))
 
 
 def test_a_shipped_name_is_found() -> None:

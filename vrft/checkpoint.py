@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import random
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 
+from vrft import distributed
 from vrft.errors import UserError
 
 STATE = "trainer_state.json"
@@ -52,7 +52,7 @@ def latest(run: Path) -> Path | None:
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
     """A temporary folder beside ``folder`` that takes its name once the block has succeeded."""
-    temporary = folder.with_name(f".{folder.name}")
+    temporary = temporary_of(folder)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     yield temporary
@@ -61,18 +61,45 @@ def written_whole(folder: Path) -> Iterator[Path]:
     temporary.rename(folder)
 
 
-def write_state(
-    folder: Path, progress: Progress, optimizer: Any, scheduler: Any, accelerator: Accelerator
-) -> None:
-    """Optimizer, schedule, random states and progress, beside the model's own files."""
-    state = {
-        "optimizer": optimizer.state_dict(),
-        "scheduler": scheduler.state_dict(),
-        "random": random_state(),
-    }
-    torch.save(state, folder / "trainer_state.pt")
+@contextmanager
+def written_together(folder: Path, accelerator: Accelerator) -> Iterator[Path]:
+    """``written_whole`` for a folder into which every process writes."""
+    with contextlib.ExitStack() as stack:
+        if accelerator.is_main_process:
+            stack.enter_context(written_whole(folder))
+        accelerator.wait_for_everyone()
+        yield temporary_of(folder)
+        accelerator.wait_for_everyone()
+
+
+def temporary_of(folder: Path) -> Path:
+    """Where a folder is written before it takes its name."""
+    return folder.with_name(f".{folder.name}")
+
+
+def write_state(folder: Path, progress: Progress, scheduler: Any, accelerator: Accelerator) -> None:
+    """The schedule and the progress, beside the model's own files.
+
+    The global generators are not kept: every step seeds them.
+    """
+    torch.save(scheduler.state_dict(), folder / "scheduler.pt")
     text = json.dumps(asdict(progress) | {"processes": accelerator.num_processes}, indent=2)
     (folder / STATE).write_text(text + "\n", encoding="utf-8")
+
+
+def write_optimizer(folder: Path, optimizer: Any, accelerator: Accelerator) -> None:
+    """The optimizer's state, or this process's share of it; every process calls this."""
+    if distributed.is_sharded(accelerator) or accelerator.is_main_process:
+        state = distributed.optimizer_state(accelerator, optimizer)
+        torch.save(state, folder / optimizer_file(accelerator))
+
+
+def optimizer_file(accelerator: Accelerator) -> str:
+    """The name of the file with this process's share of the optimizer's state."""
+    if not distributed.is_sharded(accelerator):
+        return "optimizer.pt"
+    kind = accelerator.distributed_type.value.lower()
+    return f"optimizer-{kind}-{accelerator.process_index}-of-{accelerator.num_processes}.pt"
 
 
 def read_progress(folder: Path) -> Progress:
@@ -86,35 +113,21 @@ def read_progress(folder: Path) -> Progress:
                         "resume from the one before") from error  # fmt: skip
 
 
-def restore_state(folder: Path, optimizer: Any, scheduler: Any) -> None:
-    """Put back what ``write_state`` saved."""
-    state = torch.load(folder / "trainer_state.pt", map_location="cpu", weights_only=True)
-    optimizer.load_state_dict(state["optimizer"])
-    scheduler.load_state_dict(state["scheduler"])
-    set_random_state(state["random"])
-
-
-def random_state() -> dict[str, Any]:
-    """The states of Python's, numpy's and torch's global generators, as plain values."""
-    version, internal, gauss = random.getstate()
-    numpy: Any = np.random.get_state()
-    return {
-        "python": [version, list(internal), gauss],
-        "numpy": [numpy[0], torch.from_numpy(numpy[1].astype(np.int64)), *numpy[2:]],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def set_random_state(state: dict[str, Any]) -> None:
-    """Put back what ``random_state`` took."""
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+def restore_state(folder: Path, optimizer: Any, scheduler: Any, accelerator: Accelerator) -> None:
+    """Put back what was saved; UserError where the processes share the state in another way."""
+    path = folder / optimizer_file(accelerator)
+    if not path.is_file():
+        raise UserError(
+            f"{folder} has no {path.name}: it was saved by another launch; resume with the same "
+            "accelerate configuration and number of processes"
+        )
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    distributed.restore_optimizer(accelerator, optimizer, state)
+    scheduler.load_state_dict(
+        torch.load(folder / "scheduler.pt", map_location="cpu", weights_only=True)
+    )
+    for group, rate in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
+        group["lr"] = rate
 
 
 def prune(run: Path, keep: int | None) -> None:

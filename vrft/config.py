@@ -88,6 +88,10 @@ class TrainConfig:
     per_device_train_batch_size: Count = 1
     """Prompts (whole groups) that one device holds at a time."""
     gradient_accumulation_steps: Count = 1
+    max_tokens_per_micro_batch: Size = 0
+    """Groups pass the model together up to so many padded tokens, a prompt counted once and each of
+    its completions as the longest; 0: ``per_device_train_batch_size`` groups, whatever their size.
+    The update is the same."""
     learning_rate: Amount = 1e-6
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
     warmup_ratio: Share = 0.0

@@ -8,13 +8,17 @@ and gradients are those of the plain forward over G repeated rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
+import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vrft.attention import GroupLayout
 from vrft.encoding import Encoded, PromptBatch, collate
+from vrft.features import Picture
 from vrft.models import LoadedModel
 
 CHUNK = 2048
@@ -29,6 +33,11 @@ class GroupLogps(nn.Module):
         self.model = loaded.model
         self.loaded = loaded
 
+    @property
+    def _no_split_modules(self) -> set[str]:
+        """The layers that FSDP shards one by one."""
+        return set(self.loaded.core._no_split_modules)
+
     def forward(
         self,
         prompts: Sequence[Encoded],
@@ -41,8 +50,16 @@ class GroupLogps(nn.Module):
         is 0. Logits are divided by ``temperature`` (> 0), as they were when sampled.
         """
         hidden, targets, mask = self.predictions(prompts, completions)
+        return spread(token_logps(hidden, targets, self.head(), temperature), mask)
+
+    def head(self) -> Head:
+        """Logits of hidden states.
+
+        Not the head's own forward, which ZeRO-3 would gather weights for at each call: devices
+        call it for different numbers of chunks.
+        """
         head = self.loaded.core.get_output_embeddings()
-        return spread(token_logps(hidden, targets, head, temperature), mask)
+        return partial(F.linear, weight=head.weight, bias=head.bias)
 
     def predictions(
         self, prompts: Sequence[Encoded], completions: Sequence[Sequence[Sequence[int]]]
@@ -51,8 +68,12 @@ class GroupLogps(nn.Module):
         they stand: a mask [B, G, C]."""
         pad = self.loaded.tokenizer.pad_token_id
         batch = collate(prompts, pad, self.loaded.device)
-        tokens, mask = pad_completions(completions, pad, self.loaded.device)
-        return self.hidden_states(batch, tokens)[mask], tokens[mask], mask
+        tokens, mask = pad_completions(completions, pad)
+        device = self.loaded.device
+        # Found on the CPU: a mask on the device would make both wait for each other.
+        where = tuple(index.to(device) for index in mask.nonzero(as_tuple=True))
+        hidden = self.hidden_states(batch, tokens.to(device))[where]
+        return hidden, tokens[mask].to(device), mask.to(device)
 
     def hidden_states(self, batch: PromptBatch, tokens: Tensor) -> Tensor:
         """The hidden states [B, G, C, D] from which each completion token is predicted."""
@@ -60,7 +81,10 @@ class GroupLogps(nn.Module):
         rows, generations, width = tokens.shape
         inputs = tokens[..., :-1]  # nothing is predicted from the last token
         layout = GroupLayout(batch.tokens.shape[1], width - 1, generations, batch.lengths)
-        prompt = loaded.embed(batch.tokens, batch.pictures)
+        pictures = batch.pictures
+        if not pictures and several_processes():
+            pictures = self.blank()
+        prompt = loaded.embed(batch.tokens, pictures)
         own = loaded.core.get_input_embeddings()(inputs.flatten(1))
         hidden = loaded.language_model(
             inputs_embeds=torch.cat([prompt, own], dim=1),
@@ -73,6 +97,24 @@ class GroupLogps(nn.Module):
         first = last[:, None, None].expand(-1, generations, 1, -1)
         after = hidden[:, layout.prompt :].unflatten(1, (generations, width - 1))
         return torch.cat([first, after], dim=2)
+
+    def blank(self) -> tuple[Picture, ...]:
+        """The smallest picture, of which nothing is read where a prompt has no place for it."""
+        if self.loaded.vision_tower is None:
+            return ()
+        vision = self.loaded.core.config.vision_config
+        size = vision.spatial_merge_size
+        values = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+        grid = torch.tensor([[1, size, size]])
+        return (Picture(b"blank", torch.zeros(size**2, values), grid),)
+
+
+def several_processes() -> bool:
+    """Whether others compute beside this process.
+
+    They wait for the gradients, or the shares, of a vision tower that one of them leaves out.
+    """
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def spread(values: Tensor, mask: Tensor) -> Tensor:
@@ -89,21 +131,24 @@ def packed_positions(batch: PromptBatch, generations: int, width: int) -> Tensor
 
 
 def pad_completions(
-    completions: Sequence[Sequence[Sequence[int]]], pad_id: int, device: torch.device
+    completions: Sequence[Sequence[Sequence[int]]], pad_id: int
 ) -> tuple[Tensor, Tensor]:
     """Token ids [B, G, C] padded on the right, and the mask of those that are no padding."""
     lengths = torch.tensor([[len(row) for row in group] for group in completions])
     mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(-1)
     tokens = torch.full(mask.shape, pad_id)
     tokens[mask] = torch.tensor([i for group in completions for row in group for i in row])
-    return tokens.to(device), mask.to(device)
+    return tokens, mask
 
 
-Measure = Callable[[Tensor, Tensor, nn.Module, float], Tensor]
+Head = Callable[[Tensor], Tensor]
+"""From hidden states [N, D] to logits [N, V]."""
+
+Measure = Callable[[Tensor, Tensor, Head, float], Tensor]
 """From hidden states [N, D], targets [N], head and temperature to what is wanted of each token."""
 
 
-def chunk_logps(hidden: Tensor, targets: Tensor, head: nn.Module, temperature: float) -> Tensor:
+def chunk_logps(hidden: Tensor, targets: Tensor, head: Head, temperature: float) -> Tensor:
     """The log-probabilities [N] of one chunk."""
     logits: Tensor = head(hidden).float() / temperature
     chosen = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
@@ -113,7 +158,7 @@ def chunk_logps(hidden: Tensor, targets: Tensor, head: nn.Module, temperature: f
 def token_logps(
     hidden: Tensor,
     targets: Tensor,
-    head: nn.Module,
+    head: Head,
     temperature: float,
     measure: Measure = chunk_logps,
 ) -> Tensor:

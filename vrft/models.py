@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -346,10 +346,14 @@ def speed_up_patch_embedding(model: Any) -> None:
     model.model.visual.patch_embed.proj.__class__ = MatmulPatchEmbedding
 
 
-def save(loaded: LoadedModel, folder: Path) -> None:
+def save(loaded: LoadedModel, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
     """Write a folder that plain transformers (and peft) and ``--model`` load.
 
+    ``weights`` are written in the place of the model's own where this process holds only some.
     The processor's files carry the pixel limits.
     """
-    loaded.model.save_pretrained(str(folder))
+    if weights is not None:
+        tied = loaded.core.all_tied_weights_keys  # gathered apart, they would be written twice
+        weights = {name: value for name, value in weights.items() if name not in tied}
+    loaded.model.save_pretrained(str(folder), state_dict=weights)
     loaded.processor.save_pretrained(folder)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrft import algorithms, distributed
+from vrft import algorithms, distributed, packing
 from vrft.groups import Batch, Source
 from vrft.methods import AlgorithmConfig
 from vrft.policy import Policy
@@ -141,26 +141,54 @@ def alone(policy: Policy) -> Reading:
     return lambda encoded, rollouts, temperature: [policy.logps(encoded, rollouts, temperature)]
 
 
+Pass = tuple[list[int], float]
+"""The rows of a micro-batch, and its weight."""
+
+
+def passes(source: Source, batch: Batch, rows: Sequence[int]) -> list[Pass]:
+    """Some of this device's groups in micro-batches of weight 1.
+
+    Every device makes the same number of passes, or they would wait for each other: one that has
+    fewer adds some of weight 0 with the group whose completions are shortest.
+    """
+    chunks = micro_batches(source, batch, rows)
+    missing = distributed.largest(source.accelerator, len(chunks)) - len(chunks)
+    short = int(batch.lengths.amax(1).argmin())
+    return [(chunk, 1.0) for chunk in chunks] + [([short], 0.0)] * missing
+
+
+def micro_batches(source: Source, batch: Batch, rows: Sequence[int]) -> list[list[int]]:
+    """Some groups as they pass the model together."""
+    config = source.config.train
+    if not config.max_tokens_per_micro_batch:
+        return packing.by_prompts(rows, config.per_device_train_batch_size)
+    prompts = [source.policy.length(graded.encoded) for graded in batch.groups]
+    longest = batch.lengths.amax(1).int().tolist()
+    generations = batch.lengths.shape[1]
+    sizes = [packing.Size(p, c, generations) for p, c in zip(prompts, longest, strict=True)]
+    return packing.by_tokens(rows, sizes, config.max_tokens_per_micro_batch)
+
+
 @torch.no_grad()
 def fixed(source: Source, module: nn.Module, batch: Batch, read: Reading) -> list[Tensor]:
     """What is read of all groups, [b, G, C] each on the CPU, with the module in evaluation mode.
 
     It is read micro-batch by micro-batch.
     """
-    size, temperature = (
-        source.config.train.per_device_train_batch_size,
-        source.config.sampling.temperature,
-    )
+    temperature = source.config.sampling.temperature
     training, longest = module.training, int(batch.lengths.max())
     module.eval()
+    order: list[int] = []
     parts = []
     with source.accelerator.autocast():
-        for first in range(0, len(batch.groups), size):
-            rows = range(first, min(first + size, len(batch.groups)))
+        for rows, weight in passes(source, batch, range(len(batch.groups))):
             readings = read(*batch.inputs(rows), temperature)
-            parts.append([F.pad(one.cpu(), (0, longest - one.shape[2])) for one in readings])
+            if weight:
+                order += rows
+                parts.append([F.pad(one, (0, longest - one.shape[2])) for one in readings])
     module.train(training)
-    return [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
+    back = torch.tensor(order).argsort()
+    return [torch.cat(pieces).cpu()[back] for pieces in zip(*parts, strict=True)]
 
 
 def cut(values: Tensor, rows: Sequence[int], like: Tensor) -> Tensor:

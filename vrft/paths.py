@@ -20,6 +20,10 @@ EMBEDDED = {
 """Models that are shipped with the package, by the name that stands for their folder."""
 
 
+LAUNCH = "accelerate/"
+"""Where configurations of ``accelerate launch`` lie, which are none of ours."""
+
+
 def model(name: str) -> str:
     """The folder that a model's name stands for; any other name is a hub id or a folder itself.
 
@@ -47,7 +51,8 @@ def shipped(kind: str) -> Path:
 def names(kind: str) -> list[str]:
     """The names of all shipped files of a kind, such as "demo/lisa_grounding", sorted."""
     root = shipped(kind)
-    return sorted(p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.yaml"))
+    names = (p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.yaml"))
+    return sorted(name for name in names if not name.startswith(LAUNCH))
 
 
 def find(kind: str, name: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,8 +53,12 @@ class Policy(Protocol):
         """Encode and sample in one call."""
         ...
 
-    def save(self, folder: Path) -> None:
-        """Write a folder that ``load`` reads."""
+    def length(self, encoded: Any) -> int:
+        """Tokens of a prompt, image tokens included."""
+        ...
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Write a folder that ``load`` reads; ``weights`` are those of ``module``, gathered."""
         ...
 
 
@@ -111,9 +115,16 @@ class ModelPolicy:
         encoded = self.encode(prompts, sampling.max_prompt_length)
         return self.sample(encoded, num_generations, sampling, seeds)
 
-    def save(self, folder: Path) -> None:
-        """Write a folder that ``load``, plain transformers and peft read."""
-        models.save(self.loaded, folder)
+    def length(self, encoded: Encoded) -> int:
+        """Tokens of a prompt, image tokens included."""
+        return len(encoded.tokens)
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Write a folder that ``load``, plain transformers and peft read.
+
+        ``weights`` are those of ``module``, gathered where devices hold only parts of them.
+        """
+        models.save(self.loaded, folder, None if weights is None else below(weights, "model."))
 
     def views(self, prompt: Prompt) -> tuple[View, ...]:
         """What the model sees of each of the prompt's pictures."""
@@ -121,7 +132,16 @@ class ModelPolicy:
 
     def prompt_lengths(self, prompts: Sequence[Prompt]) -> list[int]:
         """Tokens of each prompt, image tokens included."""
-        return [len(encoding.encode(self.loaded, prompt).tokens) for prompt in prompts]
+        return [self.length(encoding.encode(self.loaded, prompt)) for prompt in prompts]
+
+
+def below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The weights whose names begin with a prefix, by the rest of their names."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in weights.items()
+        if name.startswith(prefix)
+    }
 
 
 class AdapterOff(ModelPolicy):

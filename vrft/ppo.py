@@ -7,7 +7,7 @@ are generalised advantage estimates (Schulman et al. 2016, arXiv:1506.02438, Eq.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from vrft.encoding import Encoded
 from vrft.groups import Batch, Source
 from vrft.methods import CriticConfig
 from vrft.objective import Signal, Sums, counts, cut, fixed, reference_logps
-from vrft.policy import ModelPolicy
+from vrft.policy import ModelPolicy, below
 from vrft.types import Rollout
 
 CRITIC = "critic.safetensors"
@@ -55,14 +55,16 @@ class GroupValues(logprobs.GroupLogps):
     ) -> Tensor:
         """Stacked log-probabilities, values and entropies: [3, B, G, C] float32."""
         hidden, targets, mask = self.predictions(prompts, completions)
-        head = self.loaded.core.get_output_embeddings()
-        measured = logprobs.token_logps(hidden, targets, head, temperature, with_entropy)
-        values = self.critic(hidden.float()).squeeze(-1)
+        measured = logprobs.token_logps(hidden, targets, self.head(), temperature, with_entropy)
+        # In the weights' own precision, which DeepSpeed lowers.
+        values = self.critic(hidden.to(self.critic.weight.dtype)).float().squeeze(-1)
         rows = (measured[:, 0], values, measured[:, 1])
         return torch.stack([logprobs.spread(row, mask) for row in rows])
 
 
-def with_entropy(hidden: Tensor, targets: Tensor, head: nn.Module, temperature: float) -> Tensor:
+def with_entropy(
+    hidden: Tensor, targets: Tensor, head: logprobs.Head, temperature: float
+) -> Tensor:
     """Log-probability and entropy [N, 2] of one chunk."""
     logps = (head(hidden).float() / temperature).log_softmax(-1)
     chosen = logps.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
@@ -93,10 +95,11 @@ class CriticPolicy(ModelPolicy):
         """The log-probabilities alone."""
         return self.judged(encoded, groups, temperature)[0]
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
         """What every policy writes, and the critic."""
-        super().save(folder)
-        save_file(self.critic.state_dict(), folder / CRITIC)
+        super().save(folder, weights)
+        critic = self.critic.state_dict() if weights is None else below(weights, "critic.")
+        save_file(critic, folder / CRITIC)
 
 
 class Ppo:

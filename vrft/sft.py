@@ -8,6 +8,7 @@ taken on the answer alone, its end token included.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
 from vrft import checkpoint, encoding, evaluate, grading, plan, policy, registry, runs
 from vrft.config import Config
+from vrft.errors import UserError
 from vrft.images import open_image
 from vrft.log import RunLog, progress
 from vrft.models import LoadedModel
@@ -53,6 +55,10 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     if dry_run:
         print(plan.describe(config))
         return Path(config.train.output_dir)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        raise UserError(f"algorithm=sft runs in one process, not in {processes}; start it without "
+                        "accelerate launch and torchrun")  # fmt: skip
     task = registry.build(config.task)
     lessons = [
         Lesson(task.prompt(sample), partial(task.reference, sample))

@@ -26,6 +26,7 @@ from vrft import (
     evaluate,
     grading,
     groups,
+    objective,
     policy,
     registry,
     runs,
@@ -35,7 +36,7 @@ from vrft.config import Config
 from vrft.errors import UserError
 from vrft.groups import Batch, Source
 from vrft.log import RunLog, progress
-from vrft.objective import GroupObjective, Objective, Signal, Sums
+from vrft.objective import GroupObjective, Objective, Pass, Signal, Sums
 from vrft.plan import describe
 from vrft.ppo import CriticPolicy, Ppo
 
@@ -63,7 +64,9 @@ def step(run: Run) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """
     accelerator, done = run.source.accelerator, run.source.progress
     started = time.monotonic()
-    batch = groups.collect(run.source)
+    seed_step(run)
+    with distributed.whole(accelerator, run.source.policy.module):
+        batch = groups.collect(run.source)
     signal = run.objective.judge(run.source, batch)
     updates = [update(run, batch, signal, part) for part in parts(run, batch)]
     learning_rate = run.scheduler.get_last_lr()[0]
@@ -86,6 +89,16 @@ def step(run: Run) -> tuple[dict[str, float], list[dict[str, Any]]]:
     return metrics, groups.rows(batch, signal.advantages, run.source.task)
 
 
+def seed_step(run: Run) -> None:
+    """Seed what draws of its own accord, such as dropout, so that a resumed run draws the same.
+
+    Answers do not depend on it: each prompt has a seed of its own.
+    """
+    accelerator, done = run.source.accelerator, run.source.progress
+    place = done.step * accelerator.num_processes + accelerator.process_index
+    set_seed(groups.rollout_seed(run.config.train.seed, place))
+
+
 def parts(run: Run, batch: Batch) -> list[range]:
     """Which of this device's groups each update takes; none at all where the step is skipped."""
     config, size = run.config.algorithm, len(batch.groups)
@@ -97,16 +110,32 @@ def parts(run: Run, batch: Batch) -> list[range]:
 
 
 def update(run: Run, batch: Batch, signal: Signal, part: range) -> dict[str, float]:
-    """One optimizer step on some of the groups, and its metrics."""
-    weights = torch.empty(0)
+    """One optimizer step on some of the groups, and its metrics.
+
+    Groups that teach nothing are never forwarded.
+    """
+    passes = objective.passes(run.source, batch, [row for row in part if signal.teaches[row]])
+    metrics = backward(run, batch, signal, passes, token_weights(run, batch, part))
+    if passes:  # else there are no gradients at all, and AdamW leaves the weights alone
+        accelerator, limit = run.source.accelerator, run.config.train.max_grad_norm
+        norm = distributed.clip(accelerator, run.source.policy.module, limit)
+    else:
+        norm = 0.0
+    run.optimizer.step()
+    run.optimizer.zero_grad()
+    return metrics | {"grad_norm": norm}
+
+
+def token_weights(run: Run, batch: Batch, part: range) -> Tensor:
+    """What a token of each completion weighs in an update of a part of the groups: [b, G]."""
+    weights = torch.zeros_like(batch.lengths)
     if part:
         own = batch.lengths[part.start : part.stop]
         lengths = distributed.gather(run.source.accelerator, own)
         limit = run.config.sampling.max_completion_length
         whole = algorithms.token_weights(lengths, run.config.algorithm, limit)
-        weights = distributed.share(run.source.accelerator, whole)
-    metrics = backward(run, batch, signal, part, weights)
-    return metrics | {"grad_norm": apply_gradients(run)}
+        weights[part.start : part.stop] = distributed.share(run.source.accelerator, whole)
+    return weights
 
 
 def means(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -116,26 +145,17 @@ def means(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def backward(
-    run: Run, batch: Batch, signal: Signal, part: range, weights: Tensor
+    run: Run, batch: Batch, signal: Signal, passes: Sequence[Pass], weights: Tensor
 ) -> dict[str, float]:
-    """Accumulate the gradient of an update, and return its loss and what else was measured.
-
-    Groups that teach nothing are never forwarded. Every device makes the same number of backward
-    passes, so one that has fewer groups to learn from repeats its first one with weight 0.
-    """
+    """Accumulate the gradient of an update, and return its loss and what else was measured."""
     accelerator, module = run.source.accelerator, run.source.policy.module
-    size = run.config.train.per_device_train_batch_size
-    teaching = [row for row in part if signal.teaches[row]]
-    chunks = [teaching[i : i + size] for i in range(0, len(teaching), size)]
-    passes = distributed.largest(accelerator, len(chunks))
     total = torch.zeros(1, device=accelerator.device)
     sums: list[Sums] = []
-    for number in range(passes):
-        rows, scale = (chunks[number], 1.0) if number < len(chunks) else ([part.start], 0.0)
-        last = number + 1 == passes
-        own = weights[[row - part.start for row in rows]]
-        with contextlib.nullcontext() if last else accelerator.no_sync(module):
-            loss, measured = run.objective.loss(run.source, batch, signal, rows, scale * own)
+    for number, (rows, scale) in enumerate(passes, 1):
+        with distributed.accumulation(accelerator, module, last=number == len(passes)):
+            loss, measured = run.objective.loss(
+                run.source, batch, signal, rows, scale * weights[rows]
+            )
             # Data parallelism averages gradients over devices; the loss is a sum over them.
             accelerator.backward(loss * accelerator.num_processes)
         total += loss.detach()
@@ -155,18 +175,6 @@ def token_means(accelerator: Accelerator, sums: Sequence[Sums]) -> dict[str, flo
     total = dict(zip(names, distributed.gather(accelerator, mine.cpu()[None]).sum(0), strict=True))
     tokens = total.pop("tokens")
     return {name: float(value / tokens.clamp(min=1)) for name, value in total.items()}
-
-
-def apply_gradients(run: Run) -> float:
-    """Clip, step and clear; returns the gradient's norm before clipping.
-
-    Where nothing was learnt there are no gradients at all, and AdamW leaves the weights alone.
-    """
-    limit = run.config.train.max_grad_norm or math.inf
-    norm = run.source.accelerator.clip_grad_norm_(run.source.policy.module.parameters(), limit)
-    run.optimizer.step()
-    run.optimizer.zero_grad()
-    return float(norm)
 
 
 def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) -> Path:
@@ -196,9 +204,10 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
             stack.callback(log.close)
         stack.callback(run.source.ahead.close)
         loop(run, folder, log, stack.enter_context(runs.StopSignal()))
+    weights = accelerator.get_state_dict(run.source.policy.module)
     if main:
         with checkpoint.written_whole(folder / "final") as temporary:
-            run.source.policy.save(temporary)
+            run.source.policy.save(temporary, weights)
     accelerator.wait_for_everyone()
     return folder
 
@@ -224,15 +233,17 @@ def finish(source: Source, found: Path | None = None) -> Run:
     """A run from its source: the optimizer, the schedule, and their state in a checkpoint."""
     config, model = source.config.train, source.policy
     critical = source.config.algorithm.baseline == "critic"
-    objective: Objective = Ppo() if critical else GroupObjective()
+    method: Objective = Ppo() if critical else GroupObjective()
     optimizer = adamw(model.module, source.config)
-    model.module, optimizer = source.accelerator.prepare(model.module, optimizer)
+    model.module, optimizer = distributed.prepare(
+        source.accelerator, model.module, optimizer, config.max_grad_norm
+    )
     steps = total_steps(source)
     warmup_steps = math.ceil(config.warmup_ratio * steps)
     scheduler = schedule.scheduler(config.lr_scheduler_type, optimizer, warmup_steps, steps)
     if found is not None:
-        checkpoint.restore_state(found, optimizer, scheduler)
-    return Run(source, objective, optimizer, scheduler)
+        checkpoint.restore_state(found, optimizer, scheduler, source.accelerator)
+    return Run(source, method, optimizer, scheduler)
 
 
 def adamw(module: torch.nn.Module, config: Config) -> torch.optim.AdamW:
@@ -289,7 +300,10 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: runs.StopSignal) -> N
         while done.step < steps:
             metrics, rows = step(run)
             if wanted(done.step, config.eval_steps, steps) and run.config.eval.split:
-                metrics |= evaluate.while_training(run.config, run.source.task, run.source.policy)
+                with distributed.whole(run.source.accelerator, run.source.policy.module):
+                    metrics |= evaluate.while_training(
+                        run.config, run.source.task, run.source.policy
+                    )
             if log and wanted(done.step, config.logging_steps, steps):
                 log.metrics(done.step, metrics)
                 if config.log_completions:
@@ -311,11 +325,14 @@ def wanted(step: int, every: int, steps: int) -> bool:
 
 
 def save(run: Run, folder: Path) -> None:
-    """A checkpoint of this step: written whole by the main process, older ones pruned."""
+    """A checkpoint of this step, written whole, each process its share; older ones pruned."""
     accelerator, done = run.source.accelerator, run.source.progress
+    weights = accelerator.get_state_dict(run.source.policy.module)
+    with checkpoint.written_together(checkpoint.path_of(folder, done.step), accelerator) as made:
+        checkpoint.write_optimizer(made, run.optimizer, accelerator)
+        if accelerator.is_main_process:
+            run.source.policy.save(made, weights)
+            checkpoint.write_state(made, done, run.scheduler, accelerator)
     if accelerator.is_main_process:
-        with checkpoint.written_whole(checkpoint.path_of(folder, done.step)) as temporary:
-            run.source.policy.save(temporary)
-            checkpoint.write_state(temporary, done, run.optimizer, run.scheduler, accelerator)
         checkpoint.prune(folder, run.config.train.save_total_limit)
     accelerator.wait_for_everyone()

@@ -1,4 +1,4 @@
-"""What a step must compute, and what each contestant does: closed forms in floating-point operations.
+"""What a step must compute, and what each side does: closed forms in floating-point operations.
 
 For the 2B shape they equal what torch's counter finds on a model without weights. A product of
 matrices [a, b] and [b, c] is 2abc operations; the rest is left out.

@@ -36,7 +36,7 @@ class Rows(TorchDispatchMode):
     """
 
     def __init__(self, side: Watched, counts: Counter[str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.side, self.counts = side, counts
         self.partial: Counter[str] = Counter()
         self.weights = {storage(weight): name for name, weight in watched_weights(side).items()}
@@ -69,7 +69,9 @@ def watched_weights(side: Watched) -> dict[str, Tensor]:
         "rows of logits": side.model.get_output_embeddings().weight,
     }
     if side.sees:
-        weights["patches through the vision tower"] = side.model.model.visual.patch_embed.proj.weight
+        weights["patches through the vision tower"] = (
+            side.model.model.visual.patch_embed.proj.weight
+        )
     return weights
 
 

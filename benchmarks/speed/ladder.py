@@ -79,7 +79,9 @@ class LeveredPolicy(TimedPolicy):
             out = features(pixels, grids.unflatten(0, (self.rows, -1))[first].flatten(0, 1))
             found = list(out.pooler_output)
             prompts = [found[i : i + count] for i in range(0, len(found), count)]
-            out.pooler_output = tuple(f for p in prompts for _ in range(self.generations) for f in p)
+            out.pooler_output = tuple(
+                f for p in prompts for _ in range(self.generations) for f in p
+            )
             return out
 
         return call
@@ -109,7 +111,8 @@ class LeveredPolicy(TimedPolicy):
         single = [(rollout,) for group in groups for rollout in group]
         found = super().logps(rows, single, temperature)
         self.repeated = False
-        return found.squeeze(1).unflatten(0, (len(groups), -1))
+        together: Tensor = found.squeeze(1).unflatten(0, (len(groups), -1))
+        return together
 
     def repeat(self, encoded: Sequence[Encoded]) -> list[Encoded]:
         """Every prompt once for each of its completions."""

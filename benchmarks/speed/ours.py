@@ -114,9 +114,7 @@ class Ours(Watched):
         self.policy = policy(Endless(**fields), self.clock)
         accelerator = distributed.accelerator(config.model)
         samples = questions.samples("train")
-        run = train.finish(
-            Source(config, questions, samples, self.policy, accelerator, Progress())
-        )
+        run = train.finish(Source(config, questions, samples, self.policy, accelerator, Progress()))
         self.run = replace(run, objective=TimedObjective(self.clock, skip))
         self.watch_backward(accelerator)
         self.watch_optimizer(self.run.optimizer.optimizer)

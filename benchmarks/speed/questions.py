@@ -40,13 +40,18 @@ class Questions(Task[bool]):
         made: list[Sample[bool] | None] = [None] * (self.steps * self.setting.prompts)
         for place, index in enumerate(self.order()):
             tied = place % self.setting.prompts < self.setting.tied * self.setting.prompts
-            made[index] = Sample(str(index), f"Question {index}:", tied, self.pictures(index))
+            made[index] = Sample(str(index), self.words(index), tied, self.pictures(index))
         return [sample for sample in made if sample is not None]
 
     def order(self) -> list[int]:
         """The indices of the samples in the order in which a run draws them."""
         size = self.steps * self.setting.prompts
         return [groups.shuffled(size, SEED, place) for place in range(size)]
+
+    def words(self, index: int) -> str:
+        """A question like no other and as long as all others: TRL pads those that are not."""
+        number = f"{index:08b}".replace("0", " red").replace("1", " blue")
+        return "Question:" + number + " the" * (self.setting.words - 8)
 
     def pictures(self, index: int) -> tuple[Image.Image, ...]:
         """Noise of exactly the size that the model sees: nothing is resized."""
@@ -58,7 +63,7 @@ class Questions(Task[bool]):
         )
 
     def prompt(self, sample: Sample[bool]) -> Prompt:
-        return Prompt(sample.question + " the" * self.setting.words, sample.images)
+        return Prompt(sample.question, sample.images)
 
     def reference(self, sample: Sample[bool], views: tuple[View, ...]) -> str:
         return "the"

@@ -18,13 +18,15 @@ from benchmarks.speed.watch import PARTS, Step
 
 HEAD = """# A training step against TRL's
 
-Made by `python -m benchmarks.speed.report` from `results/*.json`, which `python -m benchmarks.speed`
-writes; not edited by hand. TRL's GRPOTrainer and `vrft.train.step` take steps in turns in one
-process with one thread: the same weights, pictures, rewards, completion lengths and optimizer
-settings, float32 on a CPU. TRL is given its best: no reference model, no old log-probabilities, all
-rows generated at once, whole groups in a micro-batch, logits of completion tokens only. Nothing is
-timed before both sides, given the same completions, found the same gradient. Times are medians
-[least, most] in seconds; ratios are medians over pairs of steps of TRL's time over ours.
+Made by `python -m benchmarks.speed.report` from `results/*.json`, which
+`python -m benchmarks.speed` writes; not edited by hand. TRL's GRPOTrainer and `vrft.train.step`
+take steps in turns in one process with one thread: the same weights, pictures, rewards, completion
+lengths and optimizer settings, float32 on a CPU. TRL is given its best: no reference model, no old
+log-probabilities, all rows generated at once, whole groups in a micro-batch, logits of completion
+tokens only. Nothing is timed before both sides, given the same completions, found the same
+gradient. Times are medians [least, most] in seconds; ratios are medians over pairs of steps of
+TRL's time over ours. "By the model" are ratios of operations; "of the limit" is the time that
+necessary operations and bytes take at the speeds measured beside the race, over our time.
 """
 
 
@@ -163,7 +165,7 @@ def counters(races: Sequence[Race]) -> str:
     lines = []
     for race in races:
         theirs, ours = race.counts.get("theirs", {}), race.counts.get("ours", {})
-        for name in sorted(theirs | ours):
+        for name in sorted({**theirs, **ours}):
             lines.append([race.setting.title, name, theirs.get(name, 0), ours.get(name, 0)])
     return markdown(["setting", "counted", "TRL", "ours"], lines) if lines else ""
 

@@ -108,10 +108,10 @@ def tokenizer(size: int) -> PreTrainedTokenizerBase:
         tokenizer_object=Tokenizer.from_str(json.dumps(state)),
         eos_token=small.eos_token,
         pad_token=small.pad_token,
-        unk_token=None,
+        unk_token=None,  # type: ignore[arg-type]
     )
     made.chat_template = tiny.CHAT_TEMPLATE
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def config_of(shape: Shape, words: PreTrainedTokenizerBase) -> Any:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import trl.trainer.utils
 from datasets import Dataset
 from torch import Tensor
 from transformers import (
@@ -22,7 +21,9 @@ from transformers import (
     PrinterCallback,
     TrainerCallback,
 )
-from trl import GRPOConfig, GRPOTrainer
+from trl.trainer import utils
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 from benchmarks.speed.ours import Completions
 from benchmarks.speed.questions import SEED, Questions, lottery
@@ -31,7 +32,7 @@ from vrft import models
 from vrft.types import Completion, Sample
 
 
-class TimedTrainer(GRPOTrainer):  # type: ignore[misc]
+class TimedTrainer(GRPOTrainer):
     """TRL's trainer that tells the clock what it does, and keeps what it sampled."""
 
     clock: Clock
@@ -40,7 +41,7 @@ class TimedTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
         with self.clock.during("rollout"):
-            drawn = super()._generate_single_turn(prompt_ids, *args, **kwargs)
+            drawn = super()._generate_single_turn(prompt_ids, *args, **kwargs)  # type: ignore[no-untyped-call]
         self.completions = {}
         for prompt, row in zip(prompt_ids, drawn[0], strict=True):
             self.completions.setdefault(tuple(prompt), []).append(row)
@@ -61,7 +62,7 @@ class TimedTrainer(GRPOTrainer):  # type: ignore[misc]
         return found
 
 
-class Turns(TrainerCallback):  # type: ignore[misc]
+class Turns(TrainerCallback):
     """Times every optimizer step, and gives the other side its turn after it."""
 
     def __init__(self, watched: Watched, after: Callable[[Step], bool]) -> None:
@@ -85,7 +86,7 @@ class Theirs(Watched):
         self, questions: Questions, folder: Path, device: str, *, checkpointing: bool = False
     ) -> None:
         # Only Triton kernels are kept from scoring the prompt as well; the tiles are plain torch.
-        trl.trainer.utils._use_triton = lambda device: True
+        utils._use_triton = lambda device: True  # type: ignore[attr-defined]
         auto: Any = AutoModelForImageTextToText
         if not questions.setting.pictures:
             auto = AutoModelForCausalLM
@@ -120,7 +121,7 @@ def configuration(questions: Questions, folder: str, device: str, *, checkpointi
         use_cpu=device == "cpu",
         bf16=device != "cpu",
         activation_checkpointing=checkpointing,
-        gradient_checkpointing=None,  # TRL turns on what transformers names otherwise by now
+        gradient_checkpointing=None,  # type: ignore[arg-type]  # the old name of the line above
         beta=0.0,
         num_generations=setting.generations,
         per_device_train_batch_size=setting.generations,
@@ -163,7 +164,7 @@ def row(questions: Questions, sample: Sample[bool]) -> dict[str, Any]:
     return {"id": sample.id, "prompt": [message], "tied": sample.answer}
 
 
-def rewards(completions: Sequence[Any], tied: Sequence[bool], **columns: Any) -> list[float]:
+def rewards(completions: Sequence[Any], tied: Sequence[bool], **columns: Any) -> list[float | None]:
     """The benchmark's rewards by TRL's signature."""
     return [
         lottery(Sample("", "", answer), Completion(message[0]["content"]))

@@ -1,4 +1,4 @@
-"""What is seen of a step from outside, on both sides by the same means: its parts and its update."""
+"""What is seen of a step from outside, on both sides by the same means."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PARTS = ("preprocessing", "rollout", "forward", "backward", "optimizer")
-"""Image processor; sampling; log-probabilities with the loss; its backward; the optimizer's step."""
+"""Image processor; sampling; log-probabilities and loss; its backward; the optimizer."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.speed import cost, equality, limit, measurement, report
+from benchmarks.speed import cost, equality, limit, measurement, report, shapes
 from benchmarks.speed.cost import Load
+from benchmarks.speed.counters import counting
 from benchmarks.speed.equality import EXACT, Equality
-from benchmarks.speed.ladder import LADDER, Rung, climb
+from benchmarks.speed.ladder import LADDER, Rung, climb, levered
 from benchmarks.speed.limit import Machine
 from benchmarks.speed.measurement import Measurement
 from benchmarks.speed.memory import Memory
@@ -92,7 +93,33 @@ def test_every_part_of_a_step_is_seen(seen: Race) -> None:
         assert step.calls["optimizer"] == 1 and step.calls["backward"] == 2
 
 
-def test_groups_without_signal_are_skipped_at_the_top_of_the_ladder_only() -> None:
+def test_each_rung_of_the_ladder_saves_what_its_name_says(tmp_path: Path) -> None:
+    questions = Questions(replace(SEEN, tied=0.5), steps=1)
+    model = shapes.write(SHAPE, tmp_path, "cpu")
+    found = []
+    for _, levers in LADDER:
+        rung = levered(questions, model, "cpu", levers)
+        with counting(rung) as counts:
+            rung.step()
+        phases = ("rollout", "update")
+        found.append(
+            [counts[f"{phase}: pictures through the vision tower"] for phase in phases]
+            + [counts[f"{phase}: tokens through the language model"] for phase in phases]
+        )
+    asked = questions.prompt(questions.samples("train")[0])
+    (prompt,), own = rung.policy.prompt_lengths([asked]), 4 * 5
+    repeated, shared = 4 * prompt + own, prompt + own
+    assert found == [
+        [8, 8, 2 * repeated, 2 * repeated],  # nothing shared
+        [2, 2, 2 * repeated, 2 * repeated],  # pictures once
+        [2, 2, 2 * repeated, 2 * shared],  # prompt once in the update
+        [2, 2, 2 * shared, 2 * shared],  # prompt once in the rollout
+        [2, 2, 2 * shared, 2 * shared],  # no checkpointing: recomputing is not counted
+        [2, 1, 2 * shared, shared],  # one of the two groups is tied
+    ]
+
+
+def test_trl_and_every_rung_take_their_turns() -> None:
     rungs = climb(SEEN, SHAPE, "cpu", rounds=1)
     assert [rung.name for rung in rungs[1:]] == [name for name, _ in LADDER]
     assert all(len(rung.seconds) == 1 for rung in rungs)
@@ -176,8 +203,10 @@ def measured() -> Measurement:
         Pair(step(16.0), step(2.0), quiet),
         Pair(step(90.0), step(1.0), noisy),
     )
-    lisa = Race(SETTINGS["lisa"], SHAPE, "cpu", False, Machine(1e11, 1e10), 632,
-                Equality(1e-6, 1.0, 1e-7), {"theirs": {"x": 16}, "ours": {"x": 2}}, pairs)  # fmt: skip
+    lisa = Race(
+        SETTINGS["lisa"], SHAPE, "cpu", False, Machine(1e11, 1e10), 632, Equality(1e-6, 1.0, 1e-7),
+        {"theirs": {"rows": 16}, "ours": {"rows": 2}}, pairs,
+    )  # fmt: skip
     return Measurement(
         "quick", "cpu", "a processor", "abc1234", {"torch": "2"}, 60.0, (lisa,),
         {"theirs": Memory(100, 500), "ours": Memory(100, 200)},

@@ -1,0 +1,47 @@
+"""A training step against TRL's: equality, counters, times, memory, and RESULTS.md.
+
+python -m benchmarks.speed --quick --device cpu
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure as the options say; exit status 2 where the two sides do not agree."""
+    options = arguments().parse_args(argv)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if options.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    # torch reads all this when it is imported
+    from benchmarks.speed import command
+    from vrft.errors import UserError
+
+    try:
+        command.run(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--quick", action="store_true", help="ten minutes on two cores (default)")
+    mode.add_argument("--full", action="store_true", help="with checkpointing, ladder and growth")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--settings", nargs="+", help="some of the settings only")
+    parser.add_argument("--pairs", type=int, default=5, help="pairs of steps for each setting")
+    parser.add_argument("--shape", help="model shape: cpu, cpu-third, 2b, 3b or test")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

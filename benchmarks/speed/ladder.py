@@ -1,0 +1,154 @@
+"""Each lever's own factor: from our loop with nothing shared to our step as it is."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from benchmarks.speed import shapes
+from benchmarks.speed.ours import Ours, TimedPolicy
+from benchmarks.speed.questions import Questions
+from benchmarks.speed.settings import Setting
+from benchmarks.speed.shapes import Shape
+from benchmarks.speed.theirs import Theirs
+from benchmarks.speed.watch import Clock, Step
+from vrft.config import SamplingConfig
+from vrft.encoding import Encoded
+from vrft.models import LoadedModel
+from vrft.types import Rollout
+
+TIED = 0.5
+"""Share of groups without signal, so that skipping them shows."""
+
+
+@dataclass(frozen=True)
+class Levers:
+    """What is done once and what is not done; all of them is our step as it is."""
+
+    pictures_once: bool = True
+    prompt_once_in_update: bool = True
+    prompt_once_in_rollout: bool = True
+    checkpointing: bool = False
+    skip: bool = True
+
+
+LADDER = (
+    ("our loop, nothing shared", Levers(False, False, False, checkpointing=True, skip=False)),
+    ("pictures once", Levers(True, False, False, checkpointing=True, skip=False)),
+    ("prompt once in the update", Levers(True, True, False, checkpointing=True, skip=False)),
+    ("prompt once in the rollout", Levers(checkpointing=True, skip=False)),
+    ("no checkpointing", Levers(skip=False)),
+    ("groups without signal skipped", Levers()),
+)
+"""Rungs from the lowest, each with one lever more."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Seconds of the steps of one rung, in the order of the rounds."""
+
+    name: str
+    seconds: tuple[float, ...]
+
+
+class LeveredPolicy(TimedPolicy):
+    """A policy that shares less: prompts, and pictures unless ``pictures_once``, G times over."""
+
+    def __init__(self, loaded: LoadedModel, clock: Clock, levers: Levers, generations: int) -> None:
+        super().__init__(loaded, clock)
+        self.levers, self.generations = levers, generations
+        self.repeated = False
+        if levers.pictures_once and loaded.vision_tower is not None:
+            core = loaded.core.model
+            core.get_image_features = self.once(core.get_image_features)
+
+    def once(self, features: Callable[..., Any]) -> Callable[..., Any]:
+        """The features of each prompt's pictures, computed once and repeated."""
+
+        def call(pixels: Tensor, grids: Tensor, *args: Any, **kwargs: Any) -> Any:
+            if not self.repeated:
+                return features(pixels, grids, *args, **kwargs)
+            count = len(grids) // self.rows
+            first = slice(None, None, self.generations)
+            pixels = pixels.unflatten(0, (self.rows, -1))[first].flatten(0, 1)
+            out = features(pixels, grids.unflatten(0, (self.rows, -1))[first].flatten(0, 1))
+            found = list(out.pooler_output)
+            prompts = [found[i : i + count] for i in range(0, len(found), count)]
+            out.pooler_output = tuple(
+                f for p in prompts for _ in range(self.generations) for f in p
+            )
+            return out
+
+        return call
+
+    def sample(
+        self,
+        encoded: Sequence[Encoded],
+        num_generations: int,
+        sampling: SamplingConfig,
+        seeds: Sequence[int],
+    ) -> list[tuple[Rollout, ...]]:
+        if self.levers.prompt_once_in_rollout:
+            return super().sample(encoded, num_generations, sampling, seeds)
+        rows = self.repeat(encoded)
+        many = [seed + g for seed in seeds for g in range(num_generations)]
+        drawn = [rollout for (rollout,) in super().sample(rows, 1, sampling, many)]
+        self.repeated = False
+        starts = range(0, len(drawn), num_generations)
+        return [tuple(drawn[i : i + num_generations]) for i in starts]
+
+    def logps(
+        self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float
+    ) -> Tensor:
+        if self.levers.prompt_once_in_update:
+            return super().logps(encoded, groups, temperature)
+        rows = self.repeat(encoded)
+        single = [(rollout,) for group in groups for rollout in group]
+        found = super().logps(rows, single, temperature)
+        self.repeated = False
+        together: Tensor = found.squeeze(1).unflatten(0, (len(groups), -1))
+        return together
+
+    def repeat(self, encoded: Sequence[Encoded]) -> list[Encoded]:
+        """Every prompt once for each of its completions."""
+        rows = [one for one in encoded for _ in range(self.generations)]
+        self.repeated, self.rows = True, len(rows)
+        return rows
+
+
+def climb(setting: Setting, shape: Shape, device: str, rounds: int) -> tuple[Rung, ...]:
+    """TRL as it comes and every rung, in turns; a first round is not counted."""
+    setting = replace(setting, tied=TIED)
+    questions = Questions(setting, steps=1 + rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        model = shapes.write(shape.reading(setting.pictures), Path(folder), device)
+        theirs = Theirs(questions, model, device, checkpointing=True)
+        rungs = [levered(questions, model, device, levers) for _, levers in LADDER]
+    times: list[list[float]] = []
+
+    def after(step: Step) -> bool:
+        times.append([step.whole, *(rung.step().whole for rung in rungs)])
+        return len(times) <= rounds
+
+    theirs.train(after)
+    names = ["TRL as it comes", *(name for name, _ in LADDER)]
+    columns = zip(*times[1:], strict=True)
+    return tuple(Rung(name, column) for name, column in zip(names, columns, strict=True))
+
+
+def levered(questions: Questions, folder: Path, device: str, levers: Levers) -> Ours:
+    """Our side with these levers."""
+    generations = questions.setting.generations
+    return Ours(
+        questions,
+        folder,
+        device,
+        checkpointing=levers.checkpointing,
+        skip=levers.skip,
+        policy=lambda loaded, clock: LeveredPolicy(loaded, clock, levers, generations),
+    )

@@ -1,0 +1,77 @@
+"""What one command measured, kept as JSON: the only source of RESULTS.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.paper.experiment import commit
+from benchmarks.speed.growth import Sweep
+from benchmarks.speed.ladder import Rung
+from benchmarks.speed.memory import Memory
+from benchmarks.speed.pairs import Race
+from vrft import config
+from vrft.environment import describe
+from vrft.predictions import write_json
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+
+VERSIONS = ("vrft", "torch", "transformers", "trl", "accelerate", "platform", "cpu cores")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All that was measured with ``mode`` ("quick" or "full") on ``device``, and where."""
+
+    mode: str
+    device: str
+    hardware: str
+    commit: str
+    versions: Mapping[str, str]
+    seconds: float
+    races: tuple[Race, ...]
+    memory: Mapping[str, Memory] = field(default_factory=dict)
+    ladder: tuple[Rung, ...] = ()
+    growth: tuple[Sweep, ...] = ()
+
+
+def versions() -> dict[str, str]:
+    """What the times may depend on."""
+    found = describe()
+    return {name: found[name] for name in VERSIONS}
+
+
+def hardware(device: str) -> str:
+    """The name of the processor that computes."""
+    if device == "cuda":
+        return describe()["devices"]
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def keep(found: Measurement) -> Path:
+    """Write it in the place of an older one of the same mode and device."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{found.device}-{found.mode}.json"
+    write_json(path, dataclasses.asdict(found))
+    return path
+
+
+def kept(folder: Path = RESULTS) -> list[Measurement]:
+    """All that is kept."""
+    return [
+        config.build(Measurement, json.loads(path.read_text(encoding="utf-8")))
+        for path in sorted(folder.glob("*.json"))
+    ]
+
+
+__all__ = ["Measurement", "commit", "hardware", "keep", "kept", "versions"]

@@ -1,0 +1,143 @@
+"""Our side: `vrft.train.step` as it is, on a run whose completions never end early."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor
+
+from benchmarks.speed.questions import SEED, Questions
+from benchmarks.speed.watch import Clock, Step, Watched
+from vrft import distributed, models, train
+from vrft.checkpoint import Progress
+from vrft.config import Config, ModelConfig, SamplingConfig, TrainConfig
+from vrft.encoding import Encoded
+from vrft.groups import Batch, Source
+from vrft.methods import AlgorithmConfig
+from vrft.models import LoadedModel
+from vrft.objective import GroupObjective, Signal, Sums
+from vrft.policy import ModelPolicy
+from vrft.types import Rollout
+
+Completions = dict[tuple[int, ...], list[list[int]]]
+"""Token ids of a prompt's completions, by the prompt's token ids."""
+
+
+class Endless(LoadedModel):
+    """A model whose completions end only at ``max_completion_length``."""
+
+    @cached_property
+    def end_ids(self) -> frozenset[int]:
+        """A token that is never sampled."""
+        return frozenset(self.banned_ids[:1])
+
+
+class TimedPolicy(ModelPolicy):
+    """A policy that tells the clock what it does.
+
+    Where ``given`` is not empty its completions are returned in the place of what was sampled, and
+    ``logps_of`` keeps the log-probabilities of each.
+    """
+
+    def __init__(self, loaded: LoadedModel, clock: Clock) -> None:
+        super().__init__(loaded)
+        self.clock = clock
+        self.given: Completions = {}
+        self.logps_of: dict[tuple[int, ...], Tensor] = {}
+
+    def sample(
+        self,
+        encoded: Sequence[Encoded],
+        num_generations: int,
+        sampling: SamplingConfig,
+        seeds: Sequence[int],
+    ) -> list[tuple[Rollout, ...]]:
+        with self.clock.during("rollout"):
+            drawn = super().sample(encoded, num_generations, sampling, seeds)
+        if not self.given:
+            return drawn
+        return [
+            tuple(self.rollout(row, one.views) for row in self.given[tuple(one.tokens.tolist())])
+            for one in encoded
+        ]
+
+    def logps(
+        self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float
+    ) -> Tensor:
+        found = super().logps(encoded, groups, temperature)
+        if self.given:
+            rollouts = (rollout for group in groups for rollout in group)
+            rows = found.detach().flatten(0, 1)
+            self.logps_of |= {r.tokens: row for r, row in zip(rollouts, rows, strict=True)}
+        return found
+
+
+@dataclass(frozen=True)
+class TimedObjective(GroupObjective):
+    """GPG's objective with its forward pass timed; ``skip``: tied groups are not forwarded."""
+
+    clock: Clock
+    skip: bool = True
+
+    def judge(self, source: Source, batch: Batch) -> Signal:
+        signal = super().judge(source, batch)
+        return signal if self.skip else replace(signal, teaches=signal.teaches | True)
+
+    def loss(
+        self, source: Source, batch: Batch, signal: Signal, rows: Sequence[int], weights: Tensor
+    ) -> tuple[Tensor, Sums]:
+        with self.clock.during("forward"):
+            return super().loss(source, batch, signal, rows, weights)
+
+
+class Ours(Watched):
+    """A run of the benchmark's task, one step at a time."""
+
+    def __init__(
+        self,
+        questions: Questions,
+        folder: Path,
+        device: str,
+        *,
+        checkpointing: bool = False,
+        skip: bool = True,
+        policy: Callable[[LoadedModel, Clock], TimedPolicy] = TimedPolicy,
+    ) -> None:
+        config = configuration(questions, folder, checkpointing=checkpointing)
+        loaded = models.load(config.model, train=True, device=device)
+        fields = {field.name: getattr(loaded, field.name) for field in dataclasses.fields(loaded)}
+        super().__init__(loaded.core, loaded.processor)
+        self.policy = policy(Endless(**fields), self.clock)
+        accelerator = distributed.accelerator(config.model)
+        samples = questions.samples("train")
+        run = train.finish(Source(config, questions, samples, self.policy, accelerator, Progress()))
+        self.run = replace(run, objective=TimedObjective(self.clock, skip))
+        self.watch_backward(accelerator)
+        self.watch_optimizer(self.run.optimizer.optimizer)
+
+    def step(self) -> Step:
+        """One optimizer step."""
+        self.clock.start()
+        train.step(self.run)
+        return self.clock.stop()
+
+
+def configuration(questions: Questions, folder: Path, *, checkpointing: bool) -> Config:
+    """GPG with what TRL does by default: the group's deviation, the mean over all tokens."""
+    setting = questions.setting
+    return Config(
+        model=ModelConfig(name=str(folder), gradient_checkpointing=checkpointing),
+        algorithm=AlgorithmConfig(num_generations=setting.generations, token_mean="global"),
+        sampling=SamplingConfig(max_completion_length=setting.completion, max_prompt_length=None),
+        train=TrainConfig(
+            per_device_train_batch_size=1,
+            gradient_accumulation_steps=setting.prompts,
+            max_steps=questions.steps,
+            max_grad_norm=1e9,  # measured on both sides, never reached
+            seed=SEED,
+        ),
+    )

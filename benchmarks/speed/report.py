@@ -1,0 +1,251 @@
+"""RESULTS.md, made from what is kept and from nothing else.
+
+python -m benchmarks.speed.report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+from benchmarks.paper.experiment import markdown
+from benchmarks.speed import cost, growth, limit
+from benchmarks.speed.cost import Load
+from benchmarks.speed.measurement import HERE, Measurement, kept
+from benchmarks.speed.pairs import Pair, Race
+from benchmarks.speed.watch import PARTS, Step
+
+HEAD = """# A training step against TRL's
+
+Made by `python -m benchmarks.speed.report` from `results/*.json`, which
+`python -m benchmarks.speed` writes; not edited by hand. TRL's GRPOTrainer and `vrft.train.step`
+take steps in turns in one process with one thread: the same weights, pictures, rewards, completion
+lengths and optimizer settings, float32 on a CPU. TRL is given its best: no reference model, no old
+log-probabilities, all rows generated at once, whole groups in a micro-batch, logits of completion
+tokens only. Nothing is timed before both sides, given the same completions, found the same
+gradient. Times are medians [least, most] in seconds; ratios are medians over pairs of steps of
+TRL's time over ours. "By the model" are ratios of operations; "of the limit" is the time that
+necessary operations and bytes take at the speeds measured beside the race, over our time.
+"""
+
+
+def main() -> None:
+    """Write RESULTS.md anew."""
+    print(publish(kept()))
+
+
+def publish(found: Sequence[Measurement], folder: Path = HERE) -> Path:
+    """Write RESULTS.md and return its path."""
+    path = folder / "RESULTS.md"
+    path.write_text("\n".join([HEAD, *map(chapter, found)]), encoding="utf-8")
+    return path
+
+
+def chapter(found: Measurement) -> str:
+    """All that one command measured."""
+    plain = [race for race in found.races if not race.checkpointing]
+    saved = [race for race in found.races if race.checkpointing]
+    sections = (
+        ("Whole steps, no checkpointing on either side", headline(plain)),
+        ("Whole steps, checkpointing on both sides", headline(saved)),
+        ("Parts of a step", parts(plain)),
+        ("What passes the weights in one step", counters(plain)),
+        ("Equality, before any timing", equalities(found.races)),
+        ("Peak memory of one step", memory(found)),
+        ("Each lever's own factor", ladder(found)),
+        ("How the cost grows", growths(found)),
+    )
+    title = f"## {found.mode.capitalize()}, {found.device}: {found.hardware}\n"
+    texts = [f"### {name}\n\n{text}\n" for name, text in sections if text]
+    return "\n".join([title, provenance(found), *texts])
+
+
+def provenance(found: Measurement) -> str:
+    """Where the numbers are from."""
+    names = ", ".join(f"{name} {value}" for name, value in found.versions.items())
+    return f"Commit {found.commit}; {names}; {found.seconds / 60:.1f} minutes.\n"
+
+
+def counted(race: Race) -> list[Pair]:
+    """The pairs on a quiet machine; all of them if it never was."""
+    return [pair for pair in race.pairs if pair.quiet] or list(race.pairs)
+
+
+def ratio(race: Race, seconds: Callable[[Step], float]) -> list[float]:
+    """TRL's time over ours in each pair."""
+    pairs = [(seconds(pair.theirs), seconds(pair.ours)) for pair in counted(race)]
+    return [theirs / ours for theirs, ours in pairs if ours]
+
+
+def whole(step: Step) -> float:
+    """Seconds of the step."""
+    return step.whole
+
+
+def policy(step: Step) -> float:
+    """Seconds of the update without the optimizer."""
+    return step.parts["forward"] + step.parts["backward"]
+
+
+def load(race: Race) -> Load:
+    """One group of a race, for the cost model."""
+    setting = race.setting
+    return Load(race.prompt, setting.picture_tokens, setting.pictures, setting.completion,
+                setting.generations)  # fmt: skip
+
+
+def models(race: Race) -> tuple[float, float]:
+    """The ratios of the policy pass and of the whole step by the cost model."""
+    group = load(race)
+    theirs = cost.theirs(race.shape, group, checkpointing=race.checkpointing)
+    ours = cost.ours(race.shape, group, checkpointing=race.checkpointing)
+    return theirs.policy / ours.policy, theirs.total / ours.total
+
+
+def of_light(race: Race) -> float:
+    """The share of the hardware's limit that our step reaches."""
+    width = 2 if race.device == "cuda" else 4
+    least = limit.seconds(race.shape, load(race), race.setting.prompts, race.machine, width)
+    return least / median(pair.ours.whole for pair in counted(race))
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Median, least and most."""
+    if not values:
+        return ""
+    return f"{median(values):.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
+
+
+def headline(races: Sequence[Race]) -> str:
+    """Whole steps of every setting."""
+    header = ("setting", "model", "prompts x G", "image / prompt / completion tokens", "TRL s",
+              "ours s", "step ratio", "least wanted", "by the model", "policy ratio",
+              "by the model", "of the limit", "quiet pairs")  # fmt: skip
+    return markdown(header, [line(race) for race in races]) if races else ""
+
+
+def line(race: Race) -> list[str]:
+    """A line of the headline table."""
+    setting, pairs = race.setting, counted(race)
+    in_update, in_all = models(race)
+    return [
+        setting.title,
+        race.shape.name,
+        f"{setting.prompts} x {setting.generations}",
+        f"{setting.image_tokens} / {race.prompt} / {setting.completion}",
+        spread([pair.theirs.whole for pair in pairs]),
+        spread([pair.ours.whole for pair in pairs]),
+        f"**{spread(ratio(race, whole))}**",
+        f"{setting.floor:g}" if setting.floor else "",
+        f"{in_all:.2f}",
+        spread(ratio(race, policy)),
+        f"{in_update:.2f}",
+        f"{of_light(race):.0%}",
+        f"{sum(pair.quiet for pair in race.pairs)} of {len(race.pairs)}",
+    ]
+
+
+def parts(races: Sequence[Race]) -> str:
+    """Median seconds of each part, TRL's and ours."""
+    lines = []
+    for race in races:
+        pairs = counted(race)
+        cells = [
+            f"{median(pair.theirs.parts[part] for pair in pairs):.3f} / "
+            f"{median(pair.ours.parts[part] for pair in pairs):.3f}"
+            for part in PARTS
+        ]
+        lines.append([race.setting.title, *cells])
+    return markdown(["TRL / ours, s", *PARTS], lines) if lines else ""
+
+
+def counters(races: Sequence[Race]) -> str:
+    """The counters of both sides, a line for each."""
+    lines = []
+    for race in races:
+        theirs, ours = race.counts.get("theirs", {}), race.counts.get("ours", {})
+        for name in sorted({**theirs, **ours}):
+            lines.append([race.setting.title, name, theirs.get(name, 0), ours.get(name, 0)])
+    return markdown(["setting", "counted", "TRL", "ours"], lines) if lines else ""
+
+
+def equalities(races: Sequence[Race]) -> str:
+    """How near the two sides' updates were."""
+    lines = [
+        [
+            race.setting.title,
+            "both" if race.checkpointing else "neither",
+            f"{race.equality.logps:.1e}",
+            f"{race.equality.gradient:.1e}",
+            f"{1 - race.equality.cosine:.1e}",
+        ]
+        for race in races
+    ]
+    header = ("setting", "checkpointing", "largest difference of a log-probability",
+              "relative difference of the gradients", "1 - cosine")  # fmt: skip
+    return markdown(header, lines)
+
+
+def memory(found: Measurement) -> str:
+    """Peak memory of both sides, each in a process of its own."""
+    if not found.memory:
+        return ""
+    lines = [
+        [side, *(f"{value / 2**20:,.0f}" for value in (one.before, one.peak, one.step))]
+        for side, one in found.memory.items()
+    ]
+    table = markdown(["LISA, MiB", "before the step", "peak", "of the step"], lines)
+    share = found.memory["ours"].step / found.memory["theirs"].step
+    return f"{table}\n\nOurs takes {share:.0%} of TRL's."
+
+
+def ladder(found: Measurement) -> str:
+    """Every rung's time, its factor to the one before, and to the first."""
+    lines = []
+    for number, rung in enumerate(found.ladder):
+        below = found.ladder[max(number - 1, 0)].seconds
+        first = found.ladder[0].seconds
+        steps = [a / b for a, b in zip(below, rung.seconds, strict=True)]
+        all_steps = [a / b for a, b in zip(first, rung.seconds, strict=True)]
+        lines.append([rung.name, spread(rung.seconds), spread(steps), spread(all_steps)])
+    return markdown(["with", "s", "factor", "of the first"], lines) if lines else ""
+
+
+def growths(found: Measurement) -> str:
+    """Times along each sweep beside the work that the cost model counts."""
+    lines = []
+    for sweep in found.growth:
+        first = sweep.races[0]
+        for race in sweep.races:
+            lines.append([
+                sweep.quantity,
+                growth.value(sweep.quantity, race.setting),
+                *grown(first, race),
+                spread(ratio(race, whole)),
+                f"{models(race)[1]:.2f}",
+            ])  # fmt: skip
+    header = ("what grows", "to", "TRL s", "times the first", "by the model", "ours s",
+              "times the first", "by the model", "ratio", "by the model")  # fmt: skip
+    return markdown(header, lines) if lines else ""
+
+
+def grown(first: Race, race: Race) -> list[str]:
+    """Seconds of both sides, and how many times the sweep's first: measured and by the model."""
+    cells = []
+    for side, work in (("theirs", cost.theirs), ("ours", cost.ours)):
+        seconds = [
+            median(getattr(pair, side).whole for pair in counted(one)) for one in (first, race)
+        ]
+        works = [
+            one.setting.prompts * work(one.shape, load(one), checkpointing=False).total
+            for one in (first, race)
+        ]
+        cells += [
+            f"{seconds[1]:.2f}", f"{seconds[1] / seconds[0]:.2f}", f"{works[1] / works[0]:.2f}",
+        ]  # fmt: skip
+    return cells
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What is measured: pictures, prompts and completions as in the paper's tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One kind of step: ``prompts`` groups of ``generations`` completions of ``completion`` tokens.
+
+    Each prompt has ``words`` words and ``pictures`` pictures of ``rows`` x ``columns`` image tokens
+    (28 x 28 pixels each). ``floor`` is how many times faster than TRL the whole step must at least
+    be; 0 where none was set. ``tied`` is the share of groups whose rewards are all equal.
+    """
+
+    name: str
+    title: str
+    words: int
+    completion: int
+    rows: int = 0
+    columns: int = 0
+    pictures: int = 1
+    generations: int = 8
+    prompts: int = 4
+    tied: float = 0.0
+    floor: float = 0.0
+
+    @property
+    def picture_tokens(self) -> int:
+        """Image tokens of one picture."""
+        return self.rows * self.columns
+
+    @property
+    def image_tokens(self) -> int:
+        """Image tokens of one prompt."""
+        return self.pictures * self.picture_tokens
+
+
+SETTINGS = {
+    setting.name: setting
+    for setting in (
+        Setting("lisa", "LISA at the published pixel cap", 95, 100, 16, 32, floor=6.0),
+        Setting("cvbench", "CV-Bench", 85, 120, 20, 20, floor=5.0),
+        Setting("classification", "few-shot classification", 105, 100, 20, 20, floor=5.0),
+        Setting("geoqa", "GEOQA", 85, 250, 10, 15, floor=2.2),
+        Setting("two_pictures", "two pictures in a prompt", 95, 100, 16, 16, pictures=2),
+        Setting("mathematics", "mathematics, no picture", 125, 2000, pictures=0, floor=1.1),
+    )
+}
+
+QUICK_COMPLETION = 512
+"""Longest completion with --quick: 2000 tokens of mathematics do not fit into its time."""
+
+QUICK_PROMPTS = 2
+"""Prompts of a step with --quick."""
+
+
+def quick(setting: Setting) -> Setting:
+    """The setting cut down to what fits into ten minutes."""
+    longest = min(setting.completion, QUICK_COMPLETION)
+    return replace(setting, completion=longest, prompts=QUICK_PROMPTS)

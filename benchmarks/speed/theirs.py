@@ -1,0 +1,172 @@
+"""TRL's side: its GRPOTrainer at its best, in its own loop.
+
+No reference model, accumulation aligned with generation so that no old log-probabilities are
+needed, all rows of a step generated at once, whole groups in a micro-batch, and the head on
+completion tokens only, as on CUDA.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PrinterCallback,
+    TrainerCallback,
+)
+from trl.trainer import utils
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from benchmarks.speed.ours import Completions
+from benchmarks.speed.questions import SEED, Questions, lottery
+from benchmarks.speed.watch import Clock, Step, Watched
+from vrft import models
+from vrft.types import Completion, Sample
+
+
+class TimedTrainer(GRPOTrainer):
+    """TRL's trainer that tells the clock what it does, and keeps what it sampled."""
+
+    clock: Clock
+    completions: Completions
+    logps_of: dict[tuple[int, ...], Tensor]
+
+    def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
+        with self.clock.during("rollout"):
+            drawn = super()._generate_single_turn(prompt_ids, *args, **kwargs)  # type: ignore[no-untyped-call]
+        self.completions = {}
+        for prompt, row in zip(prompt_ids, drawn[0], strict=True):
+            self.completions.setdefault(tuple(prompt), []).append(row)
+        return drawn
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        with self.clock.during("forward"):
+            return super().compute_loss(*args, **kwargs)
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Tensor, mask: Tensor, width: int, *args: Any, **kwargs: Any
+    ) -> Any:
+        found = super()._get_per_token_logps_and_entropies(
+            model, input_ids, mask, width, *args, **kwargs
+        )
+        rows = zip(input_ids[:, -width:].tolist(), found[0].detach(), strict=True)
+        self.logps_of |= {tuple(tokens): row for tokens, row in rows}
+        return found
+
+
+class Turns(TrainerCallback):
+    """Times every optimizer step, and gives the other side its turn after it."""
+
+    def __init__(self, watched: Watched, after: Callable[[Step], bool]) -> None:
+        self.watched, self.after = watched, after
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.watched.watch_optimizer(kwargs["optimizer"].optimizer)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.watched.clock.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not self.after(self.watched.clock.stop()):
+            control.should_training_stop = True
+
+
+class Theirs(Watched):
+    """TRL's trainer on the benchmark's task."""
+
+    def __init__(
+        self, questions: Questions, folder: Path, device: str, *, checkpointing: bool = False
+    ) -> None:
+        # Only Triton kernels are kept from scoring the prompt as well; the tiles are plain torch.
+        utils._use_triton = lambda device: True  # type: ignore[attr-defined]
+        auto: Any = AutoModelForImageTextToText
+        if not questions.setting.pictures:
+            auto = AutoModelForCausalLM
+        model = auto.from_pretrained(folder, dtype=torch.float32).to(device)
+        super().__init__(model, models.load_processor(str(folder)))
+        with tempfile.TemporaryDirectory() as unused:
+            config = configuration(questions, unused, device, checkpointing=checkpointing)
+        config.generation_kwargs = config.generation_kwargs | {"suppress_tokens": banned(self)}
+        self.trainer = TimedTrainer(
+            model=model,
+            reward_funcs=rewards,
+            args=config,
+            train_dataset=dataset(questions),
+            processing_class=self.processor,
+        )
+        self.trainer.remove_callback(PrinterCallback)
+        self.trainer.clock = self.clock
+        self.trainer.completions, self.trainer.logps_of = {}, {}
+        self.watch_backward(self.trainer.accelerator)
+
+    def train(self, after: Callable[[Step], bool]) -> None:
+        """TRL's own loop; ``after`` is called with each step's times, until it returns False."""
+        self.trainer.add_callback(Turns(self, after))
+        self.trainer.train()
+
+
+def configuration(questions: Questions, folder: str, device: str, *, checkpointing: bool) -> Any:
+    """TRL's defaults but for what the module's head says."""
+    setting = questions.setting
+    return GRPOConfig(
+        output_dir=folder,
+        use_cpu=device == "cpu",
+        bf16=device != "cpu",
+        activation_checkpointing=checkpointing,
+        gradient_checkpointing=None,  # type: ignore[arg-type]  # the old name of the line above
+        beta=0.0,
+        num_generations=setting.generations,
+        per_device_train_batch_size=setting.generations,
+        gradient_accumulation_steps=setting.prompts,
+        max_completion_length=setting.completion,
+        generation_kwargs={"min_new_tokens": setting.completion},
+        max_steps=questions.steps,
+        max_grad_norm=1e9,
+        shuffle_dataset=False,
+        seed=SEED,
+        report_to="none",
+        logging_strategy="no",
+        save_strategy="no",
+        disable_tqdm=True,
+    )
+
+
+def banned(side: Watched) -> list[int]:
+    """The tokens that our side never samples."""
+    family = models.FAMILIES[side.model.config.model_type]
+    return list(models.LoadedModel(side.model, side.processor, family).banned_ids)
+
+
+def dataset(questions: Questions) -> Dataset:
+    """The samples in the order in which a run of ours draws them, with pictures in memory."""
+    samples = questions.samples("train")
+    ordered = [samples[index] for index in questions.order()]
+    pictures = {sample.id: list(sample.images) for sample in ordered}
+    rows = Dataset.from_list([row(questions, sample) for sample in ordered])
+
+    def with_pictures(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        return batch | {"images": [pictures[name] for name in batch["id"]]}
+
+    return rows.with_transform(with_pictures) if questions.setting.pictures else rows
+
+
+def row(questions: Questions, sample: Sample[bool]) -> dict[str, Any]:
+    """A sample as TRL reads it, without its pictures."""
+    message = {"role": "user", "content": questions.prompt(sample).text}
+    return {"id": sample.id, "prompt": [message], "tied": sample.answer}
+
+
+def rewards(completions: Sequence[Any], tied: Sequence[bool], **columns: Any) -> list[float | None]:
+    """The benchmark's rewards by TRL's signature."""
+    return [
+        lottery(Sample("", "", answer), Completion(message[0]["content"]))
+        for message, answer in zip(completions, tied, strict=True)
+    ]

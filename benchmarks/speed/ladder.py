@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from benchmarks.speed.theirs import Theirs
 from benchmarks.speed.watch import Clock, Step
 from vrft.config import SamplingConfig
 from vrft.encoding import Encoded
+from vrft.features import Picture
 from vrft.models import LoadedModel
 from vrft.types import Rollout
 
@@ -62,29 +62,6 @@ class LeveredPolicy(TimedPolicy):
     def __init__(self, loaded: LoadedModel, clock: Clock, levers: Levers, generations: int) -> None:
         super().__init__(loaded, clock)
         self.levers, self.generations = levers, generations
-        self.repeated = False
-        if levers.pictures_once and loaded.vision_tower is not None:
-            core = loaded.core.model
-            core.get_image_features = self.once(core.get_image_features)
-
-    def once(self, features: Callable[..., Any]) -> Callable[..., Any]:
-        """The features of each prompt's pictures, computed once and repeated."""
-
-        def call(pixels: Tensor, grids: Tensor, *args: Any, **kwargs: Any) -> Any:
-            if not self.repeated:
-                return features(pixels, grids, *args, **kwargs)
-            count = len(grids) // self.rows
-            first = slice(None, None, self.generations)
-            pixels = pixels.unflatten(0, (self.rows, -1))[first].flatten(0, 1)
-            out = features(pixels, grids.unflatten(0, (self.rows, -1))[first].flatten(0, 1))
-            found = list(out.pooler_output)
-            prompts = [found[i : i + count] for i in range(0, len(found), count)]
-            out.pooler_output = tuple(
-                f for p in prompts for _ in range(self.generations) for f in p
-            )
-            return out
-
-        return call
 
     def sample(
         self,
@@ -98,7 +75,6 @@ class LeveredPolicy(TimedPolicy):
         rows = self.repeat(encoded)
         many = [seed + g for seed in seeds for g in range(num_generations)]
         drawn = [rollout for (rollout,) in super().sample(rows, 1, sampling, many)]
-        self.repeated = False
         starts = range(0, len(drawn), num_generations)
         return [tuple(drawn[i : i + num_generations]) for i in starts]
 
@@ -110,15 +86,22 @@ class LeveredPolicy(TimedPolicy):
         rows = self.repeat(encoded)
         single = [(rollout,) for group in groups for rollout in group]
         found = super().logps(rows, single, temperature)
-        self.repeated = False
         together: Tensor = found.squeeze(1).unflatten(0, (len(groups), -1))
         return together
 
     def repeat(self, encoded: Sequence[Encoded]) -> list[Encoded]:
-        """Every prompt once for each of its completions."""
-        rows = [one for one in encoded for _ in range(self.generations)]
-        self.repeated, self.rows = True, len(rows)
-        return rows
+        """Every prompt once for each of its completions, with pictures that are its own or not."""
+        copies = range(self.generations)
+        if self.levers.pictures_once:
+            return [one for one in encoded for _ in copies]
+        return [
+            replace(one, pictures=apart(one.pictures, copy)) for one in encoded for copy in copies
+        ]
+
+
+def apart(pictures: Sequence[Picture], copy: int) -> tuple[Picture, ...]:
+    """The same pictures, taken for others."""
+    return tuple(replace(one, key=one.key + b"copy %d" % copy) for one in pictures)
 
 
 def climb(setting: Setting, shape: Shape, device: str, rounds: int) -> tuple[Rung, ...]:

@@ -138,6 +138,7 @@ def configuration(questions: Questions, folder: Path, *, checkpointing: bool) ->
             gradient_accumulation_steps=setting.prompts,
             max_steps=questions.steps,
             max_grad_norm=1e9,  # measured on both sides, never reached
+            dataloader_num_workers=0,  # each side computes with one thread alone
             seed=SEED,
         ),
     )

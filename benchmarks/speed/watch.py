@@ -95,8 +95,10 @@ class Watched:
         self.gradient: dict[str, Tensor] = {}
         self.prepared = 0
         if self.sees:
-            pictures = processor.image_processor
-            pictures.preprocess = self.counted(pictures.preprocess)
+            # In its class: an attribute of its own would count as one of the processor's settings.
+            pictures, kind = processor.image_processor, type(processor.image_processor)
+            counted = staticmethod(self.counted(pictures.preprocess))
+            pictures.__class__ = type(kind.__name__, (kind,), {"preprocess": counted})
 
     @property
     def sees(self) -> bool:

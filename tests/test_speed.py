@@ -208,7 +208,7 @@ def measured() -> Measurement:
         {"theirs": {"rows": 16}, "ours": {"rows": 2}}, pairs,
     )  # fmt: skip
     return Measurement(
-        "quick", "cpu", "a processor", "abc1234", {"torch": "2"}, 60.0, (lisa,),
+        "quick", "cpu", "a processor", "abc1234", {"torch": "2", "trl": "1"}, 60.0, (lisa,),
         {"theirs": Memory(100, 500), "ours": Memory(100, 200)},
         (Rung("first", (4.0, 6.0)), Rung("second", (2.0, 2.0))),
     )  # fmt: skip
@@ -229,3 +229,23 @@ def test_the_report_is_made_of_what_is_kept(tmp_path: Path) -> None:
     assert "2 of 3" in text
     assert "Ours takes 25% of TRL's." in text  # 100 of 400
     assert "| second | 2.00 [2.00, 2.00] | 2.50 [2.00, 3.00] |" in text
+
+
+def test_the_readme_has_the_table_of_what_is_kept(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    text = f"# Title\n\n{report.BEGIN}old\n{report.END}\nThe rest.\n"
+    readme.write_text(text)
+    found = measured()
+    for _ in range(2):  # filling it again changes nothing
+        report.fill([found, replace(found, mode="full")], readme)
+        filled = readme.read_text()
+        assert filled.startswith("# Title\n\n" + report.BEGIN) and filled.endswith("The rest.\n")
+        assert "old" not in filled and filled.count("LISA at the published pixel cap") == 1
+        assert "| 7.0x | 7.0x |" in filled and "commit abc1234" in filled
+
+
+def test_the_readme_shows_what_was_measured_last() -> None:
+    readme = report.HERE.parents[1] / "README.md"
+    shown = readme.read_text().split(report.BEGIN)[1].split(report.END)[0]
+    quick = [one for one in measurement.kept() if one.mode == "quick"]
+    assert quick and shown == "\n".join(report.summary(one) for one in quick)

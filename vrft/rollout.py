@@ -9,7 +9,6 @@ from torch import Tensor
 from transformers import LogitsProcessorList
 from transformers.generation.logits_process import (
     RepetitionPenaltyLogitsProcessor,
-    SuppressTokensLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -40,8 +39,10 @@ def sample(
     decoding = Decoding(loaded, batch, num_generations)
     ends = torch.tensor(sorted(loaded.end_ids), device=loaded.device)
     rows: list[list[int]] = [[] for _ in range(len(draws))]
+    banned = torch.tensor(loaded.banned_ids, device=loaded.device)
     for step in range(sampling.max_completion_length):
-        logits: Tensor = processors(decoding.history, decoding.logits.float())  # type: ignore[arg-type]
+        allowed = decoding.logits.float().index_fill(1, banned, -torch.inf)
+        logits: Tensor = processors(decoding.history, allowed)  # type: ignore[arg-type]
         greedy = sampling.temperature == 0
         tokens = logits.argmax(-1) if greedy else draw(logits, draws[decoding.active, step])
         for row, token in zip(decoding.active.tolist(), tokens.tolist(), strict=True):
@@ -133,7 +134,6 @@ def logits_processors(loaded: LoadedModel, sampling: SamplingConfig) -> LogitsPr
     out = LogitsProcessorList()
     if sampling.repetition_penalty != 1.0:
         out.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
-    out.append(SuppressTokensLogitsProcessor(loaded.banned_ids, device=str(loaded.device)))
     if sampling.temperature not in (0, 1):
         out.append(TemperatureLogitsWarper(sampling.temperature))
     if sampling.top_k > 0:

@@ -258,6 +258,7 @@ def adamw(module: torch.nn.Module, config: Config) -> torch.optim.AdamW:
         lr=config.train.learning_rate,
         betas=(config.train.adam_beta1, config.train.adam_beta2),
         eps=config.train.adam_epsilon,
+        fused=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""RESULTS.md, made from what is kept and from nothing else.
+"""RESULTS.md and the README's table, made from what is kept and from nothing else.
 
 python -m benchmarks.speed.report
 """
@@ -30,9 +30,13 @@ necessary operations and bytes take at the speeds measured beside the race, over
 """
 
 
+BEGIN, END = "<!-- speed: made by python -m benchmarks.speed.report -->\n", "<!-- /speed -->\n"
+"""What the README's table stands between."""
+
+
 def main() -> None:
-    """Write RESULTS.md anew."""
-    print(publish(kept()))
+    """Write RESULTS.md and the README's table anew."""
+    print(publish(kept()), fill(kept()), sep="\n")
 
 
 def publish(found: Sequence[Measurement], folder: Path = HERE) -> Path:
@@ -40,6 +44,32 @@ def publish(found: Sequence[Measurement], folder: Path = HERE) -> Path:
     path = folder / "RESULTS.md"
     path.write_text("\n".join([HEAD, *map(chapter, found)]), encoding="utf-8")
     return path
+
+
+def fill(found: Sequence[Measurement], readme: Path = HERE.parents[1] / "README.md") -> Path:
+    """Write the README's table and return its path."""
+    before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
+    after = rest.split(END)[1]
+    quick = [one for one in found if one.mode == "quick"]
+    text = "\n".join(summary(one) for one in quick)
+    readme.write_text(before + BEGIN + text + END + after, encoding="utf-8")
+    return readme
+
+
+def summary(found: Measurement) -> str:
+    """The ratios of each setting in short."""
+    header = ("", "image / prompt / completion tokens", "whole step", "log-probs and backward")
+    lines = [
+        [
+            race.setting.title,
+            f"{race.setting.image_tokens} / {race.prompt} / {race.setting.completion}",
+            f"{median(ratio(race, whole)):.1f}x",
+            f"{median(ratio(race, policy)):.1f}x",
+        ]
+        for race in found.races
+    ]
+    where = f"TRL {found.versions['trl']}, one thread of {found.hardware}, commit {found.commit}."
+    return f"{markdown(header, lines)}\n\n{where}\n"
 
 
 def chapter(found: Measurement) -> str:

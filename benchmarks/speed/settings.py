@@ -52,6 +52,9 @@ SETTINGS = {
 QUICK_COMPLETION = 512
 """Longest completion with --quick: 2000 tokens of mathematics do not fit into its time."""
 
+QUICK = ("lisa", "cvbench", "classification", "geoqa", "mathematics")
+"""The settings of --quick: those with a floor."""
+
 QUICK_PROMPTS = 2
 """Prompts of a step with --quick."""
 

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from vrft import groups, train
+from vrft import groups, train, update
 from vrft.checkpoint import Progress
 from vrft.config import Config, SamplingConfig
 from vrft.task import Reward, Task
@@ -123,8 +123,8 @@ class BigramPolicy:
         torch.save(self.module.state_dict(), folder / "table.pt")
 
 
-def run(config: Config, task: Task[str] | None = None) -> train.Run:
-    """A run of the bigram policy on the echo task, ready for ``train.step``."""
+def run(config: Config, task: Task[str] | None = None) -> update.Run:
+    """A run of the bigram policy on the echo task, ready for ``update.step``."""
     task = task or Echo()
     source = groups.Source(
         config, task, task.samples("train"), BigramPolicy(), Accelerator(cpu=True), Progress()

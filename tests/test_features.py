@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vrft import config, distributed, encoding, features, policy, train
+from vrft import config, distributed, encoding, features, policy, train, update
 from vrft.config import LoraConfig, ModelConfig, SamplingConfig
 from vrft.models import LoadedModel
 from vrft.policy import AdapterOff, ModelPolicy
@@ -129,7 +129,7 @@ def test_a_run_with_a_frozen_tower_sees_its_pictures_in_the_first_epoch_only(
     seen = []
     for _ in range(2):
         with counted(made.loaded) as own, counted(reference.loaded) as others:
-            train.step(run)
+            update.step(run)
         seen.append((sum(own), sum(others)))
     assert seen == [(12, 12), (0, 0)]
 

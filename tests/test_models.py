@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoTokenizer, Qwen2VLImageProcessorPil
 from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchEmbed
 
-from vrft import encoding, models
+from vrft import encoding, models, processors
 from vrft.config import LoraConfig, ModelConfig
 from vrft.errors import UserError
 from vrft.logprobs import GroupLogps
@@ -110,7 +110,7 @@ def test_a_saved_folder_loads_in_plain_transformers(
     )
     assert AutoTokenizer.from_pretrained(tmp_path).chat_template
     saved = json.loads((tmp_path / "processor_config.json").read_text())
-    assert saved["processor_class"] == models.FAMILIES[family].processor
+    assert saved["processor_class"] == processors.FAMILIES[family].processor
 
 
 def test_pixel_limits_are_saved_with_the_model_and_used_again(

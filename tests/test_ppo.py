@@ -15,7 +15,7 @@ from test_objective import mean_reward
 from test_train import CONFIG, with_train
 from torch import Tensor, nn
 
-from vrft import groups, logprobs, policy, ppo, train
+from vrft import groups, logprobs, policy, ppo, train, update
 from vrft.checkpoint import Progress
 from vrft.config import Config, ModelConfig
 from vrft.methods import CriticConfig, method
@@ -87,7 +87,7 @@ class BigramCriticPolicy(BigramPolicy):
         return self.judged(encoded, rollouts, temperature)[0]
 
 
-def ppo_run(config: Config) -> train.Run:
+def ppo_run(config: Config) -> update.Run:
     task = Echo()
     policies: Any = BigramCriticPolicy(), BigramPolicy()
     accelerator = Accelerator(cpu=True)
@@ -103,7 +103,7 @@ def test_ppo_learns_and_its_critic_with_it() -> None:
     made = ppo_run(with_train(replace(CONFIG, algorithm=algorithm), learning_rate=0.05))
     before, losses = mean_reward(made), []
     for _ in range(40):
-        losses.append(train.step(made)[0]["value_loss"])
+        losses.append(update.step(made)[0]["value_loss"])
     assert before < 0.35
     assert mean_reward(made) > 0.8
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
@@ -127,7 +127,7 @@ def test_with_lambda_1_a_value_should_have_been_the_reward_that_came() -> None:
 def test_one_completion_of_each_prompt_is_enough_for_a_critic() -> None:
     config = replace(CONFIG, algorithm=method("ppo", num_generations=1))
     train.check_method(config, ["share"])
-    metrics, rows = train.step(ppo_run(config))
+    metrics, rows = update.step(ppo_run(config))
     assert len(rows) == 6 and metrics["reward_std"] == 0.0
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from bigram import Bigram, Echo, run, share
 
-from vrft import train
+from vrft import train, update
 from vrft.config import Config, SamplingConfig, TrainConfig
 from vrft.errors import UserError
 from vrft.methods import AlgorithmConfig
@@ -31,7 +31,7 @@ def table(config: Config, steps: int = 1) -> torch.Tensor:
     """The bigram's table after some steps of training."""
     made = run(config)
     for _ in range(steps):
-        train.step(made)
+        update.step(made)
     return next(made.source.policy.module.parameters()).detach()
 
 
@@ -45,7 +45,7 @@ def with_algorithm(config: Config, **settings: object) -> Config:
 
 def test_gpg_learns_to_answer() -> None:
     made = run(CONFIG)
-    rewards = [train.step(made)[0]["reward"] for _ in range(40)]
+    rewards = [update.step(made)[0]["reward"] for _ in range(40)]
     assert rewards[0] < 0.35  # six letters: 1 / 6 by chance
     assert sum(rewards[-5:]) / 5 > 0.9
 
@@ -67,7 +67,7 @@ def test_accumulating_gradients_gives_the_update_of_one_big_batch(
 def test_the_gradient_is_that_of_equation_5() -> None:
     """Against the sum written out over groups, completions and tokens."""
     made = run(with_train(CONFIG, learning_rate=0.0))
-    metrics, rows = train.step(made)
+    metrics, rows = update.step(made)
     fresh = Bigram()
     loss = torch.zeros(())
     letters = "abcdef"
@@ -102,7 +102,7 @@ class SameForAll(Echo):
 
 def test_groups_without_signal_are_never_forwarded() -> None:
     made = run(CONFIG, SameForAll())
-    metrics, rows = train.step(made)
+    metrics, rows = update.step(made)
     module = made.source.policy.module
     assert isinstance(module, Bigram)
     dead = sum(row["advantage"] == 0 for row in rows) // 4
@@ -114,10 +114,10 @@ def test_groups_without_signal_are_never_forwarded() -> None:
 def test_a_step_without_any_signal_leaves_the_weights_alone() -> None:
     made = run(CONFIG)
     for _ in range(3):
-        train.step(made)  # Adam has momentum now, which must not move the weights either
+        update.step(made)  # Adam has momentum now, which must not move the weights either
     before = next(made.source.policy.module.parameters()).detach().clone()
     object.__setattr__(made.source, "task", SameForAll(dead="abcdef"))
-    metrics, _ = train.step(made)
+    metrics, _ = update.step(made)
     assert metrics["loss"] == 0.0 and metrics["grad_norm"] == 0.0
     assert torch.equal(next(made.source.policy.module.parameters()).detach(), before)
 
@@ -125,7 +125,7 @@ def test_a_step_without_any_signal_leaves_the_weights_alone() -> None:
 def test_resampling_replaces_groups_without_signal() -> None:
     config = with_algorithm(CONFIG, min_informative=1.0, alpha=True)
     made = run(config, SameForAll())
-    metrics, rows = train.step(made)
+    metrics, rows = update.step(made)
     assert metrics["resample_rounds"] > 1
     assert metrics["frac_reward_zero_std"] == 0.0
     assert metrics["alpha"] == 1.0  # of the groups that are kept
@@ -145,16 +145,16 @@ def test_what_happens_when_too_few_groups_have_signal(
     made = run(config, SameForAll())
     if moves is None:
         with pytest.raises(UserError, match="min_informative"):
-            train.step(made)
+            update.step(made)
         return
-    train.step(made)
+    update.step(made)
     parameters = next(made.source.policy.module.parameters())
     assert bool(parameters.abs().sum() > 0) == moves
 
 
 def test_every_sample_is_drawn_once_an_epoch_in_another_order() -> None:
     made = run(with_train(CONFIG, learning_rate=0.0))
-    epochs = [[train.step(made)[1] for _ in range(4)] for _ in range(2)]
+    epochs = [[update.step(made)[1] for _ in range(4)] for _ in range(2)]
     drawn = [[row["sample_id"] for rows in epoch for row in rows[::4]] for epoch in epochs]
     everything = [sample.id for sample in made.source.samples]
     assert sorted(drawn[0]) == sorted(drawn[1]) == sorted(everything)
@@ -163,7 +163,7 @@ def test_every_sample_is_drawn_once_an_epoch_in_another_order() -> None:
 
 def test_reward_weights_scale_and_unknown_ones_are_refused() -> None:
     made = run(with_algorithm(CONFIG, reward_weights={"share": 3.0}))
-    metrics, _ = train.step(made)
+    metrics, _ = update.step(made)
     assert metrics["reward"] == pytest.approx(3 * metrics["rewards/share/mean"], rel=1e-5)
     with pytest.raises(UserError, match="shore: the task has no such reward"):
         train.check_method(with_algorithm(CONFIG, reward_weights={"shore": 1.0}), ["share"])
@@ -174,7 +174,7 @@ def test_a_reward_that_does_not_apply_adds_nothing() -> None:
         def rewards(self):  # type: ignore[no-untyped-def]
             return {"share": share, "never": lambda sample, completion: None}
 
-    metrics, rows = train.step(run(CONFIG, Sometimes()))
+    metrics, rows = update.step(run(CONFIG, Sometimes()))
     assert metrics["reward"] == pytest.approx(metrics["rewards/share/mean"])
     assert rows[0]["rewards"]["never"] is None
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from vrft.errors import UserError
 from vrft.features import Picture
 from vrft.images import fingerprint, open_image
-from vrft.models import LoadedModel, Processor
+from vrft.models import LoadedModel
+from vrft.processors import Processor
 from vrft.types import Prompt, View
 
 

@@ -1,4 +1,4 @@
-"""Loading and saving models: the only file that knows one model family from another."""
+"""Loading and saving models behind one face, whatever the family."""
 
 from __future__ import annotations
 
@@ -12,26 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-import transformers
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
-    AutoProcessor,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    ProcessorMixin,
 )
 from transformers.utils.logging import disable_progress_bar
 
-from vrft import attention, paths
+from vrft import attention, paths, processors
 from vrft.config import LoraConfig, ModelConfig
 from vrft.errors import UserError
 from vrft.features import Features, Picture
+from vrft.processors import Family, Processor, read_family
 from vrft.recent import Recent
-from vrft.types import Space
 
 if TYPE_CHECKING:  # an adapter takes it, and its import takes time
     from peft import LoraConfig as PeftLoraConfig
@@ -40,27 +35,6 @@ if TYPE_CHECKING:  # an adapter takes it, and its import takes time
 VISION_TOKENS = (
     "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Family:
-    """What distinguishes a model family: how it writes coordinates, and its processor's name.
-
-    A text-only family has neither.
-    """
-
-    space: Space | None
-    processor: str = ""
-
-
-FAMILIES = {
-    "qwen2_vl": Family("thousandths", "Qwen2VLProcessor"),
-    "qwen2_5_vl": Family("pixels", "Qwen2_5_VLProcessor"),
-    "qwen2": Family(None),
-}
-
-Processor = ProcessorMixin | PreTrainedTokenizerBase
-"""A text-only model's processor is its tokenizer, as in transformers and TRL."""
 
 
 @dataclass(frozen=True)
@@ -200,26 +174,11 @@ def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> L
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, adapter, is_trainable=train)
-    processor = load_processor(source, config.min_pixels, config.max_pixels, family=family)
+    processor = processors.load(source, config.min_pixels, config.max_pixels, family=family)
     if train:
         model = prepare_training(model, config, family, adapted=adapter is not None)
     model = model.train() if train else model.eval()
     return LoadedModel(model, processor, family, config.picture_cache_mib * 2**20)
-
-
-def read_family(source: str) -> Family:
-    """The family by ``config.model_type``; UserError for none, or one that is not supported."""
-    try:
-        config = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"model {source!r}: no model there ({reason}); give a hub id or a folder "
-                        "with a config.json") from error  # fmt: skip
-    family = FAMILIES.get(config.model_type)
-    if family is None:
-        known = ", ".join(FAMILIES)
-        raise UserError(f"model {source!r}: its family is {config.model_type!r}, not {known}")
-    return family
 
 
 def read_adapter_base(folder: Path) -> str:
@@ -239,56 +198,6 @@ def weight_dtype(config: ModelConfig, device: str, *, train: bool) -> torch.dtyp
     if config.dtype == "auto":
         return torch.float32 if device == "cpu" else torch.bfloat16
     return getattr(torch, config.dtype)  # type: ignore[no-any-return]
-
-
-def load_processor(
-    name: str,
-    min_pixels: int | None = None,
-    max_pixels: int | None = None,
-    family: Family | None = None,
-) -> Processor:
-    """The processor of a model, with or without torchvision, with these pixel limits.
-
-    Limits that are None stay what the checkpoint says; they are saved with the processor.
-    """
-    source = paths.model(name)
-    family = family or read_family(source)
-    if family.space is None:
-        return AutoTokenizer.from_pretrained(source)
-    processor: Any = load_vision_processor(source, family)
-    size = dict(processor.image_processor.size)
-    size["shortest_edge"] = min_pixels or size["shortest_edge"]
-    size["longest_edge"] = max_pixels or size["longest_edge"]
-    if size["shortest_edge"] > size["longest_edge"]:
-        raise UserError(f"model.min_pixels {size['shortest_edge']} exceeds model.max_pixels "
-                        f"{size['longest_edge']}; raise one or lower the other")  # fmt: skip
-    processor.image_processor.size = size
-    return processor  # type: ignore[no-any-return]
-
-
-def load_vision_processor(source: str, family: Family) -> Any:
-    """The stock processor where it loads; without torchvision, the same one without video."""
-    try:
-        return AutoProcessor.from_pretrained(source)
-    except (ImportError, OSError, AttributeError, ValueError):
-        # The stock class insists on a video processor, which exists only with torchvision, and
-        # on folders saved without one. Everything else about it works without.
-        return image_only(family).from_pretrained(source)
-
-
-def image_only(family: Family) -> Any:
-    """The family's stock processor class less its video processor, under the stock name."""
-    stock = getattr(transformers, family.processor)
-
-    def __init__(self: Any, image_processor: Any = None, tokenizer: Any = None,
-                 chat_template: Any = None, **kwargs: Any) -> None:  # fmt: skip
-        for kind in ("image", "video"):
-            token = f"<|{kind}_pad|>"
-            setattr(self, f"{kind}_token", token)
-            setattr(self, f"{kind}_token_id", tokenizer.convert_tokens_to_ids(token))
-        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
-
-    return type(family.processor, (stock,), {"__init__": __init__, "__module__": __name__})
 
 
 def prepare_training(model: Any, config: ModelConfig, family: Family, *, adapted: bool) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vrft import encoding, images, models, paths
+from vrft import encoding, images, paths, processors
 from vrft.config import ModelConfig
 from vrft.errors import UserError
 from vrft.types import Prompt
@@ -15,7 +15,7 @@ from vrft.types import Prompt
 class PromptReader:
     """Counts what a prompt is to the model: its tokens and the places of its pictures."""
 
-    def __init__(self, processor: models.Processor) -> None:
+    def __init__(self, processor: processors.Processor) -> None:
         self.processor: Any = processor
         self.tokenizer: Any = getattr(processor, "tokenizer", processor)
 
@@ -42,7 +42,7 @@ def load(config: ModelConfig) -> PromptReader:
     """The reader of a model's name; UserError where its processor cannot be had."""
     source = local_folder(config.name)
     try:
-        processor = models.load_processor(source, config.min_pixels, config.max_pixels)
+        processor = processors.load(source, config.min_pixels, config.max_pixels)
     except OSError as error:
         raise UserError(f"model {config.name!r}: no processor in {source}") from error
     return PromptReader(processor)

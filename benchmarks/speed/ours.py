@@ -1,4 +1,4 @@
-"""Our side: `vrft.train.step` as it is, on a run whose completions never end early."""
+"""Our side: `vrft.update.step` as it is, on a run whose completions never end early."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.speed.questions import SEED, Questions
 from benchmarks.speed.watch import Clock, Step, Watched
-from vrft import distributed, models, train
+from vrft import distributed, models, train, update
 from vrft.checkpoint import Progress
 from vrft.config import Config, ModelConfig, SamplingConfig, TrainConfig
 from vrft.encoding import Encoded
@@ -122,7 +122,7 @@ class Ours(Watched):
     def step(self) -> Step:
         """One optimizer step."""
         self.clock.start()
-        train.step(self.run)
+        update.step(self.run)
         return self.clock.stop()
 
 

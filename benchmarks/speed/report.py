@@ -19,7 +19,7 @@ from benchmarks.speed.watch import PARTS, Step
 HEAD = """# A training step against TRL's
 
 Made by `python -m benchmarks.speed.report` from `results/*.json`, which
-`python -m benchmarks.speed` writes; not edited by hand. TRL's GRPOTrainer and `vrft.train.step`
+`python -m benchmarks.speed` writes; not edited by hand. TRL's GRPOTrainer and `vrft.update.step`
 take steps in turns in one process with one thread: the same weights, pictures, rewards, completion
 lengths and optimizer settings, float32 on a CPU. TRL is given its best: no reference model, no old
 log-probabilities, all rows generated at once, whole groups in a micro-batch, logits of completion

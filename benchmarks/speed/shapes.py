@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, Qwen2Config, Qwen2Tokenizer
 
-from vrft import models
+from vrft import processors
 from vrft.demo import tiny
 
 PATCH_VALUES = 3 * 2 * tiny.PATCH**2
@@ -88,7 +88,7 @@ def write(shape: Shape, folder: Path, device: str) -> Path:
     if shape.family == "qwen2":
         words.save_pretrained(folder)
     else:
-        made = models.image_only(models.FAMILIES[shape.family])
+        made = processors.image_only(processors.FAMILIES[shape.family])
         pictures = tiny.image_processor(MAX_PIXELS)
         made(pictures, words, chat_template=tiny.CHAT_TEMPLATE).save_pretrained(folder)
     return folder

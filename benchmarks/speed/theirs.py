@@ -28,7 +28,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from benchmarks.speed.ours import Completions
 from benchmarks.speed.questions import SEED, Questions, lottery
 from benchmarks.speed.watch import Clock, Step, Watched
-from vrft import models
+from vrft import models, processors
 from vrft.types import Completion, Sample
 
 
@@ -91,7 +91,7 @@ class Theirs(Watched):
         if not questions.setting.pictures:
             auto = AutoModelForCausalLM
         model = auto.from_pretrained(folder, dtype=torch.float32).to(device)
-        super().__init__(model, models.load_processor(str(folder)))
+        super().__init__(model, processors.load(str(folder)))
         with tempfile.TemporaryDirectory() as unused:
             config = configuration(questions, unused, device, checkpointing=checkpointing)
         config.generation_kwargs = config.generation_kwargs | {"suppress_tokens": banned(self)}
@@ -141,7 +141,7 @@ def configuration(questions: Questions, folder: str, device: str, *, checkpointi
 
 def banned(side: Watched) -> list[int]:
     """The tokens that our side never samples."""
-    family = models.FAMILIES[side.model.config.model_type]
+    family = processors.FAMILIES[side.model.config.model_type]
     return list(models.LoadedModel(side.model, side.processor, family).banned_ids)
 
 

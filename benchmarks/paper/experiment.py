@@ -261,14 +261,18 @@ def perform(argv: Sequence[str], path: Path, threads: int) -> None:
 
 
 def commit() -> str:
-    """The commit that is checked out, marked where files differ from it."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-    )
-    return done.stdout.strip() or "unknown"
+    """The commit that is checked out, marked where files of ours differ from it.
+
+    What the scripts write themselves is not asked about.
+    """
+    changed = git("status", "--porcelain", "--", "vrft", "tasks", "configs", "benchmarks/**/*.py")
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + ("-dirty" if changed else "")
+
+
+def git(*argv: str) -> str:
+    """What git says about the repository; "" where there is none."""
+    done = subprocess.run(["git", *argv], cwd=HERE.parents[1], capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 def read(name: str) -> dict[str, Row]:

@@ -46,5 +46,5 @@ def study(study: Study, rows: Sequence[Row], folder: Path) -> list[Path]:
     axis.set_yticks(range(len(arms)), [name for name, _ in arms])
     axis.invert_yaxis()
     axis.set(xlabel=f"{rows[0].metric} on held-out questions (%)", title=study.title)
-    axis.legend(loc="best", frameon=False)
+    drawn.legend(loc="outside lower right", frameon=False)
     return save(drawn, folder, study.name)

@@ -38,7 +38,7 @@ class Task(ABC, Generic[A]):
 
     @abstractmethod
     def prompt(self, sample: Sample[A]) -> Prompt:
-        """The question as the model is asked it."""
+        """The question as the model is asked it; several threads may ask at a time."""
 
     @abstractmethod
     def reference(self, sample: Sample[A], views: tuple[View, ...]) -> str:

@@ -67,12 +67,6 @@ def test_help_imports_next_to_nothing() -> None:
     assert {"yaml", "PIL", "numpy", "rich", *HEAVY}.isdisjoint(loaded_after(run("--help")))
 
 
-def test_training_without_an_adapter_imports_no_peft() -> None:
-    loaded = loaded_after("import vrft.train")
-    assert "transformers" in loaded
-    assert {"peft", "trl", "datasets"}.isdisjoint(loaded)
-
-
 def run(command: str) -> str:
     """Code that runs a command of ``vrft``."""
     return f"from vrft.cli import main\ntry: main({command.split()})\nexcept SystemExit: pass"

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from peft import LoraConfig as PeftLoraConfig
+from peft import PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
@@ -27,10 +29,6 @@ from vrft.errors import UserError
 from vrft.features import Features, Picture
 from vrft.processors import Family, Processor, read_family
 from vrft.recent import Recent
-
-if TYPE_CHECKING:  # an adapter takes it, and its import takes time
-    from peft import LoraConfig as PeftLoraConfig
-    from peft import PeftModel
 
 VISION_TOKENS = (
     "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
@@ -52,7 +50,7 @@ class LoadedModel:
     @property
     def adapter(self) -> PeftModel | None:
         """peft's wrapper around the model; None where there is no adapter."""
-        return as_adapter(self.model)
+        return self.model if isinstance(self.model, PeftModel) else None
 
     @property
     def core(self) -> Any:
@@ -140,12 +138,6 @@ class LoadedModel:
         return positions[:, 0]  # type: ignore[no-any-return]
 
 
-def as_adapter(model: Any) -> PeftModel | None:
-    """The model if it is peft's wrapper, which it cannot be before peft has been imported."""
-    peft: Any = sys.modules.get("peft")
-    return model if peft is not None and isinstance(model, peft.PeftModel) else None
-
-
 def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> LoadedModel:
     """The model and processor of a hub id, a folder, a LoRA adapter's folder, or ``demo``.
 
@@ -171,8 +163,6 @@ def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> L
         speed_up_patch_embedding(model)
     model.to(device)
     if adapter:
-        from peft import PeftModel
-
         model = PeftModel.from_pretrained(model, adapter, is_trainable=train)
     processor = processors.load(source, config.min_pixels, config.max_pixels, family=family)
     if train:
@@ -203,11 +193,8 @@ def weight_dtype(config: ModelConfig, device: str, *, train: bool) -> torch.dtyp
 def prepare_training(model: Any, config: ModelConfig, family: Family, *, adapted: bool) -> Any:
     """Freeze, adapt and checkpoint a freshly loaded model as the configuration says."""
     if config.lora.r and not adapted:
-        from peft import get_peft_model
-
         model = get_peft_model(model, lora_adapter(config.lora))
-    adapter = as_adapter(model)
-    core: Any = adapter.get_base_model() if adapter else model
+    core: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     for part in frozen_parts(core, config, family):
         part.requires_grad_(False)
     if not any(p.requires_grad for p in model.parameters()):
@@ -220,8 +207,6 @@ def prepare_training(model: Any, config: ModelConfig, family: Family, *, adapted
 def lora_adapter(config: LoraConfig) -> PeftLoraConfig:
     """peft's configuration of an adapter on the language model's projections."""
     names = "|".join(config.target_modules)
-    from peft import LoraConfig as PeftLoraConfig
-
     return PeftLoraConfig(
         r=config.r,
         lora_alpha=config.lora_alpha,

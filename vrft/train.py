@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from transformers import get_scheduler
 
 from vrft import (
     checkpoint,
@@ -21,7 +22,6 @@ from vrft import (
     policy,
     registry,
     runs,
-    schedule,
 )
 from vrft.config import Config
 from vrft.errors import UserError
@@ -95,8 +95,12 @@ def finish(source: Source, found: Path | None = None) -> Run:
         source.accelerator, model.module, optimizer, config.max_grad_norm
     )
     steps = total_steps(source)
-    warmup_steps = math.ceil(config.warmup_ratio * steps)
-    scheduler = schedule.scheduler(config.lr_scheduler_type, optimizer, warmup_steps, steps)
+    scheduler = get_scheduler(
+        config.lr_scheduler_type,
+        optimizer,
+        num_warmup_steps=math.ceil(config.warmup_ratio * steps),
+        num_training_steps=steps,
+    )
     if found is not None:
         checkpoint.restore_state(found, optimizer, scheduler, source.accelerator)
     return Run(source, method, optimizer, scheduler)

@@ -66,7 +66,7 @@ def with_entropy(
     hidden: Tensor, targets: Tensor, head: logprobs.Head, temperature: float
 ) -> Tensor:
     """Log-probability and entropy [N, 2] of one chunk."""
-    logps = (head(hidden).float() / temperature).log_softmax(-1)
+    logps = logprobs.chunk_logits(hidden, head, temperature).log_softmax(-1)
     chosen = logps.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
     return torch.stack([chosen, -(logps.exp() * logps).sum(-1)], dim=1)
 

@@ -13,7 +13,7 @@ from benchmarks.speed import cost, equality, limit, measurement, report, shapes
 from benchmarks.speed.cost import Load
 from benchmarks.speed.counters import counting
 from benchmarks.speed.equality import EXACT, Equality
-from benchmarks.speed.ladder import LADDER, Rung, climb, levered
+from benchmarks.speed.ladder import Rung, climb, levered, rungs
 from benchmarks.speed.limit import Machine
 from benchmarks.speed.measurement import Measurement
 from benchmarks.speed.memory import Memory
@@ -97,10 +97,13 @@ def test_each_rung_of_the_ladder_saves_what_its_name_says(tmp_path: Path) -> Non
     questions = Questions(replace(SEEN, tied=0.5), steps=1)
     model = shapes.write(SHAPE, tmp_path, "cpu")
     found = []
-    for _, levers in LADDER:
+    convolved = []
+    for _, levers in rungs():
         rung = levered(questions, model, "cpu", levers)
         with counting(rung) as counts:
             rung.step()
+        patches = rung.model.model.visual.patch_embed.proj
+        convolved.append(type(patches) is torch.nn.Conv3d)
         phases = ("rollout", "update")
         found.append(
             [counts[f"{phase}: pictures through the vision tower"] for phase in phases]
@@ -111,18 +114,20 @@ def test_each_rung_of_the_ladder_saves_what_its_name_says(tmp_path: Path) -> Non
     repeated, shared = 4 * prompt + own, prompt + own
     assert found == [
         [8, 8, 2 * repeated, 2 * repeated],  # nothing shared
+        [8, 8, 2 * repeated, 2 * repeated],  # patches embedded by a matrix product
         [2, 2, 2 * repeated, 2 * repeated],  # pictures once
         [2, 2, 2 * repeated, 2 * shared],  # prompt once in the update
         [2, 2, 2 * shared, 2 * shared],  # prompt once in the rollout
         [2, 2, 2 * shared, 2 * shared],  # no checkpointing: recomputing is not counted
         [2, 1, 2 * shared, shared],  # one of the two groups is tied
     ]
+    assert convolved == [True, *[False] * 6]
 
 
 def test_trl_and_every_rung_take_their_turns() -> None:
-    rungs = climb(SEEN, SHAPE, "cpu", rounds=1)
-    assert [rung.name for rung in rungs[1:]] == [name for name, _ in LADDER]
-    assert all(len(rung.seconds) == 1 for rung in rungs)
+    found = climb(SEEN, SHAPE, "cpu", rounds=1)
+    assert [rung.name for rung in found[1:]] == [title for title, _ in rungs()]
+    assert all(len(rung.seconds) == 1 for rung in found)
 
 
 def test_nothing_is_timed_where_the_sides_differ() -> None:
@@ -197,14 +202,15 @@ def step(seconds: float) -> Step:
 
 def measured() -> Measurement:
     """A race of which one pair was disturbed."""
-    quiet, noisy = (1.0, 0.9, 0.95), (1.0, 0.5, 1.0)
+    quiet = tuple(Machine(speed, 1e10) for speed in (1.0e11, 0.9e11, 0.95e11))
+    noisy = tuple(Machine(speed, 1e10) for speed in (1.0e11, 0.5e11, 1.0e11))
     pairs = (
         Pair(step(12.0), step(2.0), quiet),
         Pair(step(16.0), step(2.0), quiet),
         Pair(step(90.0), step(1.0), noisy),
     )
     lisa = Race(
-        SETTINGS["lisa"], SHAPE, "cpu", False, Machine(1e11, 1e10), 632, Equality(1e-6, 1.0, 1e-7),
+        SETTINGS["lisa"], SHAPE, "cpu", False, 632, Equality(1e-6, 1.0, 1e-7),
         {"theirs": {"rows": 16}, "ours": {"rows": 2}}, pairs,
     )  # fmt: skip
     return Measurement(

@@ -5,11 +5,22 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor, Future, as_completed
 from dataclasses import replace
 
 import torch
 
-from benchmarks.speed import growth, ladder, measurement, memory, report, settings
+from benchmarks.speed import (
+    cost,
+    growth,
+    ladder,
+    lanes,
+    measurement,
+    memory,
+    report,
+    settings,
+)
+from benchmarks.speed.cost import Load
 from benchmarks.speed.measurement import Measurement
 from benchmarks.speed.pairs import Plan, Race, race
 from benchmarks.speed.settings import SETTINGS, Setting
@@ -18,7 +29,7 @@ from vrft.errors import UserError
 from vrft.log import progress
 
 QUICK_SECONDS = 480.0
-"""What the races of --quick may take; the rest of ten minutes is for the peak memory."""
+"""What the races of --quick may take; the rest of ten minutes is for starting and the memory."""
 
 
 def run(options: argparse.Namespace) -> None:
@@ -29,45 +40,57 @@ def run(options: argparse.Namespace) -> None:
     chosen = named(options.settings or (SETTINGS if options.full else settings.QUICK))
     if not options.full:
         chosen = [settings.quick(setting) for setting in chosen]
-    races = race_all(chosen, shape, options)
     lisa = settings.quick(SETTINGS["lisa"])
     alone = replace(lisa, prompts=1)
     small = SHAPES["cpu-third"] if options.device == "cpu" else shape
-    found = Measurement(
-        mode="full" if options.full else "quick",
-        device=options.device,
-        hardware=measurement.hardware(options.device),
-        commit=measurement.commit(),
-        versions=measurement.versions(),
-        races=races,
-        memory=memory.compare(alone, shape.name, options.device),
-        ladder=ladder.climb(lisa, small, options.device, options.pairs) if options.full else (),
-        growth=growth.sweep(small, options.device) if options.full else (),
-        seconds=time.monotonic() - started,
-    )
+    with lanes.opened(options.device) as pool:
+        races = race_all(pool, chosen, shape, options)
+        found = Measurement(
+            mode="full" if options.full else "quick",
+            device=options.device,
+            hardware=measurement.hardware(options.device),
+            commit=measurement.commit(),
+            versions=measurement.versions(),
+            races=races,
+            memory=memory.compare(pool, alone, shape.name, options.device),
+            ladder=ladder.climb(lisa, small, options.device, options.pairs) if options.full else (),
+            growth=growth.sweep(pool, small, options.device) if options.full else (),
+            seconds=time.monotonic() - started,
+        )
     print(measurement.keep(found))
     print(report.publish(measurement.kept()), report.fill(measurement.kept()), sep="\n")
 
 
 def race_all(
-    chosen: Sequence[Setting], shape: Shape, options: argparse.Namespace
+    pool: Executor, chosen: Sequence[Setting], shape: Shape, options: argparse.Namespace
 ) -> tuple[Race, ...]:
-    """Every setting, with --full also with checkpointing on both sides.
-
-    With --quick each has an equal share of what time is left.
-    """
-    races: list[Race] = []
-    end = time.monotonic() + (float("inf") if options.full else QUICK_SECONDS)
+    """Every setting, with --full also with checkpointing on both sides; the longest start first."""
     modes = (False, True) if options.full else (False,)
+    work = {setting.name: operations(setting, shape) for setting in chosen}
     wanted = [(setting, checkpointing) for checkpointing in modes for setting in chosen]
+    futures: dict[Future[Race], tuple[Setting, bool]] = {}
+    for setting, checkpointing in sorted(wanted, key=lambda one: -work[one[0].name]):
+        time_for = lanes.count(options.device) * work[setting.name] / sum(work.values())
+        seconds = float("inf") if options.full else QUICK_SECONDS * time_for
+        plan = Plan(options.device, options.pairs, min(options.pairs, 3), seconds)
+        future = pool.submit(race, setting, shape, plan, checkpointing=checkpointing)
+        futures[future] = (setting, checkpointing)
+    found: dict[tuple[Setting, bool], Race] = {}
     with progress(len(wanted), "racing") as shown:
-        for number, (setting, checkpointing) in enumerate(wanted):
-            share = (end - time.monotonic()) / (len(wanted) - number)
-            plan = Plan(options.device, options.pairs, min(options.pairs, 3), share)
-            races.append(race(setting, shape, plan, checkpointing=checkpointing))
-            shown.note(f"{setting.name} {report.spread(report.ratio(races[-1], report.whole))}")
+        for future in as_completed(futures):
+            one = found[futures[future]] = future.result()
+            shown.note(f"{one.setting.name} {report.spread(report.ratio(one, report.whole))}")
             shown.advance(1)
-    return tuple(races)
+    return tuple(found[one] for one in wanted)
+
+
+def operations(setting: Setting, shape: Shape) -> float:
+    """About what a pair of steps computes."""
+    prompt = setting.words + setting.image_tokens
+    group = Load(prompt, setting.picture_tokens, setting.pictures, setting.completion,
+                 setting.generations)  # fmt: skip
+    sides = (cost.theirs, cost.ours)
+    return setting.prompts * sum(side(shape, group, checkpointing=False).total for side in sides)
 
 
 def named(names: Iterable[str]) -> list[Setting]:

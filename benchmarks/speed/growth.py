@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from benchmarks.speed.pairs import Plan, Race, race
@@ -27,12 +28,15 @@ class Sweep:
     races: tuple[Race, ...]
 
 
-def sweep(shape: Shape, device: str) -> tuple[Sweep, ...]:
+def sweep(pool: Executor, shape: Shape, device: str) -> tuple[Sweep, ...]:
     """Every sweep with one pair of steps at each of its settings."""
     plan = Plan(device, pairs=1, least=1)
-    return tuple(
-        Sweep(quantity, tuple(race(setting, shape, plan) for setting in settings))
+    started = {
+        quantity: [pool.submit(race, setting, shape, plan) for setting in settings]
         for quantity, settings in SWEEPS.items()
+    }
+    return tuple(
+        Sweep(quantity, tuple(one.result() for one in races)) for quantity, races in started.items()
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.speed import shapes
 from benchmarks.speed.ours import Ours, TimedPolicy
@@ -28,24 +28,34 @@ TIED = 0.5
 
 @dataclass(frozen=True)
 class Levers:
-    """What is done once and what is not done; all of them is our step as it is."""
+    """What is done once or left out; all of them is our step as it is."""
 
-    pictures_once: bool = True
-    prompt_once_in_update: bool = True
-    prompt_once_in_rollout: bool = True
-    checkpointing: bool = False
-    skip: bool = True
+    patches_multiplied: bool = False
+    pictures_once: bool = False
+    prompt_once_in_update: bool = False
+    prompt_once_in_rollout: bool = False
+    activations_kept: bool = False
+    tied_skipped: bool = False
 
 
-LADDER = (
-    ("our loop, nothing shared", Levers(False, False, False, checkpointing=True, skip=False)),
-    ("pictures once", Levers(True, False, False, checkpointing=True, skip=False)),
-    ("prompt once in the update", Levers(True, True, False, checkpointing=True, skip=False)),
-    ("prompt once in the rollout", Levers(checkpointing=True, skip=False)),
-    ("no checkpointing", Levers(skip=False)),
-    ("groups without signal skipped", Levers()),
-)
-"""Rungs from the lowest, each with one lever more."""
+TITLES = {
+    "patches_multiplied": "patches embedded by a matrix product",
+    "pictures_once": "pictures once",
+    "prompt_once_in_update": "prompt once in the update",
+    "prompt_once_in_rollout": "prompt once in the rollout",
+    "activations_kept": "no checkpointing",
+    "tied_skipped": "groups without signal skipped",
+}
+"""The levers in the order in which the ladder adds them."""
+
+
+def rungs() -> Iterator[tuple[str, Levers]]:
+    """From nothing shared to our step as it is, each with one lever more."""
+    levers = Levers()
+    yield "our loop, nothing shared", levers
+    for name, title in TITLES.items():
+        levers = replace(levers, **{name: True})
+        yield title, levers
 
 
 @dataclass(frozen=True)
@@ -111,15 +121,15 @@ def climb(setting: Setting, shape: Shape, device: str, rounds: int) -> tuple[Run
     with tempfile.TemporaryDirectory() as folder:
         model = shapes.write(shape.reading(setting.pictures), Path(folder), device)
         theirs = Theirs(questions, model, device, checkpointing=True)
-        rungs = [levered(questions, model, device, levers) for _, levers in LADDER]
+        sides = [levered(questions, model, device, levers) for _, levers in rungs()]
     times: list[list[float]] = []
 
     def after(step: Step) -> bool:
-        times.append([step.whole, *(rung.step().whole for rung in rungs)])
+        times.append([step.whole, *(side.step().whole for side in sides)])
         return len(times) <= rounds
 
     theirs.train(after)
-    names = ["TRL as it comes", *(name for name, _ in LADDER)]
+    names = ["TRL as it comes", *(title for title, _ in rungs())]
     columns = zip(*times[1:], strict=True)
     return tuple(Rung(name, column) for name, column in zip(names, columns, strict=True))
 
@@ -127,11 +137,14 @@ def climb(setting: Setting, shape: Shape, device: str, rounds: int) -> tuple[Run
 def levered(questions: Questions, folder: Path, device: str, levers: Levers) -> Ours:
     """Our side with these levers."""
     generations = questions.setting.generations
-    return Ours(
+    side = Ours(
         questions,
         folder,
         device,
-        checkpointing=levers.checkpointing,
-        skip=levers.skip,
+        checkpointing=not levers.activations_kept,
+        skip=levers.tied_skipped,
         policy=lambda loaded, clock: LeveredPolicy(loaded, clock, levers, generations),
     )
+    if side.sees and not levers.patches_multiplied:
+        side.model.model.visual.patch_embed.proj.__class__ = nn.Conv3d  # as transformers has it
+    return side

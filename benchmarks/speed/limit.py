@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,11 +12,8 @@ from benchmarks.speed.cost import Load
 from benchmarks.speed.shapes import Shape
 from benchmarks.speed.watch import now
 
-SECONDS = 1.0
-"""How long each of the two speeds is measured."""
-
 PROBE = 0.15
-"""How long the machine is probed around each step."""
+"""Seconds for which each of the two speeds is measured around each step."""
 
 
 @dataclass(frozen=True)
@@ -27,46 +23,39 @@ class Machine:
     products: float
     copies: float
 
+    def spread(self, other: Machine) -> float:
+        """By which share the slower of two moments multiplied more slowly."""
+        slow, fast = sorted((self.products, other.products))
+        return 1 - slow / fast
 
-def measure(device: str) -> Machine:
-    """The best of a second of each, in the type that is computed in."""
-    return Machine(multiply(device, SECONDS), copy(device, SECONDS))
+
+def probe(device: str) -> Machine:
+    """Both speeds over a moment: what else runs on the machine shows in them."""
+    return Machine(multiply(device), copy(device))
 
 
-def multiply(device: str, seconds: float) -> float:
-    """Operations per second of square matrix products: the best of so many seconds."""
+def multiply(device: str) -> float:
+    """Operations per second of square matrix products in the type that is computed in."""
     size = 8192 if device == "cuda" else 1024
     matrix = torch.randn(size, size, device=device, dtype=dtype(device))
-    return 2 * size**3 / fastest(lambda: matrix @ matrix, seconds)
+    return 2 * size**3 * frequency(lambda: matrix @ matrix)
 
 
-def copy(device: str, seconds: float) -> float:
+def copy(device: str) -> float:
     """Bytes per second, read and written, of copies that no cache holds."""
-    source = torch.zeros(2**28 if device == "cuda" else 2**26, device=device)
+    source = torch.ones(2**28 if device == "cuda" else 2**26, device=device)
     target = torch.empty_like(source)
-    return 2 * source.nbytes / fastest(lambda: target.copy_(source), seconds)
+    return 2 * source.nbytes * frequency(lambda: target.copy_(source))
 
 
-def probe(device: str) -> float:
-    """Operations per second over a moment: what else runs on the machine shows in it."""
-    size = 8192 if device == "cuda" else 512
-    matrix = torch.randn(size, size, device=device, dtype=dtype(device))
+def frequency(function: Callable[[], object]) -> float:
+    """Runs per second during a probe; one run comes before."""
+    function()
     count, started = 0, now()
     while now() - started < PROBE:
-        matrix @ matrix
-        count += 1
-    return count * 2 * size**3 / (now() - started)
-
-
-def fastest(function: Callable[[], object], seconds: float) -> float:
-    """The shortest run, in seconds, within so many seconds; one run comes before."""
-    function()
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        started = now()
         function()
-        best = min(best, now() - started)
-    return best
+        count += 1
+    return count / (now() - started)
 
 
 def dtype(device: str) -> torch.dtype:

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -36,9 +37,10 @@ class Memory:
         return self.peak - self.before
 
 
-def compare(setting: Setting, shape: str, device: str) -> dict[str, Memory]:
-    """The memory of one step of both sides, one after the other."""
-    return {side: child(side, setting, shape, device) for side in SIDES}
+def compare(pool: Executor, setting: Setting, shape: str, device: str) -> dict[str, Memory]:
+    """The memory of one step of both sides."""
+    found = {side: pool.submit(child, side, setting, shape, device) for side in SIDES}
+    return {side: memory.result() for side, memory in found.items()}
 
 
 def child(side: str, setting: Setting, shape: str, device: str) -> Memory:

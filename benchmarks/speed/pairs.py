@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+from statistics import fmean
 
 from benchmarks.speed import equality, limit, shapes
 from benchmarks.speed.counters import counting
@@ -23,7 +25,8 @@ from benchmarks.speed.theirs import Theirs
 from benchmarks.speed.watch import Step
 
 SPREAD = 0.2
-"""A pair counts if the machine was as fast before, between and after its steps, to this share."""
+"""A pair counts if the machine multiplied as fast before, between and after its steps, to this
+share."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,19 @@ class Pair:
 
     theirs: Step
     ours: Step
-    probes: tuple[float, float, float]
+    probes: tuple[Machine, Machine, Machine]
 
     @property
     def quiet(self) -> bool:
         """Whether nothing else was heard on the machine."""
-        return max(self.probes) - min(self.probes) <= SPREAD * max(self.probes)
+        return all(a.spread(b) <= SPREAD for a, b in combinations(self.probes, 2))
+
+    @property
+    def around_ours(self) -> Machine:
+        """How fast the machine was around our step."""
+        _, before, after = self.probes
+        return Machine(fmean((before.products, after.products)),
+                       fmean((before.copies, after.copies)))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,6 @@ class Race:
     shape: Shape
     device: str
     checkpointing: bool
-    machine: Machine
     prompt: int
     equality: Equality
     counts: Mapping[str, Mapping[str, int]]
@@ -81,7 +90,6 @@ def race(setting: Setting, shape: Shape, plan: Plan, *, checkpointing: bool = Fa
         theirs = Theirs(questions, model, plan.device, checkpointing=checkpointing)
         ours = Ours(questions, model, plan.device, checkpointing=checkpointing)
     turns = Turns(theirs, ours, plan, started)
-    machine = limit.measure(plan.device)
     found = turns.run()
     gc.collect()
     return Race(
@@ -89,7 +97,6 @@ def race(setting: Setting, shape: Shape, plan: Plan, *, checkpointing: bool = Fa
         shape=shape,
         device=plan.device,
         checkpointing=checkpointing,
-        machine=machine,
         prompt=turns.prompt,
         equality=found,
         counts={side: dict(counts) for side, counts in turns.counts.items()},
@@ -106,7 +113,7 @@ class Turns:
         self.equality: Equality | None = None
         self.counts: dict[str, Counter[str]] = {}
         self.counters = ExitStack()
-        self.before = 0.0
+        self.before = Machine(0.0, 0.0)
 
     @property
     def prompt(self) -> int:

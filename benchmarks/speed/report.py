@@ -26,7 +26,8 @@ log-probabilities, all rows generated at once, whole groups in a micro-batch, lo
 tokens only. Nothing is timed before both sides, given the same completions, found the same
 gradient. Times are medians [least, most] in seconds; ratios are medians over pairs of steps of
 TRL's time over ours. "By the model" are ratios of operations; "of the limit" is the time that
-necessary operations and bytes take at the speeds measured beside the race, over our time.
+necessary operations and bytes take at the speeds measured right before and after our step, over
+our time.
 """
 
 
@@ -136,8 +137,11 @@ def models(race: Race) -> tuple[float, float]:
 def of_light(race: Race) -> float:
     """The share of the hardware's limit that our step reaches."""
     width = 2 if race.device == "cuda" else 4
-    least = limit.seconds(race.shape, load(race), race.setting.prompts, race.machine, width)
-    return least / median(pair.ours.whole for pair in counted(race))
+    group, prompts = load(race), race.setting.prompts
+    return median(
+        limit.seconds(race.shape, group, prompts, pair.around_ours, width) / pair.ours.whole
+        for pair in counted(race)
+    )
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.speed import cost, equality, limit, measurement, report, shapes
+from benchmarks.speed import cost, equality, learning, limit, measurement, report, shapes
 from benchmarks.speed.cost import Load
 from benchmarks.speed.counters import counting
 from benchmarks.speed.equality import EXACT, Equality
 from benchmarks.speed.ladder import Rung, climb, levered, rungs
+from benchmarks.speed.learning import Comparison, Curve, Point
 from benchmarks.speed.limit import Machine
 from benchmarks.speed.measurement import Measurement
 from benchmarks.speed.memory import Memory
@@ -255,3 +256,35 @@ def test_the_readme_shows_what_was_measured_last() -> None:
     shown = readme.read_text().split(report.BEGIN)[1].split(report.END)[0]
     quick = [one for one in measurement.kept() if one.mode == "quick"]
     assert quick and shown == "\n".join(report.summary(one) for one in quick)
+
+
+def curve(side: str, *points: tuple[float, float]) -> Curve:
+    return Curve(side, 1, tuple(Point(step, *point) for step, point in enumerate(points)))
+
+
+def test_the_time_of_a_reward_lies_between_examinations() -> None:
+    theirs = curve("theirs", (0, 1.0), (10, 1.4), (20, 1.2), (30, 2.0))
+    assert [theirs.seconds_to(reward) for reward in (0.5, 1.2, 1.6, 2.1)] == [0, 5, 25, None]
+    one = Comparison(curve("ours", (0, 1.0), (5, 1.9)), theirs)
+    assert one.goal == pytest.approx(1.8)
+    assert one.seconds == pytest.approx((27.5, 40 / 9))
+
+
+def test_learning_is_reported_with_its_picture(tmp_path: Path) -> None:
+    pair = Comparison(curve("ours", (0, 1.0), (5, 2.0)), curve("theirs", (0, 1.0), (15, 2.0)))
+    never = Comparison(curve("ours", (0, 1.0), (5, 1.1)), curve("theirs", (0, 1.0), (15, 2.0)))
+    found = Measurement("learning", "cpu", learning=(pair, pair, never))
+    assert all(path.stat().st_size for path in report.draw(found, tmp_path))
+    text = report.publish([found], tmp_path).read_text(encoding="utf-8")
+    assert "| 1 | 2.000 | 2.000 | 1.000 | 1.800 | 12 | 4 | 3.0x |" in text
+    assert "| never |" in text and "Mean ratio 3.0 (95 % 3.0 to 3.0)." in text
+
+
+def test_both_sides_are_examined_before_and_after_the_same_steps() -> None:
+    settings = ("train.max_steps=1", "train.per_device_train_batch_size=2", "eval.limit=4")
+    curves = [side(1, settings, 1) for side in (learning.learn, learning.learn_with_trl)]
+    assert [one.side for one in curves] == ["ours", "theirs"]
+    for one in curves:
+        assert [point.step for point in one.points] == [0, 1]
+        assert 0 <= one.points[0].seconds < one.points[1].seconds
+    assert curves[0].points[0].reward == curves[1].points[0].reward

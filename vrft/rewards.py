@@ -60,7 +60,7 @@ def to_trl(
     reward: Reward[A],
     samples: Sequence[Sample[A]],
     views: Callable[[Sample[A]], tuple[View, ...]] = lambda sample: (),
-) -> TrlReward:
+) -> Callable[..., list[float | None]]:
     """A function for TRL's trainers, which log it by its name, from a reward of a task.
 
     The data set needs a column ``sample_id``; ``views`` says how the model sees a sample's

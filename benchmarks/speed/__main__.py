@@ -36,9 +36,11 @@ def arguments() -> argparse.ArgumentParser:
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--quick", action="store_true", help="ten minutes on two cores (default)")
     mode.add_argument("--full", action="store_true", help="with checkpointing, ladder and growth")
+    mode.add_argument("--learning", action="store_true", help="held-out reward over time (CPU)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--settings", nargs="+", help="some of the settings only")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of steps for each setting")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="with --learning")
     parser.add_argument("--shape", help="model shape: cpu, cpu-third, 2b, 3b or test")
     return parser
 

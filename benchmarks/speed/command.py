@@ -15,12 +15,14 @@ from benchmarks.speed import (
     growth,
     ladder,
     lanes,
+    learning,
     measurement,
     memory,
     report,
     settings,
 )
 from benchmarks.speed.cost import Load
+from benchmarks.speed.learning import Comparison
 from benchmarks.speed.measurement import Measurement
 from benchmarks.speed.pairs import Plan, Race, race
 from benchmarks.speed.settings import SETTINGS, Setting
@@ -36,6 +38,36 @@ def run(options: argparse.Namespace) -> None:
     """Measure all that was asked for, keep it, and write RESULTS.md."""
     torch.set_num_threads(1)
     started = time.monotonic()
+    with lanes.opened(options.device) as pool:
+        if options.learning:
+            found = Measurement("learning", options.device, learning=learn(pool, options.seeds))
+        else:
+            found = steps(pool, options)
+    found = replace(
+        found,
+        hardware=measurement.hardware(options.device),
+        commit=measurement.commit(),
+        versions=measurement.versions(),
+        seconds=time.monotonic() - started,
+    )
+    print(measurement.keep(found))
+    print(*report.write(measurement.kept()), sep="\n")
+
+
+def learn(pool: Executor, seeds: Sequence[int]) -> tuple[Comparison, ...]:
+    """The held-out reward over time."""
+    with progress(len(seeds), "learning") as shown:
+        found = []
+        for one in learning.compare(pool, seeds):
+            found.append(one)
+            theirs, ours = one.seconds
+            shown.note(f"seed {one.ours.seed}: the goal after {theirs} s (TRL) and {ours} s")
+            shown.advance(1)
+    return tuple(found)
+
+
+def steps(pool: Executor, options: argparse.Namespace) -> Measurement:
+    """The times of whole steps and their parts, memory, and with --full ladder and growth."""
     shape = chosen_shape(options)
     chosen = named(options.settings or (SETTINGS if options.full else settings.QUICK))
     if not options.full:
@@ -43,22 +75,19 @@ def run(options: argparse.Namespace) -> None:
     lisa = settings.quick(SETTINGS["lisa"])
     alone = replace(lisa, prompts=1)
     small = SHAPES["cpu-third"] if options.device == "cpu" else shape
-    with lanes.opened(options.device) as pool:
-        races = race_all(pool, chosen, shape, options)
-        found = Measurement(
-            mode="full" if options.full else "quick",
-            device=options.device,
-            hardware=measurement.hardware(options.device),
-            commit=measurement.commit(),
-            versions=measurement.versions(),
-            races=races,
-            memory=memory.compare(pool, alone, shape.name, options.device),
-            ladder=ladder.climb(lisa, small, options.device, options.pairs) if options.full else (),
-            growth=growth.sweep(pool, small, options.device) if options.full else (),
-            seconds=time.monotonic() - started,
-        )
-    print(measurement.keep(found))
-    print(report.publish(measurement.kept()), report.fill(measurement.kept()), sep="\n")
+    found = Measurement(
+        "full" if options.full else "quick",
+        options.device,
+        races=race_all(pool, chosen, shape, options),
+        memory=memory.compare(pool, alone, shape.name, options.device),
+    )
+    if not options.full:
+        return found
+    return replace(
+        found,
+        ladder=ladder.climb(lisa, small, options.device, options.pairs),
+        growth=growth.sweep(pool, small, options.device),
+    )
 
 
 def race_all(

@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.paper.experiment import commit
 from benchmarks.speed.growth import Sweep
 from benchmarks.speed.ladder import Rung
+from benchmarks.speed.learning import Comparison
 from benchmarks.speed.memory import Memory
 from benchmarks.speed.pairs import Race
 from vrft import config
@@ -26,18 +27,19 @@ VERSIONS = ("vrft", "torch", "transformers", "trl", "accelerate", "platform", "c
 
 @dataclass(frozen=True)
 class Measurement:
-    """All that was measured with ``mode`` ("quick" or "full") on ``device``, and where."""
+    """All that was measured with ``mode`` (an option of the command) on ``device``, and where."""
 
     mode: str
     device: str
-    hardware: str
-    commit: str
-    versions: Mapping[str, str]
-    seconds: float
-    races: tuple[Race, ...]
+    hardware: str = ""
+    commit: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    races: tuple[Race, ...] = ()
     memory: Mapping[str, Memory] = field(default_factory=dict)
     ladder: tuple[Rung, ...] = ()
     growth: tuple[Sweep, ...] = ()
+    learning: tuple[Comparison, ...] = ()
 
 
 def versions() -> dict[str, str]:

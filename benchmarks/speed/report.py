@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
+from benchmarks.paper import plots
 from benchmarks.paper.experiment import markdown
-from benchmarks.speed import cost, growth, limit
+from benchmarks.paper.study import over_seeds
+from benchmarks.speed import cost, growth, learning, limit
 from benchmarks.speed.cost import Load
 from benchmarks.speed.measurement import HERE, Measurement, kept
 from benchmarks.speed.pairs import Pair, Race
@@ -36,8 +38,14 @@ BEGIN, END = "<!-- speed: made by python -m benchmarks.speed.report -->\n", "<!-
 
 
 def main() -> None:
-    """Write RESULTS.md and the README's table anew."""
-    print(publish(kept()), fill(kept()), sep="\n")
+    """Write RESULTS.md, its pictures and the README's table anew."""
+    print(*write(kept()), sep="\n")
+
+
+def write(found: Sequence[Measurement]) -> list[Path]:
+    """Write all of them and return their paths."""
+    drawn = [path for one in found if one.learning for path in draw(one)]
+    return [*drawn, publish(found), fill(found)]
 
 
 def publish(found: Sequence[Measurement], folder: Path = HERE) -> Path:
@@ -86,6 +94,7 @@ def chapter(found: Measurement) -> str:
         ("Peak memory of one step", memory(found)),
         ("Each lever's own factor", ladder(found)),
         ("How the cost grows", growths(found)),
+        ("Held-out reward over the time spent on it", learned(found)),
     )
     title = f"## {found.mode.capitalize()}, {found.device}: {found.hardware}\n"
     texts = [f"### {name}\n\n{text}\n" for name, text in sections if text]
@@ -262,6 +271,55 @@ def growths(found: Measurement) -> str:
     header = ("what grows", "to", "TRL s", "times the first", "by the model", "ours s",
               "times the first", "by the model", "ratio", "by the model")  # fmt: skip
     return markdown(header, lines) if lines else ""
+
+
+def learned(found: Measurement) -> str:
+    """When both sides reached the goal, with each seed, and the picture of their curves."""
+    if not found.learning:
+        return ""
+    lines, ratios = [], []
+    for one in found.learning:
+        theirs, ours = one.seconds
+        if theirs is not None and ours:
+            ratios.append(theirs / ours)
+        lines.append([
+            one.ours.seed,
+            *(f"{end.points[-1].reward:.3f}" for end in (one.theirs, one.ours)),
+            f"{one.ours.points[0].reward:.3f}",
+            f"{one.goal:.3f}",
+            *("never" if seconds is None else f"{seconds:.0f}" for seconds in (theirs, ours)),
+            f"{ratios[-1]:.1f}x" if theirs is not None and ours else "",
+        ])  # fmt: skip
+    header = ("seed", "TRL's reward at the end", "ours at the end", "untrained", "goal",
+              "TRL reaches it after s", "ours after s", "ratio")  # fmt: skip
+    told = (
+        f"The goal is {learning.SHARE:.0%} of what TRL gained by its end with the seed; both sides "
+        f"take the steps of `{learning.CONFIG}` and are examined every {learning.EVERY} steps."
+    )
+    mean = over_seeds(ratios) if len(ratios) > 1 else None
+    text = f"Mean ratio {mean.mean:.1f} (95 % {mean.low:.1f} to {mean.high:.1f})." if mean else ""
+    picture = f"![held-out reward over time]({name_of(found)}.svg)"
+    return "\n\n".join([markdown(header, lines), f"{told} {text}".strip(), picture])
+
+
+def draw(found: Measurement, folder: Path = HERE) -> list[Path]:
+    """The curves of both sides with each seed."""
+    drawn = plots.figure(7, 3.2)
+    axis = drawn.subplots()
+    for one in found.learning:
+        for curve, colour, label in ((one.ours, "C0", "vrft"), (one.theirs, "C1", "TRL")):
+            seconds = [point.seconds for point in curve.points]
+            rewards = [point.reward for point in curve.points]
+            first = one is found.learning[0]
+            axis.plot(seconds, rewards, colour, label=label if first else None)
+    axis.set(xscale="log", xlabel="seconds of training", ylabel="held-out reward")
+    axis.legend(frameon=False)
+    return plots.save(drawn, folder, name_of(found))
+
+
+def name_of(found: Measurement) -> str:
+    """The name of the picture of its curves."""
+    return f"learning-{found.device}"
 
 
 def grown(first: Race, race: Race) -> list[str]:

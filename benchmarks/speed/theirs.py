@@ -29,7 +29,10 @@ from benchmarks.speed.ours import Completions
 from benchmarks.speed.questions import SEED, Questions, lottery
 from benchmarks.speed.watch import Clock, Step, Watched
 from vrft import models, processors
-from vrft.types import Completion, Sample
+from vrft.images import open_image
+from vrft.rewards import to_trl
+from vrft.task import Task
+from vrft.types import Sample
 
 
 class TimedTrainer(GRPOTrainer):
@@ -85,8 +88,7 @@ class Theirs(Watched):
     def __init__(
         self, questions: Questions, folder: Path, device: str, *, checkpointing: bool = False
     ) -> None:
-        # Only Triton kernels are kept from scoring the prompt as well; the tiles are plain torch.
-        utils._use_triton = lambda device: True  # type: ignore[attr-defined]
+        score_completions_only()
         auto: Any = AutoModelForImageTextToText
         if not questions.setting.pictures:
             auto = AutoModelForCausalLM
@@ -94,12 +96,14 @@ class Theirs(Watched):
         super().__init__(model, processors.load(str(folder)))
         with tempfile.TemporaryDirectory() as unused:
             config = configuration(questions, unused, device, checkpointing=checkpointing)
+        samples = questions.samples("train")
+        ordered = [samples[index] for index in questions.order()]
         config.generation_kwargs = config.generation_kwargs | {"suppress_tokens": banned(self)}
         self.trainer = TimedTrainer(
             model=model,
-            reward_funcs=rewards,
+            reward_funcs=to_trl("lottery", lottery, samples),
             args=config,
-            train_dataset=dataset(questions),
+            train_dataset=dataset(questions, ordered),
             processing_class=self.processor,
         )
         self.trainer.remove_callback(PrinterCallback)
@@ -111,6 +115,14 @@ class Theirs(Watched):
         """TRL's own loop; ``after`` is called with each step's times, until it returns False."""
         self.trainer.add_callback(Turns(self, after))
         self.trainer.train()
+
+
+def score_completions_only() -> None:
+    """TRL's head on completion tokens alone on a CPU too, where it would score the prompt as well.
+
+    It is meant for Triton's kernels, but the tiles that it chooses are plain torch.
+    """
+    utils._use_triton = lambda device: True  # type: ignore[attr-defined]
 
 
 def configuration(questions: Questions, folder: str, device: str, *, checkpointing: bool) -> Any:
@@ -145,28 +157,16 @@ def banned(side: Watched) -> list[int]:
     return list(models.LoadedModel(side.model, side.processor, family).banned_ids)
 
 
-def dataset(questions: Questions) -> Dataset:
-    """The samples in the order in which a run of ours draws them, with pictures in memory."""
-    samples = questions.samples("train")
-    ordered = [samples[index] for index in questions.order()]
-    pictures = {sample.id: list(sample.images) for sample in ordered}
-    rows = Dataset.from_list([row(questions, sample) for sample in ordered])
+def dataset(task: Task[Any], samples: Sequence[Sample[Any]]) -> Dataset:
+    """Samples of a task as TRL reads them, in this order, with pictures as in memory."""
+    prompts = {sample.id: task.prompt(sample) for sample in samples}
+    pictures = {key: [open_image(one) for one in p.images] for key, p in prompts.items()}
+    messages = {key: [{"role": "user", "content": p.text}] for key, p in prompts.items()}
+    rows = Dataset.from_list(
+        [{"sample_id": sample.id, "prompt": messages[sample.id]} for sample in samples]
+    )
 
     def with_pictures(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        return batch | {"images": [pictures[name] for name in batch["id"]]}
+        return batch | {"images": [pictures[key] for key in batch["sample_id"]]}
 
-    return rows.with_transform(with_pictures) if questions.setting.pictures else rows
-
-
-def row(questions: Questions, sample: Sample[bool]) -> dict[str, Any]:
-    """A sample as TRL reads it, without its pictures."""
-    message = {"role": "user", "content": questions.prompt(sample).text}
-    return {"id": sample.id, "prompt": [message], "tied": sample.answer}
-
-
-def rewards(completions: Sequence[Any], tied: Sequence[bool], **columns: Any) -> list[float | None]:
-    """The benchmark's rewards by TRL's signature."""
-    return [
-        lottery(Sample("", "", answer), Completion(message[0]["content"]))
-        for message, answer in zip(completions, tied, strict=True)
-    ]
+    return rows.with_transform(with_pictures) if any(pictures.values()) else rows

@@ -50,7 +50,8 @@ def test_it_attends_as_repeated_prompts_do_whichever_rows_have_ended(lengths: li
     cache, plain = GroupCache(real, generations), Repeated(real, generations)
     for layer in range(LAYERS):
         key, value = states(generator, 3, KEY_HEADS, 5), states(generator, 3, KEY_HEADS, 5)
-        assert cache.update(key, value, layer) == (key, value)
+        assert cache.is_first(layer)
+        cache.store(key, value)
         plain.prefill(key, value)
     active = torch.arange(3 * generations)
     # single rows end, one with its first token, which the prompt predicts; then the whole second
@@ -66,7 +67,7 @@ def test_it_attends_as_repeated_prompts_do_whichever_rows_have_ended(lengths: li
             key = states(generator, 3 * generations, KEY_HEADS, 1)
             value = states(generator, 3 * generations, KEY_HEADS, 1)
             expected = plain.attend(layer, query, key, value)[active]
-            keys, values = cache.update(key[active], value[active], layer)
+            keys, values = cache.append(layer, key[active], value[active])
             got = cache.attend(layer, query[active], keys, values, WIDTH**-0.5)
             assert torch.allclose(got, expected, atol=1e-6)
     assert len(cache.prompts[0][0]) == 2  # the second prompt's keys are gone
@@ -77,10 +78,10 @@ def test_half_precision_weights_are_those_of_a_float32_softmax() -> None:
     generator = torch.Generator().manual_seed(0)
     cache = GroupCache(torch.ones(1, 300, dtype=torch.bool), 1)
     key, value = (states(generator, 1, KEY_HEADS, 300).half() for _ in range(2))
-    cache.update(key, value, 0)
+    cache.store(key, value)
     query = states(generator, 1, HEADS, 1).half()
     last_key, last_value = (states(generator, 1, KEY_HEADS, 1).half() for _ in range(2))
-    got = cache.attend(0, query, *cache.update(last_key, last_value, 0), WIDTH**-0.5)
+    got = cache.attend(0, query, *cache.append(0, last_key, last_value), WIDTH**-0.5)
     exact = Repeated(torch.ones(1, 300, dtype=torch.bool), 1)
     exact.prefill(key.float(), value.float())
     expected = exact.attend(0, query.float(), last_key.float(), last_value.float())

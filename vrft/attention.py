@@ -71,16 +71,19 @@ def attend(
     attention_mask: Tensor | None,
     *,
     layout: GroupLayout | None = None,
-    cache: GroupCache | None = None,
+    rollout: GroupCache | None = None,
     scaling: float,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """SDPA of [B, heads, T, D]; with a layout, of packed rows. Returns [B, T, heads, D].
 
-    With a cache T is 1, and a row's keys and values are those of its completion alone.
+    In a ``rollout`` the first pass is over prompts, and in every later one T is 1.
     """
-    if cache is not None:
-        return cache.attend(int(module.layer_idx), query, key, value, scaling), None  # type: ignore[arg-type]
+    if rollout is not None:
+        layer = int(module.layer_idx)  # type: ignore[arg-type]
+        if not rollout.is_first(layer):
+            return rollout.attend(layer, query, *rollout.append(layer, key, value), scaling), None
+        rollout.store(key, value)
     if layout is None:
         plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs

@@ -6,8 +6,6 @@ whole group, and writes those of the new token: nothing of the prompt is ever co
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -19,8 +17,7 @@ class GroupCache:
     """What a decoder's layers write and read while each of B prompts gets G completions.
 
     The model's first pass is over the prompts, padded on the right as ``real`` [B, P] says; every
-    later one is over one more token of each of the n completions that still run. ``update`` is
-    called as that of transformers' caches is, ``attend`` in the place of its attention.
+    later one is over one more token of each of the n completions that still run.
     """
 
     def __init__(self, real: Tensor, generations: int) -> None:
@@ -31,16 +28,21 @@ class GroupCache:
         self.tokens = 0
         self.places = torch.arange(len(real) * generations, device=real.device)
 
-    def update(self, key: Tensor, value: Tensor, layer: int, *_: Any) -> tuple[Tensor, Tensor]:
-        """Keep a layer's keys and values [B, heads, P, D], then [n, heads, 1, D] at each step.
+    def is_first(self, layer: int) -> bool:
+        """Whether a layer has not seen the prompts yet."""
+        return layer == len(self.prompts)
+
+    def store(self, key: Tensor, value: Tensor) -> None:
+        """Keep the next layer's keys and values of the prompts, [B, heads, P, D]."""
+        self.prompts.append((key.contiguous(), value.contiguous()))
+        empty = key.new_empty(len(self.places), key.shape[1], 0, key.shape[3])
+        self.own.append((empty, empty))
+
+    def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep a layer's keys and values of one more token, [n, heads, 1, D].
 
         Returns those that are the rows' own: [n, heads, t, D] after t steps.
         """
-        if layer == len(self.prompts):
-            self.prompts.append((key.contiguous(), value.contiguous()))
-            empty = key.new_empty(len(self.places), key.shape[1], 0, key.shape[3])
-            self.own.append((empty, empty))
-            return key, value
         if layer == 0:
             self.tokens += 1
         if self.own[layer][0].shape[2] < self.tokens:

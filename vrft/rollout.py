@@ -70,8 +70,8 @@ class Decoding:
             inputs_embeds=loaded.embed(batch.tokens, batch.pictures),
             position_ids=batch.positions if len(batch.positions) == 3 else batch.positions[0],
             attention_mask={"full_attention": None},  # causal: padding on the right goes unseen
-            past_key_values=self.cache,
-            use_cache=True,
+            use_cache=False,
+            rollout=self.cache,
         ).last_hidden_state
         rows = len(batch.lengths)
         last = hidden[torch.arange(rows), batch.lengths - 1]
@@ -98,9 +98,8 @@ class Decoding:
             inputs_embeds=self.loaded.core.get_input_embeddings()(tokens.unsqueeze(1)),
             position_ids=position.expand(3, -1, -1) if self.axes == 3 else position,
             attention_mask={"full_attention": None},
-            past_key_values=self.cache,
-            use_cache=True,
-            cache=self.cache,
+            use_cache=False,
+            rollout=self.cache,
         ).last_hidden_state
         self.logits = self.head(hidden[:, -1])
         self.position = self.position + 1

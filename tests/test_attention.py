@@ -1,62 +1,135 @@
-"""Attention over a group: both ways of computing it against each other, values and gradients."""
+"""Attention over packed groups against plain attention over each completion's own row."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from vrft.attention import GroupLayout, merged_halves, one_masked_product
+from vrft import attention, kernels
+from vrft.attention import GroupAttention, GroupLayout
+from vrft.kernels import WrittenOut
 
-HEADS, WIDTH = 3, 8
+HEADS, KEY_HEADS, WIDTH, SCALING = 4, 2, 8, 0.3
+CPU = torch.device("cpu")
+
+LAYOUTS = [
+    GroupLayout((7, 7), CPU, (5, 5, 5, 5)),
+    GroupLayout((3, 9, 1), CPU, (4, 2, 0, 6, 1, 1)),  # all of other lengths
+    GroupLayout((2, 3), CPU, (0, 0, 2, 1)),  # one group's completions are of a single token
+    GroupLayout((1,), CPU, (1,)),
+    GroupLayout((4, 2), CPU),  # a rollout's first pass: prompts alone
+    GroupLayout((40, 600), CPU, (33, 300)),  # more than one block of a flash kernel's
+]
 
 
-def states(layout: GroupLayout, seed: int) -> list[Tensor]:
-    """Queries, keys and values of prompts and completions, in double precision."""
-    generator = torch.Generator().manual_seed(seed)
-    batch, own = len(layout.prompt_lengths), layout.generations * layout.completion
-    widths = (own, layout.prompt, layout.prompt, own, own)
+def states(layout: GroupLayout) -> list[Tensor]:
+    """Queries, keys and values of a packed row, in double precision."""
+    generator = torch.Generator().manual_seed(0)
+    tokens = layout.cut + sum(layout.own)
     return [
-        torch.randn(batch, HEADS, width, WIDTH, dtype=torch.float64, generator=generator)
+        torch.randn(tokens, heads, WIDTH, dtype=torch.float64, generator=generator)
         .mul(2)
         .requires_grad_()
-        for width in widths
+        for heads in (HEADS, KEY_HEADS, KEY_HEADS)
     ]
 
 
-@pytest.mark.parametrize(
-    ("prompt", "completion", "generations", "lengths"),
-    [
-        (7, 5, 4, [7, 7]),  # no padding
-        (7, 5, 4, [3, 7, 1]),  # padded prompts
-        (1, 1, 1, [1]),
-        (40, 33, 2, [39]),  # more than one block of the kernel's
-    ],
-)
-def test_the_two_halves_merge_into_the_masked_product(
-    prompt: int, completion: int, generations: int, lengths: list[int]
-) -> None:
-    layout = GroupLayout(prompt, completion, generations, torch.tensor(lengths))
-    inputs = states(layout, seed=prompt)
-    masked = one_masked_product(layout, 0.3, *inputs)
-    weights = torch.randn(masked.shape, dtype=torch.float64, generator=torch.Generator())
-    expected = torch.autograd.grad((masked * weights).sum(), inputs)
-    merged = merged_halves(layout, 0.3, *inputs)
-    found = torch.autograd.grad((merged * weights).sum(), inputs)
-    assert torch.allclose(merged, masked, atol=1e-12)
-    for one, other in zip(found, expected, strict=True):
+def repeated(layout: GroupLayout, states: list[Tensor]) -> Tensor:
+    """Every completion after a copy of its prompt, as one causal row; and every prompt alone."""
+    prompts = [one.split(layout.prompts) for one in (state[: layout.cut] for state in states)]
+    own = [one.split(layout.own) for one in (state[layout.cut :] for state in states)]
+    rows = [causal(*parts) for parts in zip(*prompts, strict=True)]
+    for number, length in enumerate(layout.own):
+        prompt = number // layout.generations
+        joined = [torch.cat([prompts[i][prompt], own[i][number]]) for i in range(3)]
+        rows.append(causal(*joined)[len(joined[0]) - length :])
+    return torch.cat(rows)
+
+
+def causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    q, k, v = (one.transpose(0, 1).unsqueeze(0) for one in (query, key, value))
+    out = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=SCALING, enable_gqa=True)
+    return out[0].transpose(0, 1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda one: f"{one.prompts}-{one.own}")
+def test_a_packed_row_gives_the_values_and_gradients_of_repeated_rows(layout: GroupLayout) -> None:
+    inputs = states(layout)
+    expected = repeated(layout, inputs)
+    weights = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator())
+    wanted = torch.autograd.grad((expected * weights).sum(), inputs)
+    packed = GroupAttention.apply(layout, SCALING, *inputs)
+    found = torch.autograd.grad((packed * weights).sum(), inputs)
+    assert torch.allclose(packed, expected, atol=1e-12)
+    for one, other in zip(found, wanted, strict=True):
         assert torch.allclose(one, other, atol=1e-12)
         assert other.abs().max() > 1e-3
 
 
-def test_a_completion_reads_neither_padding_nor_its_siblings() -> None:
-    layout = GroupLayout(6, 4, 2, torch.tensor([4]))
-    inputs = [one.detach() for one in states(layout, seed=0)]
-    before = merged_halves(layout, 0.3, *inputs)
-    for prompt_states in inputs[1:3]:
-        prompt_states[:, :, 4:] = 100.0  # padding of the prompt
-    for own in inputs[3:]:
-        own[:, :, 4:] = 100.0  # the second completion
-    after = merged_halves(layout, 0.3, *inputs)
-    assert torch.equal(after[:, :, :4], before[:, :, :4])
-    assert not torch.allclose(after[:, :, 4:], before[:, :, 4:])
+def test_every_kernel_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = LAYOUTS[1]
+    inputs = states(layout)
+    expected = GroupAttention.apply(layout, SCALING, *inputs)
+    wanted = torch.autograd.grad(expected.square().sum(), inputs)
+    monkeypatch.setattr(kernels, "choose", lambda query: WrittenOut)
+    other = GroupAttention.apply(layout, SCALING, *inputs)
+    found = torch.autograd.grad(other.square().sum(), inputs)
+    assert torch.allclose(other, expected, atol=1e-12)
+    assert all(torch.allclose(a, b, atol=1e-11) for a, b in zip(found, wanted, strict=True))
+
+
+def test_half_precision_is_merged_in_full_precision() -> None:
+    layout = LAYOUTS[0]
+    exact = states(layout)
+    inputs = [one.detach().bfloat16().requires_grad_() for one in exact]
+    rounded = [one.double().detach().requires_grad_() for one in inputs]
+    found = GroupAttention.apply(layout, SCALING, *inputs)
+    expected = repeated(layout, rounded)
+    assert found.dtype == torch.bfloat16
+    # bfloat16 keeps 8 bits: half of 1/256 of values of about 4
+    assert torch.allclose(found.double(), expected, atol=0.02)
+
+
+def test_a_completion_does_not_read_its_siblings_nor_another_prompt() -> None:
+    layout = GroupLayout((4, 3), CPU, (2, 2, 2, 2))
+    inputs = [one.detach() for one in states(layout)]
+    before = GroupAttention.apply(layout, SCALING, *inputs)
+    for one in inputs[1:]:
+        one[4:7] = 100.0  # the second prompt
+        one[9:11] = 100.0  # the second completion of the first
+    after = GroupAttention.apply(layout, SCALING, *inputs)
+    same = [*range(4), 7, 8]  # the first prompt and its first completion
+    assert torch.equal(after[same], before[same])
+    others = [i for i in range(4, len(before)) if i not in same]
+    assert not torch.isclose(after[others], before[others]).flatten(1).all(1).any()
+
+
+def test_queries_and_keys_that_rotation_has_widened_are_of_the_values_type() -> None:
+    """As under autocast, where the product with float32 cosines is float32."""
+    layout = LAYOUTS[0]
+    query, key, value = (
+        one.detach().float().transpose(0, 1).unsqueeze(0) for one in states(layout)
+    )
+    module = torch.nn.Module()
+    found, _ = attention.attend(
+        module, query, key, value.bfloat16(), None, layout=layout, scaling=SCALING
+    )
+    assert found.dtype == torch.bfloat16 and found.shape == (1, layout.cut + 20, HEADS, WIDTH)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"layer_types": ["sliding_attention"], "attention_dropout": 0.0},
+        {"layer_types": ["full_attention"], "attention_dropout": 0.1},
+    ],
+)
+def test_a_decoder_that_attends_otherwise_is_refused(settings: dict[str, object]) -> None:
+    module = torch.nn.Module()
+    module.config = SimpleNamespace(**settings)
+    with pytest.raises(NotImplementedError, match="full attention without dropout"):
+        attention.install(module)

@@ -7,9 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrft.cache import BLOCK, GroupCache
+from vrft.cache import GroupCache
 
 HEADS, KEY_HEADS, WIDTH, LAYERS = 6, 2, 8, 2
+BLOCK = 8
+CPU = torch.device("cpu")
 
 
 class Repeated:
@@ -47,41 +49,42 @@ def states(generator: torch.Generator, rows: int, heads: int, tokens: int) -> Te
 def test_it_attends_as_repeated_prompts_do_whichever_rows_have_ended(lengths: list[int]) -> None:
     generations, generator = 4, torch.Generator().manual_seed(0)
     real = torch.arange(5) < torch.tensor(lengths).unsqueeze(1)
-    cache, plain = GroupCache(real, generations), Repeated(real, generations)
-    for layer in range(LAYERS):
+    cache = GroupCache(lengths, generations, BLOCK, CPU)
+    plain = Repeated(real, generations)
+    for _ in range(LAYERS):
         key, value = states(generator, 3, KEY_HEADS, 5), states(generator, 3, KEY_HEADS, 5)
-        assert cache.is_first(layer)
-        cache.store(key, value)
+        cache.store(*(one.transpose(0, 1)[:, real] for one in (key, value)))
         plain.prefill(key, value)
     active = torch.arange(3 * generations)
     # single rows end, one with its first token, which the prompt predicts; then the whole second
-    # prompt; and the rest run on beyond a block of room
+    # prompt; and the rest run on beyond two blocks of room
     ends = {0: [1], 3: [0, 7], 5: [4, 5, 6], 7: [11]}
-    for step in range(BLOCK + 3):
+    for step in range(2 * BLOCK + 3):
         if step in ends:
-            running = ~torch.isin(active, torch.tensor(ends[step]))
-            cache.keep(running)
-            active = active[running]
+            rows = (~torch.isin(active, torch.tensor(ends[step]))).nonzero().squeeze(1)
+            cache.keep(rows)
+            active = active[rows]
+        assert cache.open() == (step % BLOCK == 0)
         for layer in range(LAYERS):
             query = states(generator, 3 * generations, HEADS, 1)
             key = states(generator, 3 * generations, KEY_HEADS, 1)
             value = states(generator, 3 * generations, KEY_HEADS, 1)
             expected = plain.attend(layer, query, key, value)[active]
-            keys, values = cache.append(layer, key[active], value[active])
-            got = cache.attend(layer, query[active], keys, values, WIDTH**-0.5)
+            got = cache.attend(layer, query[active], key[active], value[active], WIDTH**-0.5)
             assert torch.allclose(got, expected, atol=1e-6)
     assert len(cache.prompts[0][0]) == 2  # the second prompt's keys are gone
-    assert cache.own[0][0].shape[2] == 2 * BLOCK
+    assert cache.own[0][0].shape[2] == 3 * BLOCK
 
 
 def test_half_precision_weights_are_those_of_a_float32_softmax() -> None:
     generator = torch.Generator().manual_seed(0)
-    cache = GroupCache(torch.ones(1, 300, dtype=torch.bool), 1)
+    cache = GroupCache([300], 1, BLOCK, CPU)
     key, value = (states(generator, 1, KEY_HEADS, 300).half() for _ in range(2))
-    cache.store(key, value)
+    cache.store(key[0], value[0])
+    cache.open()
     query = states(generator, 1, HEADS, 1).half()
     last_key, last_value = (states(generator, 1, KEY_HEADS, 1).half() for _ in range(2))
-    got = cache.attend(0, query, *cache.append(0, last_key, last_value), WIDTH**-0.5)
+    got = cache.attend(0, query, last_key, last_value, WIDTH**-0.5)
     exact = Repeated(torch.ones(1, 300, dtype=torch.bool), 1)
     exact.prefill(key.float(), value.float())
     expected = exact.attend(0, query.float(), last_key.float(), last_value.float())

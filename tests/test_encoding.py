@@ -104,17 +104,18 @@ def test_a_text_model_refuses_pictures(
             encoding.encode(load_tiny("qwen2"), Prompt("Where?", (picture(),), raw=raw))
 
 
-def test_padding_is_on_the_right_and_positions_go_on_after_each_prompt(
+def test_prompts_lie_one_after_the_other_and_positions_go_on_after_each(
     load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
 ) -> None:
     loaded = load_tiny("qwen2_vl")
     short = encoding.encode(loaded, Prompt("A"))
     long = encoding.encode(loaded, Prompt("Where is the key?", (picture(56, 84),)))
-    batch = encoding.collate([short, long], 0, torch.device("cpu"))
-    assert batch.lengths.tolist() == [len(short.tokens), len(long.tokens)]
-    assert batch.tokens[0, len(short.tokens) :].eq(0).all()
+    batch = encoding.collate([short, long], torch.device("cpu"))
+    assert batch.lengths == (len(short.tokens), len(long.tokens))
+    assert batch.tokens.tolist() == [*short.tokens.tolist(), *long.tokens.tolist()]
+    assert batch.positions.shape == (3, sum(batch.lengths)) and batch.axes == 3
     # A picture of 2 x 3 tokens advances the position by 3, its longer side, not by 6.
-    assert batch.following.tolist() == [len(short.tokens), len(long.tokens) - 6 + 3]
+    assert batch.following == (len(short.tokens), len(long.tokens) - 6 + 3)
 
 
 def test_prompts_and_image_tokens_under_the_real_qwen2_vl_tokenizer(

@@ -10,11 +10,9 @@ from safetensors.torch import load_file
 
 from vrft import config, packing, train
 from vrft.log import read_metrics
-from vrft.packing import Size, by_prompts, by_tokens
+from vrft.packing import by_prompts, by_tokens
 
-# Rows of 2 completions each; in their packed rows 10 + 2 * 5 = 20, 4 + 2 * 2 = 8,
-# 4 + 2 * 8 = 20, 20 + 2 * 10 = 40 and 4 + 2 * 3 = 10 tokens.
-SIZES = [Size(10, 5, 2), Size(4, 2, 2), Size(4, 8, 2), Size(20, 10, 2), Size(4, 3, 2)]
+TOKENS = [20, 8, 20, 40, 10]
 
 
 def test_prompts_are_taken_in_their_order() -> None:
@@ -25,12 +23,12 @@ def test_prompts_are_taken_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("rows", "budget", "expected"),
     [
-        # the longest first; rows 0 and 2 pad to 10 + 2 * 8 = 26, so both need 52
-        ([0, 1, 2, 3, 4], 52, [[3], [0, 2], [4, 1]]),
-        # one token less and they part; 2 and 4 then pad to 20 each, 2, 4 and 1 to 60 in all
-        ([0, 1, 2, 3, 4], 51, [[3], [0], [2, 4], [1]]),
-        # everything at once: 5 * 40
-        ([0, 1, 2, 3, 4], 200, [[3, 0, 2, 4, 1]]),
+        # the longest first: 40 + 10, 20 + 20 + 8
+        ([0, 1, 2, 3, 4], 50, [[3, 4], [0, 2, 1]]),
+        # two tokens less and the short ones change places: 40 + 8 = 48, 20 + 20, 10 goes third
+        ([0, 1, 2, 3, 4], 48, [[3, 1], [0, 2], [4]]),
+        # everything at once: 98 in all
+        ([0, 1, 2, 3, 4], 98, [[3, 0, 2, 4, 1]]),
         # groups over the budget go alone
         ([3, 4, 1], 9, [[3], [4], [1]]),
         # only what is asked for
@@ -38,10 +36,10 @@ def test_prompts_are_taken_in_their_order() -> None:
         ([], 100, []),
     ],
 )
-def test_groups_are_packed_from_the_longest_to_the_shortest_within_the_budget(
+def test_groups_are_packed_from_the_longest_to_the_shortest_where_there_is_room(
     rows: list[int], budget: int, expected: list[list[int]]
 ) -> None:
-    assert by_tokens(rows, SIZES, budget) == expected
+    assert by_tokens(rows, TOKENS, budget) == expected
 
 
 @pytest.mark.slow
@@ -51,8 +49,8 @@ def test_the_update_does_not_depend_on_the_budget(
     """Old and reference log-probabilities, too, go back to the groups that they are of."""
     together: set[int] = set()
 
-    def watch(rows: Sequence[int], sizes: Sequence[Size], budget: int) -> list[list[int]]:
-        found = by_tokens(rows, sizes, budget)
+    def watch(rows: Sequence[int], tokens: Sequence[int], budget: int) -> list[list[int]]:
+        found = by_tokens(rows, tokens, budget)
         together.update(map(len, found))
         return found
 

@@ -74,6 +74,8 @@ class SamplingConfig:
     max_completion_length: Count = 256
     max_prompt_length: Count | None = 4096
     """A longer prompt, image tokens included, is an error: it is never cut. None: no limit."""
+    cuda_graphs: bool = True
+    """Decode by replaying CUDA graphs. Of no effect on a CPU, and where weights are shared out."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,8 @@ class TrainConfig:
     """Prompts (whole groups) that one device holds at a time."""
     gradient_accumulation_steps: Count = 1
     max_tokens_per_micro_batch: Size = 0
-    """Groups pass the model together up to so many padded tokens, a prompt counted once and each of
-    its completions as the longest; 0: ``per_device_train_batch_size`` groups, whatever their size.
-    The update is the same."""
+    """Groups pass the model together up to so many tokens, a prompt counted once for its group;
+    0: ``per_device_train_batch_size`` groups, whatever their size. The update is the same."""
     learning_rate: Amount = 1e-6
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
     warmup_ratio: Share = 0.0

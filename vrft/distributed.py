@@ -127,6 +127,12 @@ def whole(accelerator: Accelerator, module: nn.Module) -> Iterator[None]:
         yield
 
 
+def is_shared_out(module: nn.Module) -> bool:
+    """Whether DeepSpeed or FSDP holds each of the module's weights in parts, here or not."""
+    in_parts = any(hasattr(weight, "ds_id") for weight in module.parameters())
+    return in_parts or any(isinstance(part, FSDPModule) for part in module.modules())
+
+
 def is_sharded(accelerator: Accelerator) -> bool:
     """Whether each process holds a share of the optimizer's state, and not a copy."""
     return accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP)

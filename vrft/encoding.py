@@ -46,18 +46,22 @@ class Encoded:
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """B prompts padded on the right to P tokens, on the model's device.
+    """B prompts one after the other, T tokens in all: nothing is padded.
 
-    ``tokens`` [B, P], ``lengths`` [B], ``positions`` [3 or 1, B, P], ``following`` [B]: the
-    position of the first token after each prompt; ``pictures`` of all rows in their order, still
-    on the CPU.
+    ``tokens`` [T] and ``positions`` [3 or 1, T] on the model's device; on the CPU the ``lengths``
+    [B], the position ``following`` [B] each prompt, and the ``pictures`` of all in their order.
     """
 
     tokens: Tensor
-    lengths: Tensor
     positions: Tensor
-    following: Tensor
+    lengths: tuple[int, ...]
+    following: tuple[int, ...]
     pictures: tuple[Picture, ...]
+
+    @property
+    def axes(self) -> int:
+        """3 where positions have a frame, a row and a column, 1 where they just count."""
+        return len(self.positions)
 
 
 PLACEHOLDER = "<|image_pad|>"
@@ -162,20 +166,12 @@ def views(loaded: LoadedModel, grids: Tensor | None) -> tuple[View, ...]:
     return tuple(View(w * patch, h * patch, loaded.family.space) for _, h, w in grids.tolist())
 
 
-def collate(prompts: Sequence[Encoded], pad_id: int, device: torch.device) -> PromptBatch:
+def collate(prompts: Sequence[Encoded], device: torch.device) -> PromptBatch:
     """Prompts of different lengths and numbers of pictures as one batch."""
-    lengths = torch.tensor([len(p.tokens) for p in prompts])
-    width = int(lengths.max())
-    tokens = torch.full((len(prompts), width), pad_id)
-    positions = torch.zeros(len(prompts[0].positions), len(prompts), width, dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        tokens[row, : len(prompt.tokens)] = prompt.tokens
-        positions[:, row, : len(prompt.tokens)] = prompt.positions
-    following = torch.stack([p.positions.max() + 1 for p in prompts])
     return PromptBatch(
-        tokens.to(device),
-        lengths.to(device),
-        positions.to(device),
-        following.to(device),
-        tuple(picture for prompt in prompts for picture in prompt.pictures),
+        tokens=torch.cat([prompt.tokens for prompt in prompts]).to(device),
+        positions=torch.cat([prompt.positions for prompt in prompts], dim=1).to(device),
+        lengths=tuple(len(prompt.tokens) for prompt in prompts),
+        following=tuple(int(prompt.positions.max()) + 1 for prompt in prompts),
+        pictures=tuple(picture for prompt in prompts for picture in prompt.pictures),
     )

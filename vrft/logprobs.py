@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import accumulate
 
 import torch
 import torch.distributed as dist
@@ -66,37 +67,34 @@ class GroupLogps(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The N completion tokens' hidden states [N, D] before them, their ids [N], and where
         they stand: a mask [B, G, C]."""
-        pad = self.loaded.tokenizer.pad_token_id
-        batch = collate(prompts, pad, self.loaded.device)
-        tokens, mask = pad_completions(completions, pad)
         device = self.loaded.device
-        # Found on the CPU: a mask on the device would make both wait for each other.
-        where = tuple(index.to(device) for index in mask.nonzero(as_tuple=True))
-        hidden = self.hidden_states(batch, tokens.to(device))[where]
-        return hidden, tokens[mask].to(device), mask.to(device)
+        batch = collate(prompts, device)
+        rows = [torch.tensor(row) for group in completions for row in group]
+        # Nothing is predicted from the last token of a completion.
+        layout = GroupLayout(batch.lengths, device, tuple(len(row) - 1 for row in rows))
+        inputs = torch.cat([row[:-1] for row in rows]).to(device)
+        hidden = self.hidden_states(batch, inputs, layout)[before(layout).to(device)]
+        lengths = torch.tensor([[len(row) for row in group] for group in completions])
+        mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(-1)
+        return hidden, torch.cat(rows).to(device), mask.to(device)
 
-    def hidden_states(self, batch: PromptBatch, tokens: Tensor) -> Tensor:
-        """The hidden states [B, G, C, D] from which each completion token is predicted."""
+    def hidden_states(self, batch: PromptBatch, inputs: Tensor, layout: GroupLayout) -> Tensor:
+        """The hidden states [T, D] of a packed row: of all prompts and then all ``inputs``."""
         loaded = self.loaded
-        rows, generations, width = tokens.shape
-        inputs = tokens[..., :-1]  # nothing is predicted from the last token
-        layout = GroupLayout(batch.tokens.shape[1], width - 1, generations, batch.lengths)
         pictures = batch.pictures
         if not pictures and several_processes():
             pictures = self.blank()
-        prompt = loaded.embed(batch.tokens, pictures)
-        own = loaded.core.get_input_embeddings()(inputs.flatten(1))
-        hidden = loaded.language_model(
-            inputs_embeds=torch.cat([prompt, own], dim=1),
-            position_ids=packed_positions(batch, generations, width - 1),
-            attention_mask={"full_attention": None},
+        prompts = loaded.embed(batch.tokens, pictures)
+        own = loaded.core.get_input_embeddings()(inputs)
+        positions = torch.cat([batch.positions, counted_on(batch, layout)], dim=1)
+        out: Tensor = loaded.language_model(
+            inputs_embeds=torch.cat([prompts, own]).unsqueeze(0),
+            position_ids=positions.unsqueeze(1) if batch.axes == 3 else positions,
+            attention_mask={"full_attention": None},  # the layout says what is seen
             use_cache=False,
             layout=layout,
         ).last_hidden_state
-        last = hidden[torch.arange(rows), batch.lengths - 1]
-        first = last[:, None, None].expand(-1, generations, 1, -1)
-        after = hidden[:, layout.prompt :].unflatten(1, (generations, width - 1))
-        return torch.cat([first, after], dim=2)
+        return out[0]
 
     def blank(self) -> tuple[Picture, ...]:
         """The smallest picture, of which nothing is read where a prompt has no place for it."""
@@ -122,23 +120,26 @@ def spread(values: Tensor, mask: Tensor) -> Tensor:
     return torch.zeros(mask.shape, device=mask.device).masked_scatter(mask, values)
 
 
-def packed_positions(batch: PromptBatch, generations: int, width: int) -> Tensor:
-    """Rotary positions of packed rows: each completion counts on from its prompt's end."""
-    own = batch.following.unsqueeze(1) + torch.arange(width, device=batch.following.device)
-    own = own.repeat(1, generations).expand(len(batch.positions), -1, -1)
-    positions = torch.cat([batch.positions, own], dim=2)
-    return positions if len(positions) == 3 else positions[0]
+def counted_on(batch: PromptBatch, layout: GroupLayout) -> Tensor:
+    """Rotary positions [3 or 1, T] of completions: each counts on from its prompt's end."""
+    own = [
+        torch.arange(first, first + length)
+        for first, length in zip(layout.of_prompts(batch.following), layout.own, strict=True)
+    ]
+    return torch.cat(own).to(layout.device).expand(batch.axes, -1)
 
 
-def pad_completions(
-    completions: Sequence[Sequence[Sequence[int]]], pad_id: int
-) -> tuple[Tensor, Tensor]:
-    """Token ids [B, G, C] padded on the right, and the mask of those that are no padding."""
-    lengths = torch.tensor([[len(row) for row in group] for group in completions])
-    mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(-1)
-    tokens = torch.full(mask.shape, pad_id)
-    tokens[mask] = torch.tensor([i for group in completions for row in group for i in row])
-    return tokens, mask
+def before(layout: GroupLayout) -> Tensor:
+    """Which token of a packed row predicts each token of each completion, one after the other.
+
+    The first token of a completion is predicted by the last of its prompt.
+    """
+    lasts = layout.of_prompts([end - 1 for end in accumulate(layout.prompts)])
+    starts = accumulate(layout.own, initial=layout.cut)
+    return torch.cat([
+        torch.tensor([last, *range(start, start + length)])
+        for last, start, length in zip(lasts, starts, layout.own, strict=False)
+    ])  # fmt: skip
 
 
 Head = Callable[[Tensor], Tensor]

@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.utils.logging import disable_progress_bar
+from transformers.vision_utils import get_vision_position_ids
 
 from vrft import attention, paths, processors
 from vrft.config import LoraConfig, ModelConfig
@@ -121,8 +122,12 @@ class LoadedModel:
     def see(self, pictures: Sequence[Picture]) -> Sequence[Tensor]:
         """Each picture's features [tokens, D], made by the vision tower."""
         patches = torch.cat([picture.patches for picture in pictures]).to(self.device)
-        grids = torch.cat([picture.grid for picture in pictures]).to(self.device)
-        return self.core.model.get_image_features(patches, grids).pooler_output  # type: ignore[no-any-return]
+        # On the CPU: the tower reads them number by number, in every layer.
+        grids = torch.cat([picture.grid for picture in pictures])
+        places = get_vision_position_ids(grids, self.core.config.vision_config.spatial_merge_size)
+        return self.core.model.get_image_features(  # type: ignore[no-any-return]
+            patches, grids, position_ids=places.to(self.device)
+        ).pooler_output
 
     def positions(self, tokens: Tensor, grids: Tensor | None) -> Tensor:
         """Rotary positions of one prompt's tokens [P]: [3, P] with pictures' rows and columns.

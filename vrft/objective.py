@@ -162,11 +162,11 @@ def micro_batches(source: Source, batch: Batch, rows: Sequence[int]) -> list[lis
     config = source.config.train
     if not config.max_tokens_per_micro_batch:
         return packing.by_prompts(rows, config.per_device_train_batch_size)
-    prompts = [source.policy.length(graded.encoded) for graded in batch.groups]
-    longest = batch.lengths.amax(1).int().tolist()
-    generations = batch.lengths.shape[1]
-    sizes = [packing.Size(p, c, generations) for p, c in zip(prompts, longest, strict=True)]
-    return packing.by_tokens(rows, sizes, config.max_tokens_per_micro_batch)
+    tokens = [
+        source.policy.length(graded.encoded) + int(own.sum())
+        for graded, own in zip(batch.groups, batch.lengths, strict=True)
+    ]
+    return packing.by_tokens(rows, tokens, config.max_tokens_per_micro_batch)
 
 
 @torch.no_grad()

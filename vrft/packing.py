@@ -3,29 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Size:
-    """Tokens of a group: its prompt's, and those of the longest of its ``generations`` answers."""
-
-    prompt: int
-    completion: int
-    generations: int
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of the group's packed row: the prompt once, each completion as the longest."""
-        return self.prompt + self.generations * self.completion
-
-    def beside(self, other: Size) -> Size:
-        """The size of both once they are padded to each other."""
-        return Size(
-            max(self.prompt, other.prompt),
-            max(self.completion, other.completion),
-            self.generations,
-        )
 
 
 def by_prompts(rows: Sequence[int], count: int) -> list[list[int]]:
@@ -33,19 +10,18 @@ def by_prompts(rows: Sequence[int], count: int) -> list[list[int]]:
     return [list(rows[first : first + count]) for first in range(0, len(rows), count)]
 
 
-def by_tokens(rows: Sequence[int], sizes: Sequence[Size], budget: int) -> list[list[int]]:
-    """Rows from the longest to the shortest, as many at a time as stay within the budget padded.
+def by_tokens(rows: Sequence[int], tokens: Sequence[int], budget: int) -> list[list[int]]:
+    """Rows from the longest to the shortest, each where the budget first has room for it.
 
-    ``sizes`` are those of all groups; a group that is over the budget by itself goes alone.
+    ``tokens`` are those of all groups; a group that is over the budget by itself goes alone.
     """
     found: list[list[int]] = []
-    widest = Size(0, 0, 0)
-    for row in sorted(rows, key=lambda row: sizes[row].tokens, reverse=True):
-        wider = sizes[row].beside(widest)
-        if found and (len(found[-1]) + 1) * wider.tokens <= budget:
-            found[-1].append(row)
-            widest = wider
-        else:
-            found.append([row])
-            widest = sizes[row]
+    room: list[int] = []
+    for row in sorted(rows, key=lambda row: tokens[row], reverse=True):
+        place = next((i for i, left in enumerate(room) if tokens[row] <= left), len(found))
+        if place == len(found):
+            found.append([])
+            room.append(budget)
+        found[place].append(row)
+        room[place] -= tokens[row]
     return found

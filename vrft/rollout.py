@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import torch
 from torch import Tensor
@@ -14,101 +14,89 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from vrft.cache import GroupCache
 from vrft.config import SamplingConfig
+from vrft.decoding import Decoding, Pace, pace_of
 from vrft.encoding import Encoded, PromptBatch, collate
 from vrft.models import LoadedModel
 
 
-@torch.no_grad()
 def sample(
     loaded: LoadedModel,
     prompts: Sequence[Encoded],
     num_generations: int,
     sampling: SamplingConfig,
     seeds: Sequence[int],
+    pace: Pace | None = None,
 ) -> list[list[list[int]]]:
     """Token ids of G completions of each of B prompts, the first end token included.
 
     Greedy at temperature 0. A prompt's completions depend on its seed alone, not on the other
-    prompts in the batch, its place in it, or the device.
+    prompts in the batch, its place in it, the device or its ``pace``.
     """
-    batch = collate(prompts, loaded.tokenizer.pad_token_id, loaded.device)
-    draws = uniform(seeds, num_generations, sampling.max_completion_length).to(loaded.device)
-    processors = logits_processors(loaded, sampling)
-    decoding = Decoding(loaded, batch, num_generations)
-    ends = torch.tensor(sorted(loaded.end_ids), device=loaded.device)
-    rows: list[list[int]] = [[] for _ in range(len(draws))]
-    banned = torch.tensor(loaded.banned_ids, device=loaded.device)
-    for step in range(sampling.max_completion_length):
-        allowed = decoding.logits.float().index_fill(1, banned, -torch.inf)
-        logits: Tensor = processors(decoding.history, allowed)  # type: ignore[arg-type]
-        greedy = sampling.temperature == 0
-        tokens = logits.argmax(-1) if greedy else draw(logits, draws[decoding.active, step])
-        for row, token in zip(decoding.active.tolist(), tokens.tolist(), strict=True):
-            rows[row].append(token)
-        running = ~torch.isin(tokens, ends)
-        if not running.any() or step + 1 == sampling.max_completion_length:
-            break
-        decoding.advance(tokens, running)
+    pace = pace or pace_of(loaded, graphs=sampling.cuda_graphs)
+    tokens = decode(loaded, prompts, num_generations, sampling, seeds, pace)
+    rows = [until_end(row, loaded.end_ids) for row in tokens.tolist()]
     return [rows[i : i + num_generations] for i in range(0, len(rows), num_generations)]
 
 
-class Decoding:
-    """The state of decoding N = B * G rows; rows that have ended leave the batch.
+@torch.no_grad()
+def decode(
+    loaded: LoadedModel,
+    prompts: Sequence[Encoded],
+    num_generations: int,
+    sampling: SamplingConfig,
+    seeds: Sequence[int],
+    pace: Pace,
+) -> Tensor:
+    """The same as one tensor [B * G, max_completion_length] on the device.
 
-    ``active`` [n] holds the row numbers still running, ``logits`` [n, V] what they predict next
-    and ``history`` [n, T] their tokens so far, the prompt's included.
+    What stands after the first end token of a row means nothing.
     """
+    batch, limit = collate(prompts, loaded.device), sampling.max_completion_length
+    draws = uniform(seeds, num_generations, limit).to(loaded.device)
+    processors = logits_processors(loaded, sampling)
+    ends = torch.tensor(sorted(loaded.end_ids), device=loaded.device)
+    banned = torch.tensor(loaded.banned_ids, device=loaded.device)
+    texts = blank_texts(batch, num_generations, limit)
+    own = texts[:, -limit:]
+    decoding = Decoding(loaded, batch, num_generations, pace)
+    for step in range(limit):
+        active = decoding.active
+        allowed = decoding.logits.float().index_fill(1, banned, -torch.inf)
+        logits: Tensor = processors(texts[active], allowed)  # type: ignore[arg-type]
+        greedy = sampling.temperature == 0
+        tokens = logits.argmax(-1) if greedy else draw(logits, draws[active, step])
+        own[active, step] = tokens
+        decoding.ended |= torch.isin(tokens, ends)
+        if step + 1 == limit:
+            break
+        if (step + 1) % pace.look == 0:
+            running = decoding.running()
+            if len(running) == 0:
+                break
+            if len(tokens) - len(running) > pace.idle * len(tokens):
+                decoding.keep(running)
+                tokens = tokens[running]
+        decoding.advance(tokens)
+    return own
 
-    def __init__(self, loaded: LoadedModel, batch: PromptBatch, generations: int) -> None:
-        self.loaded = loaded
-        width = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
-        real = width < batch.lengths.unsqueeze(1)
-        self.cache = GroupCache(real, generations)
-        hidden = loaded.language_model(
-            inputs_embeds=loaded.embed(batch.tokens, batch.pictures),
-            position_ids=batch.positions if len(batch.positions) == 3 else batch.positions[0],
-            attention_mask={"full_attention": None},  # causal: padding on the right goes unseen
-            use_cache=False,
-            rollout=self.cache,
-        ).last_hidden_state
-        rows = len(batch.lengths)
-        last = hidden[torch.arange(rows), batch.lengths - 1]
-        self.logits = self.head(last).repeat_interleave(generations, 0)
-        # A repetition penalty must not see padding: repeat the first token in its place.
-        shown = torch.where(real, batch.tokens, batch.tokens[:, :1])
-        self.active = torch.arange(rows * generations, device=last.device)
-        self.history = shown.repeat_interleave(generations, 0)
-        self.position = batch.following.repeat_interleave(generations)
-        self.axes = len(batch.positions)
 
-    def head(self, hidden: Tensor) -> Tensor:
-        """Logits of hidden states."""
-        return self.loaded.core.get_output_embeddings()(hidden)  # type: ignore[no-any-return]
+def blank_texts(batch: PromptBatch, generations: int, limit: int) -> Tensor:
+    """The prompts' tokens, with room for ``limit`` more of each completion: [B * G, P + limit].
 
-    def advance(self, tokens: Tensor, running: Tensor) -> None:
-        """Append a token to each active row, drop the rows that have ended, predict the next."""
-        if not running.all():
-            self.keep(running)
-            tokens = tokens[running]
-        self.history = torch.cat([self.history, tokens.unsqueeze(1)], dim=1)
-        position = self.position.unsqueeze(1)
-        hidden = self.loaded.language_model(
-            inputs_embeds=self.loaded.core.get_input_embeddings()(tokens.unsqueeze(1)),
-            position_ids=position.expand(3, -1, -1) if self.axes == 3 else position,
-            attention_mask={"full_attention": None},
-            use_cache=False,
-            rollout=self.cache,
-        ).last_hidden_state
-        self.logits = self.head(hidden[:, -1])
-        self.position = self.position + 1
+    What stands for no token repeats the first one, for which a repetition penalty has no eye.
+    """
+    rows = batch.tokens.split(batch.lengths)
+    texts = torch.stack([row[0].expand(max(batch.lengths) + limit) for row in rows])
+    for text, row in zip(texts, rows, strict=True):
+        text[: len(row)] = row
+    return texts.repeat_interleave(generations, 0)
 
-    def keep(self, running: Tensor) -> None:
-        """Only these rows go on."""
-        self.cache.keep(running)
-        self.active, self.history = self.active[running], self.history[running]
-        self.position = self.position[running]
+
+def until_end(row: Sequence[int], ends: Container[int]) -> list[int]:
+    """The tokens up to the first end, or all of them."""
+    length = next((i for i, token in enumerate(row, 1) if token in ends), len(row))
+    return list(row[:length])
 
 
 def uniform(seeds: Sequence[int], generations: int, length: int) -> Tensor:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.speed import cost, equality, learning, limit, measurement, report, shapes
+from benchmarks.speed import cost, equality, ladder, learning, limit, measurement, report, shapes
 from benchmarks.speed.cost import Load
 from benchmarks.speed.counters import counting
 from benchmarks.speed.equality import EXACT, Equality
@@ -34,6 +35,8 @@ SEEN = Setting("test", "pictures", 12, 6, 3, 4, generations=4, prompts=2)
 
 SHAPE = SHAPES["test"]
 PLAN = Plan("cpu", pairs=1, least=1)
+UNEVEN = replace(SEEN, uneven=True)
+"""The same with completions of 2, 3, 5 and 6 tokens."""
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,24 @@ def test_both_sides_find_the_same_gradient(seen: Race) -> None:
 def test_both_sides_agree_with_checkpointing(pictures: int) -> None:
     found = race(replace(SEEN, pictures=pictures), SHAPE, PLAN, checkpointing=True)
     assert found.equality.gradient < 1e-5
+
+
+@pytest.mark.slow
+def test_one_side_after_the_other_finds_what_both_find_in_turns(seen: Race) -> None:
+    found = race(SEEN, SHAPE, replace(PLAN, pairs=2, in_turns=False))
+    assert found.equality.gradient < 1e-5
+    assert found.counts == seen.counts and found.prompt == seen.prompt
+    assert len(found.pairs) == 2
+
+
+@pytest.mark.slow
+def test_completions_of_other_lengths_are_padded_by_trl_and_not_by_ours(seen: Race) -> None:
+    assert UNEVEN.lengths == (2, 3, 5, 6)
+    found = race(UNEVEN, SHAPE, PLAN)
+    assert found.equality.logps < 1e-5 and found.equality.gradient < 1e-5
+    tokens = "update: tokens through the language model"
+    assert found.counts["theirs"][tokens] == seen.counts["theirs"][tokens]
+    assert found.counts["ours"][tokens] == 2 * seen.prompt + 2 * (16 - 4)
 
 
 def test_ours_computes_every_picture_and_prompt_once(seen: Race) -> None:
@@ -95,7 +116,7 @@ def test_every_part_of_a_step_is_seen(seen: Race) -> None:
 
 
 def test_each_rung_of_the_ladder_saves_what_its_name_says(tmp_path: Path) -> None:
-    questions = Questions(replace(SEEN, tied=0.5), steps=1)
+    questions = Questions(replace(UNEVEN, tied=0.5), steps=1)
     model = shapes.write(SHAPE, tmp_path, "cpu")
     found = []
     convolved = []
@@ -112,23 +133,32 @@ def test_each_rung_of_the_ladder_saves_what_its_name_says(tmp_path: Path) -> Non
         )
     asked = questions.prompt(questions.samples("train")[0])
     (prompt,), own = rung.policy.prompt_lengths([asked]), 4 * 5
-    repeated, shared = 4 * prompt + own, prompt + own
+    repeated, shared, cut = 4 * prompt + own, prompt + own, prompt + 16 - 4
     assert found == [
-        [8, 8, 2 * repeated, 2 * repeated],  # nothing shared
+        [8, 8, 2 * repeated, 2 * (repeated + 4)],  # plain: what nothing follows passes, too
+        [8, 8, 2 * repeated, 2 * repeated],  # our own passes
         [8, 8, 2 * repeated, 2 * repeated],  # patches embedded by a matrix product
         [2, 2, 2 * repeated, 2 * repeated],  # pictures once
         [2, 2, 2 * repeated, 2 * shared],  # prompt once in the update
         [2, 2, 2 * shared, 2 * shared],  # prompt once in the rollout
-        [2, 2, 2 * shared, 2 * shared],  # no checkpointing: recomputing is not counted
-        [2, 1, 2 * shared, shared],  # one of the two groups is tied
+        [2, 2, 2 * shared, 2 * cut],  # completions not padded
+        [2, 2, 2 * shared, 2 * cut],  # no checkpointing: recomputing is not counted
+        [2, 1, 2 * shared, cut],  # one of the two groups is tied
     ]
-    assert convolved == [True, *[False] * 6]
+    assert convolved == [True, True, *[False] * 7]
 
 
 def test_trl_and_every_rung_take_their_turns() -> None:
     found = climb(SEEN, SHAPE, "cpu", rounds=1)
     assert [rung.name for rung in found[1:]] == [title for title, _ in rungs()]
     assert all(len(rung.seconds) == 1 for rung in found)
+
+
+def test_each_rung_can_have_the_machine_for_itself() -> None:
+    questions, model = Questions(SEEN, steps=2), shapes.written(SHAPE, "cpu")
+    makers = [partial(levered, questions, model, "cpu", levers) for _, levers in rungs()][-2:]
+    times = ladder.one_by_one(questions, model, makers, 1, "cpu")
+    assert [len(own) for own in times] == [2, 2, 2]
 
 
 def test_nothing_is_timed_where_the_sides_differ() -> None:
@@ -215,7 +245,7 @@ def measured() -> Measurement:
         {"theirs": {"rows": 16}, "ours": {"rows": 2}}, pairs,
     )  # fmt: skip
     return Measurement(
-        "quick", "cpu", "a processor", "abc1234", {"torch": "2", "trl": "1"}, 60.0, (lisa,),
+        "quick", "cpu", "", "a processor", "abc1234", {"torch": "2", "trl": "1"}, 60.0, (lisa,),
         {"theirs": Memory(100, 500), "ours": Memory(100, 200)},
         (Rung("first", (4.0, 6.0)), Rung("second", (2.0, 2.0))),
     )  # fmt: skip

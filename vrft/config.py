@@ -57,6 +57,9 @@ class ModelConfig:
     picture_cache_mib: Size = 1024
     """Memory for pictures as the processor made them, and as much again for what a vision tower
     that is not trained made of them: what was used last is not made twice."""
+    shared_prefix: bool = True
+    """False: each completion passes the model with its own copy of the prompt and its pictures, by
+    plain transformers. It is several times slower, and only for comparison."""
     freeze_vision_tower: bool = False
     freeze_language_model: bool = False
     gradient_checkpointing: bool = False

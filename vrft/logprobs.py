@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vrft import plain
 from vrft.attention import GroupLayout
 from vrft.encoding import Encoded, PromptBatch, collate
 from vrft.features import Picture
@@ -68,33 +69,41 @@ class GroupLogps(nn.Module):
         """The N completion tokens' hidden states [N, D] before them, their ids [N], and where
         they stand: a mask [B, G, C]."""
         device = self.loaded.device
-        batch = collate(prompts, device)
-        rows = [torch.tensor(row) for group in completions for row in group]
-        # Nothing is predicted from the last token of a completion.
-        layout = GroupLayout(batch.lengths, device, tuple(len(row) - 1 for row in rows))
-        inputs = torch.cat([row[:-1] for row in rows]).to(device)
-        hidden = self.hidden_states(batch, inputs, layout)[before(layout).to(device)]
+        if self.loaded.shared_prefix:
+            hidden = self.hidden_states(prompts, completions)
+        else:
+            hidden = plain.hidden_states(self.loaded, prompts, completions)
         lengths = torch.tensor([[len(row) for row in group] for group in completions])
         mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(-1)
-        return hidden, torch.cat(rows).to(device), mask.to(device)
+        targets = torch.tensor([token for group in completions for row in group for token in row])
+        return hidden, targets.to(device), mask.to(device)
 
-    def hidden_states(self, batch: PromptBatch, inputs: Tensor, layout: GroupLayout) -> Tensor:
-        """The hidden states [T, D] of a packed row: of all prompts and then all ``inputs``."""
-        loaded = self.loaded
+    def hidden_states(
+        self, prompts: Sequence[Encoded], completions: Sequence[Sequence[Sequence[int]]]
+    ) -> Tensor:
+        """The hidden states [N, D] from which all completion tokens are predicted.
+
+        They are those of a packed row: of all prompts, and then of all completions but for the
+        last token of each, from which nothing is predicted.
+        """
+        loaded, device = self.loaded, self.loaded.device
+        batch = collate(prompts, device)
+        rows = [torch.tensor(row[:-1], dtype=torch.long) for group in completions for row in group]
+        layout = GroupLayout(batch.lengths, device, tuple(len(row) for row in rows))
         pictures = batch.pictures
         if not pictures and several_processes():
             pictures = self.blank()
-        prompts = loaded.embed(batch.tokens, pictures)
-        own = loaded.core.get_input_embeddings()(inputs)
+        embedded = loaded.embed(batch.tokens, pictures)
+        own = loaded.core.get_input_embeddings()(torch.cat(rows).to(device))
         positions = torch.cat([batch.positions, counted_on(batch, layout)], dim=1)
         out: Tensor = loaded.language_model(
-            inputs_embeds=torch.cat([prompts, own]).unsqueeze(0),
+            inputs_embeds=torch.cat([embedded, own]).unsqueeze(0),
             position_ids=positions.unsqueeze(1) if batch.axes == 3 else positions,
             attention_mask={"full_attention": None},  # the layout says what is seen
             use_cache=False,
             layout=layout,
         ).last_hidden_state
-        return out[0]
+        return out[0, before(layout).to(device)]
 
     def blank(self) -> tuple[Picture, ...]:
         """The smallest picture, of which nothing is read where a prompt has no place for it."""

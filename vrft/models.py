@@ -41,12 +41,14 @@ class LoadedModel:
     """A model with its processor, behind one face for every family, adapted by LoRA or not.
 
     ``memory`` bounds, in bytes each, the pictures as the processor made them and their features.
+    ``shared_prefix``: whether a prompt passes the model once for all its completions.
     """
 
     model: PreTrainedModel | PeftModel
     processor: Processor
     family: Family
     memory: int = 0
+    shared_prefix: bool = True
 
     @property
     def adapter(self) -> PeftModel | None:
@@ -95,6 +97,11 @@ class LoadedModel:
         named = self.core.generation_config.eos_token_id
         ids = [named] if isinstance(named, int) else list(named or [])
         return frozenset(i for i in [*ids, self.tokenizer.eos_token_id] if i is not None)
+
+    def until_end(self, tokens: Sequence[int]) -> list[int]:
+        """A completion's tokens up to the first that ends it, or all of them."""
+        ends = (place for place, token in enumerate(tokens, 1) if token in self.end_ids)
+        return list(tokens[: next(ends, len(tokens))])
 
     @cached_property
     def banned_ids(self) -> tuple[int, ...]:
@@ -173,7 +180,8 @@ def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> L
     if train:
         model = prepare_training(model, config, family, adapted=adapter is not None)
     model = model.train() if train else model.eval()
-    return LoadedModel(model, processor, family, config.picture_cache_mib * 2**20)
+    memory = config.picture_cache_mib * 2**20
+    return LoadedModel(model, processor, family, memory, config.shared_prefix)
 
 
 def read_adapter_base(folder: Path) -> str:

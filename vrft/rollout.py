@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
+from vrft import plain
 from vrft.config import SamplingConfig
 from vrft.decoding import Decoding, Pace, pace_of
 from vrft.encoding import Encoded, PromptBatch, collate
@@ -33,9 +34,11 @@ def sample(
     Greedy at temperature 0. A prompt's completions depend on its seed alone, not on the other
     prompts in the batch, its place in it, the device or its ``pace``.
     """
+    if not loaded.shared_prefix:
+        return plain.sample(loaded, prompts, num_generations, sampling, seeds)
     pace = pace or pace_of(loaded, graphs=sampling.cuda_graphs)
     tokens = decode(loaded, prompts, num_generations, sampling, seeds, pace)
-    rows = [until_end(row, loaded.end_ids) for row in tokens.tolist()]
+    rows = [loaded.until_end(row) for row in tokens.tolist()]
     return [rows[i : i + num_generations] for i in range(0, len(rows), num_generations)]
 
 
@@ -91,12 +94,6 @@ def blank_texts(batch: PromptBatch, generations: int, limit: int) -> Tensor:
     for text, row in zip(texts, rows, strict=True):
         text[: len(row)] = row
     return texts.repeat_interleave(generations, 0)
-
-
-def until_end(row: Sequence[int], ends: Container[int]) -> list[int]:
-    """The tokens up to the first end, or all of them."""
-    length = next((i for i, token in enumerate(row, 1) if token in ends), len(row))
-    return list(row[:length])
 
 
 def uniform(seeds: Sequence[int], generations: int, length: int) -> Tensor:

@@ -70,14 +70,16 @@ def steps(pool: Executor, options: argparse.Namespace) -> Measurement:
     """The times of whole steps and their parts, memory, and with --full ladder and growth."""
     shape = chosen_shape(options)
     chosen = named(options.settings or (SETTINGS if options.full else settings.QUICK))
+    cpu = options.device == "cpu"
     if not options.full:
-        chosen = [settings.quick(setting) for setting in chosen]
-    lisa = settings.quick(SETTINGS["lisa"])
+        chosen = [settings.quick(setting, few=cpu) for setting in chosen]
+    lisa = settings.quick(SETTINGS["lisa"], few=True)
     alone = replace(lisa, prompts=1)
-    small = SHAPES["cpu-third"] if options.device == "cpu" else shape
+    small = SHAPES["cpu-third"] if cpu else shape
     found = Measurement(
         "full" if options.full else "quick",
         options.device,
+        shape=options.shape or ("" if cpu else shape.name),
         races=race_all(pool, chosen, shape, options),
         memory=memory.compare(pool, alone, shape.name, options.device),
     )
@@ -93,15 +95,20 @@ def steps(pool: Executor, options: argparse.Namespace) -> Measurement:
 def race_all(
     pool: Executor, chosen: Sequence[Setting], shape: Shape, options: argparse.Namespace
 ) -> tuple[Race, ...]:
-    """Every setting, with --full also with checkpointing on both sides; the longest start first."""
-    modes = (False, True) if options.full else (False,)
+    """Every setting, the longest start first; on both sides checkpoints or none, with --full both.
+
+    On a GPU there are checkpoints always: TRL's activations of the published shapes do not fit.
+    """
+    cpu = options.device == "cpu"
+    modes = ((False, True) if options.full else (False,)) if cpu else (True,)
     work = {setting.name: operations(setting, shape) for setting in chosen}
     wanted = [(setting, checkpointing) for checkpointing in modes for setting in chosen]
     futures: dict[Future[Race], tuple[Setting, bool]] = {}
     for setting, checkpointing in sorted(wanted, key=lambda one: -work[one[0].name]):
         time_for = lanes.count(options.device) * work[setting.name] / sum(work.values())
         seconds = float("inf") if options.full else QUICK_SECONDS * time_for
-        plan = Plan(options.device, options.pairs, min(options.pairs, 3), seconds)
+        least = min(options.pairs, 3)
+        plan = Plan(options.device, options.pairs, least, seconds, in_turns=cpu)
         future = pool.submit(race, setting, shape, plan, checkpointing=checkpointing)
         futures[future] = (setting, checkpointing)
     found: dict[tuple[Setting, bool], Race] = {}

@@ -30,7 +30,7 @@ class Sweep:
 
 def sweep(pool: Executor, shape: Shape, device: str) -> tuple[Sweep, ...]:
     """Every sweep with one pair of steps at each of its settings."""
-    plan = Plan(device, pairs=1, least=1)
+    plan = Plan(device, pairs=1, least=1, in_turns=device == "cpu")
     started = {
         quantity: [pool.submit(race, setting, shape, plan) for setting in settings]
         for quantity, settings in SWEEPS.items()

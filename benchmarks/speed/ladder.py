@@ -1,10 +1,10 @@
-"""Each lever's own factor: from our loop with nothing shared to our step as it is."""
+"""Each lever's own factor: from plain transformers in our loop to our step as it is."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from benchmarks.speed.questions import Questions
 from benchmarks.speed.settings import Setting
 from benchmarks.speed.shapes import Shape
 from benchmarks.speed.theirs import Theirs
-from benchmarks.speed.watch import Clock, Step
+from benchmarks.speed.watch import Clock, Step, forget
 from vrft.config import SamplingConfig
 from vrft.encoding import Encoded
 from vrft.features import Picture
@@ -28,21 +28,25 @@ TIED = 0.5
 
 @dataclass(frozen=True)
 class Levers:
-    """What is done once or left out; all of them is our step as it is."""
+    """What is done once, or otherwise, or not at all; with all of them it is our step as it is."""
 
+    own_passes: bool = False
     patches_multiplied: bool = False
     pictures_once: bool = False
     prompt_once_in_update: bool = False
     prompt_once_in_rollout: bool = False
+    unpadded: bool = False
     activations_kept: bool = False
     tied_skipped: bool = False
 
 
 TITLES = {
+    "own_passes": "our decoding and log-probabilities, nothing shared",
     "patches_multiplied": "patches embedded by a matrix product",
     "pictures_once": "pictures once",
     "prompt_once_in_update": "prompt once in the update",
     "prompt_once_in_rollout": "prompt once in the rollout",
+    "unpadded": "completions not padded",
     "activations_kept": "no checkpointing",
     "tied_skipped": "groups without signal skipped",
 }
@@ -50,9 +54,9 @@ TITLES = {
 
 
 def rungs() -> Iterator[tuple[str, Levers]]:
-    """From nothing shared to our step as it is, each with one lever more."""
+    """From plain transformers to our step as it is, each with one lever more."""
     levers = Levers()
-    yield "our loop, nothing shared", levers
+    yield "plain transformers in our loop", levers
     for name, title in TITLES.items():
         levers = replace(levers, **{name: True})
         yield title, levers
@@ -69,28 +73,32 @@ class Rung:
 class LeveredPolicy(TimedPolicy):
     """A policy that shares less: prompts, and pictures unless ``pictures_once``, G times over."""
 
-    def __init__(self, loaded: LoadedModel, clock: Clock, levers: Levers, generations: int) -> None:
-        super().__init__(loaded, clock)
-        self.levers, self.generations = levers, generations
+    def __init__(self, loaded: LoadedModel, clock: Clock, setting: Setting, levers: Levers) -> None:
+        super().__init__(loaded, clock, setting)
+        self.levers = levers
 
-    def sample(
+    def draw(
         self,
         encoded: Sequence[Encoded],
         num_generations: int,
         sampling: SamplingConfig,
         seeds: Sequence[int],
     ) -> list[tuple[Rollout, ...]]:
-        if self.levers.prompt_once_in_rollout:
-            return super().sample(encoded, num_generations, sampling, seeds)
+        if self.levers.prompt_once_in_rollout or not self.levers.own_passes:
+            return super().draw(encoded, num_generations, sampling, seeds)
         rows = self.repeat(encoded)
         many = [seed + g for seed in seeds for g in range(num_generations)]
-        drawn = [rollout for (rollout,) in super().sample(rows, 1, sampling, many)]
+        drawn = [rollout for (rollout,) in super().draw(rows, 1, sampling, many)]
         starts = range(0, len(drawn), num_generations)
         return [tuple(drawn[i : i + num_generations]) for i in starts]
 
     def logps(
         self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float
     ) -> Tensor:
+        if not self.levers.own_passes:
+            return super().logps(encoded, groups, temperature)
+        if not self.levers.unpadded:
+            groups = [self.padded(group) for group in groups]
         if self.levers.prompt_once_in_update:
             return super().logps(encoded, groups, temperature)
         rows = self.repeat(encoded)
@@ -99,9 +107,17 @@ class LeveredPolicy(TimedPolicy):
         together: Tensor = found.squeeze(1).unflatten(0, (len(groups), -1))
         return together
 
+    def padded(self, group: Sequence[Rollout]) -> list[Rollout]:
+        """Completions as long as the longest; the loss does not count what is added."""
+        longest = max(len(one.tokens) for one in group)
+        pad = (self.loaded.tokenizer.pad_token_id,)
+        return [
+            replace(one, tokens=one.tokens + pad * (longest - len(one.tokens))) for one in group
+        ]
+
     def repeat(self, encoded: Sequence[Encoded]) -> list[Encoded]:
         """Every prompt once for each of its completions, with pictures that are its own or not."""
-        copies = range(self.generations)
+        copies = range(self.setting.generations)
         if self.levers.pictures_once:
             return [one for one in encoded for _ in copies]
         return [
@@ -115,35 +131,72 @@ def apart(pictures: Sequence[Picture], copy: int) -> tuple[Picture, ...]:
 
 
 def climb(setting: Setting, shape: Shape, device: str, rounds: int) -> tuple[Rung, ...]:
-    """TRL as it comes and every rung, in turns; a first round is not counted."""
-    setting = replace(setting, tied=TIED)
+    """TRL as it comes and every rung; a first step of each is not counted.
+
+    On a CPU they take turns; a GPU's memory is left to one after the other.
+    """
+    setting = replace(setting, tied=TIED, uneven=True)
     questions = Questions(setting, steps=1 + rounds)
-    with tempfile.TemporaryDirectory() as folder:
-        model = shapes.write(shape.reading(setting.pictures), Path(folder), device)
-        theirs = Theirs(questions, model, device, checkpointing=True)
-        sides = [levered(questions, model, device, levers) for _, levers in rungs()]
-    times: list[list[float]] = []
+    model = shapes.written(shape.reading(setting.pictures), device)
+    names = ["TRL as it comes", *(title for title, _ in rungs())]
+    makers = [partial(levered, questions, model, device, levers) for _, levers in rungs()]
+    if device == "cpu":
+        times = in_turns(questions, model, makers, rounds)
+    else:
+        times = one_by_one(questions, model, makers, rounds, device)
+    return tuple(Rung(name, tuple(own[1:])) for name, own in zip(names, times, strict=True))
+
+
+Maker = Callable[[], Ours]
+"""Makes one side."""
+
+
+def in_turns(
+    questions: Questions, model: Path, makers: Sequence[Maker], rounds: int
+) -> list[list[float]]:
+    """Seconds of all steps of TRL and of each side, which take their turns between TRL's."""
+    theirs = Theirs(questions, model, "cpu", checkpointing=True)
+    sides = [make() for make in makers]
+    times: list[list[float]] = [[] for _ in (theirs, *sides)]
 
     def after(step: Step) -> bool:
-        times.append([step.whole, *(side.step().whole for side in sides)])
-        return len(times) <= rounds
+        for own, seconds in zip(times, (step, *(side.step() for side in sides)), strict=True):
+            own.append(seconds.whole)
+        return len(times[0]) <= rounds
 
     theirs.train(after)
-    names = ["TRL as it comes", *(title for title, _ in rungs())]
-    columns = zip(*times[1:], strict=True)
-    return tuple(Rung(name, column) for name, column in zip(names, columns, strict=True))
+    return times
+
+
+def one_by_one(
+    questions: Questions, model: Path, makers: Sequence[Maker], rounds: int, device: str
+) -> list[list[float]]:
+    """The same, each side being made when the one before it is gone."""
+    times: list[list[float]] = [[]]
+
+    def after(step: Step) -> bool:
+        times[0].append(step.whole)
+        return len(times[0]) <= rounds
+
+    Theirs(questions, model, device, checkpointing=True).train(after)
+    for make in makers:
+        forget()
+        side = make()
+        times.append([side.step().whole for _ in range(1 + rounds)])
+        del side
+    return times
 
 
 def levered(questions: Questions, folder: Path, device: str, levers: Levers) -> Ours:
     """Our side with these levers."""
-    generations = questions.setting.generations
     side = Ours(
         questions,
         folder,
         device,
         checkpointing=not levers.activations_kept,
         skip=levers.tied_skipped,
-        policy=lambda loaded, clock: LeveredPolicy(loaded, clock, levers, generations),
+        shared=levers.own_passes,
+        policy=partial(LeveredPolicy, levers=levers),
     )
     if side.sees and not levers.patches_multiplied:
         side.model.model.visual.patch_embed.proj.__class__ = nn.Conv3d  # as transformers has it

@@ -27,10 +27,14 @@ VERSIONS = ("vrft", "torch", "transformers", "trl", "accelerate", "platform", "c
 
 @dataclass(frozen=True)
 class Measurement:
-    """All that was measured with ``mode`` (an option of the command) on ``device``, and where."""
+    """All that was measured with ``mode`` (an option of the command) on ``device``, and where.
+
+    ``shape`` is the model's, where it is not the one that the mode has on a CPU.
+    """
 
     mode: str
     device: str
+    shape: str = ""
     hardware: str = ""
     commit: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -61,11 +65,16 @@ def hardware(device: str) -> str:
 
 
 def keep(found: Measurement) -> Path:
-    """Write it in the place of an older one of the same mode and device."""
+    """Write it in the place of an older one of the same mode, device and shape."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{found.device}-{found.mode}.json"
+    path = RESULTS / f"{name(found)}.json"
     write_json(path, dataclasses.asdict(found))
     return path
+
+
+def name(found: Measurement) -> str:
+    """What its files are called."""
+    return "-".join(filter(None, (found.device, found.mode, found.shape)))
 
 
 def kept(folder: Path = RESULTS) -> list[Measurement]:
@@ -76,4 +85,4 @@ def kept(folder: Path = RESULTS) -> list[Measurement]:
     ]
 
 
-__all__ = ["Measurement", "commit", "hardware", "keep", "kept", "versions"]
+__all__ = ["Measurement", "commit", "hardware", "keep", "kept", "name", "versions"]

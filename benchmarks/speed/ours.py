@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from benchmarks.speed.questions import SEED, Questions
+from benchmarks.speed.settings import Setting
 from benchmarks.speed.watch import Clock, Step, Watched
 from vrft import distributed, models, train, update
 from vrft.checkpoint import Progress
@@ -23,7 +24,7 @@ from vrft.objective import GroupObjective, Signal, Sums
 from vrft.policy import ModelPolicy
 from vrft.types import Rollout
 
-Completions = dict[tuple[int, ...], list[list[int]]]
+Completions = dict[tuple[int, ...], list[tuple[int, ...]]]
 """Token ids of a prompt's completions, by the prompt's token ids."""
 
 
@@ -37,15 +38,15 @@ class Endless(LoadedModel):
 
 
 class TimedPolicy(ModelPolicy):
-    """A policy that tells the clock what it does.
+    """A policy that tells the clock what it does, and cuts completions as the setting has it.
 
     Where ``given`` is not empty its completions are returned in the place of what was sampled, and
     ``logps_of`` keeps the log-probabilities of each.
     """
 
-    def __init__(self, loaded: LoadedModel, clock: Clock) -> None:
+    def __init__(self, loaded: LoadedModel, clock: Clock, setting: Setting) -> None:
         super().__init__(loaded)
-        self.clock = clock
+        self.clock, self.setting = clock, setting
         self.given: Completions = {}
         self.logps_of: dict[tuple[int, ...], Tensor] = {}
 
@@ -57,13 +58,25 @@ class TimedPolicy(ModelPolicy):
         seeds: Sequence[int],
     ) -> list[tuple[Rollout, ...]]:
         with self.clock.during("rollout"):
-            drawn = super().sample(encoded, num_generations, sampling, seeds)
-        if not self.given:
-            return drawn
+            drawn = self.draw(encoded, num_generations, sampling, seeds)
+        lengths = self.setting.lengths
+        cut = [[one.tokens[:n] for one, n in zip(rows, lengths, strict=True)] for rows in drawn]
+        if self.given:
+            cut = [self.given[tuple(one.tokens.tolist())] for one in encoded]
         return [
-            tuple(self.rollout(row, one.views) for row in self.given[tuple(one.tokens.tolist())])
-            for one in encoded
+            tuple(self.rollout(row, one.views) for row in rows)
+            for rows, one in zip(cut, encoded, strict=True)
         ]
+
+    def draw(
+        self,
+        encoded: Sequence[Encoded],
+        num_generations: int,
+        sampling: SamplingConfig,
+        seeds: Sequence[int],
+    ) -> list[tuple[Rollout, ...]]:
+        """What is sampled, of full length."""
+        return super().sample(encoded, num_generations, sampling, seeds)
 
     def logps(
         self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float
@@ -71,8 +84,8 @@ class TimedPolicy(ModelPolicy):
         found = super().logps(encoded, groups, temperature)
         if self.given:
             rollouts = (rollout for group in groups for rollout in group)
-            rows = found.detach().flatten(0, 1)
-            self.logps_of |= {r.tokens: row for r, row in zip(rollouts, rows, strict=True)}
+            for one, row in zip(rollouts, found.detach().flatten(0, 1), strict=True):
+                self.logps_of[one.tokens] = row[: len(one.tokens)]
         return found
 
 
@@ -105,13 +118,14 @@ class Ours(Watched):
         *,
         checkpointing: bool = False,
         skip: bool = True,
-        policy: Callable[[LoadedModel, Clock], TimedPolicy] = TimedPolicy,
+        shared: bool = True,
+        policy: Callable[[LoadedModel, Clock, Setting], TimedPolicy] = TimedPolicy,
     ) -> None:
-        config = configuration(questions, folder, checkpointing=checkpointing)
+        config = configuration(questions, folder, checkpointing=checkpointing, shared=shared)
         loaded = models.load(config.model, train=True, device=device)
         fields = {field.name: getattr(loaded, field.name) for field in dataclasses.fields(loaded)}
         super().__init__(loaded.core, loaded.processor)
-        self.policy = policy(Endless(**fields), self.clock)
+        self.policy = policy(Endless(**fields), self.clock, questions.setting)
         accelerator = distributed.accelerator(config.model)
         samples = questions.samples("train")
         run = train.finish(Source(config, questions, samples, self.policy, accelerator, Progress()))
@@ -126,11 +140,15 @@ class Ours(Watched):
         return self.clock.stop()
 
 
-def configuration(questions: Questions, folder: Path, *, checkpointing: bool) -> Config:
+def configuration(
+    questions: Questions, folder: Path, *, checkpointing: bool, shared: bool
+) -> Config:
     """GPG with what TRL does by default: the group's deviation, the mean over all tokens."""
     setting = questions.setting
     return Config(
-        model=ModelConfig(name=str(folder), gradient_checkpointing=checkpointing),
+        model=ModelConfig(
+            name=str(folder), gradient_checkpointing=checkpointing, shared_prefix=shared
+        ),
         algorithm=AlgorithmConfig(num_generations=setting.generations, token_mean="global"),
         sampling=SamplingConfig(max_completion_length=setting.completion, max_prompt_length=None),
         train=TrainConfig(

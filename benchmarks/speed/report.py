@@ -12,7 +12,7 @@ from statistics import median
 from benchmarks.paper import plots
 from benchmarks.paper.experiment import markdown
 from benchmarks.paper.study import over_seeds
-from benchmarks.speed import cost, growth, learning, limit
+from benchmarks.speed import cost, growth, learning, limit, measurement
 from benchmarks.speed.cost import Load
 from benchmarks.speed.measurement import HERE, Measurement, kept
 from benchmarks.speed.pairs import Pair, Race
@@ -22,14 +22,14 @@ HEAD = """# A training step against TRL's
 
 Made by `python -m benchmarks.speed.report` from `results/*.json`, which
 `python -m benchmarks.speed` writes; not edited by hand. TRL's GRPOTrainer and `vrft.update.step`
-take steps in turns in one process with one thread: the same weights, pictures, rewards, completion
-lengths and optimizer settings, float32 on a CPU. TRL is given its best: no reference model, no old
-log-probabilities, all rows generated at once, whole groups in a micro-batch, logits of completion
-tokens only. Nothing is timed before both sides, given the same completions, found the same
-gradient. Times are medians [least, most] in seconds; ratios are medians over pairs of steps of
-TRL's time over ours. "By the model" are ratios of operations; "of the limit" is the time that
-necessary operations and bytes take at the speeds measured right before and after our step, over
-our time.
+take steps in one process: on a CPU in turns, in float32 and with one thread, on a GPU one side
+after the other. Weights, pictures, rewards, completion lengths and optimizer settings are the
+same. TRL is given its best: no reference model, no old log-probabilities, all rows generated at
+once, whole groups in a micro-batch, logits of completion tokens only. Nothing is timed before both
+sides, given the same completions, found the same gradient. Times are medians [least, most] in
+seconds; ratios are medians over pairs of steps of TRL's time over ours. "By the model" are ratios
+of operations; "of the limit" is the time that necessary operations and bytes take at the speeds
+measured right before and after our step, over our time.
 """
 
 
@@ -88,7 +88,7 @@ def chapter(found: Measurement) -> str:
     sections = (
         ("Whole steps, no checkpointing on either side", headline(plain)),
         ("Whole steps, checkpointing on both sides", headline(saved)),
-        ("Parts of a step", parts(plain)),
+        ("Parts of a step", parts(plain or saved)),
         ("What passes the weights in one step", counters(plain)),
         ("Equality, before any timing", equalities(found.races)),
         ("Peak memory of one step", memory(found)),
@@ -96,7 +96,8 @@ def chapter(found: Measurement) -> str:
         ("How the cost grows", growths(found)),
         ("Held-out reward over the time spent on it", learned(found)),
     )
-    title = f"## {found.mode.capitalize()}, {found.device}: {found.hardware}\n"
+    kind = ", ".join(filter(None, (found.mode.capitalize(), found.device, found.shape)))
+    title = f"## {kind}: {found.hardware}\n"
     texts = [f"### {name}\n\n{text}\n" for name, text in sections if text]
     return "\n".join([title, provenance(found), *texts])
 
@@ -252,7 +253,13 @@ def ladder(found: Measurement) -> str:
         steps = [a / b for a, b in zip(below, rung.seconds, strict=True)]
         all_steps = [a / b for a, b in zip(first, rung.seconds, strict=True)]
         lines.append([rung.name, spread(rung.seconds), spread(steps), spread(all_steps)])
-    return markdown(["with", "s", "factor", "of the first"], lines) if lines else ""
+    told = (
+        "LISA's pictures and prompts; half of the groups are tied, and the completions of a group "
+        "are of 1/8, 2/8, ... 8/8 of the length. TRL checkpoints, as it does by default; each line "
+        "has one lever more than the line before."
+    )
+    table = markdown(["with", "s", "factor", "of the first"], lines)
+    return f"{told}\n\n{table}" if lines else ""
 
 
 def growths(found: Measurement) -> str:
@@ -298,7 +305,7 @@ def learned(found: Measurement) -> str:
     )
     mean = over_seeds(ratios) if len(ratios) > 1 else None
     text = f"Mean ratio {mean.mean:.1f} (95 % {mean.low:.1f} to {mean.high:.1f})." if mean else ""
-    picture = f"![held-out reward over time]({name_of(found)}.svg)"
+    picture = f"![held-out reward over time]({measurement.name(found)}.svg)"
     return "\n\n".join([markdown(header, lines), f"{told} {text}".strip(), picture])
 
 
@@ -314,12 +321,7 @@ def draw(found: Measurement, folder: Path = HERE) -> list[Path]:
             axis.plot(seconds, rewards, colour, label=label if first else None)
     axis.set(xscale="log", xlabel="seconds of training", ylabel="held-out reward")
     axis.legend(frameon=False)
-    return plots.save(drawn, folder, name_of(found))
-
-
-def name_of(found: Measurement) -> str:
-    """The name of the picture of its curves."""
-    return f"learning-{found.device}"
+    return plots.save(drawn, folder, measurement.name(found))
 
 
 def grown(first: Race, race: Race) -> list[str]:

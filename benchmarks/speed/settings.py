@@ -11,7 +11,8 @@ class Setting:
 
     Each prompt has ``words`` words and ``pictures`` pictures of ``rows`` x ``columns`` image tokens
     (28 x 28 pixels each). ``floor`` is how many times faster than TRL the whole step must at least
-    be; 0 where none was set. ``tied`` is the share of groups whose rewards are all equal.
+    be; 0 where none was set. ``tied`` is the share of groups whose rewards are all equal. Where
+    completions are ``uneven`` those of a group are cut to 1, 2, ... Gths of their length.
     """
 
     name: str
@@ -24,12 +25,21 @@ class Setting:
     generations: int = 8
     prompts: int = 4
     tied: float = 0.0
+    uneven: bool = False
     floor: float = 0.0
 
     @property
     def picture_tokens(self) -> int:
         """Image tokens of one picture."""
         return self.rows * self.columns
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of each completion of a group."""
+        if not self.uneven:
+            return (self.completion,) * self.generations
+        shares = range(1, self.generations + 1)
+        return tuple(-(-self.completion * share // self.generations) for share in shares)
 
     @property
     def image_tokens(self) -> int:
@@ -42,6 +52,7 @@ SETTINGS = {
     for setting in (
         Setting("lisa", "LISA at the published pixel cap", 95, 100, 16, 32, floor=6.0),
         Setting("cvbench", "CV-Bench", 85, 120, 20, 20, floor=5.0),
+        Setting("cvbench_high", "CV-Bench, large pictures", 85, 120, 25, 40),
         Setting("classification", "few-shot classification", 105, 100, 20, 20, floor=5.0),
         Setting("geoqa", "GEOQA", 85, 250, 10, 15, floor=2.2),
         Setting("two_pictures", "two pictures in a prompt", 95, 100, 16, 16, pictures=2),
@@ -49,17 +60,17 @@ SETTINGS = {
     )
 }
 
-QUICK_COMPLETION = 512
-"""Longest completion with --quick: 2000 tokens of mathematics do not fit into its time."""
-
 QUICK = ("lisa", "cvbench", "classification", "geoqa", "mathematics")
 """The settings of --quick: those with a floor."""
 
-QUICK_PROMPTS = 2
-"""Prompts of a step with --quick."""
+QUICK_COMPLETION = 512
+"""Longest completion with --quick: 2000 tokens of mathematics do not fit into its time."""
+
+FEW = 2
+"""Prompts of a step with --quick on a CPU."""
 
 
-def quick(setting: Setting) -> Setting:
-    """The setting cut down to what fits into ten minutes."""
+def quick(setting: Setting, *, few: bool) -> Setting:
+    """The setting cut down to what fits into ten minutes; ``few``: with FEW prompts."""
     longest = min(setting.completion, QUICK_COMPLETION)
-    return replace(setting, completion=longest, prompts=QUICK_PROMPTS)
+    return replace(setting, completion=longest, prompts=FEW if few else setting.prompts)

@@ -5,7 +5,11 @@ A matrix product takes as long with random weights as with trained ones.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
+import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +24,8 @@ from vrft.demo import tiny
 PATCH_VALUES = 3 * 2 * tiny.PATCH**2
 """Numbers in one patch: colours, frames (a picture is shown twice), pixels."""
 
-MAX_PIXELS = 512 * 28 * 28
-"""The published cap: 512 image tokens a picture."""
+MAX_PIXELS = 1024 * 28 * 28
+"""Larger than any picture of the settings: they come in the size in which they are seen."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,19 @@ SHAPES = {
               (7, 15, 23, 31)),
     )
 }  # fmt: skip
+
+
+FOLDERS = ExitStack()
+"""What ``written`` has made, until the program ends."""
+
+atexit.register(FOLDERS.close)
+
+
+@functools.cache
+def written(shape: Shape, device: str) -> Path:
+    """A folder with a model of the shape, the same one whenever it is asked for."""
+    folder = FOLDERS.enter_context(tempfile.TemporaryDirectory())
+    return write(shape, Path(folder), device)
 
 
 def write(shape: Shape, folder: Path, device: str) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +37,22 @@ from vrft.types import Sample
 
 
 class TimedTrainer(GRPOTrainer):
-    """TRL's trainer that tells the clock what it does, and keeps what it sampled."""
+    """TRL's trainer that tells the clock what it does, keeps what it sampled, and cuts completions
+    as the setting has it: it decodes all of a batch for as long as the longest takes anyway."""
 
     clock: Clock
+    lengths: tuple[int, ...]
     completions: Completions
     logps_of: dict[tuple[int, ...], Tensor]
 
     def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
         with self.clock.during("rollout"):
-            drawn = super()._generate_single_turn(prompt_ids, *args, **kwargs)  # type: ignore[no-untyped-call]
+            drawn, logprobs = super()._generate_single_turn(prompt_ids, *args, **kwargs)  # type: ignore[no-untyped-call]
+        rows = [row[:n] for row, n in zip(drawn, cycle(self.lengths), strict=False)]
         self.completions = {}
-        for prompt, row in zip(prompt_ids, drawn[0], strict=True):
-            self.completions.setdefault(tuple(prompt), []).append(row)
-        return drawn
+        for prompt, row in zip(prompt_ids, rows, strict=True):
+            self.completions.setdefault(tuple(prompt), []).append(tuple(row))
+        return rows, logprobs
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         with self.clock.during("forward"):
@@ -60,8 +64,11 @@ class TimedTrainer(GRPOTrainer):
         found = super()._get_per_token_logps_and_entropies(
             model, input_ids, mask, width, *args, **kwargs
         )
-        rows = zip(input_ids[:, -width:].tolist(), found[0].detach(), strict=True)
-        self.logps_of |= {tuple(tokens): row for tokens, row in rows}
+        lengths = mask[:, -width:].sum(1).tolist()
+        for tokens, length, row in zip(
+            input_ids[:, -width:].tolist(), lengths, found[0].detach(), strict=True
+        ):
+            self.logps_of[tuple(tokens[:length])] = row[:length]
         return found
 
 
@@ -92,7 +99,9 @@ class Theirs(Watched):
         auto: Any = AutoModelForImageTextToText
         if not questions.setting.pictures:
             auto = AutoModelForCausalLM
-        model = auto.from_pretrained(folder, dtype=torch.float32).to(device)
+        # On a GPU in half precision, or TRL's generation would cast all weights for each token.
+        dtype = torch.float32 if device == "cpu" else torch.bfloat16
+        model = auto.from_pretrained(folder, dtype=dtype).to(device)
         super().__init__(model, processors.load(str(folder)))
         with tempfile.TemporaryDirectory() as unused:
             config = configuration(questions, unused, device, checkpointing=checkpointing)
@@ -107,7 +116,7 @@ class Theirs(Watched):
             processing_class=self.processor,
         )
         self.trainer.remove_callback(PrinterCallback)
-        self.trainer.clock = self.clock
+        self.trainer.clock, self.trainer.lengths = self.clock, questions.setting.lengths
         self.trainer.completions, self.trainer.logps_of = {}, {}
         self.watch_backward(self.trainer.accelerator)
 

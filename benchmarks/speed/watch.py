@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,17 +84,26 @@ def now() -> float:
     return time.perf_counter()
 
 
+def forget() -> None:
+    """Give back the memory of what is no more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 class Watched:
     """A contestant seen from outside: the model and what it is trained with.
 
     ``model`` is the transformers model, ``processor`` its processor, ``prepared`` how many pictures
-    that has prepared. ``gradient`` is a copy of the last update's if ``keep_gradient`` is set.
+    that has prepared. ``gradient`` is a copy of the last update's, on the CPU,
+    if ``keep_gradient`` is set; ``counts`` is what passed the weights while it was counted.
     """
 
     def __init__(self, model: Any, processor: Any) -> None:
         self.model, self.processor, self.clock = model, processor, Clock()
         self.keep_gradient = False
         self.gradient: dict[str, Tensor] = {}
+        self.counts: Counter[str] = Counter()
         self.prepared = 0
         if self.sees:
             # In its class: an attribute of its own would count as one of the processor's settings.
@@ -128,7 +139,7 @@ class Watched:
         def before(*_: Any) -> None:
             if self.keep_gradient:
                 named = self.model.named_parameters()
-                self.gradient = {k: p.grad.clone() for k, p in named if p.grad is not None}
+                self.gradient = {k: p.grad.cpu().clone() for k, p in named if p.grad is not None}
             entered.append(self.clock.enter("optimizer"))
 
         def after(*_: Any) -> None:

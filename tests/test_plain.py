@@ -1,0 +1,81 @@
+"""The plain way against the shared one: the same log-probabilities, gradients and greedy tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+
+from vrft import encoding, rollout
+from vrft.config import SamplingConfig
+from vrft.logprobs import GroupLogps
+from vrft.models import LoadedModel
+from vrft.types import Prompt
+
+COMPLETIONS = [[[5, 6, 7, 8, 9], [10]], [[13, 14, 15], [16, 17]]]
+SAMPLING = SamplingConfig(max_completion_length=8)
+
+
+def both(
+    load_tiny: Callable[..., LoadedModel], family: str, picture: Callable[..., Image.Image]
+) -> tuple[LoadedModel, LoadedModel, list[encoding.Encoded]]:
+    """The same model in both ways, and prompts for it."""
+    shared = load_tiny(family, train=True)
+    plain = load_tiny(family, train=True, shared_prefix=False)
+    prompts = [Prompt("Where is the key?"), Prompt("Find it.", system="Be brief.")]
+    if shared.family.space:
+        pictures = (picture(56, 84), picture(84, 28, 1))
+        prompts = [replace(prompts[0], images=pictures), replace(prompts[1], images=pictures[:1])]
+    return shared, plain, [encoding.encode(shared, prompt) for prompt in prompts]
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen2"])
+def test_log_probabilities_and_gradients_are_those_of_the_shared_way(
+    family: str, load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
+) -> None:
+    shared, plain, prompts = both(load_tiny, family, picture)
+    weights = torch.randn(2, 2, 5, generator=torch.Generator().manual_seed(0))
+    found = []
+    for loaded in (shared, plain):
+        logps = GroupLogps(loaded)(prompts, COMPLETIONS, 0.7)
+        (logps * weights).sum().backward()
+        gradients = [p.grad.flatten() for p in loaded.model.parameters() if p.grad is not None]
+        found.append((logps.detach(), torch.cat(gradients)))
+    for one, other in zip(*found, strict=True):
+        assert (one - other).norm() < 1e-5 * other.norm() and other.norm() > 1e-3
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen2"])
+def test_greedy_tokens_are_those_of_the_shared_way(
+    family: str, load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
+) -> None:
+    shared, plain, prompts = both(load_tiny, family, picture)
+    greedy = replace(SAMPLING, temperature=0.0, repetition_penalty=1.2)
+    found = [rollout.sample(loaded, prompts, 2, greedy, [0, 1]) for loaded in (shared, plain)]
+    assert found[0] == found[1]
+
+
+def test_a_seed_repeats_its_draws_whatever_is_drawn_beside(
+    load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
+) -> None:
+    _, plain, prompts = both(load_tiny, "qwen2_vl", picture)
+    first = rollout.sample(plain, prompts, 3, SAMPLING, [0, 1])
+    torch.rand(1)
+    assert rollout.sample(plain, prompts[1:], 3, SAMPLING, [1]) == first[1:]
+    assert rollout.sample(plain, prompts[1:], 3, SAMPLING, [2]) != first[1:]
+
+
+def test_an_end_token_is_kept_and_what_follows_it_is_not(
+    load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
+) -> None:
+    _, plain, prompts = both(load_tiny, "qwen2_vl", picture)
+    vars(plain)["end_ids"] = frozenset(range(300, 500))
+    hot = replace(SAMPLING, temperature=50.0)  # all tokens about as likely
+    rows = [row for group in rollout.sample(plain, prompts, 8, hot, [0, 1]) for row in group]
+    assert len({len(row) for row in rows}) > 2
+    for row in rows:
+        assert not set(row[:-1]) & plain.end_ids
+        assert row[-1] in plain.end_ids or len(row) == 8

@@ -113,7 +113,7 @@ def test_prompts_lie_one_after_the_other_and_positions_go_on_after_each(
     batch = encoding.collate([short, long], torch.device("cpu"))
     assert batch.lengths == (len(short.tokens), len(long.tokens))
     assert batch.tokens.tolist() == [*short.tokens.tolist(), *long.tokens.tolist()]
-    assert batch.positions.shape == (3, sum(batch.lengths)) and batch.axes == 3
+    assert batch.positions.shape == (3, sum(batch.lengths))
     # A picture of 2 x 3 tokens advances the position by 3, its longer side, not by 6.
     assert batch.following == (len(short.tokens), len(long.tokens) - 6 + 3)
 

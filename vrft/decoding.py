@@ -86,17 +86,13 @@ class Decoding:
         self.loaded, self.pace = loaded, pace
         device = loaded.device
         self.cache = GroupCache(batch.lengths, generations, pace.block, device)
-        hidden = loaded.language_model(
-            inputs_embeds=loaded.embed(batch.tokens, batch.pictures).unsqueeze(0),
-            position_ids=batch.positions.unsqueeze(1) if batch.axes == 3 else batch.positions,
-            attention_mask={"full_attention": None},  # the layout says what is seen
-            use_cache=False,
-            layout=GroupLayout(batch.lengths, device),
-            rollout=self.cache,
-        ).last_hidden_state
+        prompts = loaded.embed(batch.tokens, batch.pictures).unsqueeze(0)
+        layout = GroupLayout(batch.lengths, device)
+        positions = batch.positions.unsqueeze(1)
+        hidden = loaded.decoder(prompts, positions, layout=layout, rollout=self.cache)
         lasts = torch.tensor(batch.lengths).cumsum(0) - 1
         self.logits = self.head(hidden[0, lasts.to(device)]).repeat_interleave(generations, 0)
-        self.axes = batch.axes
+        self.axes = len(batch.positions)
         following = torch.tensor(batch.following).repeat_interleave(generations)
         self.position = following.to(device)
         self.tokens = torch.zeros_like(self.position)
@@ -119,14 +115,9 @@ class Decoding:
 
     def step(self) -> None:
         """The model's pass over ``tokens`` at ``position``."""
-        position = self.position.unsqueeze(1)
-        hidden = self.loaded.language_model(
-            inputs_embeds=self.loaded.core.get_input_embeddings()(self.tokens.unsqueeze(1)),
-            position_ids=position.expand(3, -1, -1) if self.axes == 3 else position,
-            attention_mask={"full_attention": None},
-            use_cache=False,
-            rollout=self.cache,
-        ).last_hidden_state
+        embedded = self.loaded.core.get_input_embeddings()(self.tokens.unsqueeze(1))
+        positions = self.position.unsqueeze(1).expand(self.axes, -1, -1)
+        hidden = self.loaded.decoder(embedded, positions, rollout=self.cache)
         self.logits = self.head(hidden[:, -1])
 
     def running(self) -> Tensor:

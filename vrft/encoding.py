@@ -48,8 +48,9 @@ class Encoded:
 class PromptBatch:
     """B prompts one after the other, T tokens in all: nothing is padded.
 
-    ``tokens`` [T] and ``positions`` [3 or 1, T] on the model's device; on the CPU the ``lengths``
-    [B], the position ``following`` [B] each prompt, and the ``pictures`` of all in their order.
+    ``tokens`` [T] and ``positions`` [3 or 1, T] are on the model's device; on the CPU are the
+    ``lengths`` [B], the position ``following`` [B] each prompt, and the ``pictures`` of all in
+    their order.
     """
 
     tokens: Tensor
@@ -57,11 +58,6 @@ class PromptBatch:
     lengths: tuple[int, ...]
     following: tuple[int, ...]
     pictures: tuple[Picture, ...]
-
-    @property
-    def axes(self) -> int:
-        """3 where positions have a frame, a row and a column, 1 where they just count."""
-        return len(self.positions)
 
 
 PLACEHOLDER = "<|image_pad|>"

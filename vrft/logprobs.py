@@ -96,13 +96,8 @@ class GroupLogps(nn.Module):
         embedded = loaded.embed(batch.tokens, pictures)
         own = loaded.core.get_input_embeddings()(torch.cat(rows).to(device))
         positions = torch.cat([batch.positions, counted_on(batch, layout)], dim=1)
-        out: Tensor = loaded.language_model(
-            inputs_embeds=torch.cat([embedded, own]).unsqueeze(0),
-            position_ids=positions.unsqueeze(1) if batch.axes == 3 else positions,
-            attention_mask={"full_attention": None},  # the layout says what is seen
-            use_cache=False,
-            layout=layout,
-        ).last_hidden_state
+        row = torch.cat([embedded, own]).unsqueeze(0)
+        out = loaded.decoder(row, positions.unsqueeze(1), layout=layout)
         return out[0, before(layout).to(device)]
 
     def blank(self) -> tuple[Picture, ...]:
@@ -135,7 +130,7 @@ def counted_on(batch: PromptBatch, layout: GroupLayout) -> Tensor:
         torch.arange(first, first + length)
         for first, length in zip(layout.of_prompts(batch.following), layout.own, strict=True)
     ]
-    return torch.cat(own).to(layout.device).expand(batch.axes, -1)
+    return torch.cat(own).to(layout.device).expand(len(batch.positions), -1)
 
 
 def before(layout: GroupLayout) -> Tensor:

@@ -126,6 +126,20 @@ class LoadedModel:
         where = (tokens == self.core.config.image_token_id).unsqueeze(-1)
         return embeddings.masked_scatter(where, features)
 
+    def decoder(self, embedded: Tensor, positions: Tensor, **attention: Any) -> Tensor:
+        """Hidden states [B, T, D] of embeddings [B, T, D] at positions [3 or 1, B, T].
+
+        What is seen is for ``attention`` to say: see ``vrft.attention.attend``.
+        """
+        out: Tensor = self.language_model(
+            inputs_embeds=embedded,
+            position_ids=positions if len(positions) == 3 else positions[0],
+            attention_mask={"full_attention": None},
+            use_cache=False,
+            **attention,
+        ).last_hidden_state
+        return out
+
     def see(self, pictures: Sequence[Picture]) -> Sequence[Tensor]:
         """Each picture's features [tokens, D], made by the vision tower."""
         patches = torch.cat([picture.patches for picture in pictures]).to(self.device)

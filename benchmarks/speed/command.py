@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -70,10 +71,9 @@ def steps(pool: Executor, options: argparse.Namespace) -> Measurement:
     """The times of whole steps and their parts, memory, and with --full ladder and growth."""
     shape = chosen_shape(options)
     chosen = named(options.settings or (SETTINGS if options.full else settings.QUICK))
-    cpu = options.device == "cpu"
-    if not options.full:
-        chosen = [settings.quick(setting, few=cpu) for setting in chosen]
-    lisa = settings.quick(SETTINGS["lisa"], few=True)
+    fit = partial(settings.fitted, quick=not options.full, device=options.device)
+    chosen = [fit(setting) for setting in chosen]
+    cpu, lisa = options.device == "cpu", fit(SETTINGS["lisa"])
     alone = replace(lisa, prompts=1)
     small = SHAPES["cpu-third"] if cpu else shape
     found = Measurement(

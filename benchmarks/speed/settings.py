@@ -67,10 +67,11 @@ QUICK_COMPLETION = 512
 """Longest completion with --quick: 2000 tokens of mathematics do not fit into its time."""
 
 FEW = 2
-"""Prompts of a step with --quick on a CPU."""
+"""Prompts of a step on a CPU."""
 
 
-def quick(setting: Setting, *, few: bool) -> Setting:
-    """The setting cut down to what fits into ten minutes; ``few``: with FEW prompts."""
-    longest = min(setting.completion, QUICK_COMPLETION)
-    return replace(setting, completion=longest, prompts=FEW if few else setting.prompts)
+def fitted(setting: Setting, *, quick: bool, device: str) -> Setting:
+    """The setting cut down to what fits into the time of --quick, and to a device."""
+    longest = min(setting.completion, QUICK_COMPLETION) if quick else setting.completion
+    prompts = FEW if device == "cpu" else setting.prompts
+    return replace(setting, completion=longest, prompts=prompts)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import tape
 import torch
 from PIL import Image
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vrft import decoding, encoding, kernels, rollout
 from vrft.config import SamplingConfig
@@ -91,14 +93,31 @@ def test_host_and_device_never_wait_for_each_other_within_a_pass(
     with pytest.raises(NotImplementedError, match="no data"):
         torch.zeros(1, device=loaded.device).tolist()
 
-    logps = GroupLogps(loaded)(prompts, [[[5, 6, 7], [8]], [[9, 10], [11, 12, 13]]])
+    with Sent() as sent:
+        logps = GroupLogps(loaded)(prompts, [[[5, 6, 7], [8]], [[9, 10], [11, 12, 13]]])
     assert logps.shape == (2, 2, 3)
+    assert len(sent.waited) >= 6 and not any(sent.waited)
     logps.sum().backward()
     assert all(weight.grad is not None for weight in loaded.model.parameters())
 
     unasked = replace(PACES["cpu"], look=100)
     tokens = rollout.decode(loaded, prompts, 4, replace(SAMPLING, top_k=5), [3, 4], unasked)
     assert tokens.shape == (8, 60)
+
+
+class Sent(TorchDispatchMode):
+    """Notes of every tensor that is sent to the device whether the host waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[bool] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        copied = func is torch.ops.aten._to_copy.default and args[0].device.type == "cpu"
+        if copied and out.device.type == "meta":
+            self.waited.append(not kwargs.get("non_blocking"))
+        return out
 
 
 def on_meta(model: nn.Module) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vrft import config, paths, registry
+from vrft import config, paths, registry, typed
 from vrft.config import SamplingConfig, TaskConfig
 from vrft.errors import UserError
 
@@ -52,7 +52,7 @@ def load_benchmark(
         tree = config.merge(tree, config.parse_override(override))
     if data_dir is not None:
         tree = config.merge(tree, {"task": {"settings": {"data_dir": data_dir}}})
-    benchmark = config.build(Benchmark, {**tree, "name": path.stem})
+    benchmark = typed.build(Benchmark, {**tree, "name": path.stem})
     if benchmark.data and "data_dir" not in benchmark.task.settings:
         raise UserError(f"{benchmark.name}: give its data with --data DIR: {benchmark.data}")
     if benchmark.repeats < 1:

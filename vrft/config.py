@@ -7,22 +7,17 @@ section sets its ``name``: ``model=Qwen/Qwen2-VL-2B-Instruct`` is ``model.name=.
 
 from __future__ import annotations
 
-import dataclasses
-import types
-import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal
 
 import yaml
 
-from vrft import methods, paths
+from vrft import methods, paths, typed
 from vrft.errors import UserError
 from vrft.methods import AlgorithmConfig
 from vrft.ranges import Above0, Amount, Count, Range, Share, Size
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -153,7 +148,7 @@ def load(source: str | None = None, overrides: Iterable[str] = ()) -> Config:
     if isinstance(algorithm, Mapping):
         row = methods.settings(str(algorithm.get("name", AlgorithmConfig.name)))
         tree["algorithm"] = merge(row, algorithm)
-    return build(Config, tree)
+    return typed.build(Config, tree)
 
 
 def lay_over(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,80 +235,6 @@ def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
-    """A frozen dataclass from a mapping, every value coerced to its annotated type.
-
-    Raises UserError for an unknown setting or a value of another type.
-    """
-    hints = typing.get_type_hints(cls, include_extras=True)
-    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    for key in tree:
-        if key not in known:
-            near = paths.suggest(str(key), known).replace("'", "")
-            near = near.replace("did you mean ", f"did you mean {prefix}")
-            raise UserError(f"unknown setting {prefix}{key}; {near}")
-    return cls(**{key: coerce(hints[key], value, prefix + key) for key, value in tree.items()})
-
-
-def coerce(hint: Any, value: Any, where: str) -> Any:
-    """``value`` as the annotated type: YAML 1.1 reads ``1e-6`` as text, lists as lists.
-
-    Raises UserError that names the setting, the value and the expected type or range.
-    """
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return value
-    if origin is Annotated:
-        number = coerce(args[0], value, where)
-        if number not in args[1]:
-            raise UserError(f"{where}: expected {args[1]}, got {value!r}")
-        return number
-    if dataclasses.is_dataclass(hint):
-        if isinstance(value, Mapping):
-            return build(hint, value, f"{where}.")  # type: ignore[arg-type]
-    elif origin in (Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        return coerce(next(a for a in args if a is not type(None)), value, where)
-    elif origin is Literal:
-        if value in args:
-            return value
-        raise UserError(f"{where}: {value!r} is not one of {', '.join(map(str, args))}")
-    elif origin is tuple:
-        items = value if isinstance(value, list | tuple) else [value]
-        return tuple(coerce(args[0], item, where) for item in items)
-    elif origin is not None and issubclass(origin, Mapping):
-        if isinstance(value, Mapping):
-            return {str(k): coerce(args[1], v, f"{where}.{k}") for k, v in value.items()}
-    elif hint is bool or hint is str:
-        if isinstance(value, hint):
-            return value
-        if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
-            return str(value)
-    elif hint in (int, float) and not isinstance(value, bool):
-        try:
-            number = float(value)
-            if hint is float or number.is_integer():
-                return hint(number)
-        except (TypeError, ValueError, OverflowError):
-            pass
-    elif hint is Path and isinstance(value, str | Path):
-        return Path(value)
-    expected = getattr(hint, "__name__", str(hint))
-    raise UserError(f"{where}: expected {expected}, got {value!r}")
-
-
 def to_yaml(config: Config) -> str:
     """The configuration as YAML that ``load`` reads back to an equal one."""
-    return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses, tuples and paths as the mappings, lists and strings of YAML and JSON."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    return str(value) if isinstance(value, Path) else value
+    return yaml.safe_dump(typed.plain(config), sort_keys=False, allow_unicode=True)

@@ -60,7 +60,7 @@ def cuda_graph(step: Step) -> Step:
 
 PACES = {
     "cpu": Pace(look=1, idle=0.0, block=64, record=as_it_is),
-    "cuda": Pace(look=16, idle=0.5, block=512, record=cuda_graph),
+    "cuda": Pace(look=8, idle=0.5, block=512, record=cuda_graph),
 }
 
 

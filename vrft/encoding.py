@@ -165,8 +165,10 @@ def views(loaded: LoadedModel, grids: Tensor | None) -> tuple[View, ...]:
 def collate(prompts: Sequence[Encoded], device: torch.device) -> PromptBatch:
     """Prompts of different lengths and numbers of pictures as one batch."""
     return PromptBatch(
-        tokens=torch.cat([prompt.tokens for prompt in prompts]).to(device),
-        positions=torch.cat([prompt.positions for prompt in prompts], dim=1).to(device),
+        tokens=torch.cat([prompt.tokens for prompt in prompts]).to(device, non_blocking=True),
+        positions=torch.cat([prompt.positions for prompt in prompts], dim=1).to(
+            device, non_blocking=True
+        ),
         lengths=tuple(len(prompt.tokens) for prompt in prompts),
         following=tuple(int(prompt.positions.max()) + 1 for prompt in prompts),
         pictures=tuple(picture for prompt in prompts for picture in prompt.pictures),

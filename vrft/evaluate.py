@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from vrft import config, paths, predictions, registry, results
+from vrft import paths, predictions, registry, results, typed
 from vrft.benchmark import GREEDY, Benchmark, load_benchmark
 from vrft.config import Config, ModelConfig, SamplingConfig
 from vrft.grading import read_samples, summarize
@@ -86,7 +86,7 @@ def score_file(
     """
     task: Task[Any] = registry.build(benchmark.task)
     samples = read_samples(task, benchmark.split, limit)
-    settings = {"benchmark": config.plain(benchmark), "predictions": str(path), "limit": limit}
+    settings = {"benchmark": typed.plain(benchmark), "predictions": str(path), "limit": limit}
     found = predictions.read(path)
     evaluation = results.assess(benchmark, task, samples, found, settings, out)
     if out is not None:
@@ -115,8 +115,8 @@ def describe(
     weights = {path.name: path.stat() for path in sorted(folder.glob("*.safetensors"))}
     return {
         "vrft": version("vrft"),
-        "benchmark": config.plain(benchmark),
-        "model": config.plain(model),
+        "benchmark": typed.plain(benchmark),
+        "model": typed.plain(model),
         "weights": {name: [stat.st_size, stat.st_mtime_ns] for name, stat in weights.items()},
         "limit": limit,
         "blank_images": blank_images,

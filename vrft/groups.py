@@ -115,7 +115,7 @@ class Batch:
         """1 for every token of some groups' completions, 0 beyond: [b', G, C] float32."""
         lengths = self.lengths[list(rows)]
         mask = (torch.arange(int(lengths.max())) < lengths.unsqueeze(-1)).float()
-        return mask if like is None else mask.to(like)
+        return mask if like is None else mask.to(like, non_blocking=True)
 
     @property
     def cut(self) -> Tensor:

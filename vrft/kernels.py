@@ -46,7 +46,8 @@ class Spans:
 
 def offsets(lengths: Sequence[int], device: torch.device) -> Tensor:
     """0 and the sums of the first 1, 2, ... lengths."""
-    return torch.tensor([0, *lengths]).cumsum(0, dtype=torch.int32).to(device)
+    starts = torch.tensor([0, *lengths]).cumsum(0, dtype=torch.int32)
+    return starts.to(device, non_blocking=True)
 
 
 class Kernel(Protocol):
@@ -82,10 +83,17 @@ def choose(query: Tensor) -> type[Kernel]:
 
 
 def fits_flash(query: Tensor) -> bool:
-    """Whether torch's flash attention takes these queries."""
+    """Whether torch's flash attention of NVIDIA's GPUs takes these queries."""
+    if (
+        not query.is_cuda
+        or torch.version.hip
+        or not torch.backends.cuda.is_flash_attention_available()
+    ):
+        return False
     half = query.dtype in (torch.float16, torch.bfloat16)
-    fits = half and query.shape[2] % 8 == 0 and query.shape[2] <= 256
-    return fits and query.is_cuda and torch.cuda.get_device_capability(query.device) >= (8, 0)
+    width = query.shape[2]
+    ampere = torch.cuda.get_device_capability(query.device) >= (8, 0)
+    return half and ampere and width % 8 == 0 and width <= 256
 
 
 class FlashOnCuda:

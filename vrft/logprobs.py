@@ -76,7 +76,8 @@ class GroupLogps(nn.Module):
         lengths = torch.tensor([[len(row) for row in group] for group in completions])
         mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(-1)
         targets = torch.tensor([token for group in completions for row in group for token in row])
-        return hidden, targets.to(device), mask.to(device)
+        there = partial(Tensor.to, device=device, non_blocking=True)
+        return hidden, there(targets), there(mask)
 
     def hidden_states(
         self, prompts: Sequence[Encoded], completions: Sequence[Sequence[Sequence[int]]]
@@ -94,11 +95,11 @@ class GroupLogps(nn.Module):
         if not pictures and several_processes():
             pictures = self.blank()
         embedded = loaded.embed(batch.tokens, pictures)
-        own = loaded.core.get_input_embeddings()(torch.cat(rows).to(device))
+        own = loaded.core.get_input_embeddings()(torch.cat(rows).to(device, non_blocking=True))
         positions = torch.cat([batch.positions, counted_on(batch, layout)], dim=1)
         row = torch.cat([embedded, own]).unsqueeze(0)
         out = loaded.decoder(row, positions.unsqueeze(1), layout=layout)
-        return out[0, before(layout).to(device)]
+        return out[0, before(layout).to(device, non_blocking=True)]
 
     def blank(self) -> tuple[Picture, ...]:
         """The smallest picture, of which nothing is read where a prompt has no place for it."""
@@ -130,7 +131,8 @@ def counted_on(batch: PromptBatch, layout: GroupLayout) -> Tensor:
         torch.arange(first, first + length)
         for first, length in zip(layout.of_prompts(batch.following), layout.own, strict=True)
     ]
-    return torch.cat(own).to(layout.device).expand(len(batch.positions), -1)
+    positions = torch.cat(own).to(layout.device, non_blocking=True)
+    return positions.expand(len(batch.positions), -1)
 
 
 def before(layout: GroupLayout) -> Tensor:

@@ -121,7 +121,10 @@ class LoadedModel:
         if tower is None or not pictures:
             return embeddings
         features = torch.cat(
-            [one.to(embeddings) for one in self.features.of(tower, pictures, self.see)]
+            [
+                one.to(embeddings, non_blocking=True)
+                for one in self.features.of(tower, pictures, self.see)
+            ]
         )
         where = (tokens == self.core.config.image_token_id).unsqueeze(-1)
         return embeddings.masked_scatter(where, features)
@@ -142,12 +145,14 @@ class LoadedModel:
 
     def see(self, pictures: Sequence[Picture]) -> Sequence[Tensor]:
         """Each picture's features [tokens, D], made by the vision tower."""
-        patches = torch.cat([picture.patches for picture in pictures]).to(self.device)
+        patches = torch.cat([picture.patches for picture in pictures])
         # On the CPU: the tower reads them number by number, in every layer.
         grids = torch.cat([picture.grid for picture in pictures])
         places = get_vision_position_ids(grids, self.core.config.vision_config.spatial_merge_size)
         return self.core.model.get_image_features(  # type: ignore[no-any-return]
-            patches, grids, position_ids=places.to(self.device)
+            patches.to(self.device, non_blocking=True),
+            grids,
+            position_ids=places.to(self.device, non_blocking=True),
         ).pooler_output
 
     def positions(self, tokens: Tensor, grids: Tensor | None) -> Tensor:

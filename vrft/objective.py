@@ -99,7 +99,7 @@ class GroupObjective:
             sums["kl"] = (kl.detach() * mask).sum()
         elif signal.old is not None and signal.reference is not None:
             sums["kl"] = ((old - cut(signal.reference, rows, logps)) * mask).sum()
-        return (losses * mask * weights.to(logps).unsqueeze(-1)).sum(), sums
+        return (losses * mask * weights.to(logps, non_blocking=True).unsqueeze(-1)).sum(), sums
 
 
 def needs_old(config: AlgorithmConfig) -> bool:
@@ -193,7 +193,7 @@ def fixed(source: Source, module: nn.Module, batch: Batch, read: Reading) -> lis
 
 def cut(values: Tensor, rows: Sequence[int], like: Tensor) -> Tensor:
     """The rows of values [b, G, C], as long and on the device as those of some groups."""
-    return values[list(rows), :, : like.shape[2]].to(like.device)
+    return values[list(rows), :, : like.shape[2]].to(like.device, non_blocking=True)
 
 
 def counts(

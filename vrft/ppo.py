@@ -151,7 +151,7 @@ class Ppo:
             if config.kl_in == "loss":
                 losses = losses + config.beta * algorithms.kl(logps, now(signal.reference))
         losses = losses + critic.vf_coef * misses - critic.entropy_coef * entropies
-        return (losses * mask * weights.to(logps).unsqueeze(-1)).sum(), sums
+        return (losses * mask * weights.to(logps, non_blocking=True).unsqueeze(-1)).sum(), sums
 
 
 def generalised_advantages(

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vrft import config, paths
+from vrft import paths, typed
 from vrft.config import TaskConfig
 from vrft.errors import UserError
 from vrft.task import Task
@@ -64,7 +64,7 @@ def build(task: TaskConfig) -> Task[Any]:
             raise UserError(
                 f"task {task.name} needs task.{field.name}{meaning}; give task.{field.name}=VALUE"
             )
-    return config.build(cls, settings, prefix="task.")
+    return typed.build(cls, settings, prefix="task.")
 
 
 def _modules() -> dict[str, tuple[str, Path]]:

@@ -14,7 +14,7 @@ import jinja2
 from rich.console import Console
 from rich.table import Table
 
-from vrft import config, viz
+from vrft import typed, viz
 from vrft.types import Interval, Report
 from vrft.viz import Exhibit
 
@@ -170,7 +170,7 @@ def text(shown: Table, width: int = 100) -> str:
 
 def to_json(value: Report | Comparison | Pairing) -> dict[str, Any]:
     """The report or comparison as JSON takes it; an interval that is not known has null ends."""
-    tree: dict[str, Any] = without_nan(config.plain(value))
+    tree: dict[str, Any] = without_nan(typed.plain(value))
     return tree
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic
 
-from vrft import config, predictions, registry, report, segment, stats
+from vrft import predictions, registry, report, segment, stats, typed
 from vrft.benchmark import Benchmark
 from vrft.errors import UserError
 from vrft.grading import aggregates, boxes_read, by_sample, grade, mean, read_samples, sums, tally
@@ -59,7 +59,7 @@ def load(path: Path) -> Evaluation[Any]:
     settings = predictions.read_settings(path.parent)
     if not isinstance(settings.get("benchmark"), Mapping):
         raise UserError(f"{path.parent / predictions.SETTINGS}: not the settings of an evaluation")
-    benchmark = config.build(Benchmark, settings["benchmark"])
+    benchmark = typed.build(Benchmark, settings["benchmark"])
     task: Task[Any] = registry.build(benchmark.task)
     samples = read_samples(task, benchmark.split, settings.get("limit"))
     return assess(benchmark, task, samples, found, settings, path.parent)
@@ -205,7 +205,7 @@ def asked(evaluation: Evaluation[Any]) -> dict[str, Any]:
     """What an evaluation asked, by the names of its settings."""
     settings = evaluation.settings
     return {
-        "benchmark": config.build(Benchmark, settings["benchmark"]),
+        "benchmark": typed.build(Benchmark, settings["benchmark"]),
         "limit": settings.get("limit"),
         "blank_images": settings.get("blank_images", False),
     }

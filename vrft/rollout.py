@@ -87,7 +87,7 @@ def decode(
 def blank_texts(batch: PromptBatch, generations: int, limit: int) -> Tensor:
     """The prompts' tokens, with room for ``limit`` more of each completion: [B * G, P + limit].
 
-    What stands for no token repeats the first one, for which a repetition penalty has no eye.
+    What stands for no token repeats the first one, which is nothing new to a repetition penalty.
     """
     rows = batch.tokens.split(batch.lengths)
     texts = torch.stack([row[0].expand(max(batch.lengths) + limit) for row in rows])

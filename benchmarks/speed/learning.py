@@ -23,7 +23,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from benchmarks.speed import theirs
-from vrft import config, distributed, groups, paths, policy, processors, registry, train, update
+from vrft import config, distributed, groups, paths, policy, registry, train, update
 from vrft.config import Config
 from vrft.grading import read_samples
 from vrft.rewards import grade, to_trl
@@ -195,7 +195,7 @@ def learn_with_trl(seed: int, settings: Sequence[str], every: int) -> Curve:
         reward_funcs=rewards,
         args=arguments,
         train_dataset=dataset(chosen, task, samples),
-        processing_class=processors.load(paths.model(chosen.model.name)),
+        processing_class=theirs.processor(paths.model(chosen.model.name)),
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Examined(exam, model.state_dict))

@@ -102,7 +102,7 @@ class Theirs(Watched):
         # On a GPU in half precision, or TRL's generation would cast all weights for each token.
         dtype = torch.float32 if device == "cpu" else torch.bfloat16
         model = auto.from_pretrained(folder, dtype=dtype).to(device)
-        super().__init__(model, processors.load(str(folder)))
+        super().__init__(model, processor(folder))
         with tempfile.TemporaryDirectory() as unused:
             config = configuration(questions, unused, device, checkpointing=checkpointing)
         samples = questions.samples("train")
@@ -124,6 +124,14 @@ class Theirs(Watched):
         """TRL's own loop; ``after`` is called with each step's times, until it returns False."""
         self.trainer.add_callback(Turns(self, after))
         self.trainer.train()
+
+
+def processor(folder: Path | str) -> Any:
+    """A model's processor as TRL loads it: on the other side, its types of tokens would not stand
+    beside the tokens, which it always pads on the left."""
+    made: Any = processors.load(str(folder))
+    getattr(made, "tokenizer", made).padding_side = "left"
+    return made
 
 
 def score_completions_only() -> None:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vrft import distributed
 from vrft.attention import GroupLayout
 from vrft.cache import GroupCache
 from vrft.encoding import PromptBatch
 from vrft.models import LoadedModel
+from vrft.prepacked import prepacked
 
 Step = Callable[[], None]
 """What reads and writes the same memory whenever it is called."""
 
 Record = Callable[[Step], Step]
 """Turns a step into one that does the same, perhaps faster."""
+
+Prepare = Callable[[nn.Module], AbstractContextManager[object]]
+"""Within it a model's weights are read as the device likes it."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +32,15 @@ class Pace:
 
     Every ``look`` tokens it is asked which rows have ended, for which host and device wait for
     each other; once more than the share ``idle`` of the rows have ended, all those leave. The room
-    for completions grows by ``block`` tokens. A step is recorded again after any of this.
+    for completions grows by ``block`` tokens. A step is recorded again after any of this. Before
+    the first, the weights are prepared.
     """
 
     look: int
     idle: float
     block: int
     record: Record
+    prepare: Prepare = nullcontext
 
 
 def as_it_is(step: Step) -> Step:
@@ -59,7 +66,7 @@ def cuda_graph(step: Step) -> Step:
 
 
 PACES = {
-    "cpu": Pace(look=1, idle=0.0, block=64, record=as_it_is),
+    "cpu": Pace(look=1, idle=0.0, block=64, record=as_it_is, prepare=prepacked),
     "cuda": Pace(look=8, idle=0.5, block=512, record=cuda_graph),
 }
 
@@ -67,10 +74,10 @@ PACES = {
 def pace_of(loaded: LoadedModel, *, graphs: bool) -> Pace:
     """How the model's device decodes; ``graphs``: whether CUDA graphs are wanted."""
     pace = PACES[loaded.device.type]
-    # Weights that are shared out are fetched by hooks, which run on other streams.
-    if not graphs or distributed.is_shared_out(loaded.model):
-        pace = replace(pace, record=as_it_is)
-    return pace
+    # Weights that are shared out are fetched by hooks, on other streams, layer by layer.
+    if distributed.is_shared_out(loaded.model):
+        return replace(pace, record=as_it_is, prepare=nullcontext)
+    return pace if graphs else replace(pace, record=as_it_is)
 
 
 class Decoding:

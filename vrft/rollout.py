@@ -37,7 +37,8 @@ def sample(
     if not loaded.shared_prefix:
         return plain.sample(loaded, prompts, num_generations, sampling, seeds)
     pace = pace or pace_of(loaded, graphs=sampling.cuda_graphs)
-    tokens = decode(loaded, prompts, num_generations, sampling, seeds, pace)
+    with pace.prepare(loaded.model):
+        tokens = decode(loaded, prompts, num_generations, sampling, seeds, pace)
     rows = [loaded.until_end(row) for row in tokens.tolist()]
     return [rows[i : i + num_generations] for i in range(0, len(rows), num_generations)]
 

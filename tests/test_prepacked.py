@@ -1,0 +1,125 @@
+"""Weights in oneDNN's layout: the same numbers, for a while, where it pays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from vrft import decoding, encoding, prepacked, rollout
+from vrft.config import LoraConfig, SamplingConfig
+from vrft.models import LoadedModel
+from vrft.types import Prompt
+
+WIDE = 512
+"""A square layer of this width has 2**18 weights: enough to gain."""
+
+pytestmark = pytest.mark.skipif(
+    not prepacked.takes(torch.float32), reason="needs oneDNN on an x86 processor"
+)
+
+
+@pytest.fixture
+def wide() -> nn.Sequential:
+    """Two layers that gain, one without a bias, and a small one."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(WIDE, WIDE), nn.GELU(), nn.Linear(WIDE, WIDE, bias=False), nn.Linear(WIDE, 8)
+    )
+
+
+def replaced(model: nn.Module) -> list[bool]:
+    """Which of the linear layers compute in another way."""
+    return ["forward" in vars(one) for one in model.modules() if isinstance(one, nn.Linear)]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 16, 300])
+@torch.no_grad()
+def test_the_numbers_are_the_same(wide: nn.Sequential, rows: int) -> None:
+    hidden = torch.randn(rows, 2, WIDE).transpose(0, 1)
+    expected = wide(hidden)
+    with prepacked.prepacked(wide):
+        assert replaced(wide) == [True, True, False]
+        torch.testing.assert_close(wide(hidden), expected)
+    assert replaced(wide) == [False] * 3
+
+
+@torch.no_grad()
+def test_a_changed_weight_counts_the_next_time(wide: nn.Sequential) -> None:
+    hidden = torch.randn(3, WIDE)
+    with prepacked.prepacked(wide):
+        before = wide(hidden)
+    wide[0].weight.mul_(2)
+    with prepacked.prepacked(wide):
+        after = wide(hidden)
+    torch.testing.assert_close(after, wide(hidden))
+    assert not torch.allclose(after, before)
+
+
+@pytest.mark.skipif(not prepacked.takes(torch.bfloat16), reason="needs AVX-512")
+@torch.no_grad()
+def test_autocast_is_followed(wide: nn.Sequential) -> None:
+    hidden = torch.randn(5, WIDE)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = wide(hidden)
+        with prepacked.prepacked(wide):
+            assert replaced(wide) == [True, True, False]
+            found = wide(hidden)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found, expected)
+
+
+def test_an_error_leaves_the_layers_as_they_were(wide: nn.Sequential) -> None:
+    with pytest.raises(ZeroDivisionError), prepacked.prepacked(wide):
+        raise ZeroDivisionError
+    assert replaced(wide) == [False] * 3
+
+
+def test_what_a_hook_put_in_the_place_of_forward_stays(wide: nn.Sequential) -> None:
+    wide[0].forward = hooked = torch.zeros_like  # type: ignore[method-assign, assignment]
+    with prepacked.prepacked(wide):
+        assert replaced(wide) == [True, True, False]
+        assert wide[0].forward is hooked
+    assert wide[0].forward is hooked
+
+
+def test_a_large_model_and_other_precisions_stay_as_they_are(
+    wide: nn.Sequential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with prepacked.prepacked(wide.double()):
+        assert not any(replaced(wide))
+    monkeypatch.setattr(prepacked, "MOST", 2**18)
+    with prepacked.prepacked(wide.float()):
+        assert not any(replaced(wide))
+
+
+@pytest.mark.parametrize("lora", [LoraConfig(), LoraConfig(r=4)], ids=["all weights", "LoRA"])
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen2"])
+def test_no_token_changes(
+    family: str,
+    lora: LoraConfig,
+    load_tiny: Callable[..., LoadedModel],
+    picture: Callable[..., Image.Image],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = load_tiny(family, train=True, lora=lora)
+    images = (picture(56, 84),) if loaded.family.space else ()
+    prompts = [encoding.encode(loaded, Prompt("Where is the key?", images))]
+    sampling = SamplingConfig(max_completion_length=20)
+    expected = rollout.sample(loaded, prompts, 8, sampling, [3])
+    monkeypatch.setattr(prepacked, "LEAST", 1)
+    with prepacked.prepacked(loaded.model):
+        assert sum(replaced(loaded.model)) > 10
+    assert rollout.sample(loaded, prompts, 8, sampling, [3]) == expected
+
+
+def test_weights_that_are_shared_out_stay_as_they_are(
+    load_tiny: Callable[..., LoadedModel],
+) -> None:
+    loaded = load_tiny("qwen2")
+    assert decoding.pace_of(loaded, graphs=True).prepare is prepacked.prepacked
+    next(loaded.model.parameters()).ds_id = 0  # type: ignore[attr-defined]
+    assert decoding.pace_of(loaded, graphs=True).prepare is not prepacked.prepacked

@@ -202,6 +202,9 @@ def test_the_time_of_light_is_that_of_operations_and_bytes() -> None:
     read = 4 * 2 * (cost.decoder_weights(SHAPE) + pair * (10 + 2 * 2 / 2))
     expected = work / 10 + (read + 28 * cost.weights(SHAPE)) / 5
     assert limit.seconds(SHAPE, load, 1, Machine(10, 5), 4) == pytest.approx(expected)
+    parts = limit.parts(SHAPE, load, 1, Machine(10, 5), 4)
+    assert parts["backward"] == 2 * parts["forward"]
+    assert parts["optimizer"] == pytest.approx(28 * cost.weights(SHAPE) / 5)
 
 
 def test_questions_are_drawn_once_each_with_the_wanted_share_tied() -> None:
@@ -227,14 +230,14 @@ def test_a_part_within_a_part_is_given_back() -> None:
 
 def step(seconds: float) -> Step:
     """A step whose update took half of its time."""
-    half = {"preprocessing": 0.0, "rollout": 0.0, "forward": seconds / 4, "optimizer": 0.0}
-    return Step(seconds, half | {"backward": seconds / 4}, {})
+    quarters = dict.fromkeys(("rollout", "forward", "backward", "optimizer"), seconds / 4)
+    return Step(seconds, {"preprocessing": 0.0} | quarters, {})
 
 
 def measured() -> Measurement:
     """A race of which one pair was disturbed."""
-    quiet = tuple(Machine(speed, 1e10) for speed in (1.0e11, 0.9e11, 0.95e11))
-    noisy = tuple(Machine(speed, 1e10) for speed in (1.0e11, 0.5e11, 1.0e11))
+    quiet = tuple(Machine(speed, 1e10) for speed in (1.0e9, 0.9e9, 0.95e9))
+    noisy = tuple(Machine(speed, 1e10) for speed in (1.0e9, 0.5e9, 1.0e9))
     pairs = (
         Pair(step(12.0), step(2.0), quiet),
         Pair(step(16.0), step(2.0), quiet),
@@ -265,6 +268,8 @@ def test_the_report_is_made_of_what_is_kept(tmp_path: Path) -> None:
     assert "**7.00 [6.00, 8.00]**" in text  # 12 / 2 and 16 / 2, not 90 / 1
     assert "2 of 3" in text
     assert "Ours takes 25% of TRL's." in text  # 100 of 400
+    light = limit.parts(SHAPE, report.load(measured().races[0]), 4, Machine(0.925e9, 1e10), 4)
+    assert f"{light['backward']:.3f} ({light['backward'] / 0.5:.0%})" in text
     assert "| second | 2.00 [2.00, 2.00] | 2.50 [2.00, 3.00] |" in text
 
 

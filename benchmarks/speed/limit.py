@@ -74,16 +74,27 @@ def dtype(device: str) -> torch.dtype:
     return torch.bfloat16 if device == "cuda" else torch.float32
 
 
-def seconds(shape: Shape, load: Load, prompts: int, machine: Machine, width: int) -> float:
-    """The time of light for one step: necessary products, and the bytes that decoding must read.
+def parts(shape: Shape, load: Load, prompts: int, machine: Machine, width: int) -> dict[str, float]:
+    """The time of light of a step's parts: necessary products, and bytes that must be read.
 
     Every token that is decoded reads all weights (``width`` bytes each) and the keys and values
     of what it follows, a prompt's once for its group; the optimizer reads four numbers of each
-    weight and writes three.
+    weight and writes three. A backward pass has twice the products of its forward pass.
     """
-    work = prompts * cost.necessary(shape, load).total
+    work = cost.necessary(shape, load)
     pair = 2 * shape.layers * shape.kv_heads * shape.head_size
     followed = prompts * (load.prompt + load.generations * load.completion / 2)
     decoded = width * load.completion * (cost.decoder_weights(shape) + pair * followed)
-    updated = 4 * 7 * cost.weights(shape)
-    return work / machine.products + (decoded + updated) / machine.copies
+    sampled = prompts * (work.prefill + work.decode) / machine.products
+    forward = prompts * work.policy / 3 / machine.products
+    return {
+        "rollout": sampled + decoded / machine.copies,
+        "forward": forward,
+        "backward": 2 * forward,
+        "optimizer": 4 * 7 * cost.weights(shape) / machine.copies,
+    }
+
+
+def seconds(shape: Shape, load: Load, prompts: int, machine: Machine, width: int) -> float:
+    """The time of light of one step: that of its parts one after the other."""
+    return sum(parts(shape, load, prompts, machine, width).values())

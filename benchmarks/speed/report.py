@@ -89,6 +89,7 @@ def chapter(found: Measurement) -> str:
         ("Whole steps, no checkpointing on either side", headline(plain)),
         ("Whole steps, checkpointing on both sides", headline(saved)),
         ("Parts of a step", parts(plain or saved)),
+        ("What is left to the limit", left(plain or saved)),
         ("What passes the weights in one step", counters(plain)),
         ("Equality, before any timing", equalities(found.races)),
         ("Peak memory of one step", memory(found)),
@@ -146,12 +147,17 @@ def models(race: Race) -> tuple[float, float]:
 
 def of_light(race: Race) -> float:
     """The share of the hardware's limit that our step reaches."""
+    pairs = zip(lights(race), counted(race), strict=True)
+    return median(sum(light.values()) / pair.ours.whole for light, pair in pairs)
+
+
+def lights(race: Race) -> list[dict[str, float]]:
+    """The time of light of the parts of our step in each pair."""
     width = 2 if race.device == "cuda" else 4
-    group, prompts = load(race), race.setting.prompts
-    return median(
-        limit.seconds(race.shape, group, prompts, pair.around_ours, width) / pair.ours.whole
+    return [
+        limit.parts(race.shape, load(race), race.setting.prompts, pair.around_ours, width)
         for pair in counted(race)
-    )
+    ]
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
@@ -202,6 +208,30 @@ def parts(races: Sequence[Race]) -> str:
         ]
         lines.append([race.setting.title, *cells])
     return markdown(["TRL / ours, s", *PARTS], lines) if lines else ""
+
+
+def left(races: Sequence[Race]) -> str:
+    """What the limit is of each part of our step, and which share of it is reached."""
+    lines = []
+    for race in races:
+        pairs = list(zip(lights(race), counted(race), strict=True))
+        cells = []
+        for part in pairs[0][0]:
+            light = median(light[part] for light, _ in pairs)
+            share = median(light[part] / pair.ours.parts[part] for light, pair in pairs)
+            cells.append(f"{light:.3f} ({share:.0%})")
+        lines.append([race.setting.title, *cells])
+    if not lines:
+        return ""
+    told = (
+        "The least seconds of each part of our step, and which share of its time they are. "
+        "Sampling reads every matrix for a few rows only, and products of few rows are the "
+        "slowest. Forward and backward lose to what the limit leaves out (norms, activations, "
+        "softmax), and on a CPU to torch's own matrix products where the limit is that of a faster "
+        "library. An optimizer that finds its numbers in the processor's cache needs less than the "
+        "limit has it read."
+    )
+    return f"{told}\n\n{markdown(['setting', *lights(races[0])[0]], lines)}"
 
 
 def counters(races: Sequence[Race]) -> str:

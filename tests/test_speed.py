@@ -311,8 +311,16 @@ def test_learning_is_reported_with_its_picture(tmp_path: Path) -> None:
     found = Measurement("learning", "cpu", learning=(pair, pair, never))
     assert all(path.stat().st_size for path in report.draw(found, tmp_path))
     text = report.publish([found], tmp_path).read_text(encoding="utf-8")
-    assert "| 1 | 2.000 | 2.000 | 1.000 | 1.800 | 12 | 4 | 3.0x |" in text
-    assert "| never |" in text and "Mean ratio 3.0 (95 % 3.0 to 3.0)." in text
+    line = "| 1 | 15 | 5 | 2.000 | 2.000 | 1.000 | 1.800 | after 12 s | after 4 s | 3.0x |"
+    assert line in text and "| after 12 s | never |  |" in text
+    assert "mean ratio 3.0 (95 % 3.0 to 3.0). It is that of 2 of 3 seeds" in text
+
+
+def test_ratios_are_averaged_by_their_logarithms() -> None:
+    # log 2 and log 8 have the mean log 4; twofold faster and slower cancel each other
+    assert next(report.in_the_mean([2.0, 8.0], 2)).startswith("Geometric mean ratio 4.0 ")
+    assert next(report.in_the_mean([0.5, 2.0], 2)).startswith("Geometric mean ratio 1.0 ")
+    assert list(report.in_the_mean([2.0], 1)) == []
 
 
 def test_both_sides_are_examined_before_and_after_the_same_steps() -> None:

@@ -61,8 +61,8 @@ def learn(pool: Executor, seeds: Sequence[int]) -> tuple[Comparison, ...]:
         found = []
         for one in learning.compare(pool, seeds):
             found.append(one)
-            theirs, ours = one.seconds
-            shown.note(f"seed {one.ours.seed}: the goal after {theirs} s (TRL) and {ours} s")
+            theirs, ours = map(report.after, one.seconds)
+            shown.note(f"seed {one.ours.seed}: the goal {theirs} (TRL) and {ours}")
             shown.advance(1)
     return tuple(found)
 

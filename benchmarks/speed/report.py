@@ -5,7 +5,8 @@ python -m benchmarks.speed.report
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -317,26 +318,42 @@ def learned(found: Measurement) -> str:
     lines, ratios = [], []
     for one in found.learning:
         theirs, ours = one.seconds
-        if theirs is not None and ours:
+        if theirs and ours:
             ratios.append(theirs / ours)
+        ends = one.theirs.points[-1], one.ours.points[-1]
         lines.append([
             one.ours.seed,
-            *(f"{end.points[-1].reward:.3f}" for end in (one.theirs, one.ours)),
+            *(f"{end.seconds:.0f}" for end in ends),
+            *(f"{end.reward:.3f}" for end in ends),
             f"{one.ours.points[0].reward:.3f}",
             f"{one.goal:.3f}",
-            *("never" if seconds is None else f"{seconds:.0f}" for seconds in (theirs, ours)),
-            f"{ratios[-1]:.1f}x" if theirs is not None and ours else "",
+            *map(after, one.seconds),
+            f"{ratios[-1]:.1f}x" if theirs and ours else "",
         ])  # fmt: skip
-    header = ("seed", "TRL's reward at the end", "ours at the end", "untrained", "goal",
-              "TRL reaches it after s", "ours after s", "ratio")  # fmt: skip
+    header = ("seed", "TRL's seconds", "ours", "TRL's reward at the end", "ours at the end",
+              "untrained", "goal", "TRL reaches it", "ours", "ratio")  # fmt: skip
     told = (
         f"The goal is {learning.SHARE:.0%} of what TRL gained by its end with the seed; both sides "
         f"take the steps of `{learning.CONFIG}` and are examined every {learning.EVERY} steps."
     )
-    mean = over_seeds(ratios) if len(ratios) > 1 else None
-    text = f"Mean ratio {mean.mean:.1f} (95 % {mean.low:.1f} to {mean.high:.1f})." if mean else ""
     picture = f"![held-out reward over time]({measurement.name(found)}.svg)"
-    return "\n\n".join([markdown(header, lines), f"{told} {text}".strip(), picture])
+    text = " ".join([told, *in_the_mean(ratios, len(lines))])
+    return "\n\n".join([markdown(header, lines), text, picture])
+
+
+def in_the_mean(ratios: Sequence[float], seeds: int) -> Iterator[str]:
+    """The geometric mean of ratios with its interval over seeds, and how many seeds have one."""
+    if len(ratios) > 1:
+        of_logs = over_seeds([math.log(one) for one in ratios])
+        mean, low, high = (math.exp(of_logs.mean), math.exp(of_logs.low), math.exp(of_logs.high))
+        yield f"Geometric mean ratio {mean:.1f} (95 % {low:.1f} to {high:.1f})."
+    if len(ratios) < seeds:
+        yield f"It is that of {len(ratios)} of {seeds} seeds; with the rest a side never got there."
+
+
+def after(seconds: float | None) -> str:
+    """When a goal was reached, for a reader."""
+    return "never" if seconds is None else f"after {seconds:.0f} s"
 
 
 def draw(found: Measurement, folder: Path = HERE) -> list[Path]:

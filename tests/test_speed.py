@@ -289,8 +289,7 @@ def test_the_readme_has_the_table_of_what_is_kept(tmp_path: Path) -> None:
 def test_the_readme_shows_what_was_measured_last() -> None:
     readme = report.HERE.parents[1] / "README.md"
     shown = readme.read_text().split(report.BEGIN)[1].split(report.END)[0]
-    quick = [one for one in measurement.kept() if one.mode == "quick"]
-    assert quick and shown == "\n".join(report.summary(one) for one in quick)
+    assert shown == report.in_short(measurement.kept()) != ""
 
 
 def curve(side: str, *points: tuple[float, float]) -> Curve:
@@ -313,14 +312,19 @@ def test_learning_is_reported_with_its_picture(tmp_path: Path) -> None:
     text = report.publish([found], tmp_path).read_text(encoding="utf-8")
     line = "| 1 | 15 | 5 | 2.000 | 2.000 | 1.000 | 1.800 | after 12 s | after 4 s | 3.0x |"
     assert line in text and "| after 12 s | never |  |" in text
-    assert "mean ratio 3.0 (95 % 3.0 to 3.0). It is that of 2 of 3 seeds" in text
+    assert "TRL's time over ours: geometric mean 3.0 (95 % 3.0 to 3.0; 2 of 3 seeds)." in text
 
 
 def test_ratios_are_averaged_by_their_logarithms() -> None:
+    def told(*ours: float) -> str:
+        theirs = curve("theirs", (0, 1.0), (10, 2.0))  # at its goal after 8 s
+        pairs = [Comparison(curve("ours", (0, 1.0), (s, 2.0)), theirs) for s in ours]
+        return report.mean_ratio(Measurement("learning", "cpu", learning=tuple(pairs)))
+
     # log 2 and log 8 have the mean log 4; twofold faster and slower cancel each other
-    assert next(report.in_the_mean([2.0, 8.0], 2)).startswith("Geometric mean ratio 4.0 ")
-    assert next(report.in_the_mean([0.5, 2.0], 2)).startswith("Geometric mean ratio 1.0 ")
-    assert list(report.in_the_mean([2.0], 1)) == []
+    assert told(5.0, 1.25).startswith("geometric mean 4.0 (95 % ")
+    assert told(5.0, 20.0).startswith("geometric mean 1.0 (95 % ")
+    assert told(5.0) == "1 of 1 seeds reached the goal on both sides."
 
 
 def test_both_sides_are_examined_before_and_after_the_same_steps() -> None:

@@ -88,6 +88,12 @@ class Comparison:
         """When TRL and we reached the goal."""
         return self.theirs.seconds_to(self.goal), self.ours.seconds_to(self.goal)
 
+    @property
+    def ratio(self) -> float | None:
+        """TRL's time to the goal over ours; None where one of both never reached it."""
+        theirs, ours = self.seconds
+        return theirs / ours if theirs and ours else None
+
 
 def compare(
     pool: Executor, seeds: Sequence[int], settings: Sequence[str] = (), every: int = EVERY

@@ -6,7 +6,7 @@ python -m benchmarks.speed.report
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -34,6 +34,9 @@ measured right before and after our step, over our time.
 """
 
 
+MODES = ("quick", "full", "learning")
+"""In the order of their chapters."""
+
 BEGIN, END = "<!-- speed: made by python -m benchmarks.speed.report -->\n", "<!-- /speed -->\n"
 """What the README's table stands between."""
 
@@ -52,18 +55,28 @@ def write(found: Sequence[Measurement]) -> list[Path]:
 def publish(found: Sequence[Measurement], folder: Path = HERE) -> Path:
     """Write RESULTS.md and return its path."""
     path = folder / "RESULTS.md"
-    path.write_text("\n".join([HEAD, *map(chapter, found)]), encoding="utf-8")
+    ordered = sorted(found, key=lambda one: MODES.index(one.mode))
+    path.write_text("\n".join([HEAD, *map(chapter, ordered)]), encoding="utf-8")
     return path
 
 
 def fill(found: Sequence[Measurement], readme: Path = HERE.parents[1] / "README.md") -> Path:
-    """Write the README's table and return its path."""
+    """Write what the README shows and return its path."""
     before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
     after = rest.split(END)[1]
-    quick = [one for one in found if one.mode == "quick"]
-    text = "\n".join(summary(one) for one in quick)
-    readme.write_text(before + BEGIN + text + END + after, encoding="utf-8")
+    readme.write_text(before + BEGIN + in_short(found) + END + after, encoding="utf-8")
     return readme
+
+
+def in_short(found: Sequence[Measurement]) -> str:
+    """What the README shows."""
+    quick = [summary(one) for one in found if one.mode == "quick"]
+    told = (
+        f"Time to {learning.SHARE:.0%} of TRL's gain in held-out reward on the demo "
+        "(`--learning`), TRL's over ours:"
+    )
+    learned = [f"{told} {mean_ratio(one)}\n" for one in found if one.mode == "learning"]
+    return "\n".join([*quick, *learned])
 
 
 def summary(found: Measurement) -> str:
@@ -259,7 +272,7 @@ def equalities(races: Sequence[Race]) -> str:
     ]
     header = ("setting", "checkpointing", "largest difference of a log-probability",
               "relative difference of the gradients", "1 - cosine")  # fmt: skip
-    return markdown(header, lines)
+    return markdown(header, lines) if lines else ""
 
 
 def memory(found: Measurement) -> str:
@@ -315,11 +328,8 @@ def learned(found: Measurement) -> str:
     """When both sides reached the goal, with each seed, and the picture of their curves."""
     if not found.learning:
         return ""
-    lines, ratios = [], []
+    lines = []
     for one in found.learning:
-        theirs, ours = one.seconds
-        if theirs and ours:
-            ratios.append(theirs / ours)
         ends = one.theirs.points[-1], one.ours.points[-1]
         lines.append([
             one.ours.seed,
@@ -328,27 +338,28 @@ def learned(found: Measurement) -> str:
             f"{one.ours.points[0].reward:.3f}",
             f"{one.goal:.3f}",
             *map(after, one.seconds),
-            f"{ratios[-1]:.1f}x" if theirs and ours else "",
+            f"{one.ratio:.1f}x" if one.ratio else "",
         ])  # fmt: skip
     header = ("seed", "TRL's seconds", "ours", "TRL's reward at the end", "ours at the end",
               "untrained", "goal", "TRL reaches it", "ours", "ratio")  # fmt: skip
     told = (
         f"The goal is {learning.SHARE:.0%} of what TRL gained by its end with the seed; both sides "
-        f"take the steps of `{learning.CONFIG}` and are examined every {learning.EVERY} steps."
+        f"take the steps of `{learning.CONFIG}` and are examined every {learning.EVERY} steps. "
+        f"TRL's time over ours: {mean_ratio(found)}"
     )
     picture = f"![held-out reward over time]({measurement.name(found)}.svg)"
-    text = " ".join([told, *in_the_mean(ratios, len(lines))])
-    return "\n\n".join([markdown(header, lines), text, picture])
+    return "\n\n".join([markdown(header, lines), told, picture])
 
 
-def in_the_mean(ratios: Sequence[float], seeds: int) -> Iterator[str]:
-    """The geometric mean of ratios with its interval over seeds, and how many seeds have one."""
-    if len(ratios) > 1:
-        of_logs = over_seeds([math.log(one) for one in ratios])
-        mean, low, high = (math.exp(of_logs.mean), math.exp(of_logs.low), math.exp(of_logs.high))
-        yield f"Geometric mean ratio {mean:.1f} (95 % {low:.1f} to {high:.1f})."
-    if len(ratios) < seeds:
-        yield f"It is that of {len(ratios)} of {seeds} seeds; with the rest a side never got there."
+def mean_ratio(found: Measurement) -> str:
+    """The geometric mean of the ratios, its interval over seeds, and how many seeds have one."""
+    ratios = [one.ratio for one in found.learning if one.ratio]
+    count = f"{len(ratios)} of {len(found.learning)} seeds"
+    if len(ratios) < 2:
+        return f"{count} reached the goal on both sides."
+    of_logs = over_seeds([math.log(one) for one in ratios])
+    mean, low, high = map(math.exp, (of_logs.mean, of_logs.low, of_logs.high))
+    return f"geometric mean {mean:.1f} (95 % {low:.1f} to {high:.1f}; {count})."
 
 
 def after(seconds: float | None) -> str:
@@ -366,7 +377,7 @@ def draw(found: Measurement, folder: Path = HERE) -> list[Path]:
             rewards = [point.reward for point in curve.points]
             first = one is found.learning[0]
             axis.plot(seconds, rewards, colour, label=label if first else None)
-    axis.set(xscale="log", xlabel="seconds of training", ylabel="held-out reward")
+    axis.set(xlabel="seconds of training", ylabel="held-out reward")
     axis.legend(frameon=False)
     return plots.save(drawn, folder, measurement.name(found))
 

@@ -67,7 +67,6 @@ def sample(
                 **inputs,
                 attention_mask=torch.ones_like(inputs["input_ids"]),
                 generation_config=config,
-                suppress_tokens=list(loaded.banned_ids),
             )
         own = rows[:, len(prompt.tokens) :].tolist()
         groups.append([loaded.until_end(row) for row in own])
@@ -88,6 +87,7 @@ def generation(loaded: LoadedModel, sampling: SamplingConfig) -> GenerationConfi
         max_new_tokens=sampling.max_completion_length,
         eos_token_id=sorted(loaded.end_ids),
         pad_token_id=loaded.tokenizer.pad_token_id,
+        suppress_tokens=list(loaded.banned_ids),
     )
 
 

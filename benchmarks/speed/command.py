@@ -37,7 +37,7 @@ QUICK_SECONDS = 480.0
 
 def run(options: argparse.Namespace) -> None:
     """Measure all that was asked for, keep it, and write RESULTS.md."""
-    torch.set_num_threads(1)
+    lanes.settle()
     started = time.monotonic()
     with lanes.opened(options.device) as pool:
         if options.learning:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import warnings
 from concurrent.futures import Executor, ProcessPoolExecutor
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 MOST = 2
 """Lanes at most: more would share one memory bus, and both sides read their weights over it."""
@@ -22,6 +24,13 @@ def opened(device: str) -> Executor:
     return ProcessPoolExecutor(
         count(device),
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=torch.set_num_threads,
-        initargs=(1,),
+        initializer=settle,
     )
+
+
+def settle() -> None:
+    """One thread, and of the libraries' own words only what matters."""
+    torch.set_num_threads(1)
+    disable_progress_bar()
+    # TRL calls what transformers has renamed.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.speed import shapes
+from benchmarks.speed import lanes, shapes
 from benchmarks.speed.ours import Ours
 from benchmarks.speed.questions import Questions
 from benchmarks.speed.settings import SETTINGS, Setting
@@ -52,7 +52,7 @@ def child(side: str, setting: Setting, shape: str, device: str) -> Memory:
 
 def main(side: str, name: str, shape: str, device: str, prompts: str) -> None:
     """What the child does; the last line it prints is its Memory."""
-    torch.set_num_threads(1)
+    lanes.settle()
     setting = replace(SETTINGS[name], prompts=int(prompts))
     questions = Questions(setting, steps=1)
     model = shapes.written(shapes.SHAPES[shape], device)

@@ -280,9 +280,13 @@ def test_a_bad_file_is_one_clear_line(
     assert message in complaint(capsys, *train(data, model_folder("qwen2_vl")))
 
 
-def test_an_unknown_task_is_one_clear_line(capsys: Capture) -> None:
+def test_an_unknown_task_is_one_clear_line_and_no_folder(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     message = complaint(capsys, "train", "--task", "lisa_groundin")
     assert "unknown task 'lisa_groundin'; did you mean 'lisa_grounding'?" in message
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

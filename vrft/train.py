@@ -46,6 +46,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     accelerator = distributed.accelerator(config.model)
     main = accelerator.is_main_process
     if resume is None:
+        registry.build(config.task)  # before a folder is made for a task that is not there
         config = distributed.from_main(accelerator, runs.claim(config) if main else config)
     folder = Path(config.train.output_dir)
     found = None if resume is None else checkpoint.latest(folder)

@@ -93,8 +93,3 @@ def parts(shape: Shape, load: Load, prompts: int, machine: Machine, width: int) 
         "backward": 2 * forward,
         "optimizer": 4 * 7 * cost.weights(shape) / machine.copies,
     }
-
-
-def seconds(shape: Shape, load: Load, prompts: int, machine: Machine, width: int) -> float:
-    """The time of light of one step: that of its parts one after the other."""
-    return sum(parts(shape, load, prompts, machine, width).values())

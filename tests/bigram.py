@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vrft import groups, train, update
 from vrft.checkpoint import Progress
-from vrft.config import Config, SamplingConfig
+from vrft.config.schema import Config, SamplingConfig
 from vrft.task import Reward, Task
 from vrft.types import Completion, Prompt, Rollout, Sample, Score, View
 

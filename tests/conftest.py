@@ -47,7 +47,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
 def load_tiny(model_folder: Callable[[str], Path]) -> Callable[..., LoadedModel]:
     """A freshly loaded tiny model, with the settings of ModelConfig."""
     from vrft import models
-    from vrft.config import ModelConfig
+    from vrft.config.schema import ModelConfig
 
     def load(family: str, *, train: bool = False, **settings: object) -> LoadedModel:
         config = ModelConfig(name=str(model_folder(family)), **settings)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from vrft.benchmark import Benchmark
-from vrft.config import SamplingConfig, TaskConfig
+from vrft.config.schema import SamplingConfig, TaskConfig
 from vrft.types import Completion, Prompt, Rollout, View
 
 SQUARE = [[20, 20], [60, 20], [60, 60], [20, 60]]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vrft import algorithms
-from vrft.methods import AlgorithmConfig, method
+from vrft.config.methods import AlgorithmConfig, method
 
 EQ_5_AND_6 = AlgorithmConfig()
 NO_NORM = replace(EQ_5_AND_6, f_norm="none")

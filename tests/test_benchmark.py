@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from vrft import paths, typed
+from vrft import paths
 from vrft.benchmark import Benchmark, load_benchmark
+from vrft.config import coercion
 from vrft.errors import UserError
 
 
@@ -92,4 +93,4 @@ def test_an_unknown_benchmark_gets_a_suggestion() -> None:
 def test_a_benchmark_survives_being_written_to_settings(tmp_path: Path) -> None:
     text = "task: {name: lisa_grounding, system: Hi}\nrepeats: 2\nsampling: {temperature: 1}"
     found = load_benchmark(write(tmp_path / "mine.yaml", text))
-    assert typed.build(Benchmark, typed.plain(found)) == found
+    assert coercion.build(Benchmark, coercion.plain(found)) == found

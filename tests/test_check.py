@@ -12,7 +12,7 @@ from PIL import Image
 from vrft import registry
 from vrft.boxes import Box
 from vrft.check import check
-from vrft.config import TaskConfig
+from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
 from vrft.findings import Spread
 from vrft.rewards import follows_format

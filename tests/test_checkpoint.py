@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from vrft import checkpoint, config, train
-from vrft.config import Config
+from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.log import read_metrics
 

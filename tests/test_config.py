@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from vrft import config, paths
-from vrft.config import Config, ModelConfig
+from vrft.config.schema import Config, ModelConfig
 from vrft.errors import UserError
 
 

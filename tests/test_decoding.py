@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vrft import decoding, encoding, kernels, rollout
-from vrft.config import SamplingConfig
+from vrft.config.schema import SamplingConfig
 from vrft.decoding import PACES, Pace, as_it_is
 from vrft.encoding import Encoded
 from vrft.logprobs import GroupLogps

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from vrft import models, paths
-from vrft.config import ModelConfig
+from vrft.config.schema import ModelConfig
 from vrft.demo import smollm2
 from vrft.errors import UserError
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from vrft import check, config, grading, registry, typed
+from vrft import check, config, grading, registry
 from vrft.benchmark import load_benchmark
 from vrft.boxes import Box
+from vrft.config import coercion
 from vrft.errors import UserError
 from vrft.images import open_image
 from vrft.types import Completion, Prediction, Sample, View
@@ -373,7 +374,7 @@ def test_the_benchmarks_say_what_is_asked(name: str, count: int) -> None:
     assert (len(set(task.categories)), task.queries) == (count, "present")
     assert "where they are present" in found.title
     # in the report's settings too
-    assert typed.plain(found)["task"]["settings"]["queries"] == "present"
+    assert coercion.plain(found)["task"]["settings"]["queries"] == "present"
 
 
 def test_the_configuration_trains_on_the_published_rows() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from scripted import ANSWERS, Scripted, benchmark, write_reasonseg
 
 from vrft import cli, evaluate, predictions, registry
-from vrft.config import ModelConfig, SamplingConfig
+from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.errors import UserError
 from vrft.task import Task
 

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from vrft import cli, paths
+from vrft.config.methods import METHODS
 from vrft.log import read_metrics
-from vrft.methods import METHODS
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vrft import config, distributed, encoding, features, policy, train, update
-from vrft.config import LoraConfig, ModelConfig, SamplingConfig
+from vrft.config.schema import LoraConfig, ModelConfig, SamplingConfig
 from vrft.models import LoadedModel
 from vrft.policy import AdapterOff, ModelPolicy
 from vrft.types import Completion, Prompt, Rollout

@@ -12,7 +12,7 @@ from scripted import Scripted
 from vrft import config, evaluate, mathverify, registry
 from vrft.benchmark import Benchmark, load_benchmark
 from vrft.check import check
-from vrft.config import ModelConfig, SamplingConfig, TaskConfig
+from vrft.config.schema import ModelConfig, SamplingConfig, TaskConfig
 from vrft.errors import UserError
 from vrft.types import Completion, Sample
 from vrft_tasks.math import (

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from vrft import config, methods
+from vrft import config
+from vrft.config import methods
+from vrft.config.methods import METHODS, AlgorithmConfig, method
 from vrft.errors import UserError
-from vrft.methods import METHODS, AlgorithmConfig, method
 
 
 def test_there_are_nine_methods_and_gpg_is_the_default() -> None:

@@ -14,7 +14,7 @@ from transformers import AutoModelForImageTextToText, AutoTokenizer, Qwen2VLImag
 from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchEmbed
 
 from vrft import encoding, models, processors
-from vrft.config import LoraConfig, ModelConfig
+from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
 from vrft.logprobs import GroupLogps
 from vrft.models import LoadedModel

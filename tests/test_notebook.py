@@ -10,7 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 from vrft import evaluate, registry
-from vrft.config import ModelConfig, SamplingConfig
+from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.types import Completion, Prompt, Rollout, View
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "predicted_boxes.ipynb"

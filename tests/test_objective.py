@@ -20,9 +20,9 @@ from trl import GRPOTrainer
 
 from vrft import algorithms, groups, objective, policy, update
 from vrft.checkpoint import Progress
-from vrft.config import Config, LoraConfig, ModelConfig
+from vrft.config.methods import AlgorithmConfig, method
+from vrft.config.schema import Config, LoraConfig, ModelConfig
 from vrft.groups import Batch, GradedGroup
-from vrft.methods import AlgorithmConfig, method
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
 
 B, G, C, LIMIT = 3, 4, 6, 9

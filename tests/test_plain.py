@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from vrft import encoding, rollout
-from vrft.config import SamplingConfig
+from vrft.config.schema import SamplingConfig
 from vrft.logprobs import GroupLogps
 from vrft.models import LoadedModel
 from vrft.types import Prompt

@@ -10,7 +10,7 @@ import pytest
 
 from vrft import answers, policy
 from vrft.boxes import Box, iou
-from vrft.config import ModelConfig, SamplingConfig
+from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.demo import pointing, scenes
 from vrft.demo.instructions import instructions
 from vrft.demo.scenes import Scene

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from vrft import groups, logprobs, policy, ppo, train, update
 from vrft.checkpoint import Progress
-from vrft.config import Config, ModelConfig
-from vrft.methods import CriticConfig, method
+from vrft.config.methods import CriticConfig, method
+from vrft.config.schema import Config, ModelConfig
 from vrft.types import Completion, Prompt, Rollout
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from vrft import decoding, encoding, prepacked, rollout
-from vrft.config import LoraConfig, SamplingConfig
+from vrft.config.schema import LoraConfig, SamplingConfig
 from vrft.models import LoadedModel
 from vrft.types import Prompt
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from vrft import encoding, images, prompts
-from vrft.config import ModelConfig
+from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.types import Prompt
 

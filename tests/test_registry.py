@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vrft import registry
-from vrft.config import TaskConfig
+from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
 
 RECORDS = Path(__file__).parent / "records"

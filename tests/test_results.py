@@ -11,7 +11,7 @@ from scripted import ANSWERS, Scripted, benchmark, write_reasonseg
 
 from vrft import evaluate, grading, results, stats
 from vrft.boxes import Box
-from vrft.config import ModelConfig
+from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.stats import paired_difference
 from vrft.task import Reward, Task

@@ -14,7 +14,7 @@ from scripted import ANSWERS, Scripted, benchmark, write_reasonseg
 
 from vrft import cli, evaluate, masks, results, segment
 from vrft.boxes import Box
-from vrft.config import ModelConfig
+from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.masks import Mask, Region
 from vrft.types import Report, Score

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from vrft import encoding, models, sft
-from vrft.config import Config, ModelConfig, TaskConfig, TrainConfig
+from vrft.config.schema import Config, ModelConfig, TaskConfig, TrainConfig
 from vrft.errors import UserError
 from vrft.log import read_metrics
 from vrft.logprobs import GroupLogps

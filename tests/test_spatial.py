@@ -15,7 +15,7 @@ from PIL import Image
 
 from vrft import answers, check, config, grading, registry
 from vrft.benchmark import load_benchmark
-from vrft.config import TaskConfig
+from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
 from vrft.images import image_size
 from vrft.rewards import grade

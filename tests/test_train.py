@@ -9,9 +9,9 @@ import torch
 from bigram import Bigram, Echo, run, share
 
 from vrft import train, update
-from vrft.config import Config, SamplingConfig, TrainConfig
+from vrft.config.methods import AlgorithmConfig
+from vrft.config.schema import Config, SamplingConfig, TrainConfig
 from vrft.errors import UserError
-from vrft.methods import AlgorithmConfig
 from vrft.types import Sample
 
 CONFIG = Config(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vrft.methods import AlgorithmConfig
+from vrft.config.methods import AlgorithmConfig
 
 TOLERANCE = 1e-6
 """Rewards of a group that differ by less are equal: rounding must not pass for signal."""

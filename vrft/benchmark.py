@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vrft import config, paths, registry, typed
-from vrft.config import SamplingConfig, TaskConfig
+from vrft import config, paths, registry
+from vrft.config import coercion
+from vrft.config.schema import SamplingConfig, TaskConfig
 from vrft.errors import UserError
 
 GREEDY = SamplingConfig(temperature=0.0)
@@ -52,7 +53,7 @@ def load_benchmark(
         tree = config.merge(tree, config.parse_override(override))
     if data_dir is not None:
         tree = config.merge(tree, {"task": {"settings": {"data_dir": data_dir}}})
-    benchmark = typed.build(Benchmark, {**tree, "name": path.stem})
+    benchmark = coercion.build(Benchmark, {**tree, "name": path.stem})
     if benchmark.data and "data_dir" not in benchmark.task.settings:
         raise UserError(f"{benchmark.name}: give its data with --data DIR: {benchmark.data}")
     if benchmark.repeats < 1:

@@ -20,7 +20,7 @@ from vrft import arguments, paths
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
-    from vrft.config import Config, ModelConfig
+    from vrft.config.schema import Config, ModelConfig
     from vrft.findings import Findings
     from vrft.inspection import Reader
 
@@ -163,7 +163,7 @@ def tasks(args: argparse.Namespace) -> int:
 
 
 def algorithms(args: argparse.Namespace) -> int:
-    from vrft import methods
+    from vrft.config import methods
 
     rows = [methods.describe(name) for name in methods.METHODS]
     print_columns([list(rows[0]), *(list(row.values()) for row in rows)])

@@ -16,7 +16,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from vrft.config import ModelConfig
+from vrft.config.schema import ModelConfig
 
 T = TypeVar("T")
 

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from vrft import paths, predictions, registry, results, typed
+from vrft import paths, predictions, registry, results
 from vrft.benchmark import GREEDY, Benchmark, load_benchmark
-from vrft.config import Config, ModelConfig, SamplingConfig
+from vrft.config import coercion
+from vrft.config.schema import Config, ModelConfig, SamplingConfig
 from vrft.grading import read_samples, summarize
 from vrft.images import image_size
 from vrft.log import progress
@@ -86,7 +87,7 @@ def score_file(
     """
     task: Task[Any] = registry.build(benchmark.task)
     samples = read_samples(task, benchmark.split, limit)
-    settings = {"benchmark": typed.plain(benchmark), "predictions": str(path), "limit": limit}
+    settings = {"benchmark": coercion.plain(benchmark), "predictions": str(path), "limit": limit}
     found = predictions.read(path)
     evaluation = results.assess(benchmark, task, samples, found, settings, out)
     if out is not None:
@@ -115,8 +116,8 @@ def describe(
     weights = {path.name: path.stat() for path in sorted(folder.glob("*.safetensors"))}
     return {
         "vrft": version("vrft"),
-        "benchmark": typed.plain(benchmark),
-        "model": typed.plain(model),
+        "benchmark": coercion.plain(benchmark),
+        "model": coercion.plain(model),
         "weights": {name: [stat.st_size, stat.st_mtime_ns] for name, stat in weights.items()},
         "limit": limit,
         "blank_images": blank_images,

@@ -16,7 +16,7 @@ from torch import Tensor
 from vrft import algorithms, distributed
 from vrft.ahead import Ahead
 from vrft.checkpoint import Progress
-from vrft.config import Config
+from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.policy import Policy
 from vrft.rewards import grade

@@ -25,7 +25,7 @@ from transformers.utils.logging import disable_progress_bar
 from transformers.vision_utils import get_vision_position_ids
 
 from vrft import attention, paths, processors
-from vrft.config import LoraConfig, ModelConfig
+from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
 from vrft.features import Features, Picture
 from vrft.processors import Family, Processor, read_family

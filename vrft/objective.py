@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vrft import algorithms, distributed, packing
+from vrft.config.methods import AlgorithmConfig
 from vrft.groups import Batch, Source
-from vrft.methods import AlgorithmConfig
 from vrft.policy import Policy
 from vrft.types import Rollout
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from vrft.config import SamplingConfig
+from vrft.config.schema import SamplingConfig
 from vrft.encoding import Encoded
 from vrft.models import LoadedModel
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from vrft import methods, paths, policy, registry
-from vrft.config import Config
+from vrft import paths, policy, registry
+from vrft.config import methods
+from vrft.config.schema import Config
 from vrft.grading import read_samples
 
 BYTES_TRAINED = 16

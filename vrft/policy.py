@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from vrft import encoding, models, rollout
-from vrft.config import ModelConfig, SamplingConfig
+from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.encoding import Encoded
 from vrft.logprobs import GroupLogps
 from vrft.types import Completion, Prompt, Rollout, View

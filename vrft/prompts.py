@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vrft import encoding, images, paths, processors
-from vrft.config import ModelConfig
+from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.types import Prompt
 

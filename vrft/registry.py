@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vrft import paths, typed
-from vrft.config import TaskConfig
+from vrft import paths
+from vrft.config import coercion
+from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
 from vrft.task import Task
 
@@ -64,7 +65,7 @@ def build(task: TaskConfig) -> Task[Any]:
             raise UserError(
                 f"task {task.name} needs task.{field.name}{meaning}; give task.{field.name}=VALUE"
             )
-    return typed.build(cls, settings, prefix="task.")
+    return coercion.build(cls, settings, prefix="task.")
 
 
 def _modules() -> dict[str, tuple[str, Path]]:

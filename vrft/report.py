@@ -14,7 +14,8 @@ import jinja2
 from rich.console import Console
 from rich.table import Table
 
-from vrft import typed, viz
+from vrft import viz
+from vrft.config import coercion
 from vrft.types import Interval, Report
 from vrft.viz import Exhibit
 
@@ -170,7 +171,7 @@ def text(shown: Table, width: int = 100) -> str:
 
 def to_json(value: Report | Comparison | Pairing) -> dict[str, Any]:
     """The report or comparison as JSON takes it; an interval that is not known has null ends."""
-    tree: dict[str, Any] = without_nan(typed.plain(value))
+    tree: dict[str, Any] = without_nan(coercion.plain(value))
     return tree
 
 

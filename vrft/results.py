@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic
 
-from vrft import predictions, registry, report, segment, stats, typed
+from vrft import predictions, registry, report, segment, stats
 from vrft.benchmark import Benchmark
+from vrft.config import coercion
 from vrft.errors import UserError
 from vrft.grading import aggregates, boxes_read, by_sample, grade, mean, read_samples, sums, tally
 from vrft.report import Change, Comparison, Pairing, Sections
@@ -59,7 +60,7 @@ def load(path: Path) -> Evaluation[Any]:
     settings = predictions.read_settings(path.parent)
     if not isinstance(settings.get("benchmark"), Mapping):
         raise UserError(f"{path.parent / predictions.SETTINGS}: not the settings of an evaluation")
-    benchmark = typed.build(Benchmark, settings["benchmark"])
+    benchmark = coercion.build(Benchmark, settings["benchmark"])
     task: Task[Any] = registry.build(benchmark.task)
     samples = read_samples(task, benchmark.split, settings.get("limit"))
     return assess(benchmark, task, samples, found, settings, path.parent)
@@ -205,7 +206,7 @@ def asked(evaluation: Evaluation[Any]) -> dict[str, Any]:
     """What an evaluation asked, by the names of its settings."""
     settings = evaluation.settings
     return {
-        "benchmark": typed.build(Benchmark, settings["benchmark"]),
+        "benchmark": coercion.build(Benchmark, settings["benchmark"]),
         "limit": settings.get("limit"),
         "blank_images": settings.get("blank_images", False),
     }

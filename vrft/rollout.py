@@ -15,7 +15,7 @@ from transformers.generation.logits_process import (
 )
 
 from vrft import plain
-from vrft.config import SamplingConfig
+from vrft.config.schema import SamplingConfig
 from vrft.decoding import Decoding, Pace, pace_of
 from vrft.encoding import Encoded, PromptBatch, collate
 from vrft.models import LoadedModel

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from vrft.config import Config, to_yaml
+from vrft.config.schema import Config, to_yaml
 from vrft.errors import UserError
 
 

@@ -31,7 +31,7 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
 from vrft import checkpoint, encoding, evaluate, grading, plan, policy, registry, runs
-from vrft.config import Config
+from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.images import open_image
 from vrft.log import RunLog, progress

@@ -23,7 +23,7 @@ from vrft import (
     registry,
     runs,
 )
-from vrft.config import Config
+from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.groups import Source
 from vrft.log import RunLog, progress

@@ -15,7 +15,7 @@ from accelerate.utils import set_seed
 from torch import Tensor
 
 from vrft import algorithms, distributed, groups, objective
-from vrft.config import Config
+from vrft.config.schema import Config
 from vrft.groups import Batch, Source
 from vrft.objective import Objective, Pass, Signal, Sums
 

@@ -16,7 +16,7 @@ from benchmarks.speed.settings import Setting
 from benchmarks.speed.shapes import Shape
 from benchmarks.speed.theirs import Theirs
 from benchmarks.speed.watch import Clock, Step, forget
-from vrft.config import SamplingConfig
+from vrft.config.schema import SamplingConfig
 from vrft.encoding import Encoded
 from vrft.features import Picture
 from vrft.models import LoadedModel

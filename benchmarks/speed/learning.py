@@ -24,7 +24,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from benchmarks.speed import theirs
 from vrft import config, distributed, groups, paths, policy, registry, train, update
-from vrft.config import Config
+from vrft.config.schema import Config
 from vrft.grading import read_samples
 from vrft.rewards import grade, to_trl
 from vrft.task import Task

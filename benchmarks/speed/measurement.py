@@ -15,7 +15,7 @@ from benchmarks.speed.ladder import Rung
 from benchmarks.speed.learning import Comparison
 from benchmarks.speed.memory import Memory
 from benchmarks.speed.pairs import Race
-from vrft import typed
+from vrft.config import coercion
 from vrft.environment import describe
 from vrft.predictions import write_json
 
@@ -80,7 +80,7 @@ def name(found: Measurement) -> str:
 def kept(folder: Path = RESULTS) -> list[Measurement]:
     """All that is kept."""
     return [
-        typed.build(Measurement, json.loads(path.read_text(encoding="utf-8")))
+        coercion.build(Measurement, json.loads(path.read_text(encoding="utf-8")))
         for path in sorted(folder.glob("*.json"))
     ]
 

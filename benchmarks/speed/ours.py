@@ -15,10 +15,10 @@ from benchmarks.speed.settings import Setting
 from benchmarks.speed.watch import Clock, Step, Watched
 from vrft import distributed, models, train, update
 from vrft.checkpoint import Progress
-from vrft.config import Config, ModelConfig, SamplingConfig, TrainConfig
+from vrft.config.methods import AlgorithmConfig
+from vrft.config.schema import Config, ModelConfig, SamplingConfig, TrainConfig
 from vrft.encoding import Encoded
 from vrft.groups import Batch, Source
-from vrft.methods import AlgorithmConfig
 from vrft.models import LoadedModel
 from vrft.objective import GroupObjective, Signal, Sums
 from vrft.policy import ModelPolicy

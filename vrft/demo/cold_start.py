@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from vrft import config, models, paths, sft
-from vrft.config import Config, ModelConfig
+from vrft.config.schema import Config, ModelConfig
 from vrft.demo import data, pointing, tiny
 from vrft.demo.course import Course
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from vrft import registry, runs, sft
 from vrft.boxes import Box
-from vrft.config import Config
+from vrft.config.schema import Config
 from vrft.demo import scenes, tiny
 from vrft.demo.instructions import Kind, instructions
 from vrft.demo.scenes import Scene, Style

@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
-from vrft import methods, paths, typed
+from vrft import paths
+from vrft.config import coercion, methods
+from vrft.config.methods import AlgorithmConfig
+from vrft.config.ranges import Above0, Amount, Count, Range, Share, Size
 from vrft.errors import UserError
-from vrft.methods import AlgorithmConfig
-from vrft.ranges import Above0, Amount, Count, Range, Share, Size
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def load(source: str | None = None, overrides: Iterable[str] = ()) -> Config:
     if isinstance(algorithm, Mapping):
         row = methods.settings(str(algorithm.get("name", AlgorithmConfig.name)))
         tree["algorithm"] = merge(row, algorithm)
-    return typed.build(Config, tree)
+    return coercion.build(Config, tree)
 
 
 def lay_over(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,4 +238,4 @@ def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_yaml(config: Config) -> str:
     """The configuration as YAML that ``load`` reads back to an equal one."""
-    return yaml.safe_dump(typed.plain(config), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(coercion.plain(config), sort_keys=False, allow_unicode=True)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from vrft import paths
+from vrft.config.ranges import Amount, Count, Range, Share, Size
 from vrft.errors import UserError
-from vrft.ranges import Amount, Count, Range, Share, Size
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrft import attention, kernels
-from vrft.attention import GroupAttention, GroupLayout
-from vrft.kernels import WrittenOut
+from vrft.models import flash, group_attention
+from vrft.models.flash import WrittenOut
+from vrft.models.group_attention import GroupAttention, GroupLayout
 
 HEADS, KEY_HEADS, WIDTH, SCALING = 4, 2, 8, 0.3
 CPU = torch.device("cpu")
@@ -75,7 +75,7 @@ def test_every_kernel_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = states(layout)
     expected = GroupAttention.apply(layout, SCALING, *inputs)
     wanted = torch.autograd.grad(expected.square().sum(), inputs)
-    monkeypatch.setattr(kernels, "choose", lambda query: WrittenOut)
+    monkeypatch.setattr(flash, "choose", lambda query: WrittenOut)
     other = GroupAttention.apply(layout, SCALING, *inputs)
     found = torch.autograd.grad(other.square().sum(), inputs)
     assert torch.allclose(other, expected, atol=1e-12)
@@ -115,7 +115,7 @@ def test_queries_and_keys_that_rotation_has_widened_are_of_the_values_type() -> 
         one.detach().float().transpose(0, 1).unsqueeze(0) for one in states(layout)
     )
     module = torch.nn.Module()
-    found, _ = attention.attend(
+    found, _ = group_attention.attend(
         module, query, key, value.bfloat16(), None, layout=layout, scaling=SCALING
     )
     assert found.dtype == torch.bfloat16 and found.shape == (1, layout.cut + 20, HEADS, WIDTH)
@@ -132,4 +132,4 @@ def test_a_decoder_that_attends_otherwise_is_refused(settings: dict[str, object]
     module = torch.nn.Module()
     module.config = SimpleNamespace(**settings)
     with pytest.raises(NotImplementedError, match="full attention without dropout"):
-        attention.install(module)
+        group_attention.install(module)

@@ -13,12 +13,13 @@ from PIL import Image
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vrft import decoding, encoding, kernels, rollout
+from vrft import decoding, rollout
 from vrft.config.schema import SamplingConfig
 from vrft.decoding import PACES, Pace, as_it_is
-from vrft.encoding import Encoded
 from vrft.logprobs import GroupLogps
-from vrft.models import LoadedModel
+from vrft.models import encoding, flash
+from vrft.models.encoding import Encoded
+from vrft.models.loading import LoadedModel
 from vrft.types import Prompt
 
 SAMPLING = SamplingConfig(max_completion_length=60, temperature=50.0, repetition_penalty=1.1)
@@ -86,7 +87,7 @@ def test_host_and_device_never_wait_for_each_other_within_a_pass(
 
     The kernel is CUDA's, by torch's account of what it takes and gives.
     """
-    monkeypatch.setattr(kernels, "fits_flash", lambda query: True)
+    monkeypatch.setattr(flash, "fits_flash", lambda query: True)
     loaded = load_tiny(family, train=True)
     prompts = encoded(loaded, picture)
     on_meta(loaded.model)

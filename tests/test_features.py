@@ -14,9 +14,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vrft import config, distributed, encoding, features, policy, train, update
+from vrft import config, distributed, policy, train, update
 from vrft.config.schema import LoraConfig, ModelConfig, SamplingConfig
-from vrft.models import LoadedModel
+from vrft.models import encoding, vision_features
+from vrft.models.loading import LoadedModel
 from vrft.policy import AdapterOff, ModelPolicy
 from vrft.types import Completion, Prompt, Rollout
 
@@ -194,8 +195,8 @@ def test_features_have_the_same_bits_whatever_else_is_encoded(
     loaded = load_tiny("qwen2_vl", train=True, freeze_vision_tower=True)
     pictures = [one for each in prompts(picture) for one in encoding.encode(loaded, each).pictures]
     tower: Any = loaded.vision_tower
-    together = features.Features(2**20).of(tower, pictures, loaded.see)
-    alone = [features.Features(2**20).of(tower, [one], loaded.see)[0] for one in pictures]
+    together = vision_features.Features(2**20).of(tower, pictures, loaded.see)
+    alone = [vision_features.Features(2**20).of(tower, [one], loaded.see)[0] for one in pictures]
     assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
 
 
@@ -245,10 +246,10 @@ def test_a_tower_that_is_trained_for_a_while_is_not_served_from_before(
 
 def test_another_precision_is_another_state(load_tiny: Load) -> None:
     tower: Any = load_tiny("qwen2_vl", train=True, freeze_vision_tower=True).vision_tower
-    states = {features.state_of(tower) for _ in range(2)}
+    states = {vision_features.state_of(tower) for _ in range(2)}
     for dtype in (torch.bfloat16, torch.float16):
         with torch.autocast("cpu", dtype):
-            states.add(features.state_of(tower))
+            states.add(vision_features.state_of(tower))
     assert len(states) == 3
 
 
@@ -260,8 +261,8 @@ def test_the_bound_is_kept_and_what_was_dropped_is_made_again(
     one, two, three = (
         encoding.encode(loaded, Prompt("?", (picture(seed=seed),))).pictures[0] for seed in range(3)
     )
-    (made,) = features.Features(0).of(tower, [one], loaded.see)
-    held = features.Features(2 * made.nbytes)
+    (made,) = vision_features.Features(0).of(tower, [one], loaded.see)
+    held = vision_features.Features(2 * made.nbytes)
     with counted(loaded) as passes:
         for wanted in ([one], [two], [three], [three, two], [one]):
             held.of(tower, wanted, loaded.see)
@@ -275,9 +276,9 @@ def test_a_tower_whose_weights_are_sharded_is_run_by_all_devices(
 ) -> None:
     loaded = load_tiny("qwen2_vl", train=True, freeze_vision_tower=True)
     tower: Any = loaded.vision_tower
-    assert features.is_fixed(tower)
+    assert vision_features.is_fixed(tower)
     setattr(next(tower.parameters()), mark, 0)  # as DeepSpeed's ZeRO-3 and FSDP mark theirs
-    assert not features.is_fixed(tower)
+    assert not vision_features.is_fixed(tower)
 
 
 def test_a_policy_that_is_not_trained_is_fixed(model_folder: Callable[[str], Path]) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vrft import kernels
-from vrft.kernels import FlashOnCpu, FlashOnCuda, Kernel, Spans, WrittenOut
+from vrft.models import flash
+from vrft.models.flash import FlashOnCpu, FlashOnCuda, Kernel, Spans, WrittenOut
 
 HEADS, KEY_HEADS, WIDTH, SCALING = 6, 2, 8, 0.3
 CPU = torch.device("cpu")
@@ -158,7 +158,7 @@ def test_flash_on_cuda_computes_what_is_written_out(spans: Spans) -> None:
     there = Spans(spans.queries, spans.keys, spans.causal, torch.device("cuda"))
     exact = [one.to("cuda") for one in states(spans)]
     inputs = [one.to(torch.bfloat16) for one in exact]
-    assert kernels.choose(inputs[0]) is FlashOnCuda
+    assert flash.choose(inputs[0]) is FlashOnCuda
     out, lse = FlashOnCuda.forward(*inputs, there, SCALING)
     rounded = [one.double() for one in inputs]
     expected, expected_lse = WrittenOut.forward(*rounded, there, SCALING)
@@ -173,7 +173,7 @@ def test_flash_on_cuda_computes_what_is_written_out(spans: Spans) -> None:
 
 
 def test_each_device_and_type_has_its_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert kernels.choose(torch.empty(1, 1, 64)) is FlashOnCpu
-    assert kernels.choose(torch.empty(1, 1, 64, device="meta")) is WrittenOut
-    monkeypatch.setattr(kernels, "fits_flash", lambda query: True)
-    assert kernels.choose(torch.empty(1, 1, 64, device="meta")) is FlashOnCuda
+    assert flash.choose(torch.empty(1, 1, 64)) is FlashOnCpu
+    assert flash.choose(torch.empty(1, 1, 64, device="meta")) is WrittenOut
+    monkeypatch.setattr(flash, "fits_flash", lambda query: True)
+    assert flash.choose(torch.empty(1, 1, 64, device="meta")) is FlashOnCuda

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from vrft import encoding, logprobs
+from vrft import logprobs
 from vrft.logprobs import GroupLogps
-from vrft.models import LoadedModel
+from vrft.models import encoding
+from vrft.models.loading import LoadedModel
 from vrft.types import Prompt
 
 TEMPERATURE = 0.7

@@ -13,11 +13,12 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoTokenizer, Qwen2VLImageProcessorPil
 from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchEmbed
 
-from vrft import encoding, models, processors
+from vrft import models
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
 from vrft.logprobs import GroupLogps
-from vrft.models import LoadedModel
+from vrft.models import encoding, families
+from vrft.models.loading import LoadedModel
 from vrft.types import Prompt, View
 
 
@@ -110,7 +111,7 @@ def test_a_saved_folder_loads_in_plain_transformers(
     )
     assert AutoTokenizer.from_pretrained(tmp_path).chat_template
     saved = json.loads((tmp_path / "processor_config.json").read_text())
-    assert saved["processor_class"] == processors.FAMILIES[family].processor
+    assert saved["processor_class"] == families.FAMILIES[family].processor
 
 
 def test_pixel_limits_are_saved_with_the_model_and_used_again(

@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from vrft import encoding, rollout
+from vrft import rollout
 from vrft.config.schema import SamplingConfig
 from vrft.logprobs import GroupLogps
-from vrft.models import LoadedModel
+from vrft.models import encoding
+from vrft.models.loading import LoadedModel
 from vrft.types import Prompt
 
 COMPLETIONS = [[[5, 6, 7, 8, 9], [10]], [[13, 14, 15], [16, 17]]]

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from vrft import decoding, encoding, prepacked, rollout
+from vrft import decoding, prepacked, rollout
 from vrft.config.schema import LoraConfig, SamplingConfig
-from vrft.models import LoadedModel
+from vrft.models import encoding
+from vrft.models.loading import LoadedModel
 from vrft.types import Prompt
 
 WIDE = 512

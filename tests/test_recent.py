@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from vrft.recent import Recent
+from vrft.models.byte_cache import Recent
 
 
 def test_what_was_not_used_for_longest_goes_first() -> None:

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from vrft import encoding, rollout
+from vrft import rollout
 from vrft.config.schema import SamplingConfig
-from vrft.models import LoadedModel
+from vrft.models import encoding
+from vrft.models.loading import LoadedModel
 from vrft.policy import ModelPolicy
 from vrft.types import Prompt
 

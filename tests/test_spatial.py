@@ -390,7 +390,7 @@ def test_task_and_samples_travel_to_other_processes() -> None:
 def test_a_model_sees_every_picture_of_a_row_in_either_style(
     load_tiny: Callable[..., Any],
 ) -> None:
-    from vrft import encoding
+    from vrft.models import encoding
 
     sample = Spatial(str(HERE)).samples("train")[3]
     for style in ("chat", "base"):

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
-from vrft import processors
 from vrft.demo import tiny
 from vrft.demo.instructions import CATEGORIES, CLASSES, USES
+from vrft.models import families
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl")
 
@@ -114,7 +114,7 @@ def test_plain_transformers_loads_what_is_written(family: tiny.Family, tmp_path:
     pictures = AutoImageProcessor.from_pretrained(folder)
     assert pictures(images=[Image.new("RGB", (112, 84))])["image_grid_thw"].tolist() == [[1, 6, 8]]
     saved = json.loads((folder / "processor_config.json").read_text())
-    assert saved["processor_class"] == processors.FAMILIES[family].processor
+    assert saved["processor_class"] == families.FAMILIES[family].processor
 
 
 def test_the_demo_model_has_the_size_it_says() -> None:

@@ -198,11 +198,11 @@ def check(args: argparse.Namespace) -> int:
 
 def prompt_reader(model: ModelConfig) -> tuple[Reader | None, Findings]:
     """What counts a model's prompts, without its weights; or a note that says why nothing does."""
-    from vrft import prompts
     from vrft.findings import Finding, Findings
+    from vrft.models import prompt_tokens
 
     try:
-        return prompts.load(model), Findings()
+        return prompt_tokens.load(model), Findings()
     except UserError as error:
         return None, Findings(notes=(Finding(f"prompts are not counted in tokens: {error}"),))
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from vrft import distributed
-from vrft.attention import GroupLayout
-from vrft.cache import GroupCache
-from vrft.encoding import PromptBatch
-from vrft.models import LoadedModel
+from vrft.models.encoding import PromptBatch
+from vrft.models.group_attention import GroupLayout
+from vrft.models.group_cache import GroupCache
+from vrft.models.loading import LoadedModel
 from vrft.prepacked import prepacked
 
 Step = Callable[[], None]

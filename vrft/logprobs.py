@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vrft import plain
-from vrft.attention import GroupLayout
-from vrft.encoding import Encoded, PromptBatch, collate
-from vrft.features import Picture
-from vrft.models import LoadedModel
+from vrft.models.encoding import Encoded, PromptBatch, collate
+from vrft.models.group_attention import GroupLayout
+from vrft.models.loading import LoadedModel
+from vrft.models.vision_features import Picture
 
 CHUNK = 2048
 """Completion tokens whose logits exist at one time."""

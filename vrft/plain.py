@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from vrft.config.schema import SamplingConfig
-from vrft.encoding import Encoded
-from vrft.models import LoadedModel
+from vrft.models.encoding import Encoded
+from vrft.models.loading import LoadedModel
 
 Rows = Sequence[Sequence[int]]
 """Token ids of completions."""

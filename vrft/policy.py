@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from vrft import encoding, models, rollout
+from vrft import models, rollout
 from vrft.config.schema import ModelConfig, SamplingConfig
-from vrft.encoding import Encoded
 from vrft.logprobs import GroupLogps
+from vrft.models import encoding
+from vrft.models.encoding import Encoded
 from vrft.types import Completion, Prompt, Rollout, View
 
 

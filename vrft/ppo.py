@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from vrft import algorithms, distributed, logprobs
 from vrft.config.methods import CriticConfig
-from vrft.encoding import Encoded
 from vrft.groups import Batch, Source
+from vrft.models.encoding import Encoded
 from vrft.objective import Signal, Sums, counts, cut, fixed, reference_logps
 from vrft.policy import ModelPolicy, below
 from vrft.types import Rollout

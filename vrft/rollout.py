@@ -17,8 +17,8 @@ from transformers.generation.logits_process import (
 from vrft import plain
 from vrft.config.schema import SamplingConfig
 from vrft.decoding import Decoding, Pace, pace_of
-from vrft.encoding import Encoded, PromptBatch, collate
-from vrft.models import LoadedModel
+from vrft.models.encoding import Encoded, PromptBatch, collate
+from vrft.models.loading import LoadedModel
 
 
 def sample(

@@ -30,12 +30,13 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
-from vrft import checkpoint, encoding, evaluate, grading, plan, policy, registry, runs
+from vrft import checkpoint, evaluate, grading, plan, policy, registry, runs
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.images import open_image
 from vrft.log import RunLog, progress
-from vrft.models import LoadedModel
+from vrft.models import encoding
+from vrft.models.loading import LoadedModel
 from vrft.policy import ModelPolicy
 from vrft.task import Task
 from vrft.types import Prompt, View

@@ -17,9 +17,9 @@ from benchmarks.speed.shapes import Shape
 from benchmarks.speed.theirs import Theirs
 from benchmarks.speed.watch import Clock, Step, forget
 from vrft.config.schema import SamplingConfig
-from vrft.encoding import Encoded
-from vrft.features import Picture
-from vrft.models import LoadedModel
+from vrft.models.encoding import Encoded
+from vrft.models.loading import LoadedModel
+from vrft.models.vision_features import Picture
 from vrft.types import Rollout
 
 TIED = 0.5

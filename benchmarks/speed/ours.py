@@ -17,9 +17,9 @@ from vrft import distributed, models, train, update
 from vrft.checkpoint import Progress
 from vrft.config.methods import AlgorithmConfig
 from vrft.config.schema import Config, ModelConfig, SamplingConfig, TrainConfig
-from vrft.encoding import Encoded
 from vrft.groups import Batch, Source
-from vrft.models import LoadedModel
+from vrft.models.encoding import Encoded
+from vrft.models.loading import LoadedModel
 from vrft.objective import GroupObjective, Signal, Sums
 from vrft.policy import ModelPolicy
 from vrft.types import Rollout

@@ -18,8 +18,8 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, Qwen2Config, Qwen2Tokenizer
 
-from vrft import processors
 from vrft.demo import tiny
+from vrft.models import families
 
 PATCH_VALUES = 3 * 2 * tiny.PATCH**2
 """Numbers in one patch: colours, frames (a picture is shown twice), pixels."""
@@ -105,7 +105,7 @@ def write(shape: Shape, folder: Path, device: str) -> Path:
     if shape.family == "qwen2":
         words.save_pretrained(folder)
     else:
-        made = processors.image_only(processors.FAMILIES[shape.family])
+        made = families.image_only(families.FAMILIES[shape.family])
         pictures = tiny.image_processor(MAX_PIXELS)
         made(pictures, words, chat_template=tiny.CHAT_TEMPLATE).save_pretrained(folder)
     return folder

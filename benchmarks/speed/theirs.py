@@ -29,8 +29,9 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from benchmarks.speed.ours import Completions
 from benchmarks.speed.questions import SEED, Questions, lottery
 from benchmarks.speed.watch import Clock, Step, Watched
-from vrft import models, processors
+from vrft import models
 from vrft.images import open_image
+from vrft.models import families
 from vrft.rewards import to_trl
 from vrft.task import Task
 from vrft.types import Sample
@@ -129,7 +130,7 @@ class Theirs(Watched):
 def processor(folder: Path | str) -> Any:
     """A model's processor as TRL loads it: on the other side, its types of tokens would not stand
     beside the tokens, which it always pads on the left."""
-    made: Any = processors.load(str(folder))
+    made: Any = families.load(str(folder))
     getattr(made, "tokenizer", made).padding_side = "left"
     return made
 
@@ -170,7 +171,7 @@ def configuration(questions: Questions, folder: str, device: str, *, checkpointi
 
 def banned(side: Watched) -> list[int]:
     """The tokens that our side never samples."""
-    family = processors.FAMILIES[side.model.config.model_type]
+    family = families.FAMILIES[side.model.config.model_type]
     return list(models.LoadedModel(side.model, side.processor, family).banned_ids)
 
 

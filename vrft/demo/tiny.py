@@ -33,10 +33,10 @@ from transformers import (
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from vrft import processors
 from vrft.demo.course import Size, Vocabulary
 from vrft.demo.instructions import CATEGORIES, CLASSES, SIDES, USES
-from vrft.processors import Processor
+from vrft.models import families
+from vrft.models.families import Processor
 
 Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen2"]
 
@@ -157,7 +157,7 @@ def image_processor(max_pixels: int = 112 * 112) -> Qwen2VLImageProcessorPil:
 
 def processor(family: Family, vocabulary: Vocabulary = WORDS) -> Processor:
     """Tokenizer and preprocessing of pictures in the processor class of the family."""
-    made = processors.image_only(processors.FAMILIES[family])
+    made = families.image_only(families.FAMILIES[family])
     return made(image_processor(), tokenizer(vocabulary), chat_template=CHAT_TEMPLATE)  # type: ignore[no-any-return]
 
 

@@ -24,9 +24,9 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from vrft import kernels
-from vrft.cache import GroupCache
-from vrft.kernels import Spans
+from vrft.models import flash
+from vrft.models.flash import Spans
+from vrft.models.group_cache import GroupCache
 
 NAME = "vrft_group"
 
@@ -136,7 +136,7 @@ class GroupAttention(torch.autograd.Function):
         ctx: Any, layout: GroupLayout, scaling: float, query: Tensor, key: Tensor, value: Tensor
     ) -> Tensor:
         """The output [T, H, D]."""
-        kernel, cut = kernels.choose(query), layout.cut
+        kernel, cut = flash.choose(query), layout.cut
         shared = key[:cut], value[:cut]
         out, lse = kernel.forward(query[:cut], *shared, layout.in_prompts, scaling)
         if len(query) > cut:
@@ -156,7 +156,7 @@ class GroupAttention(torch.autograd.Function):
         """The gradients of queries, keys and values."""
         query, key, value, out, lse = ctx.saved_tensors
         layout, scaling = ctx.layout, ctx.scaling
-        kernel, cut = kernels.choose(query), layout.cut
+        kernel, cut = flash.choose(query), layout.cut
         shared = key[:cut], value[:cut]
         found = kernel.backward(
             grad[:cut], query[:cut], *shared, out[:cut], lse[:cut], layout.in_prompts, scaling

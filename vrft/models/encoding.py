@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from vrft.errors import UserError
-from vrft.features import Picture
 from vrft.images import fingerprint, open_image
-from vrft.models import LoadedModel
-from vrft.processors import Processor
+from vrft.models.families import Processor
+from vrft.models.loading import LoadedModel
+from vrft.models.vision_features import Picture
 from vrft.types import Prompt, View
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vrft.recent import Recent
+from vrft.models.byte_cache import Recent
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vrft import encoding, images, paths, processors
+from vrft import images, paths
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
+from vrft.models import encoding, families
 from vrft.types import Prompt
 
 
 class PromptReader:
     """Counts what a prompt is to the model: its tokens and the places of its pictures."""
 
-    def __init__(self, processor: processors.Processor) -> None:
+    def __init__(self, processor: families.Processor) -> None:
         self.processor: Any = processor
         self.tokenizer: Any = getattr(processor, "tokenizer", processor)
 
@@ -42,7 +43,7 @@ def load(config: ModelConfig) -> PromptReader:
     """The reader of a model's name; UserError where its processor cannot be had."""
     source = local_folder(config.name)
     try:
-        processor = processors.load(source, config.min_pixels, config.max_pixels)
+        processor = families.load(source, config.min_pixels, config.max_pixels)
     except OSError as error:
         raise UserError(f"model {config.name!r}: no processor in {source}") from error
     return PromptReader(processor)

@@ -24,12 +24,13 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 from transformers.vision_utils import get_vision_position_ids
 
-from vrft import attention, paths, processors
+from vrft import paths
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
-from vrft.features import Features, Picture
-from vrft.processors import Family, Processor, read_family
-from vrft.recent import Recent
+from vrft.models import families, group_attention
+from vrft.models.byte_cache import Recent
+from vrft.models.families import Family, Processor, read_family
+from vrft.models.vision_features import Features, Picture
 
 VISION_TOKENS = (
     "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
@@ -139,7 +140,7 @@ class LoadedModel:
             position_ids=positions if len(positions) == 3 else positions[0],
             attention_mask={"full_attention": None},
             use_cache=False,
-            **attention,
+            **group_attention,
         ).last_hidden_state
         return out
 
@@ -189,13 +190,13 @@ def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> L
         dtype=weight_dtype(config, device, train=train),
         attn_implementation=config.attn_implementation,
     )
-    attention.install(model.model.language_model if family.space else model.model)
+    group_attention.install(model.model.language_model if family.space else model.model)
     if family.space:
         speed_up_patch_embedding(model)
     model.to(device)
     if adapter:
         model = PeftModel.from_pretrained(model, adapter, is_trainable=train)
-    processor = processors.load(source, config.min_pixels, config.max_pixels, family=family)
+    processor = families.load(source, config.min_pixels, config.max_pixels, family=family)
     if train:
         model = prepare_training(model, config, family, adapted=adapter is not None)
     model = model.train() if train else model.eval()

@@ -2,8 +2,8 @@
 
 import sys
 
-from vrft import logprobs
 from vrft.cli import main
+from vrft.policy import logprobs
 
 logprobs.CHUNK = 4
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from vrft.decoding import Step
+from vrft.policy.decode_step import Step
 
 
 class Tape(TorchDispatchMode):

@@ -13,13 +13,13 @@ from PIL import Image
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vrft import decoding, rollout
 from vrft.config.schema import SamplingConfig
-from vrft.decoding import PACES, Pace, as_it_is
-from vrft.logprobs import GroupLogps
 from vrft.models import encoding, flash
 from vrft.models.encoding import Encoded
 from vrft.models.loading import LoadedModel
+from vrft.policy import decode_step, sampling
+from vrft.policy.decode_step import PACES, Pace, as_it_is
+from vrft.policy.logprobs import GroupLogps
 from vrft.types import Prompt
 
 SAMPLING = SamplingConfig(max_completion_length=60, temperature=50.0, repetition_penalty=1.1)
@@ -46,13 +46,13 @@ def test_neither_the_pace_nor_a_recording_changes_a_token(
     prompts = encoded(loaded, picture)
     recorded: list[int] = []
 
-    def record(step: decoding.Step) -> decoding.Step:
+    def record(step: decode_step.Step) -> decode_step.Step:
         recorded.append(1)
         return tape.record(step)
 
     def sampled(pace: Pace) -> list[list[list[int]]]:
         recorded.clear()
-        return rollout.sample(loaded, prompts, 8, SAMPLING, [3, 4], pace)
+        return sampling.sample(loaded, prompts, 8, SAMPLING, [3, 4], pace)
 
     expected = sampled(PACES["cpu"])
     lengths = sorted(len(row) for group in expected for row in group)
@@ -68,12 +68,12 @@ def test_graphs_are_for_a_gpu_that_holds_all_weights(
     load_tiny: Callable[..., LoadedModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = load_tiny("qwen2_vl")
-    assert decoding.pace_of(loaded, graphs=True) is PACES["cpu"]
-    monkeypatch.setitem(decoding.PACES, "cpu", PACES["cuda"])
-    assert decoding.pace_of(loaded, graphs=True).record is decoding.cuda_graph
-    assert decoding.pace_of(loaded, graphs=False).record is as_it_is
+    assert decode_step.pace_of(loaded, graphs=True) is PACES["cpu"]
+    monkeypatch.setitem(decode_step.PACES, "cpu", PACES["cuda"])
+    assert decode_step.pace_of(loaded, graphs=True).record is decode_step.cuda_graph
+    assert decode_step.pace_of(loaded, graphs=False).record is as_it_is
     next(loaded.model.parameters()).ds_id = 0  # as DeepSpeed marks what it has shared out
-    assert decoding.pace_of(loaded, graphs=True).record is as_it_is
+    assert decode_step.pace_of(loaded, graphs=True).record is as_it_is
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -102,7 +102,7 @@ def test_host_and_device_never_wait_for_each_other_within_a_pass(
     assert all(weight.grad is not None for weight in loaded.model.parameters())
 
     unasked = replace(PACES["cpu"], look=100)
-    tokens = rollout.decode(loaded, prompts, 4, replace(SAMPLING, top_k=5), [3, 4], unasked)
+    tokens = sampling.decode(loaded, prompts, 4, replace(SAMPLING, top_k=5), [3, 4], unasked)
     assert tokens.shape == (8, 60)
 
 
@@ -135,5 +135,5 @@ def test_a_cuda_graph_decodes_as_the_plain_step_does(
     loaded = load_tiny(family)
     loaded.model.to("cuda")
     prompts = encoded(loaded, picture)
-    plain = rollout.sample(loaded, prompts, 8, replace(SAMPLING, cuda_graphs=False), [3, 4])
-    assert rollout.sample(loaded, prompts, 8, SAMPLING, [3, 4]) == plain
+    plain = sampling.sample(loaded, prompts, 8, replace(SAMPLING, cuda_graphs=False), [3, 4])
+    assert sampling.sample(loaded, prompts, 8, SAMPLING, [3, 4]) == plain

@@ -18,7 +18,7 @@ from vrft import config, distributed, policy, train, update
 from vrft.config.schema import LoraConfig, ModelConfig, SamplingConfig
 from vrft.models import encoding, vision_features
 from vrft.models.loading import LoadedModel
-from vrft.policy import AdapterOff, ModelPolicy
+from vrft.policy.policy import AdapterOff, ModelPolicy
 from vrft.types import Completion, Prompt, Rollout
 
 Load = Callable[..., LoadedModel]

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from vrft import logprobs
-from vrft.logprobs import GroupLogps
 from vrft.models import encoding
 from vrft.models.loading import LoadedModel
+from vrft.policy import logprobs
+from vrft.policy.logprobs import GroupLogps
 from vrft.types import Prompt
 
 TEMPERATURE = 0.7

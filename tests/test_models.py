@@ -16,9 +16,9 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchEmbed
 from vrft import models
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
-from vrft.logprobs import GroupLogps
 from vrft.models import encoding, families
 from vrft.models.loading import LoadedModel
+from vrft.policy.logprobs import GroupLogps
 from vrft.types import Prompt, View
 
 

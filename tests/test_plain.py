@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from vrft import rollout
 from vrft.config.schema import SamplingConfig
-from vrft.logprobs import GroupLogps
 from vrft.models import encoding
 from vrft.models.loading import LoadedModel
+from vrft.policy import sampling
+from vrft.policy.logprobs import GroupLogps
 from vrft.types import Prompt
 
 COMPLETIONS = [[[5, 6, 7, 8, 9], [10]], [[13, 14, 15], [16, 17]]]
@@ -55,7 +55,7 @@ def test_greedy_tokens_are_those_of_the_shared_way(
 ) -> None:
     shared, plain, prompts = both(load_tiny, family, picture)
     greedy = replace(SAMPLING, temperature=0.0, repetition_penalty=1.2)
-    found = [rollout.sample(loaded, prompts, 2, greedy, [0, 1]) for loaded in (shared, plain)]
+    found = [sampling.sample(loaded, prompts, 2, greedy, [0, 1]) for loaded in (shared, plain)]
     assert found[0] == found[1]
 
 
@@ -63,10 +63,10 @@ def test_a_seed_repeats_its_draws_whatever_is_drawn_beside(
     load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
 ) -> None:
     _, plain, prompts = both(load_tiny, "qwen2_vl", picture)
-    first = rollout.sample(plain, prompts, 3, SAMPLING, [0, 1])
+    first = sampling.sample(plain, prompts, 3, SAMPLING, [0, 1])
     torch.rand(1)
-    assert rollout.sample(plain, prompts[1:], 3, SAMPLING, [1]) == first[1:]
-    assert rollout.sample(plain, prompts[1:], 3, SAMPLING, [2]) != first[1:]
+    assert sampling.sample(plain, prompts[1:], 3, SAMPLING, [1]) == first[1:]
+    assert sampling.sample(plain, prompts[1:], 3, SAMPLING, [2]) != first[1:]
 
 
 def test_an_end_token_is_kept_and_what_follows_it_is_not(
@@ -75,7 +75,7 @@ def test_an_end_token_is_kept_and_what_follows_it_is_not(
     _, plain, prompts = both(load_tiny, "qwen2_vl", picture)
     vars(plain)["end_ids"] = frozenset(range(300, 500))
     hot = replace(SAMPLING, temperature=50.0)  # all tokens about as likely
-    rows = [row for group in rollout.sample(plain, prompts, 8, hot, [0, 1]) for row in group]
+    rows = [row for group in sampling.sample(plain, prompts, 8, hot, [0, 1]) for row in group]
     assert len({len(row) for row in rows}) > 2
     for row in rows:
         assert not set(row[:-1]) & plain.end_ids

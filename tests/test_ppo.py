@@ -15,10 +15,11 @@ from test_objective import mean_reward
 from test_train import CONFIG, with_train
 from torch import Tensor, nn
 
-from vrft import groups, logprobs, policy, ppo, train, update
+from vrft import groups, policy, ppo, train, update
 from vrft.checkpoint import Progress
 from vrft.config.methods import CriticConfig, method
 from vrft.config.schema import Config, ModelConfig
+from vrft.policy import logprobs
 from vrft.types import Completion, Prompt, Rollout
 
 

@@ -9,17 +9,18 @@ import torch
 from PIL import Image
 from torch import nn
 
-from vrft import decoding, prepacked, rollout
 from vrft.config.schema import LoraConfig, SamplingConfig
 from vrft.models import encoding
 from vrft.models.loading import LoadedModel
+from vrft.policy import decode_step, onednn
+from vrft.policy.sampling import sample
 from vrft.types import Prompt
 
 WIDE = 512
 """A square layer of this width has 2**18 weights: enough to gain."""
 
 pytestmark = pytest.mark.skipif(
-    not prepacked.takes(torch.float32), reason="needs oneDNN on an x86 processor"
+    not onednn.takes(torch.float32), reason="needs oneDNN on an x86 processor"
 )
 
 
@@ -42,7 +43,7 @@ def replaced(model: nn.Module) -> list[bool]:
 def test_the_numbers_are_the_same(wide: nn.Sequential, rows: int) -> None:
     hidden = torch.randn(rows, 2, WIDE).transpose(0, 1)
     expected = wide(hidden)
-    with prepacked.prepacked(wide):
+    with onednn.prepacked(wide):
         assert replaced(wide) == [True, True, False]
         torch.testing.assert_close(wide(hidden), expected)
     assert replaced(wide) == [False] * 3
@@ -51,22 +52,22 @@ def test_the_numbers_are_the_same(wide: nn.Sequential, rows: int) -> None:
 @torch.no_grad()
 def test_a_changed_weight_counts_the_next_time(wide: nn.Sequential) -> None:
     hidden = torch.randn(3, WIDE)
-    with prepacked.prepacked(wide):
+    with onednn.prepacked(wide):
         before = wide(hidden)
     wide[0].weight.mul_(2)
-    with prepacked.prepacked(wide):
+    with onednn.prepacked(wide):
         after = wide(hidden)
     torch.testing.assert_close(after, wide(hidden))
     assert not torch.allclose(after, before)
 
 
-@pytest.mark.skipif(not prepacked.takes(torch.bfloat16), reason="needs AVX-512")
+@pytest.mark.skipif(not onednn.takes(torch.bfloat16), reason="needs AVX-512")
 @torch.no_grad()
 def test_autocast_is_followed(wide: nn.Sequential) -> None:
     hidden = torch.randn(5, WIDE)
     with torch.autocast("cpu", torch.bfloat16):
         expected = wide(hidden)
-        with prepacked.prepacked(wide):
+        with onednn.prepacked(wide):
             assert replaced(wide) == [True, True, False]
             found = wide(hidden)
     assert found.dtype == torch.bfloat16
@@ -74,14 +75,14 @@ def test_autocast_is_followed(wide: nn.Sequential) -> None:
 
 
 def test_an_error_leaves_the_layers_as_they_were(wide: nn.Sequential) -> None:
-    with pytest.raises(ZeroDivisionError), prepacked.prepacked(wide):
+    with pytest.raises(ZeroDivisionError), onednn.prepacked(wide):
         raise ZeroDivisionError
     assert replaced(wide) == [False] * 3
 
 
 def test_what_a_hook_put_in_the_place_of_forward_stays(wide: nn.Sequential) -> None:
     wide[0].forward = hooked = torch.zeros_like  # type: ignore[method-assign, assignment]
-    with prepacked.prepacked(wide):
+    with onednn.prepacked(wide):
         assert replaced(wide) == [True, True, False]
         assert wide[0].forward is hooked
     assert wide[0].forward is hooked
@@ -90,10 +91,10 @@ def test_what_a_hook_put_in_the_place_of_forward_stays(wide: nn.Sequential) -> N
 def test_a_large_model_and_other_precisions_stay_as_they_are(
     wide: nn.Sequential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with prepacked.prepacked(wide.double()):
+    with onednn.prepacked(wide.double()):
         assert not any(replaced(wide))
-    monkeypatch.setattr(prepacked, "MOST", 2**18)
-    with prepacked.prepacked(wide.float()):
+    monkeypatch.setattr(onednn, "MOST", 2**18)
+    with onednn.prepacked(wide.float()):
         assert not any(replaced(wide))
 
 
@@ -110,17 +111,17 @@ def test_no_token_changes(
     images = (picture(56, 84),) if loaded.family.space else ()
     prompts = [encoding.encode(loaded, Prompt("Where is the key?", images))]
     sampling = SamplingConfig(max_completion_length=20)
-    expected = rollout.sample(loaded, prompts, 8, sampling, [3])
-    monkeypatch.setattr(prepacked, "LEAST", 1)
-    with prepacked.prepacked(loaded.model):
+    expected = sample(loaded, prompts, 8, sampling, [3])
+    monkeypatch.setattr(onednn, "LEAST", 1)
+    with onednn.prepacked(loaded.model):
         assert sum(replaced(loaded.model)) > 10
-    assert rollout.sample(loaded, prompts, 8, sampling, [3]) == expected
+    assert sample(loaded, prompts, 8, sampling, [3]) == expected
 
 
 def test_weights_that_are_shared_out_stay_as_they_are(
     load_tiny: Callable[..., LoadedModel],
 ) -> None:
     loaded = load_tiny("qwen2")
-    assert decoding.pace_of(loaded, graphs=True).prepare is prepacked.prepacked
+    assert decode_step.pace_of(loaded, graphs=True).prepare is onednn.prepacked
     next(loaded.model.parameters()).ds_id = 0  # type: ignore[attr-defined]
-    assert decoding.pace_of(loaded, graphs=True).prepare is not prepacked.prepacked
+    assert decode_step.pace_of(loaded, graphs=True).prepare is not onednn.prepacked

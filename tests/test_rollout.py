@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from vrft import rollout
 from vrft.config.schema import SamplingConfig
 from vrft.models import encoding
 from vrft.models.loading import LoadedModel
-from vrft.policy import ModelPolicy
+from vrft.policy import sampling as rollout
+from vrft.policy.policy import ModelPolicy
 from vrft.types import Prompt
 
 SAMPLING = SamplingConfig(max_completion_length=12)

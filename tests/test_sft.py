@@ -18,9 +18,9 @@ from vrft import models, sft
 from vrft.config.schema import Config, ModelConfig, TaskConfig, TrainConfig
 from vrft.errors import UserError
 from vrft.log import read_metrics
-from vrft.logprobs import GroupLogps
 from vrft.models import encoding
 from vrft.models.loading import LoadedModel
+from vrft.policy.logprobs import GroupLogps
 from vrft.sft import IGNORED, Collator, Lesson
 from vrft.types import Prompt, View
 

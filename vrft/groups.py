@@ -18,7 +18,7 @@ from vrft.ahead import Ahead
 from vrft.checkpoint import Progress
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.policy import Policy
+from vrft.policy.policy import Policy
 from vrft.rewards import grade
 from vrft.task import Task
 from vrft.types import Group, Prompt, Rollout, Sample

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vrft import algorithms, distributed, packing
 from vrft.config.methods import AlgorithmConfig
 from vrft.groups import Batch, Source
-from vrft.policy import Policy
+from vrft.policy.policy import Policy
 from vrft.types import Rollout
 
 

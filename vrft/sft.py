@@ -37,7 +37,7 @@ from vrft.images import open_image
 from vrft.log import RunLog, progress
 from vrft.models import encoding
 from vrft.models.loading import LoadedModel
-from vrft.policy import ModelPolicy
+from vrft.policy.policy import ModelPolicy
 from vrft.task import Task
 from vrft.types import Prompt, View
 

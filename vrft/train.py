@@ -14,15 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from transformers import get_scheduler
 
-from vrft import (
-    checkpoint,
-    distributed,
-    evaluate,
-    grading,
-    policy,
-    registry,
-    runs,
-)
+from vrft import checkpoint, distributed, evaluate, grading, policy, registry, runs
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.groups import Source

@@ -12,7 +12,7 @@ from benchmarks.speed import cost
 from benchmarks.speed.cost import Load
 from benchmarks.speed.shapes import Shape
 from benchmarks.speed.watch import now
-from vrft.prepacked import prepacked
+from vrft.policy.onednn import prepacked
 
 PROBE = 0.15
 """Seconds for which each of the two speeds is measured around each step."""

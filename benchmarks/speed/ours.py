@@ -21,7 +21,7 @@ from vrft.groups import Batch, Source
 from vrft.models.encoding import Encoded
 from vrft.models.loading import LoadedModel
 from vrft.objective import GroupObjective, Signal, Sums
-from vrft.policy import ModelPolicy
+from vrft.policy.policy import ModelPolicy
 from vrft.types import Rollout
 
 Completions = dict[tuple[int, ...], list[tuple[int, ...]]]

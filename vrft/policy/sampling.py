@@ -14,11 +14,11 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from vrft import plain
 from vrft.config.schema import SamplingConfig
-from vrft.decoding import Decoding, Pace, pace_of
 from vrft.models.encoding import Encoded, PromptBatch, collate
 from vrft.models.loading import LoadedModel
+from vrft.policy import repeated_prompts
+from vrft.policy.decode_step import Decoding, Pace, pace_of
 
 
 def sample(
@@ -35,7 +35,7 @@ def sample(
     prompts in the batch, its place in it, the device or its ``pace``.
     """
     if not loaded.shared_prefix:
-        return plain.sample(loaded, prompts, num_generations, sampling, seeds)
+        return repeated_prompts.sample(loaded, prompts, num_generations, sampling, seeds)
     pace = pace or pace_of(loaded, graphs=sampling.cuda_graphs)
     with pace.prepare(loaded.model):
         tokens = decode(loaded, prompts, num_generations, sampling, seeds, pace)

@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vrft import plain
 from vrft.models.encoding import Encoded, PromptBatch, collate
 from vrft.models.group_attention import GroupLayout
 from vrft.models.loading import LoadedModel
 from vrft.models.vision_features import Picture
+from vrft.policy import repeated_prompts
 
 CHUNK = 2048
 """Completion tokens whose logits exist at one time."""
@@ -72,7 +72,7 @@ class GroupLogps(nn.Module):
         if self.loaded.shared_prefix:
             hidden = self.hidden_states(prompts, completions)
         else:
-            hidden = plain.hidden_states(self.loaded, prompts, completions)
+            hidden = repeated_prompts.hidden_states(self.loaded, prompts, completions)
         lengths = torch.tensor([[len(row) for row in group] for group in completions])
         mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(-1)
         targets = torch.tensor([token for group in completions for row in group for token in row])

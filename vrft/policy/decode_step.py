@@ -14,7 +14,7 @@ from vrft.models.encoding import PromptBatch
 from vrft.models.group_attention import GroupLayout
 from vrft.models.group_cache import GroupCache
 from vrft.models.loading import LoadedModel
-from vrft.prepacked import prepacked
+from vrft.policy.onednn import prepacked
 
 Step = Callable[[], None]
 """What reads and writes the same memory whenever it is called."""

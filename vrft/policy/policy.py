@@ -8,11 +8,12 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from vrft import models, rollout
+from vrft import models
 from vrft.config.schema import ModelConfig, SamplingConfig
-from vrft.logprobs import GroupLogps
 from vrft.models import encoding
 from vrft.models.encoding import Encoded
+from vrft.policy import sampling as rollout
+from vrft.policy.logprobs import GroupLogps
 from vrft.types import Completion, Prompt, Rollout, View
 
 

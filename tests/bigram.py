@@ -10,10 +10,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from vrft import groups, train, update
-from vrft.checkpoint import Progress
 from vrft.config.schema import Config, SamplingConfig
 from vrft.task import Reward, Task
+from vrft.training import collect, step, train
+from vrft.training.checkpoint import Progress
 from vrft.types import Completion, Prompt, Rollout, Sample, Score, View
 
 LETTERS = "abcdef"
@@ -107,7 +107,7 @@ class BigramPolicy:
     def logps(
         self, encoded: Sequence[int], groups: Sequence[Sequence[Rollout]], temperature: float
     ) -> Tensor:
-        tokens = [[list(rollout.tokens) for rollout in group] for group in groups]
+        tokens = [[list(rollout.tokens) for rollout in group] for group in collect]
         out: Tensor = self.module(encoded, tokens)
         return out
 
@@ -123,10 +123,10 @@ class BigramPolicy:
         torch.save(self.module.state_dict(), folder / "table.pt")
 
 
-def run(config: Config, task: Task[str] | None = None) -> update.Run:
+def run(config: Config, task: Task[str] | None = None) -> step.Run:
     """A run of the bigram policy on the echo task, ready for ``update.step``."""
     task = task or Echo()
-    source = groups.Source(
+    source = collect.Source(
         config, task, task.samples("train"), BigramPolicy(), Accelerator(cpu=True), Progress()
     )
     return train.finish(source)

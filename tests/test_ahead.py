@@ -12,9 +12,10 @@ from bigram import Echo, run
 from safetensors.torch import load_file
 from test_train import CONFIG, with_train
 
-from vrft import config, train, update
-from vrft.ahead import Ahead
+from vrft import config
 from vrft.errors import UserError
+from vrft.training import step, train
+from vrft.training.read_ahead import Ahead
 from vrft.types import Prompt, Sample
 
 LETTERS = Path(__file__).parent / "letters_task.py"
@@ -101,17 +102,17 @@ class OneBroken(Echo):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_ends_in_the_step_that_needs_what_cannot_be_read(workers: int) -> None:
     made = run(with_train(CONFIG, dataloader_num_workers=workers))
-    rows = [update.step(made)[1] for _ in range(3)]
+    rows = [step.step(made)[1] for _ in range(3)]
     third = rows[2][0]["sample_id"]
     broken = run(made.config, OneBroken(broken=third))
-    assert [len(update.step(broken)[1]) for _ in range(2)] == [24, 24]
+    assert [len(step.step(broken)[1]) for _ in range(2)] == [24, 24]
     with pytest.raises(UserError, match=rf"^{third}\.png: no such picture$"):
-        update.step(broken)
+        step.step(broken)
 
 
 def test_reading_ahead_moves_no_run_further_than_its_steps() -> None:
     made = run(with_train(CONFIG, dataloader_num_workers=2))
-    update.step(made)
+    step.step(made)
     assert made.source.progress.cursor == 6
 
 

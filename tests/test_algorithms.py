@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vrft import algorithms
 from vrft.config.methods import AlgorithmConfig, method
+from vrft.training import algorithms
 
 EQ_5_AND_6 = AlgorithmConfig()
 NO_NORM = replace(EQ_5_AND_6, f_norm="none")

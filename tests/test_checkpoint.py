@@ -16,10 +16,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vrft import checkpoint, config, train
+from vrft import config
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.log import read_metrics
+from vrft.training import checkpoint, train
+from vrft.training.run_log import read_metrics
 
 LETTERS = Path(__file__).parent / "letters_task.py"
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vrft import arguments, cli, config, environment, log, paths, registry
+from vrft import arguments, cli, config, environment, paths, registry
+from vrft.training import run_log
 
 ModelFolder = Callable[[str], Path]
 Capture = pytest.CaptureFixture[str]
@@ -409,7 +410,7 @@ def test_a_task_in_one_file_is_trained_evaluated_and_shown(
     small = ["train.max_steps=2", "sampling.max_completion_length=5", "train.learning_rate=1e-3"]
     assert cli.main([*argv, *small]) == 0
     assert capsys.readouterr().out == "run: run\nmodel: run/final\n"
-    assert [row["step"] for row in log.read_metrics(Path("run/metrics.jsonl"))] == [1, 2]
+    assert [row["step"] for row in run_log.read_metrics(Path("run/metrics.jsonl"))] == [1, 2]
 
     benchmark = tmp_path / "colours.yaml"
     benchmark.write_text(

@@ -20,9 +20,10 @@ from mixed_task import Mixed
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
-from vrft import config, groups, train
+from vrft import config
 from vrft.errors import UserError
-from vrft.log import read_metrics
+from vrft.training import collect, train
+from vrft.training.run_log import read_metrics
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -123,7 +124,7 @@ def test_the_prompts_leave_a_process_without_a_picture() -> None:
     """As the tests below need it: 3 prompts of one process have none, and some of the other do."""
     with_picture = [bool(Mixed().prompt(sample).images) for sample in Mixed().samples("train")]
     for step in range(3):
-        drawn = [with_picture[groups.shuffled(12, 42, 6 * step + place)] for place in range(6)]
+        drawn = [with_picture[collect.shuffled(12, 42, 6 * step + place)] for place in range(6)]
         if any(drawn[:3]) != any(drawn[3:]):
             return
     raise AssertionError("choose another seed")
@@ -202,7 +203,7 @@ def test_processes_may_differ_in_passes_and_in_chunks_of_logits_where_weights_ar
 def test_fine_tuning_on_several_processes_is_refused(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vrft import sft
+    from vrft.training import sft
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     made = config.load(None, [*settings("gpg", tmp_path / "run", 1), "algorithm=sft"])

@@ -14,11 +14,12 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vrft import config, distributed, policy, train, update
+from vrft import config, policy
 from vrft.config.schema import LoraConfig, ModelConfig, SamplingConfig
 from vrft.models import encoding, vision_features
 from vrft.models.loading import LoadedModel
 from vrft.policy.policy import AdapterOff, ModelPolicy
+from vrft.training import distributed, step, train
 from vrft.types import Completion, Prompt, Rollout
 
 Load = Callable[..., LoadedModel]
@@ -130,7 +131,7 @@ def test_a_run_with_a_frozen_tower_sees_its_pictures_in_the_first_epoch_only(
     seen = []
     for _ in range(2):
         with counted(made.loaded) as own, counted(reference.loaded) as others:
-            update.step(run)
+            step.step(run)
         seen.append((sum(own), sum(others)))
     assert seen == [(12, 12), (0, 0)]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vrft import log
 from vrft.errors import UserError
+from vrft.training import run_log
 
 
 class Clock:
@@ -30,7 +30,7 @@ class Terminal(io.StringIO):
 
 def test_lines_come_once_an_interval_and_once_at_the_end() -> None:
     clock, stream = Clock(), io.StringIO()
-    lines = log.Lines(10, "work", stream=stream, interval=5.0, clock=clock)
+    lines = run_log.Lines(10, "work", stream=stream, interval=5.0, clock=clock)
     for second in range(1, 8):
         clock.now = float(second)
         lines.advance()
@@ -45,7 +45,7 @@ def test_lines_come_once_an_interval_and_once_at_the_end() -> None:
 
 def test_what_was_done_before_does_not_count_for_the_rate() -> None:
     clock, stream = Clock(), io.StringIO()
-    lines = log.Lines(100, "work", done=90, stream=stream, clock=clock)
+    lines = run_log.Lines(100, "work", done=90, stream=stream, clock=clock)
     clock.now = 2.0
     lines.advance(4)  # 4 in 2 s, 6 left: 3 s
     lines.finish()
@@ -54,7 +54,7 @@ def test_what_was_done_before_does_not_count_for_the_rate() -> None:
 
 def test_progress_to_a_pipe_is_plain_lines() -> None:
     stream = io.StringIO()
-    with log.progress(2, "work", stream=stream, interval=1e9) as shown:
+    with run_log.progress(2, "work", stream=stream, interval=1e9) as shown:
         shown.advance()
         shown.note("almost")
         shown.advance()
@@ -65,7 +65,7 @@ def test_progress_to_a_pipe_is_plain_lines() -> None:
 
 def test_progress_to_a_pipe_says_how_far_it_came_when_it_fails() -> None:
     stream = io.StringIO()
-    with pytest.raises(RuntimeError), log.progress(9, "work", stream=stream) as shown:
+    with pytest.raises(RuntimeError), run_log.progress(9, "work", stream=stream) as shown:
         shown.advance(3)
         raise RuntimeError
     assert stream.getvalue().startswith("work: 3/9")
@@ -75,7 +75,7 @@ def test_progress_on_a_terminal_is_a_bar_with_its_note(monkeypatch: pytest.Monke
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     stream = Terminal()
-    with log.progress(2, "work", stream=stream) as shown:
+    with run_log.progress(2, "work", stream=stream) as shown:
         shown.advance()
         shown.note("[reward] 0.5")  # not markup
         shown.advance()
@@ -88,21 +88,21 @@ def test_progress_on_a_terminal_is_a_bar_with_its_note(monkeypatch: pytest.Monke
     ("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3661, "1:01:01")]
 )
 def test_durations_are_short(seconds: float, text: str) -> None:
-    assert log.duration(seconds) == text
+    assert run_log.duration(seconds) == text
 
 
 def test_metrics_are_one_json_object_a_line_and_there_at_once(tmp_path: Path) -> None:
-    run = log.RunLog(tmp_path)
+    run = run_log.RunLog(tmp_path)
     run.metrics(1, {"loss": 0.5, "grad_norm": math.nan})
     # read while the log is still open: a killed run has all but the step it was in
-    (row,) = log.read_metrics(tmp_path / "metrics.jsonl")
+    (row,) = run_log.read_metrics(tmp_path / "metrics.jsonl")
     run.close()
     assert (row["step"], row["loss"], row["grad_norm"]) == (1, 0.5, None)
     assert row["time"] > 0
 
 
 def test_completions_are_one_file_a_step(tmp_path: Path) -> None:
-    run = log.RunLog(tmp_path)
+    run = run_log.RunLog(tmp_path)
     run.completions(3, [{"text": "ä\n", "reward": 0.5}, {"text": "", "reward": 0.0}])
     run.close()
     lines = (tmp_path / "completions" / "000003.jsonl").read_text(encoding="utf-8").splitlines()
@@ -110,7 +110,7 @@ def test_completions_are_one_file_a_step(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_has_every_step_once(tmp_path: Path) -> None:
-    run = log.RunLog(tmp_path)
+    run = run_log.RunLog(tmp_path)
     for step in (1, 2, 3):
         run.metrics(step, {"loss": float(step)})
         run.completions(step, [{"text": "first time"}])
@@ -118,18 +118,18 @@ def test_a_resumed_run_has_every_step_once(tmp_path: Path) -> None:
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')  # the kill came here
 
-    run = log.RunLog(tmp_path, resume_step=2)
+    run = run_log.RunLog(tmp_path, resume_step=2)
     kept = sorted(path.stem for path in (tmp_path / "completions").iterdir())
     run.metrics(3, {"loss": 30.0})
     run.close()
-    rows = log.read_metrics(tmp_path / "metrics.jsonl")
+    rows = run_log.read_metrics(tmp_path / "metrics.jsonl")
     assert [(row["step"], row["loss"]) for row in rows] == [(1, 1.0), (2, 2.0), (3, 30.0)]
     assert kept == ["000001", "000002"]
 
 
 def test_a_missing_tracker_says_how_to_install_it() -> None:
     with pytest.raises(UserError, match=r'report_to=nowhere: .* run `pip install "vrft\[log\]"`'):
-        log.optional("nowhere")
+        run_log.optional("nowhere")
 
 
 def test_tensorboard_gets_the_metrics_and_forgets_what_a_resumed_run_repeats(
@@ -137,7 +137,7 @@ def test_tensorboard_gets_the_metrics_and_forgets_what_a_resumed_run_repeats(
 ) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     for resume_step, steps in ((None, (1, 2, 3)), (1, (2,))):
-        run = log.RunLog(tmp_path, ["tensorboard"], resume_step)
+        run = run_log.RunLog(tmp_path, ["tensorboard"], resume_step)
         for step in steps:
             run.metrics(step, {"loss": step / 2})
         run.close()
@@ -162,9 +162,9 @@ def test_weights_and_biases_gets_the_metrics_under_the_name_of_the_folder(
             calls.append((settings["name"], settings["id"], settings["resume"]))
             return Run()
 
-    monkeypatch.setattr(log, "optional", lambda _: Package())
+    monkeypatch.setattr(run_log, "optional", lambda _: Package())
     folder = tmp_path / "my_run"
-    run = log.RunLog(folder, ["wandb"], resume_step=4)
+    run = run_log.RunLog(folder, ["wandb"], resume_step=4)
     run.metrics(5, {"loss": 1.0})
     run.close()
     assert calls == [("my_run", "my_run", "allow"), (5, {"loss": 1.0}), "finished"]

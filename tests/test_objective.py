@@ -18,11 +18,12 @@ from test_train import CONFIG, SameForAll, with_algorithm, with_train
 from torch import Tensor, nn
 from trl import GRPOTrainer
 
-from vrft import algorithms, groups, objective, policy, update
-from vrft.checkpoint import Progress
+from vrft import policy
 from vrft.config.methods import AlgorithmConfig, method
 from vrft.config.schema import Config, LoraConfig, ModelConfig
-from vrft.groups import Batch, GradedGroup
+from vrft.training import algorithms, collect, objective, step
+from vrft.training.checkpoint import Progress
+from vrft.training.collect import Batch, GradedGroup
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
 
 B, G, C, LIMIT = 3, 4, 6, 9
@@ -70,7 +71,7 @@ class Setting:
         whole = replace(base, algorithm=config, sampling=sampling)
         policies: Any = Tensors(self.old), Tensors(self.reference)
         accelerator = Accelerator(cpu=True)
-        source: Any = groups.Source(
+        source: Any = collect.Source(
             whole, Echo(), [], policies[0], accelerator, Progress(), policies[1]
         )
         batch = self.batch()
@@ -191,22 +192,22 @@ def test_reinforce_pp_normalises_rewards_to_go_over_all_tokens_of_the_batch() ->
     assert loss.item() == pytest.approx(by_hand.item(), abs=1e-5)
 
 
-def with_reference(config: Config) -> update.Run:
+def with_reference(config: Config) -> step.Run:
     """A run of the bigram policy that remembers what it began as."""
     made = run(config)
     reference: Any = copy.deepcopy(made.source.policy)
     return replace(made, source=replace(made.source, reference=reference))
 
 
-def mean_reward(made: update.Run) -> float:
+def mean_reward(made: step.Run) -> float:
     """The mean reward of sampled answers to all samples: no groups chosen, nothing taken off."""
     plain = method("gpg", num_generations=8)
     source = replace(made.source, config=replace(made.config, algorithm=plain))
     drawn = [(sample, seed) for seed, sample in enumerate(source.samples)]
-    return float(torch.stack([one.total for one in groups.sample_groups(source, drawn)]).mean())
+    return float(torch.stack([one.total for one in collect.sample_groups(source, drawn)]).mean())
 
 
-def with_descent(made: update.Run) -> update.Run:
+def with_descent(made: step.Run) -> step.Run:
     """The run with plain gradient descent: Adam blows differences by rounding up."""
     optimizer = torch.optim.SGD(made.source.policy.module.parameters(), lr=0.5)
     scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
@@ -224,7 +225,7 @@ def test_every_method_learns(name: str) -> None:
     made = with_reference(config)
     before = mean_reward(made)
     for _ in range(40):
-        update.step(made)
+        step.step(made)
     assert before < 0.35  # six letters: 1 / 6 by chance
     assert mean_reward(made) > 0.8
 
@@ -234,7 +235,7 @@ def test_several_iterations_use_a_batch_several_times() -> None:
     several = with_reference(
         replace(CONFIG, algorithm=method("grpo", num_generations=4, num_iterations=4))
     )
-    metrics = [update.step(made)[0] for made in (once, several)]
+    metrics = [step.step(made)[0] for made in (once, several)]
     assert metrics[0]["reward"] == metrics[1]["reward"]  # the same answers
     moved = [next(m.source.policy.module.parameters()).abs().max() for m in (once, several)]
     assert moved[1] > 1.5 * moved[0]
@@ -246,15 +247,15 @@ def test_mini_batches_are_updates_of_their_own(monkeypatch: pytest.MonkeyPatch) 
     """The first moves what half of the prompts ask for, the second what the other half does."""
     made = with_descent(run(with_algorithm(CONFIG, num_mini_batches=2)))
     seen = [torch.zeros_like(next(made.source.policy.module.parameters()))]
-    plain = update.update
+    plain = step.update
 
-    def watch(made: update.Run, *rest: Any) -> dict[str, float]:
+    def watch(made: step.Run, *rest: Any) -> dict[str, float]:
         metrics = plain(made, *rest)
         seen.append(next(made.source.policy.module.parameters()).detach().clone())
         return metrics
 
-    monkeypatch.setattr(update, "update", watch)
-    _, rows = update.step(made)
+    monkeypatch.setattr(step, "update", watch)
+    _, rows = step.step(made)
     letters = [int(row["sample_id"].removeprefix("train-")) % 6 for row in rows]
     teaches = [row["advantage"] != 0 for row in rows]
     for part, (old, new) in enumerate(pairwise(seen)):
@@ -275,7 +276,7 @@ def test_cutting_the_batch_into_micro_batches_changes_nothing(name: str) -> None
         )
         made = with_descent(with_reference(config))
         for _ in range(2):
-            update.step(made)
+            step.step(made)
         tables.append(next(made.source.policy.module.parameters()).detach())
     assert tables[0].abs().max() > 0.01
     assert torch.allclose(tables[0], tables[1], atol=1e-6)
@@ -296,7 +297,7 @@ def test_only_a_kl_in_the_loss_has_groups_without_signal_forwarded(
 ) -> None:
     made = with_reference(replace(CONFIG, algorithm=method(name, num_generations=4)))
     made = replace(made, source=replace(made.source, task=SameForAll(dead="abcdef")))
-    metrics, _ = update.step(made)
+    metrics, _ = step.step(made)
     module = made.source.policy.module
     assert isinstance(module, Bigram)
     assert metrics["frac_reward_zero_std"] == 1.0
@@ -308,7 +309,7 @@ def test_alpha_makes_the_update_larger_by_the_groups_that_teach_nothing() -> Non
     moved = []
     for alpha in (False, True):
         made = with_descent(run(with_algorithm(CONFIG, alpha=alpha), SameForAll()))
-        metrics, _ = update.step(made)
+        metrics, _ = step.step(made)
         moved.append(next(made.source.policy.module.parameters()).detach().clone())
     assert metrics["alpha"] > 1
     assert torch.allclose(moved[1], metrics["alpha"] * moved[0], atol=1e-6)

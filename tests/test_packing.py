@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from vrft import config, packing, train
-from vrft.log import read_metrics
-from vrft.packing import by_prompts, by_tokens
+from vrft import config
+from vrft.training import micro_batches, train
+from vrft.training.micro_batches import by_prompts, by_tokens
+from vrft.training.run_log import read_metrics
 
 TOKENS = [20, 8, 20, 40, 10]
 
@@ -54,7 +55,7 @@ def test_the_update_does_not_depend_on_the_budget(
         together.update(map(len, found))
         return found
 
-    monkeypatch.setattr(packing, "by_tokens", watch)
+    monkeypatch.setattr(micro_batches, "by_tokens", watch)
     made = {
         budget: train.train(
             config.load(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vrft import config, plan
+from vrft import config
+from vrft.training import plan
 
 LETTERS = Path(__file__).parent / "letters_task.py"
 

@@ -15,11 +15,12 @@ from test_objective import mean_reward
 from test_train import CONFIG, with_train
 from torch import Tensor, nn
 
-from vrft import groups, policy, ppo, train, update
-from vrft.checkpoint import Progress
+from vrft import policy
 from vrft.config.methods import CriticConfig, method
 from vrft.config.schema import Config, ModelConfig
 from vrft.policy import logprobs
+from vrft.training import collect, ppo, step, train
+from vrft.training.checkpoint import Progress
 from vrft.types import Completion, Prompt, Rollout
 
 
@@ -88,12 +89,12 @@ class BigramCriticPolicy(BigramPolicy):
         return self.judged(encoded, rollouts, temperature)[0]
 
 
-def ppo_run(config: Config) -> update.Run:
+def ppo_run(config: Config) -> step.Run:
     task = Echo()
     policies: Any = BigramCriticPolicy(), BigramPolicy()
     accelerator = Accelerator(cpu=True)
     return train.finish(
-        groups.Source(
+        collect.Source(
             config, task, task.samples("train"), policies[0], accelerator, Progress(), policies[1]
         )
     )
@@ -104,7 +105,7 @@ def test_ppo_learns_and_its_critic_with_it() -> None:
     made = ppo_run(with_train(replace(CONFIG, algorithm=algorithm), learning_rate=0.05))
     before, losses = mean_reward(made), []
     for _ in range(40):
-        losses.append(update.step(made)[0]["value_loss"])
+        losses.append(step.step(made)[0]["value_loss"])
     assert before < 0.35
     assert mean_reward(made) > 0.8
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
@@ -116,7 +117,7 @@ def test_with_lambda_1_a_value_should_have_been_the_reward_that_came() -> None:
     module = made.source.policy.module
     assert isinstance(module, BigramCritic)
     nn.init.normal_(module.values)
-    batch = groups.collect(made.source)
+    batch = collect.collect(made.source)
     signal = ppo.Ppo().judge(made.source, batch)
     mask = batch.mask(range(len(batch.groups))).bool()
     assert signal.returns is not None and signal.values is not None
@@ -128,7 +129,7 @@ def test_with_lambda_1_a_value_should_have_been_the_reward_that_came() -> None:
 def test_one_completion_of_each_prompt_is_enough_for_a_critic() -> None:
     config = replace(CONFIG, algorithm=method("ppo", num_generations=1))
     train.check_method(config, ["share"])
-    metrics, rows = update.step(ppo_run(config))
+    metrics, rows = step.step(ppo_run(config))
     assert len(rows) == 6 and metrics["reward_std"] == 0.0
 
 

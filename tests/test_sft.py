@@ -14,14 +14,15 @@ import pytest
 import torch
 from PIL import Image
 
-from vrft import models, sft
+from vrft import models
 from vrft.config.schema import Config, ModelConfig, TaskConfig, TrainConfig
 from vrft.errors import UserError
-from vrft.log import read_metrics
 from vrft.models import encoding
 from vrft.models.loading import LoadedModel
 from vrft.policy.logprobs import GroupLogps
-from vrft.sft import IGNORED, Collator, Lesson
+from vrft.training import sft
+from vrft.training.run_log import read_metrics
+from vrft.training.sft import IGNORED, Collator, Lesson
 from vrft.types import Prompt, View
 
 LETTERS = str(Path(__file__).parent / "letters_task.py")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from bigram import Bigram, Echo, run, share
 
-from vrft import train, update
 from vrft.config.methods import AlgorithmConfig
 from vrft.config.schema import Config, SamplingConfig, TrainConfig
 from vrft.errors import UserError
+from vrft.training import step, train
 from vrft.types import Sample
 
 CONFIG = Config(
@@ -31,7 +31,7 @@ def table(config: Config, steps: int = 1) -> torch.Tensor:
     """The bigram's table after some steps of training."""
     made = run(config)
     for _ in range(steps):
-        update.step(made)
+        step.step(made)
     return next(made.source.policy.module.parameters()).detach()
 
 
@@ -45,7 +45,7 @@ def with_algorithm(config: Config, **settings: object) -> Config:
 
 def test_gpg_learns_to_answer() -> None:
     made = run(CONFIG)
-    rewards = [update.step(made)[0]["reward"] for _ in range(40)]
+    rewards = [step.step(made)[0]["reward"] for _ in range(40)]
     assert rewards[0] < 0.35  # six letters: 1 / 6 by chance
     assert sum(rewards[-5:]) / 5 > 0.9
 
@@ -67,13 +67,13 @@ def test_accumulating_gradients_gives_the_update_of_one_big_batch(
 def test_the_gradient_is_that_of_equation_5() -> None:
     """Against the sum written out over groups, completions and tokens."""
     made = run(with_train(CONFIG, learning_rate=0.0))
-    metrics, rows = update.step(made)
+    metrics, rows = step.step(made)
     fresh = Bigram()
     loss = torch.zeros(())
     letters = "abcdef"
     groups = [rows[i : i + 4] for i in range(0, len(rows), 4)]
     samples = {sample.id: sample for sample in made.source.samples}
-    for group in groups:
+    for group in collect:
         rewards = torch.tensor([row["reward"] for row in group])
         tokens = sum(row["tokens"] for row in group)
         for row, reward in zip(group, rewards, strict=True):
@@ -84,7 +84,7 @@ def test_the_gradient_is_that_of_equation_5() -> None:
             ids = [letters.index(c) for c in row["text"]] + [6] * row["finished"]
             asked = letters.index(samples[row["sample_id"]].question)
             logps = fresh([asked], [[ids]])[0, 0]
-            loss = loss - (logps * advantage).sum() / tokens / len(groups)
+            loss = loss - (logps * advantage).sum() / tokens / len(collect)
     loss.backward()
     assert metrics["loss"] == pytest.approx(loss.item(), abs=1e-5)
     assert metrics["grad_norm"] == pytest.approx(fresh.table.grad.norm().item(), rel=1e-4)
@@ -102,7 +102,7 @@ class SameForAll(Echo):
 
 def test_groups_without_signal_are_never_forwarded() -> None:
     made = run(CONFIG, SameForAll())
-    metrics, rows = update.step(made)
+    metrics, rows = step.step(made)
     module = made.source.policy.module
     assert isinstance(module, Bigram)
     dead = sum(row["advantage"] == 0 for row in rows) // 4
@@ -114,10 +114,10 @@ def test_groups_without_signal_are_never_forwarded() -> None:
 def test_a_step_without_any_signal_leaves_the_weights_alone() -> None:
     made = run(CONFIG)
     for _ in range(3):
-        update.step(made)  # Adam has momentum now, which must not move the weights either
+        step.step(made)  # Adam has momentum now, which must not move the weights either
     before = next(made.source.policy.module.parameters()).detach().clone()
     object.__setattr__(made.source, "task", SameForAll(dead="abcdef"))
-    metrics, _ = update.step(made)
+    metrics, _ = step.step(made)
     assert metrics["loss"] == 0.0 and metrics["grad_norm"] == 0.0
     assert torch.equal(next(made.source.policy.module.parameters()).detach(), before)
 
@@ -125,7 +125,7 @@ def test_a_step_without_any_signal_leaves_the_weights_alone() -> None:
 def test_resampling_replaces_groups_without_signal() -> None:
     config = with_algorithm(CONFIG, min_informative=1.0, alpha=True)
     made = run(config, SameForAll())
-    metrics, rows = update.step(made)
+    metrics, rows = step.step(made)
     assert metrics["resample_rounds"] > 1
     assert metrics["frac_reward_zero_std"] == 0.0
     assert metrics["alpha"] == 1.0  # of the groups that are kept
@@ -145,16 +145,16 @@ def test_what_happens_when_too_few_groups_have_signal(
     made = run(config, SameForAll())
     if moves is None:
         with pytest.raises(UserError, match="min_informative"):
-            update.step(made)
+            step.step(made)
         return
-    update.step(made)
+    step.step(made)
     parameters = next(made.source.policy.module.parameters())
     assert bool(parameters.abs().sum() > 0) == moves
 
 
 def test_every_sample_is_drawn_once_an_epoch_in_another_order() -> None:
     made = run(with_train(CONFIG, learning_rate=0.0))
-    epochs = [[update.step(made)[1] for _ in range(4)] for _ in range(2)]
+    epochs = [[step.step(made)[1] for _ in range(4)] for _ in range(2)]
     drawn = [[row["sample_id"] for rows in epoch for row in rows[::4]] for epoch in epochs]
     everything = [sample.id for sample in made.source.samples]
     assert sorted(drawn[0]) == sorted(drawn[1]) == sorted(everything)
@@ -163,7 +163,7 @@ def test_every_sample_is_drawn_once_an_epoch_in_another_order() -> None:
 
 def test_reward_weights_scale_and_unknown_ones_are_refused() -> None:
     made = run(with_algorithm(CONFIG, reward_weights={"share": 3.0}))
-    metrics, _ = update.step(made)
+    metrics, _ = step.step(made)
     assert metrics["reward"] == pytest.approx(3 * metrics["rewards/share/mean"], rel=1e-5)
     with pytest.raises(UserError, match="shore: the task has no such reward"):
         train.check_method(with_algorithm(CONFIG, reward_weights={"shore": 1.0}), ["share"])
@@ -174,7 +174,7 @@ def test_a_reward_that_does_not_apply_adds_nothing() -> None:
         def rewards(self):  # type: ignore[no-untyped-def]
             return {"share": share, "never": lambda sample, completion: None}
 
-    metrics, rows = update.step(run(CONFIG, Sometimes()))
+    metrics, rows = step.step(run(CONFIG, Sometimes()))
     assert metrics["reward"] == pytest.approx(metrics["rewards/share/mean"])
     assert rows[0]["rewards"]["never"] is None
 
@@ -186,9 +186,9 @@ def test_the_stream_is_the_same_on_any_number_of_devices() -> None:
         def __init__(self, index: int) -> None:
             self.process_index, self.num_processes = index, 2
 
-    from vrft import groups
+    from vrft.training import collect
 
-    one = groups.next_samples(replace(made.source))
+    one = collect.next_samples(replace(made.source))
     halves: list[tuple[Sample[str], int]] = []
     for index in range(2):
         source = replace(
@@ -197,7 +197,7 @@ def test_the_stream_is_the_same_on_any_number_of_devices() -> None:
             progress=type(made.source.progress)(),
             config=with_train(CONFIG, per_device_train_batch_size=3),
         )
-        halves += groups.next_samples(source)
+        halves += collect.next_samples(source)
     assert halves == one
 
 

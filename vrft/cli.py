@@ -81,10 +81,10 @@ def train(args: argparse.Namespace) -> int:
 def trainer(algorithm: str) -> Callable[..., Path]:
     """What trains with an algorithm: SFT has a loop of its own."""
     if algorithm == "sft":
-        from vrft import sft
+        from vrft.training import sft
 
         return sft.train
-    from vrft import train
+    from vrft.training import train
 
     return train.train
 

@@ -17,8 +17,8 @@ from vrft.config import coercion
 from vrft.config.schema import Config, ModelConfig, SamplingConfig
 from vrft.grading import read_samples, summarize
 from vrft.images import image_size
-from vrft.log import progress
 from vrft.task import Task
+from vrft.training.run_log import progress
 from vrft.types import A, Prediction, Prompt, Report, Rollout, Sample
 
 __all__ = ["GREEDY", "Benchmark", "load_benchmark", "predict", "run", "score_file", "summarize"]

@@ -18,9 +18,9 @@ from PIL import Image
 from vrft import images
 from vrft.errors import UserError
 from vrft.findings import Finding, Findings, Spread, about
-from vrft.log import progress
 from vrft.masks import Polygon
 from vrft.task import Task
+from vrft.training.run_log import progress
 from vrft.types import A, Prompt, Sample
 
 T = TypeVar("T")

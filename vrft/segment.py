@@ -23,9 +23,9 @@ from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.grading import boxes_read
 from vrft.images import image_size, open_image
-from vrft.log import progress
 from vrft.masks import Mask, Region
 from vrft.task import Task
+from vrft.training.run_log import progress
 from vrft.types import A, Graded, Score
 
 MASKS = "masks.jsonl"

@@ -27,8 +27,8 @@ from typing import Any, Protocol
 from vrft import cli, config, results
 from vrft.environment import describe
 from vrft.errors import UserError
-from vrft.log import progress, read_metrics
 from vrft.predictions import write_json
+from vrft.training.run_log import progress, read_metrics
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -239,7 +239,7 @@ def command(argv: Sequence[str], folder: Path, threads: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "log.txt"
     forks = multiprocessing.get_context("forkserver")
-    forks.set_forkserver_preload(["vrft.train", "vrft.evaluate"])
+    forks.set_forkserver_preload(["vrft.training.train", "vrft.evaluate"])
     process = forks.Process(target=perform, args=(list(argv), path, threads))
     process.start()
     process.join()

@@ -23,11 +23,13 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from benchmarks.speed import theirs
-from vrft import config, distributed, groups, paths, policy, registry, train, update
+from vrft import config, paths, policy, registry
 from vrft.config.schema import Config
 from vrft.grading import read_samples
 from vrft.rewards import grade, to_trl
 from vrft.task import Task
+from vrft.training import collect, distributed, train
+from vrft.training import step as update
 from vrft.types import Sample
 
 CONFIG = "demo/lisa_grounding"
@@ -213,7 +215,7 @@ def dataset(chosen: Config, task: Task[Any], samples: Sequence[Sample[Any]]) -> 
     """The samples in the order in which our run draws them."""
     count = chosen.train.max_steps * chosen.train.per_device_train_batch_size
     seed = chosen.train.seed
-    places = [groups.shuffled(len(samples), seed, place) for place in range(count)]
+    places = [collect.shuffled(len(samples), seed, place) for place in range(count)]
     return theirs.dataset(task, [samples[place] for place in places])
 
 

@@ -13,15 +13,17 @@ from torch import Tensor
 from benchmarks.speed.questions import SEED, Questions
 from benchmarks.speed.settings import Setting
 from benchmarks.speed.watch import Clock, Step, Watched
-from vrft import distributed, models, train, update
-from vrft.checkpoint import Progress
+from vrft import models
 from vrft.config.methods import AlgorithmConfig
 from vrft.config.schema import Config, ModelConfig, SamplingConfig, TrainConfig
-from vrft.groups import Batch, Source
 from vrft.models.encoding import Encoded
 from vrft.models.loading import LoadedModel
-from vrft.objective import GroupObjective, Signal, Sums
 from vrft.policy.policy import ModelPolicy
+from vrft.training import distributed, train
+from vrft.training import step as update
+from vrft.training.checkpoint import Progress
+from vrft.training.collect import Batch, Source
+from vrft.training.objective import GroupObjective, Signal, Sums
 from vrft.types import Rollout
 
 Completions = dict[tuple[int, ...], list[tuple[int, ...]]]

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.speed.settings import Setting
-from vrft import groups
 from vrft.images import FACTOR
 from vrft.task import Reward, Task
+from vrft.training import collect
 from vrft.types import Completion, Prompt, Sample, Score, View
 
 SEED = 42
@@ -46,7 +46,7 @@ class Questions(Task[bool]):
     def order(self) -> list[int]:
         """The indices of the samples in the order in which a run draws them."""
         size = self.steps * self.setting.prompts
-        return [groups.shuffled(size, SEED, place) for place in range(size)]
+        return [collect.shuffled(size, SEED, place) for place in range(size)]
 
     def words(self, index: int) -> str:
         """A question like no other and as long as all others: TRL pads those that are not."""

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from vrft import cli, report, results, viz
 from vrft.arguments import positive
-from vrft.log import duration
 from vrft.report import Comparison
+from vrft.training.run_log import duration
 
 
 @dataclass(frozen=True)

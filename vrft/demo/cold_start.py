@@ -13,10 +13,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vrft import config, models, paths, sft
+from vrft import config, models, paths
 from vrft.config.schema import Config, ModelConfig
 from vrft.demo import data, pointing, tiny
 from vrft.demo.course import Course
+from vrft.training import sft
 
 SETTINGS = (
     "algorithm=sft",

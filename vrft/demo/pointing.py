@@ -22,13 +22,14 @@ from functools import partial
 
 import numpy as np
 
-from vrft import registry, runs, sft
+from vrft import registry
 from vrft.boxes import Box
 from vrft.config.schema import Config
 from vrft.demo import scenes, tiny
 from vrft.demo.instructions import Kind, instructions
 from vrft.demo.scenes import Scene, Style
-from vrft.sft import Lesson
+from vrft.training import run_folder, sft
+from vrft.training.sft import Lesson
 from vrft.types import Sample, View
 
 STEP = tiny.NUMBER_STEP / 1000
@@ -70,7 +71,7 @@ def teach(stage: Stage, settings: Config) -> None:
         for question, marked in annotate(rng, stage, scene):
             prompt = task.prompt(Sample("", question, None, (scene.image,)))
             lessons.append(Lesson(prompt, partial(answer, scene, marked, stage.looseness)))
-    sft.fit(runs.claim(settings), lessons, task)
+    sft.fit(run_folder.claim(settings), lessons, task)
 
 
 def annotate(rng: np.random.Generator, stage: Stage, scene: Scene) -> Iterator[tuple[str, int]]:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from vrft import distributed
 from vrft.models.encoding import PromptBatch
 from vrft.models.group_attention import GroupLayout
 from vrft.models.group_cache import GroupCache
 from vrft.models.loading import LoadedModel
 from vrft.policy.onednn import prepacked
+from vrft.training import distributed
 
 Step = Callable[[], None]
 """What reads and writes the same memory whenever it is called."""

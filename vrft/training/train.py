@@ -14,15 +14,16 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from transformers import get_scheduler
 
-from vrft import checkpoint, distributed, evaluate, grading, policy, registry, runs
+from vrft import evaluate, grading, policy, registry
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.groups import Source
-from vrft.log import RunLog, progress
-from vrft.objective import GroupObjective, Objective
-from vrft.plan import describe
-from vrft.ppo import CriticPolicy, Ppo
-from vrft.update import Run, step
+from vrft.training import checkpoint, distributed, run_folder
+from vrft.training.collect import Source
+from vrft.training.objective import GroupObjective, Objective
+from vrft.training.plan import describe
+from vrft.training.ppo import CriticPolicy, Ppo
+from vrft.training.run_log import RunLog, progress
+from vrft.training.step import Run, step
 
 
 def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) -> Path:
@@ -39,7 +40,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     main = accelerator.is_main_process
     if resume is None:
         registry.build(config.task)  # before a folder is made for a task that is not there
-        config = distributed.from_main(accelerator, runs.claim(config) if main else config)
+        config = distributed.from_main(accelerator, run_folder.claim(config) if main else config)
     folder = Path(config.train.output_dir)
     found = None if resume is None else checkpoint.latest(folder)
     run = prepare(config, accelerator, found)
@@ -52,7 +53,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
         if log is not None:
             stack.callback(log.close)
         stack.callback(run.source.ahead.close)
-        loop(run, folder, log, stack.enter_context(runs.StopSignal()))
+        loop(run, folder, log, stack.enter_context(run_folder.StopSignal()))
     weights = accelerator.get_state_dict(run.source.policy.module)
     if main:
         with checkpoint.written_whole(folder / "final") as temporary:
@@ -145,7 +146,7 @@ def check_method(config: Config, names: list[str]) -> None:
                             f"{', '.join(names)}")  # fmt: skip
 
 
-def loop(run: Run, folder: Path, log: RunLog | None, stop: runs.StopSignal) -> None:
+def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal) -> None:
     """Steps until ``max_steps``, with logging, evaluation and checkpoints on the way."""
     config, done = run.config.train, run.source.progress
     steps = total_steps(run.source)

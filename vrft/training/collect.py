@@ -13,14 +13,14 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from vrft import algorithms, distributed
-from vrft.ahead import Ahead
-from vrft.checkpoint import Progress
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.policy.policy import Policy
 from vrft.rewards import grade
 from vrft.task import Task
+from vrft.training import algorithms, distributed
+from vrft.training.checkpoint import Progress
+from vrft.training.read_ahead import Ahead
 from vrft.types import Group, Prompt, Rollout, Sample
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from vrft import distributed
 from vrft.errors import UserError
+from vrft.training import distributed
 
 STATE = "trainer_state.json"
 

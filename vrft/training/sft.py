@@ -30,15 +30,16 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
-from vrft import checkpoint, evaluate, grading, plan, policy, registry, runs
+from vrft import evaluate, grading, policy, registry
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.images import open_image
-from vrft.log import RunLog, progress
 from vrft.models import encoding
 from vrft.models.loading import LoadedModel
 from vrft.policy.policy import ModelPolicy
 from vrft.task import Task
+from vrft.training import checkpoint, plan, run_folder
+from vrft.training.run_log import RunLog, progress
 from vrft.types import Prompt, View
 
 IGNORED = -100
@@ -65,7 +66,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
         Lesson(task.prompt(sample), partial(task.reference, sample))
         for sample in grading.read_samples(task, "train")
     ]
-    config = config if resume is not None else runs.claim(config)
+    config = config if resume is not None else run_folder.claim(config)
     fit(config, lessons, task, resume=resume is not None)
     return Path(config.train.output_dir)
 
@@ -88,7 +89,7 @@ def fit(
     learner = policy.load(replace(config.model, name=name), train=True)
     step = 0 if found is None else int(found.name.rpartition("-")[2])
     log = RunLog(folder, config.train.report_to, step if resume else None)
-    with contextlib.closing(log), runs.StopSignal() as stop:
+    with contextlib.closing(log), run_folder.StopSignal() as stop:
         trainer = Trainer(
             model=learner.loaded.model,
             args=arguments(config, folder, learner.loaded),
@@ -235,7 +236,7 @@ class Watch(TrainerCallback):
         task: Task[Any],
         learner: ModelPolicy,
         log: RunLog,
-        stop: runs.StopSignal,
+        stop: run_folder.StopSignal,
     ) -> None:
         self.config, self.task, self.learner = config, task, learner
         self.log, self.stop = log, stop

@@ -14,10 +14,10 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
 
-from vrft import algorithms, distributed, groups, objective
 from vrft.config.schema import Config
-from vrft.groups import Batch, Source
-from vrft.objective import Objective, Pass, Signal, Sums
+from vrft.training import algorithms, collect, distributed, objective
+from vrft.training.collect import Batch, Source
+from vrft.training.objective import Objective, Pass, Signal, Sums
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def step(run: Run) -> tuple[dict[str, float], list[dict[str, Any]]]:
     started = time.monotonic()
     seed_step(run)
     with distributed.whole(accelerator, run.source.policy.module):
-        batch = groups.collect(run.source)
+        batch = collect.collect(run.source)
     signal = run.objective.judge(run.source, batch)
     updates = [update(run, batch, signal, part) for part in parts(run, batch)]
     learning_rate = run.scheduler.get_last_lr()[0]
@@ -59,13 +59,13 @@ def step(run: Run) -> tuple[dict[str, float], list[dict[str, Any]]]:
         "learning_rate": learning_rate,
         "alpha": signal.alpha,
         "resample_rounds": float(batch.rounds),
-        **groups.reward_metrics(accelerator, batch, rewards),
-        **groups.length_metrics(accelerator, batch, lengths),
+        **collect.reward_metrics(accelerator, batch, rewards),
+        **collect.length_metrics(accelerator, batch, lengths),
         "num_tokens": float(done.num_tokens),
         "epoch": done.cursor / len(run.source.samples),
         "step_time": time.monotonic() - started,
     }
-    return metrics, groups.rows(batch, signal.advantages, run.source.task)
+    return metrics, collect.rows(batch, signal.advantages, run.source.task)
 
 
 def seed_step(run: Run) -> None:
@@ -75,7 +75,7 @@ def seed_step(run: Run) -> None:
     """
     accelerator, done = run.source.accelerator, run.source.progress
     place = done.step * accelerator.num_processes + accelerator.process_index
-    set_seed(groups.rollout_seed(run.config.train.seed, place))
+    set_seed(collect.rollout_seed(run.config.train.seed, place))
 
 
 def parts(run: Run, batch: Batch) -> list[range]:

@@ -16,13 +16,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vrft import algorithms, distributed
 from vrft.config.methods import CriticConfig
-from vrft.groups import Batch, Source
 from vrft.models.encoding import Encoded
-from vrft.objective import Signal, Sums, counts, cut, fixed, reference_logps
 from vrft.policy import logprobs
 from vrft.policy.policy import ModelPolicy, below
+from vrft.training import algorithms, distributed
+from vrft.training.collect import Batch, Source
+from vrft.training.objective import Signal, Sums, counts, cut, fixed, reference_logps
 from vrft.types import Rollout
 
 CRITIC = "critic.safetensors"

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrft import algorithms, distributed, packing
 from vrft.config.methods import AlgorithmConfig
-from vrft.groups import Batch, Source
 from vrft.policy.policy import Policy
+from vrft.training import algorithms, distributed
+from vrft.training.collect import Batch, Source
+from vrft.training.micro_batches import by_prompts, by_tokens
 from vrft.types import Rollout
 
 
@@ -161,12 +162,12 @@ def micro_batches(source: Source, batch: Batch, rows: Sequence[int]) -> list[lis
     """Some groups as they pass the model together."""
     config = source.config.train
     if not config.max_tokens_per_micro_batch:
-        return packing.by_prompts(rows, config.per_device_train_batch_size)
+        return by_prompts(rows, config.per_device_train_batch_size)
     tokens = [
         source.policy.length(graded.encoded) + int(own.sum())
         for graded, own in zip(batch.groups, batch.lengths, strict=True)
     ]
-    return packing.by_tokens(rows, tokens, config.max_tokens_per_micro_batch)
+    return by_tokens(rows, tokens, config.max_tokens_per_micro_batch)
 
 
 @torch.no_grad()

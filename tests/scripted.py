@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from vrft.benchmark import Benchmark
 from vrft.config.schema import SamplingConfig, TaskConfig
+from vrft.evaluation.benchmark import Benchmark
 from vrft.types import Completion, Prompt, Rollout, View
 
 SQUARE = [[20, 20], [60, 20], [60, 60], [20, 60]]

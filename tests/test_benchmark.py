@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from vrft import paths
-from vrft.benchmark import Benchmark, load_benchmark
 from vrft.config import coercion
 from vrft.errors import UserError
+from vrft.evaluation.benchmark import Benchmark, load_benchmark
 
 
 def write(path: Path, text: str) -> str:

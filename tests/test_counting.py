@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from vrft import answers, check, config, grading, registry
-from vrft.benchmark import load_benchmark
+from vrft import answers, check, config, registry
 from vrft.errors import UserError
+from vrft.evaluation import scoring
+from vrft.evaluation.benchmark import load_benchmark
 from vrft.images import image_size
 from vrft.rewards import grade
 from vrft.types import Completion, Prediction, Prompt, Sample
@@ -190,7 +191,7 @@ def test_an_unreadable_answer_stays_in_the_denominator(
     ]
     texts[len(texts) - unreadable :] = ["I see several."] * unreadable
     predictions = [Prediction(s.id, text) for s, text in zip(samples, texts, strict=True)]
-    report = grading.summarize(Counting(), samples, predictions, "superclevr")
+    report = scoring.summarize(Counting(), samples, predictions, "superclevr")
     assert (report.n, report.unreadable) == (200, unreadable)
     for metric in ("accuracy", "legacy_accuracy"):
         assert 100 * report.metrics[metric].mean == pytest.approx(percent)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vrft.demo import __main__ as demo
-from vrft.report import Comparison
+from vrft.evaluation.report import Comparison
 from vrft.types import Interval
 
 NOTHING = Interval(0.0, 0.0, 0.0, 10)

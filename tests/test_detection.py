@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from vrft import check, config, grading, registry
-from vrft.benchmark import load_benchmark
+from vrft import check, config, registry
 from vrft.boxes import Box
 from vrft.config import coercion
 from vrft.errors import UserError
+from vrft.evaluation import scoring
+from vrft.evaluation.benchmark import load_benchmark
 from vrft.images import open_image
 from vrft.types import Completion, Prediction, Sample, View
 from vrft_tasks.detection import Detection, Objects
@@ -325,7 +326,7 @@ def test_the_published_format_rule_is_a_setting() -> None:
 def report_on(answers: dict[str, str]) -> Any:
     task = replace(TASK, queries="all")
     predictions = [Prediction(name, answered(text).text) for name, text in answers.items()]
-    return grading.summarize(task, task.samples("val2017"), predictions, "two")
+    return scoring.summarize(task, task.samples("val2017"), predictions, "two")
 
 
 def test_average_precision_is_reported_for_all_and_for_each_category() -> None:
@@ -356,7 +357,7 @@ def test_legacy_average_precision_reads_what_was_cut_off() -> None:
 
 
 def test_without_objects_there_is_no_average_precision() -> None:
-    graded = grading.grade(TASK, [NONE_WITH_PICTURE], [])
+    graded = scoring.grade(TASK, [NONE_WITH_PICTURE], [])
     assert math.isnan(TASK.aggregates(graded)["map"])
 
 

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 from scripted import ANSWERS, Scripted, benchmark, write_reasonseg
 
-from vrft import cli, evaluate, predictions, registry
+from vrft import cli, registry
 from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.errors import UserError
+from vrft.evaluation import evaluate, predictions
 from vrft.task import Task
 
 MODEL = ModelConfig(name="scripted")

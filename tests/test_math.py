@@ -9,11 +9,12 @@ from typing import Literal
 import pytest
 from scripted import Scripted
 
-from vrft import config, evaluate, mathverify, registry
-from vrft.benchmark import Benchmark, load_benchmark
+from vrft import config, mathverify, registry
 from vrft.check import check
 from vrft.config.schema import ModelConfig, SamplingConfig, TaskConfig
 from vrft.errors import UserError
+from vrft.evaluation import evaluate
+from vrft.evaluation.benchmark import Benchmark, load_benchmark
 from vrft.types import Completion, Sample
 from vrft_tasks.math import (
     Gold,

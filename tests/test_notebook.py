@@ -9,8 +9,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from vrft import evaluate, registry
+from vrft import registry
 from vrft.config.schema import ModelConfig, SamplingConfig
+from vrft.evaluation import evaluate
 from vrft.types import Completion, Prompt, Rollout, View
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "predicted_boxes.ipynb"

@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from vrft import arguments, cli, config, paths
-from vrft.benchmark import load_benchmark
 from vrft.config.methods import METHODS
 from vrft.config.schema import Config
+from vrft.evaluation.benchmark import load_benchmark
 from vrft_tasks.fewshot_classification import LABELS
 
 RECORDS = Path(__file__).parent / "records"

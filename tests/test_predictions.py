@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrft import predictions
 from vrft.errors import UserError
+from vrft.evaluation import predictions
 from vrft.types import Prediction, View
 
 SETTINGS = {"model": {"name": "m"}, "limit": None}

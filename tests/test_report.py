@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from vrft import report
 from vrft.boxes import Box
-from vrft.report import Change, Comparison, Pairing
+from vrft.evaluation import report
+from vrft.evaluation.report import Change, Comparison, Pairing
+from vrft.evaluation.viz import BEFORE, Answer, Exhibit
 from vrft.types import Interval, Report
-from vrft.viz import BEFORE, Answer, Exhibit
 
 HALF = Interval(0.534, 0.501, 0.567, 200)
 FULL = Report(

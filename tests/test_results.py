@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scripted import ANSWERS, Scripted, benchmark, write_reasonseg
 
-from vrft import evaluate, grading, results, stats
 from vrft.boxes import Box
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.stats import paired_difference
+from vrft.evaluation import evaluate, results, scoring, stats
+from vrft.evaluation.stats import paired_difference
+from vrft.evaluation.viz import BEFORE, PREDICTED
 from vrft.task import Reward, Task
 from vrft.types import Completion, Graded, Prediction, Prompt, Sample, Score, View
-from vrft.viz import BEFORE, PREDICTED
 from vrft_tasks.lisa_grounding import LisaGrounding, Target
 
 BETTER = ANSWERS | {
@@ -192,8 +192,8 @@ class Sums(Task[int]):
 
 def test_a_task_of_text_alone_is_published_without_pictures(tmp_path: Path) -> None:
     task = Sums()
-    graded = grading.grade(task, task.samples("test"), [Prediction("one", "2")])
-    found = results.Evaluation(task, graded, grading.tally(task, graded, "sums"), {})
+    graded = scoring.grade(task, task.samples("test"), [Prediction("one", "2")])
+    found = results.Evaluation(task, graded, scoring.tally(task, graded, "sums"), {})
     results.publish(found, tmp_path)
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "1 + 1" in html and "<img" not in html and 'class="legend' not in html

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 from scripted import ANSWERS, Scripted, benchmark, write_reasonseg
 
-from vrft import cli, evaluate, masks, results, segment
+from vrft import cli, masks
 from vrft.boxes import Box
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
+from vrft.evaluation import evaluate, results, segmentation
 from vrft.masks import Mask, Region
 from vrft.types import Report, Score
 
@@ -59,7 +60,7 @@ MEASURED = [
 def test_masks_are_measured_against_all_targets_and_the_first_shape(
     mask: Mask | None, strict: tuple[float, float], legacy: tuple[float, float]
 ) -> None:
-    score = segment.measured(Score({"iou": 0.5}, None), REGION, mask, (10, 10))
+    score = segmentation.measured(Score({"iou": 0.5}, None), REGION, mask, (10, 10))
     assert score.ratios == {"mask_ciou": strict, "legacy_mask_ciou": legacy}
     assert score.metrics == {
         "iou": 0.5,
@@ -70,7 +71,7 @@ def test_masks_are_measured_against_all_targets_and_the_first_shape(
 
 def test_nothing_is_never_right() -> None:
     point = Region(([(1.0, 1.0)],), (), [(1.0, 1.0)])
-    score = segment.measured(Score({}, None), point, None, (10, 10))
+    score = segmentation.measured(Score({}, None), point, None, (10, 10))
     assert score.metrics == {"mask_giou": 0.0, "legacy_mask_giou": 0.0}
     assert score.ratios["mask_ciou"] == (0.0, 0.0)
 
@@ -89,7 +90,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Box]]:
     """Replaces SAM by one that fills the box; what it was asked, with the segmenter's name."""
     boxes: list[tuple[str, Box]] = []
 
-    def load(name: str) -> segment.Segmenter:
+    def load(name: str) -> segmentation.Segmenter:
         def fill(image: Image.Image, box: Box) -> Mask:
             boxes.append((name, box))
             x1, y1, x2, y2 = (round(side) for side in box.pixels(*image.size))
@@ -99,7 +100,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Box]]:
 
         return fill
 
-    monkeypatch.setattr(segment, "load", load)
+    monkeypatch.setattr(segmentation, "load", load)
     return boxes
 
 
@@ -166,7 +167,7 @@ def test_another_segmenter_makes_its_own_masks(
         run(data, out, segmenter="huge")
     graded = results.load(out).graded
     task = results.load(out).task
-    segment.with_masks(task, graded, "huge", out)
+    segmentation.with_masks(task, graded, "huge", out)
     assert [name for name, _ in asked] == ["sam"] * 3 + ["huge"] * 3
 
 
@@ -238,7 +239,7 @@ def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_sam_makes_a_mask_of_the_pictures_own_size_that_depends_on_the_box(sam: Path) -> None:
-    segmenter = segment.load(str(sam))
+    segmenter = segmentation.load(str(sam))
     noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     picture = Image.fromarray(noise)
     made = [segmenter(picture, box) for box in (Box(0, 0, 0.5, 0.5), Box(0.5, 0.5, 1, 1))]
@@ -285,5 +286,5 @@ def test_what_is_no_sam_model_is_named_in_one_line(sam: Path, tmp_path: Path) ->
     (broken / "model.safetensors").unlink()
     for folder in (empty, broken):
         with pytest.raises(UserError, match=r"no SAM model .* give a hub id such as") as raised:
-            segment.load(str(folder))
+            segmentation.load(str(folder))
         assert "\n" not in str(raised.value)

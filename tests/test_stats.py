@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from vrft.stats import (
+from vrft.evaluation.stats import (
     bootstrap,
     interval,
     jackknife,

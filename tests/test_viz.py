@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageColor
 
-from vrft import viz
 from vrft.boxes import Box
 from vrft.errors import UserError
-from vrft.viz import BEFORE, PAPER, PREDICTED, TRUTH, Answer, Exhibit, Mark
+from vrft.evaluation import viz
+from vrft.evaluation.viz import BEFORE, PAPER, PREDICTED, TRUTH, Answer, Exhibit, Mark
 
 GREY = (128, 128, 128)
 

@@ -97,8 +97,9 @@ def evaluate(args: argparse.Namespace) -> int:
         raise UserError("give --benchmark NAME; `vrft eval --list` lists them")
     if args.model is None and args.predictions is None:
         raise UserError("give --model DIR or ID, or --predictions FILE")
-    from vrft import config, evaluate, report
-    from vrft.benchmark import load_benchmark
+    from vrft import config
+    from vrft.evaluation import evaluate, report
+    from vrft.evaluation.benchmark import load_benchmark
 
     of_model = [setting for setting in args.settings if setting.startswith("model.")]
     others = [setting for setting in args.settings if setting not in of_model]
@@ -138,14 +139,14 @@ def results_folder(args: argparse.Namespace) -> Path:
 
 
 def show(args: argparse.Namespace) -> int:
-    from vrft import results
+    from vrft.evaluation import results
 
     print("page:", results.show(args.predictions, args.out, worst=args.worst))
     return 0
 
 
 def compare(args: argparse.Namespace) -> int:
-    from vrft import report, results
+    from vrft.evaluation import report, results
 
     found = results.pairing(args.before, args.after)
     if args.json:

@@ -24,10 +24,11 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
 
-from vrft import cli, config, results
+from vrft import cli, config
 from vrft.environment import describe
 from vrft.errors import UserError
-from vrft.predictions import write_json
+from vrft.evaluation import results
+from vrft.evaluation.predictions import write_json
 from vrft.training.run_log import progress, read_metrics
 
 HERE = Path(__file__).resolve().parent
@@ -239,7 +240,7 @@ def command(argv: Sequence[str], folder: Path, threads: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "log.txt"
     forks = multiprocessing.get_context("forkserver")
-    forks.set_forkserver_preload(["vrft.training.train", "vrft.evaluate"])
+    forks.set_forkserver_preload(["vrft.training.train", "vrft.evaluation.evaluate"])
     process = forks.Process(target=perform, args=(list(argv), path, threads))
     process.start()
     process.join()

@@ -20,7 +20,7 @@ from benchmarks.paper.arms import CLASSIFICATION
 from benchmarks.paper.experiment import HERE, RESULTS
 from benchmarks.paper.study import over_seeds
 from vrft.errors import UserError
-from vrft.predictions import write_json
+from vrft.evaluation.predictions import write_json
 from vrft.training.run_log import read_metrics
 
 ARMS = ("gpg", "grpo")

@@ -25,7 +25,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from benchmarks.speed import theirs
 from vrft import config, paths, policy, registry
 from vrft.config.schema import Config
-from vrft.grading import read_samples
+from vrft.evaluation.scoring import read_samples
 from vrft.rewards import grade, to_trl
 from vrft.task import Task
 from vrft.training import collect, distributed, train

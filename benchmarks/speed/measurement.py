@@ -17,7 +17,7 @@ from benchmarks.speed.memory import Memory
 from benchmarks.speed.pairs import Race
 from vrft.config import coercion
 from vrft.environment import describe
-from vrft.predictions import write_json
+from vrft.evaluation.predictions import write_json
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"

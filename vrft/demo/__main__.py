@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vrft import cli, report, results, viz
+from vrft import cli
 from vrft.arguments import positive
-from vrft.report import Comparison
+from vrft.evaluation import report, results, viz
+from vrft.evaluation.report import Comparison
 from vrft.training.run_log import duration
 
 

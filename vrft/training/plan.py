@@ -7,7 +7,7 @@ import math
 from vrft import paths, policy, registry
 from vrft.config import methods
 from vrft.config.schema import Config
-from vrft.grading import read_samples
+from vrft.evaluation.scoring import read_samples
 
 BYTES_TRAINED = 16
 """Per trained parameter in float32: weight, gradient and AdamW's two moments."""

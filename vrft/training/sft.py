@@ -30,9 +30,10 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
-from vrft import evaluate, grading, policy, registry
+from vrft import policy, registry
 from vrft.config.schema import Config
 from vrft.errors import UserError
+from vrft.evaluation import evaluate, scoring
 from vrft.images import open_image
 from vrft.models import encoding
 from vrft.models.loading import LoadedModel
@@ -64,7 +65,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     task = registry.build(config.task)
     lessons = [
         Lesson(task.prompt(sample), partial(task.reference, sample))
-        for sample in grading.read_samples(task, "train")
+        for sample in scoring.read_samples(task, "train")
     ]
     config = config if resume is not None else run_folder.claim(config)
     fit(config, lessons, task, resume=resume is not None)

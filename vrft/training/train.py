@@ -14,9 +14,10 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from transformers import get_scheduler
 
-from vrft import evaluate, grading, policy, registry
+from vrft import policy, registry
 from vrft.config.schema import Config
 from vrft.errors import UserError
+from vrft.evaluation import evaluate, scoring
 from vrft.training import checkpoint, distributed, run_folder
 from vrft.training.collect import Source
 from vrft.training.objective import GroupObjective, Objective
@@ -65,7 +66,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
 def prepare(config: Config, accelerator: Accelerator, found: Path | None = None) -> Run:
     """Everything a run needs, from its configuration and the checkpoint it goes on from."""
     task = registry.build(config.task)
-    samples = grading.read_samples(task, "train")
+    samples = scoring.read_samples(task, "train")
     set_seed(config.train.seed)
     check_method(config, list(task.rewards()))
     name = config.model.name if found is None else str(found)

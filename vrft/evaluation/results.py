@@ -9,15 +9,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic
 
-from vrft import predictions, registry, report, segment, stats
-from vrft.benchmark import Benchmark
+from vrft import registry
 from vrft.config import coercion
 from vrft.errors import UserError
-from vrft.grading import aggregates, boxes_read, by_sample, grade, mean, read_samples, sums, tally
-from vrft.report import Change, Comparison, Pairing, Sections
+from vrft.evaluation import predictions, report, segmentation, stats
+from vrft.evaluation.benchmark import Benchmark
+from vrft.evaluation.report import Change, Comparison, Pairing, Sections
+from vrft.evaluation.scoring import (
+    aggregates,
+    boxes_read,
+    by_sample,
+    grade,
+    mean,
+    read_samples,
+    sums,
+    tally,
+)
+from vrft.evaluation.viz import BEFORE, PREDICTED, Answer, Exhibit
 from vrft.task import Task
 from vrft.types import A, Graded, Interval, Prediction, Report, Sample
-from vrft.viz import BEFORE, PREDICTED, Answer, Exhibit
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +54,7 @@ def assess(
     """
     graded = grade(task, samples, found, benchmark.repeats)
     if benchmark.segmenter:
-        graded = segment.with_masks(task, graded, benchmark.segmenter, folder)
+        graded = segmentation.with_masks(task, graded, benchmark.segmenter, folder)
     tallied = tally(task, graded, benchmark.name, benchmark.paper)
     tallied = replace(tallied, paper_by_metric=benchmark.paper_by_metric)
     return Evaluation(task, graded, tallied, settings)

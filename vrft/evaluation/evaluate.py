@@ -11,11 +11,12 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from vrft import paths, predictions, registry, results
-from vrft.benchmark import GREEDY, Benchmark, load_benchmark
+from vrft import paths, registry
 from vrft.config import coercion
 from vrft.config.schema import Config, ModelConfig, SamplingConfig
-from vrft.grading import read_samples, summarize
+from vrft.evaluation import predictions, results
+from vrft.evaluation.benchmark import GREEDY, Benchmark, load_benchmark
+from vrft.evaluation.scoring import read_samples, summarize
 from vrft.images import image_size
 from vrft.task import Task
 from vrft.training.run_log import progress

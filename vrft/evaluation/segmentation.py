@@ -21,7 +21,7 @@ from PIL import Image
 from vrft import masks
 from vrft.boxes import Box
 from vrft.errors import UserError
-from vrft.grading import boxes_read
+from vrft.evaluation.scoring import boxes_read
 from vrft.images import image_size, open_image
 from vrft.masks import Mask, Region
 from vrft.task import Task

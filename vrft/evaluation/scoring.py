@@ -10,9 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from vrft import stats
 from vrft.boxes import Box
 from vrft.errors import UserError
+from vrft.evaluation import stats
 from vrft.images import image_size
 from vrft.task import Task
 from vrft.types import A, Completion, Graded, Interval, Prediction, Report, Sample, Score, View

@@ -14,10 +14,10 @@ import jinja2
 from rich.console import Console
 from rich.table import Table
 
-from vrft import viz
 from vrft.config import coercion
+from vrft.evaluation import viz
+from vrft.evaluation.viz import Exhibit
 from vrft.types import Interval, Report
-from vrft.viz import Exhibit
 
 Sections = Sequence[tuple[str, Sequence[Exhibit]]]
 """Exhibits under headings, in the order in which a page shows them."""

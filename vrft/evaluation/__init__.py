@@ -1,0 +1,1 @@
+"""Evaluation: answers to a benchmark, their scores with intervals, pages and comparisons."""

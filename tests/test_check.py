@@ -11,10 +11,10 @@ from PIL import Image
 
 from vrft import registry
 from vrft.boxes import Box
-from vrft.check import check
+from vrft.checks.check import check
+from vrft.checks.findings import Spread
 from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
-from vrft.findings import Spread
 from vrft.rewards import follows_format
 from vrft.task import Reward, Task
 from vrft.types import Completion, Prompt, Sample, Score, View

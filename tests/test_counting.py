@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from vrft import answers, check, config, registry
+from vrft import answers, config, registry
+from vrft.checks import check
 from vrft.errors import UserError
 from vrft.evaluation import scoring
 from vrft.evaluation.benchmark import load_benchmark

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from vrft import check, config, registry
+from vrft import config, registry
 from vrft.boxes import Box
+from vrft.checks import check
 from vrft.config import coercion
 from vrft.errors import UserError
 from vrft.evaluation import scoring

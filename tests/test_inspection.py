@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vrft import inspection
 from vrft.boxes import Box
-from vrft.findings import Spread
-from vrft.inspection import Opened, Picture
+from vrft.checks import samples as inspection
+from vrft.checks.findings import Spread
+from vrft.checks.samples import Opened, Picture
 from vrft.masks import Polygon, Region
 from vrft.task import Reward, Task
 from vrft.types import Completion, Prompt, Sample, Score, View

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from vrft.findings import Findings
-from vrft.leaks import Fingerprint, leaked, repeated, shared_ids, text_hash
+from vrft.checks.findings import Findings
+from vrft.checks.leaks import Fingerprint, leaked, repeated, shared_ids, text_hash
 
 NAMES = ("train", "test")
 

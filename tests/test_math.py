@@ -10,7 +10,7 @@ import pytest
 from scripted import Scripted
 
 from vrft import config, mathverify, registry
-from vrft.check import check
+from vrft.checks.check import check
 from vrft.config.schema import ModelConfig, SamplingConfig, TaskConfig
 from vrft.errors import UserError
 from vrft.evaluation import evaluate

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from vrft import answers, check, config, registry
+from vrft import answers, config, registry
+from vrft.checks import check
 from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
 from vrft.evaluation import scoring

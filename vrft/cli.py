@@ -20,9 +20,9 @@ from vrft import arguments, paths
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
+    from vrft.checks.findings import Findings
+    from vrft.checks.samples import Reader
     from vrft.config.schema import Config, ModelConfig
-    from vrft.findings import Findings
-    from vrft.inspection import Reader
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -174,7 +174,8 @@ def algorithms(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
-    from vrft import check, registry
+    from vrft import registry
+    from vrft.checks import check
 
     config = resolve(args)
     if args.data is not None:
@@ -199,7 +200,7 @@ def check(args: argparse.Namespace) -> int:
 
 def prompt_reader(model: ModelConfig) -> tuple[Reader | None, Findings]:
     """What counts a model's prompts, without its weights; or a note that says why nothing does."""
-    from vrft.findings import Finding, Findings
+    from vrft.checks.findings import Finding, Findings
     from vrft.models import prompt_tokens
 
     try:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vrft.findings import Findings, about
+from vrft.checks.findings import Findings, about
 
 MOSTLY = 0.5
 """Questions say which sample they belong to where more than this share of them occurs once."""

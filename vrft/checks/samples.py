@@ -16,8 +16,8 @@ from typing import Generic, Protocol, TypeVar
 from PIL import Image
 
 from vrft import images
+from vrft.checks.findings import Finding, Findings, Spread, about
 from vrft.errors import UserError
-from vrft.findings import Finding, Findings, Spread, about
 from vrft.masks import Polygon
 from vrft.task import Task
 from vrft.training.run_log import progress

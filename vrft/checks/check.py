@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vrft import inspection, leaks, trials
-from vrft.findings import CheckResult, Finding, Findings, SplitCheck
-from vrft.inspection import Opened, Reader, tracked
-from vrft.leaks import Fingerprint
+from vrft.checks import gold_answers, leaks
+from vrft.checks import samples as inspection
+from vrft.checks.findings import CheckResult, Finding, Findings, SplitCheck
+from vrft.checks.leaks import Fingerprint
+from vrft.checks.samples import Opened, Reader, tracked
 from vrft.task import Task
 from vrft.types import A, Sample
 
@@ -70,9 +71,9 @@ def check_split(
         spreads["prompt tokens"], wrong = inspection.read_prompts(task, prompts, reader, longest)
         found += wrong
     if opened:
-        gold, wrong = trials.try_gold(task, tracked(opened, f"{split}, gold answers"))
-        found += wrong + trials.try_garbage(task, opened[0])
-        found += trials.try_elsewhere(task, opened[0])
+        gold, wrong = gold_answers.try_gold(task, tracked(opened, f"{split}, gold answers"))
+        found += wrong + gold_answers.try_garbage(task, opened[0])
+        found += gold_answers.try_elsewhere(task, opened[0])
     return SplitCheck(split, len(samples), len(pictures), spreads, gold, found), asked
 
 

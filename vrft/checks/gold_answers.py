@@ -12,8 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import get_args
 
 from vrft import answers, rewards
-from vrft.findings import Finding, Findings, about
-from vrft.inspection import Opened
+from vrft.checks.findings import Finding, Findings, about
+from vrft.checks.samples import Opened
 from vrft.task import Task
 from vrft.types import A, Completion, Sample, Space, View
 

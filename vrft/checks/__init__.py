@@ -1,0 +1,1 @@
+"""What can be known of a task and its data before any training: ``vrft check``."""

@@ -2,7 +2,7 @@
 
 import sys
 
-from vrft.cli import main
+from vrft.cli.commands import main
 from vrft.policy import logprobs
 
 logprobs.CHUNK = 4

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vrft import arguments, cli, config, environment, paths, registry
+from vrft import cli, config, paths, registry
+from vrft.cli import arguments, environment
 from vrft.training import run_log
 
 ModelFolder = Callable[[str], Path]

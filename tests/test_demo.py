@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vrft.demo import __main__ as demo
+from vrft.cli import demo as demo
 from vrft.evaluation.report import Comparison
 from vrft.types import Interval
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vrft import arguments, cli, config, paths
+from vrft import cli, config, paths
+from vrft.cli import arguments
 from vrft.config.methods import METHODS
 from vrft.config.schema import Config
 from vrft.evaluation.benchmark import load_benchmark

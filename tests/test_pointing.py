@@ -10,8 +10,9 @@ import pytest
 
 from vrft import answers, policy
 from vrft.boxes import Box, iou
+from vrft.cold_start import pointing
 from vrft.config.schema import ModelConfig, SamplingConfig
-from vrft.demo import pointing, scenes
+from vrft.demo import scenes
 from vrft.demo.instructions import instructions
 from vrft.demo.scenes import Scene
 from vrft.paths import EMBEDDED

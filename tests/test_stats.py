@@ -44,7 +44,8 @@ def test_the_bootstrap_is_the_same_for_the_same_seed_and_not_for_another() -> No
 def test_large_samples_are_resampled_in_several_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(2).uniform(size=1000).tolist()
     whole = bootstrap(values)
-    monkeypatch.setattr("vrft.stats.DRAWS_AT_ONCE", 3_500)  # 3 resamples at a time, the last one 1
+    # 3 resamples at a time, the last one 1
+    monkeypatch.setattr("vrft.evaluation.stats.DRAWS_AT_ONCE", 3_500)
     pieces = bootstrap(values)
     assert pieces.low == pytest.approx(whole.low, abs=2e-3)
     assert pieces.high == pytest.approx(whole.high, abs=2e-3)

@@ -73,7 +73,7 @@ def test_the_gradient_is_that_of_equation_5() -> None:
     letters = "abcdef"
     groups = [rows[i : i + 4] for i in range(0, len(rows), 4)]
     samples = {sample.id: sample for sample in made.source.samples}
-    for group in collect:
+    for group in groups:
         rewards = torch.tensor([row["reward"] for row in group])
         tokens = sum(row["tokens"] for row in group)
         for row, reward in zip(group, rewards, strict=True):
@@ -84,7 +84,7 @@ def test_the_gradient_is_that_of_equation_5() -> None:
             ids = [letters.index(c) for c in row["text"]] + [6] * row["finished"]
             asked = letters.index(samples[row["sample_id"]].question)
             logps = fresh([asked], [[ids]])[0, 0]
-            loss = loss - (logps * advantage).sum() / tokens / len(collect)
+            loss = loss - (logps * advantage).sum() / tokens / len(groups)
     loss.backward()
     assert metrics["loss"] == pytest.approx(loss.item(), abs=1e-5)
     assert metrics["grad_norm"] == pytest.approx(fresh.table.grad.norm().item(), rel=1e-4)

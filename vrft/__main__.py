@@ -2,7 +2,7 @@
 
 import sys
 
-from vrft.cli import main
+from vrft.cli.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

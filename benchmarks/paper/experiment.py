@@ -25,7 +25,7 @@ from threading import Event
 from typing import Any, Protocol
 
 from vrft import cli, config
-from vrft.environment import describe
+from vrft.cli.environment import describe
 from vrft.errors import UserError
 from vrft.evaluation import results
 from vrft.evaluation.predictions import write_json

@@ -15,8 +15,8 @@ from benchmarks.speed.ladder import Rung
 from benchmarks.speed.learning import Comparison
 from benchmarks.speed.memory import Memory
 from benchmarks.speed.pairs import Race
+from vrft.cli.environment import describe
 from vrft.config import coercion
-from vrft.environment import describe
 from vrft.evaluation.predictions import write_json
 
 HERE = Path(__file__).resolve().parent

@@ -205,9 +205,9 @@ def comparison_page(title: str, comparisons: Sequence[Comparison], sections: Sec
 
 
 def render(template: str, sections: Sections, **names: Any) -> str:
-    """A template of vrft/templates filled in; every text is escaped."""
+    """A template of vrft/evaluation/templates filled in; every text is escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vrft", "templates"),
+        loader=jinja2.PackageLoader("vrft.evaluation", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vrft import cli
-from vrft.arguments import positive
+from vrft.cli.arguments import positive
 from vrft.evaluation import report, results, viz
 from vrft.evaluation.report import Comparison
 from vrft.training.run_log import duration

@@ -16,7 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vrft import arguments, paths
+from vrft import paths
+from vrft.cli import arguments
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def config_copy(args: argparse.Namespace) -> int:
 
 
 def env(args: argparse.Namespace) -> int:
-    from vrft import environment
+    from vrft.cli import environment
 
     print_pairs(environment.describe())
     return 0

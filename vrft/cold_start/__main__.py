@@ -1,10 +1,10 @@
 """How the embedded models were made: by supervised fine-tuning on a CPU, from random weights.
 
-    python -m vrft.demo.cold_start TASK [--seed 0] [--out DIR]
+    python -m vrft.cold_start TASK [--seed 0] [--out DIR]
 
 The model of a task takes the stages of its course (vrft/demo/course.py): each is ``algorithm=sft``
 on the demo's own kind of data, in part annotated by somebody with a bad habit. The grounding model
-has lessons of its own (vrft/demo/pointing.py). The settings are those of the task's demo
+has lessons of its own (vrft/cold_start/pointing.py). The settings are those of the task's demo
 configuration with SETTINGS laid over them.
 """
 
@@ -14,8 +14,9 @@ import argparse
 from pathlib import Path
 
 from vrft import config, models, paths
+from vrft.cold_start import pointing
 from vrft.config.schema import Config, ModelConfig
-from vrft.demo import data, pointing, tiny
+from vrft.demo import data, tiny
 from vrft.demo.course import Course
 from vrft.training import sft
 
@@ -36,7 +37,7 @@ SETTINGS = (
 
 def main() -> None:
     """Runs all stages of a task's course, each from the model of the one before."""
-    parser = argparse.ArgumentParser(prog="python -m vrft.demo.cold_start")
+    parser = argparse.ArgumentParser(prog="python -m vrft.cold_start")
     parser.add_argument("task", choices=sorted(data.MODULES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("cold_start"), help="folder of the runs")

@@ -1,0 +1,5 @@
+"""The command line of ``vrft``."""
+
+from vrft.cli.commands import main
+
+__all__ = ["main"]

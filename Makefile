@@ -29,7 +29,7 @@ test: .venv/installed
 
 # DDP, DeepSpeed and FSDP2, in two processes on the CPU.
 test-distributed: .venv/installed-deepspeed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' tests/test_distributed.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' tests/training/test_distributed.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -6,20 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.folders import RECORDS
 
 from vrft import coco
 from vrft.boxes import Box
 from vrft.errors import UserError
 
-ROOT = Path(__file__).parent / "records" / "detection"
+HERE = RECORDS / "detection"
 
 
 def test_boxes_and_crowds_are_read_by_picture_and_category() -> None:
-    found = coco.find(ROOT / "coco", "val2017")
+    found = coco.find(HERE / "coco", "val2017")
     assert found is not None
     assert found.categories == ("cat", "dog")
     first, second, third = found.pictures
-    assert (first.id, first.source()) == ("139", ROOT / "coco/val2017/000000000139.jpg")
+    assert (first.id, first.source()) == ("139", HERE / "coco/val2017/000000000139.jpg")
     # 8, 6, 24 wide, 30 high of 80 x 60; and 40, 30, 32 wide, 24 high
     assert first.boxes == {"cat": (Box(0.1, 0.1, 0.4, 0.6), Box(0.5, 0.5, 0.9, 0.9))}
     assert first.crowds == {"dog": (Box(0, 0, 1, 1),)}
@@ -29,9 +30,9 @@ def test_boxes_and_crowds_are_read_by_picture_and_category() -> None:
 
 
 def test_one_file_has_its_pictures_beside_it() -> None:
-    found = coco.find(ROOT / "coco/annotations/instances_val2017.json", "whatever")
+    found = coco.find(HERE / "coco/annotations/instances_val2017.json", "whatever")
     assert found is not None
-    assert found.pictures[0].file == ROOT / "coco/annotations/000000000139.jpg"
+    assert found.pictures[0].file == HERE / "coco/annotations/000000000139.jpg"
     with pytest.raises(UserError, match=r"no picture .*139\.jpg; unpack"):
         found.pictures[0].source()
 
@@ -39,13 +40,13 @@ def test_one_file_has_its_pictures_beside_it() -> None:
 def test_other_data_is_left_to_others(tmp_path: Path) -> None:
     rows = tmp_path / "rows.json"
     rows.write_text("[]")
-    for root in (rows, ROOT / "by_hand.jsonl", ROOT / "virft", tmp_path / "none"):
+    for root in (rows, HERE / "by_hand.jsonl", HERE / "virft", tmp_path / "none"):
         assert coco.find(root, "train") is None
 
 
 def test_an_unknown_split_is_named() -> None:
     with pytest.raises(UserError, match=r"no split 'test' in .*; there is val2017$"):
-        coco.find(ROOT / "coco", "test")
+        coco.find(HERE / "coco", "test")
 
 
 @pytest.fixture

@@ -5,13 +5,11 @@ from __future__ import annotations
 import pkgutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from fakes.folders import ROOT
 
 import vrft_tasks
-
-ROOT = Path(__file__).resolve().parent.parent
 
 HEAVY = {
     *("torch", "transformers", "datasets", "trl", "accelerate", "peft", "scipy", "pandas"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from fakes.folders import ROOT
 from nbclient import NotebookClient
 
 from vrft import registry
@@ -14,7 +15,7 @@ from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.evaluation import evaluate
 from vrft.types import Completion, Prompt, Rollout, View
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "predicted_boxes.ipynb"
+NOTEBOOK = ROOT / "notebooks" / "predicted_boxes.ipynb"
 COUNT = 8
 UNREADABLE = "I cannot tell."
 

@@ -10,9 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from fakes.folders import ROOT
 from hatchling.builders.wheel import WheelBuilder
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")

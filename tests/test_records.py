@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
+from fakes.folders import RECORDS
 from PIL import Image
 
 from vrft import records
@@ -17,7 +18,7 @@ from vrft.errors import UserError
 from vrft.images import open_image
 from vrft.records import Record
 
-HERE = Path(__file__).parent / "records" / "records"
+HERE = RECORDS / "records"
 
 
 @pytest.fixture(autouse=True)

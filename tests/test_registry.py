@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from fakes.folders import RECORDS
 
 from vrft import registry
 from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
-
-RECORDS = Path(__file__).parent / "records"
 
 TASK_FILE = '''"""Say yes."""
 

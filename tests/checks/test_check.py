@@ -1,0 +1,316 @@
+"""``vrft check``: a sound task passes, and every kind of fault is found and named."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from fakes.folders import RECORDS, ROOT
+from PIL import Image
+
+from vrft import registry
+from vrft.boxes import Box
+from vrft.checks.check import check
+from vrft.checks.findings import Spread
+from vrft.config.schema import TaskConfig
+from vrft.errors import UserError
+from vrft.rewards import follows_format
+from vrft.task import Reward, Task
+from vrft.types import Completion, Prompt, Sample, Score, View
+from vrft_tasks.lisa_grounding import LisaGrounding, Target
+
+GROUNDING = LisaGrounding(RECORDS / "reasonseg")
+
+
+@dataclass(frozen=True)
+class Naming(Task[str]):
+    """A task whose faults are settings."""
+
+    colour: str = "red"
+    answer: str = "red"
+    question: str = "Which colour?"
+    ids: tuple[str, ...] = ("a", "b")
+    gold: str = "<think>look</think><answer>{answer}</answer>"
+    strict: bool = True
+
+    primary = "right"
+    data = "nothing"
+
+    def samples(self, split: str) -> Sequence[Sample[str]]:
+        picture = Image.new("RGB", (56, 28), self.colour if split == "train" else "blue")
+        return [Sample(key, self.question, self.answer, (picture,)) for key in self.ids]
+
+    def prompt(self, sample: Sample[str]) -> Prompt:
+        return Prompt(sample.question, sample.images)
+
+    def reference(self, sample: Sample[str], views: tuple[View, ...]) -> str:
+        return self.gold.replace("{answer}", sample.answer)
+
+    def rewards(self) -> Mapping[str, Reward[str]]:
+        return {"right": self.right, "format": follows_format}
+
+    def right(self, sample: Sample[str], completion: Completion) -> float:
+        answer = completion.text.rpartition("<answer>")[2].partition("</answer>")[0]
+        # the lax rule is the published one for class names: an empty answer is part of every name
+        return float(answer == sample.answer if self.strict else answer in sample.answer)
+
+    def score(self, sample: Sample[str], completion: Completion) -> Score:
+        right = self.right(sample, completion)
+        return Score({"right": right}, sample.answer if right else None)
+
+
+def all_problems(task: Task[str], *splits: str) -> str:
+    result = check(task, splits or ("train",))
+    assert result.ok is not any("problem" in line for line in result.lines())
+    return "\n".join(line for line in result.lines() if "problem:" in line)
+
+
+def test_sound_data_is_ready_to_train() -> None:
+    result = check(GROUNDING, ("train", "val"))
+    assert result.ok
+    assert result.lines()[-1] == "ready to train"
+    train, val = result.splits
+    assert (train.samples, train.pictures, val.samples) == (3, 2, 1)
+    # 80 x 60 pixels become 84 x 56: 3 x 2 tokens
+    assert train.spreads["image tokens"] == Spread(6, 6, 6, 6)
+    assert train.spreads["picture width"] == Spread(80, 80, 80, 80)
+    assert train.gold["reward format"] == 1.0
+    assert 0.97 < train.gold["iou"] < 1  # rounded to whole pixels, exact in thousandths
+
+
+def test_the_result_is_json() -> None:
+    result = check(GROUNDING, ("train", "val"))
+    tree = json.loads(json.dumps(result.to_json()))
+    assert tree["ok"] is True
+    assert [split["pictures"] for split in tree["splits"]] == [2, 1]
+    assert tree["splits"][0]["spreads"]["image tokens"]["largest"] == 6
+
+
+def test_the_json_names_every_offender() -> None:
+    result = check(Naming(colour="blue", ids=tuple("abcdd")), ("train", "val"))
+    tree = json.loads(json.dumps(result.to_json()))
+    assert tree["ok"] is False
+    (twice,) = tree["splits"][0]["problems"]
+    assert twice == {"text": "1 share their id with another: d", "ids": ["d"]}
+    (note,) = tree["splits"][1]["notes"]  # the same question of the same picture
+    assert note["ids"] == ["b", "c", "d"]
+    (leak,) = tree["problems"]
+    assert leak["text"] == "4 of val show pictures of train: a, b, c, ..."
+    assert leak["ids"] == ["a", "b", "c", "d"]
+    assert "findings" not in tree
+
+
+def test_pixel_limits_count_as_the_processor_does() -> None:
+    # at most 28 x 56 pixels: two tokens of the six remain at most
+    result = check(GROUNDING, ("val",), pixels=(784, 2 * 784))
+    assert result.splits[0].spreads["image tokens"].largest <= 2
+
+
+@dataclass(frozen=True)
+class Letters:
+    """Reads a prompt letter by letter, and one place for a picture whatever there is."""
+
+    pixels: tuple[int, int] | None = None
+
+    def read(self, prompt: Prompt, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        return len(prompt.text), 1
+
+
+def test_prompts_are_counted_by_the_given_reader_and_samples_limited() -> None:
+    result = check(GROUNDING, ("train",), Letters(), limit=2)
+    lengths = [len(GROUNDING.prompt(sample).text) for sample in GROUNDING.samples("train")[:2]]
+    assert result.ok
+    assert result.splits[0].samples == 2
+    assert result.splits[0].spreads["prompt tokens"].largest == max(lengths)
+
+
+def test_the_readers_limits_come_before_the_given_ones() -> None:
+    result = check(GROUNDING, ("val",), Letters((784, 2 * 784)), pixels=(784, 100 * 784))
+    assert result.splits[0].spreads["image tokens"].largest <= 2
+
+
+def test_prompts_over_the_limit_are_named() -> None:
+    # "Which colour?" has 13 letters
+    assert check(Naming(), ("train",), Letters(), longest=13).ok
+    (problem,) = check(Naming(), ("train",), Letters(), longest=12).splits[0].findings.problems
+    assert str(problem) == "2 have a prompt over sampling.max_prompt_length=12: a, b"
+    assert problem.ids == ("a", "b")
+
+
+def test_pictures_without_a_place_in_the_prompt_are_named() -> None:
+    @dataclass(frozen=True)
+    class Two(Naming):
+        def samples(self, split: str) -> Sequence[Sample[str]]:
+            first, second = super().samples(split)
+            return [first, replace(second, images=second.images * 2)]
+
+    result = check(Two(), ("train",), Letters())
+    text = "1 have a prompt with more or fewer places for pictures than pictures: b"
+    assert f"  problem: {text}" in result.lines()
+
+
+def test_a_sound_task_without_files_passes() -> None:
+    assert all_problems(Naming(), "train", "val") == ""
+
+
+def test_a_gold_answer_that_the_task_cannot_read_is_found() -> None:
+    problems = all_problems(Naming(gold="<think>look</think><answer>The {answer} one</answer>"))
+    assert "2 have a gold answer that earns no full marks: a, b" in problems
+
+
+def test_a_gold_answer_without_full_marks_in_one_reward_is_found() -> None:
+    problems = all_problems(Naming(gold="<answer>{answer}</answer>"))
+    assert "2 have a gold answer that earns no full marks" in problems
+
+
+def test_rewards_for_empty_and_garbage_answers_are_found() -> None:
+    problems = all_problems(Naming(strict=False))
+    assert "the answer '' earns 1 of reward right" in problems
+    assert "the answer '<think>???</think><answer></answer>' is read as 'red'" in problems
+
+
+# A gold answer, and whether something is said in it.
+SAYINGS = [
+    ("red", True),
+    # a letter, a digit, a symbol, words of other scripts
+    ("(B)", True),
+    ("7", True),
+    ("∅", True),
+    ("$+$", True),
+    ("红", True),
+    # spaces, dots, brackets, dashes, what has no width
+    ("...", False),
+    ("( )", False),
+    ("—", False),
+    ("\u200b", False),
+]
+
+
+@pytest.mark.parametrize(("answer", "something"), SAYINGS)
+def test_gold_answers_that_say_nothing_are_found(answer: str, something: bool) -> None:
+    problems = all_problems(Naming(answer=answer))
+    complaint = "2 have a gold answer without a letter, digit or symbol: a, b"
+    assert problems == ("" if something else f"  problem: {complaint}")
+
+
+def test_duplicate_ids_are_found() -> None:
+    problems = all_problems(Naming(ids=("a", "b", "a", "c", "c")))
+    assert "2 share their id with another: a, c" in problems
+
+
+def test_a_picture_in_both_splits_is_found_by_what_it_shows() -> None:
+    problems = all_problems(Naming(colour="blue", ids=("a",)), "train", "val")
+    assert "1 of val show pictures of train: a" in problems
+
+
+@dataclass(frozen=True)
+class Asking(Naming):
+    """The same without pictures."""
+
+    def samples(self, split: str) -> Sequence[Sample[str]]:
+        questions = [f"Which colour has the {split} {key}?" for key in self.ids]
+        asked = [*questions, "Which colour has the sky?", self.question]
+        return [Sample(str(n), text, self.answer) for n, text in enumerate(asked)]
+
+
+def test_a_question_in_both_splits_is_found_where_there_are_no_pictures() -> None:
+    problems = all_problems(Asking(), "train", "val")
+    assert problems == "problem: 2 of val ask what train asks: 2, 3"
+
+
+def test_a_task_without_pictures_is_read_once_and_passes() -> None:
+    (split,) = check(Asking(), ("train",)).splits
+    assert split.gold == {"reward right": 1.0, "reward format": 1.0, "right": 1.0}
+    assert (split.samples, split.pictures, dict(split.spreads)) == (4, 0, {})
+
+
+def test_special_tokens_in_a_question_are_found() -> None:
+    problems = all_problems(Naming(question="Which colour is <|image_pad|>?"))
+    text = "2 have a special token such as <|image_pad|> in their question: a, b"
+    assert problems == f"  problem: {text}"
+
+
+def test_a_split_without_samples_is_found() -> None:
+    assert "no samples" in all_problems(Naming(ids=()))
+
+
+def test_data_that_cannot_be_read_is_the_users_mistake() -> None:
+    with pytest.raises(UserError, match="no split 'dev'"):
+        check(GROUNDING, ("train", "dev"))
+
+
+def test_the_verdict_counts_the_problems() -> None:
+    result = check(Naming(ids=("a", "a")), ("train",))
+    assert result.lines()[-1] == "not ready: 1 problem(s), see above"
+
+
+def test_the_published_reward_passes_too() -> None:
+    assert check(replace(GROUNDING, reward="legacy"), ("val",)).ok
+
+
+def test_a_damaged_picture_is_found_though_its_header_is_sound(tmp_path: Path) -> None:
+    whole = (RECORDS / "reasonseg/val/lamp.jpg").read_bytes()
+    folder = tmp_path / "train"
+    folder.mkdir()
+    (folder / "lamp.jpg").write_bytes(whole[: len(whole) - 150])
+    (folder / "lamp.json").write_bytes((RECORDS / "reasonseg/val/lamp.json").read_bytes())
+    result = check(LisaGrounding(tmp_path), ("train",))
+    assert "lamp.jpg: damaged picture" in "\n".join(result.lines())
+    assert not result.ok
+
+
+@dataclass(frozen=True)
+class Tiny(LisaGrounding):
+    """A grounding task whose one object is two thousandths wide."""
+
+    def samples(self, split: str) -> Sequence[Sample[Target]]:
+        box = Box(0.1, 0.1, 0.10248, 0.9)
+        return [replace(super().samples(split)[0], id="thin", answer=Target(box, box))]
+
+
+def test_small_boxes_that_lose_by_rounding_are_noted_and_no_problem() -> None:
+    # 2.48 thousandths are written as 2: 2 / 2.48 = 0.81
+    result = check(Tiny(GROUNDING.data_dir), ("val",), pixels=(1000 * 900, 1 << 24))
+    assert result.ok
+    (note,) = result.splits[0].findings.notes
+    assert str(note) == "1 lose more than 5 % of full marks by rounding to whole numbers: thin"
+
+
+def test_a_task_that_cannot_be_pickled_is_found() -> None:
+    @dataclass(frozen=True)
+    class Local(Naming):
+        pass
+
+    assert "does not work in a spawned process" in all_problems(Local())
+
+
+def test_a_spread_is_made_of_order_statistics() -> None:
+    # 1 to 21: the median is 11, and 95 % of the way from the first to the last is 20
+    assert Spread.of([*range(21, 0, -1)]) == Spread(1, 11, 20, 21)
+    assert str(Spread.of([7])) == "smallest 7, median 7, 95 % 7, largest 7"
+
+
+def test_gold_answers_are_tried_in_every_space() -> None:
+    seen = set()
+
+    @dataclass(frozen=True)
+    class Watching(Naming):
+        def reference(self, sample: Sample[str], views: tuple[View, ...]) -> str:
+            seen.update(views)
+            return super().reference(sample, views)
+
+    check(Watching(), ("train",))
+    # 56 x 28 pixels are below the least area: ceil(56 * sqrt(2) / 28) * 28 = 84, 56
+    assert seen == {View(84, 56, "thousandths"), View(84, 56, "pixels")}
+
+
+def test_the_task_in_the_guide_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (ROOT / "tasks" / "README.md").read_text()
+    code = guide.partition("```python\n")[2].partition("```")[0]
+    path = tmp_path / "brighter_side.py"
+    path.write_text(code)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    task = registry.build(TaskConfig(str(path), {"count": 16}))
+    assert all_problems(task, "train", "val") == ""

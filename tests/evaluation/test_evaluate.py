@@ -1,0 +1,245 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.scripted import ANSWERS, Scripted, benchmark, write_reasonseg
+from PIL import Image
+
+from vrft import cli, registry
+from vrft.config.schema import ModelConfig, SamplingConfig
+from vrft.errors import UserError
+from vrft.evaluation import evaluate, predictions
+from vrft.task import Task
+
+MODEL = ModelConfig(name="scripted")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_reasonseg(tmp_path / "data")
+
+
+@pytest.fixture
+def task(data: Path) -> Task[Any]:
+    return registry.build(benchmark(data).task)
+
+
+def ids(out: Path) -> list[str]:
+    return [line.sample_id for line in predictions.read(out / "predictions.jsonl")]
+
+
+def test_an_evaluation_leaves_predictions_scores_settings_and_a_page(
+    data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    report = evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
+    assert report.metrics["iou"].mean == pytest.approx(0.375)
+    assert ids(out) == ["a", "b", "c", "d"]
+    scores = json.loads((out / "scores.json").read_text())
+    assert scores["metrics"]["iou"]["mean"] == pytest.approx(0.375)
+    assert (scores["n"], scores["unreadable"]) == (4, 1)
+    assert json.loads((out / "settings.json").read_text())["model"]["name"] == "scripted"
+    assert "37.5" in (out / "index.html").read_text(encoding="utf-8")
+
+
+def test_an_interrupted_evaluation_goes_on_and_asks_every_sample_once(
+    data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    broken = Scripted(patience=3)
+    with pytest.raises(ConnectionError):
+        evaluate.run(benchmark(data), MODEL, out, policy=broken, batch_size=1)
+    with (out / "predictions.jsonl").open("a") as file:
+        file.write('{"id": "d", "text": "cut o')  # as a kill leaves it
+    rest = Scripted()
+    report = evaluate.run(benchmark(data), MODEL, out, policy=rest, batch_size=1)
+    assert (broken.asked, rest.asked) == (["the owl", "the key", "what flies"], ["what rings"])
+    assert ids(out) == ["a", "b", "c", "d"]
+    assert report.metrics["iou"].mean == pytest.approx(0.375)
+
+
+MANY = """
+'''Twenty questions.'''
+
+from dataclasses import dataclass
+from PIL import Image
+from vrft import Prompt, Sample, Score, Task
+
+
+@dataclass(frozen=True)
+class Many(Task[int]):
+    primary = "right"
+    data = "no data"
+
+    def samples(self, split):
+        image = Image.new("RGB", (56, 56), "red")
+        return [Sample(str(n), f"What is {n} + 1?", n + 1, (image,)) for n in range(20)]
+
+    def prompt(self, sample):
+        return Prompt(sample.question, sample.images)
+
+    def reference(self, sample, views):
+        return str(sample.answer)
+
+    def rewards(self):
+        return {}
+
+    def score(self, sample, completion):
+        return Score({"right": float(len(completion.text) % 2)}, completion.text or None)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_evaluation_goes_on_and_scores_every_sample_exactly_once(
+    tmp_path: Path, model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "twenty_questions.py").write_text(MANY)
+    settings = "temperature: 1.0, max_completion_length: 16"
+    task = tmp_path / "twenty_questions.py"
+    (tmp_path / "twenty.yaml").write_text(f"task: {task}\nsampling: {{{settings}}}\n")
+    command = ["eval", "--benchmark", str(tmp_path / "twenty.yaml"), "--batch-size", "2"]
+    command += ["--model", str(model_folder("qwen2_vl")), "model.dtype=float32", "--out"]
+    out, whole = tmp_path / "killed", tmp_path / "whole"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    killed = [sys.executable, "-m", "vrft", *command, str(out)]
+    with subprocess.Popen(killed, stderr=subprocess.PIPE, env=environment) as process:
+        while process.poll() is None and answered(out) < 3:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    before = (out / "predictions.jsonl").read_bytes()
+    assert 3 <= answered(out) < 20
+    assert not (out / "scores.json").exists()
+
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert cli.main([*command, str(out)]) == 0
+    assert cli.main([*command, str(whole)]) == 0
+    after = (out / "predictions.jsonl").read_bytes()
+    assert after.startswith(before[: before.rfind(b"\n") + 1])  # what was there is kept
+    assert ids(out) == [str(number) for number in range(20)]
+    assert after == (whole / "predictions.jsonl").read_bytes()
+    scores = [json.loads((folder / "scores.json").read_text()) for folder in (out, whole)]
+    assert scores[0]["n"] == 20
+    assert scores[0]["metrics"] == scores[1]["metrics"]
+
+
+def answered(out: Path) -> int:
+    """How many answers an evaluation has written."""
+    path = out / "predictions.jsonl"
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def test_a_finished_evaluation_needs_no_model(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = evaluate.run(benchmark(data), MODEL, tmp_path / "out", policy=Scripted())
+
+    def load(model: ModelConfig) -> Scripted:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr(evaluate, "load_policy", load)
+    assert evaluate.run(benchmark(data), MODEL, tmp_path / "out") == first
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": ModelConfig(name="other")}, r"model\.name: scripted, not other"),
+        ({"limit": 2}, "limit: None, not 2"),
+        ({"blank_images": True}, "blank_images: False, not True"),
+        ({"sampling": SamplingConfig(temperature=0.5)}, r"sampling\.temperature: 0\.0, not 0\.5"),
+    ],
+)
+def test_a_folder_of_other_settings_is_refused(
+    change: dict[str, Any], message: str, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
+    sampling = {"sampling": change.pop("sampling")} if "sampling" in change else {}
+    model = change.pop("model", MODEL)
+    with pytest.raises(UserError, match=message):
+        evaluate.run(benchmark(data, **sampling), model, out, policy=Scripted(), **change)
+
+
+def test_answers_of_a_model_that_was_trained_again_are_not_taken_for_its_own(
+    data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    weights = folder / "model.safetensors"
+    weights.write_bytes(b"first")
+    model = ModelConfig(name=str(folder))
+    evaluate.run(benchmark(data), model, tmp_path / "out", policy=Scripted())
+    weights.write_bytes(b"again")
+    os.utime(weights, ns=(1, 1))
+    with pytest.raises(UserError, match=r"weights\.model\.safetensors"):
+        evaluate.run(benchmark(data), model, tmp_path / "out", policy=Scripted())
+
+
+def test_saved_answers_score_the_same_without_a_model(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    made = evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
+    assert evaluate.score_file(out / "predictions.jsonl", benchmark(data)) == made
+
+
+def test_answers_of_another_tool_are_scored_and_published(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "other.jsonl"
+    path.write_text(json.dumps({"id": "a", "text": ANSWERS["the owl"]}) + "\n")
+    report = evaluate.score_file(path, benchmark(data), out=tmp_path / "scored")
+    assert (report.metrics["iou"].mean, report.missing) == (pytest.approx(0.25), 3)
+    page = (tmp_path / "scored" / "index.html").read_text(encoding="utf-8")
+    assert "3 unreadable (3 of them missing)" in page and "other.jsonl" in page
+
+
+def test_blanked_pictures_are_grey_and_of_the_same_size(task: Task[Any]) -> None:
+    policy = Scripted()
+    samples = task.samples("test")
+    list(evaluate.predict(policy, task, samples, evaluate.GREEDY, batch_size=4, blank_images=True))
+    for prompt, sample in zip(policy.prompts, samples, strict=True):
+        (image,) = prompt.images
+        assert isinstance(image, Image.Image)
+        assert (image.size, image.getcolors()) == ((100, 100), [(10_000, (127, 127, 127))])
+        assert prompt.text == task.prompt(sample).text
+
+
+def test_a_samples_seed_depends_on_neither_the_batch_nor_what_is_done(task: Task[Any]) -> None:
+    samples = task.samples("test")
+    one, four, rest = Scripted(), Scripted(), Scripted()
+    list(evaluate.predict(one, task, samples, evaluate.GREEDY, batch_size=1))
+    list(evaluate.predict(four, task, samples, evaluate.GREEDY, batch_size=4))
+    list(evaluate.predict(rest, task, samples, evaluate.GREEDY, batch_size=4, done={("a", 0)}))
+    assert one.seeds == four.seeds
+    assert rest.seeds == {name: one.seeds[name] for name in list(ANSWERS)[1:]}
+    assert len(set(one.seeds.values())) == 4
+    assert evaluate.seed_of(0, "a") != evaluate.seed_of(1, "a")
+
+
+def test_repeats_keep_their_number_and_only_missing_ones_are_given(task: Task[Any]) -> None:
+    samples = task.samples("test")[:2]
+    policy = Scripted({"the owl": ["x", "y", "z"], "the key": ["u", "v", "w"]})
+    done = {("a", 0), ("a", 2), ("b", 0), ("b", 1), ("b", 2)}
+    drawn = SamplingConfig(temperature=1.0)
+    (found,) = evaluate.predict(policy, task, samples, drawn, batch_size=2, repeats=3, done=done)
+    assert (found.sample_id, found.repeat, found.text, found.tokens) == ("a", 1, "y", 3)
+    assert policy.asked == ["the owl"]
+
+
+def test_answers_come_as_they_are_made_and_in_the_order_of_the_samples(task: Task[Any]) -> None:
+    policy = Scripted()
+    stream = evaluate.predict(policy, task, task.samples("test"), evaluate.GREEDY, batch_size=2)
+    assert next(stream).sample_id == "a"
+    assert policy.calls == 1
+    assert [found.sample_id for found in stream] == ["b", "c", "d"]
+
+
+def test_an_unknown_split_is_the_users_mistake(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no split 'val'"):
+        evaluate.run(benchmark(data, split="val"), MODEL, tmp_path / "out", policy=Scripted())
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,395 @@
+"""The math task: published rows, results in boxes, rewards by length, repeats, attacks."""
+
+import json
+import math
+import pickle
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from fakes.folders import RECORDS
+from fakes.scripted import Scripted
+
+from vrft import config, mathverify, registry
+from vrft.checks.check import check
+from vrft.config.schema import ModelConfig, SamplingConfig, TaskConfig
+from vrft.errors import UserError
+from vrft.evaluation import evaluate
+from vrft.evaluation.benchmark import Benchmark, load_benchmark
+from vrft.types import Completion, Sample
+from vrft_tasks.math import (
+    Gold,
+    Math,
+    accuracy,
+    bare,
+    cosine_reward,
+    final_result,
+    follows_format,
+    last_box,
+    legacy_format,
+    length_reward,
+    spelling,
+)
+
+HERE = RECORDS / "math"
+BENCHMARKS = {
+    "aime24": ["033", "204"],
+    "amc23": ["27", "-4.5"],
+    "math500": [r"\left( 2, \frac{\pi}{2} \right)", r"\text{Ada}", r"\sqrt{13}", "[1,3]"],
+    "minerva": ["9.8", "m g h"],
+    "olympiadbench": ["3,-3", r"\frac{1}{2}", "1, 2, 4"],
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _closed() -> object:
+    yield
+    mathverify.close()
+
+
+def sample(result: str) -> Sample[Gold]:
+    return Sample("s", "How many?", Gold(result))
+
+
+def answered(result: str, tokens: int = 0) -> Completion:
+    return Completion(f"<think>so</think>\n<answer>\\boxed{{{result}}}</answer>", tokens=tokens)
+
+
+# --- reading
+
+
+def test_open_s1_rows_are_read_with_their_solutions() -> None:
+    samples = Math(str(HERE / "open_s1")).samples("train")
+    # The answer where there is one, else the last box of the solution, braces and all.
+    assert [s.answer.result for s in samples] == ["7", r"\frac{1}{2}", r"\{3, 4\}"]
+    assert [s.id for s in samples] == ["0", "1", "2"]
+    assert samples[0].question.startswith("A crate holds $12$ jars")
+    assert samples[0].answer.solution.startswith("Of $12$ jars")
+
+
+def test_parquet_of_math_lighteval_is_read_with_its_subjects() -> None:
+    samples = Math(str(HERE / "math_lighteval")).samples("train")
+    assert [s.answer.result for s in samples] == ["12", "-2, 2", r"90^\circ"]
+    assert [s.subset for s in samples] == ["Prealgebra", "Algebra", "Geometry"]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_reads_rows_of_its_published_form(name: str) -> None:
+    benchmark = load_benchmark(name, data_dir=str(HERE / name))
+    samples = registry.build(benchmark.task).samples(benchmark.split)
+    assert [s.answer.result for s in samples] == BENCHMARKS[name]
+
+
+@pytest.mark.parametrize(
+    ("row", "result"),
+    [
+        # by hand, and a number as a number
+        ({"id": "a", "question": "q", "answer": 3}, "3"),
+        ({"question": "q", "answer": 0.5}, "0.5"),
+        # as TRL wants them
+        ({"prompt": [{"role": "user", "content": "q"}], "solution": "$42$"}, "42"),
+        ({"prompt": "q", "solution": "<answer>42</answer>"}, "42"),
+        # in the columns of another data set
+        ({"query": "q", "gt": r"so it is \boxed{1}, no, \boxed{2}"}, "2"),
+    ],
+)
+def test_rows_written_by_hand_are_read(tmp_path: Path, row: dict[str, object], result: str) -> None:
+    (tmp_path / "train.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    columns = {"question": "query", "answer": "gt"} if "query" in row else {}
+    (found,) = Math(str(tmp_path), columns=columns).samples("train")
+    assert (found.question, found.answer.result) == ("q", result)
+
+
+def test_a_row_without_an_answer_is_the_users_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"problem": "q", "answer": 1}\n{"problem": "q", "answer": ""}\n')
+    with pytest.raises(UserError, match=r"train\.jsonl: line 2: no answer and no solution"):
+        Math(str(path)).samples("train")
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        ("$x$", "x"),
+        ("$$ x $$", "x"),
+        ("$1$ and $2$", "$1$ and $2$"),  # not one formula
+        (r"\$5", r"\$5"),  # five dollars
+        (r"<answer>\boxed{5}</answer>", "5"),
+    ],
+)
+def test_a_gold_text_is_laid_bare(text: str, result: str) -> None:
+    assert bare(text) == result
+
+
+# --- asking
+
+
+def test_the_prompt_names_the_contract_and_no_picture() -> None:
+    prompt = Math("x").prompt(sample("1"))
+    assert (prompt.text, prompt.images) == ("How many?", ())
+    assert prompt.system is not None
+    for part in ("<think>", "</think>", "<answer>", "</answer>", "\\boxed{"):
+        assert part in prompt.system
+
+
+def test_benchmarks_ask_as_published() -> None:
+    benchmark = load_benchmark("aime24", data_dir=str(HERE / "aime24"))
+    prompt = registry.build(benchmark.task).prompt(sample("1"))
+    assert prompt.system is None
+    assert "\n\nHow many?" in prompt.text
+    assert r"the final answer is: $\boxed{RESULT}$. I hope it is correct" in prompt.text
+    assert benchmark.sampling == SamplingConfig(0.6, 0.95, max_completion_length=32768)
+
+
+def test_the_published_averages_are_the_means_of_the_benchmarks() -> None:
+    papers = [load_benchmark(name).paper for name in BENCHMARKS]
+    averages = {
+        "1.5B base": 48.9,
+        "1.5B Open-RS1 (GRPO)": 53.1,
+        "1.5B GPG-RS1": 55.7,
+        "1.5B GPG-RS3": 55.5,
+        "7B base": 30.9,
+        "7B GRPO": 43.7,
+        "7B Dr.GRPO": 43.7,
+        "7B GPG": 45.3,
+    }
+    for method, average in averages.items():
+        found = sum(paper[method] for paper in papers) / len(papers)
+        assert found == pytest.approx(average, abs=0.11)  # published to one decimal
+    assert all(paper.keys() == averages.keys() for paper in papers)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"template": "Solve."}, r"task\.template: write \{question\}"),
+        ({"longest": 0}, r"task\.longest: expected at least 1 token"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        registry.build(TaskConfig("math", {"data_dir": "x", **settings}))
+
+
+# --- what is read of an answer
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        (r"<think>\boxed{1}</think><answer>\boxed{2}</answer>", "2"),
+        # without tags, as models answer that were never asked for them
+        (r"We get $\boxed{2}$. I hope it is correct", "2"),
+        # the reasoning was opened by the chat template
+        (r"hm \boxed{1}</think> It is \boxed{2}", "2"),
+        # several: the last is what the model settled on
+        (r"\boxed{1} or rather \boxed{2}", "2"),
+        (r"\boxed{\boxed{2}}", "2"),
+        (r"\boxed{\frac{1}{\sqrt{2}}}", r"\frac{1}{\sqrt{2}}"),
+        # escaped braces are no braces
+        (r"\boxed{\left\{ 1 \right.}", r"\left\{ 1 \right."),
+        ("\\boxed {2}", "2"),
+        # cut off in the reasoning, or in the box
+        (r"<think>\boxed{2}", None),
+        (r"<think>so</think>\boxed{2", None),
+        (r"\boxed{1} \boxed{2", None),
+        (r"<think>\boxed{2}</think><answer>2</answer>", None),
+        (r"\boxed{ }", None),
+        (r"\boxed 2", None),
+        ("", None),
+    ],
+)
+def test_the_result_is_in_the_last_box_after_the_reasoning(text: str, result: str | None) -> None:
+    assert final_result(text) == result
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (r"\dfrac{1}{2}", r"\frac{1}{2}"),
+        (r"\left( 1, 2 \right)", "(1,2)"),
+        ("x + 1.", "x+1"),
+        (r"2\,000", "2000"),
+        ("$5$", "5"),
+    ],
+)
+def test_looks_do_not_split_a_vote(one: str, other: str) -> None:
+    assert spelling(one) == spelling(other)
+
+
+@pytest.mark.parametrize("result", [r"\pi r", r"\leftarrow", "10{,}000"])
+def test_what_has_a_meaning_is_still_told_apart(result: str) -> None:
+    assert spelling(result) == result
+
+
+# --- rewards
+
+
+@pytest.mark.parametrize(
+    ("gold", "result", "right"),
+    [
+        (r"\frac{1}{2}", "0.5", 1.0),
+        (r"\frac{1}{2}", r"\frac{2}{3}", 0.0),
+        ("033", "33", 1.0),
+        ("-2, 2", r"\pm 2", 1.0),
+        ("???", "???", None),  # an unreadable gold result: nobody is right or wrong
+    ],
+)
+def test_accuracy_is_equality_of_meaning(gold: str, result: str, right: float | None) -> None:
+    assert accuracy(sample(gold), answered(result)) == right
+
+
+@pytest.mark.parametrize(
+    ("tokens", "right", "wrong"),
+    [
+        # The published values of right and wrong answers, of 0, 250, 500 and 1000 of 1000.
+        (0, 1.0, 0.0),
+        (250, 0.9268, -0.0732),
+        (500, 0.75, -0.25),
+        (1000, 0.5, -0.5),
+        (2000, 0.5, -0.5),  # published: 1.0 and 0.0 again
+    ],
+)
+def test_the_length_reward_is_the_published_one_moved_to_zero_and_one(
+    tokens: int, right: float, wrong: float
+) -> None:
+    assert 1.5 * length_reward(True, tokens, 1000) - 0.5 == pytest.approx(right, abs=1e-4)
+    assert 1.5 * length_reward(False, tokens, 1000) - 0.5 == pytest.approx(wrong, abs=1e-4)
+
+
+def test_the_cosine_reward_counts_tokens_and_not_characters() -> None:
+    reward = Math("x", reward="cosine", longest=100).rewards()["cosine"]
+    assert reward(sample("7"), answered("7", tokens=50)) == pytest.approx(2.5 / 3)
+    assert reward(sample("7"), answered("8", tokens=50)) == pytest.approx(0.5 / 3)
+    assert reward(sample("7"), answered("7", tokens=100_000)) == pytest.approx(2 / 3)
+
+
+def test_no_answer_earns_nothing_however_short() -> None:
+    assert cosine_reward(sample("7"), Completion("7", tokens=1), 100) == 0.0
+
+
+def test_an_unreadable_gold_result_gives_no_reward_at_all() -> None:
+    task = Math("x", reward="cosine")
+    assert task.rewards()["cosine"](sample("???"), answered("7")) is None
+    assert task.score(sample("???"), answered("7")).metrics["accuracy"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "strict", "legacy"),
+    [
+        (r"<think>a</think><answer>\boxed{1}</answer>", 1.0, 0.0),
+        ("<think>\na\n</think>\n<answer>\n\\boxed{1}\n</answer>\n", 1.0, 1.0),
+        # opened by the chat template
+        ("a\n</think>\n<answer>so \\boxed{1}</answer>", 1.0, 1.0),
+        ("a\n</think>\n\\boxed{1}", 0.0, 1.0),  # no answer block
+        ("<think>\na\n</think>\n<answer>1</answer>", 0.0, 1.0),  # no box
+        ("\n</think>\n<answer>\\boxed{1}</answer>", 0.0, 1.0),  # no reasoning
+        ("a\n</think>\n\n</think>\n<answer>\\boxed{1}</answer>", 0.0, 0.0),
+        ("\n</think>\n", 0.0, 1.0),
+        ("", 0.0, 0.0),
+    ],
+)
+def test_formats(text: str, strict: float, legacy: float) -> None:
+    assert follows_format(sample("1"), Completion(text)) == strict
+    assert legacy_format(sample("1"), Completion(text)) == legacy
+
+
+def test_the_rewards_are_those_that_the_settings_name() -> None:
+    assert list(Math("x").rewards()) == ["accuracy", "format"]
+    assert list(Math("x", reward="cosine").rewards()) == ["cosine", "format"]
+    assert Math("x", format="legacy").rewards()["format"] is legacy_format
+
+
+def test_the_papers_configuration_weighs_rewards_that_exist() -> None:
+    for name in ("math", "math/open_rs", "math/math_lighteval"):
+        loaded = config.load(name)
+        task = registry.build(loaded.task)
+        assert set(loaded.algorithm.reward_weights) <= set(task.rewards())
+
+
+# --- scores
+
+
+def test_the_strict_score_reads_the_box_and_the_published_one_the_whole_output() -> None:
+    task = Math("x")
+    right = task.score(sample("7"), answered("7.0"))
+    assert (right.metrics, right.parsed) == ({"accuracy": 1.0, "legacy_accuracy": 1.0}, "7.0")
+    unboxed = task.score(sample("7"), Completion("the answer is 7"))
+    assert (unboxed.metrics, unboxed.parsed) == ({"accuracy": 0.0, "legacy_accuracy": 1.0}, None)
+
+
+PROMPT = Math("x").prompt(sample("7"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "<think></think><answer></answer>",
+        "<think>7</think><answer>7</answer>",
+        f"{PROMPT.system}\n{PROMPT.text}",
+        "\\boxed{" + ", ".join(str(number) for number in range(10)) + "}",
+        "\\boxed{7} or \\boxed{8}",
+        "\\boxed{7} " * 3 + "\\boxed{8}",
+        "\\boxed{7 \\text{ or } 8}",
+        "\\boxed{1 < 7}",
+        "\\boxed{\\text{any}}",
+        "\\boxed{10^{10^{10^{10}}} - 10^{10^{10^{10}}} + 8}",
+        "\\boxed{" + "7" * 1_000_000 + "}",
+        "\\boxed{" * 200_000,
+        "\\boxed{" + "{" * 1_000_000,
+        "</think>" * 100_000 + "<answer>7</answer>",
+        "\\boxed{７}",  # a full-width seven
+        "\\boxed{٧}",  # an Arabic one
+    ],
+    ids=range(17),
+)
+def test_attacks_are_not_right(text: str) -> None:
+    completion = Completion(text)
+    assert accuracy(sample("7"), completion) == 0.0
+    assert cosine_reward(sample("7"), completion, 100) in (0.0, 1 / 3)  # that of a wrong answer
+    assert len(final_result(text) or "") <= 1000
+
+
+def test_last_box_takes_a_megabyte_of_braces() -> None:
+    assert last_box("\\boxed{" + "{}" * 500_000 + "}") is None  # longer than any result
+    assert last_box("x" * 1_000_000 + "\\boxed{7}") == "7"
+
+
+# --- together
+
+
+@pytest.mark.parametrize("format", ["strict", "legacy"])
+def test_the_task_travels_and_its_gold_answers_are_right(
+    format: Literal["strict", "legacy"],
+) -> None:
+    task = Math(str(HERE / "open_s1"), reward="cosine", format=format)
+    assert pickle.loads(pickle.dumps(task)) == task
+    found = check(task, ["train"])
+    assert found.ok, found.lines()
+    assert found.splits[0].gold == {"reward cosine": 1.0, "reward format": 1.0, "accuracy": 1.0}
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_gold_answers_of_the_benchmarks_are_right(name: str) -> None:
+    task = Math(str(HERE / name))
+    for one in task.samples(load_benchmark(name).split):
+        reference = Completion(task.reference(one, ()))
+        assert task.score(one, reference).metrics == {"accuracy": 1.0, "legacy_accuracy": 1.0}
+
+
+def test_repeats_are_in_the_scores_and_on_the_page(tmp_path: Path) -> None:
+    task = TaskConfig("math", {"data_dir": str(HERE / "aime24")})
+    benchmark = Benchmark("aime", task=task, split="train", sampling=SamplingConfig(0.6), repeats=4)
+    boxes = {
+        "divided by $967$": ["\\boxed{33}", "\\boxed{033}", "\\boxed{5}", "I give up"],
+        "between $0$ and $205$": ["\\boxed{205}", "\\boxed{204}", "\\boxed{205}", "\\boxed{1}"],
+    }
+    report = evaluate.run(benchmark, ModelConfig("scripted"), tmp_path, policy=Scripted(boxes))
+    scores = json.loads((tmp_path / "scores.json").read_text())["metrics"]
+    # 33 and 033 mean the same and are both right, but as votes they differ: 33, 033 and 5 tie.
+    expected = {"avg@4": (2 + 1) / 8, "pass@2": (5 / 6 + 1 / 2) / 2, "pass@4": 1.0, "maj@4": 1 / 3}
+    for name, value in expected.items():
+        assert report.metrics[name].mean == scores[name]["mean"] == pytest.approx(value)
+        assert (report.metrics[name].n, math.isnan(report.metrics[name].low)) == (2, False)
+        assert name in (tmp_path / "index.html").read_text(encoding="utf-8")

@@ -1,0 +1,205 @@
+"""A run that is killed, stopped or resumed ends as one that was left alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from fakes.folders import FAKES
+from safetensors.torch import load_file
+
+from vrft import config
+from vrft.config.schema import Config
+from vrft.errors import UserError
+from vrft.training import checkpoint, train
+from vrft.training.run_log import read_metrics
+
+LETTERS = FAKES / "letters_task.py"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, model_folder: Callable[[str], Path]) -> Callable[[str], list[str]]:
+    """The settings of a run of ten steps."""
+
+    def make(name: str) -> list[str]:
+        return [
+            f"task={LETTERS}",
+            f"model={model_folder('qwen2_vl')}",
+            "algorithm.num_generations=4",
+            "sampling.max_completion_length=6",
+            "train.per_device_train_batch_size=2",
+            "train.max_steps=10",
+            "train.learning_rate=1e-3",
+            "train.warmup_ratio=0.3",
+            "train.save_steps=5",
+            f"train.output_dir={tmp_path / name}",
+        ]
+
+    return make
+
+
+def weights(run: Path) -> Mapping[str, torch.Tensor]:
+    return load_file(run / "final" / "model.safetensors")
+
+
+def same(a: Path, b: Path) -> bool:
+    first, second = weights(a), weights(b)
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def without_time(run: Path) -> list[dict[str, object]]:
+    """The metrics of a run, less the clock."""
+    rows = read_metrics(run / "metrics.jsonl")
+    return [{k: v for k, v in row.items() if k not in ("time", "step_time")} for row in rows]
+
+
+@contextlib.contextmanager
+def started(settings: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """``vrft train`` in a process of its own."""
+    command = [sys.executable, "-m", "vrft", "train", *settings]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        yield process
+
+
+def wait_for_step(process: subprocess.Popen[str], run: Path, step: int) -> None:
+    """Until the metrics of a step are written."""
+    path = run / "metrics.jsonl"
+    while process.poll() is None:
+        if path.exists() and len(read_metrics(path)) >= step:
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"the run ended before step {step}: {process.stderr.read()}")  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_step_7_and_resumed_ends_with_the_same_weights(
+    settings: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    whole = train.train(config.load(None, settings("whole")))
+    killed = tmp_path / "killed"
+    with started(settings("killed")) as process:
+        wait_for_step(process, killed, 6)
+        process.send_signal(signal.SIGKILL)
+    assert not (killed / "final").exists()
+    assert checkpoint.latest(killed) == killed / "checkpoint-5"
+    train.train(config.load(str(killed / "config.yaml")), resume=killed)
+    assert same(whole, killed)
+    assert without_time(whole) == without_time(killed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["grpo", "ppo"])
+def test_a_method_with_more_models_than_one_goes_on_as_if_nothing_had_been(
+    name: str, settings: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    """The reference stays the model of the beginning; the critic is saved beside the policy."""
+    few = ["train.max_steps=2", "train.save_steps=1", "train.warmup_ratio=0", f"algorithm={name}"]
+    whole = train.train(config.load(None, [*settings("whole"), *few]))
+    shutil.copytree(whole, tmp_path / "half")
+    for later in ("checkpoint-2", "final"):
+        shutil.rmtree(tmp_path / "half" / later)
+    again = config.load(str(whole / "config.yaml"), [f"train.output_dir={tmp_path / 'half'}"])
+    half = train.train(again, resume=tmp_path / "half")
+    assert same(whole, half)
+    assert without_time(whole) == without_time(half)
+    assert any(row["kl"] != 0 for row in without_time(half))
+
+
+@pytest.mark.slow
+def test_a_resumed_run_drops_the_same_activations(
+    settings: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    few = ["train.max_steps=2", "train.save_steps=1", "train.warmup_ratio=0"]
+    dropout = ["model.lora.r=2", "model.lora.lora_dropout=0.5"]
+    whole = train.train(config.load(None, [*settings("whole"), *few, *dropout]))
+    shutil.copytree(whole, tmp_path / "half")
+    for later in ("checkpoint-2", "final"):
+        shutil.rmtree(tmp_path / "half" / later)
+    torch.manual_seed(7)  # whatever has been drawn since
+    again = config.load(str(whole / "config.yaml"), [f"train.output_dir={tmp_path / 'half'}"])
+    half = train.train(again, resume=tmp_path / "half")
+    first, second = (load_file(run / "final/adapter_model.safetensors") for run in (whole, half))
+    assert all(first[name].equal(second[name]) for name in first)
+    assert any(value.any() for name, value in first.items() if "lora_B" in name)
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_exits_and_the_run_goes_on_from_there(
+    settings: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    whole = train.train(config.load(None, settings("whole")))
+    stopped = tmp_path / "stopped"
+    with started(settings("stopped")) as process:
+        wait_for_step(process, stopped, 1)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "--resume" in errors
+    assert checkpoint.latest(stopped) is not None
+    train.train(config.load(str(stopped / "config.yaml")), resume=stopped)
+    assert same(whole, stopped)
+
+
+def test_a_checkpoint_in_the_making_is_not_taken_for_one(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), checkpoint.written_whole(tmp_path / "checkpoint-3") as folder:
+        (folder / checkpoint.STATE).write_text("{}")
+        raise RuntimeError("killed here")
+    assert checkpoint.latest(tmp_path) is None
+
+
+def test_old_checkpoints_are_deleted_but_for_the_newest(tmp_path: Path) -> None:
+    for step in (3, 20, 100):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / checkpoint.STATE).write_text("{}")
+    assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-100"  # not the last by name
+    checkpoint.prune(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-100", "checkpoint-20"]
+    checkpoint.prune(tmp_path, None)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_state_that_does_not_parse_is_named(tmp_path: Path) -> None:
+    (tmp_path / checkpoint.STATE).write_text('{"step": 3')
+    with pytest.raises(UserError, match=r"trainer_state\.json: not the state of a run"):
+        checkpoint.read_progress(tmp_path)
+
+
+def test_an_output_folder_of_another_run_is_left_alone(
+    settings: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.yaml").write_text("task: other\n")
+    (tmp_path / "old" / "metrics.jsonl").write_text("")
+    with pytest.raises(UserError, match="holds another run"):
+        train.train(config.load(None, settings("old")))
+    assert (tmp_path / "old" / "config.yaml").read_text() == "task: other\n"
+
+
+def test_the_run_folder_holds_a_config_that_loads(
+    settings: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    made: Config = config.load(None, [*settings("run"), "train.max_steps=1"])
+    run = train.train(made)
+    assert config.load(str(run / "config.yaml")) == made
+    rows = (run / "completions" / "000001.jsonl").read_text().splitlines()
+    assert len(rows) == 2 * 4
+
+
+def test_a_run_evaluates_every_so_many_steps_and_at_the_end(
+    settings: Callable[[str], list[str]],
+) -> None:
+    evaluation = ["eval.split=val", "eval.limit=3", "train.eval_steps=2", "train.max_steps=3"]
+    run = train.train(config.load(None, [*settings("run"), *evaluation]))
+    rows = read_metrics(run / "metrics.jsonl")
+    assert ["eval_different" in row for row in rows] == [False, True, True]
+    assert all(0 <= row["eval_different"] <= 1 for row in rows[1:])

@@ -1,0 +1,334 @@
+"""Every method's whole loss and gradient: by hand, against TRL's own code, and learning."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from fakes.bigram import (
+    CONFIG,
+    Bigram,
+    Echo,
+    SameForAll,
+    mean_reward,
+    run,
+    with_algorithm,
+    with_train,
+)
+from torch import Tensor, nn
+from trl import GRPOTrainer
+
+from vrft import policy
+from vrft.config.methods import AlgorithmConfig, method
+from vrft.config.schema import Config, LoraConfig, ModelConfig
+from vrft.training import algorithms, collect, objective, step
+from vrft.training.checkpoint import Progress
+from vrft.training.collect import Batch, GradedGroup
+from vrft.types import Completion, Group, Prompt, Rollout, Sample
+
+B, G, C, LIMIT = 3, 4, 6, 9
+
+
+class Tensors:
+    """A policy whose log-probabilities are given: those of a batch of three groups of four."""
+
+    def __init__(self, logps: Tensor) -> None:
+        self.values, self.module = logps, nn.Identity()
+
+    def logps(self, encoded: Sequence[int], rollouts: Any, temperature: float) -> Tensor:
+        longest = max(len(r.tokens) for group in rollouts for r in group)
+        return self.values[list(encoded), :, :longest]
+
+
+class Setting:
+    """Random rewards, lengths and log-probabilities, now, before and of the reference."""
+
+    def __init__(self, seed: int) -> None:
+        random = torch.Generator().manual_seed(seed)
+        self.lengths = torch.randint(1, C + 1, (B, G), generator=random)
+        self.lengths[0, 0] = C
+        self.mask = (torch.arange(C) < self.lengths.unsqueeze(-1)).float()
+        self.rewards = torch.rand(B, G, generator=random)
+        self.old = (-2 * torch.rand(B, G, C, generator=random)) * self.mask
+        noise = torch.randn(2, B, G, C, generator=random) * self.mask
+        self.logps = (self.old + 0.3 * noise[0]).requires_grad_()
+        self.reference = self.old + 0.3 * noise[1]
+
+    def batch(self) -> Batch:
+        found = []
+        for b in range(B):
+            rollouts = tuple(
+                Rollout(Completion("a"), tuple(range(int(n))), True) for n in self.lengths[b]
+            )
+            group = Group(Sample(str(b), "?", None), Prompt("?"), rollouts)
+            found.append(GradedGroup(group, b, {"r": []}, self.rewards[b]))
+        return Batch(found, 1)
+
+    def loss(self, config: AlgorithmConfig, *, old: bool) -> Tensor:
+        """Our loss of the whole batch; before the first update ``old`` is what the policy says."""
+        sampling = replace(CONFIG.sampling, max_completion_length=LIMIT)
+        base = with_train(CONFIG, per_device_train_batch_size=B)
+        whole = replace(base, algorithm=config, sampling=sampling)
+        policies: Any = Tensors(self.old), Tensors(self.reference)
+        accelerator = Accelerator(cpu=True)
+        source: Any = collect.Source(
+            whole, Echo(), [], policies[0], accelerator, Progress(), policies[1]
+        )
+        batch = self.batch()
+        signal = objective.GroupObjective().judge(source, batch)
+        if not old:
+            signal = replace(signal, old=None)
+        now = replace(source, policy=Tensors(self.logps))
+        weights = algorithms.token_weights(batch.lengths, config, LIMIT)
+        return objective.GroupObjective().loss(now, batch, signal, range(B), weights)[0]
+
+
+def trl_loss(setting: Setting, loss_type: str, advantages: Tensor, **settings: Any) -> Tensor:
+    """The loss that TRL's trainer computes of the same tensors."""
+    rows = (B * G, -1)
+    stand_in = SimpleNamespace(
+        aux_loss_enabled=False,
+        top_entropy_quantile=1.0,
+        off_policy_mask_threshold=None,
+        importance_sampling_level="token",
+        use_vllm=False,
+        tools=None,
+        beta=settings.get("beta", 0.0),
+        epsilon_low=settings.get("epsilon", 0.2),
+        epsilon_high=settings.get("epsilon_high", 0.2),
+        args=SimpleNamespace(delta=None, use_bias_correction_kl=False, steps_per_generation=1),
+        loss_type=loss_type,
+        model=SimpleNamespace(training=True),
+        current_gradient_accumulation_steps=1,
+        max_completion_length=LIMIT,
+        accelerator=Accelerator(cpu=True),
+        _entropy_bonus_enabled=False,
+        _metrics={"train": defaultdict(list)},
+        _get_per_token_logps_and_entropies=lambda *_, **__: (
+            setting.logps.reshape(rows),
+            torch.zeros(B * G, C),
+            None,
+        ),
+    )
+    inputs = {
+        "prompt_ids": torch.zeros(B * G, 1, dtype=torch.long),
+        "prompt_mask": torch.ones(B * G, 1, dtype=torch.long),
+        "completion_ids": torch.zeros(B * G, C, dtype=torch.long),
+        "completion_mask": setting.mask.reshape(rows),
+        "advantages": advantages.reshape(-1),
+        "old_per_token_logps": setting.old.reshape(rows),
+        "ref_per_token_logps": setting.reference.reshape(rows),
+        "num_items_in_batch": setting.mask.sum(),
+    }
+    found: Tensor = GRPOTrainer._compute_loss(stand_in, None, inputs)
+    return found
+
+
+def group_advantages(rewards: Tensor, scale: bool) -> Tensor:
+    centred = rewards - rewards.mean(1, keepdim=True)
+    return centred / (rewards.std(1, keepdim=True) + 1e-4) if scale else centred
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("config", "loss_type", "settings"),
+    [
+        (method("grpo", beta=0.0), "grpo", {}),
+        (method("grpo"), "grpo", {"beta": 0.04}),
+        (method("dr_grpo"), "dr_grpo", {}),
+        (method("dapo", overlong_cache=0.0), "dapo", {"epsilon_high": 0.28}),
+        (method("grpo", beta=0.0, token_mean="global"), "bnpo", {}),
+        (method("dapo", overlong_cache=0.0, beta=0.1), "dapo", {"epsilon_high": 0.28, "beta": 0.1}),
+    ],
+    ids=["grpo", "grpo with KL", "dr_grpo", "dapo", "bnpo", "dapo with KL"],
+)
+def test_loss_and_gradient_are_those_of_trl(
+    config: AlgorithmConfig, loss_type: str, settings: dict[str, Any], seed: int
+) -> None:
+    setting = Setting(seed)
+    several = replace(config, num_iterations=2)  # so that the policy has moved
+    ours = setting.loss(several, old=True)
+    advantages = group_advantages(setting.rewards, config.f_norm == "group_std")
+    theirs = trl_loss(setting, loss_type, advantages, **settings)
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
+    (mine,) = torch.autograd.grad(ours, setting.logps)
+    (other,) = torch.autograd.grad(theirs, setting.logps)
+    assert torch.allclose(mine, other, atol=1e-5)
+    assert mine.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "dapo"])
+def test_on_policy_the_gradient_is_that_of_gpg_with_the_same_advantage_and_mean(name: str) -> None:
+    setting = Setting(3)
+    clipped = method(name, beta=0.0, overlong_cache=0.0)
+    plain = replace(clipped, surrogate="policy_gradient")
+    gradients = [
+        torch.autograd.grad(setting.loss(config, old=False), setting.logps)[0]
+        for config in (clipped, plain)
+    ]
+    assert torch.allclose(gradients[0], gradients[1], atol=1e-7)
+    assert gradients[0].abs().max() > 1e-3
+
+
+def test_rloo_takes_the_kl_off_the_reward_before_it_compares() -> None:
+    setting = Setting(4)
+    loss = setting.loss(method("rloo", beta=0.5), old=True)
+    total = setting.rewards - 0.5 * ((setting.old - setting.reference) * setting.mask).sum(-1)
+    others = (total.sum(1, keepdim=True) - total) / (G - 1)
+    by_hand = -((total - others).unsqueeze(-1) * setting.logps * setting.mask).sum() / (B * G)
+    assert loss.item() == pytest.approx(by_hand.item(), rel=1e-4)
+
+
+def test_reinforce_pp_normalises_rewards_to_go_over_all_tokens_of_the_batch() -> None:
+    setting = Setting(5)
+    loss = setting.loss(method("reinforce_pp", beta=0.5), old=True)
+    cost = 0.5 * (setting.old - setting.reference) * setting.mask
+    to_go = torch.stack([setting.rewards - cost[..., t:].sum(-1) for t in range(C)], dim=-1)
+    tokens = to_go[setting.mask.bool()]
+    advantages = (to_go - tokens.mean()) / (tokens.std() + 1e-4)
+    ratio = (setting.logps - setting.old).exp()
+    losses = -torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages)
+    by_hand = (losses * setting.mask).sum() / setting.mask.sum()
+    assert loss.item() == pytest.approx(by_hand.item(), abs=1e-5)
+
+
+def with_reference(config: Config) -> step.Run:
+    """A run of the bigram policy that remembers what it began as."""
+    made = run(config)
+    reference: Any = copy.deepcopy(made.source.policy)
+    return replace(made, source=replace(made.source, reference=reference))
+
+
+def with_descent(made: step.Run) -> step.Run:
+    """The run with plain gradient descent: Adam blows differences by rounding up."""
+    optimizer = torch.optim.SGD(made.source.policy.module.parameters(), lr=0.5)
+    scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    return replace(made, optimizer=optimizer, scheduler=scheduler)
+
+
+LEARNING = ["gpg", "grpo", "dr_grpo", "dapo", "rloo", "reinforce_pp", "remax"]
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_every_method_learns(name: str) -> None:
+    config = replace(CONFIG, algorithm=method(name, num_generations=4))
+    if name == "dr_grpo":
+        config = with_train(config, learning_rate=0.3)
+    made = with_reference(config)
+    before = mean_reward(made)
+    for _ in range(40):
+        step.step(made)
+    assert before < 0.35  # six letters: 1 / 6 by chance
+    assert mean_reward(made) > 0.8
+
+
+def test_several_iterations_use_a_batch_several_times() -> None:
+    once = with_reference(replace(CONFIG, algorithm=method("grpo", num_generations=4)))
+    several = with_reference(
+        replace(CONFIG, algorithm=method("grpo", num_generations=4, num_iterations=4))
+    )
+    metrics = [step.step(made)[0] for made in (once, several)]
+    assert metrics[0]["reward"] == metrics[1]["reward"]  # the same answers
+    moved = [next(m.source.policy.module.parameters()).abs().max() for m in (once, several)]
+    assert moved[1] > 1.5 * moved[0]
+    assert metrics[0]["clip_ratio"] == 0.0 and metrics[1]["clip_ratio"] > 0.0
+    assert metrics[1]["kl"] > metrics[0]["kl"] == 0.0
+
+
+def test_mini_batches_are_updates_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first moves what half of the prompts ask for, the second what the other half does."""
+    made = with_descent(run(with_algorithm(CONFIG, num_mini_batches=2)))
+    seen = [torch.zeros_like(next(made.source.policy.module.parameters()))]
+    plain = step.update
+
+    def watch(made: step.Run, *rest: Any) -> dict[str, float]:
+        metrics = plain(made, *rest)
+        seen.append(next(made.source.policy.module.parameters()).detach().clone())
+        return metrics
+
+    monkeypatch.setattr(step, "update", watch)
+    _, rows = step.step(made)
+    letters = [int(row["sample_id"].removeprefix("train-")) % 6 for row in rows]
+    teaches = [row["advantage"] != 0 for row in rows]
+    for part, (old, new) in enumerate(pairwise(seen)):
+        half = slice(12 * part, 12 * part + 12)  # of 6 prompts with 4 completions each
+        asked = {one for one, tells in zip(letters[half], teaches[half], strict=True) if tells}
+        assert {int(i) for i in (new - old).abs().sum((1, 2)).nonzero()} == asked
+
+
+@pytest.mark.parametrize("name", ["gpg", "grpo", "dapo", "rloo", "reinforce_pp", "remax"])
+def test_cutting_the_batch_into_micro_batches_changes_nothing(name: str) -> None:
+    algorithm = method(name, num_generations=4, num_iterations=2, min_informative=0.0)
+    tables = []
+    for size, steps in ((6, 1), (2, 3)):
+        config = with_train(
+            replace(CONFIG, algorithm=algorithm),
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=steps,
+        )
+        made = with_descent(with_reference(config))
+        for _ in range(2):
+            step.step(made)
+        tables.append(next(made.source.policy.module.parameters()).detach())
+    assert tables[0].abs().max() > 0.01
+    assert torch.allclose(tables[0], tables[1], atol=1e-6)
+
+
+def test_a_kl_in_the_loss_is_owed_by_groups_without_signal_too() -> None:
+    setting = Setting(6)
+    setting.rewards = torch.full((B, G), 0.5)
+    loss = setting.loss(method("grpo", num_iterations=2), old=True)
+    kl = (setting.reference - setting.logps).exp() - (setting.reference - setting.logps) - 1
+    by_hand = 0.04 * ((kl * setting.mask).sum(-1) / setting.lengths).mean()
+    assert loss.item() == pytest.approx(by_hand.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("name", "forwarded"), [("grpo", 6), ("dr_grpo", 0)])
+def test_only_a_kl_in_the_loss_has_groups_without_signal_forwarded(
+    name: str, forwarded: int
+) -> None:
+    made = with_reference(replace(CONFIG, algorithm=method(name, num_generations=4)))
+    made = replace(made, source=replace(made.source, task=SameForAll(dead="abcdef")))
+    metrics, _ = step.step(made)
+    module = made.source.policy.module
+    assert isinstance(module, Bigram)
+    assert metrics["frac_reward_zero_std"] == 1.0
+    # grpo: once for the loss; the reference is another module
+    assert module.rows == forwarded
+
+
+def test_alpha_makes_the_update_larger_by_the_groups_that_teach_nothing() -> None:
+    moved = []
+    for alpha in (False, True):
+        made = with_descent(run(with_algorithm(CONFIG, alpha=alpha), SameForAll()))
+        metrics, _ = step.step(made)
+        moved.append(next(made.source.policy.module.parameters()).detach().clone())
+    assert metrics["alpha"] > 1
+    assert torch.allclose(moved[1], metrics["alpha"] * moved[0], atol=1e-6)
+    assert moved[0].abs().max() > 1e-3
+
+
+def test_under_lora_the_reference_is_the_model_without_its_adapter() -> None:
+    plain = policy.load(ModelConfig(name="demo", dtype="float32"))
+    adapted = policy.load(
+        ModelConfig(name="demo", dtype="float32", lora=LoraConfig(r=4)), train=True
+    )
+    for name, parameter in adapted.module.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter)
+    reference = policy.reference(adapted, ModelConfig(name="demo"), "cpu")
+    assert reference.loaded is adapted.loaded  # no second copy
+    encoded = plain.encode([Prompt("Find it.")])
+    rollouts = [(Rollout(Completion("a"), (5, 6, 7), True),)]
+    with torch.no_grad():
+        base, off, on = (one.logps(encoded, rollouts, 1.0) for one in (plain, reference, adapted))
+    assert torch.allclose(off, base, atol=1e-6)
+    assert (on - base).abs().max() > 0.01  # and the adapter is on again

@@ -1,0 +1,214 @@
+"""Supervised fine-tuning: what is in the batch, and that a run can be stopped and gone on with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fakes.folders import FAKES
+from PIL import Image
+
+from vrft import models
+from vrft.config.schema import Config, ModelConfig, TaskConfig, TrainConfig
+from vrft.errors import UserError
+from vrft.models import encoding
+from vrft.models.loading import LoadedModel
+from vrft.policy.logprobs import GroupLogps
+from vrft.training import sft
+from vrft.training.run_log import read_metrics
+from vrft.training.sft import IGNORED, Collator, Lesson
+from vrft.types import Prompt, View
+
+LETTERS = str(FAKES / "letters_task.py")
+
+Load = Callable[..., LoadedModel]
+Picture = Callable[..., Image.Image]
+
+
+def lessons(family: str, picture: Picture) -> list[Lesson]:
+    """Prompts with one picture, two of other sizes, and none; answers of other lengths."""
+    if family == "qwen2":
+        return [Lesson(Prompt("Where?"), lambda views: "(20,40)"), Lesson(Prompt("Find it."), str)]
+    return [
+        Lesson(Prompt("Where is it?", (picture(56, 84),)), lambda views: "(20,40),(60,80)"),
+        Lesson(Prompt("Where?", (picture(112, 56, 1), picture(84, 140, 2))), lambda views: "here"),
+        Lesson(Prompt("No picture.", system="Be brief."), lambda views: ""),
+    ]
+
+
+def batch_of(loaded: LoadedModel, made: list[Lesson]) -> dict[str, torch.Tensor]:
+    return Collator(loaded, made, None)([{"row": row} for row in range(len(made))])
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen2"])
+def test_the_model_reads_the_prompts_of_the_rl_path(
+    family: str, load_tiny: Load, picture: Picture
+) -> None:
+    loaded = load_tiny(family)
+    made = lessons(family, picture)
+    batch = batch_of(loaded, made)
+    pixels = []
+    for row, lesson in enumerate(made):
+        encoded = encoding.encode(loaded, lesson.prompt)
+        prompt = len(encoded.tokens)
+        assert torch.equal(batch["input_ids"][row, :prompt], encoded.tokens)
+        assert (batch["labels"][row, :prompt] == IGNORED).all()
+        learnt = batch["labels"][row, prompt:]
+        answer = [int(token) for token in learnt[learnt != IGNORED]]
+        text = lesson.answer(encoded.views)
+        assert loaded.tokenizer.decode(answer) == f"{text}<|im_end|>"
+        read = batch["attention_mask"][row].sum()
+        assert read == prompt + len(answer)
+        assert (batch["labels"][row, read:] == IGNORED).all()
+        if encoded.pixels is not None:
+            pixels.append(encoded.pixels)
+    if pixels:
+        assert torch.equal(batch["pixel_values"], torch.cat(pixels))
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen2"])
+def test_the_loss_is_that_of_the_answers_log_probabilities(
+    family: str, load_tiny: Load, picture: Picture
+) -> None:
+    """Against the trainer's shared-prefix log-probabilities of the same tokens."""
+    loaded = load_tiny(family)
+    made = lessons(family, picture)
+    batch = batch_of(loaded, made)
+    with torch.no_grad():
+        loss = loaded.core(**batch, use_cache=False).loss
+        encoded = [encoding.encode(loaded, lesson.prompt) for lesson in made]
+        answers = [[[int(t) for t in row[row != IGNORED]]] for row in batch["labels"]]
+        logps = GroupLogps(loaded)(encoded, answers, 1.0)
+    count = sum(len(answer) for (answer,) in answers)
+    assert loss.item() == pytest.approx(-logps.sum().item() / count, rel=1e-5)
+
+
+def test_an_answer_is_made_for_the_views_of_its_own_pictures(
+    load_tiny: Load, picture: Picture
+) -> None:
+    loaded = load_tiny("qwen2_5_vl")
+    seen: list[tuple[View, ...]] = []
+
+    def answer(views: tuple[View, ...]) -> str:
+        seen.append(views)
+        return "yes"
+
+    one, two = picture(56, 84), picture(84, 56)
+    batch_of(loaded, [Lesson(Prompt("?", images), answer) for images in ((one,), (), (two, one))])
+    tall, wide = View(56, 84, "pixels"), View(84, 56, "pixels")
+    assert seen == [(tall,), (), (wide, tall)]
+
+
+def test_what_the_prompt_opens_is_not_learnt_again(load_tiny: Load) -> None:
+    loaded = load_tiny("qwen2")
+    prompt = Prompt("Where?", prefill="<think>")
+    batch = batch_of(loaded, [Lesson(prompt, lambda views: "<think>the owl</think>")])
+    learnt = batch["labels"][0]
+    assert loaded.tokenizer.decode(learnt[learnt != IGNORED]) == "the owl</think><|im_end|>"
+    assert str(loaded.tokenizer.decode(batch["input_ids"][0])).endswith(
+        "<think>the owl</think><|im_end|>"
+    )
+
+
+def test_a_prompt_over_the_limit_is_refused(load_tiny: Load, picture: Picture) -> None:
+    loaded = load_tiny("qwen2_vl")
+    made = [Lesson(Prompt("Where?", (picture(112, 112),)), str)]
+    length = len(encoding.encode(loaded, made[0].prompt).tokens)
+    Collator(loaded, made, length)([{"row": 0}])
+    with pytest.raises(UserError, match="max_prompt_length"):
+        Collator(loaded, made, length - 1)([{"row": 0}])
+
+
+def config(model: Path, folder: Path, **settings: object) -> Config:
+    """Four steps on twelve samples whose answer is the alphabet."""
+    train = TrainConfig(
+        output_dir=str(folder),
+        max_steps=4,
+        per_device_train_batch_size=4,
+        learning_rate=3e-3,
+        save_steps=2,
+    )
+    return Config(
+        task=TaskConfig(LETTERS),
+        model=ModelConfig(name=str(model)),
+        train=replace(train, **settings),  # type: ignore[arg-type]
+    )
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def test_a_run_learns_and_leaves_a_model_and_its_metrics(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    settings = replace(
+        config(model_folder("qwen2_vl"), tmp_path / "run", max_steps=6),
+        eval=replace(Config().eval, split="val", limit=2),
+        sampling=replace(Config().sampling, max_completion_length=8),
+    )
+    folder = sft.train(settings)
+    rows = read_metrics(folder / "metrics.jsonl")
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert len(losses) == 6
+    assert losses[-1] < losses[0] / 2
+    assert [row["step"] for row in rows if "eval_different" in row] == [6]
+    assert (folder / "config.yaml").is_file()
+    assert models.load(ModelConfig(name=str(folder / "final"))).family.space == "thousandths"
+    before, after = weights(model_folder("qwen2_vl")), weights(folder / "final")
+    assert before.keys() == after.keys()
+    assert not any(
+        torch.equal(before[name], after[name]) for name in before if "qkv.weight" in name
+    )
+
+
+def test_a_run_that_goes_on_ends_with_the_weights_of_one_never_stopped(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    settings = config(model_folder("qwen2_vl"), tmp_path / "run")
+    whole = weights(sft.train(settings) / "final")
+    for name in ("final", "checkpoint-4"):
+        shutil.rmtree(tmp_path / "run" / name)
+    folder = sft.train(settings, resume=tmp_path / "run")
+    again = weights(folder / "final")
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    steps = [row["step"] for row in read_metrics(folder / "metrics.jsonl") if "loss" in row]
+    assert steps == [1, 2, 3, 4]
+
+
+def test_sigterm_saves_and_exits(
+    model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(model_folder("qwen2_vl"), tmp_path / "run", save_steps=100)
+    make, made = sft.append, []
+
+    def append(*args: Any) -> dict[str, torch.Tensor]:
+        made.append(args)
+        if len(made) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return make(*args)
+
+    monkeypatch.setattr(sft, "append", append)
+    with pytest.raises(SystemExit) as stopped:
+        sft.train(settings)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert not (tmp_path / "run" / "final").exists()
+    (saved,) = (tmp_path / "run").glob("checkpoint-*")
+    assert int(saved.name.rpartition("-")[2]) < 4
+
+
+def test_a_dry_run_trains_nothing(
+    model_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sft.train(config(model_folder("qwen2_vl"), tmp_path / "run"), dry_run=True)
+    assert "12 samples" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()

@@ -51,7 +51,7 @@ def load_tiny(model_folder: Callable[[str], Path]) -> Callable[..., LoadedModel]
 
     def load(family: str, *, train: bool = False, **settings: object) -> LoadedModel:
         config = ModelConfig(name=str(model_folder(family)), **settings)  # type: ignore[arg-type]
-        return models.load(config, train=train, device="cpu")
+        return models.load_model(config, train=train, device="cpu")
 
     return load
 

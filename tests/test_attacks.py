@@ -16,7 +16,7 @@ from vrft import mathverify, registry
 from vrft.boxes import Box
 from vrft.classes import ClassList
 from vrft.numbers import Quantity
-from vrft.rewards import grade
+from vrft.rewards import rewards_of
 from vrft.task import Task
 from vrft.types import Completion, Sample, View
 from vrft_tasks.counting import Counting
@@ -187,7 +187,7 @@ def _closed() -> Iterator[None]:
 
 def rewards(case: Case, text: str) -> dict[str, float]:
     """What an answer earns for being right: no reward for its form or its confidence."""
-    marks = grade(case.task, case.sample, Completion(text, case.views))
+    marks = rewards_of(case.task, case.sample, Completion(text, case.views))
     assert all(value is not None and 0 <= value <= 1 for value in marks.values())
     return {k: v or 0.0 for k, v in marks.items() if k not in ("format", "confidence")}
 
@@ -219,7 +219,7 @@ def test_an_attack_earns_nothing_for_being_right(name: str, attack: str) -> None
 def test_repeated_blocks_lose_the_reward_for_the_format(name: str) -> None:
     case = CASES[name]
     twice = Completion(f"{wrapped(case.right)}\n{wrapped(case.right)}", case.views)
-    assert grade(case.task, case.sample, twice)["format"] == 0.0
+    assert rewards_of(case.task, case.sample, twice)["format"] == 0.0
 
 
 @pytest.mark.parametrize("corners", CORNERS)

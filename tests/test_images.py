@@ -217,8 +217,8 @@ def test_pictures_are_told_apart_by_their_content(tmp_path: Path) -> None:
     picture = left_red_right_blue()
     picture.save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
-    assert images.fingerprint(tmp_path / "a.png") == images.fingerprint(tmp_path / "b.png")
-    assert images.fingerprint(picture) == images.fingerprint(picture.copy())
+    assert images.content_hash(tmp_path / "a.png") == images.content_hash(tmp_path / "b.png")
+    assert images.content_hash(picture) == images.content_hash(picture.copy())
 
     turned = picture.copy()
     turned.getexif()[0x0112] = 3
@@ -226,13 +226,13 @@ def test_pictures_are_told_apart_by_their_content(tmp_path: Path) -> None:
     dotted.putpixel((39, 19), RED)
     reshaped = Image.frombytes("RGB", (20, 40), picture.tobytes())
     several = [picture, turned, dotted, reshaped, tmp_path / "a.png"]
-    assert len({images.fingerprint(one) for one in several}) == len(several)
+    assert len({images.content_hash(one) for one in several}) == len(several)
 
 
 @pytest.mark.parametrize("name", ["missing.png", "."])
 def test_a_file_that_cannot_be_hashed_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no such picture|not a picture that can be read"):
-        images.fingerprint(tmp_path / name)
+        images.content_hash(tmp_path / name)
 
 
 def test_threads_that_open_pictures_leave_the_warnings_as_they_were(tmp_path: Path) -> None:

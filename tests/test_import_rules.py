@@ -18,11 +18,12 @@ HEAVY = {
 
 LIGHT = (
     "vrft",
-    *(f"vrft.{name}" for name in ("answers", "boxes", "cli", "config", "environment", "errors")),
-    *(f"vrft.{name}" for name in ("images", "log", "masks", "paths", "predictions", "registry")),
-    *(f"vrft.{name}" for name in ("records", "report", "rewards", "stats", "task", "types", "viz")),
-    *(f"vrft.{name}" for name in ("check", "findings", "inspection", "leaks", "trials")),
-    *(f"vrft.{name}" for name in ("average_precision", "classes", "coco", "mathverify", "numbers")),
+    *(f"vrft.{name}" for name in ("answers", "average_precision", "boxes", "classes", "coco")),
+    *(f"vrft.{name}" for name in ("errors", "images", "masks", "mathverify", "numbers", "paths")),
+    *(f"vrft.{name}" for name in ("progress", "records", "registry", "rewards", "task", "types")),
+    *(f"vrft.{name}" for name in ("cli", "cli.environment", "config", "evaluation")),
+    *(f"vrft.checks.{name}" for name in ("check", "findings", "gold_answers", "leaks", "samples")),
+    *(f"vrft.evaluation.{name}" for name in ("predictions", "report", "stats", "viz")),
     *(f"vrft_tasks.{module.name}" for module in pkgutil.iter_modules(vrft_tasks.__path__)),
 )
 

@@ -50,8 +50,8 @@ def test_grading_gives_every_reward_by_name_and_none_where_it_does_not_apply() -
     task = Counting()
     three, four = task.samples("train")
     good = Completion("<think>1, 2, 3</think><answer>3</answer>")
-    assert rewards.grade(task, three, good) == {"exact": 1.0, "odd": 1.0, "format": 1.0}
-    assert rewards.grade(task, four, good) == {"exact": 0.0, "odd": None, "format": 1.0}
+    assert rewards.rewards_of(task, three, good) == {"exact": 1.0, "odd": 1.0, "format": 1.0}
+    assert rewards.rewards_of(task, four, good) == {"exact": 0.0, "odd": None, "format": 1.0}
 
 
 def test_the_two_format_rewards_differ_on_empty_tags_and_outer_whitespace() -> None:

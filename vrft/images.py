@@ -47,7 +47,7 @@ def open_image(source: Path | Image.Image, max_megapixels: float = MAX_MEGAPIXEL
         return _converter()(upright)
 
 
-def fingerprint(source: Path | Image.Image) -> bytes:
+def content_hash(source: Path | Image.Image) -> bytes:
     """A hash of all that ``open_image`` makes the picture of: the same bytes, the same picture.
 
     A file is not decoded. UserError for a file that is not there.

@@ -29,7 +29,7 @@ def overlap(truth: Box, predicted: Box | None) -> float:
     return 0.0 if predicted is None else iou(truth, predicted)
 
 
-def grade(task: Task[A], sample: Sample[A], completion: Completion) -> dict[str, float | None]:
+def rewards_of(task: Task[A], sample: Sample[A], completion: Completion) -> dict[str, float | None]:
     """Every reward of the task by name for one completion."""
     return {name: reward(sample, completion) for name, reward in task.rewards().items()}
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from vrft.types import A, Completion, Graded, Prompt, Sample, Score, View
+from vrft.types import A, Completion, Prompt, Sample, Score, Scored, View
 
 if TYPE_CHECKING:
     from vrft.boxes import Box
@@ -55,7 +55,7 @@ class Task(ABC, Generic[A]):
     def score(self, sample: Sample[A], completion: Completion) -> Score:
         """The metrics of one completion, read by the parser that the rewards use."""
 
-    def aggregates(self, graded: Sequence[Graded[A]]) -> Mapping[str, float]:
+    def aggregates(self, graded: Sequence[Scored[A]]) -> Mapping[str, float]:
         """Metrics in [0, 1] of all answers together that are no mean over samples, such as mAP.
 
         Asked for the answers to the whole split and for those to each subset; NaN where a metric

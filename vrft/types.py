@@ -125,7 +125,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
-class Graded(Generic[A]):
+class Scored(Generic[A]):
     """One answer, with its views, and its score.
 
     ``missing`` where there is no answer and an empty one stands for it.
@@ -135,6 +135,10 @@ class Graded(Generic[A]):
     prediction: Prediction
     score: Score
     missing: bool = False
+
+
+Graded = Scored
+"""Another name of Scored, which task files may still import."""
 
 
 @dataclass(frozen=True, slots=True)

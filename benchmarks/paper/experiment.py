@@ -25,11 +25,12 @@ from threading import Event
 from typing import Any, Protocol
 
 from vrft import cli, config
-from vrft.cli.environment import describe
+from vrft.cli.environment import versions_and_devices
 from vrft.errors import UserError
 from vrft.evaluation import results
 from vrft.evaluation.predictions import write_json
-from vrft.training.run_log import progress, read_metrics
+from vrft.progress import progress
+from vrft.training.run_log import read_metrics
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -181,7 +182,7 @@ def run(cell: Cell, out: Path, threads: int) -> Row:
     if cell.blanked:
         evaluate(cell, trained, folder / "blanked", threads, "--blank-images")
     found = results.compare(cell.key, untrained(cell, out), folder / "after")
-    blanked = results.load(folder / "blanked") if cell.blanked else None
+    blanked = results.load_evaluation(folder / "blanked") if cell.blanked else None
     last = read_metrics(folder / "run" / "metrics.jsonl")[-1]
     return Row(
         key=cell.key,
@@ -204,7 +205,10 @@ def run(cell: Cell, out: Path, threads: int) -> Row:
         seconds=round(time.monotonic() - started, 1),
         threads=threads,
         commit=commit(),
-        versions={name: describe()[name] for name in ("vrft", "torch", "transformers", "platform")},
+        versions={
+            name: versions_and_devices()[name]
+            for name in ("vrft", "torch", "transformers", "platform")
+        },
     )
 
 

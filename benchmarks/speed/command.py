@@ -29,7 +29,7 @@ from benchmarks.speed.pairs import Plan, Race, race
 from benchmarks.speed.settings import SETTINGS, Setting
 from benchmarks.speed.shapes import SHAPES, Shape
 from vrft.errors import UserError
-from vrft.training.run_log import progress
+from vrft.progress import progress
 
 QUICK_SECONDS = 480.0
 """What the races of --quick may take; the rest of ten minutes is for starting and the memory."""

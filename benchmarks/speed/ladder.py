@@ -19,7 +19,7 @@ from benchmarks.speed.watch import Clock, Step, forget
 from vrft.config.schema import SamplingConfig
 from vrft.models.encoding import Encoded
 from vrft.models.loading import LoadedModel
-from vrft.models.vision_features import Picture
+from vrft.models.vision_features import Patches
 from vrft.types import Rollout
 
 TIED = 0.5
@@ -125,7 +125,7 @@ class LeveredPolicy(TimedPolicy):
         ]
 
 
-def apart(pictures: Sequence[Picture], copy: int) -> tuple[Picture, ...]:
+def apart(pictures: Sequence[Patches], copy: int) -> tuple[Patches, ...]:
     """The same pictures, taken for others."""
     return tuple(replace(one, key=one.key + b"copy %d" % copy) for one in pictures)
 

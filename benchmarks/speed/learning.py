@@ -26,7 +26,7 @@ from benchmarks.speed import theirs
 from vrft import config, paths, policy, registry
 from vrft.config.schema import Config
 from vrft.evaluation.scoring import read_samples
-from vrft.rewards import grade, to_trl
+from vrft.rewards import rewards_of, to_trl
 from vrft.task import Task
 from vrft.training import collect, distributed, train
 from vrft.training import step as update
@@ -146,7 +146,7 @@ class Examination:
         prompts = [self.task.prompt(sample) for sample in samples]
         answers = self.policy.generate(prompts, 1, self.greedy, [0] * len(samples))
         return [
-            sum(value or 0.0 for value in grade(self.task, sample, one.completion).values())
+            sum(value or 0.0 for value in rewards_of(self.task, sample, one.completion).values())
             for sample, (one,) in zip(samples, answers, strict=True)
         ]
 

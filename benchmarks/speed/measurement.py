@@ -15,7 +15,7 @@ from benchmarks.speed.ladder import Rung
 from benchmarks.speed.learning import Comparison
 from benchmarks.speed.memory import Memory
 from benchmarks.speed.pairs import Race
-from vrft.cli.environment import describe
+from vrft.cli.environment import versions_and_devices
 from vrft.config import coercion
 from vrft.evaluation.predictions import write_json
 
@@ -48,14 +48,14 @@ class Measurement:
 
 def versions() -> dict[str, str]:
     """What the times may depend on."""
-    found = describe()
+    found = versions_and_devices()
     return {name: found[name] for name in VERSIONS}
 
 
 def hardware(device: str) -> str:
     """The name of the processor that computes."""
     if device == "cuda":
-        return describe()["devices"]
+        return versions_and_devices()["devices"]
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

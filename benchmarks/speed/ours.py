@@ -124,7 +124,7 @@ class Ours(Watched):
         policy: Callable[[LoadedModel, Clock, Setting], TimedPolicy] = TimedPolicy,
     ) -> None:
         config = configuration(questions, folder, checkpointing=checkpointing, shared=shared)
-        loaded = models.load(config.model, train=True, device=device)
+        loaded = models.load_model(config.model, train=True, device=device)
         fields = {field.name: getattr(loaded, field.name) for field in dataclasses.fields(loaded)}
         super().__init__(loaded.core, loaded.processor)
         self.policy = policy(Endless(**fields), self.clock, questions.setting)

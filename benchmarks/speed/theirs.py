@@ -130,7 +130,7 @@ class Theirs(Watched):
 def processor(folder: Path | str) -> Any:
     """A model's processor as TRL loads it: on the other side, its types of tokens would not stand
     beside the tokens, which it always pads on the left."""
-    made: Any = families.load(str(folder))
+    made: Any = families.load_processor(str(folder))
     getattr(made, "tokenizer", made).padding_side = "left"
     return made
 

@@ -27,7 +27,7 @@ from vrft.boxes import Box, iou, units
 from vrft.errors import UserError
 from vrft.records import Record
 from vrft.task import Reward, Task
-from vrft.types import Completion, Graded, Prompt, Sample, Score, Space, View
+from vrft.types import Completion, Prompt, Sample, Score, Scored, Space, View
 
 TEMPLATE = (
     "Find every object of the category '{category}' in the picture. Give each one's bounding box "
@@ -151,7 +151,7 @@ class Detection(Task[Objects]):
         corners = None if found is None else [side for one in found for side in astuple(one.box)]
         return Score(metrics, corners)
 
-    def aggregates(self, graded: Sequence[Graded[Objects]]) -> Mapping[str, float]:
+    def aggregates(self, graded: Sequence[Scored[Objects]]) -> Mapping[str, float]:
         """Average precision, the mean over categories with objects; legacy by the lax reading."""
         strict = average_precision([query(answer, self.found) for answer in graded])
         legacy = average_precision([query(answer, self.legacy_found) for answer in graded])
@@ -179,7 +179,7 @@ class Detection(Task[Objects]):
         return sample.answer.boxes
 
 
-def query(answer: Graded[Objects], read: Callable[[Completion], Sequence[Found] | None]) -> Query:
+def query(answer: Scored[Objects], read: Callable[[Completion], Sequence[Found] | None]) -> Query:
     """One answer as average precision takes it; an unreadable one found nothing."""
     truth = answer.sample.answer
     found = read(Completion(answer.prediction.text, answer.prediction.views)) or ()

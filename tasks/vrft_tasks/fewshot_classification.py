@@ -28,7 +28,7 @@ from vrft.classes import ClassList, macro_accuracy
 from vrft.errors import UserError
 from vrft.records import Record
 from vrft.task import Reward, Task
-from vrft.types import Completion, Graded, Prompt, Sample, Score, View
+from vrft.types import Completion, Prompt, Sample, Score, Scored, View
 
 TEMPLATE = (
     "{question}\n"
@@ -175,7 +175,7 @@ class FewshotClassification(Task[Label]):
         }
         return Score(metrics, named_class(sample, completion))
 
-    def aggregates(self, graded: Sequence[Graded[Label]]) -> Mapping[str, float]:
+    def aggregates(self, graded: Sequence[Scored[Label]]) -> Mapping[str, float]:
         classes = [answer.sample.answer.name for answer in graded]
         correct = [answer.score.metrics["accuracy"] for answer in graded]
         return {"macro_accuracy": macro_accuracy(classes, correct)}

@@ -28,7 +28,7 @@ from vrft import answers, records
 from vrft.errors import UserError
 from vrft.records import Record
 from vrft.task import Reward, Task
-from vrft.types import Completion, Graded, Prompt, Sample, Score, View
+from vrft.types import Completion, Prompt, Sample, Score, Scored, View
 
 CHAT = (
     "{question}\n"
@@ -120,7 +120,7 @@ class Spatial(Task[Choice]):
         }
         return Score(metrics, None if found is None else choice.options[found])
 
-    def aggregates(self, graded: Sequence[Graded[Choice]]) -> Mapping[str, float]:
+    def aggregates(self, graded: Sequence[Scored[Choice]]) -> Mapping[str, float]:
         by_source: defaultdict[str, list[float]] = defaultdict(list)
         for answer in graded:
             by_source[answer.sample.answer.source].append(answer.score.metrics["accuracy"])

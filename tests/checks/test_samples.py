@@ -12,7 +12,7 @@ from PIL import Image
 from vrft.boxes import Box
 from vrft.checks import samples as inspection
 from vrft.checks.findings import Spread
-from vrft.checks.samples import Opened, Picture
+from vrft.checks.samples import OpenedPicture, OpenedSample
 from vrft.masks import Polygon, Region
 from vrft.task import Reward, Task
 from vrft.types import Completion, Prompt, Sample, Score, View
@@ -151,11 +151,11 @@ def test_the_share_inside_is_that_of_the_box_around_the_shapes(
 
 
 def test_shapes_that_leave_their_picture_are_named() -> None:
-    def marked(id: str, left: float) -> Opened[Region | None]:
+    def marked(id: str, left: float) -> OpenedSample[Region | None]:
         polygon = ((left, 10.0), (left + 20, 10.0), (left + 20, 30.0))
         image = Image.new("RGB", (100, 50))
         asked = replace(sample(id, image), answer=Region((polygon,)))
-        return Opened(asked, (Picture(image.size, ""),), (image.size,))
+        return OpenedSample(asked, (OpenedPicture(image.size, ""),), (image.size,))
 
     # inside; 0.1 of 20 outside, which rounding explains; a quarter; three quarters; all
     split = [marked("a", 80), marked("b", 80.1), marked("c", 85), marked("d", 95), marked("e", 200)]
@@ -166,5 +166,5 @@ def test_shapes_that_leave_their_picture_are_named() -> None:
 
 
 def test_a_true_box_without_a_picture_is_named() -> None:
-    found = inspection.check_shapes(Pointing(), [Opened(sample("a"), (), ())])
+    found = inspection.check_shapes(Pointing(), [OpenedSample(sample("a"), (), ())])
     assert [str(problem) for problem in found.problems] == ["1 have a true box and no picture: a"]

@@ -73,7 +73,7 @@ def test_what_all_algorithms_share_are_settings() -> None:
 
 
 def test_the_table_is_made_from_the_rows() -> None:
-    found = {name: methods.describe(name) for name in METHODS}
+    found = {name: methods.table_row(name) for name in METHODS}
     assert found["gpg"] == {
         "method": "gpg",
         "advantage": "r - mean of group / std of group",

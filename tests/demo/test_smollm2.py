@@ -74,7 +74,7 @@ def test_the_folder_loads_as_the_model_it_was(
 ) -> None:
     monkeypatch.setenv("VRFT_CACHE", str(tmp_path))
     assert smollm2.main() == 0
-    loaded = models.load(ModelConfig(name="smollm2"), device="cpu")
+    loaded = models.load_model(ModelConfig(name="smollm2"), device="cpu")
     assert loaded.model.num_parameters() == 134_515_008 + 30 * (576 + 192 + 192)
     text = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
     tokens = loaded.tokenizer(text, return_tensors="pt").input_ids

@@ -93,4 +93,4 @@ def test_an_unknown_benchmark_gets_a_suggestion() -> None:
 def test_a_benchmark_survives_being_written_to_settings(tmp_path: Path) -> None:
     text = "task: {name: lisa_grounding, system: Hi}\nrepeats: 2\nsampling: {temperature: 1}"
     found = load_benchmark(write(tmp_path / "mine.yaml", text))
-    assert coercion.build(Benchmark, coercion.plain(found)) == found
+    assert coercion.build(Benchmark, coercion.to_plain(found)) == found

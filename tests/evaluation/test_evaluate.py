@@ -32,7 +32,7 @@ def task(data: Path) -> Task[Any]:
 
 
 def ids(out: Path) -> list[str]:
-    return [line.sample_id for line in predictions.read(out / "predictions.jsonl")]
+    return [line.sample_id for line in predictions.read_predictions(out / "predictions.jsonl")]
 
 
 def test_an_evaluation_leaves_predictions_scores_settings_and_a_page(

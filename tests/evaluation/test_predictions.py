@@ -36,19 +36,19 @@ def test_line_separators_inside_a_text_do_not_end_a_line(tmp_path: Path) -> None
     made = [Prediction("a", "one\u2028two\x85\r\nthree"), Prediction("b", "four")]
     path = tmp_path / "predictions.jsonl"
     path.write_text("".join(map(predictions.to_line, made)), encoding="utf-8", newline="\n")
-    assert predictions.read(path) == made
+    assert predictions.read_predictions(path) == made
 
 
 def test_a_line_of_another_tool_needs_only_id_and_text(tmp_path: Path) -> None:
     path = tmp_path / "other.jsonl"
     path.write_text('{"id": 7, "text": "seven", "score": 0.3}\n\n{"id": "b", "text": ""}')
-    assert predictions.read(path) == [Prediction("7", "seven"), Prediction("b", "")]
+    assert predictions.read_predictions(path) == [Prediction("7", "seven"), Prediction("b", "")]
 
 
 def test_a_last_line_cut_by_a_kill_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "predictions.jsonl"
     path.write_text('{"id": "a", "text": "x"}\n{"id": "b", "te')
-    assert predictions.read(path) == [Prediction("a", "x")]
+    assert predictions.read_predictions(path) == [Prediction("a", "x")]
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,12 @@ def test_a_bad_line_is_named(line: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text(f'{{"id": "z", "text": "x"}}\n{line}\n{{"id": "last", "text": "x"}}\n')
     with pytest.raises(UserError, match="p.jsonl " + message.replace("[", r"\[")):
-        predictions.read(path)
+        predictions.read_predictions(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.jsonl: cannot be read"):
-        predictions.read(tmp_path / "none.jsonl")
+        predictions.read_predictions(tmp_path / "none.jsonl")
 
 
 def test_a_new_folder_gets_settings_and_appended_lines(tmp_path: Path) -> None:
@@ -93,7 +93,9 @@ def test_each_prediction_is_on_disk_before_the_next_is_made(tmp_path: Path) -> N
     predictions.prepare(tmp_path, SETTINGS)
     stream = predictions.append(tmp_path, iter([Prediction("a", "x"), Prediction("b", "y")]))
     next(stream)
-    assert predictions.read(tmp_path / predictions.PREDICTIONS) == [Prediction("a", "x")]
+    assert predictions.read_predictions(tmp_path / predictions.PREDICTIONS) == [
+        Prediction("a", "x")
+    ]
     stream.close()  # type: ignore[attr-defined]
 
 
@@ -104,7 +106,7 @@ def test_going_on_after_a_kill_removes_the_cut_line(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes() + b'{"id": "b", "text": "y')
     assert predictions.prepare(tmp_path, SETTINGS) == [Prediction("a", "x")]
     list(predictions.append(tmp_path, [Prediction("b", "y")]))
-    assert predictions.read(path) == [Prediction("a", "x"), Prediction("b", "y")]
+    assert predictions.read_predictions(path) == [Prediction("a", "x"), Prediction("b", "y")]
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from vrft.evaluation import evaluate, results, scoring, stats
 from vrft.evaluation.stats import paired_difference
 from vrft.evaluation.viz import BEFORE, PREDICTED
 from vrft.task import Reward, Task
-from vrft.types import Completion, Graded, Prediction, Prompt, Sample, Score, View
+from vrft.types import Completion, Prediction, Prompt, Sample, Score, Scored, View
 from vrft_tasks.lisa_grounding import LisaGrounding, Target
 
 BETTER = ANSWERS | {
@@ -37,8 +37,8 @@ def runs(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_an_evaluation_is_loaded_from_its_folder_or_its_file(runs: tuple[Path, Path]) -> None:
-    found = results.load(runs[0])
-    assert found == results.load(runs[0] / "predictions.jsonl")
+    found = results.load_evaluation(runs[0])
+    assert found == results.load_evaluation(runs[0] / "predictions.jsonl")
     assert found.report.metrics["iou"].mean == pytest.approx(0.375)
     assert [graded.sample.id for graded in found.graded] == ["a", "b", "c", "d"]
 
@@ -56,12 +56,12 @@ def test_the_worst_page_starts_with_the_unreadable_answer(
 
 
 def test_answers_are_ranked_from_unreadable_to_best(runs: tuple[Path, Path]) -> None:
-    order = [graded.sample.id for graded in results.ranked(results.load(runs[0]))]
+    order = [graded.sample.id for graded in results.ranked(results.load_evaluation(runs[0]))]
     assert order == ["d", "c", "b", "a"]
 
 
 def test_an_exhibit_has_the_true_box_and_the_one_that_was_read(runs: tuple[Path, Path]) -> None:
-    found = results.load(runs[0])
+    found = results.load_evaluation(runs[0])
     exhibits = results.exhibits(found, found.graded)
     assert exhibits[1].truth == (Box(0.2, 0.2, 0.6, 0.6),)
     assert exhibits[1].answers[0].boxes == (Box(0.2, 0.2, 0.6, 0.4),)
@@ -93,7 +93,7 @@ def test_a_pairing_has_every_metric_and_the_samples_that_changed(runs: tuple[Pat
 def test_an_aggregate_is_compared_without_an_interval(
     runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def best(task: LisaGrounding, graded: Sequence[Graded[Target]]) -> Mapping[str, float]:
+    def best(task: LisaGrounding, graded: Sequence[Scored[Target]]) -> Mapping[str, float]:
         return {"last": graded[-1].score.metrics["iou"]}
 
     monkeypatch.setattr(LisaGrounding, "aggregates", best)
@@ -105,7 +105,7 @@ def test_an_aggregate_is_compared_without_an_interval(
 def test_the_difference_of_aggregates_is_paired(
     runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def mean_overlap(task: LisaGrounding, graded: Sequence[Graded[Target]]) -> Mapping[str, float]:
+    def mean_overlap(task: LisaGrounding, graded: Sequence[Scored[Target]]) -> Mapping[str, float]:
         return {"mean": sum(answer.score.metrics["iou"] for answer in graded) / len(graded)}
 
     monkeypatch.setattr(LisaGrounding, "aggregates", mean_overlap)
@@ -157,7 +157,7 @@ def test_evaluations_of_different_samples_are_not_compared(
 def test_settings_that_make_no_evaluation_are_refused(runs: tuple[Path, Path]) -> None:
     (runs[0] / "settings.json").write_text(json.dumps({"model": "x"}))
     with pytest.raises(UserError, match="not the settings of an evaluation"):
-        results.load(runs[0])
+        results.load_evaluation(runs[0])
 
 
 def test_showing_needs_the_settings_beside_the_file(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ class Sums(Task[int]):
 
 def test_a_task_of_text_alone_is_published_without_pictures(tmp_path: Path) -> None:
     task = Sums()
-    graded = scoring.grade(task, task.samples("test"), [Prediction("one", "2")])
+    graded = scoring.score_answers(task, task.samples("test"), [Prediction("one", "2")])
     found = results.Evaluation(task, graded, scoring.tally(task, graded, "sums"), {})
     results.publish(found, tmp_path)
     html = (tmp_path / "index.html").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from vrft.errors import UserError
 from vrft.evaluation import scoring
 from vrft.evaluation.stats import bootstrap, wilson
 from vrft.task import Task
-from vrft.types import Completion, Graded, Prediction, Sample, Score, View
+from vrft.types import Completion, Prediction, Sample, Score, Scored, View
 from vrft_tasks.lisa_grounding import LisaGrounding, Target
 
 
@@ -87,11 +87,11 @@ def test_of_overlaps_the_best_passes(task: Task[Any]) -> None:
     assert metrics["pass@2"].mean == pytest.approx((1 + 0.5) / 2)
 
 
-def graded(name: str, right: str, answers: Sequence[str | None]) -> list[Graded[str]]:
+def graded(name: str, right: str, answers: Sequence[str | None]) -> list[Scored[str]]:
     """Answers to one question; None cannot be read."""
     sample = Sample(name, "?", right)
     return [
-        Graded(
+        Scored(
             sample,
             Prediction(name, text or "", repeat=repeat),
             Score({"accuracy": float(text == right)}, text),
@@ -153,7 +153,7 @@ def test_the_views_of_a_prediction_decide_how_its_box_is_read(task: Task[Any]) -
 class Pooled(LisaGrounding):
     """Grounding with a metric of all answers together: the best overlap among them."""
 
-    def aggregates(self, graded: Sequence[Graded[Target]]) -> Mapping[str, float]:
+    def aggregates(self, graded: Sequence[Scored[Target]]) -> Mapping[str, float]:
         return {"best": max(answer.score.metrics["iou"] for answer in graded)}
 
 
@@ -169,7 +169,7 @@ def test_aggregates_are_taken_of_all_answers_and_of_each_subset(tmp_path: Path) 
 
 def test_an_aggregate_of_many_samples_has_an_interval_within_its_range(tmp_path: Path) -> None:
     task = Pooled(write_reasonseg(tmp_path / "data"))
-    (right, *_, wrong) = scoring.grade(task, task.samples("test"), predictions(ALL))
+    (right, *_, wrong) = scoring.score_answers(task, task.samples("test"), predictions(ALL))
     graded = [replace(wrong, sample=replace(wrong.sample, id=str(i))) for i in range(29)]
     # one fold leaves the only right answer out, so that without it the best is 0
     best = scoring.tally(task, [right, *graded], "thirty").metrics["best"]

@@ -101,7 +101,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Box]]:
 
         return fill
 
-    monkeypatch.setattr(segmentation, "load", load)
+    monkeypatch.setattr(segmentation, "load_segmenter", load)
     return boxes
 
 
@@ -141,7 +141,7 @@ def test_masks_are_made_once_and_found_again(
     made = run(data, out)
     assert len(asked) == 3
     assert run(data, out) == made
-    assert results.load(out).report == made
+    assert results.load_evaluation(out).report == made
     assert len(asked) == 3
 
 
@@ -166,8 +166,8 @@ def test_another_segmenter_makes_its_own_masks(
     run(data, out)
     with pytest.raises(UserError, match=r"benchmark\.segmenter: sam, not huge"):
         run(data, out, segmenter="huge")
-    graded = results.load(out).graded
-    task = results.load(out).task
+    graded = results.load_evaluation(out).graded
+    task = results.load_evaluation(out).task
     segmentation.with_masks(task, graded, "huge", out)
     assert [name for name, _ in asked] == ["sam"] * 3 + ["huge"] * 3
 
@@ -193,7 +193,7 @@ def test_a_file_that_holds_no_masks_is_named(
     for bad in (b"[]", b"{", b'{"segmenter": "sam", "id": "a", "box": "x", "mask": {}}'):
         (out / "masks.jsonl").write_bytes(bad + b"\n")
         with pytest.raises(UserError, match=r"masks\.jsonl line 1: no mask; delete the file"):
-            results.load(out)
+            results.load_evaluation(out)
 
 
 def test_data_without_shapes_is_refused(tmp_path: Path, asked: list[tuple[str, Box]]) -> None:
@@ -240,7 +240,7 @@ def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_sam_makes_a_mask_of_the_pictures_own_size_that_depends_on_the_box(sam: Path) -> None:
-    segmenter = segmentation.load(str(sam))
+    segmenter = segmentation.load_segmenter(str(sam))
     noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     picture = Image.fromarray(noise)
     made = [segmenter(picture, box) for box in (Box(0, 0, 0.5, 0.5), Box(0.5, 0.5, 1, 1))]
@@ -287,5 +287,5 @@ def test_what_is_no_sam_model_is_named_in_one_line(sam: Path, tmp_path: Path) ->
     (broken / "model.safetensors").unlink()
     for folder in (empty, broken):
         with pytest.raises(UserError, match=r"no SAM model .* give a hub id such as") as raised:
-            segmentation.load(str(folder))
+            segmentation.load_segmenter(str(folder))
         assert "\n" not in str(raised.value)

@@ -79,16 +79,16 @@ def test_lora_trains_adapters_only_and_its_folder_loads_again(
     assert {name for name, moved in changed.items() if moved}
     assert all("lora_" in name for name, moved in changed.items() if moved)
 
-    models.save(loaded, tmp_path)
+    models.save_model(loaded, tmp_path)
     assert (tmp_path / "adapter_config.json").is_file()
     assert not (tmp_path / "model.safetensors").exists()
     images = (picture(),) if loaded.family.space else ()
     prompt = encoding.encode(loaded, Prompt("Where?", images))
-    again = models.load(ModelConfig(name=str(tmp_path)), device="cpu")
+    again = models.load_model(ModelConfig(name=str(tmp_path)), device="cpu")
     with torch.no_grad():
         before = GroupLogps(loaded)([prompt], [[[5, 6]]])
         assert torch.equal(GroupLogps(again)([prompt], [[[5, 6]]]), before)
-    trained = models.load(ModelConfig(name=str(tmp_path)), train=True, device="cpu")
+    trained = models.load_model(ModelConfig(name=str(tmp_path)), train=True, device="cpu")
     assert any(p.requires_grad for p in trained.model.parameters())
 
 
@@ -100,7 +100,7 @@ def test_a_saved_folder_loads_in_plain_transformers(
     tmp_path: Path,
 ) -> None:
     loaded = load_tiny(family, max_pixels=100 * 100)
-    models.save(loaded, tmp_path)
+    models.save_model(loaded, tmp_path)
     plain = AutoModelForImageTextToText.from_pretrained(tmp_path)
     assert type(plain) is type(loaded.model)
     assert all(
@@ -120,10 +120,10 @@ def test_pixel_limits_are_saved_with_the_model_and_used_again(
     prompt = Prompt("Where?", (picture(280, 140),))
     limited = load_tiny("qwen2_vl", min_pixels=28 * 28, max_pixels=84 * 56)
     assert encoding.encode(limited, prompt).views == (View(84, 28),)
-    models.save(limited, tmp_path)
-    again = models.load(ModelConfig(name=str(tmp_path)), device="cpu")
+    models.save_model(limited, tmp_path)
+    again = models.load_model(ModelConfig(name=str(tmp_path)), device="cpu")
     assert encoding.encode(again, prompt).views == (View(84, 28),)
-    other = models.load(ModelConfig(name=str(tmp_path), max_pixels=280 * 280), device="cpu")
+    other = models.load_model(ModelConfig(name=str(tmp_path), max_pixels=280 * 280), device="cpu")
     assert encoding.encode(other, prompt).views == (View(280, 140),)
 
 
@@ -164,12 +164,12 @@ def test_weights_that_are_trained_are_float32_and_others_as_asked(
 def test_a_model_of_another_family_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(UserError, match="its family is 'llama', not qwen2_vl, qwen2_5_vl, qwen2"):
-        models.load(ModelConfig(name=str(tmp_path)), device="cpu")
+        models.load_model(ModelConfig(name=str(tmp_path)), device="cpu")
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no model there"):
-        models.load(ModelConfig(name=str(tmp_path)), device="cpu")
+        models.load_model(ModelConfig(name=str(tmp_path)), device="cpu")
 
 
 def test_the_old_layout_of_a_checkpoint_loads(
@@ -186,7 +186,7 @@ def test_the_old_layout_of_a_checkpoint_loads(
     }  # fmt: skip
     del old["size"]
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(old))
-    loaded = models.load(ModelConfig(name=str(tmp_path)), device="cpu")
+    loaded = models.load_model(ModelConfig(name=str(tmp_path)), device="cpu")
     assert dict(loaded.processor.image_processor.size) == {
         "shortest_edge": 3136, "longest_edge": 12845056,
     }  # fmt: skip

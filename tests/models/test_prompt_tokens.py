@@ -31,7 +31,7 @@ def test_the_count_is_the_length_of_the_encoded_prompt(
 ) -> None:
     limits = {"min_pixels": 4 * 28 * 28, "max_pixels": 12 * 28 * 28}
     loaded = load_tiny(family, **limits)
-    reader = prompt_tokens.load(ModelConfig(str(model_folder(family)), **limits))
+    reader = prompt_tokens.load_counter(ModelConfig(str(model_folder(family)), **limits))
     assert reader.pixels == (limits["min_pixels"], limits["max_pixels"])
     # within the limits, above and below them, and long
     for sizes in [(), ((84, 56),), ((300, 200), (20, 20)), ((28, 400), (56, 56), (84, 84))]:
@@ -45,7 +45,7 @@ def test_the_count_is_the_length_of_the_encoded_prompt(
 def test_a_text_only_model_is_read_by_its_tokenizer(
     load_tiny: Callable[..., Any], model_folder: ModelFolder
 ) -> None:
-    reader = prompt_tokens.load(ModelConfig(str(model_folder("qwen2"))))
+    reader = prompt_tokens.load_counter(ModelConfig(str(model_folder("qwen2"))))
     prompt = Prompt("What is 2 + 2?")
     assert reader.pixels is None
     length = len(encoding.encode(load_tiny("qwen2"), prompt).tokens)
@@ -55,7 +55,7 @@ def test_a_text_only_model_is_read_by_its_tokenizer(
 
 
 def test_a_place_for_a_picture_in_the_question_is_counted(model_folder: ModelFolder) -> None:
-    reader = prompt_tokens.load(ModelConfig(str(model_folder("qwen2_vl"))))
+    reader = prompt_tokens.load_counter(ModelConfig(str(model_folder("qwen2_vl"))))
     picture = Image.new("RGB", (56, 56))
     assert reader.read(Prompt("an <|image_pad|>", (picture,)), [(56, 56)])[1] == 2
 
@@ -64,11 +64,11 @@ def test_no_weights_are_needed(tmp_path: Path, model_folder: ModelFolder) -> Non
     folder = shutil.copytree(model_folder("qwen2_vl"), tmp_path / "model")
     for weights in folder.glob("*.safetensors"):
         weights.unlink()
-    assert prompt_tokens.load(ModelConfig(str(folder))).read(Prompt("Where?"), ())[1] == 0
+    assert prompt_tokens.load_counter(ModelConfig(str(folder))).read(Prompt("Where?"), ())[1] == 0
 
 
 def test_the_embedded_model_stands_under_its_name() -> None:
-    assert prompt_tokens.load(ModelConfig("demo")).pixels is not None
+    assert prompt_tokens.load_counter(ModelConfig("demo")).pixels is not None
 
 
 @pytest.mark.parametrize(
@@ -84,16 +84,16 @@ def test_a_model_that_is_not_here_is_named_and_the_hub_not_asked(
     monkeypatch.setattr(socket.socket, "connect", connect)
     monkeypatch.setattr(socket, "getaddrinfo", connect)
     with pytest.raises(UserError, match="is not on this machine; fetch all but its") as raised:
-        prompt_tokens.load(ModelConfig(name))
+        prompt_tokens.load_counter(ModelConfig(name))
     assert repr(name) in str(raised.value)
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path, model_folder: ModelFolder) -> None:
     with pytest.raises(UserError, match="no model there"):
-        prompt_tokens.load(ModelConfig(str(tmp_path)))
+        prompt_tokens.load_counter(ModelConfig(str(tmp_path)))
     shutil.copy(model_folder("qwen2_vl") / "config.json", tmp_path)
     with pytest.raises(UserError, match=f"no processor in {tmp_path}"):
-        prompt_tokens.load(ModelConfig(str(tmp_path)))
+        prompt_tokens.load_counter(ModelConfig(str(tmp_path)))
 
 
 def test_a_model_in_the_hubs_cache_is_read_from_there(
@@ -105,4 +105,4 @@ def test_a_model_in_the_hubs_cache_is_read_from_there(
     (cached / "refs" / "main").write_text("0" * 40)
     shutil.copytree(model_folder("qwen2_vl"), cached / "snapshots" / ("0" * 40))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert prompt_tokens.load(ModelConfig("nobody/tiny")).pixels is not None
+    assert prompt_tokens.load_counter(ModelConfig("nobody/tiny")).pixels is not None

@@ -18,7 +18,7 @@ from vrft.models import encoding, flash
 from vrft.models.encoding import Encoded
 from vrft.models.loading import LoadedModel
 from vrft.policy import decode_step, sampling
-from vrft.policy.decode_step import PACES, Pace, as_it_is
+from vrft.policy.decode_step import STRATEGIES, DecodeStrategy, as_it_is
 from vrft.policy.logprobs import GroupLogps
 from vrft.types import Prompt
 
@@ -50,30 +50,30 @@ def test_neither_the_pace_nor_a_recording_changes_a_token(
         recorded.append(1)
         return tape.record(step)
 
-    def sampled(pace: Pace) -> list[list[list[int]]]:
+    def sampled(pace: DecodeStrategy) -> list[list[list[int]]]:
         recorded.clear()
         return sampling.sample(loaded, prompts, 8, SAMPLING, [3, 4], pace)
 
-    expected = sampled(PACES["cpu"])
+    expected = sampled(STRATEGIES["cpu"])
     lengths = sorted(len(row) for group in expected for row in group)
     assert lengths[0] < 10 and lengths[-1] == 60 and len(set(lengths)) > 6
-    assert sampled(Pace(look=100, idle=0.0, block=64, record=record)) == expected
+    assert sampled(DecodeStrategy(look=100, idle=0.0, block=64, record=record)) == expected
     assert sum(recorded) == 1  # nothing leaves and no room grows: recorded once, replayed 58 times
-    assert sampled(Pace(look=7, idle=0.5, block=16, record=record)) == expected
+    assert sampled(DecodeStrategy(look=7, idle=0.5, block=16, record=record)) == expected
     assert 4 <= sum(recorded) < 10  # room grows four times, and half of the rows leave
-    assert sampled(Pace(look=3, idle=0.0, block=64, record=as_it_is)) == expected
+    assert sampled(DecodeStrategy(look=3, idle=0.0, block=64, record=as_it_is)) == expected
 
 
 def test_graphs_are_for_a_gpu_that_holds_all_weights(
     load_tiny: Callable[..., LoadedModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = load_tiny("qwen2_vl")
-    assert decode_step.pace_of(loaded, graphs=True) is PACES["cpu"]
-    monkeypatch.setitem(decode_step.PACES, "cpu", PACES["cuda"])
-    assert decode_step.pace_of(loaded, graphs=True).record is decode_step.cuda_graph
-    assert decode_step.pace_of(loaded, graphs=False).record is as_it_is
+    assert decode_step.strategy_for(loaded, graphs=True) is STRATEGIES["cpu"]
+    monkeypatch.setitem(decode_step.STRATEGIES, "cpu", STRATEGIES["cuda"])
+    assert decode_step.strategy_for(loaded, graphs=True).record is decode_step.cuda_graph
+    assert decode_step.strategy_for(loaded, graphs=False).record is as_it_is
     next(loaded.model.parameters()).ds_id = 0  # as DeepSpeed marks what it has shared out
-    assert decode_step.pace_of(loaded, graphs=True).record is as_it_is
+    assert decode_step.strategy_for(loaded, graphs=True).record is as_it_is
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -101,7 +101,7 @@ def test_host_and_device_never_wait_for_each_other_within_a_pass(
     logps.sum().backward()
     assert all(weight.grad is not None for weight in loaded.model.parameters())
 
-    unasked = replace(PACES["cpu"], look=100)
+    unasked = replace(STRATEGIES["cpu"], look=100)
     tokens = sampling.decode(loaded, prompts, 4, replace(SAMPLING, top_k=5), [3, 4], unasked)
     assert tokens.shape == (8, 60)
 

@@ -122,6 +122,6 @@ def test_weights_that_are_shared_out_stay_as_they_are(
     load_tiny: Callable[..., LoadedModel],
 ) -> None:
     loaded = load_tiny("qwen2")
-    assert decode_step.pace_of(loaded, graphs=True).prepare is onednn.prepacked
+    assert decode_step.strategy_for(loaded, graphs=True).prepare is onednn.prepacked
     next(loaded.model.parameters()).ds_id = 0  # type: ignore[attr-defined]
-    assert decode_step.pace_of(loaded, graphs=True).prepare is not onednn.prepacked
+    assert decode_step.strategy_for(loaded, graphs=True).prepare is not onednn.prepacked

@@ -18,7 +18,7 @@ from vrft.errors import UserError
 from vrft.evaluation import scoring
 from vrft.evaluation.benchmark import load_benchmark
 from vrft.images import image_size
-from vrft.rewards import grade
+from vrft.rewards import rewards_of
 from vrft.types import Completion, Prediction, Prompt, Sample
 from vrft_tasks import counting
 from vrft_tasks.counting import Counting
@@ -137,7 +137,7 @@ def test_an_answer_is_read_strictly_and_as_published(
     score = Counting().score(SEVEN, answered(answer))
     assert score.parsed == read
     assert score.metrics == {"accuracy": strict, "legacy_accuracy": legacy}
-    assert grade(Counting(), SEVEN, answered(answer))["accuracy"] == strict
+    assert rewards_of(Counting(), SEVEN, answered(answer))["accuracy"] == strict
 
 
 @pytest.mark.parametrize(

@@ -359,7 +359,7 @@ def test_legacy_average_precision_reads_what_was_cut_off() -> None:
 
 
 def test_without_objects_there_is_no_average_precision() -> None:
-    graded = scoring.grade(TASK, [NONE_WITH_PICTURE], [])
+    graded = scoring.score_answers(TASK, [NONE_WITH_PICTURE], [])
     assert math.isnan(TASK.aggregates(graded)["map"])
 
 
@@ -377,7 +377,7 @@ def test_the_benchmarks_say_what_is_asked(name: str, count: int) -> None:
     assert (len(set(task.categories)), task.queries) == (count, "present")
     assert "where they are present" in found.title
     # in the report's settings too
-    assert coercion.plain(found)["task"]["settings"]["queries"] == "present"
+    assert coercion.to_plain(found)["task"]["settings"]["queries"] == "present"
 
 
 def test_the_configuration_trains_on_the_published_rows() -> None:

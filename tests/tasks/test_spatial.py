@@ -21,7 +21,7 @@ from vrft.errors import UserError
 from vrft.evaluation import scoring
 from vrft.evaluation.benchmark import load_benchmark
 from vrft.images import image_size
-from vrft.rewards import grade
+from vrft.rewards import rewards_of
 from vrft.types import Completion, Prediction, Prompt, Sample
 from vrft_tasks import spatial
 from vrft_tasks.spatial import Choice, Spatial
@@ -191,7 +191,7 @@ def test_a_base_models_answer_is_read_with_the_tag_of_its_prompt(
     text: str, accuracy: float, form: float
 ) -> None:
     task = Spatial(style="base")
-    assert grade(task, CUP, Completion(text)) == {"accuracy": accuracy, "format": form}
+    assert rewards_of(task, CUP, Completion(text)) == {"accuracy": accuracy, "format": form}
 
 
 @pytest.mark.parametrize("style", ["chat", "base"])
@@ -237,7 +237,7 @@ def test_an_attack_earns_nothing_for_accuracy(text: str, style: Any) -> None:
     task = Spatial(style=style)
     score = task.score(CUP, Completion(text))
     assert score.metrics["accuracy"] == 0.0
-    assert grade(task, CUP, Completion(text))["accuracy"] == 0.0
+    assert rewards_of(task, CUP, Completion(text))["accuracy"] == 0.0
 
 
 def test_what_was_read_is_told() -> None:

@@ -31,7 +31,7 @@ from vrft.config.methods import AlgorithmConfig, method
 from vrft.config.schema import Config, LoraConfig, ModelConfig
 from vrft.training import algorithms, collect, objective, step
 from vrft.training.checkpoint import Progress
-from vrft.training.collect import Batch, GradedGroup
+from vrft.training.collect import Batch, RewardedGroup
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
 
 B, G, C, LIMIT = 3, 4, 6, 9
@@ -69,7 +69,7 @@ class Setting:
                 Rollout(Completion("a"), tuple(range(int(n))), True) for n in self.lengths[b]
             )
             group = Group(Sample(str(b), "?", None), Prompt("?"), rollouts)
-            found.append(GradedGroup(group, b, {"r": []}, self.rewards[b]))
+            found.append(RewardedGroup(group, b, {"r": []}, self.rewards[b]))
         return Batch(found, 1)
 
     def loss(self, config: AlgorithmConfig, *, old: bool) -> Tensor:

@@ -16,7 +16,7 @@ LETTERS = FAKES / "letters_task.py"
 
 
 def plan_of(model: Path, *settings: str) -> str:
-    return plan.describe(config.load(None, [f"task={LETTERS}", f"model={model}", *settings]))
+    return plan.plan_text(config.load(None, [f"task={LETTERS}", f"model={model}", *settings]))
 
 
 def gigabytes(text: str) -> float:

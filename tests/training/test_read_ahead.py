@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from vrft import config
 from vrft.errors import UserError
 from vrft.training import step, train
-from vrft.training.read_ahead import Ahead
+from vrft.training.read_ahead import ReadAhead
 from vrft.types import Prompt, Sample
 
 LETTERS = FAKES / "letters_task.py"
@@ -33,7 +33,7 @@ def refuse_13(thing: int) -> int:
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_what_is_read_comes_in_the_order_asked_for(workers: int) -> None:
-    ahead = Ahead(refuse_13, same, workers)
+    ahead = ReadAhead(refuse_13, same, workers)
     assert ahead.take([3, 1, 2, 1], coming=[5, 4]) == [30, 10, 20, 10]
     assert ahead.take([4, 6]) == [40, 60]
     ahead.close()
@@ -41,7 +41,7 @@ def test_what_is_read_comes_in_the_order_asked_for(workers: int) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_error_is_raised_where_the_thing_is_taken(workers: int) -> None:
-    ahead = Ahead(refuse_13, same, workers)
+    ahead = ReadAhead(refuse_13, same, workers)
     assert ahead.take([1], coming=[13]) == [10]
     assert ahead.take([2], coming=[13]) == [20]
     with pytest.raises(UserError, match="13 cannot be read; replace it"):
@@ -58,7 +58,7 @@ def test_what_is_coming_is_read_once_and_before_it_is_taken() -> None:
         begun[thing].set()
         return thing
 
-    ahead = Ahead(read, same, 2)
+    ahead = ReadAhead(read, same, 2)
     ahead.take([0, 1], coming=[2, 3])
     assert begun[2].wait(20) and begun[3].wait(20)
     ahead.take([2, 3, 2])
@@ -75,7 +75,7 @@ def test_closing_drops_what_has_not_begun() -> None:
             begun.set()
             go_on.wait(20)
 
-    ahead = Ahead(wait, same, 1)
+    ahead = ReadAhead(wait, same, 1)
     ahead.take([0], coming=[1, 2, 3])
     assert begun.wait(20)
     closing = threading.Thread(target=ahead.close)

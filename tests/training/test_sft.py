@@ -163,7 +163,7 @@ def test_a_run_learns_and_leaves_a_model_and_its_metrics(
     assert losses[-1] < losses[0] / 2
     assert [row["step"] for row in rows if "eval_different" in row] == [6]
     assert (folder / "config.yaml").is_file()
-    assert models.load(ModelConfig(name=str(folder / "final"))).family.space == "thousandths"
+    assert models.load_model(ModelConfig(name=str(folder / "final"))).family.space == "thousandths"
     before, after = weights(model_folder("qwen2_vl")), weights(folder / "final")
     assert before.keys() == after.keys()
     assert not any(

@@ -12,7 +12,7 @@ from vrft.checks import gold_answers, leaks
 from vrft.checks import samples as inspection
 from vrft.checks.findings import CheckResult, Finding, Findings, SplitCheck
 from vrft.checks.leaks import Fingerprint
-from vrft.checks.samples import Opened, Reader, tracked
+from vrft.checks.samples import OpenedSample, PromptCounter, tracked
 from vrft.task import Task
 from vrft.types import A, Sample
 
@@ -23,7 +23,7 @@ PIXELS = (4 * 28 * 28, 16384 * 28 * 28)
 def check(
     task: Task[A],
     splits: Sequence[str],
-    reader: Reader | None = None,
+    reader: PromptCounter | None = None,
     *,
     limit: int | None = None,
     pixels: tuple[int, int] = PIXELS,
@@ -52,7 +52,7 @@ def check_split(
     task: Task[A],
     split: str,
     samples: Sequence[Sample[A]],
-    reader: Reader | None,
+    reader: PromptCounter | None,
     pixels: tuple[int, int],
     longest: int | None,
 ) -> tuple[SplitCheck, list[Fingerprint]]:
@@ -77,7 +77,7 @@ def check_split(
     return SplitCheck(split, len(samples), len(pictures), spreads, gold, found), asked
 
 
-def fingerprint(one: Opened[A]) -> Fingerprint:
+def fingerprint(one: OpenedSample[A]) -> Fingerprint:
     """What a sample asks, for comparison with others."""
     pictures = tuple(picture.digest for picture in one.pictures)
     return Fingerprint(one.sample.id, leaks.text_hash(one.sample.question), pictures)

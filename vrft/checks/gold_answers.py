@@ -13,7 +13,7 @@ from typing import get_args
 
 from vrft import answers, rewards
 from vrft.checks.findings import Finding, Findings, about
-from vrft.checks.samples import Opened
+from vrft.checks.samples import OpenedSample
 from vrft.task import Task
 from vrft.types import A, Completion, Sample, Space, View
 
@@ -32,7 +32,9 @@ def views(sizes: Sequence[tuple[int, int]], space: Space = "thousandths") -> tup
     return tuple(View(width, height, space) for width, height in sizes)
 
 
-def try_gold(task: Task[A], samples: Iterable[Opened[A]]) -> tuple[dict[str, float], Findings]:
+def try_gold(
+    task: Task[A], samples: Iterable[OpenedSample[A]]
+) -> tuple[dict[str, float], Findings]:
     """Mean marks of the gold answers by name, and what is wrong with them.
 
     Where there are pictures, in every coordinate space.
@@ -65,7 +67,7 @@ def try_gold(task: Task[A], samples: Iterable[Opened[A]]) -> tuple[dict[str, flo
 def gold_marks(task: Task[A], sample: Sample[A], gold: Completion) -> dict[str, float]:
     """The rewards that apply to the gold answer, and its primary metric (0 if unreadable)."""
     score = task.score(sample, gold)
-    marks = {f"reward {name}": v for name, v in rewards.grade(task, sample, gold).items()}
+    marks = {f"reward {name}": v for name, v in rewards.rewards_of(task, sample, gold).items()}
     marks[task.primary] = 0.0 if score.parsed is None else score.metrics[task.primary]
     return {name: value for name, value in marks.items() if value is not None}
 
@@ -75,7 +77,7 @@ def says_nothing(text: str) -> bool:
     return all(unicodedata.category(letter)[0] in "PZC" for letter in text)
 
 
-def try_garbage(task: Task[A], one: Opened[A]) -> Findings:
+def try_garbage(task: Task[A], one: OpenedSample[A]) -> Findings:
     """The answers that should be unreadable and earn nothing, but are read or earn something."""
     problems = []
     for text in (*GARBAGE, EMPTY_ANSWER):
@@ -85,21 +87,21 @@ def try_garbage(task: Task[A], one: Opened[A]) -> Findings:
             problems.append(f"the answer {text!r} is read as {score.parsed!r}")
         if text == EMPTY_ANSWER:
             continue
-        for name, value in rewards.grade(task, one.sample, completion).items():
+        for name, value in rewards.rewards_of(task, one.sample, completion).items():
             if value:
                 problems.append(f"the answer {text!r} earns {value:g} of reward {name}")
     return Findings(tuple(map(Finding, problems)))
 
 
-def try_elsewhere(task: Task[A], one: Opened[A]) -> Findings:
+def try_elsewhere(task: Task[A], one: OpenedSample[A]) -> Findings:
     """A problem unless task and sample travel to a spawned process and are graded there alike."""
     seen = views(one.sizes)
     completion = Completion(task.reference(one.sample, seen), seen)
-    here = rewards.grade(task, one.sample, completion)
+    here = rewards.rewards_of(task, one.sample, completion)
     spawn = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            there = pool.submit(rewards.grade, task, one.sample, completion).result()
+            there = pool.submit(rewards.rewards_of, task, one.sample, completion).result()
     except (pickle.PicklingError, AttributeError, TypeError, ImportError, BrokenProcessPool) as e:
         return Findings((Finding(f"the task does not work in a spawned process: {e}"),))
     if there != here:

@@ -19,8 +19,8 @@ from vrft import images
 from vrft.checks.findings import Finding, Findings, Spread, about
 from vrft.errors import UserError
 from vrft.masks import Polygon
+from vrft.progress import progress
 from vrft.task import Task
-from vrft.training.run_log import progress
 from vrft.types import A, Prompt, Sample
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ NEARLY = 0.99
 """Shapes of which less than this share lies inside lose more by the cut than rounding explains."""
 
 
-class Reader(Protocol):
+class PromptCounter(Protocol):
     """How a model reads prompts."""
 
     @property
@@ -53,7 +53,7 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class OpenedPicture:
     """The size in pixels of a picture that opened, and a hash of what it shows."""
 
     size: tuple[int, int]
@@ -61,11 +61,11 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened(Generic[A]):
+class OpenedSample(Generic[A]):
     """A sample whose pictures all opened, and the sizes at which the model sees them."""
 
     sample: Sample[A]
-    pictures: tuple[Picture, ...]
+    pictures: tuple[OpenedPicture, ...]
     sizes: tuple[tuple[int, int], ...]
 
 
@@ -80,7 +80,9 @@ def tracked(items: Sequence[T], what: str) -> Iterator[T]:
 # --- pictures
 
 
-def open_pictures(samples: Sequence[Sample[A]], split: str) -> tuple[dict[str, Picture], Findings]:
+def open_pictures(
+    samples: Sequence[Sample[A]], split: str
+) -> tuple[dict[str, OpenedPicture], Findings]:
     """Every picture opened once, by its key; and a problem for each that does not open."""
     sources = {key(source): source for sample in samples for source in sample.images}
     # Each opening silences a warning for its time; threads would undo that for one another.
@@ -90,7 +92,7 @@ def open_pictures(samples: Sequence[Sample[A]], split: str) -> tuple[dict[str, P
     ):
         names = tracked([*sources], f"{split}, pictures")
         found = dict(zip(names, pool.map(open_picture, sources.values()), strict=True))
-    pictures = {name: one for name, one in found.items() if isinstance(one, Picture)}
+    pictures = {name: one for name, one in found.items() if isinstance(one, OpenedPicture)}
     damaged = {name: error for name, error in found.items() if isinstance(error, str)}
     users = defaultdict(list)
     for sample in samples:
@@ -100,7 +102,7 @@ def open_pictures(samples: Sequence[Sample[A]], split: str) -> tuple[dict[str, P
     return pictures, Findings(tuple(problems))
 
 
-def open_picture(source: Path | Image.Image) -> Picture | str:
+def open_picture(source: Path | Image.Image) -> OpenedPicture | str:
     """What a picture shows, hashed in strips to spare memory; or why it cannot be seen."""
     try:
         image = images.open_image(source)
@@ -111,7 +113,7 @@ def open_picture(source: Path | Image.Image) -> Picture | str:
     digest = hashlib.sha256(f"{image.size}".encode())
     for top in range(0, height, STRIP):
         digest.update(image.crop((0, top, width, min(top + STRIP, height))).tobytes())
-    return Picture(image.size, digest.hexdigest())
+    return OpenedPicture(image.size, digest.hexdigest())
 
 
 def key(source: Path | Image.Image) -> str:
@@ -120,19 +122,21 @@ def key(source: Path | Image.Image) -> str:
 
 
 def opened(
-    samples: Sequence[Sample[A]], pictures: Mapping[str, Picture], pixels: tuple[int, int]
-) -> list[Opened[A]]:
+    samples: Sequence[Sample[A]], pictures: Mapping[str, OpenedPicture], pixels: tuple[int, int]
+) -> list[OpenedSample[A]]:
     """The samples without a damaged picture, whose area the model limits to ``pixels``."""
     out = []
     for sample in samples:
         if all(key(source) in pictures for source in sample.images):
             shown = tuple(pictures[key(source)] for source in sample.images)
             sizes = tuple(images.resized_size(*picture.size, *pixels) for picture in shown)
-            out.append(Opened(sample, shown, sizes))
+            out.append(OpenedSample(sample, shown, sizes))
     return out
 
 
-def picture_spreads(pictures: Iterable[Picture], samples: Iterable[Opened[A]]) -> dict[str, Spread]:
+def picture_spreads(
+    pictures: Iterable[OpenedPicture], samples: Iterable[OpenedSample[A]]
+) -> dict[str, Spread]:
     """Sizes of the pictures in pixels, and image tokens of each sample."""
     sizes = [picture.size for picture in pictures]
     tokens = [sum(images.image_tokens(*size) for size in one.sizes) for one in samples]
@@ -149,7 +153,7 @@ def picture_spreads(pictures: Iterable[Picture], samples: Iterable[Opened[A]]) -
 
 
 def read_prompts(
-    task: Task[A], samples: Iterable[Opened[A]], reader: Reader, longest: int | None
+    task: Task[A], samples: Iterable[OpenedSample[A]], reader: PromptCounter, longest: int | None
 ) -> tuple[Spread, Findings]:
     """Tokens of the prompts, of at least one; and what is wrong with their length and places."""
     lengths, too_long, misplaced = [], [], []
@@ -179,7 +183,7 @@ def marks_in_text(samples: Sequence[Sample[A]]) -> Findings:
 # --- boxes
 
 
-def check_shapes(task: Task[A], samples: Iterable[Opened[A]]) -> Findings:
+def check_shapes(task: Task[A], samples: Iterable[OpenedSample[A]]) -> Findings:
     """True boxes without a picture, and shapes that leave theirs."""
     nowhere: list[str] = []
     elsewhere: list[str] = []

@@ -22,7 +22,7 @@ from vrft.errors import UserError
 
 if TYPE_CHECKING:
     from vrft.checks.findings import Findings
-    from vrft.checks.samples import Reader
+    from vrft.checks.samples import PromptCounter
     from vrft.config.schema import Config, ModelConfig
 
 
@@ -167,7 +167,7 @@ def tasks(args: argparse.Namespace) -> int:
 def algorithms(args: argparse.Namespace) -> int:
     from vrft.config import methods
 
-    rows = [methods.describe(name) for name in methods.METHODS]
+    rows = [methods.table_row(name) for name in methods.METHODS]
     print_columns([list(rows[0]), *(list(row.values()) for row in rows)])
     print("\nEach is a set of defaults for algorithm.*; they are those of:")
     print_pairs({name: method.source for name, method in methods.METHODS.items()})
@@ -199,13 +199,13 @@ def check(args: argparse.Namespace) -> int:
     return 0 if result.ok else 1
 
 
-def prompt_reader(model: ModelConfig) -> tuple[Reader | None, Findings]:
+def prompt_reader(model: ModelConfig) -> tuple[PromptCounter | None, Findings]:
     """What counts a model's prompts, without its weights; or a note that says why nothing does."""
     from vrft.checks.findings import Finding, Findings
     from vrft.models import prompt_tokens
 
     try:
-        return prompt_tokens.load(model), Findings()
+        return prompt_tokens.load_counter(model), Findings()
     except UserError as error:
         return None, Findings(notes=(Finding(f"prompts are not counted in tokens: {error}"),))
 
@@ -238,7 +238,7 @@ def config_copy(args: argparse.Namespace) -> int:
 def env(args: argparse.Namespace) -> int:
     from vrft.cli import environment
 
-    print_pairs(environment.describe())
+    print_pairs(environment.versions_and_devices())
     return 0
 
 

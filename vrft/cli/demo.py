@@ -21,7 +21,7 @@ from vrft import cli
 from vrft.cli.arguments import positive
 from vrft.evaluation import report, results, viz
 from vrft.evaluation.report import Comparison
-from vrft.training.run_log import duration
+from vrft.progress import duration
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ PACKAGES = (
 )
 
 
-def describe() -> dict[str, str]:
+def versions_and_devices() -> dict[str, str]:
     """Names and values in the order to print them; a package that is missing says so."""
     return {
         "python": f"{platform.python_version()} ({sys.executable})",

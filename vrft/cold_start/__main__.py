@@ -76,9 +76,9 @@ def take(course: Course, task: str, out: Path, seed: int) -> Path:
         )
         sft.train(settings(task, model, out / stage.name, seed, *overrides))
         model = out / stage.name / "final"
-    loaded = models.load(ModelConfig(name=str(model)), device="cpu")
+    loaded = models.load_model(ModelConfig(name=str(model)), device="cpu")
     loaded.model.half()
-    models.save(loaded, out / "model")
+    models.save_model(loaded, out / "model")
     return out / "model"
 
 

@@ -1,5 +1,6 @@
 """Settings: what there is to set, the algorithms' rows, and configurations from files."""
 
+from vrft.config.loading import load, merge, parse_override, read, to_yaml
 from vrft.config.schema import (
     Config,
     EvalConfig,
@@ -8,11 +9,6 @@ from vrft.config.schema import (
     SamplingConfig,
     TaskConfig,
     TrainConfig,
-    load,
-    merge,
-    parse_override,
-    read,
-    to_yaml,
 )
 
 __all__ = [

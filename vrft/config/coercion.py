@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
 
@@ -13,6 +15,29 @@ from vrft import paths
 from vrft.errors import UserError
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values that a number may have: from ``low`` (not itself if ``open``) to ``high``."""
+
+    low: float
+    high: float = math.inf
+    open: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (self.low < value if self.open else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        low = f"above {self.low:g}" if self.open else f"at least {self.low:g}"
+        return low if self.high == math.inf else f"{low} and at most {self.high:g}"
+
+
+Count = Annotated[int, Range(1)]
+Size = Annotated[int, Range(0)]
+Fraction = Annotated[float, Range(0, 1)]
+Amount = Annotated[float, Range(0)]
+Above0 = Annotated[float, Range(0, open=True)]
 
 
 def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
@@ -78,12 +103,12 @@ def coerce(hint: Any, value: Any, where: str) -> Any:
     raise UserError(f"{where}: expected {expected}, got {value!r}")
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Dataclasses, tuples and paths as the mappings, lists and strings of YAML and JSON."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): to_plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [to_plain(v) for v in value]
     return str(value) if isinstance(value, Path) else value

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from vrft import paths
-from vrft.config.ranges import Amount, Count, Range, Share, Size
+from vrft.config.coercion import Amount, Count, Fraction, Range, Size
 from vrft.errors import UserError
 
 
@@ -23,9 +23,9 @@ from vrft.errors import UserError
 class CriticConfig:
     """What only a method with a critic needs; names and defaults are those of TRL's PPO."""
 
-    gamma: Share = 1.0
+    gamma: Fraction = 1.0
     """Discount of rewards from one token to the next."""
-    lam: Share = 0.95
+    lam: Fraction = 0.95
     """Generalised advantage estimation: 0 trusts the critic, 1 the rewards."""
     vf_coef: Amount = 0.1
     """Weight of the value loss."""
@@ -52,7 +52,7 @@ class AlgorithmConfig:
     """What divides r - mean(r) in Eq. 6."""
     alpha: bool = False
     """Multiply the loss by B / (B - M), M of B groups being without signal."""
-    min_informative: Share = 0.0
+    min_informative: Fraction = 0.0
     """beta_th: resample until this share of the groups has signal."""
     max_resample_rounds: Size = 20
     on_exhausted: Literal["train", "skip", "error"] = "train"
@@ -73,7 +73,7 @@ class AlgorithmConfig:
     """Passes over a sampled batch."""
     num_mini_batches: Count = 1
     """Updates that each pass is cut into."""
-    overlong_cache: Share = 0.0
+    overlong_cache: Fraction = 0.0
     """The last share of ``max_completion_length`` in which reward falls by up to 1."""
     reward_weights: Mapping[str, float] = field(default_factory=dict)
     """Weight of each reward by name; 1 where none is given."""
@@ -187,7 +187,7 @@ MEANS = {
 }
 
 
-def describe(name: str) -> dict[str, str]:
+def table_row(name: str) -> dict[str, str]:
     """A method in words, for the table of all: the paper's Tables 1 and 11."""
     if name == "sft":
         reference = {"surrogate": "-log pi(reference answer)", "mean over": "tokens of the batch"}
@@ -201,11 +201,11 @@ def describe(name: str) -> dict[str, str]:
         "surrogate": clipped if row.surrogate == "clipped" else "-log pi A",
         "mean over": MEANS[row.token_mean],
         "KL": f"{row.beta:g} in {row.kl_in}" if row.beta else "",
-        "models": ", ".join(models(row)),
+        "models": ", ".join(models_held(row)),
     }
 
 
-def models(row: AlgorithmConfig) -> list[str]:
+def models_held(row: AlgorithmConfig) -> list[str]:
     """Which models training holds at once."""
     wanted = {
         "policy": True,

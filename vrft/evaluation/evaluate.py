@@ -18,8 +18,8 @@ from vrft.evaluation import predictions, results
 from vrft.evaluation.benchmark import GREEDY, Benchmark, load_benchmark
 from vrft.evaluation.scoring import read_samples, summarize
 from vrft.images import image_size
+from vrft.progress import progress
 from vrft.task import Task
-from vrft.training.run_log import progress
 from vrft.types import A, Prediction, Prompt, Report, Rollout, Sample
 
 __all__ = ["GREEDY", "Benchmark", "load_benchmark", "predict", "run", "score_file", "summarize"]
@@ -55,7 +55,7 @@ def run(
     """
     task: Task[Any] = registry.build(benchmark.task)
     samples = read_samples(task, benchmark.split, limit)
-    settings = describe(benchmark, model, limit=limit, blank_images=blank_images)
+    settings = answer_settings(benchmark, model, limit=limit, blank_images=blank_images)
     found = predictions.prepare(out, settings)
     if len(found) < len(samples) * benchmark.repeats:
         answers = predict(
@@ -88,8 +88,8 @@ def score_file(
     """
     task: Task[Any] = registry.build(benchmark.task)
     samples = read_samples(task, benchmark.split, limit)
-    settings = {"benchmark": coercion.plain(benchmark), "predictions": str(path), "limit": limit}
-    found = predictions.read(path)
+    settings = {"benchmark": coercion.to_plain(benchmark), "predictions": str(path), "limit": limit}
+    found = predictions.read_predictions(path)
     evaluation = results.assess(benchmark, task, samples, found, settings, out)
     if out is not None:
         results.publish(evaluation, out)
@@ -103,7 +103,7 @@ def load_policy(model: ModelConfig) -> Generates:
     return policy.load(model)
 
 
-def describe(
+def answer_settings(
     benchmark: Benchmark, model: ModelConfig, *, limit: int | None, blank_images: bool
 ) -> dict[str, Any]:
     """Everything that the answers depend on, as it is written to settings.json.
@@ -117,8 +117,8 @@ def describe(
     weights = {path.name: path.stat() for path in sorted(folder.glob("*.safetensors"))}
     return {
         "vrft": version("vrft"),
-        "benchmark": coercion.plain(benchmark),
-        "model": coercion.plain(model),
+        "benchmark": coercion.to_plain(benchmark),
+        "model": coercion.to_plain(model),
         "weights": {name: [stat.st_size, stat.st_mtime_ns] for name, stat in weights.items()},
         "limit": limit,
         "blank_images": blank_images,

@@ -32,7 +32,7 @@ def to_line(prediction: Prediction) -> str:
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def read(path: Path) -> list[Prediction]:
+def read_predictions(path: Path) -> list[Prediction]:
     """The predictions of a file, ours or one with only ``id`` and ``text`` in each line.
 
     A last line cut off by a kill is left out. Raises UserError that names the line for one that
@@ -108,7 +108,7 @@ def prepare(folder: Path, settings: Mapping[str, Any]) -> list[Prediction]:
             f"{folder}: holds an evaluation with {name}: {old}, not {new}; choose another folder"
         )
     os.truncate(path, complete)
-    return read(path)
+    return read_predictions(path)
 
 
 def append(folder: Path, fresh: Iterable[Prediction]) -> Iterator[Prediction]:

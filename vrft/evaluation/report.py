@@ -171,7 +171,7 @@ def text(shown: Table, width: int = 100) -> str:
 
 def to_json(value: Report | Comparison | Pairing) -> dict[str, Any]:
     """The report or comparison as JSON takes it; an interval that is not known has null ends."""
-    tree: dict[str, Any] = without_nan(coercion.plain(value))
+    tree: dict[str, Any] = without_nan(coercion.to_plain(value))
     return tree
 
 

@@ -19,15 +19,15 @@ from vrft.evaluation.scoring import (
     aggregates,
     boxes_read,
     by_sample,
-    grade,
     mean,
     read_samples,
+    score_answers,
     sums,
     tally,
 )
 from vrft.evaluation.viz import BEFORE, PREDICTED, Answer, Exhibit
 from vrft.task import Task
-from vrft.types import A, Graded, Interval, Prediction, Report, Sample
+from vrft.types import A, Interval, Prediction, Report, Sample, Scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Evaluation(Generic[A]):
     """Graded answers with their report; ``settings`` say what made them."""
 
     task: Task[A]
-    graded: tuple[Graded[A], ...]
+    graded: tuple[Scored[A], ...]
     report: Report
     settings: Mapping[str, Any]
 
@@ -52,7 +52,7 @@ def assess(
 
     Masks that the benchmark's segmenter makes are kept in the folder.
     """
-    graded = grade(task, samples, found, benchmark.repeats)
+    graded = score_answers(task, samples, found, benchmark.repeats)
     if benchmark.segmenter:
         graded = segmentation.with_masks(task, graded, benchmark.segmenter, folder)
     tallied = tally(task, graded, benchmark.name, benchmark.paper)
@@ -60,13 +60,13 @@ def assess(
     return Evaluation(task, graded, tallied, settings)
 
 
-def load(path: Path) -> Evaluation[Any]:
+def load_evaluation(path: Path) -> Evaluation[Any]:
     """An evaluation from its folder or predictions.jsonl, scored again.
 
     Raises UserError if the predictions or the settings.json beside them cannot be read.
     """
     path = path / predictions.PREDICTIONS if path.is_dir() else path
-    found = predictions.read(path)
+    found = predictions.read_predictions(path)
     settings = predictions.read_settings(path.parent)
     if not isinstance(settings.get("benchmark"), Mapping):
         raise UserError(f"{path.parent / predictions.SETTINGS}: not the settings of an evaluation")
@@ -95,7 +95,7 @@ def show(path: Path, out: Path | None = None, *, worst: int = 20) -> Path:
     ``path`` is its predictions.jsonl or folder; the page is worst.html in that folder unless
     ``out`` says otherwise. Raises UserError as ``load`` does.
     """
-    evaluation = load(path)
+    evaluation = load_evaluation(path)
     out = out or (path if path.is_dir() else path.parent) / "worst.html"
     found = exhibits(evaluation, ranked(evaluation)[:worst])
     write_page(out, evaluation, [("Worst", found)])
@@ -109,17 +109,17 @@ def write_page(out: Path, evaluation: Evaluation[Any], sections: Sections) -> No
     out.write_text(html, encoding="utf-8")
 
 
-def ranked(evaluation: Evaluation[A]) -> list[Graded[A]]:
+def ranked(evaluation: Evaluation[A]) -> list[Scored[A]]:
     """The answers from the worst to the best by the primary metric, unreadable ones first."""
     primary = evaluation.task.primary
 
-    def rank(answer: Graded[A]) -> tuple[float, bool]:
+    def rank(answer: Scored[A]) -> tuple[float, bool]:
         return answer.score.metrics[primary], answer.score.parsed is not None
 
     return sorted(evaluation.graded, key=rank)
 
 
-def exhibits(evaluation: Evaluation[A], graded: Sequence[Graded[A]]) -> list[Exhibit]:
+def exhibits(evaluation: Evaluation[A], graded: Sequence[Scored[A]]) -> list[Exhibit]:
     """The answers ready to be shown, each with the true boxes and its own."""
     task = evaluation.task
     return [exhibit(task, one.sample, [answer(task, one, "answer")]) for one in graded]
@@ -132,7 +132,7 @@ def exhibit(task: Task[A], sample: Sample[A], answers: Sequence[Answer]) -> Exhi
     return Exhibit(sample.id, sample.question, tuple(answers), image, task.boxes(sample))
 
 
-def answer(task: Task[A], graded: Graded[A], name: str, colour: str = PREDICTED) -> Answer:
+def answer(task: Task[A], graded: Scored[A], name: str, colour: str = PREDICTED) -> Answer:
     """A graded answer under the name and in the colour in which it is shown."""
     score = graded.score
     boxes = boxes_read(score) if task.boxes(graded.sample) else ()
@@ -202,7 +202,7 @@ def values(evaluation: Evaluation[Any], metric: str) -> list[float]:
 
 def pair(before: Path, after: Path) -> tuple[Evaluation[Any], Evaluation[Any]]:
     """Two evaluations of the same samples; UserError if they are not."""
-    first, second = load(before), load(after)
+    first, second = load_evaluation(before), load_evaluation(after)
     old, new = asked(first), asked(second)
     for key in old:
         if old[key] != new[key]:
@@ -231,10 +231,10 @@ def changes(before: Path, after: Path, count: int = 12) -> list[tuple[str, list[
     both = list(zip(first.graded, second.graded, strict=True))
     task, primary = first.task, first.task.primary
 
-    def gain(two: tuple[Graded[Any], Graded[Any]]) -> float:
+    def gain(two: tuple[Scored[Any], Scored[Any]]) -> float:
         return two[1].score.metrics[primary] - two[0].score.metrics[primary]
 
-    def shown(pairs: Sequence[tuple[Graded[Any], Graded[Any]]]) -> list[Exhibit]:
+    def shown(pairs: Sequence[tuple[Scored[Any], Scored[Any]]]) -> list[Exhibit]:
         return [
             exhibit(
                 task, old.sample, [answer(task, old, "before", BEFORE), answer(task, new, "after")]

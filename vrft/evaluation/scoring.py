@@ -15,7 +15,7 @@ from vrft.errors import UserError
 from vrft.evaluation import stats
 from vrft.images import image_size
 from vrft.task import Task
-from vrft.types import A, Completion, Graded, Interval, Prediction, Report, Sample, Score, View
+from vrft.types import A, Completion, Interval, Prediction, Report, Sample, Score, Scored, View
 
 
 def read_samples(task: Task[A], split: str, limit: int | None = None) -> Sequence[Sample[A]]:
@@ -31,12 +31,12 @@ def read_samples(task: Task[A], split: str, limit: int | None = None) -> Sequenc
     return samples
 
 
-def grade(
+def score_answers(
     task: Task[A],
     samples: Sequence[Sample[A]],
     predictions: Sequence[Prediction],
     repeats: int = 1,
-) -> tuple[Graded[A], ...]:
+) -> tuple[Scored[A], ...]:
     """Every sample's ``repeats`` answers with their scores, in the order of the samples.
 
     Raises UserError for a prediction that answers none of them.
@@ -49,7 +49,7 @@ def grade(
             prediction = answer or Prediction(sample.id, "", repeat=repeat, finished=False)
             seen = completion(task, sample, prediction)
             prediction = replace(prediction, views=seen.views)
-            graded.append(Graded(sample, prediction, task.score(sample, seen), answer is None))
+            graded.append(Scored(sample, prediction, task.score(sample, seen), answer is None))
     for sample_id, repeat in left:
         raise UserError(
             f"{len(left)} of the predictions answer none of the samples, such as {sample_id!r} "
@@ -79,12 +79,12 @@ def summarize(
 
     Raises UserError for a prediction that answers none of the samples.
     """
-    return tally(task, grade(task, samples, predictions, repeats), name, paper)
+    return tally(task, score_answers(task, samples, predictions, repeats), name, paper)
 
 
 def tally(
     task: Task[A],
-    graded: Sequence[Graded[A]],
+    graded: Sequence[Scored[A]],
     name: str,
     paper: Mapping[str, float] | None = None,
 ) -> Report:
@@ -93,7 +93,7 @@ def tally(
     A sample with several answers scores their mean, and is unreadable if none could be read.
     """
     groups = by_sample(graded)
-    subsets: dict[str, list[list[Graded[A]]]] = {}
+    subsets: dict[str, list[list[Scored[A]]]] = {}
     for group in groups:
         if group[0].sample.subset:
             subsets.setdefault(group[0].sample.subset, []).append(group)
@@ -108,15 +108,15 @@ def tally(
     )
 
 
-def by_sample(graded: Sequence[Graded[A]]) -> list[list[Graded[A]]]:
+def by_sample(graded: Sequence[Scored[A]]) -> list[list[Scored[A]]]:
     """The answers to each sample, in the order of the samples."""
-    groups: dict[str, list[Graded[A]]] = {}
+    groups: dict[str, list[Scored[A]]] = {}
     for answer in graded:
         groups.setdefault(answer.sample.id, []).append(answer)
     return list(groups.values())
 
 
-def intervals(task: Task[A], groups: Sequence[Sequence[Graded[A]]]) -> dict[str, Interval]:
+def intervals(task: Task[A], groups: Sequence[Sequence[Scored[A]]]) -> dict[str, Interval]:
     """The mean of every metric over the samples, the primary one first; then the others.
 
     The others are ratios of sums, what several answers to each sample tell, and the task's
@@ -135,7 +135,7 @@ def intervals(task: Task[A], groups: Sequence[Sequence[Graded[A]]]) -> dict[str,
     }
 
 
-def aggregated(task: Task[A], groups: Sequence[Sequence[Graded[A]]]) -> dict[str, Interval]:
+def aggregated(task: Task[A], groups: Sequence[Sequence[Scored[A]]]) -> dict[str, Interval]:
     """The task's aggregates with their intervals, within [0, 1]."""
     whole, without = aggregates(task, groups)
     found = {}
@@ -147,7 +147,7 @@ def aggregated(task: Task[A], groups: Sequence[Sequence[Graded[A]]]) -> dict[str
 
 
 def aggregates(
-    task: Task[A], groups: Sequence[Sequence[Graded[A]]]
+    task: Task[A], groups: Sequence[Sequence[Scored[A]]]
 ) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
     """The task's aggregates, and those without each part of the samples, for their intervals."""
     whole = task.aggregates([answer for group in groups for answer in group])
@@ -158,7 +158,7 @@ def aggregates(
     return whole, {name: [part.get(name, math.nan) for part in parts] for name in whole}
 
 
-def repeated(groups: Sequence[Sequence[Graded[A]]], primary: str) -> dict[str, Interval]:
+def repeated(groups: Sequence[Sequence[Scored[A]]], primary: str) -> dict[str, Interval]:
     """What k answers to each sample tell of its primary metric; nothing where k is 1.
 
     avg@k is the mean again, by its usual name; pass@j is the expected best of j answers, for
@@ -178,12 +178,12 @@ def repeated(groups: Sequence[Sequence[Graded[A]]], primary: str) -> dict[str, I
     return {name: stats.interval(values) for name, values in found.items()}
 
 
-def vote(answer: Graded[A]) -> str | None:
+def vote(answer: Scored[A]) -> str | None:
     """What was read of an answer, None where nothing could be."""
     return None if answer.score.parsed is None else str(answer.score.parsed)
 
 
-def sums(groups: Sequence[Sequence[Graded[A]]], ratio: str) -> list[tuple[float, float]]:
+def sums(groups: Sequence[Sequence[Scored[A]]], ratio: str) -> list[tuple[float, float]]:
     """The numerator and denominator of a ratio for every sample, over the answers to it."""
     parts = [[answer.score.ratios[ratio] for answer in group] for group in groups]
     return [(sum(over for over, _ in part), sum(under for _, under in part)) for part in parts]
@@ -197,6 +197,6 @@ def boxes_read(score: Score) -> tuple[Box, ...]:
     return ()
 
 
-def mean(group: Sequence[Graded[A]], metric: str) -> float:
+def mean(group: Sequence[Scored[A]], metric: str) -> float:
     """The mean of a metric over the answers to one sample."""
     return sum(answer.score.metrics[metric] for answer in group) / len(group)

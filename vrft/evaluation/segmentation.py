@@ -24,9 +24,9 @@ from vrft.errors import UserError
 from vrft.evaluation.scoring import boxes_read
 from vrft.images import image_size, open_image
 from vrft.masks import Mask, Region
+from vrft.progress import progress
 from vrft.task import Task
-from vrft.training.run_log import progress
-from vrft.types import A, Graded, Score
+from vrft.types import A, Score, Scored
 
 MASKS = "masks.jsonl"
 
@@ -41,8 +41,8 @@ Codes = dict[Key, Mapping[str, Any]]
 
 
 def with_masks(
-    task: Task[A], graded: Sequence[Graded[A]], name: str, folder: Path | None = None
-) -> tuple[Graded[A], ...]:
+    task: Task[A], graded: Sequence[Scored[A]], name: str, folder: Path | None = None
+) -> tuple[Scored[A], ...]:
     """The graded answers with the metrics of the masks that the segmenter ``name`` makes.
 
     Masks are kept in the folder's masks.jsonl, and the model is loaded only if some are missing.
@@ -59,7 +59,7 @@ def with_masks(
     return tuple(scored)
 
 
-def true_region(task: Task[A], answer: Graded[A]) -> Region:
+def true_region(task: Task[A], answer: Scored[A]) -> Region:
     """What the sample's shapes mark; UserError if the data has none."""
     region = task.region(answer.sample)
     if region is None:
@@ -94,24 +94,24 @@ def share(intersection: float, union: float) -> float:
     return intersection / union if union else 0.0
 
 
-def key(answer: Graded[A]) -> Key:
+def key(answer: Scored[A]) -> Key:
     """What an answer's mask depends on."""
     boxes = boxes_read(answer.score)
     return answer.sample.id, astuple(boxes[0]) if boxes else ()
 
 
-def picture(task: Task[A], answer: Graded[A]) -> Path | Image.Image:
+def picture(task: Task[A], answer: Scored[A]) -> Path | Image.Image:
     """The picture that a sample is about."""
     return task.prompt(answer.sample).images[0]
 
 
-def make_masks(task: Task[A], graded: Sequence[Graded[A]], name: str, folder: Path | None) -> Codes:
+def make_masks(task: Task[A], graded: Sequence[Scored[A]], name: str, folder: Path | None) -> Codes:
     """The masks of all boxes that were read; new ones are added to the folder's file."""
-    codes = read(folder / MASKS, name) if folder else {}
+    codes = read_masks(folder / MASKS, name) if folder else {}
     missing = {key(a): a for a in graded if boxes_read(a.score) and key(a) not in codes}
     if not missing:
         return codes
-    segmenter = load(name)
+    segmenter = load_segmenter(name)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(appended(folder / MASKS)) if folder else None
         shown = stack.enter_context(progress(len(missing), "masks"))
@@ -135,7 +135,7 @@ def appended(path: Path) -> TextIO:
     return file
 
 
-def read(path: Path, name: str) -> Codes:
+def read_masks(path: Path, name: str) -> Codes:
     """The masks of a file that this segmenter made; a last line cut off by a kill is left out.
 
     UserError that names the line for one that cannot be read.
@@ -154,7 +154,7 @@ def read(path: Path, name: str) -> Codes:
     return codes
 
 
-def load(name: str) -> Segmenter:
+def load_segmenter(name: str) -> Segmenter:
     """A SAM model from the hub or a folder, asked for one mask of each box.
 
     On the GPU if there is one. UserError for what is no SAM model.

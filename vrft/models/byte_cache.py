@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 V = TypeVar("V")
 
 
-class Recent(Generic[V]):
+class ByteCache(Generic[V]):
     """Values by key, those used last; threads may share it.
 
     All values together take at most ``limit`` bytes, counted by ``size``; one that is larger than

@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from vrft.errors import UserError
-from vrft.images import fingerprint, open_image
+from vrft.images import content_hash, open_image
 from vrft.models.families import Processor
 from vrft.models.loading import LoadedModel
-from vrft.models.vision_features import Picture
+from vrft.models.vision_features import Patches
 from vrft.types import Prompt, View
 
 
@@ -30,7 +30,7 @@ class Encoded:
 
     tokens: Tensor
     positions: Tensor
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[Patches, ...] = ()
     views: tuple[View, ...] = ()
 
     @property
@@ -57,7 +57,7 @@ class PromptBatch:
     positions: Tensor
     lengths: tuple[int, ...]
     following: tuple[int, ...]
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Patches, ...]
 
 
 PLACEHOLDER = "<|image_pad|>"
@@ -112,23 +112,23 @@ def encode(loaded: LoadedModel, prompt: Prompt, max_length: int | None = None) -
     return encoded
 
 
-def read_picture(loaded: LoadedModel, source: Path | Image.Image) -> Picture:
+def read_picture(loaded: LoadedModel, source: Path | Image.Image) -> Patches:
     """A picture as the processor makes it, remembered by its content and the processor's settings.
 
     Raises UserError for what is no picture.
     """
     processor: Any = loaded.processor.image_processor
     settings = processor.to_json_string().encode()
-    key = hashlib.sha256(fingerprint(source) + settings).digest()
+    key = hashlib.sha256(content_hash(source) + settings).digest()
     found = loaded.pictures.get(key)
     if found is None:
         made = processor(images=[open_image(source)], return_tensors="pt")
-        found = Picture(key, made["pixel_values"], made["image_grid_thw"])
+        found = Patches(key, made["pixel_values"], made["image_grid_thw"])
         loaded.pictures.put(key, found)
     return found
 
 
-def widened(loaded: LoadedModel, text: str, pictures: Sequence[Picture]) -> str:
+def widened(loaded: LoadedModel, text: str, pictures: Sequence[Patches]) -> str:
     """The text with as many placeholders for each picture as it has image tokens."""
     words = iter(text.split(PLACEHOLDER) if pictures else [text])
     out = next(words)
@@ -138,7 +138,7 @@ def widened(loaded: LoadedModel, text: str, pictures: Sequence[Picture]) -> str:
     return out
 
 
-def grids_of(pictures: Sequence[Picture]) -> Tensor | None:
+def grids_of(pictures: Sequence[Patches]) -> Tensor | None:
     """The sizes of pictures in patches [images, 3]; None for no picture."""
     return torch.cat([picture.grid for picture in pictures]) if pictures else None
 

@@ -56,7 +56,7 @@ def read_family(source: str) -> Family:
     return family
 
 
-def load(
+def load_processor(
     name: str,
     min_pixels: int | None = None,
     max_pixels: int | None = None,

@@ -28,9 +28,9 @@ from vrft import paths
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
 from vrft.models import families, group_attention
-from vrft.models.byte_cache import Recent
+from vrft.models.byte_cache import ByteCache
 from vrft.models.families import Family, Processor, read_family
-from vrft.models.vision_features import Features, Picture
+from vrft.models.vision_features import Features, Patches
 
 VISION_TOKENS = (
     "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
@@ -62,9 +62,9 @@ class LoadedModel:
         return self.adapter.get_base_model() if self.adapter else self.model
 
     @cached_property
-    def pictures(self) -> Recent[Picture]:
+    def pictures(self) -> ByteCache[Patches]:
         """Pictures as the processor made them, those used last."""
-        return Recent(self.memory, lambda picture: picture.patches.nbytes)
+        return ByteCache(self.memory, lambda picture: picture.patches.nbytes)
 
     @cached_property
     def features(self) -> Features:
@@ -112,7 +112,7 @@ class LoadedModel:
         rows = self.core.get_output_embeddings().weight.shape[0]
         return tuple(sorted(markers | set(range(len(self.tokenizer), rows))))
 
-    def embed(self, tokens: Tensor, pictures: Sequence[Picture]) -> Tensor:
+    def embed(self, tokens: Tensor, pictures: Sequence[Patches]) -> Tensor:
         """Token embeddings [B, P, D] with every picture's features in the place of its tokens.
 
         ``pictures`` are those of all rows, in their order.
@@ -140,11 +140,11 @@ class LoadedModel:
             position_ids=positions if len(positions) == 3 else positions[0],
             attention_mask={"full_attention": None},
             use_cache=False,
-            **group_attention,
+            **attention,
         ).last_hidden_state
         return out
 
-    def see(self, pictures: Sequence[Picture]) -> Sequence[Tensor]:
+    def see(self, pictures: Sequence[Patches]) -> Sequence[Tensor]:
         """Each picture's features [tokens, D], made by the vision tower."""
         patches = torch.cat([picture.patches for picture in pictures])
         # On the CPU: the tower reads them number by number, in every layer.
@@ -170,7 +170,7 @@ class LoadedModel:
         return positions[:, 0]  # type: ignore[no-any-return]
 
 
-def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> LoadedModel:
+def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto") -> LoadedModel:
     """The model and processor of a hub id, a folder, a LoRA adapter's folder, or ``demo``.
 
     With ``train``, LoRA, freezing and gradient checkpointing are applied. Raises UserError for a
@@ -196,7 +196,7 @@ def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> L
     model.to(device)
     if adapter:
         model = PeftModel.from_pretrained(model, adapter, is_trainable=train)
-    processor = families.load(source, config.min_pixels, config.max_pixels, family=family)
+    processor = families.load_processor(source, config.min_pixels, config.max_pixels, family=family)
     if train:
         model = prepare_training(model, config, family, adapted=adapter is not None)
     model = model.train() if train else model.eval()
@@ -273,7 +273,9 @@ def speed_up_patch_embedding(model: Any) -> None:
     model.model.visual.patch_embed.proj.__class__ = MatmulPatchEmbedding
 
 
-def save(loaded: LoadedModel, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+def save_model(
+    loaded: LoadedModel, folder: Path, weights: Mapping[str, Tensor] | None = None
+) -> None:
     """Write a folder that plain transformers (and peft) and ``--model`` load.
 
     ``weights`` are written in the place of the model's own where this process holds only some.

@@ -13,7 +13,7 @@ from vrft.models import encoding, families
 from vrft.types import Prompt
 
 
-class PromptReader:
+class TokenCounter:
     """Counts what a prompt is to the model: its tokens and the places of its pictures."""
 
     def __init__(self, processor: families.Processor) -> None:
@@ -39,14 +39,14 @@ class PromptReader:
         return words + sum(images.image_tokens(*size) for size in sizes), places
 
 
-def load(config: ModelConfig) -> PromptReader:
+def load_counter(config: ModelConfig) -> TokenCounter:
     """The reader of a model's name; UserError where its processor cannot be had."""
     source = local_folder(config.name)
     try:
-        processor = families.load(source, config.min_pixels, config.max_pixels)
+        processor = families.load_processor(source, config.min_pixels, config.max_pixels)
     except OSError as error:
         raise UserError(f"model {config.name!r}: no processor in {source}") from error
-    return PromptReader(processor)
+    return TokenCounter(processor)
 
 
 def local_folder(name: str) -> str:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vrft.models.byte_cache import Recent
+from vrft.models.byte_cache import ByteCache
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Patches:
     """A picture as the vision tower reads it.
 
     ``patches`` [patches, values] on the CPU, ``grid`` [1, 3]: its frames, rows and columns of
@@ -30,7 +30,7 @@ class Picture:
     grid: Tensor
 
 
-Encode = Callable[[Sequence[Picture]], Sequence[Tensor]]
+Encode = Callable[[Sequence[Patches]], Sequence[Tensor]]
 """The vision tower: features [tokens, D] of each picture."""
 
 
@@ -41,9 +41,9 @@ class Features:
     """
 
     def __init__(self, limit: int) -> None:
-        self.recent: Recent[Tensor] = Recent(limit, lambda made: made.nbytes)
+        self.recent: ByteCache[Tensor] = ByteCache(limit, lambda made: made.nbytes)
 
-    def of(self, tower: nn.Module, pictures: Sequence[Picture], encode: Encode) -> list[Tensor]:
+    def of(self, tower: nn.Module, pictures: Sequence[Patches], encode: Encode) -> list[Tensor]:
         """Features [tokens, D] of each picture; equal pictures are encoded once."""
         distinct = list({picture.key: picture for picture in pictures}.values())
         if is_fixed(tower):
@@ -55,7 +55,7 @@ class Features:
         return [by_key[picture.key] for picture in pictures]
 
     @torch.no_grad()
-    def remembered(self, picture: Picture, state: bytes, encode: Encode) -> Tensor:
+    def remembered(self, picture: Patches, state: bytes, encode: Encode) -> Tensor:
         """The features of a picture through a fixed tower in this state."""
         key = (picture.key, state)
         found = self.recent.get(key)

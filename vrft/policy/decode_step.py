@@ -13,8 +13,8 @@ from vrft.models.encoding import PromptBatch
 from vrft.models.group_attention import GroupLayout
 from vrft.models.group_cache import GroupCache
 from vrft.models.loading import LoadedModel
+from vrft.models.sharding import is_sharded
 from vrft.policy.onednn import prepacked
-from vrft.training import distributed
 
 Step = Callable[[], None]
 """What reads and writes the same memory whenever it is called."""
@@ -27,7 +27,7 @@ Prepare = Callable[[nn.Module], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
-class Pace:
+class DecodeStrategy:
     """How a device decodes best.
 
     Every ``look`` tokens it is asked which rows have ended, for which host and device wait for
@@ -65,17 +65,17 @@ def cuda_graph(step: Step) -> Step:
     return graph.replay
 
 
-PACES = {
-    "cpu": Pace(look=1, idle=0.0, block=64, record=as_it_is, prepare=prepacked),
-    "cuda": Pace(look=8, idle=0.5, block=512, record=cuda_graph),
+STRATEGIES = {
+    "cpu": DecodeStrategy(look=1, idle=0.0, block=64, record=as_it_is, prepare=prepacked),
+    "cuda": DecodeStrategy(look=8, idle=0.5, block=512, record=cuda_graph),
 }
 
 
-def pace_of(loaded: LoadedModel, *, graphs: bool) -> Pace:
+def strategy_for(loaded: LoadedModel, *, graphs: bool) -> DecodeStrategy:
     """How the model's device decodes; ``graphs``: whether CUDA graphs are wanted."""
-    pace = PACES[loaded.device.type]
+    pace = STRATEGIES[loaded.device.type]
     # Weights that are shared out are fetched by hooks, on other streams, layer by layer.
-    if distributed.is_shared_out(loaded.model):
+    if is_sharded(loaded.model):
         return replace(pace, record=as_it_is, prepare=nullcontext)
     return pace if graphs else replace(pace, record=as_it_is)
 
@@ -88,7 +88,7 @@ class Decoding:
     """
 
     def __init__(
-        self, loaded: LoadedModel, batch: PromptBatch, generations: int, pace: Pace
+        self, loaded: LoadedModel, batch: PromptBatch, generations: int, pace: DecodeStrategy
     ) -> None:
         self.loaded, self.pace = loaded, pace
         device = loaded.device

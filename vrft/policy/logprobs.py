@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from vrft.models.encoding import Encoded, PromptBatch, collate
 from vrft.models.group_attention import GroupLayout
 from vrft.models.loading import LoadedModel
-from vrft.models.vision_features import Picture
+from vrft.models.vision_features import Patches
 from vrft.policy import repeated_prompts
 
 CHUNK = 2048
@@ -101,7 +101,7 @@ class GroupLogps(nn.Module):
         out = loaded.decoder(row, positions.unsqueeze(1), layout=layout)
         return out[0, before(layout).to(device, non_blocking=True)]
 
-    def blank(self) -> tuple[Picture, ...]:
+    def blank(self) -> tuple[Patches, ...]:
         """The smallest picture, of which nothing is read where a prompt has no place for it."""
         if self.loaded.vision_tower is None:
             return ()
@@ -109,7 +109,7 @@ class GroupLogps(nn.Module):
         size = vision.spatial_merge_size
         values = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
         grid = torch.tensor([[1, size, size]])
-        return (Picture(b"blank", torch.zeros(size**2, values), grid),)
+        return (Patches(b"blank", torch.zeros(size**2, values), grid),)
 
 
 def several_processes() -> bool:

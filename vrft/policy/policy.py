@@ -126,7 +126,9 @@ class ModelPolicy:
 
         ``weights`` are those of ``module``, gathered where devices hold only parts of them.
         """
-        models.save(self.loaded, folder, None if weights is None else below(weights, "model."))
+        models.save_model(
+            self.loaded, folder, None if weights is None else below(weights, "model.")
+        )
 
     def views(self, prompt: Prompt) -> tuple[View, ...]:
         """What the model sees of each of the prompt's pictures."""
@@ -172,7 +174,7 @@ def reference(trained: ModelPolicy, config: ModelConfig, device: str) -> ModelPo
 
 def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> ModelPolicy:
     """The policy of a model's name, all of it frozen unless it is to ``train``."""
-    loaded = models.load(config, train=train, device=device)
+    loaded = models.load_model(config, train=train, device=device)
     if not train:
         loaded.model.requires_grad_(False)
     return ModelPolicy(loaded)

@@ -18,7 +18,7 @@ from vrft.config.schema import SamplingConfig
 from vrft.models.encoding import Encoded, PromptBatch, collate
 from vrft.models.loading import LoadedModel
 from vrft.policy import repeated_prompts
-from vrft.policy.decode_step import Decoding, Pace, pace_of
+from vrft.policy.decode_step import DecodeStrategy, Decoding, strategy_for
 
 
 def sample(
@@ -27,7 +27,7 @@ def sample(
     num_generations: int,
     sampling: SamplingConfig,
     seeds: Sequence[int],
-    pace: Pace | None = None,
+    pace: DecodeStrategy | None = None,
 ) -> list[list[list[int]]]:
     """Token ids of G completions of each of B prompts, the first end token included.
 
@@ -36,7 +36,7 @@ def sample(
     """
     if not loaded.shared_prefix:
         return repeated_prompts.sample(loaded, prompts, num_generations, sampling, seeds)
-    pace = pace or pace_of(loaded, graphs=sampling.cuda_graphs)
+    pace = pace or strategy_for(loaded, graphs=sampling.cuda_graphs)
     with pace.prepare(loaded.model):
         tokens = decode(loaded, prompts, num_generations, sampling, seeds, pace)
     rows = [loaded.until_end(row) for row in tokens.tolist()]
@@ -50,7 +50,7 @@ def decode(
     num_generations: int,
     sampling: SamplingConfig,
     seeds: Sequence[int],
-    pace: Pace,
+    pace: DecodeStrategy,
 ) -> Tensor:
     """The same as one tensor [B * G, max_completion_length] on the device.
 

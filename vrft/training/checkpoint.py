@@ -89,14 +89,14 @@ def write_state(folder: Path, progress: Progress, scheduler: Any, accelerator: A
 
 def write_optimizer(folder: Path, optimizer: Any, accelerator: Accelerator) -> None:
     """The optimizer's state, or this process's share of it; every process calls this."""
-    if distributed.is_sharded(accelerator) or accelerator.is_main_process:
+    if distributed.shards_optimizer(accelerator) or accelerator.is_main_process:
         state = distributed.optimizer_state(accelerator, optimizer)
         torch.save(state, folder / optimizer_file(accelerator))
 
 
 def optimizer_file(accelerator: Accelerator) -> str:
     """The name of the file with this process's share of the optimizer's state."""
-    if not distributed.is_sharded(accelerator):
+    if not distributed.shards_optimizer(accelerator):
         return "optimizer.pt"
     kind = accelerator.distributed_type.value.lower()
     return f"optimizer-{kind}-{accelerator.process_index}-of-{accelerator.num_processes}.pt"

@@ -16,11 +16,11 @@ from torch import Tensor
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.policy.policy import Policy
-from vrft.rewards import grade
+from vrft.rewards import rewards_of
 from vrft.task import Task
 from vrft.training import algorithms, distributed
 from vrft.training.checkpoint import Progress
-from vrft.training.read_ahead import Ahead
+from vrft.training.read_ahead import ReadAhead
 from vrft.types import Group, Prompt, Rollout, Sample
 
 
@@ -51,9 +51,9 @@ class Source:
         return self.local_prompts * int(self.accelerator.num_processes)
 
     @functools.cached_property
-    def ahead(self) -> Ahead[Sample[Any], tuple[Prompt, Any]]:
+    def ahead(self) -> ReadAhead[Sample[Any], tuple[Prompt, Any]]:
         """Samples' prompts and what the model reads of them, read while a step computes."""
-        return Ahead(self.read, lambda one: one.id, self.config.train.dataloader_num_workers)
+        return ReadAhead(self.read, lambda one: one.id, self.config.train.dataloader_num_workers)
 
     def read(self, sample: Sample[Any]) -> tuple[Prompt, Any]:
         """A sample's prompt, and what the model reads of it."""
@@ -63,7 +63,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class GradedGroup:
+class RewardedGroup:
     """A group with what the model read, its rewards by name [G] each, and their weighted sum.
 
     ``greedy`` is the reward of the greedy completion, where that is the baseline.
@@ -85,7 +85,7 @@ class GradedGroup:
 class Batch:
     """This device's groups of one step, and the rounds of sampling that they took."""
 
-    groups: Sequence[GradedGroup]
+    groups: Sequence[RewardedGroup]
     rounds: int
     exhausted: bool = False
 
@@ -132,7 +132,7 @@ def collect(source: Source) -> Batch:
     ``max_resample_rounds`` is not enough and ``on_exhausted`` is "error".
     """
     config, size = source.config.algorithm, source.local_prompts
-    kept: list[GradedGroup] = []
+    kept: list[RewardedGroup] = []
     for rounds in range(1, config.max_resample_rounds + 2):
         fresh = sample_groups(source, next_samples(source))
         informative = [graded for graded in kept + fresh if graded.has_signal]
@@ -189,7 +189,7 @@ def rollout_seed(seed: int, place: int) -> int:
     return int(np.random.SeedSequence([seed, place]).generate_state(1, np.uint32)[0])
 
 
-def sample_groups(source: Source, drawn: Drawn) -> list[GradedGroup]:
+def sample_groups(source: Source, drawn: Drawn) -> list[RewardedGroup]:
     """Rollouts of the drawn samples, graded by the task's rewards.
 
     Meanwhile the samples that come next are read.
@@ -203,29 +203,29 @@ def sample_groups(source: Source, drawn: Drawn) -> list[GradedGroup]:
             encoded, config.algorithm.num_generations, config.sampling, seeds
         )
     graded = [
-        grade_group(config, source.task, Group(sample, prompt, group), one)
+        reward_group(config, source.task, Group(sample, prompt, group), one)
         for sample, prompt, group, one in zip(samples, prompts, rollouts, encoded, strict=True)
     ]
     return with_greedy(source, graded, seeds) if config.algorithm.baseline == "greedy" else graded
 
 
 def with_greedy(
-    source: Source, graded: Sequence[GradedGroup], seeds: Sequence[int]
-) -> list[GradedGroup]:
+    source: Source, graded: Sequence[RewardedGroup], seeds: Sequence[int]
+) -> list[RewardedGroup]:
     """The groups with the rewards of their prompts' greedy completions."""
     greedy = replace(source.config.sampling, temperature=0.0)
     with source.accelerator.autocast():
         rollouts = source.policy.sample([one.encoded for one in graded], 1, greedy, seeds)
     alone = (
-        grade_group(source.config, source.task, replace(one.group, rollouts=group), one.encoded)
+        reward_group(source.config, source.task, replace(one.group, rollouts=group), one.encoded)
         for one, group in zip(graded, rollouts, strict=True)
     )
     return [replace(one, greedy=float(best.total)) for one, best in zip(graded, alone, strict=True)]
 
 
-def grade_group(config: Config, task: Task[Any], group: Group[Any], encoded: Any) -> GradedGroup:
+def reward_group(config: Config, task: Task[Any], group: Group[Any], encoded: Any) -> RewardedGroup:
     """A group with its rewards; a reward that does not apply (None) adds nothing."""
-    rows = [grade(task, group.sample, r.completion) for r in group.rollouts]
+    rows = [rewards_of(task, group.sample, r.completion) for r in group.rollouts]
     rewards = {name: [row[name] for row in rows] for name in rows[0]}
     lengths = torch.tensor([float(len(r.tokens)) for r in group.rollouts])
     limit = config.sampling.max_completion_length
@@ -233,7 +233,7 @@ def grade_group(config: Config, task: Task[Any], group: Group[Any], encoded: Any
     for name, values in rewards.items():
         weight = config.algorithm.reward_weights.get(name, 1.0)
         total += weight * torch.tensor([value or 0.0 for value in values])
-    return GradedGroup(group, encoded, rewards, total)
+    return RewardedGroup(group, encoded, rewards, total)
 
 
 def reward_metrics(accelerator: Accelerator, batch: Batch, rewards: Tensor) -> dict[str, float]:

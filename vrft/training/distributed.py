@@ -100,7 +100,7 @@ def clip(accelerator: Accelerator, module: nn.Module, limit: float) -> float:
 
 
 @contextmanager
-def whole(accelerator: Accelerator, module: nn.Module) -> Iterator[None]:
+def gathered_weights(accelerator: Accelerator, module: nn.Module) -> Iterator[None]:
     """The weights whole on every device meanwhile, gathered once, to be read in any order.
 
     Within, ranks need not call the same parts of the module equally often.
@@ -127,13 +127,7 @@ def whole(accelerator: Accelerator, module: nn.Module) -> Iterator[None]:
         yield
 
 
-def is_shared_out(module: nn.Module) -> bool:
-    """Whether DeepSpeed or FSDP holds each of the module's weights in parts, here or not."""
-    in_parts = any(hasattr(weight, "ds_id") for weight in module.parameters())
-    return in_parts or any(isinstance(part, FSDPModule) for part in module.modules())
-
-
-def is_sharded(accelerator: Accelerator) -> bool:
+def shards_optimizer(accelerator: Accelerator) -> bool:
     """Whether each process holds a share of the optimizer's state, and not a copy."""
     return accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP)
 
@@ -174,7 +168,7 @@ def gather(accelerator: Accelerator, rows: Tensor) -> Tensor:
     return out.to(rows.device)
 
 
-def share(accelerator: Accelerator, rows: Tensor) -> Tensor:
+def local_rows(accelerator: Accelerator, rows: Tensor) -> Tensor:
     """This rank's rows of a tensor that ``gather`` made."""
     size = len(rows) // accelerator.num_processes
     return rows[accelerator.process_index * size :][:size]
@@ -189,6 +183,6 @@ def from_main(accelerator: Accelerator, value: T) -> T:
     return values[0]
 
 
-def largest(accelerator: Accelerator, number: int) -> int:
+def max_over_ranks(accelerator: Accelerator, number: int) -> int:
     """The largest of a number over all ranks."""
     return int(gather(accelerator, torch.tensor([number])).max())

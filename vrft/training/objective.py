@@ -75,7 +75,7 @@ class GroupObjective:
             if greedy is not None:
                 greedy = distributed.gather(source.accelerator, greedy)
             whole = algorithms.advantages(rewards, config, greedy)
-            advantages = distributed.share(source.accelerator, whole).unsqueeze(-1)
+            advantages = distributed.local_rows(source.accelerator, whole).unsqueeze(-1)
         teaches = advantages.ne(0).any(2).any(1)
         if config.beta and config.kl_in == "loss":
             teaches = torch.ones_like(teaches)
@@ -153,7 +153,7 @@ def passes(source: Source, batch: Batch, rows: Sequence[int]) -> list[Pass]:
     fewer adds some of weight 0 with the group whose completions are shortest.
     """
     chunks = micro_batches(source, batch, rows)
-    missing = distributed.largest(source.accelerator, len(chunks)) - len(chunks)
+    missing = distributed.max_over_ranks(source.accelerator, len(chunks)) - len(chunks)
     short = int(batch.lengths.amax(1).argmin())
     return [(chunk, 1.0) for chunk in chunks] + [([short], 0.0)] * missing
 

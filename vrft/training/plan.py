@@ -16,7 +16,7 @@ BYTES_HELD = 4
 """Per parameter that is only held, of frozen parts and of a reference model."""
 
 
-def describe(config: Config) -> str:
+def plan_text(config: Config) -> str:
     """The plan in a few lines: data, prompt sizes, parameters, steps, memory without activations.
 
     Raises UserError for whatever would stop the run at its start.
@@ -42,7 +42,8 @@ def describe(config: Config) -> str:
             f"{', '.join(task.rewards())}",
             f"model      {paths.model(config.model.name)}: {trained:,} parameters trained, "
             f"{frozen:,} frozen",
-            f"method     {algorithm.name}, which holds: {', '.join(methods.models(algorithm))}",
+            f"method     {algorithm.name}, which holds: "
+            f"{', '.join(methods.models_held(algorithm))}",
             f"prompt     {len(encoded.tokens)} tokens in the first sample, {pictures} of them of "
             f"pictures; limit {config.sampling.max_prompt_length}",
             f"step       {prompts} prompts x {algorithm.num_generations} completions of at most "

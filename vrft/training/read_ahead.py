@@ -10,7 +10,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Ahead(Generic[T, R]):
+class ReadAhead(Generic[T, R]):
     """``read`` of things, done by ``workers`` threads before it is asked for; by none, when it is.
 
     Either way the same is read, and what goes wrong in reading is raised where it is taken.

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from vrft.config.schema import Config, to_yaml
+from vrft.config.loading import to_yaml
+from vrft.config.schema import Config
 from vrft.errors import UserError
 
 

@@ -38,9 +38,10 @@ from vrft.images import open_image
 from vrft.models import encoding
 from vrft.models.loading import LoadedModel
 from vrft.policy.policy import ModelPolicy
+from vrft.progress import progress
 from vrft.task import Task
 from vrft.training import checkpoint, plan, run_folder
-from vrft.training.run_log import RunLog, progress
+from vrft.training.run_log import RunLog
 from vrft.types import Prompt, View
 
 IGNORED = -100
@@ -56,7 +57,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     checkpoint when it is told to stop.
     """
     if dry_run:
-        print(plan.describe(config))
+        print(plan.plan_text(config))
         return Path(config.train.output_dir)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1:

@@ -44,7 +44,7 @@ def step(run: Run) -> tuple[dict[str, float], list[dict[str, Any]]]:
     accelerator, done = run.source.accelerator, run.source.progress
     started = time.monotonic()
     seed_step(run)
-    with distributed.whole(accelerator, run.source.policy.module):
+    with distributed.gathered_weights(accelerator, run.source.policy.module):
         batch = collect.collect(run.source)
     signal = run.objective.judge(run.source, batch)
     updates = [update(run, batch, signal, part) for part in parts(run, batch)]
@@ -113,7 +113,7 @@ def token_weights(run: Run, batch: Batch, part: range) -> Tensor:
         lengths = distributed.gather(run.source.accelerator, own)
         limit = run.config.sampling.max_completion_length
         whole = algorithms.token_weights(lengths, run.config.algorithm, limit)
-        weights[part.start : part.stop] = distributed.share(run.source.accelerator, whole)
+        weights[part.start : part.stop] = distributed.local_rows(run.source.accelerator, whole)
     return weights
 
 

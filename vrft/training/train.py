@@ -18,12 +18,13 @@ from vrft import policy, registry
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.evaluation import evaluate, scoring
+from vrft.progress import progress
 from vrft.training import checkpoint, distributed, run_folder
 from vrft.training.collect import Source
 from vrft.training.objective import GroupObjective, Objective
-from vrft.training.plan import describe
+from vrft.training.plan import plan_text
 from vrft.training.ppo import CriticPolicy, Ppo
-from vrft.training.run_log import RunLog, progress
+from vrft.training.run_log import RunLog
 from vrft.training.step import Run, step
 
 
@@ -35,7 +36,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     the user can mend, and SystemExit(128 + signal) after a checkpoint when it is told to stop.
     """
     if dry_run:
-        print(describe(config))
+        print(plan_text(config))
         return Path(config.train.output_dir)
     accelerator = distributed.accelerator(config.model)
     main = accelerator.is_main_process
@@ -156,7 +157,7 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
         while done.step < steps:
             metrics, rows = step(run)
             if wanted(done.step, config.eval_steps, steps) and run.config.eval.split:
-                with distributed.whole(run.source.accelerator, run.source.policy.module):
+                with distributed.gathered_weights(run.source.accelerator, run.source.policy.module):
                     metrics |= evaluate.while_training(
                         run.config, run.source.task, run.source.policy
                     )
@@ -166,7 +167,7 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
                     log.completions(done.step, rows)
             shown.note(f"reward {metrics['reward']:.3f}")
             shown.advance(1)
-            stopping = distributed.largest(run.source.accelerator, stop.number or 0)
+            stopping = distributed.max_over_ranks(run.source.accelerator, stop.number or 0)
             if stopping or wanted(done.step, config.save_steps, steps):
                 save(run, folder)
             if stopping:

@@ -1,0 +1,133 @@
+"""Progress of long work on the console: a bar on a terminal, else a line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+
+class ProgressDisplay(Protocol):
+    """What ``progress`` yields."""
+
+    def advance(self, n: int = 1) -> None:
+        """``n`` more of the total are done."""
+
+    def note(self, text: str) -> None:
+        """A short text to show beside the progress from now on."""
+
+
+@contextmanager
+def progress(
+    total: int,
+    description: str,
+    *,
+    done: int = 0,
+    stream: TextIO | None = None,
+    interval: float = 15.0,
+) -> Iterator[ProgressDisplay]:
+    """Progress with rate and time left: a bar on a terminal, else a line every ``interval`` s.
+
+    ``done`` of ``total`` are finished already and do not count for the rate; ``stream`` is
+    standard error unless given.
+    """
+    stream = stream or sys.stderr
+    if stream.isatty():
+        with bar(total, description, done, stream) as shown:
+            yield shown
+    else:
+        lines = Lines(total, description, done, stream, interval)
+        try:
+            yield lines
+        finally:
+            lines.finish()
+
+
+class Lines:
+    """Progress as plain lines, for log files and pipes."""
+
+    def __init__(
+        self,
+        total: int,
+        description: str,
+        done: int = 0,
+        stream: TextIO = sys.stderr,
+        interval: float = 15.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.total, self.description, self.stream = total, description, stream
+        self.done = self.first = done
+        self.interval, self.clock = interval, clock
+        self.started = self.written = clock()
+        self.text, self.pending = "", False
+
+    def advance(self, n: int = 1) -> None:
+        self.done += n
+        self.pending = True
+        if self.clock() - self.written >= self.interval:
+            self.write()
+
+    def note(self, text: str) -> None:
+        self.text = text
+
+    def finish(self) -> None:
+        """Write the last state, unless it is written already."""
+        if self.pending:
+            self.write()
+
+    def write(self) -> None:
+        self.written, self.pending = self.clock(), False
+        seconds = self.written - self.started
+        line = progress_line(
+            self.description, self.done, self.total, self.done - self.first, seconds
+        )
+        print(f"{line}  {self.text}".rstrip(), file=self.stream, flush=True)
+
+
+def progress_line(description: str, done: int, total: int, fresh: int, seconds: float) -> str:
+    """One line of progress; ``fresh`` items took ``seconds``, which gives the rate."""
+    line = f"{description}: {done}/{total}"
+    if not fresh or seconds <= 0:
+        return line
+    rate = fresh / seconds
+    left = duration(max(total - done, 0) / rate)
+    return f"{line}  {rate:.2f}/s  {left} left" if done < total else f"{line}  {rate:.2f}/s"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as ``h:mm:ss``, or ``m:ss`` below an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextmanager
+def bar(total: int, description: str, done: int, stream: TextIO) -> Iterator[ProgressDisplay]:
+    """Progress as a rich bar on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    with RichProgress(*columns, console=Console(file=stream)) as display:
+        task = display.add_task(description, total=total, completed=done, rate="", note="")
+
+        class Bar:
+            def advance(self, n: int = 1) -> None:
+                display.advance(task, n)
+                speed = display.tasks[0].speed
+                display.update(task, rate=f"{speed:.2f}/s" if speed else "")
+
+            def note(self, text: str) -> None:
+                display.update(task, note=text)
+
+        yield Bar()

@@ -1,6 +1,7 @@
-"""vrft: visual reinforcement fine-tuning of Qwen-VL models on tasks with a checkable answer.
+"""Visual reinforcement fine-tuning of Qwen-VL models on tasks with a checkable answer.
 
-The names here are what a task file needs; none of them imports torch.
+The names here are those that a task file needs. None of them imports torch, so that
+``vrft --help`` and the tasks load at once.
 """
 
 from vrft.errors import UserError

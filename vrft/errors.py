@@ -1,9 +1,9 @@
-"""The one exception for mistakes that a user can mend."""
+"""The exception for mistakes that a user can mend."""
 
 
 class UserError(Exception):
-    """A mistake in what the user gave: one line that says what, which file or row, and what to do.
+    """A mistake in the user's input, as one line: what is wrong, in which file or row, what to do.
 
-    The command line prints it without a traceback and exits with status 2. Everything else that
-    is raised is a bug and keeps its traceback.
+    The command line prints the line without a traceback and exits with status 2. Any other
+    exception is a bug and keeps its traceback.
     """

@@ -1,6 +1,13 @@
-"""The nouns of the toolkit, in the order in which one training step makes them.
+"""The nouns of the toolkit, in the order in which a step makes them.
 
-Axes, used as suffixes where they help: B prompts, G rollouts of each, P prompt tokens,
+A training step turns B samples into prompts, draws G rollouts of each prompt, and keeps the
+rollouts of one prompt together as a group. An evaluation stores each completion as a prediction,
+gives it a score, and sums the scores up in a report.
+
+    Sample -> Prompt -> Rollout -> Group                    training
+    Sample -> Prompt -> Prediction -> Score -> Report       evaluation
+
+Axes, used as suffixes of names: B prompts, G rollouts of each prompt, N = B * G, P prompt tokens,
 C completion tokens. Row ``b * G + g`` of a flat batch is rollout ``g`` of prompt ``b``.
 """
 
@@ -14,48 +21,55 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 if TYPE_CHECKING:
     from PIL import Image
 
+# All nouns are frozen: threads share them, and rewards get them in other processes, by pickle.
+
 A = TypeVar("A")
 """The type of a task's checkable answer: a box, a number, a class name ..."""
 
 
 Space = Literal["thousandths", "pixels"]
-"""How a model family writes coordinates: Qwen2-VL in 0..1000, Qwen2.5-VL in resized pixels."""
+"""The unit of a model family's coordinates.
+
+Qwen2-VL writes thousandths of each axis, Qwen2.5-VL pixels of the picture that its processor made.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample(Generic[A]):
-    """One question of a data set with its checkable answer.
-
-    ``id`` is unique within its split and stable from run to run; ``subset`` names the part of the
-    data set that reports count separately ("" for none).
-    """
+    """A question of a data set with its checkable answer."""
 
     id: str
+    """Unique within the split and the same in every run, as it ties predictions to samples."""
     question: str
     answer: A
     images: tuple[Path | Image.Image, ...] = ()
+    """In the order in which the prompt shows them; a path is opened when the picture is needed."""
     subset: str = ""
+    """The part of the data set that a report counts separately; "" for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What the model is asked: an optional system text, the user's text, pictures before the text.
-
-    ``prefill`` opens the model's answer (base models continue it); "" for none. A ``raw`` prompt
-    is not put into the model's chat template: pictures, system, text and prefill follow each
-    other as they stand.
-    """
+    """The model's input: pictures first, then the user's text, below an optional system text."""
 
     text: str
     images: tuple[Path | Image.Image, ...] = ()
     system: str | None = None
     prefill: str = ""
+    """The beginning of the answer, which the model continues; it is no part of the completion."""
     raw: bool = False
+    """Whether the chat template is left out, for base models.
+
+    Pictures, system, text and prefill then follow each other as they stand.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The size in pixels at which the model really saw a picture, and how it writes coordinates."""
+    """A picture as the model sees it: its size in pixels, and the space of its coordinates.
+
+    The size is that of the picture which the processor resized, not that of the file.
+    """
 
     width: int
     height: int
@@ -64,31 +78,32 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A model's answer as text, without special tokens, and one view per picture of the prompt.
-
-    ``tokens`` is its length, the end token included; 0 where it is not known.
-    """
+    """The text of a model's answer, without special tokens: the input of rewards and scores."""
 
     text: str
     views: tuple[View, ...] = ()
+    """One view for each picture of the prompt; () where nobody recorded them."""
     tokens: int = 0
+    """The length C in tokens, the end token included; 0 where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A sampled completion: its token ids (C of them, the end token included) and whether it ended.
-
-    ``finished`` is False when the completion was cut at ``max_completion_length``.
-    """
+    """A completion that the policy sampled, as text and as tokens."""
 
     completion: Completion
     tokens: tuple[int, ...]
+    """[C] token ids, the end token included."""
     finished: bool
+    """Whether the completion ended by itself; False if ``max_completion_length`` cut it off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group(Generic[A]):
-    """The G rollouts of one prompt: the unit of GPG, never split over devices or micro-batches."""
+    """The G rollouts of one prompt, whose rewards are compared with each other.
+
+    Neither devices nor micro-batches divide a group, as its prompt passes the model once.
+    """
 
     sample: Sample[A]
     prompt: Prompt
@@ -96,54 +111,54 @@ class Group(Generic[A]):
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """How good one completion is: named metrics in [0, 1], and what was read from it.
-
-    ``parsed`` is the answer as plain text or numbers (it is written to JSON), None if unreadable.
-    An unreadable answer still has every metric, at its worst value. ``ratios`` are metrics that
-    are no means: the sum of all samples' numerators over that of their denominators.
-    """
-
-    metrics: Mapping[str, float]
-    parsed: str | float | Sequence[float] | None
-    ratios: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Prediction:
-    """One line of predictions.jsonl: the raw text that everything else is computed from.
-
-    ``repeat`` counts the answers to one sample when several are drawn.
-    """
+    """One line of predictions.jsonl: a completion from which every score can be computed again."""
 
     sample_id: str
     text: str
     views: tuple[View, ...] = ()
     repeat: int = 0
+    """The number of this completion among those of the same sample, from 0."""
     tokens: int = 0
     finished: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Scored(Generic[A]):
-    """One answer, with its views, and its score.
+class Score:
+    """The metrics of one completion, by name and each in [0, 1], and the answer read from it.
 
-    ``missing`` where there is no answer and an empty one stands for it.
+    A completion without a readable answer has every metric, at its worst value: the denominator
+    of a mean is always the number of samples.
     """
+
+    metrics: Mapping[str, float]
+    parsed: str | float | Sequence[float] | None
+    """The answer in a form that JSON can hold; None for an unreadable one."""
+    ratios: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Numerator and denominator of metrics that are no means over samples.
+
+    Their value over a split is the sum of all numerators over the sum of all denominators.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Scored(Generic[A]):
+    """A prediction between its sample and its score."""
 
     sample: Sample[A]
     prediction: Prediction
     score: Score
     missing: bool = False
+    """Whether there is no prediction, so that an empty text stands for it."""
 
 
 Graded = Scored
-"""Another name of Scored, which task files may still import."""
+"""Another name of Scored, for task files that import it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean over ``n`` samples with its 95 % interval, whose ends are NaN if it is not known."""
+    """A mean over ``n`` samples with the ends of its 95 % interval, NaN where it is not known."""
 
     mean: float
     low: float
@@ -153,19 +168,20 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The result of an evaluation: every metric over all ``n`` samples, and per subset.
-
-    ``unreadable`` counts the samples whose answer could not be read, ``missing`` those of them
-    that have no answer at all; they are part of every mean. The first metric is the task's
-    primary one; ``paper`` holds published values of it in percent, by method, and
-    ``paper_by_metric`` those of other metrics.
-    """
+    """The result of an evaluation: the mean of every metric, over all samples and per subset."""
 
     benchmark: str
     n: int
+    """The number of samples, the denominator of every mean."""
     unreadable: int
+    """How many samples have no readable answer; they count in every mean."""
     metrics: Mapping[str, Interval]
+    """Metric -> its mean over all samples; the task's primary metric comes first."""
     subsets: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    """Subset -> metric -> its mean over the samples of the subset."""
     paper: Mapping[str, float] = field(default_factory=dict)
+    """Method -> the published value of the primary metric, in percent."""
     missing: int = 0
+    """How many of the unreadable samples have no prediction at all."""
     paper_by_metric: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Another metric -> method -> its published value, in percent."""

@@ -1,6 +1,7 @@
-"""The format contract: ``<think>reasoning</think><answer>answer</answer>``, and what is read of it.
+"""The format contract ``<think>reasoning</think><answer>answer</answer>`` and its readings.
 
-Every function is linear in the length of the text, whatever a model wrote.
+Every function takes time linear in the length of the text, whatever a model wrote: patterns have
+possessive quantifiers (``\\s*+``) or bounded repeats, so that no match is tried twice.
 """
 
 from __future__ import annotations
@@ -12,21 +13,28 @@ TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 CONTRACT = re.compile(r"<think>(.*?)</think>\s*+<answer>(.*?)</answer>", re.DOTALL)
 JUNCTION = re.compile(r"</think>\s*+<answer>")
 
+# The patterns for options match text that `_normalised` has put in lower case on one line.
 QUOTES = "*`\"'“”‘’ "
 STOPS = ".,;:!?"
-LEAD = re.compile(r"(the )?((correct |final )?answer|option|choice)( is)?:? ")
-FIRST_LETTER = re.compile(r"([a-z])([).:,](?= |$)|$)")
-LETTER = re.compile(r"\(([a-z])\)")
+LEAD_IN = re.compile(r"(the )?((correct |final )?answer|option|choice)( is)?:? ")
+"""The words before an answer: "the correct answer is: ", "option "."""
+OPENING_LETTER = re.compile(r"([a-z])([).:,](?= |$)|$)")
+"""A letter that begins an answer and is followed by a stop, or is all of it: "b. below", "b".
+
+A letter without a stop is an article: "a chair" does not mean option A.
+"""
+BRACKETED_LETTER = re.compile(r"\(([a-z])\)")
 DENIAL = re.compile(r"\b(not|never|neither|nor|cannot)\b|n['’]t\b")
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 
 
 def answer_text(text: str) -> str | None:
-    """The answer of a text that keeps the contract exactly, stripped; None for any other text.
+    """Return the answer of a text that keeps the contract exactly, stripped; None for any other.
 
-    Whitespace around the whole and between the blocks is free. There is exactly one block of each
-    kind, in order, with nothing beside them, and neither is empty.
+    A text keeps the contract if it is one think block and one answer block, in this order, neither
+    of them empty. Only whitespace may stand between the blocks and around them.
     """
+    # The pattern alone would let a block hold further tags, and would try every pair of them.
     if any(text.count(tag) != 1 for tag in TAGS):
         return None
     match = CONTRACT.fullmatch(text.strip())
@@ -36,15 +44,15 @@ def answer_text(text: str) -> str | None:
 
 
 def follows_format(text: str) -> bool:
-    """Whether the text keeps the contract exactly."""
+    """Return whether the text keeps the contract exactly."""
     return answer_text(text) is not None
 
 
 def last_answer(text: str) -> str | None:
-    """The last non-empty answer block, stripped, whatever stands around it; None without one.
+    """Return the last non-empty answer block, stripped, whatever surrounds it; None without one.
 
-    The lenient reading, for grading an answer apart from its form: the last block is what a model
-    settled on when it wrote several.
+    This is the lenient reading, which judges an answer apart from its form. A model that wrote
+    several answers settled on the last one.
     """
     for block in reversed(text.split("<answer>")[1:]):
         answer, closed, _ = block.partition("</answer>")
@@ -54,10 +62,10 @@ def last_answer(text: str) -> str | None:
 
 
 def legacy_format(text: str) -> bool:
-    """The published format rule: opens with a think tag, ends with an answer tag, joined inside.
+    """Return whether the published format rule accepts the text.
 
-    It is the published pattern matched against the full text, so that outer whitespace breaks it,
-    while empty and repeated blocks pass.
+    The published pattern must match the full text, so whitespace around it is refused, while empty
+    and repeated blocks pass. It is checked in parts here, since its backtracking is quadratic.
     """
     head, tail = TAGS[0], TAGS[3]
     if not (text.startswith(head) and text.endswith(tail)):
@@ -66,67 +74,69 @@ def legacy_format(text: str) -> bool:
 
 
 def legacy_answer(text: str) -> str:
-    """The published reading: the first answer block, or the whole text where there is none."""
+    """Return the first answer block, stripped; the full text where there is none (published)."""
     _, opened, rest = text.partition("<answer>")
     answer, closed, _ = rest.partition("</answer>")
     return answer.strip() if opened and closed else text
 
 
 def choice(text: str, options: Sequence[str]) -> int | None:
-    """The index of the one option that an answer names, None if it names none or several.
+    """Return the index of the option that an answer names; None if it names none or several.
 
-    It names an option by its whole text in any case; by its letter alone, in parentheses, or with
-    a stop at the start ("B", "(b)", "B. below"); or by its text or "(B)" within a sentence. "A
-    chair" is not option A, a sentence with a "not" in it names none, and a letter beside another
-    option's text names two.
+    An answer names an option
+
+    - by being its text, in any case;
+    - by its letter: alone, in brackets, or before a stop at the start ("B", "(b)", "B. below");
+    - by its text within a sentence.
+
+    A sentence with a "not" names no option, and neither does a letter beside another option's text.
     """
-    wanted = [_plain(option) for option in options]
-    answer = _plain(text)
-    answer = answer[match.end() :] if (match := LEAD.match(answer)) else answer
+    wanted = [_normalised(option) for option in options]
+    answer = _normalised(text)
+    if lead_in := LEAD_IN.match(answer):
+        answer = answer[lead_in.end() :]
     if answer and answer in wanted:
         return wanted.index(answer)
-    letters = LETTER.findall(answer)
-    if first := FIRST_LETTER.match(answer):
-        letters.append(first[1])
-        answer = answer[first.end() :]
-    texts = _mention(wanted)
+
+    letters = BRACKETED_LETTER.findall(answer)
+    if opening := OPENING_LETTER.match(answer):
+        letters.append(opening[1])
+        answer = answer[opening.end() :]
+
+    # The longest option first: "left" would match the beginning of "left by 30 degrees".
+    by_length = sorted(filter(None, wanted), key=len, reverse=True)
+    any_option = "|".join(map(re.escape, by_length)) or "(?!)"  # of no options nothing matches
+    # An option counts as a word of its own: "2" is no part of "-2", "1/2", "2.5" or "1,2".
+    mention = re.compile(rf"(?<![\w./-])(?<!\d[,:])(?:{any_option})(?![\w/]|[.,:]\d)")
+
     named = {ord(letter) - ord("a") for letter in letters}
-    named |= {wanted.index(found) for found in texts.findall(answer)}
-    if len(named) != 1 or DENIAL.search(texts.sub("", answer)):
+    named |= {wanted.index(option) for option in mention.findall(answer)}
+    # Mentions are removed first, as a "not" inside an option ("not moving") denies nothing.
+    denied = DENIAL.search(mention.sub("", answer)) is not None
+    if denied or len(named) != 1:
         return None
     (index,) = named
-    return index if index < len(options) else None
-
-
-def _mention(options: Sequence[str]) -> re.Pattern[str]:
-    """Matches any of the options as words of their own, the longest where several begin."""
-    by_length = sorted(filter(None, options), key=len, reverse=True)
-    either = "|".join(map(re.escape, by_length))
-    return re.compile(
-        rf"(?<![\w./-])(?<!\d[,:])(?:{either})(?![\w/]|[.,:]\d)" if either else r"(?!)"
-    )
-
-
-def _plain(text: str) -> str:
-    """A text in lower case on one line, without quotes around it and stops behind it."""
-    line = " ".join(text.split()).casefold()
-    return line.strip(QUOTES).rstrip(STOPS).strip(QUOTES)
+    return index if index < len(options) else None  # a letter may lie behind the last option's
 
 
 def whole_number(text: str) -> int | None:
-    """The one whole number of an answer, up to nine ASCII digits; None for none or several.
+    """Return the only whole number of an answer, of up to nine ASCII digits; None otherwise.
 
-    Words around it are free ("There are 7 cubes."), but nothing else may be numeric: not a
-    decimal, a sum, a range, or a digit of another script.
+    Words may surround the number ("There are 7 cubes."), but none of them may hold another digit,
+    of any script. Decimals, sums and ranges are no whole numbers.
     """
-    words = {_bare(word) for word in text.split() if any(map(str.isnumeric, word))}
-    if len(words) != 1:
-        return None
-    (word,) = words
-    return int(word) if WHOLE_NUMBER.fullmatch(word) else None
-
-
-def _bare(word: str) -> str:
-    """A word without brackets and quotes around it and stops behind it."""
     around = QUOTES + "()[]"
-    return word.strip(around).rstrip(STOPS).strip(around)
+    # isnumeric also sees the digits of other scripts, so that they make an answer unreadable.
+    numeric = (word for word in text.split() if any(map(str.isnumeric, word)))
+    numbers = {word.strip(around).rstrip(STOPS).strip(around) for word in numeric}
+    if len(numbers) != 1:
+        return None
+    (number,) = numbers
+    return int(number) if WHOLE_NUMBER.fullmatch(number) else None
+
+
+def _normalised(text: str) -> str:
+    """Return the text in lower case on one line, without quotes around it and stops behind it."""
+    line = " ".join(text.split()).casefold()
+    # Stops lie inside quotes or outside: '"below".' and '"below."' are the same answer.
+    return line.strip(QUOTES).rstrip(STOPS).strip(QUOTES)

@@ -1,4 +1,8 @@
-"""The one interface between the toolkit and what it is trained for."""
+"""Task and Reward: the interface between the toolkit and what a model is trained for.
+
+A task gives samples, the prompt of a sample, its ideal completion, the rewards that train and the
+score that evaluates. The toolkit knows nothing else about a task.
+"""
 
 from __future__ import annotations
 
@@ -6,71 +10,95 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from vrft.errors import UserError
 from vrft.types import A, Completion, Prompt, Sample, Score, Scored, View
 
 if TYPE_CHECKING:
+    # Tasks without boxes or masks need neither module: `region` alone would load numpy.
     from vrft.boxes import Box
     from vrft.masks import Region
 
 S = TypeVar("S")
 
 Reward = Callable[[Sample[S], Completion], float | None]
-"""A reward in [0, 1] of one completion; None where it does not apply to the sample."""
+"""A pure function from a sample and a completion to a reward.
+
+The value is a finite number, in [0, 1] unless a published rule has another range; None means that
+the reward does not apply to the sample. An unreadable answer earns 0, never None.
+"""
 
 
 class Task(ABC, Generic[A]):
-    """Where samples come from, how to ask about them, and how to grade a completion.
+    """An ability that a model is trained for and measured by, such as grounding or counting.
 
-    A task is a frozen dataclass whose fields are its settings (``task.field=value`` on the command
-    line), the only Task of its module, and picklable. ``primary`` names the metric of ``score``
-    that one number reports; ``data`` says in one line what ``data_dir`` must hold.
+    A task is a frozen dataclass whose fields are its settings (``task.FIELD=VALUE`` on the command
+    line). It is the only Task of its module and can be pickled, and so can its samples.
     """
 
+    # A task sets these two without an annotation; with one they would become settings.
     primary: str
+    """The metric of ``score`` that stands for the task where a single number is reported."""
     data: str
+    """What ``data_dir`` must hold, in one line for error messages."""
 
     @abstractmethod
     def samples(self, split: str) -> Sequence[Sample[A]]:
-        """All samples of a split ("train", "val", "test", ...), always in the same order.
+        """Return all samples of a split ("train", "val", "test", ...), always in the same order.
 
-        Raises UserError that names the file and the row for data it cannot read.
+        Raises UserError that names file and row for data that it cannot read.
         """
 
     @abstractmethod
     def prompt(self, sample: Sample[A]) -> Prompt:
-        """The question as the model is asked it; several threads may ask at a time."""
+        """Return the sample's question in the form in which the model is asked.
+
+        Several threads call this method at a time, so it must not change the task.
+        """
 
     @abstractmethod
     def reference(self, sample: Sample[A], views: tuple[View, ...]) -> str:
-        """The ideal completion of a model that sees the pictures through ``views``.
+        """Return the ideal completion of a model that sees the pictures through ``views``.
 
-        It is the target of SFT and the gold answer of ``vrft check``.
+        It is the target of SFT, and ``vrft check`` demands that it earns full marks.
         """
 
     @abstractmethod
     def rewards(self) -> Mapping[str, Reward[A]]:
-        """The rewards by name; training maximises their weighted sum."""
+        """Return the rewards by name; training maximises their weighted sum.
+
+        The weights are ``algorithm.reward_weights``, 1 unless given.
+        """
 
     @abstractmethod
     def score(self, sample: Sample[A], completion: Completion) -> Score:
-        """The metrics of one completion, read by the parser that the rewards use."""
+        """Return the metrics of one completion, read by the same parser as the rewards."""
 
-    def aggregates(self, graded: Sequence[Scored[A]]) -> Mapping[str, float]:
-        """Metrics in [0, 1] of all answers together that are no mean over samples, such as mAP.
+    def aggregates(self, scored: Sequence[Scored[A]]) -> Mapping[str, float]:
+        """Return metrics in [0, 1] that are no mean over samples, such as average precision.
 
-        Asked for the answers to the whole split and for those to each subset; NaN where a metric
-        is not defined.
+        The evaluation asks for those of a split, of each of its subsets and, to estimate intervals,
+        of the split without each part in turn. A metric that is not defined there is NaN.
         """
         return {}
 
     def boxes(self, sample: Sample[A]) -> tuple[Box, ...]:
-        """The true boxes, for pictures of predictions; none for a task that is not about boxes.
+        """Return the true boxes to draw beside a prediction; () for a task without boxes.
 
-        Where there are some, ``Score.parsed`` are the predicted boxes: x1, y1, x2, y2 of each, as
-        fractions.
+        Where there are some, ``Score.parsed`` is the flat list of the predicted boxes: x1, y1, x2,
+        y2 of each, as fractions of the picture.
         """
         return ()
 
     def region(self, sample: Sample[A]) -> Region | None:
-        """What the true box stands for, where the data has it: to score masks made of boxes."""
+        """Return the shapes behind the true box, to score masks; None where the data has none."""
         return None
+
+
+def check_template(template: str, placeholder: str) -> None:
+    """Raise UserError unless a task's template holds ``{placeholder}``.
+
+    The placeholder is filled by ``str.replace``: with ``str.format`` all other braces of a
+    template, as in a JSON example, would have to be doubled.
+    """
+    if f"{{{placeholder}}}" not in template:
+        raise UserError(f"task.template: write {{{placeholder}}} where the {placeholder} belongs")

@@ -185,3 +185,41 @@ class Report:
     """How many of the unreadable samples have no prediction at all."""
     paper_by_metric: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Another metric -> method -> its published value, in percent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One metric of two evaluations of the same samples, and the paired difference of its means."""
+
+    name: str
+    """The name of the row in a table: a benchmark's, or the metric's again."""
+    metric: str
+    before: Interval
+    after: Interval
+    difference: Interval
+    """After less before, by the differences of the single samples, with an interval of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A sample whose primary metric differs between two evaluations."""
+
+    id: str
+    before: float
+    after: float
+
+    @property
+    def gain(self) -> float:
+        """Return after less before, which is negative for a loss."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Two evaluations of the same samples, metric by metric and sample by sample."""
+
+    benchmark: str
+    metrics: tuple[Comparison, ...]
+    """All metrics of the reports, the task's primary one first."""
+    changes: tuple[Change, ...]
+    """The samples that changed, from the greatest gain to the greatest loss."""

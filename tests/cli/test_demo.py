@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from vrft.cli import demo as demo
-from vrft.evaluation.report import Comparison
-from vrft.types import Interval
+from vrft.types import Comparison, Interval
 
 NOTHING = Interval(0.0, 0.0, 0.0, 10)
 

@@ -8,9 +8,8 @@ from PIL import Image
 
 from vrft.boxes import Box
 from vrft.evaluation import report
-from vrft.evaluation.report import Change, Comparison, Pairing
 from vrft.evaluation.viz import BEFORE, Answer, Exhibit
-from vrft.types import Interval, Report
+from vrft.types import Change, Comparison, Interval, Pairing, Report
 
 HALF = Interval(0.534, 0.501, 0.567, 200)
 FULL = Report(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from vrft.config.schema import SamplingConfig, TaskConfig
+from vrft.config.schema import ModelConfig, SamplingConfig, TaskConfig
+from vrft.evaluation import evaluate
 from vrft.evaluation.benchmark import Benchmark
 from vrft.types import Completion, Prompt, Rollout, View
 
@@ -24,6 +25,12 @@ ANSWERS = {
     "what rings": "I cannot tell.",  # unreadable: IoU 0
 }
 """Their mean IoU is (1 + 0.5 + 0 + 0) / 4 = 0.375; two of four reach 0.5; one is unreadable."""
+
+BETTER = ANSWERS | {
+    "what rings": "<think>bell</think><answer>(200,200),(600,600)</answer>",  # 0 -> 1
+    "the owl": "<think>owl</think><answer>(200,200),(600,400)</answer>",  # 1 -> 0.5
+}
+"""The differences to ANSWERS are -0.5, 0, 0, +1: their mean is 0.125."""
 
 
 def write_reasonseg(root: Path) -> Path:
@@ -85,3 +92,12 @@ class Scripted:
         texts = [answer] * count if isinstance(answer, str) else answer
         views = (View(112, 112),)
         return tuple(Rollout(Completion(text, views), (1, 2, 3), True) for text in texts)
+
+
+def evaluate_twice(root: Path) -> tuple[Path, Path]:
+    """Evaluate ANSWERS and BETTER on the data in ``root/data``; return the folders of the two."""
+    four = benchmark(write_reasonseg(root / "data"))
+    before, after = root / "before", root / "after"
+    evaluate.run(four, ModelConfig(name="old"), before, policy=Scripted())
+    evaluate.run(four, ModelConfig(name="new"), after, policy=Scripted(BETTER))
+    return before, after

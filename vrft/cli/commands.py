@@ -147,9 +147,9 @@ def show(args: argparse.Namespace) -> int:
 
 
 def compare(args: argparse.Namespace) -> int:
-    from vrft.evaluation import report, results
+    from vrft.evaluation import comparison, report
 
-    found = results.pairing(args.before, args.after)
+    found = comparison.pair(args.before, args.after)
     if args.json:
         print(json.dumps(report.to_json(found), indent=2, ensure_ascii=False))
     else:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from vrft import cli
 from vrft.cli.arguments import positive
-from vrft.evaluation import report, results, viz
-from vrft.evaluation.report import Comparison
+from vrft.evaluation import comparison, report, viz
 from vrft.progress import duration
+from vrft.types import Comparison
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,13 @@ def after_training(seed: int, out: Path, limit: Sequence[str], settings: Sequenc
     )
     evaluate(str(run / "final"), run / "eval", limit)
     rows = [
-        results.compare(part.name, out / "before" / part.folder, run / "eval" / part.folder)
+        comparison.compare(part.name, out / "before" / part.folder, run / "eval" / part.folder)
         for part in PARTS
     ]
     page = run / "before-and-after.html"
-    sections = results.changes(out / "before" / HELD_OUT.folder, run / "eval" / HELD_OUT.folder)
+    sections = comparison.change_sections(
+        out / "before" / HELD_OUT.folder, run / "eval" / HELD_OUT.folder
+    )
     html = report.comparison_page(f"Demo grounding, seed {seed}", rows, sections)
     page.write_text(html, encoding="utf-8")
     _, random = sections[0]

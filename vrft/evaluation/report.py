@@ -7,7 +7,6 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jinja2
@@ -17,47 +16,10 @@ from rich.table import Table
 from vrft.config import coercion
 from vrft.evaluation import viz
 from vrft.evaluation.viz import Exhibit
-from vrft.types import Interval, Report
+from vrft.types import Comparison, Interval, Pairing, Report
 
 Sections = Sequence[tuple[str, Sequence[Exhibit]]]
 """Exhibits under headings, in the order in which a page shows them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The primary metric before and after on the same samples, and the paired difference."""
-
-    name: str
-    metric: str
-    before: Interval
-    after: Interval
-    difference: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A sample that scores otherwise after than before, by the primary metric."""
-
-    id: str
-    before: float
-    after: float
-
-    @property
-    def gain(self) -> float:
-        """What it gained, negative where it lost."""
-        return self.after - self.before
-
-
-@dataclass(frozen=True, slots=True)
-class Pairing:
-    """Two evaluations of the same samples: every metric, and the samples that changed.
-
-    The first metric is the primary one; ``changes`` go from the greatest gain to the greatest loss.
-    """
-
-    benchmark: str
-    metrics: tuple[Comparison, ...]
-    changes: tuple[Change, ...]
 
 
 def percent(value: float, signed: bool = False) -> str:

@@ -1,0 +1,113 @@
+"""Two evaluations of the same samples: what is paired, what changed, and what is refused."""
+
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes.scripted import Scripted, benchmark, evaluate_twice
+
+from vrft.boxes import Box
+from vrft.config.schema import ModelConfig
+from vrft.errors import UserError
+from vrft.evaluation import comparison, evaluate, stats
+from vrft.evaluation.stats import paired_difference
+from vrft.evaluation.viz import BEFORE, PREDICTED
+from vrft.types import Scored
+from vrft_tasks.lisa_grounding import LisaGrounding, Target
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[Path, Path]:
+    """The folders of an evaluation before and one after training."""
+    return evaluate_twice(tmp_path)
+
+
+def test_a_comparison_pairs_the_samples(runs: tuple[Path, Path]) -> None:
+    found = comparison.compare("held-out", *runs)
+    assert (found.name, found.metric, found.difference.n) == ("held-out", "iou", 4)
+    assert found.before.mean == pytest.approx(0.375)
+    assert found.after.mean == pytest.approx(0.5)
+    assert found.difference.mean == pytest.approx(0.125)
+    assert found.difference.low < 0 < found.difference.high
+
+
+def test_a_pairing_has_every_metric_and_the_samples_that_changed(runs: tuple[Path, Path]) -> None:
+    found = comparison.pair(*runs)
+    assert found.benchmark == "four"
+    assert [one.metric for one in found.metrics] == ["iou", "acc@0.5", "legacy_iou"]
+    assert found.metrics[0] == replace(comparison.compare("x", *runs), name="iou")
+    # two of four reach 0.5 before, three after: the interval is that of differences 0, 0, 0, 1
+    accuracy = found.metrics[1]
+    assert (accuracy.before.mean, accuracy.after.mean) == (0.5, 0.75)
+    assert accuracy.difference == paired_difference([1, 1, 0, 0], [1, 1, 0, 1])
+    assert [change.id for change in found.changes] == ["d", "a"]
+    assert [change.gain for change in found.changes] == [pytest.approx(1), pytest.approx(-0.5)]
+
+
+def test_an_aggregate_is_compared_without_an_interval(
+    runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def best(task: LisaGrounding, graded: Sequence[Scored[Target]]) -> Mapping[str, float]:
+        return {"last": graded[-1].score.metrics["iou"]}
+
+    monkeypatch.setattr(LisaGrounding, "aggregates", best)
+    last = comparison.pair(*runs).metrics[-1]
+    assert (last.metric, last.difference.mean) == ("last", pytest.approx(1))
+    assert math.isnan(last.difference.low)  # four samples are too few
+
+
+def test_the_difference_of_aggregates_is_paired(
+    runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mean_overlap(task: LisaGrounding, graded: Sequence[Scored[Target]]) -> Mapping[str, float]:
+        return {"mean": sum(answer.score.metrics["iou"] for answer in graded) / len(graded)}
+
+    monkeypatch.setattr(LisaGrounding, "aggregates", mean_overlap)
+    monkeypatch.setattr(stats, "FOLDS", 4)
+    found = comparison.pair(*runs).metrics[-1].difference
+    # differences -0.5, 0, 0, +1; without one of them the mean is 1/3, 1/6, 1/6, -1/6
+    spread = stats.T * math.sqrt(3 * np.var([1 / 3, 1 / 6, 1 / 6, -1 / 6]))
+    assert found.mean == pytest.approx(0.125)
+    assert (found.low, found.high) == pytest.approx((0.125 - spread, 0.125 + spread))
+
+
+def test_scored_answers_of_another_tool_are_compared_with_ours(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    scored = tmp_path / "scored"
+    shutil.copytree(runs[0], scored)
+    settings = json.loads((scored / "settings.json").read_text())
+    del settings["blank_images"]
+    (scored / "settings.json").write_text(json.dumps(settings))
+    assert comparison.pair(scored, runs[0]).changes == ()
+
+
+def test_changes_show_gains_and_losses_with_both_boxes(runs: tuple[Path, Path]) -> None:
+    sections = dict(comparison.change_sections(*runs))
+    assert [exhibit.name for exhibit in sections["Gained most"]] == ["d"]
+    assert [exhibit.name for exhibit in sections["Lost most"]] == ["a"]
+    assert sorted(exhibit.name for exhibit in sections["Random"]) == ["a", "b", "c", "d"]
+    colours = [(a.name, a.colour, *a.boxes) for a in sections["Lost most"][0].answers]
+    assert colours == [
+        ("before", BEFORE, Box(0.2, 0.2, 0.6, 0.6)),
+        ("after", PREDICTED, Box(0.2, 0.2, 0.6, 0.4)),
+    ]
+
+
+def test_evaluations_of_different_samples_are_not_compared(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    part = tmp_path / "part"
+    data = benchmark(tmp_path / "data")
+    evaluate.run(data, ModelConfig(name="old"), part, policy=Scripted(), limit=2)
+    with pytest.raises(UserError, match="differ in limit"):
+        comparison.compare("x", runs[0], part)
+    blank = tmp_path / "blank"
+    evaluate.run(data, ModelConfig(name="old"), blank, policy=Scripted(), blank_images=True)
+    with pytest.raises(UserError, match="differ in blank_images"):
+        comparison.change_sections(runs[0], blank)

@@ -11,14 +11,18 @@ from dataclasses import astuple, dataclass
 
 from vrft.types import View
 
+# Possessive spaces (`*+`) and bounded digits keep every search linear in the length of the text.
 NUMBER = r"\s*+([+-]?[0-9]{1,7}(?:\.[0-9]{1,20})?)\s*+"
 ROUND = rf"\({NUMBER},{NUMBER}\)\s*+,\s*+\({NUMBER},{NUMBER}\)"
 SQUARE = rf"\[{NUMBER},{NUMBER},{NUMBER},{NUMBER}\]"
 WRITTEN = re.compile(rf"{ROUND}|{SQUARE}")
-"""A box as models write it. Possessive spaces and bounded numbers keep the search linear."""
+"""A box as models write it. A match has eight groups, of which four are numbers."""
 
 OPENING = re.compile(r"[(\[]\s*+[+-]?[0-9]")
-"""The start of any other point or box."""
+"""The start of any point or box, complete or not."""
+
+THOUSANDTHS = View(1000, 1000, "thousandths")
+"""The view of published data, which writes thousandths whatever the size of the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,78 +39,88 @@ class Box:
     y2: float
 
     def __post_init__(self) -> None:
+        # NaN fails every comparison, so it is refused too.
         if not (0 <= self.x1 < self.x2 <= 1 and 0 <= self.y1 < self.y2 <= 1):
             raise ValueError(f"not a box in fractions of a picture: {astuple(self)}")
 
     @classmethod
     def parse(cls, text: str, view: View) -> Box | None:
-        """The one box written in an answer, read in the view's space; None for any other answer.
+        """Read the only box in an answer, in the view's space; None for any other answer.
 
-        Read are ``(x1,y1),(x2,y2)``, ``[x1,y1,x2,y2]`` and JSON around it such as Qwen2.5-VL's
-        ``{"bbox_2d": [...]}``; integers or decimals; words around the box are ignored. No box,
-        several boxes or a further point, an empty or inverted box, and one that leaves the picture
-        are None and never repaired: a repair would reward what the evaluator cannot read, and
-        picking from several boxes would reward guessing.
+        A box is ``(x1,y1),(x2,y2)`` or ``[x1,y1,x2,y2]``, also inside JSON such as Qwen2.5-VL's
+        ``{"bbox_2d": [...]}``, in integers or decimals; words around it are ignored.
+
+        No box, several boxes or a further point, an empty or inverted box, and one that leaves the
+        picture are None and never repaired: a repair would reward answers that the evaluator
+        cannot read, and choosing among several boxes would reward guessing.
         """
-        found = list(WRITTEN.finditer(text))
-        if len(found) != 1:
+        matches = list(WRITTEN.finditer(text))
+        if len(matches) != 1:
             return None
-        start, end = found[0].span()
+        start, end = matches[0].span()
+        # The beginning of another point, such as a box that was cut off, is an answer too.
         if OPENING.search(text[:start]) or OPENING.search(text[end:]):
             return None
-        numbers = [float(number) for number in found[0].groups() if number is not None]
-        return _inside(numbers, *units(view))
+        x1, y1, x2, y2 = (float(number) for number in matches[0].groups() if number is not None)
+        width, height = units(view)
+        # Box raises for such corners, as for a bug; in an answer they are merely unreadable.
+        if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
+            return None
+        return cls(x1 / width, y1 / height, x2 / width, y2 / height)
 
     @classmethod
     def of_pixels(
         cls, x1: float, y1: float, x2: float, y2: float, width: float, height: float
     ) -> Box | None:
-        """The box from pixels, or other units, of a picture of that size, cut to the picture.
+        """Return the box from pixels of a picture of that size, cut to the picture.
 
-        None if nothing of it lies inside.
+        Any other unit does, if the size is in the same one. None if the box lies outside.
         """
         left, right = (min(max(x / width, 0.0), 1.0) for x in (x1, x2))
         top, bottom = (min(max(y / height, 0.0), 1.0) for y in (y1, y2))
         return cls(left, top, right, bottom) if left < right and top < bottom else None
 
     def pixels(self, width: float, height: float) -> tuple[float, float, float, float]:
-        """(x1, y1, x2, y2) in pixels of a picture of that size."""
+        """Return (x1, y1, x2, y2) in pixels of a picture of that size."""
         return self.x1 * width, self.y1 * height, self.x2 * width, self.y2 * height
 
     def format(self, view: View) -> str:
-        """The box as a model with this view writes it: ``(x1,y1),(x2,y2)`` in whole numbers."""
+        """Return the box as a model with this view writes it: ``(x1,y1),(x2,y2)``."""
         x1, y1, x2, y2 = self.whole(view)
         return f"({x1},{y1}),({x2},{y2})"
 
     def whole(self, view: View) -> tuple[int, int, int, int]:
-        """(x1, y1, x2, y2) in whole units of the view's space.
+        """Return (x1, y1, x2, y2) in whole units of the view's space, never empty.
 
-        Rounded to the nearest, and never empty: a box thinner than one unit becomes one wide.
+        Each is rounded to the nearest; a box thinner than one unit becomes one unit wide.
         """
         width, height = units(view)
-        x1, x2 = _whole(self.x1, self.x2, width)
-        y1, y2 = _whole(self.y1, self.y2, height)
+        x1, x2 = _rounded(self.x1, self.x2, width)
+        y1, y2 = _rounded(self.y1, self.y2, height)
         return x1, y1, x2, y2
 
     @property
     def area(self) -> float:
-        """The area as a share of the picture, in (0, 1]."""
+        """Return the area as a share of the picture, in (0, 1]."""
         return (self.x2 - self.x1) * (self.y2 - self.y1)
 
 
 def units(view: View) -> tuple[int, int]:
-    """How many units the picture's width and height have in the view's space."""
+    """Return how many units the picture's width and height have in the view's space."""
     return (1000, 1000) if view.space == "thousandths" else (view.width, view.height)
 
 
 def iou(a: Box, b: Box) -> float:
-    """Intersection over union, in [0, 1]."""
+    """Return the intersection over union of two boxes, in [0, 1]."""
     intersection = _intersection(a, b)
     return intersection / (a.area + b.area - intersection)
 
 
 def giou(a: Box, b: Box) -> float:
-    """Generalised IoU in (-1, 1]: IoU less the share of the hull that neither box covers."""
+    """Return the generalised IoU of two boxes, in (-1, 1] (Rezatofighi et al., 2019).
+
+    It is the IoU less the share of the hull, the smallest box around both, that neither covers.
+    """
     intersection = _intersection(a, b)
     union = a.area + b.area - intersection
     hull = (max(a.x2, b.x2) - min(a.x1, b.x1)) * (max(a.y2, b.y2) - min(a.y1, b.y1))
@@ -114,22 +128,17 @@ def giou(a: Box, b: Box) -> float:
 
 
 def _intersection(a: Box, b: Box) -> float:
+    """Return the area that two boxes share, 0 where they do not meet."""
     width = min(a.x2, b.x2) - max(a.x1, b.x1)
     height = min(a.y2, b.y2) - max(a.y1, b.y1)
+    # Clipped one by one: the product of two negative sides would be a positive area.
     return max(width, 0.0) * max(height, 0.0)
 
 
-def _inside(numbers: list[float], width: int, height: int) -> Box | None:
-    x1, y1, x2, y2 = numbers
-    if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
-        return None
-    return Box(x1 / width, y1 / height, x2 / width, y2 / height)
-
-
-def _whole(low: float, high: float, units: int) -> tuple[int, int]:
-    """Both ends of a side in whole units, at least one apart."""
+def _rounded(low: float, high: float, units: int) -> tuple[int, int]:
+    """Return both ends of a side of a box in whole units, at least one apart."""
     first, last = round(low * units), round(high * units)
     if first < last:
         return first, last
-    first = min(first, units - 1)
+    first = min(first, units - 1)  # at the far edge there is no unit behind the last
     return first, first + 1

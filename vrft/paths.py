@@ -1,4 +1,4 @@
-"""Where shipped files lie: inside the package in a wheel, YAML beside it in a checkout."""
+"""Places of files: shipped YAML and models by name, and the cache folder."""
 
 from __future__ import annotations
 
@@ -12,20 +12,27 @@ PACKAGE = Path(__file__).resolve().parent
 
 EMBEDDED = {
     "demo": PACKAGE / "demo" / "model",
+    # demo/models/counting/config.json is the model "demo-counting"
     **{
         f"demo-{path.parent.name}": path.parent
         for path in PACKAGE.glob("demo/models/*/config.json")
     },
 }
-"""Models that are shipped with the package, by the name that stands for their folder."""
+"""Name -> folder of every model that is shipped inside the package."""
 
 
 LAUNCH = "accelerate/"
-"""Where configurations of ``accelerate launch`` lie, which are none of ours."""
+"""The folder of configs/ with files for ``accelerate launch``, which are no runs of ours."""
+
+
+def cache() -> Path:
+    """Return the folder for what can be made or fetched again: $VRFT_CACHE, else ~/.cache/vrft."""
+    # The variable may be set to "", which means the same as unset.
+    return Path(os.environ.get("VRFT_CACHE") or Path.home() / ".cache" / "vrft")
 
 
 def model(name: str) -> str:
-    """The folder that a model's name stands for; any other name is a hub id or a folder itself.
+    """Return the folder of a model with a name of ours; other names are hub ids, left as they are.
 
     Raises UserError for ``smollm2`` before it has been made.
     """
@@ -37,28 +44,28 @@ def model(name: str) -> str:
 
 
 def smollm2() -> Path:
-    """Where ``python -m vrft.demo.smollm2`` puts its model: in $VRFT_CACHE, or ~/.cache/vrft."""
-    cache = os.environ.get("VRFT_CACHE") or Path.home() / ".cache" / "vrft"
-    return Path(cache) / "smollm2-135m-instruct"
+    """Return the folder into which ``python -m vrft.demo.smollm2`` writes its model."""
+    return cache() / "smollm2-135m-instruct"
 
 
 def shipped(kind: str) -> Path:
-    """The folder of shipped files of a kind: "configs" or "benchmarks"."""
+    """Return the folder of the shipped files of a kind, "configs" or "benchmarks"."""
+    # A wheel has them inside the package; in a checkout they lie beside it (see pyproject.toml).
     inside = PACKAGE / kind
     return inside if inside.is_dir() else PACKAGE.parent / kind
 
 
 def names(kind: str) -> list[str]:
-    """The names of all shipped files of a kind, such as "demo/lisa_grounding", sorted."""
+    """Return the names of all shipped files of a kind, such as "demo/lisa_grounding", sorted."""
     root = shipped(kind)
     names = (p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.yaml"))
     return sorted(name for name in names if not name.startswith(LAUNCH))
 
 
 def find(kind: str, name: str) -> Path:
-    """The file behind ``name``: a path to a YAML file, or the name of a shipped one.
+    """Return the file that ``name`` means: the path of a YAML file, or the name of a shipped one.
 
-    Raises UserError with the nearest shipped name if there is neither.
+    Raises UserError, with the nearest shipped name, if there is no such file.
     """
     path = Path(name)
     if path.suffix in {".yaml", ".yml"}:
@@ -72,6 +79,6 @@ def find(kind: str, name: str) -> Path:
 
 
 def suggest(word: str, known: list[str]) -> str:
-    """An ending for an error message: the nearest known name, or all of them."""
+    """Return the end of an error message: the known name nearest to ``word``, or all of them."""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"

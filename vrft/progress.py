@@ -10,13 +10,13 @@ from typing import Protocol, TextIO
 
 
 class ProgressDisplay(Protocol):
-    """What ``progress`` yields."""
+    """The display of one piece of work, to be told how far the work has come."""
 
     def advance(self, n: int = 1) -> None:
-        """``n`` more of the total are done."""
+        """Count ``n`` more items as done."""
 
     def note(self, text: str) -> None:
-        """A short text to show beside the progress from now on."""
+        """Show a short text beside the progress until the next note."""
 
 
 @contextmanager
@@ -28,20 +28,22 @@ def progress(
     stream: TextIO | None = None,
     interval: float = 15.0,
 ) -> Iterator[ProgressDisplay]:
-    """Progress with rate and time left: a bar on a terminal, else a line every ``interval`` s.
+    """Show progress with its rate and the time left, on standard error unless told otherwise.
 
-    ``done`` of ``total`` are finished already and do not count for the rate; ``stream`` is
-    standard error unless given.
+    A terminal gets a bar, any other stream a line at most every ``interval`` seconds. ``done`` of
+    the ``total`` items were finished before, as in a resumed run, and do not count for the rate.
     """
+    # Looked up at each call: tests and notebooks replace sys.stderr after this module is imported.
     stream = stream or sys.stderr
     if stream.isatty():
-        with bar(total, description, done, stream) as shown:
-            yield shown
+        with bar(total, description, done, stream) as display:
+            yield display
     else:
         lines = Lines(total, description, done, stream, interval)
         try:
             yield lines
         finally:
+            # Also when the work fails: the log then says how far it came.
             lines.finish()
 
 
@@ -73,21 +75,26 @@ class Lines:
         self.text = text
 
     def finish(self) -> None:
-        """Write the last state, unless it is written already."""
+        """Write the last state, unless a line has shown it."""
         if self.pending:
             self.write()
 
     def write(self) -> None:
+        """Write one line and start the next interval."""
         self.written, self.pending = self.clock(), False
-        seconds = self.written - self.started
         line = progress_line(
-            self.description, self.done, self.total, self.done - self.first, seconds
+            self.description,
+            self.done,
+            self.total,
+            self.done - self.first,
+            self.written - self.started,
         )
+        # Flushed, as a pipe is buffered by the block and would show nothing for hours.
         print(f"{line}  {self.text}".rstrip(), file=self.stream, flush=True)
 
 
 def progress_line(description: str, done: int, total: int, fresh: int, seconds: float) -> str:
-    """One line of progress; ``fresh`` items took ``seconds``, which gives the rate."""
+    """Return one line of progress; ``fresh`` items took ``seconds``, which gives the rate."""
     line = f"{description}: {done}/{total}"
     if not fresh or seconds <= 0:
         return line
@@ -97,7 +104,7 @@ def progress_line(description: str, done: int, total: int, fresh: int, seconds: 
 
 
 def duration(seconds: float) -> str:
-    """Seconds as ``h:mm:ss``, or ``m:ss`` below an hour."""
+    """Return seconds as ``h:mm:ss``, or as ``m:ss`` below an hour."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -105,7 +112,8 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def bar(total: int, description: str, done: int, stream: TextIO) -> Iterator[ProgressDisplay]:
-    """Progress as a rich bar on a terminal."""
+    """Show progress as a bar of rich on a terminal."""
+    # Imported here: rich takes long to load, and `vrft --help` needs none of it.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
@@ -116,6 +124,7 @@ def bar(total: int, description: str, done: int, stream: TextIO) -> Iterator[Pro
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
+        # Without markup: "[reward]" in a note would be read as a style and vanish.
         TextColumn("{task.fields[note]}", markup=False),
     )
     with RichProgress(*columns, console=Console(file=stream)) as display:
@@ -124,7 +133,7 @@ def bar(total: int, description: str, done: int, stream: TextIO) -> Iterator[Pro
         class Bar:
             def advance(self, n: int = 1) -> None:
                 display.advance(task, n)
-                speed = display.tasks[0].speed
+                speed = display.tasks[0].speed  # None before rich has timed two items
                 display.update(task, rate=f"{speed:.2f}/s" if speed else "")
 
             def note(self, text: str) -> None:

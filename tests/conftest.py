@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 if TYPE_CHECKING:
-    from vrft.models.loading import LoadedModel
+    from vrft.models.loaded import LoadedModel
 
 VISION_FAMILIES = ("qwen2_vl", "qwen2_5_vl")
 

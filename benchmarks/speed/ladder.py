@@ -18,7 +18,7 @@ from benchmarks.speed.theirs import Theirs
 from benchmarks.speed.watch import Clock, Step, forget
 from vrft.config.schema import SamplingConfig
 from vrft.models.encoding import Encoded
-from vrft.models.loading import LoadedModel
+from vrft.models.loaded import LoadedModel
 from vrft.models.vision_features import Patches
 from vrft.types import Rollout
 

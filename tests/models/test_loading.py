@@ -16,8 +16,8 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchEmbed
 from vrft import models
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
-from vrft.models import encoding, families
-from vrft.models.loading import LoadedModel
+from vrft.models import encoding, families, loading
+from vrft.models.loaded import LoadedModel
 from vrft.policy.logprobs import GroupLogps
 from vrft.types import Prompt, View
 
@@ -142,7 +142,7 @@ def test_the_patch_embedding_is_the_convolution_it_replaces() -> None:
     expected.square().sum().backward()
     gradients = patches.grad.clone(), stock.proj.weight.grad.clone()
     patches.grad = stock.proj.weight.grad = None
-    stock.proj.__class__ = models.MatmulPatchEmbedding
+    stock.proj.__class__ = loading.MatmulPatchEmbedding
     product = stock(patches)
     product.square().sum().backward()
     assert torch.allclose(product, expected, atol=1e-5)

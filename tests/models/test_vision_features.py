@@ -18,9 +18,10 @@ from torch import Tensor
 from vrft import config, policy
 from vrft.config.schema import LoraConfig, ModelConfig, SamplingConfig
 from vrft.models import encoding, vision_features
-from vrft.models.loading import LoadedModel
+from vrft.models.loaded import LoadedModel
 from vrft.policy.policy import AdapterOff, ModelPolicy
-from vrft.training import distributed, step, train
+from vrft.training import distributed, plan, train
+from vrft.training.step import step
 from vrft.types import Completion, Prompt, Rollout
 
 Load = Callable[..., LoadedModel]
@@ -126,13 +127,15 @@ def test_a_run_with_a_frozen_tower_sees_its_pictures_in_the_first_epoch_only(
             "train.max_steps=2",
         ],
     )
-    run = train.prepare(settings, distributed.accelerator(settings.model))
-    made, reference = run.source.policy, run.source.reference
+    run = train.prepare(
+        settings, *plan.check(settings), distributed.accelerator(settings.model)
+    )
+    made, reference = run.policy, run.reference
     assert isinstance(made, ModelPolicy) and isinstance(reference, ModelPolicy)
     seen = []
     for _ in range(2):
         with counted(made.loaded) as own, counted(reference.loaded) as others:
-            step.step(run)
+            step(run)
         seen.append((sum(own), sum(others)))
     assert seen == [(12, 12), (0, 0)]
 

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from vrft.config.schema import SamplingConfig
 from vrft.models import encoding, flash
 from vrft.models.encoding import Encoded
-from vrft.models.loading import LoadedModel
+from vrft.models.loaded import LoadedModel
 from vrft.policy import decode_step, sampling
 from vrft.policy.decode_step import STRATEGIES, DecodeStrategy, as_it_is
 from vrft.policy.logprobs import GroupLogps

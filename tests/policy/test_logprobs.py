@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from vrft.models import encoding
-from vrft.models.loading import LoadedModel
+from vrft.models.loaded import LoadedModel
 from vrft.policy import logprobs
 from vrft.policy.logprobs import GroupLogps
 from vrft.types import Prompt

@@ -11,7 +11,7 @@ from torch import nn
 
 from vrft.config.schema import LoraConfig, SamplingConfig
 from vrft.models import encoding
-from vrft.models.loading import LoadedModel
+from vrft.models.loaded import LoadedModel
 from vrft.policy import decode_step, onednn
 from vrft.policy.sampling import sample
 from vrft.types import Prompt

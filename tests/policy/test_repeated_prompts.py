@@ -11,7 +11,7 @@ from PIL import Image
 
 from vrft.config.schema import SamplingConfig
 from vrft.models import encoding
-from vrft.models.loading import LoadedModel
+from vrft.models.loaded import LoadedModel
 from vrft.policy import sampling
 from vrft.policy.logprobs import GroupLogps
 from vrft.types import Prompt

@@ -11,7 +11,7 @@ from PIL import Image
 
 from vrft.config.schema import SamplingConfig
 from vrft.models import encoding
-from vrft.models.loading import LoadedModel
+from vrft.models.loaded import LoadedModel
 from vrft.policy import sampling as rollout
 from vrft.policy.policy import ModelPolicy
 from vrft.types import Prompt

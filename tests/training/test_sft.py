@@ -19,7 +19,7 @@ from vrft import models
 from vrft.config.schema import Config, ModelConfig, TaskConfig, TrainConfig
 from vrft.errors import UserError
 from vrft.models import encoding
-from vrft.models.loading import LoadedModel
+from vrft.models.loaded import LoadedModel
 from vrft.policy.logprobs import GroupLogps
 from vrft.training import sft
 from vrft.training.run_log import read_metrics

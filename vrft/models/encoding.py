@@ -15,7 +15,7 @@ from torch import Tensor
 from vrft.errors import UserError
 from vrft.images import content_hash, open_image
 from vrft.models.families import Processor
-from vrft.models.loading import LoadedModel
+from vrft.models.loaded import LoadedModel
 from vrft.models.vision_features import Patches
 from vrft.types import Prompt, View
 

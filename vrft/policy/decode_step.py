@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vrft.models.encoding import PromptBatch
 from vrft.models.group_attention import GroupLayout
 from vrft.models.group_cache import GroupCache
-from vrft.models.loading import LoadedModel
+from vrft.models.loaded import LoadedModel
 from vrft.models.sharding import is_sharded
 from vrft.policy.onednn import prepacked
 

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from vrft.models.encoding import Encoded, PromptBatch, collate
 from vrft.models.group_attention import GroupLayout
-from vrft.models.loading import LoadedModel
+from vrft.models.loaded import LoadedModel
 from vrft.models.vision_features import Patches
 from vrft.policy import repeated_prompts
 

@@ -15,7 +15,7 @@ from transformers import GenerationConfig
 
 from vrft.config.schema import SamplingConfig
 from vrft.models.encoding import Encoded
-from vrft.models.loading import LoadedModel
+from vrft.models.loaded import LoadedModel
 
 Rows = Sequence[Sequence[int]]
 """Token ids of completions."""

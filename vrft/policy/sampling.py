@@ -16,7 +16,7 @@ from transformers.generation.logits_process import (
 
 from vrft.config.schema import SamplingConfig
 from vrft.models.encoding import Encoded, PromptBatch, collate
-from vrft.models.loading import LoadedModel
+from vrft.models.loaded import LoadedModel
 from vrft.policy import repeated_prompts
 from vrft.policy.decode_step import DecodeStrategy, Decoding, strategy_for
 

@@ -31,12 +31,13 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
 from vrft import policy, registry
+from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.evaluation import evaluate, scoring
 from vrft.images import open_image
 from vrft.models import encoding
-from vrft.models.loading import LoadedModel
+from vrft.models.loaded import LoadedModel
 from vrft.policy.policy import ModelPolicy
 from vrft.progress import progress
 from vrft.task import Task
@@ -90,7 +91,7 @@ def fit(
     name = config.model.name if found is None else str(found)
     learner = policy.load(replace(config.model, name=name), train=True)
     step = 0 if found is None else int(found.name.rpartition("-")[2])
-    log = RunLog(folder, config.train.report_to, step if resume else None)
+    log = RunLog(folder, config.train.report_to, step if resume else None, flat(config))
     with contextlib.closing(log), run_folder.StopSignal() as stop:
         trainer = Trainer(
             model=learner.loaded.model,

@@ -1,7 +1,7 @@
-"""Class names: lists of them with aliases, and which one of them an answer means.
+"""Class names: lists of names with their aliases, and the class that an answer means.
 
 Spelling is free in case, spaces and punctuation: "Desert Rose" means "desert-rose", "f a 18" means
-"F/A-18". Every function is linear in the length of the text, whatever a model wrote.
+"F/A-18". Every function takes time linear in the length of the text, whatever a model wrote.
 """
 
 from __future__ import annotations
@@ -15,30 +15,29 @@ from dataclasses import dataclass
 
 from vrft.errors import UserError
 
-WORD = re.compile(r"[^\W_]+")
+WORD = re.compile(r"[^\W_]+")  # \w without the underscore, which separates words in file names
 
 LONGEST_ANSWER = 1000
-"""Characters; a text longer than this names no class."""
+"""Characters; a longer text names no class."""
 
 SHORTEST_KEY = 3
-"""Letters and digits that a name needs to be found inside a longer answer."""
+"""Letters and digits of a spelling that may be mentioned within a longer answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassList:
-    """The classes that an answer may name, in the order of their list.
-
-    ``keys`` maps every spelling, reduced to its letters and digits, to the name of its class.
-    """
+    """The classes that an answer may name, in the order of their list."""
 
     names: tuple[str, ...]
     keys: Mapping[str, str]
+    """Spelling, reduced to its letters and digits -> name of its class."""
 
     @classmethod
     def parse(cls, lines: Iterable[str], where: str) -> ClassList:
-        """One class a line as ``name | alias | alias``; empty lines count for nothing.
+        """Read one class from each line ``name | alias | alias``; empty lines are skipped.
 
-        UserError that names the line for a spelling without letters, or of two classes.
+        Raises UserError that names the line for a spelling without letters and digits, or of two
+        classes.
         """
         names: list[str] = []
         keys: dict[str, str] = {}
@@ -46,6 +45,7 @@ class ClassList:
             spellings = [part.strip() for part in line.split("|")] if line.strip() else []
             for spelling in spellings:
                 key = "".join(words(spelling))
+                # An alias may repeat a spelling of its own class, but not of another one.
                 other = keys.setdefault(key, spellings[0])
                 if not key or spellings[0] in names or other != spellings[0]:
                     meaning = f"names {other!r} already" if key else "names nothing"
@@ -56,38 +56,38 @@ class ClassList:
         return cls(tuple(names), keys)
 
     def named(self, text: str) -> str | None:
-        """The class that the whole text names; None if it is none."""
+        """Return the class of which the text, taken as a unit, is a spelling; None if of none."""
         return self.keys.get("".join(words(text)))
 
     def nearest(self, text: str) -> str:
-        """The name that is spelt most like a text, for messages."""
+        """Return the name that is spelt most like the text, for error messages."""
         return difflib.get_close_matches(text, self.names, n=1, cutoff=0)[0]
 
     def match(self, text: str) -> str | None:
-        """The class that an answer means, None if it names none or several.
+        """Return the class that an answer means; None if it names none or several.
 
-        The answer is a spelling of the class, or a phrase that holds spellings of no other class
-        except within longer ones: "a tree mallow" is no mallow. Inside a phrase whole words
-        count, and only spellings of at least three letters and digits.
+        The answer is a spelling of the class, or a phrase that mentions spellings of this class
+        alone. A spelling within a longer one is no mention: "a tree mallow" is no mallow. Mentions
+        are made of complete words and have at least three letters and digits.
         """
         if len(text) > LONGEST_ANSWER:
             return None
         said = words(text)
-        whole = self.keys.get("".join(said))
-        if whole is not None:
-            return whole
-        found = {name for _, _, name in outermost(self.spans(said))}
-        return found.pop() if len(found) == 1 else None
+        name = self.keys.get("".join(said))
+        if name is not None:
+            return name
+        mentioned = {name for _, _, name in outermost(self.spans(said))}
+        return mentioned.pop() if len(mentioned) == 1 else None
 
     def spans(self, said: Sequence[str]) -> list[tuple[int, int, str]]:
-        """Every (first word, word after the last, class) of a spelling among the words."""
+        """Return (first word, word after the last, class) of every spelling among the words."""
         longest = max(map(len, self.keys))
         spans = []
         for start in range(len(said)):
             key = ""
             for stop in range(start, len(said)):
                 key += said[stop]
-                if len(key) > longest:
+                if len(key) > longest:  # bounds the inner loop: the search stays linear
                     break
                 if len(key) >= SHORTEST_KEY and key in self.keys:
                     spans.append((start, stop + 1, self.keys[key]))
@@ -95,27 +95,29 @@ class ClassList:
 
 
 def words(text: str) -> list[str]:
-    """The runs of letters and digits in a text, without regard to case."""
+    """Return the runs of letters and digits in a text, in lower case."""
+    # NFKC unites compatible characters: full-width letters, ligatures, letters with their accents.
     return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 def outermost(spans: Sequence[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
-    """The spans that lie within no other one, in order."""
-    kept: list[tuple[int, int, str]] = []
+    """Return the spans that lie within no other span, in order."""
+    outer: list[tuple[int, int, str]] = []
     reach = 0
+    # Of spans with the same start the longest comes first, so that the others lie within its reach.
     for span in sorted(spans, key=lambda span: (span[0], -span[1])):
         if span[1] > reach:
-            kept.append(span)
+            outer.append(span)
             reach = span[1]
-    return kept
+    return outer
 
 
 def macro_accuracy(classes: Sequence[str], correct: Sequence[float]) -> float:
-    """The mean over the classes of each one's mean, so that rare classes count as common ones.
+    """Return the mean over classes of each class's mean, in which rare and common ones weigh alike.
 
-    ``classes`` holds the true class of every answer, ``correct`` its score in [0, 1].
+    ``classes`` holds the true class of every answer, ``correct`` the score of the answer in [0, 1].
     """
     scores: defaultdict[str, list[float]] = defaultdict(list)
     for name, score in zip(classes, correct, strict=True):
         scores[name].append(score)
-    return sum(sum(of) / len(of) for of in scores.values()) / len(scores)
+    return sum(sum(values) / len(values) for values in scores.values()) / len(scores)

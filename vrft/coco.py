@@ -1,4 +1,4 @@
-"""COCO's json of instances: boxes and crowds of every picture by category."""
+"""COCO's JSON of instances: the boxes and crowds of every picture, by category."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from vrft.boxes import Box
 from vrft.errors import UserError
 
 LARGEST = 1e6
-"""No picture has as many pixels on a side."""
+"""A bound on coordinates in pixels, far beyond any picture; it also refuses NaN and infinity."""
 
 ByCategory = Mapping[str, tuple[Box, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture's file with what it shows; crowds are many objects in one box."""
+    """A picture's file with the boxes of its objects and of its crowds, by category.
+
+    A crowd is one box around many objects, which COCO does not mark one by one.
+    """
 
     id: str
     file: Path
@@ -27,7 +30,7 @@ class Picture:
     crowds: ByCategory
 
     def source(self) -> Path:
-        """The file; UserError if it is not there."""
+        """Return the file; raise UserError if it is not there."""
         if not self.file.is_file():
             raise UserError(f"no picture {self.file}; unpack COCO's pictures there")
         return self.file
@@ -35,44 +38,45 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Instances:
-    """The categories by name and the pictures, both in the order of the file."""
+    """The names of the categories and the pictures, both in the order of the file."""
 
     categories: tuple[str, ...]
     pictures: tuple[Picture, ...]
 
 
 def find(root: Path, split: str) -> Instances | None:
-    """The instances of a split; None where ``root`` holds data of another kind.
+    """Read the instances of a split; None where ``root`` holds data of another kind.
 
     ``root`` is COCO's folder, with annotations/instances_<split>.json and the pictures in
-    <split>/, or one such file, with the pictures beside it. UserError for an unknown split and
-    for a file that cannot be read.
+    <split>/, or one such file, with the pictures beside it. Raises UserError for an unknown split
+    and for a file that cannot be read.
     """
     if root.is_file():
+        # COCO's file is one object, a file of rows a list: the first bytes of gigabytes tell.
         with root.open("rb") as file:
             is_object = root.suffix == ".json" and file.read(64).lstrip().startswith(b"{")
         return read(root, root.parent) if is_object else None
-    found = sorted((root / "annotations").glob("instances_*.json"))
-    if not found:
+    files = sorted((root / "annotations").glob("instances_*.json"))
+    if not files:
         return None
     path = root / "annotations" / f"instances_{split}.json"
-    if path not in found:
-        known = ", ".join(path.stem.removeprefix("instances_") for path in found)
+    if path not in files:
+        known = ", ".join(path.stem.removeprefix("instances_") for path in files)
         raise UserError(f"no split {split!r} in {root}; there is {known}")
     return read(path, root / split)
 
 
 def read(path: Path, folder: Path) -> Instances:
-    """The instances of a file whose pictures lie in ``folder``.
+    """Read the instances of a file whose pictures lie in ``folder``.
 
-    Boxes are cut to their picture, and those without area in it left out. UserError that names
-    the entry for one that cannot be read.
+    Boxes are cut to their picture, and boxes without area inside it are left out. Raises UserError
+    that names the entry which cannot be read.
     """
     tree = records.read_json(path)
     names = {c["id"]: str(c["name"]) for c in entries(tree, "categories", ("id", "name"), path)}
     images = entries(tree, "images", ("id", "file_name", "width", "height"), path)
     sizes = {image["id"]: (image["width"], image["height"]) for image in images}
-    boxes: dict[tuple[Any, bool], dict[str, tuple[Box, ...]]] = {}
+    boxes: dict[tuple[Any, bool], dict[str, tuple[Box, ...]]] = {}  # (picture, crowd) -> boxes
     needed = ("image_id", "category_id", "bbox")
     for row, entry in enumerate(entries(tree, "annotations", needed, path)):
         image, category = entry["image_id"], entry["category_id"]
@@ -80,8 +84,8 @@ def read(path: Path, folder: Path) -> Instances:
             raise UserError(f"{path}: annotations[{row}]: unknown image_id or category_id")
         box = read_box(entry["bbox"], sizes[image], f"{path}: annotations[{row}]")
         if box is not None:
-            of = boxes.setdefault((image, bool(entry.get("iscrowd"))), {})
-            of[names[category]] = (*of.get(names[category], ()), box)
+            by_name = boxes.setdefault((image, bool(entry.get("iscrowd"))), {})
+            by_name[names[category]] = (*by_name.get(names[category], ()), box)
     pictures = [
         Picture(
             str(image["id"]),
@@ -95,24 +99,31 @@ def read(path: Path, folder: Path) -> Instances:
 
 
 def read_box(bbox: Any, size: tuple[Any, Any], where: str) -> Box | None:
-    """A box from [x, y, width, height] in pixels; None without area in a picture of that size."""
+    """Read a box from [x, y, width, height] in pixels of a picture of ``size`` (width, height).
+
+    None for a box without area inside the picture; UserError for anything but numbers.
+    """
     match [bbox, size]:
         case [[x, y, width, height], (across, down)] if all(
             isinstance(n, int | float) and abs(n) <= LARGEST
             for n in (x, y, width, height, across, down)
         ):
+            # A picture without size in the file must not make it divide by zero.
             return Box.of_pixels(x, y, x + width, y + height, max(across, 1), max(down, 1))
     raise UserError(f"{where}: bbox is [x, y, width, height] in pixels, not {bbox!r:.60}")
 
 
 def entries(tree: Any, name: str, needed: Sequence[str], path: Path) -> list[Mapping[str, Any]]:
-    """One of the lists of the json; UserError unless every entry has what is needed of it."""
-    found = tree.get(name) if isinstance(tree, dict) else None
-    if not isinstance(found, list):
+    """Return one of the lists of the file, each entry an object with the fields ``needed``.
+
+    Raises UserError for a list or a field that is not there, and for an id that cannot be a key.
+    """
+    listed = tree.get(name) if isinstance(tree, dict) else None
+    if not isinstance(listed, list):
         raise UserError(f"{path}: no list `{name}`; expected COCO's instances or a list of rows")
-    for row, entry in enumerate(found):
+    for row, entry in enumerate(listed):
         if not isinstance(entry, dict) or not set(needed) <= entry.keys():
             raise UserError(f"{path}: {name}[{row}]: expected {', '.join(needed)}")
         if not all(isinstance(entry[key], int | str) for key in needed if key.endswith("id")):
             raise UserError(f"{path}: {name}[{row}]: an id is a number or a name")
-    return found
+    return listed

@@ -1,4 +1,4 @@
-"""Regions of a picture: polygons as boxes, boolean masks and run-length codes (pycocotools)."""
+"""Regions of a picture: polygons, their bounding boxes, boolean masks, and run-length codes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from vrft.boxes import Box
 
+# pycocotools is imported inside functions: tasks load this module without drawing any mask.
+
 Polygon = Sequence[tuple[float, float]]
 """Corner points (x, y) in pixels of the picture."""
 
@@ -21,15 +23,18 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """What the shapes of a picture mark: wanted ones, ignored ones, and the first of them all."""
+    """The shapes that annotators drew in a picture."""
 
     wanted: tuple[Polygon, ...]
+    """The shapes of the target."""
     ignored: tuple[Polygon, ...] = ()
+    """Shapes whose pixels count neither as hit nor as miss."""
     first: Polygon = ()
+    """The first shape of the annotation, whatever it marks: all that published scores know."""
 
 
 def bounding_box(polygons: Sequence[Polygon], width: int, height: int) -> Box | None:
-    """The smallest box around all polygons, cut to a picture of that size in pixels.
+    """Return the smallest box around all polygons, cut to a picture of that size in pixels.
 
     None if they span no area inside the picture.
     """
@@ -41,7 +46,7 @@ def bounding_box(polygons: Sequence[Polygon], width: int, height: int) -> Box | 
 def draw(
     polygons: Sequence[Polygon], width: int, height: int, ignored: Sequence[Polygon] = ()
 ) -> Mask:
-    """The union of the polygons without the ignored ones, as a mask [height, width].
+    """Return a mask [height, width] of the polygons' union, without the ignored polygons.
 
     Polygons of fewer than three points enclose nothing.
     """
@@ -49,30 +54,33 @@ def draw(
 
 
 def paint(region: Region, width: int, height: int) -> tuple[Mask, Mask]:
-    """The wanted pixels, and those that count at all, which the ignored ones do not.
+    """Return two masks [height, width]: the target's pixels, and the pixels that count at all.
 
-    Smaller shapes lie on top of larger ones, as LISA draws them.
+    Pixels of ignored shapes do not count. Smaller shapes lie on top of larger ones, as in LISA.
     """
-    wanted = np.zeros((height, width), dtype=np.bool_)
-    counted = np.ones_like(wanted)
+    target = np.zeros((height, width), dtype=np.bool_)
+    counted = np.ones_like(target)
     shapes = [(polygon, True) for polygon in region.wanted]
     shapes += [(polygon, False) for polygon in region.ignored]
-    drawn = [(draw([polygon], width, height), keep) for polygon, keep in shapes]
-    for mask, keep in sorted(drawn, key=lambda one: -int(one[0].sum())):
-        wanted[mask] = counted[mask] = keep
-    return wanted, counted
+    layers = [(draw([polygon], width, height), is_target) for polygon, is_target in shapes]
+    # Painted from the largest to the smallest. The sort is stable, so that of equal areas an
+    # ignored shape, which comes later in the list, lies on top.
+    for mask, is_target in sorted(layers, key=lambda layer: -int(layer[0].sum())):
+        target[mask] = counted[mask] = is_target
+    return target, counted
 
 
 def encode(mask: Mask) -> dict[str, Any]:
-    """COCO's run-length code of a mask, ready for JSON: ``size`` [height, width], ``counts``."""
+    """Return COCO's run-length code of a mask for JSON: ``size`` [height, width], ``counts``."""
     from pycocotools import mask as coco
 
+    # COCO counts runs down the columns, so pycocotools demands column-major bytes.
     code = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")}
 
 
 def decode(code: dict[str, Any]) -> Mask:
-    """The mask [height, width] behind a run-length code."""
+    """Return the mask [height, width] of a run-length code."""
     from pycocotools import mask as coco
 
     with warnings.catch_warnings():  # pycocotools' arrays lack NumPy 2's `copy` keyword
@@ -81,9 +89,11 @@ def decode(code: dict[str, Any]) -> Mask:
 
 
 def _union(polygons: Sequence[Polygon], width: int, height: int) -> Mask:
+    """Return the mask [height, width] of all pixels inside any of the polygons."""
     from pycocotools import mask as coco
 
     flat = [[float(c) for point in polygon for c in point] for polygon in polygons]
+    # Three points are six coordinates. Four would be taken for a box, x, y, width and height.
     flat = [coordinates for coordinates in flat if len(coordinates) >= 6]
     if not flat:
         return np.zeros((height, width), dtype=np.bool_)

@@ -1,11 +1,13 @@
 """Configuration: order of precedence, coercion, and one clear line for every mistake."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vrft import config, paths
+from vrft.config.loading import flat
 from vrft.config.schema import Config, ModelConfig
 from vrft.errors import UserError
 
@@ -54,6 +56,20 @@ def test_every_shipped_configuration_loads_and_survives_the_round_trip(
     loaded = config.load(name)
     again = config.load(write(tmp_path / "again.yaml", config.to_yaml(loaded)))
     assert again == loaded
+
+
+@pytest.mark.parametrize("name", paths.names("configs"))
+def test_flat_settings_given_one_by_one_make_the_configuration_again(name: str) -> None:
+    loaded = config.load(name)
+    leaves = flat(loaded)
+    assert all(isinstance(value, str | int | float | bool | None) for value in leaves.values())
+    assert leaves["task.name"] == loaded.task.name  # a task's settings stand beside its name
+    # lists and empty mappings are texts of JSON already
+    texts = [
+        f"{key}={value if str(value).startswith('[') or value == '{}' else json.dumps(value)}"
+        for key, value in leaves.items()
+    ]
+    assert config.load(None, texts) == loaded
 
 
 @pytest.mark.parametrize("name", paths.names("configs"))

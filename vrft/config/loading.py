@@ -8,6 +8,7 @@ scalar given to a section sets its ``name``: ``model=Qwen/Qwen2-VL-2B-Instruct``
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,27 @@ def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(old, Mapping) and isinstance(value, Mapping)
         out[key] = merge(old, value) if both else value  # type: ignore[arg-type]
     return out
+
+
+def flat(config: Config) -> dict[str, str | int | float | bool | None]:
+    """Return every setting by its path, as ``key.path=value`` would give it: for trackers.
+
+    A task's own settings stand under ``task.``; lists and empty mappings are JSON texts.
+    """
+    tree = coercion.to_plain(config)
+    tree["task"] = {"name": config.task.name, **tree["task"]["settings"]}
+    leaves: dict[str, Any] = {}
+
+    def walk(prefix: str, branch: Mapping[str, Any]) -> None:
+        for key, value in branch.items():
+            if isinstance(value, Mapping) and value:
+                walk(f"{prefix}{key}.", value)
+            else:
+                text = isinstance(value, list | Mapping)
+                leaves[prefix + key] = json.dumps(value, ensure_ascii=False) if text else value
+
+    walk("", tree)
+    return leaves
 
 
 def to_yaml(config: Config) -> str:

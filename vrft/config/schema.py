@@ -103,7 +103,9 @@ class TrainConfig:
     save_total_limit: Count | None = 2
     logging_steps: Count = 1
     log_completions: bool = True
-    report_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    report_to: tuple[str, ...] = ()
+    """Trackers that get the metrics, by accelerate's names: tensorboard, wandb, mlflow, swanlab,
+    trackio, comet_ml, aim, clearml, dvclive. Empty, or ``none``: only the run folder."""
 
 
 @dataclass(frozen=True)

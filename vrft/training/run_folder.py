@@ -12,6 +12,7 @@ from typing import Any
 from vrft.config.loading import to_yaml
 from vrft.config.schema import Config
 from vrft.errors import UserError
+from vrft.training import run_log
 
 
 def claim(config: Config) -> Config:
@@ -20,10 +21,9 @@ def claim(config: Config) -> Config:
     Returns the configuration with ``train.output_dir`` filled in. A run counts from its first
     metrics.jsonl on: one that failed before leaves its folder free.
     """
+    run_log.check_trackers(config.train.report_to)
     folder = Path(config.train.output_dir or default_folder(config))
-    if (folder / "metrics.jsonl").exists():
-        raise UserError(f"train.output_dir={folder} holds another run; go on with `vrft train "
-                        f"--resume {folder}` or choose another folder")  # fmt: skip
+    check_free(config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -32,6 +32,16 @@ def claim(config: Config) -> Config:
     config = replace(config, train=replace(config.train, output_dir=str(folder)))
     (folder / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
     return config
+
+
+def check_free(config: Config) -> None:
+    """Raise UserError if ``train.output_dir`` holds another run; nothing is written."""
+    folder = config.train.output_dir
+    if folder and (Path(folder) / "metrics.jsonl").exists():
+        raise UserError(
+            f"train.output_dir={folder} holds another run; go on with `vrft train --resume "
+            f"{folder}` or choose another folder"
+        )
 
 
 def default_folder(config: Config) -> str:

@@ -1,45 +1,74 @@
-"""What a run says while it works: progress on the console, metrics and completions on disk."""
+"""The records of a run: metrics and completions in its folder, and trackers outside it.
+
+Trackers are those of ``accelerate.tracking``, by the names that TRL and transformers use.
+"""
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import os
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from vrft import paths
 from vrft.errors import UserError
+
+if TYPE_CHECKING:
+    from accelerate.tracking import GeneralTracker
+
+PROJECT = "vrft"
+"""The project (MLflow: experiment) that runs are filed under at a tracker."""
 
 
 class RunLog:
-    """The records of a run: metrics.jsonl and completions/ in its folder, trackers if asked for.
+    """The log of one run: metrics.jsonl and completions/ in its folder, trackers if asked for.
 
-    ``resume_step`` is the step of the checkpoint that the run goes on from: what was recorded of
-    later steps is dropped, so that the log has every step once. Raises UserError if the package
-    of a tracker in ``report_to`` is not installed.
+    ``resume_step`` is the step of the checkpoint that a resumed run starts from; records of later
+    steps are dropped, so that every step stands in the log once. ``settings`` are the flat
+    hyper-parameters that each tracker shows beside the metrics. While the log is open, other
+    libraries' progress bars are hidden, since the run shows its own. Raises UserError for a
+    tracker that is unknown or not installed.
     """
 
     def __init__(
-        self, folder: Path, report_to: Sequence[str] = (), resume_step: int | None = None
+        self,
+        folder: Path,
+        report_to: Sequence[str] = (),
+        resume_step: int | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = folder / "metrics.jsonl"
         self.completions_dir = folder / "completions"
         folder.mkdir(parents=True, exist_ok=True)
-        self.trackers = [TRACKERS[name](folder, resume_step) for name in report_to]
-        if resume_step is not None:
-            self.forget_after(resume_step)
-        self.file = self.path.open("a", encoding="utf-8")
+        with ExitStack() as stack:
+            # Trackers first: a folder counts as a run's from its first metrics.jsonl on, and a
+            # tracker that does not start (no login, no network) leaves the folder free.
+            self.trackers = []
+            for name in check_trackers(report_to):
+                tracker = start_tracker(name, folder, resume_step, settings or {})
+                stack.callback(tracker.finish)
+                self.trackers.append(tracker)
+            if resume_step is not None:
+                self.forget_after(resume_step)
+            stack.enter_context(library_bars_hidden())
+            self.file = stack.enter_context(self.path.open("a", encoding="utf-8"))
+            # Last in, first out: the file is closed before a tracker is given a chance to fail,
+            # and one tracker that fails does not leave the others open.
+            self.open = stack.pop_all()
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Append one line to metrics.jsonl: step, time (seconds since 1970) and the values."""
         row = {"step": step, "time": round(time.time(), 3), **values}
         self.file.write(to_json(row) + "\n")
-        self.file.flush()
+        self.file.flush()  # a killed run keeps every step but the one it was in
         for tracker in self.trackers:
-            tracker.log(step, values)
+            tracker.log(dict(values), step=step)
 
     def completions(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write the completions of a step, one JSON object a line, to completions/<step>.jsonl."""
@@ -48,17 +77,16 @@ class RunLog:
         (self.completions_dir / f"{step:06}.jsonl").write_text(text, encoding="utf-8")
 
     def close(self) -> None:
-        """Close the files and the trackers."""
-        self.file.close()
-        for tracker in self.trackers:
-            tracker.close()
+        """Close the files, then every tracker; raise what a tracker raised once all are closed."""
+        self.open.close()
 
     def forget_after(self, step: int) -> None:
-        """Drop what was recorded of steps after ``step``, and a line cut short by a kill."""
+        """Drop the records of steps after ``step``, and a line that a kill cut short."""
         if self.path.exists():
-            kept = [row for row in read_metrics(self.path) if row["step"] <= step]
+            rows = [row for row in read_metrics(self.path) if row["step"] <= step]
+            # Written beside and renamed: a kill here must not cost the metrics so far.
             temporary = self.path.with_suffix(".tmp")
-            temporary.write_text("".join(to_json(row) + "\n" for row in kept), encoding="utf-8")
+            temporary.write_text("".join(to_json(row) + "\n" for row in rows), encoding="utf-8")
             os.replace(temporary, self.path)
         for path in self.completions_dir.glob("*.jsonl"):
             if int(path.stem) > step:
@@ -66,74 +94,141 @@ class RunLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; a last line without its end, left by a kill, is skipped."""
+    """Read the rows of a metrics.jsonl, except a last line that a kill left without its end."""
     complete = path.read_text(encoding="utf-8").split("\n")[:-1]
     return [json.loads(line) for line in complete]
 
 
 def to_json(row: Mapping[str, Any]) -> str:
-    """One line of JSON; numbers that are not finite become null, as JSON has no word for them."""
-    return json.dumps({key: finite(value) for key, value in row.items()}, ensure_ascii=False)
+    """Return a row as one line of JSON, with null for NaN and infinity, which JSON cannot write."""
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
+    return json.dumps(finite, ensure_ascii=False)
 
 
-def finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def check_trackers(report_to: Sequence[str]) -> list[str]:
+    """Return the trackers that ``train.report_to`` asks for, each once; ``none`` alone is none.
+
+    Raises UserError, before anything is written, for a name that accelerate does not know and for
+    a package that is not installed.
+    """
+    if not report_to or list(report_to) == ["none"]:
+        return []
+    # Imported here, as accelerate brings torch along, which reading a log does not need.
+    from accelerate import utils
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+    for name in report_to:
+        if name == "none":
+            raise UserError("train.report_to: 'none' excludes every tracker; give it alone")
+        if name not in LOGGER_TYPE_TO_CLASS:
+            near = paths.suggest(name, sorted([*LOGGER_TYPE_TO_CLASS, "none"]))
+            raise UserError(f"train.report_to: unknown tracker {name!r}; {near}")
+        # A class that somebody has registered with accelerate has no such test: it is installed.
+        installed = getattr(utils, f"is_{name}_available", lambda: True)
+        if not installed():
+            raise UserError(
+                f"train.report_to={name}: the package {name} is not installed; run "
+                f"`pip install {name}` or leave it out"
+            )
+    return list(dict.fromkeys(report_to))
 
 
-class Tracker(Protocol):
-    """A place outside the run folder that metrics also go to."""
+def start_tracker(
+    name: str, folder: Path, resume_step: int | None, settings: Mapping[str, Any]
+) -> GeneralTracker:
+    """Start a tracker on a run that bears the folder's name, and give it the hyper-parameters.
 
-    def log(self, step: int, values: Mapping[str, float]) -> None: ...
+    A resumed run goes on in the same record where its tracker finds one by a name or an id of
+    ours: TensorBoard, W&B, Trackio, ClearML and DVCLive. At the others it begins another of the
+    same name.
+    """
+    from accelerate import PartialState
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-    def close(self) -> None: ...
+    PartialState()  # accelerate's trackers do not start without; nothing happens where there is one
+    run, resumed = folder.resolve().name, resume_step is not None
+    project, logging_dir = PROJECT, folder
+    options: dict[str, Any] = {}
+    # Each package has its own words for the name of a run and for going on with one.
+    match name:
+        case "tensorboard":
+            # accelerate writes to <logging_dir>/<project>. Events beyond the checkpoint are
+            # repeated by the resumed run, so TensorBoard is told to forget the first ones.
+            project = "tensorboard"
+            options = {"purge_step": resume_step + 1 if resume_step is not None else None}
+        case "wandb":
+            resume = "allow" if resumed else None
+            options = {"name": run, "id": run, "dir": str(folder), "resume": resume}
+        case "trackio":
+            options = {"name": run, "resume": "allow" if resumed else "never"}
+        case "clearml":
+            # Or ClearML would overwrite a task of the same name from the last three days.
+            options = {"task_name": run, "reuse_last_task_id": False, "continue_last_task": resumed}
+        case "dvclive":
+            options = {"dir": str(folder / "dvclive"), "exp_name": run, "resume": resumed}
+        case "mlflow":
+            options = {"run_name": run}
+        case "swanlab":
+            options = {"experiment_name": run}
+        case "aim":
+            # accelerate names the run by its first argument. The repository is the working
+            # directory's, where runs can be compared, and not one inside each run's folder.
+            project, logging_dir, options = run, Path(), {"experiment": PROJECT}
+    cls = LOGGER_TYPE_TO_CLASS[name]
+    where = [str(logging_dir)] if cls.requires_logging_directory else []
+    tracker: GeneralTracker = cls(project, *where, **options)
+    tracker.start()
+    if name == "comet_ml":
+        tracker.tracker.set_name(run)  # accelerate has no argument for it
+    # TensorBoard keeps hyper-parameters in a sub-run for each call, and has those of the start.
+    if settings and not (name == "tensorboard" and resumed):
+        tracker.store_init_configuration(dict(settings))
+    return tracker
 
 
-class TensorBoard:
-    """Event files in <run>/tensorboard, for ``tensorboard --logdir``."""
+@contextmanager
+def library_bars_hidden() -> Iterator[None]:
+    """Hide the progress bars of transformers, the hub and datasets within the block.
 
-    def __init__(self, folder: Path, resume_step: int | None) -> None:
-        module = optional("tensorboard", "torch.utils.tensorboard")
-        purge = None if resume_step is None else resume_step + 1
-        self.writer = module.SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
+    Saving a checkpoint would draw one into the run's own bar. Whatever was shown before is shown
+    again afterwards.
+    """
+    import huggingface_hub.utils
+    from transformers.utils import logging as transformers_logging
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self.writer.add_scalar(name, value, step)
-        self.writer.flush()
+    hub: Any = huggingface_hub.utils
 
-    def close(self) -> None:
-        self.writer.close()
+    # Whether each library shows bars, and how to show and to hide them. transformers comes first:
+    # its switch turns the hub's along, which is then put right by its own.
+    switches = [
+        (
+            transformers_logging.is_progress_bar_enabled(),
+            transformers_logging.enable_progress_bar,
+            transformers_logging.disable_progress_bar,
+        ),
+        (
+            not hub.are_progress_bars_disabled(),
+            hub.enable_progress_bars,
+            hub.disable_progress_bars,
+        ),
+    ]
+    # A second to import, and without bars for whoever has not imported it.
+    if (datasets := sys.modules.get("datasets")) is not None:
+        shown = not datasets.are_progress_bars_disabled()
+        switches.append((shown, datasets.enable_progress_bars, datasets.disable_progress_bars))
 
+    def turn(calls: Iterable[Callable[[], None]]) -> None:
+        with warnings.catch_warnings():
+            # An environment variable of the user's that fixes the bars wins, with a warning.
+            warnings.simplefilter("ignore", UserWarning)
+            for call in calls:
+                call()
 
-class WeightsAndBiases:
-    """A run of the project ``vrft`` on Weights & Biases, named and found again by its folder."""
-
-    def __init__(self, folder: Path, resume_step: int | None) -> None:
-        name = folder.resolve().name
-        resume = "allow" if resume_step is not None else None
-        self.run = optional("wandb").init(
-            project="vrft", dir=str(folder), name=name, id=name, resume=resume
-        )
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        self.run.log(dict(values), step=step)
-
-    def close(self) -> None:
-        self.run.finish()
-
-
-TRACKERS: Mapping[str, Callable[[Path, int | None], Tracker]] = {
-    "tensorboard": TensorBoard,
-    "wandb": WeightsAndBiases,
-}
-
-
-def optional(package: str, module: str | None = None) -> Any:
-    """An optional package's module; UserError that says how to install it if it is missing."""
+    turn(hide for _, _, hide in switches)
     try:
-        return importlib.import_module(module or package)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"train.report_to={package}: the package {package} is not installed; "
-            'run `pip install "vrft[log]"` or leave it out'
-        ) from error
+        yield
+    finally:
+        turn(show if shown else hide for shown, show, hide in switches)

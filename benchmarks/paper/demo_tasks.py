@@ -1,20 +1,13 @@
-"""Does training raise the held-out score of every demo task? Untrained against trained, by seed.
-
-    python -m benchmarks.paper.demo_tasks [--tasks counting math ...] [--seeds 42 43 44]
-
-Writes benchmarks/paper/results/demo_tasks.json and, from it, benchmarks/paper/RESULTS.md.
-"""
+"""The demo tasks: every task, trained with several seeds, against its untrained model."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from benchmarks.paper import experiment
-from benchmarks.paper.experiment import Cell, Row, by_arm, markdown
+from benchmarks.paper.trials import Result, Trial, by_arm
+from benchmarks.publishing import markdown
 
-TABLE = "demo_tasks"
+NAME = "demo_tasks"
 
 BENCHMARKS = {
     "lisa_grounding": "demo_grounding",
@@ -23,41 +16,7 @@ BENCHMARKS = {
         for task in ("spatial", "geoqa", "fewshot_classification", "detection", "counting", "math")
     },
 }
-
-HEADER = ("task", "metric", "n", "untrained", "seed", "trained", "gain", "95 %", "blanked", "min")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure what is missing and write the table; 1 unless every gain is surely above zero."""
-    from benchmarks.paper import report
-
-    parser = experiment.arguments(__doc__.splitlines()[0])
-    parser.add_argument("--tasks", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS))
-    options = parser.parse_args(argv)
-    cells = [
-        Cell(task, f"demo/{task}", BENCHMARKS[task], seed, blanked=task != "math")
-        for task in options.tasks
-        for seed in options.seeds
-    ]
-    rows = experiment.measure(TABLE, cells, experiment.means(options))
-    report.publish()
-    print(table(rows))
-    print(verdict(rows, len(cells)))
-    return 0 if len(rows) == len(cells) and all(row.low > 0 for row in rows) else 1
-
-
-@dataclass(frozen=True)
-class DemoTasks:
-    """The page about these runs."""
-
-    kept: str = TABLE
-
-    def section(self, rows: Sequence[Row]) -> str:
-        """The part of RESULTS.md about them."""
-        return SECTION.format(table=table(rows), verdict=verdict(rows, len(rows)))
-
-
-PAGE = DemoTasks()
+"""The benchmark of each task's demo, by the task's name."""
 
 SECTION = """## Every demo task: untrained against trained
 
@@ -72,34 +31,46 @@ has not seen, on easy data.
 {verdict}
 """
 
+HEADER = ("task", "metric", "n", "untrained", "seed", "trained", "gain", "95 %", "blanked", "min")
 
-def table(rows: Sequence[Row]) -> str:
-    """A line for every run."""
+
+def trials(tasks: Sequence[str], seeds: Sequence[int]) -> list[Trial]:
+    """Return a trial for every task and seed; sums have no pictures that could be blanked."""
+    return [
+        Trial(task, f"demo/{task}", BENCHMARKS[task], seed, blanked=task != "math")
+        for task in tasks
+        for seed in seeds
+    ]
+
+
+def section(results: Sequence[Result]) -> str:
+    """Render the section of RESULTS.md."""
+    return SECTION.format(table=table(results), verdict=verdict(results, len(results)))
+
+
+def table(results: Sequence[Result]) -> str:
+    """Render a line for every trial, scores in percent."""
     lines = [
         (
             f"`{arm}`",
-            row.metric,
-            row.n,
-            f"{100 * row.before:.1f}",
-            row.seed,
-            f"{100 * row.after:.1f}",
-            f"{100 * row.gain:+.1f}",
-            f"{100 * row.low:+.1f} to {100 * row.high:+.1f}",
-            "" if row.blanked is None else f"{100 * row.blanked:.1f}",
-            f"{row.seconds / 60:.1f}",
+            result.metric,
+            result.n,
+            f"{100 * result.before:.1f}",
+            result.seed,
+            f"{100 * result.after:.1f}",
+            f"{100 * result.gain:+.1f}",
+            f"{100 * result.low:+.1f} to {100 * result.high:+.1f}",
+            "" if result.blanked is None else f"{100 * result.blanked:.1f}",
+            f"{result.seconds / 60:.1f}",
         )
-        for arm, found in by_arm(rows)
-        for row in found
+        for arm, results_of_arm in by_arm(results).items()
+        for result in results_of_arm
     ]
     return markdown(HEADER, lines)
 
 
-def verdict(rows: Sequence[Row], expected: int) -> str:
-    """What the table says, in one sentence."""
-    sure = sum(row.low > 0 for row in rows)
-    missing = f"; {expected - len(rows)} not run yet" if len(rows) < expected else ""
-    return f"In {sure} of {len(rows)} runs the whole interval lies above zero{missing}."
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def verdict(results: Sequence[Result], expected: int) -> str:
+    """Say in one sentence how many gains are surely above zero, and how many trials are missing."""
+    sure = sum(result.low > 0 for result in results)
+    missing = f"; {expected - len(results)} not run yet" if len(results) < expected else ""
+    return f"In {sure} of {len(results)} runs the whole interval lies above zero{missing}."

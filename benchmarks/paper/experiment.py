@@ -1,128 +1,36 @@
-"""Measured runs: train a demo configuration with a seed, evaluate before and after, keep a row.
+"""Carrying out trials: train with a seed, evaluate before and after, write down the result.
 
-Everything is done by ordinary ``vrft`` commands in processes of their own. A run that was stopped
-goes on where it stopped, and one whose row is there already is not done again.
-
-The processes are forked from one that has imported the libraries, which takes longer than many a
-run does.
+Every step is an ordinary `vrft` command in a process of its own. A trial that was interrupted goes
+on where it stopped, and one that has its result already is not run again.
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-import json
 import multiprocessing
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
-from typing import Any, Protocol
 
+from benchmarks import publishing
+from benchmarks.paper.trials import Result, Trial, read_results, write_results
 from vrft import cli, config
-from vrft.cli.environment import versions_and_devices
 from vrft.errors import UserError
 from vrft.evaluation import results
-from vrft.evaluation.predictions import write_json
+from vrft.evaluation.comparison import compare
 from vrft.progress import progress
 from vrft.training.run_log import read_metrics
 
-HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results"
-
 
 @dataclass(frozen=True)
-class Cell:
-    """One measured run: a configuration with settings laid over it, a seed, and its benchmark.
+class Resources:
+    """The folder of the runs, how many go on at a time, threads of each, and a budget in minutes.
 
-    ``arm`` is what the table calls it, apart from the seed. With ``blanked`` the trained model is
-    also asked with blank pictures. ``asked`` are settings of the benchmark, such as "split=val".
+    The budget ends no trial that has begun.
     """
-
-    arm: str
-    config: str
-    benchmark: str
-    seed: int
-    settings: tuple[str, ...] = ()
-    blanked: bool = False
-    asked: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> str:
-        """What tells this run from all others that are kept with it."""
-        return f"{self.arm}/seed-{self.seed}"
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a run gave: held-out scores in [0, 1], and the paired difference with its interval.
-
-    ``epochs`` are passes over the prompts, those that were drawn in vain included; ``tokens`` those
-    of all completions that were learnt from.
-    """
-
-    key: str
-    arm: str
-    seed: int
-    config: str
-    benchmark: str
-    settings: tuple[str, ...]
-    asked: tuple[str, ...]
-    metric: str
-    n: int
-    before: float
-    after: float
-    gain: float
-    low: float
-    high: float
-    blanked: float | None
-    epochs: float
-    tokens: int
-    seconds: float
-    threads: int
-    commit: str
-    versions: Mapping[str, str]
-
-
-class Page(Protocol):
-    """What RESULTS.md says of rows."""
-
-    @property
-    def kept(self) -> str:
-        """The name under which the rows are kept."""
-        ...
-
-    def section(self, rows: Sequence[Row]) -> str:
-        """The part of RESULTS.md about them; "" if there is nothing to say."""
-        ...
-
-
-def arguments(description: str | None) -> argparse.ArgumentParser:
-    """The options that all scripts here share."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
-    parser.add_argument("--out", type=Path, default=Path("runs/paper"), help="folder of the runs")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores")
-    parser.add_argument("--threads", type=int, help="threads of each; default: cores / jobs")
-    parser.add_argument(
-        "--budget", type=float, default=float("inf"), help="minutes after which no run is begun"
-    )
-    return parser
-
-
-def means(options: argparse.Namespace) -> Means:
-    """What the options allow."""
-    return Means(options.out, options.jobs, options.threads, options.budget)
-
-
-@dataclass(frozen=True)
-class Means:
-    """What runs may take: a folder, runs at a time, threads of each, and minutes."""
 
     out: Path
     jobs: int = 1
@@ -130,186 +38,140 @@ class Means:
     budget: float = float("inf")
 
     @property
-    def each(self) -> int:
-        """Threads of each run."""
+    def threads_each(self) -> int:
+        """Return the threads of one run: as given, or the cores divided by `jobs`."""
         return self.threads or max(1, (os.cpu_count() or 1) // self.jobs)
 
 
-def measure(name: str, cells: Sequence[Cell], means: Means) -> list[Row]:
-    """The rows of all cells that are done, in the order of the cells; new ones are kept as made.
+def measure(name: str, trials: Sequence[Trial], resources: Resources) -> list[Result]:
+    """Run the trials without a result and return all results there are, in the trials' order.
 
-    Raises UserError, with the end of what the command said, if a command fails.
+    Every result goes to results/NAME.json as soon as it is there. Raises UserError, with the last
+    line of its log, for a command that fails.
     """
-    kept, folder, threads = read(name), means.out / name, means.each
-    missing = [cell for cell in cells if not is_done(cell, kept)]
-    deadline = time.monotonic() + 60 * means.budget
-    stop = Event()
+    done, folder, threads = read_results(name), resources.out / name, resources.threads_each
+    missing = [
+        trial for trial in trials if trial.key not in done or not done[trial.key].belongs_to(trial)
+    ]
+    deadline = time.monotonic() + 60 * resources.budget
+    # Arms and seeds share their untrained model. It is evaluated before any trial begins, as two
+    # trials at a time would both find its folder unfinished.
+    first_trials = {untrained(trial, folder): trial for trial in missing}
 
-    def one(cell: Cell) -> Row | None:
-        begin = not stop.is_set() and time.monotonic() < deadline
-        return run(cell, folder, threads) if begin else None
+    def evaluate_untrained(path: Path) -> None:
+        evaluate(first_trials[path], base_model(first_trials[path]), path, threads)
 
-    with progress(len(missing), name) as shown, ThreadPoolExecutor(means.jobs) as pool:
+    def run_in_time(trial: Trial) -> Result | None:
+        return run(trial, folder, threads) if time.monotonic() < deadline else None
+
+    with progress(len(missing), name) as display, ThreadPoolExecutor(resources.jobs) as pool:
         try:
-            # the arms share their untrained model: it is asked once, before any run needs it
-            firsts = {untrained(cell, folder): cell for cell in missing}
-            list(pool.map(lambda f: evaluate(firsts[f], base(firsts[f]), f, threads), firsts))
-            for row in pool.map(one, missing):
-                if row is not None:
-                    kept[row.key] = row
-                    write(name, kept)
-                    shown.note(f"{row.key} {100 * row.gain:+.1f}")
-                    shown.advance(1)
+            list(pool.map(evaluate_untrained, first_trials))
+            for result in pool.map(run_in_time, missing):
+                if result is not None:
+                    done[result.key] = result
+                    write_results(name, done)
+                    display.note(f"{result.key} {100 * result.gain:+.1f}")
+                    display.advance(1)
         finally:
-            stop.set()
-    return [kept[cell.key] for cell in cells if cell.key in kept]
+            # else leaving the pool would first run all that is still queued
+            pool.shutdown(wait=False, cancel_futures=True)
+    return [done[trial.key] for trial in trials if trial.key in done]
 
 
-def is_done(cell: Cell, kept: Mapping[str, Row]) -> bool:
-    """Whether there is a row of this very run."""
-    row = kept.get(cell.key)
-    wanted = (cell.config, cell.benchmark, cell.settings, cell.asked)
-    return row is not None and wanted == (row.config, row.benchmark, row.settings, row.asked)
-
-
-def run(cell: Cell, out: Path, threads: int) -> Row:
-    """Train, evaluate, and compare with the untrained model."""
-    folder = out / cell.key
+def run(trial: Trial, out: Path, threads: int) -> Result:
+    """Train, evaluate, and compare the trained model with the untrained one."""
+    folder = out / trial.key
     started = time.monotonic()
-    train(cell, folder / "run", threads)
+    train(trial, folder / "run", threads)
     trained = str(folder / "run" / "final")
-    evaluate(cell, trained, folder / "after", threads)
-    if cell.blanked:
-        evaluate(cell, trained, folder / "blanked", threads, "--blank-images")
-    found = results.compare(cell.key, untrained(cell, out), folder / "after")
-    blanked = results.load_evaluation(folder / "blanked") if cell.blanked else None
-    last = read_metrics(folder / "run" / "metrics.jsonl")[-1]
-    return Row(
-        key=cell.key,
-        arm=cell.arm,
-        seed=cell.seed,
-        config=cell.config,
-        benchmark=cell.benchmark,
-        settings=cell.settings,
-        asked=cell.asked,
-        metric=found.metric,
-        n=found.before.n,
-        before=found.before.mean,
-        after=found.after.mean,
-        gain=found.difference.mean,
-        low=found.difference.low,
-        high=found.difference.high,
-        blanked=blanked.report.metrics[found.metric].mean if blanked else None,
-        epochs=round(last.get("epoch", 0.0), 3),
-        tokens=round(last.get("num_tokens", 0.0)),
+    evaluate(trial, trained, folder / "after", threads)
+    if trial.blanked:
+        evaluate(trial, trained, folder / "blanked", threads, "--blank-images")
+    comparison = compare(trial.key, untrained(trial, out), folder / "after")
+    blanked = results.load_evaluation(folder / "blanked") if trial.blanked else None
+    last_step = read_metrics(folder / "run" / "metrics.jsonl")[-1]
+    return Result(
+        key=trial.key,
+        arm=trial.arm,
+        seed=trial.seed,
+        config=trial.config,
+        benchmark=trial.benchmark,
+        settings=trial.settings,
+        asked=trial.asked,
+        metric=comparison.metric,
+        n=comparison.before.n,
+        before=comparison.before.mean,
+        after=comparison.after.mean,
+        gain=comparison.difference.mean,
+        low=comparison.difference.low,
+        high=comparison.difference.high,
+        blanked=blanked.report.metrics[comparison.metric].mean if blanked else None,
+        # SFT logs neither of the two
+        epochs=round(last_step.get("epoch", 0.0), 3),
+        tokens=round(last_step.get("num_tokens", 0.0)),
+        # of a resumed trial these are the seconds since it was resumed
         seconds=round(time.monotonic() - started, 1),
         threads=threads,
-        commit=commit(),
-        versions={
-            name: versions_and_devices()[name]
-            for name in ("vrft", "torch", "transformers", "platform")
-        },
+        commit=publishing.commit(),
+        versions=publishing.versions(("vrft", "torch", "transformers", "platform")),
     )
 
 
-def base(cell: Cell) -> str:
-    """The model that training starts from."""
-    return config.load(cell.config, cell.settings).model.name
+def base_model(trial: Trial) -> str:
+    """Return the name of the model that training starts from."""
+    return config.load(trial.config, trial.settings).model.name
 
 
-def untrained(cell: Cell, out: Path) -> Path:
-    """The folder of the evaluation of the model that training starts from."""
-    return out / "untrained" / "-".join([cell.benchmark, Path(base(cell)).name, *cell.asked])
+def untrained(trial: Trial, out: Path) -> Path:
+    """Return the folder of the untrained model's evaluation, the same for all arms and seeds."""
+    name = "-".join([trial.benchmark, Path(base_model(trial)).name, *trial.asked])
+    return out / "untrained" / name
 
 
-def train(cell: Cell, folder: Path, threads: int) -> None:
-    """A training run, from where it stopped if it was begun."""
+def train(trial: Trial, folder: Path, threads: int) -> None:
+    """Train in `folder`; resume a run that is there, and leave a finished one alone."""
     if (folder / "final").is_dir():
         return
+    # the configuration is the first file of a run
     if (folder / "config.yaml").is_file():
         command(["train", "--resume", str(folder)], folder.parent, threads)
         return
-    settings = [*cell.settings, f"train.seed={cell.seed}", f"train.output_dir={folder}"]
-    command(["train", "--config", cell.config, *settings], folder.parent, threads)
+    settings = [*trial.settings, f"train.seed={trial.seed}", f"train.output_dir={folder}"]
+    command(["train", "--config", trial.config, *settings], folder.parent, threads)
 
 
-def evaluate(cell: Cell, model: str, folder: Path, threads: int, *options: str) -> None:
-    """An evaluation, from where it stopped if it was begun."""
-    argv = ["eval", "--benchmark", cell.benchmark, "--model", model, "--out", str(folder)]
-    command([*argv, "--batch-size", "50", *options, *cell.asked], folder.parent, threads)
+def evaluate(trial: Trial, model: str, folder: Path, threads: int, *options: str) -> None:
+    """Evaluate a model in `folder`; `vrft eval` itself goes on with answers that are there."""
+    argv = ["eval", "--benchmark", trial.benchmark, "--model", model, "--out", str(folder)]
+    command([*argv, "--batch-size", "50", *options, *trial.asked], folder.parent, threads)
 
 
 def command(argv: Sequence[str], folder: Path, threads: int) -> None:
-    """Run a ``vrft`` command; what it says goes to the folder's log.txt."""
+    """Run a `vrft` command whose output goes to FOLDER/log.txt; raise UserError if it fails."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "log.txt"
+    # Importing torch and transformers takes longer than many a run of the tiny models does: the
+    # processes are forked from one server that has imported both.
     forks = multiprocessing.get_context("forkserver")
     forks.set_forkserver_preload(["vrft.training.train", "vrft.evaluation.evaluate"])
-    process = forks.Process(target=perform, args=(list(argv), path, threads))
+    process = forks.Process(target=run_command, args=(list(argv), path, threads))
     process.start()
     process.join()
     if process.exitcode:
-        last = path.read_text(encoding="utf-8").strip().splitlines()[-1]
-        raise UserError(f"vrft {argv[0]} failed ({process.exitcode}): {last}; see {path}")
+        last_line = path.read_text(encoding="utf-8").strip().splitlines()[-1]
+        raise UserError(f"vrft {argv[0]} failed ({process.exitcode}): {last_line}; see {path}")
 
 
-def perform(argv: Sequence[str], path: Path, threads: int) -> None:
-    """What the process of a command does."""
+def run_command(argv: Sequence[str], path: Path, threads: int) -> None:
+    """Run a `vrft` command in this process, with its output to a file, and exit as it exits."""
     import torch
 
     with path.open("a", encoding="utf-8") as log:
         print("$ vrft", *argv, file=log, flush=True)
+        # at the level of file descriptors, so that the output of C libraries goes there as well
         os.dup2(log.fileno(), sys.stdout.fileno())
         os.dup2(log.fileno(), sys.stderr.fileno())
+    # OMP_NUM_THREADS would come too late: torch is imported in the fork server already
     torch.set_num_threads(threads)
     sys.exit(cli.main(argv))
-
-
-def commit() -> str:
-    """The commit that is checked out, marked where files of ours differ from it.
-
-    What the scripts write themselves is not asked about.
-    """
-    changed = git("status", "--porcelain", "--", "vrft", "tasks", "configs", "benchmarks/**/*.py")
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + ("-dirty" if changed else "")
-
-
-def git(*argv: str) -> str:
-    """What git says about the repository; "" where there is none."""
-    done = subprocess.run(["git", *argv], cwd=HERE.parents[1], capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def read(name: str) -> dict[str, Row]:
-    """The rows that are kept under a name, by their keys."""
-    path = RESULTS / f"{name}.json"
-    if not path.is_file():
-        return {}
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    rows = (Row(**{name: tupled(value) for name, value in values.items()}) for values in kept)
-    return {row.key: row for row in rows}
-
-
-def tupled(value: Any) -> Any:
-    """JSON's lists as the tuples that they were."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-def write(name: str, rows: Mapping[str, Row]) -> None:
-    """Keep rows under a name."""
-    RESULTS.mkdir(exist_ok=True)
-    write_json(RESULTS / f"{name}.json", [dataclasses.asdict(row) for row in rows.values()])
-
-
-def by_arm(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    """The rows of each arm together, in the order in which arms come first."""
-    arms: dict[str, list[Row]] = {}
-    for row in rows:
-        arms.setdefault(row.arm, []).append(row)
-    yield from arms.items()
-
-
-def markdown(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    """A table in Markdown."""
-    rows = [header, ["---"] * len(header), *lines]
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)

@@ -1,31 +1,27 @@
-"""A comparison of methods on one task: every arm with its own best learning rate, several seeds.
+"""A study: several arms on one task, each at its own best learning rate, with several seeds.
 
-The learning rate of each arm is searched on the split "val" over the same GRID, with a seed that
-is not used again; what the tables show are runs at that rate, scored on held-out questions. The
-runs of a task are kept together, so that an arm that two tables show is trained once.
+The learning rate of each arm is searched on the split "val" over a grid, with a seed that is not
+used again. The tables show runs at the best rate, scored on held-out questions. Results are kept by
+task, so that an arm of two tables is trained once.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, stdev
-
-from scipy import stats
 
 from benchmarks.paper import experiment
-from benchmarks.paper.experiment import Cell, Means, Row, by_arm, markdown
+from benchmarks.paper.experiment import Resources
+from benchmarks.paper.trials import Result, Trial, read_results
 from vrft import config
-from vrft.types import Interval
 
 SEARCH_SEED = 7
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A line of a table: settings laid over the task's demo configuration."""
+    """A line of a table: a name, and settings laid over the task's demo configuration."""
 
     name: str
     settings: tuple[str, ...]
@@ -33,7 +29,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper's table says of two arms: the first is better than the second."""
+    """A statement of the paper's table: the arm `better` scores above the arm `worse`."""
 
     better: str
     worse: str
@@ -41,9 +37,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the arms of a task are trained and scored: for so many steps, at each rate of the grid.
+    """How every arm of a task is trained and scored.
 
-    The grid has multiples of the demo configuration's learning rate.
+    Each takes `steps` steps at each rate of the `grid`, whose factors multiply the learning rate of
+    the task's demo configuration.
     """
 
     task: str
@@ -51,69 +48,63 @@ class Plan:
     steps: int
     grid: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
 
+    @property
+    def config(self) -> str:
+        """Return the name of the configuration that all arms extend."""
+        return f"demo/{self.task}"
+
+    @property
+    def learning_rate(self) -> float:
+        """Return the learning rate that the factors of the grid multiply."""
+        return config.load(self.config).train.learning_rate
+
+    @property
+    def search(self) -> str:
+        """Return the name under which the results of the search are kept."""
+        return f"{self.task}_search"
+
 
 @dataclass(frozen=True)
 class Study:
-    """The arms of a table on one task, and what the paper says of them.
+    """The arms of a table on one task, and the paper's claims about them.
 
-    ``name`` is that of its picture.
+    `name` is also the file name of the picture; `title` and `text` open the section of RESULTS.md.
     """
 
     name: str
     plan: Plan
     arms: tuple[Arm, ...]
-    claims: tuple[Claim, ...] = ()
-    title: str = ""
-    text: str = ""
+    claims: tuple[Claim, ...]
+    title: str
+    text: str
 
-    @property
-    def kept(self) -> str:
-        """The name under which the runs of the task are kept."""
-        return self.plan.task
-
-    @property
-    def search(self) -> str:
-        """The name under which the runs of the search are kept."""
-        return f"{self.plan.task}_search"
-
-    def select(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows of this table, in the order of its arms."""
-        return [row for arm in self.arms for row in rows if row.arm == arm.name]
-
-    def section(self, rows: Sequence[Row]) -> str:
-        """The part of RESULTS.md about the study."""
-        rows = self.select(rows)
-        if not rows:
-            return ""
-        tried = ", ".join(f"x{factor:g}" for factor in self.plan.grid)
-        search = (
-            f"{self.plan.steps} steps on `demo/{self.plan.task}`; learning rates tried on other "
-            f"questions with another seed: {tried} of the demo's (*: at the edge of these)."
-        )
-        picture = f"![{self.title}]({self.name}.svg)"
-        scores = table(self, rows)
-        parts = [f"## {self.title}", self.text, search, scores, verdicts(self, rows), picture]
-        return "\n\n".join(part for part in parts if part) + "\n"
+    def select(self, results: Sequence[Result]) -> list[Result]:
+        """Return the results of this study's arms, in the order of the arms."""
+        return [result for arm in self.arms for result in results if result.arm == arm.name]
 
 
-def run(study: Study, seeds: Sequence[int], means: Means) -> list[Row]:
-    """Search, then measure; what the budget does not allow is left for the next call."""
-    deadline = time.monotonic() + 60 * means.budget
-    experiment.measure(study.search, search_cells(study), means)
-    cells = [cell for seed in seeds for cell in final_cells(study, seed)]
+def run(study: Study, seeds: Sequence[int], resources: Resources) -> list[Result]:
+    """Search the learning rates, then measure each arm with every seed, and return the results.
+
+    Trials for which the budget has no time are left for the next call.
+    """
+    deadline = time.monotonic() + 60 * resources.budget
+    experiment.measure(study.plan.search, search_trials(study), resources)
+    # one seed after the other, so that a short budget gives every arm equally many
+    trials = [trial for seed in seeds for trial in final_trials(study, seed)]
     left = (deadline - time.monotonic()) / 60
-    return experiment.measure(study.kept, cells, replace(means, budget=left))
+    return experiment.measure(study.plan.task, trials, replace(resources, budget=left))
 
 
-def search_cells(study: Study) -> list[Cell]:
-    """A run for every arm and rate."""
+def search_trials(study: Study) -> list[Trial]:
+    """Return a trial for every arm and rate, scored on the split "val"."""
     return [
-        Cell(
-            f"{arm.name} x{factor:g}",
-            f"demo/{study.plan.task}",
+        Trial(
+            search_arm(arm, factor),
+            study.plan.config,
             study.plan.benchmark,
             SEARCH_SEED,
-            settings(study, arm, factor),
+            settings(study.plan, arm, factor),
             asked=("split=val",),
         )
         for arm in study.arms
@@ -121,112 +112,44 @@ def search_cells(study: Study) -> list[Cell]:
     ]
 
 
-def final_cells(study: Study, seed: int) -> list[Cell]:
-    """A run for every arm whose search is complete, at the rate that did best."""
-    best = best_rates(study, experiment.read(study.search))
+def search_arm(arm: Arm, factor: float) -> str:
+    """Return the name of an arm at one rate of the grid."""
+    return f"{arm.name} x{factor:g}"
+
+
+def final_trials(study: Study, seed: int) -> list[Trial]:
+    """Return a trial at the best rate for every arm whose search is complete."""
+    best = best_rates(study, read_results(study.plan.search))
     return [
-        Cell(
+        Trial(
             arm.name,
-            f"demo/{study.plan.task}",
+            study.plan.config,
             study.plan.benchmark,
             seed,
-            settings(study, arm, best[arm.name]),
+            settings(study.plan, arm, best[arm.name]),
         )
         for arm in study.arms
         if arm.name in best
     ]
 
 
-def settings(study: Study, arm: Arm, factor: float) -> tuple[str, ...]:
-    """What an arm lays over the demo configuration, at a multiple of its learning rate."""
-    rate = config.load(f"demo/{study.plan.task}").train.learning_rate * factor
-    return (*arm.settings, f"train.max_steps={study.plan.steps}", f"train.learning_rate={rate:g}")
+def settings(plan: Plan, arm: Arm, factor: float) -> tuple[str, ...]:
+    """Return an arm's overrides of the demo configuration, with a multiple of its learning rate."""
+    rate = plan.learning_rate * factor
+    # the report reads the rate back from the last of them
+    return (*arm.settings, f"train.max_steps={plan.steps}", f"train.learning_rate={rate:g}")
 
 
-def best_rates(study: Study, found: Mapping[str, Row]) -> dict[str, float]:
-    """The factor of the grid with the best score on "val", of the arms that were tried at all."""
+def best_rates(study: Study, searched: Mapping[str, Result]) -> dict[str, float]:
+    """Return the best factor on "val" of every arm that was tried at all of the grid's rates."""
     best = {}
     for arm in study.arms:
-        keys = {factor: f"{arm.name} x{factor:g}/seed-{SEARCH_SEED}" for factor in study.plan.grid}
-        if all(key in found for key in keys.values()):
-            best[arm.name] = max(study.plan.grid, key=lambda factor: found[keys[factor]].after)
+        scores = {}
+        for factor in study.plan.grid:
+            key = f"{search_arm(arm, factor)}/seed-{SEARCH_SEED}"
+            if key in searched:
+                scores[factor] = searched[key].after
+        if len(scores) == len(study.plan.grid):
+            # of equal scores the smallest factor, as the grid ascends
+            best[arm.name] = max(scores, key=scores.__getitem__)
     return best
-
-
-def over_seeds(values: Sequence[float]) -> Interval:
-    """The mean over seeds with Student's 95 % interval; none of fewer than two seeds."""
-    mean, n = fmean(values), len(values)
-    if n < 2:
-        return Interval(mean, math.nan, math.nan, n)
-    half = float(stats.t.ppf(0.975, n - 1)) * stdev(values) / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, n)
-
-
-HEADER = ("arm", "learning rate", "seeds", "untrained", "trained", "95 %", "epochs", "kilotokens")
-
-
-def table(study: Study, rows: Sequence[Row]) -> str:
-    """A line for every arm: held-out scores in percent, mean over seeds."""
-    demo = config.load(f"demo/{study.plan.task}").train.learning_rate
-    lines = []
-    for arm, found in by_arm(rows):
-        after = over_seeds([row.after for row in found])
-        factor = float(found[0].settings[-1].partition("=")[2]) / demo
-        at_edge = not min(study.plan.grid) < factor < max(study.plan.grid)
-        lines.append(
-            (
-                f"`{arm}`",
-                f"x{factor:g}{'*' if at_edge else ''}",
-                after.n,
-                f"{100 * found[0].before:.1f}",
-                f"{100 * after.mean:.1f}",
-                f"{100 * after.low:.1f} to {100 * after.high:.1f}",
-                f"{fmean(row.epochs for row in found):.2f}",
-                f"{fmean(row.tokens for row in found) / 1000:.0f}",
-            )
-        )
-    return markdown(HEADER, lines)
-
-
-def verdicts(study: Study, rows: Sequence[Row]) -> str:
-    """Each claim of the paper against the differences of runs with the same seed."""
-    after = {(row.arm, row.seed): row.after for row in rows}
-    lines = []
-    for claim in study.claims:
-        seeds = sorted(seed for arm, seed in after if arm == claim.better)
-        both = [seed for seed in seeds if (claim.worse, seed) in after]
-        if len(both) < 2:
-            continue
-        gap = over_seeds([after[claim.better, s] - after[claim.worse, s] for s in both])
-        lines.append(
-            f"- Paper: `{claim.better}` above `{claim.worse}`. Here {100 * gap.mean:+.1f} points "
-            f"({100 * gap.low:+.1f} to {100 * gap.high:+.1f}, {gap.n} seeds): {word(gap)}."
-        )
-    return "\n".join(lines)
-
-
-def word(gap: Interval) -> str:
-    """Whether a difference agrees with a claim that it is above zero."""
-    if gap.low > 0:
-        return "agrees"
-    return "does not agree" if gap.high < 0 else "cannot tell"
-
-
-def main(studies: Sequence[Study], description: str) -> int:
-    """Run studies from the command line, one after the other within one budget, and report."""
-    from benchmarks.paper import report
-
-    parser = experiment.arguments(description)
-    tasks = [study.plan.task for study in studies]
-    parser.add_argument("--tasks", nargs="+", choices=tasks, default=tasks)
-    parser.set_defaults(seeds=[42, 43, 44, 45, 46])
-    options = parser.parse_args()
-    means, complete = experiment.means(options), True
-    deadline = time.monotonic() + 60 * means.budget
-    for study in (study for study in studies if study.plan.task in options.tasks):
-        left = (deadline - time.monotonic()) / 60
-        rows = run(study, options.seeds, replace(means, budget=left))
-        complete &= len(rows) == len(study.arms) * len(options.seeds)
-        print(table(study, rows), verdicts(study, rows), sep="\n\n", end="\n\n")
-    report.publish()
-    return 0 if complete else 1

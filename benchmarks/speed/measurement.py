@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.paper.experiment import commit
+from benchmarks.publishing import commit
 from benchmarks.speed.growth import Sweep
 from benchmarks.speed.ladder import Rung
 from benchmarks.speed.learning import Comparison

@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
-from benchmarks.paper import plots
-from benchmarks.paper.experiment import markdown
-from benchmarks.paper.study import over_seeds
+from benchmarks import publishing
+from benchmarks.publishing import markdown, over_seeds
 from benchmarks.speed import cost, growth, learning, limit, measurement
 from benchmarks.speed.cost import Load
 from benchmarks.speed.measurement import HERE, Measurement, kept
@@ -369,7 +368,7 @@ def after(seconds: float | None) -> str:
 
 def draw(found: Measurement, folder: Path = HERE) -> list[Path]:
     """The curves of both sides with each seed."""
-    drawn = plots.figure(7, 3.2)
+    drawn = publishing.figure(7, 3.2)
     axis = drawn.subplots()
     for one in found.learning:
         for curve, colour, label in ((one.ours, "C0", "vrft"), (one.theirs, "C1", "TRL")):
@@ -379,7 +378,7 @@ def draw(found: Measurement, folder: Path = HERE) -> list[Path]:
             axis.plot(seconds, rewards, colour, label=label if first else None)
     axis.set(xlabel="seconds of training", ylabel="held-out reward")
     axis.legend(frameon=False)
-    return plots.save(drawn, folder, measurement.name(found))
+    return publishing.save_figure(drawn, folder, measurement.name(found))
 
 
 def grown(first: Race, race: Race) -> list[str]:

@@ -1,29 +1,33 @@
-"""Numbers as geometry problems write them, with units: text -> value and unit, or None.
+"""Quantities as geometry problems write them: from a text to a number with its unit, or None.
 
-Read are decimals, roots, pi, fractions and powers in LaTeX, in Unicode and as GEOQA writes them
+Decimals, roots, pi, fractions and powers are read in LaTeX, in Unicode and as GEOQA writes them
 ("2√{3}", "\\frac{√{3}}{2}", "4πcm", "(6+2√{3})米", "140°"). Values are floats, compared to six
-digits; nothing is evaluated but the grammar below, and text of any length costs next to nothing.
+digits. Nothing is evaluated but the grammar of ExpressionParser, whose cost is bounded whatever the
+text: no ``eval``, no sympy.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 LONGEST = 120
-"""Characters; a longer text is no number."""
+"""Characters; a longer text is no quantity."""
 
 MOST_BRACKETS = 20
-"""A text with more of them is no number either, however deep they are nested."""
+"""Opening brackets; a text with more is no quantity, which bounds the depth of the recursion."""
 
-CLOSE = 1e-6
-"""The relative difference at which two values are taken for one."""
+TOLERANCE = 1e-6
+"""The relative difference up to which two values count as equal."""
 
+# Applied in this order: a later pattern matches what an earlier one has left. "\left(" must go
+# before "(" is read, "^\circ" before "^", and "\text" before the unit inside it.
 SPELLINGS = (
-    # in this order, so that none is taken for a part of another
+    # spaces of LaTeX and signs without meaning
     (r"\\left|\\right|\\displaystyle|\\quad|\\[,;!: ()\[\]]|\*\*|\$|~", " "),
     (r"\\(?:text|textrm|mathrm|mathbf|mathit|mbox|rm)\b", " "),
+    # degrees: ^\circ, ^{\circ}, ^o, and the ring, the masculine ordinal and the sign itself
     (r"\^\s*\{\s*(?:\\circ|o)\s*\}|\^\s*(?:\\circ|o\b|[°˚º])|\\circ|\\degree|[˚º]", "°"),
     (r"\\%", "%"),
     (r"\\[dt]?frac", "\\\\frac"),
@@ -38,14 +42,16 @@ SPELLINGS = (
     (r"³", "^3"),
     (r"['’′]", "′"),
 )
+"""(pattern, sign): every way of writing a sign, and the one in which the parser reads it."""
 
 ENDINGS = " \t\r\n.,;。"
-"""What may end a sentence that is a number."""
+"""Characters that may follow a quantity at the end of a sentence."""
 
 NAME = re.compile(r"(?=.*(?:[^\W\d_]|[∠△⊙▱]))[\w\\{}∠△⊙▱′\s]{1,40}")
-"""What may stand before an equals sign: "x", "∠ABC", "\\angle 1", "S△ABC"."""
+"""The left side of "x = 3": "x", "∠ABC", "\\angle 1", "S△ABC". It has a letter or a symbol."""
 
-NUMBER = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+# With thousands separators ("1,000"), with or without decimals, or without a digit before them.
+DECIMAL = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 WHOLE_FRACTION = re.compile(r"\\frac\s*\{\s*([0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}")
 MINUTES = re.compile(r"([0-9]+)\s*°\s*([0-9]+)\s*′")
 WORD = re.compile(r"[^\W\d_]{1,20}")
@@ -53,156 +59,161 @@ WORD = re.compile(r"[^\W\d_]{1,20}")
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A finite number and its unit; "" where none is written, unknown words stand as they are."""
+    """A finite number with its unit; the unit is "" where none is written.
+
+    A word that is no known unit stands as it is written, in lower case: "7 apples" is no "7 pears".
+    """
 
     value: float
     unit: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Quantity | None:
-        """The number that the whole text is, None if it is none.
+        """Read the quantity that the text is; None for any other text.
 
-        Names may stand before an equals sign ("x = 3"), equal values on both sides of one
+        A name may stand before an equals sign ("x = 3"), and equal values on both sides of it
         ("3 + 4 = 7"). Digits are ASCII.
         """
         if len(text) > LONGEST or len(re.findall(r"[({\[]", text)) > MOST_BRACKETS:
             return None
-        sides = plain(text).split("=")
-        while len(sides) > 1 and read(sides[0]) is None and NAME.fullmatch(sides[0]):
+        for pattern, sign in SPELLINGS:
+            text = re.sub(pattern, sign, text)
+        text = text.strip().rstrip(ENDINGS)
+        if text.startswith("\\boxed") and text.endswith("}"):
+            text = text.removeprefix("\\boxed").strip().removeprefix("{").removesuffix("}")
+        sides = text.strip().rstrip(ENDINGS).split("=")
+
+        # Names are dropped from the left only: "3 = x" is an equation to solve.
+        while len(sides) > 1 and _parse_side(sides[0]) is None and NAME.fullmatch(sides[0]):
             sides = sides[1:]
-        values = [read(side) for side in sides]
-        last = values[-1]
-        if last is None or not all(v is not None and v.agrees(last) for v in values):
+        quantities = [_parse_side(side) for side in sides]
+        last = quantities[-1]
+        if last is None or not all(q is not None and q.agrees(last) for q in quantities):
             return None
         return last
 
     def agrees(self, other: Quantity) -> bool:
-        """Whether both are the same number of the same thing.
+        """Return whether both are the same amount of the same measure.
 
-        A unit that only one of them has is not missed; two units are converted.
+        A unit that only one of the two has is not missed; two units of one measure are converted.
         """
-        mine, theirs = UNITS.get(self.unit), UNITS.get(other.unit)
         if self.unit == other.unit or not self.unit or not other.unit:
-            return close(self.value, other.value)
+            return _nearly_equal(self.value, other.value)
+        mine, theirs = UNITS.get(self.unit), UNITS.get(other.unit)
         if mine is None or theirs is None or mine[0] != theirs[0]:
             return False
-        return close(self.value * mine[1], other.value * theirs[1])
+        return _nearly_equal(self.value * mine[1], other.value * theirs[1])
 
 
-def close(a: float, b: float) -> bool:
-    return math.isclose(a, b, rel_tol=CLOSE, abs_tol=1e-9)
+def _nearly_equal(a: float, b: float) -> bool:
+    """Return whether two values count as equal; the absolute tolerance is for values near 0."""
+    return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-9)
 
 
-def plain(text: str) -> str:
-    """The text in one spelling of every sign, without its box, dollar signs and full stop."""
-    for pattern, sign in SPELLINGS:
-        text = re.sub(pattern, sign, text)
-    text = text.strip().rstrip(ENDINGS)
-    if text.startswith("\\boxed") and text.endswith("}"):
-        text = text.removeprefix("\\boxed").strip().removeprefix("{").removesuffix("}")
-    return text.strip().rstrip(ENDINGS)
-
-
-def read(text: str) -> Quantity | None:
-    """A number and its unit in plain spelling; None for anything else."""
-    degrees = MINUTES.fullmatch(text.strip())
-    if degrees:
+def _parse_side(text: str) -> Quantity | None:
+    """Read a number and its unit in unified spelling; None for anything else."""
+    if degrees := MINUTES.fullmatch(text.strip()):  # 35°30′
         return Quantity(int(degrees[1]) + int(degrees[2]) / 60, "°")
-    reader = Reader(text)
+    parser = ExpressionParser(text)
     try:
-        value = reader.sum()
+        value = parser.sum()
     except (ValueError, ArithmeticError):  # unreadable, the root of a negative, 1 / 0, 9^9^9
         return None
-    unit = unit_name(text[reader.at :])
+    # The parser stops where no expression goes on: the rest must be the unit.
+    unit = _unit(text[parser.position :])
     return None if unit is None or not math.isfinite(value) else Quantity(value, unit)
 
 
-def unit_name(text: str) -> str | None:
-    """The unit that a text is, "" for none; None for what is neither a known unit nor a word.
+def _unit(text: str) -> str | None:
+    """Read the unit that a text is, "" for none; None if it is neither a known unit nor a word.
 
-    A single Latin letter is no unit but the name of something unknown, as in "2a".
+    A single Latin letter is no unit but an unknown, as in "2a".
     """
     name = re.sub(r"[\s{}()^]", "", text).lower()
     if name in UNITS or not name:
         return name if UNITS.get(name, NO_UNIT) != NO_UNIT else ""
-    variable = len(name) == 1 and name.isascii()
-    return name if WORD.fullmatch(text.strip()) and not variable else None
+    unknown = len(name) == 1 and name.isascii()
+    return name if WORD.fullmatch(text.strip()) and not unknown else None
 
 
 class Unreadable(ValueError):
-    """The text is no number at this place."""
+    """A text that is no expression at the parser's position."""
 
 
 @dataclass(slots=True)
-class Reader:
-    """Recursive descent over sums, products, powers and the things they are made of."""
+class ExpressionParser:
+    """A recursive-descent parser that evaluates an expression as it reads.
+
+        sum     = [sign] product {("+" | "-") product}
+        product = power {["*" | "/"] power}
+        power   = factor ["^" group]
+        factor  = decimal [fraction] | π | √ root | \\frac group group | bracket
+        group   = bracket | digit | factor
+        bracket = "(" sum ")" | "{" sum "}"
+
+    Each method reads its rule at ``position``, moves the position behind it and returns the value.
+    It raises Unreadable where the text does not follow the rule.
+    """
 
     text: str
-    at: int = field(default=0)
+    position: int = 0
 
     def peek(self, *signs: str) -> str:
-        """The first of the signs that stands here, spaces skipped; "" if none does."""
-        while self.text[self.at : self.at + 1].isspace():
-            self.at += 1
-        return next((sign for sign in signs if self.text.startswith(sign, self.at)), "")
+        """Return the first of the signs that stands here, spaces skipped; "" if none does."""
+        while self.text[self.position : self.position + 1].isspace():
+            self.position += 1
+        return next((sign for sign in signs if self.text.startswith(sign, self.position)), "")
 
     def take(self, *signs: str) -> str:
-        """The sign that stands here, read; "" if none of them does."""
+        """Read the sign that stands here; "" if none of them does."""
         sign = self.peek(*signs)
-        self.at += len(sign)
+        self.position += len(sign)
         return sign
 
-    def number(self) -> re.Match[str] | None:
-        """The decimal that starts here, read; None if none does."""
-        self.peek()
-        match = NUMBER.match(self.text, self.at)
-        self.at = match.end() if match else self.at
-        return match
-
     def sum(self) -> float:
-        """product (+ or - product) ..., with a sign before the first."""
-        value = self.signed()
+        """Read products with plus or minus between them, and a sign before the first."""
+        value = -self.product() if self.take("-", "+") == "-" else self.product()
         while sign := self.take("+", "-"):
             value += self.product() if sign == "+" else -self.product()
         return value
 
-    def signed(self) -> float:
-        return -self.product() if self.take("-", "+") == "-" else self.product()
-
     def product(self) -> float:
-        """factor (* or / factor, or the next factor at once) ..."""
+        """Read factors with a sign between them, or directly behind each other as in "2√3"."""
         value = self.power()
         while True:
             if sign := self.take("*", "/"):
                 factor = self.power()
                 value = value * factor if sign == "*" else value / factor
             elif self.peek("√", "π", "\\frac", "(", "{"):
-                before = self.at
+                before = self.position
                 try:
                     value *= self.power()
                 except Unreadable:  # the bracket of a unit: 3 (cm)
-                    self.at = before
+                    self.position = before
                     return value
             else:
                 return value
 
     def power(self) -> float:
-        """A factor, or one to the power of another; the power of a unit is left alone."""
+        """Read a factor with its exponent, if it has one."""
         value = self.factor()
         if self.take("^"):
+            # math.pow raises OverflowError for 9^9^9, where `**` on integers would compute it.
             value = math.pow(value, self.group())
         return value
 
     def factor(self) -> float:
-        """A decimal, a mixed number, pi, a root, a fraction or a bracket."""
-        number = self.number()
-        if number:
-            whole = float(number[0].replace(",", ""))
-            mixed = WHOLE_FRACTION.match(self.text, self.at)
-            if mixed is None or not number[0].isdigit():
-                return whole
-            self.at = mixed.end()
-            return whole + int(mixed[1]) / int(mixed[2])
+        """Read a decimal, a mixed number, pi, a root, a fraction or a bracket."""
+        self.peek()  # skips spaces
+        if number := DECIMAL.match(self.text, self.position):
+            self.position = number.end()
+            value = float(number[0].replace(",", ""))
+            # A fraction of whole numbers behind a whole number is added: 2\frac{1}{2} is 2.5.
+            fraction = WHOLE_FRACTION.match(self.text, self.position)
+            if fraction is None or not number[0].isdigit():
+                return value
+            self.position = fraction.end()
+            return value + int(fraction[1]) / int(fraction[2])
         if self.take("π"):
             return math.pi
         if self.take("√"):
@@ -214,7 +225,7 @@ class Reader:
         raise Unreadable(self.text)
 
     def root(self) -> float:
-        """What stands under a root sign, and the root of it."""
+        """Read the degree, as in √[3]{8}, and the radicand behind a root sign; return the root."""
         degree = 2.0
         if self.take("["):
             degree = self.sum()
@@ -226,16 +237,16 @@ class Reader:
         return math.sqrt(value) if degree == 2 else math.pow(value, 1 / degree)
 
     def group(self) -> float:
-        """A bracket, or a single digit or sign as LaTeX takes it without one."""
+        """Read a bracket or, without one, a single digit as LaTeX does: \\frac12 is a half."""
         if self.peek("(", "{"):
             return self.bracket()
         if self.peek(*"0123456789"):
-            self.at += 1
-            return float(self.text[self.at - 1])
+            self.position += 1
+            return float(self.text[self.position - 1])
         return self.factor()
 
     def bracket(self) -> float:
-        """(sum) or {sum}."""
+        """Read a sum in round brackets or braces."""
         closing = {"(": ")", "{": "}"}[self.take("(", "{")]
         value = self.sum()
         if not self.take(closing):
@@ -251,11 +262,12 @@ LENGTHS = {
     1e3: "km kilometer kilometre 千米 公里",
     1852.0: "nmi nauticalmile 海里",
 }
+"""Metres -> the spellings of the unit, of which areas and volumes are made."""
 
 NO_UNIT = ("number", 1.0)
-"""What words such as "square units" stand for."""
+"""The measure of words such as "square units", which say no more than the number."""
 
-OTHERS = {
+MEASURES = {
     NO_UNIT: "unit units squareunit squareunits cubicunit cubicunits 单位 平方单位 立方单位",
     ("share", 0.01): "% percent",
     ("angle", 1.0): "° degree degrees deg 度",
@@ -270,22 +282,25 @@ OTHERS = {
     ("speed", 1 / 3.6): "km/h 千米/时 千米/小时 公里/小时",
     ("speed", 1852 / 3600): "knot knots 海里/时 海里/小时",
 }
+"""(measure, size of the unit in that measure) -> the spellings of the unit."""
 
 
-def units() -> dict[str, tuple[str, float]]:
-    """Every spelling of a unit without spaces -> what it measures, and how many of the first."""
-    found = {name: of for of, names in OTHERS.items() for name in names.split()}
+def _all_units() -> dict[str, tuple[str, float]]:
+    """Return the measure and the size of every unit, by each of its spellings without spaces."""
+    table = {name: unit for unit, names in MEASURES.items() for name in names.split()}
     for metres, names in LENGTHS.items():
         for name in names.split():
+            # Only words have a plural, neither abbreviations nor Chinese: "metres", but "cm".
             plural = {name, name + "s"} if len(name) > 3 and name.isascii() else {name}
             for spelling in plural:
-                found[spelling] = ("length", metres)
+                table[spelling] = ("length", metres)
+                # The exponent of "cm^2" has lost its sign by the time that the unit is looked up.
                 for square in (f"{spelling}2", f"square{spelling}", f"sq{spelling}"):
-                    found[square] = ("area", metres**2)
+                    table[square] = ("area", metres**2)
                 for cube in (f"{spelling}3", f"cubic{spelling}"):
-                    found[cube] = ("volume", metres**3)
-            found |= {f"平方{name}": ("area", metres**2), f"立方{name}": ("volume", metres**3)}
-    return found
+                    table[cube] = ("volume", metres**3)
+            table |= {f"平方{name}": ("area", metres**2), f"立方{name}": ("volume", metres**3)}
+    return table
 
 
-UNITS = units()
+UNITS = _all_units()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vrft.config.methods import AlgorithmConfig, method
+from vrft.config.methods import METHODS, AlgorithmConfig, CriticConfig, method
 from vrft.training import algorithms
+from vrft.training.algorithms import Outcome
 
 EQ_5_AND_6 = AlgorithmConfig()
 NO_NORM = replace(EQ_5_AND_6, f_norm="none")
@@ -22,7 +24,7 @@ LIMIT = 5
 
 def total(logps: Tensor, advantages: Tensor, weights: Tensor) -> Tensor:
     """Eq. 5 of log-probabilities [B, G, C], 0 beyond a completion's end."""
-    losses = algorithms.policy_gradient(logps, advantages.unsqueeze(-1))
+    losses = algorithms.surrogate(logps, logps.detach(), advantages.unsqueeze(-1), EQ_5_AND_6)
     return (losses * weights.unsqueeze(-1)).sum()
 
 
@@ -172,22 +174,46 @@ def test_a_group_of_equal_rewards_teaches_where_the_greedy_completion_did_worse(
     assert found.tolist() == [[1.0, 1.0]]
 
 
+def outcome(rewards: Tensor, kl_costs: Tensor, mask: Tensor, **others: Tensor) -> Outcome:
+    """The outcome on one device."""
+    return Outcome(rewards, kl_costs, mask, gather=same, local=same, **others)
+
+
+def same(rows: Tensor) -> Tensor:
+    return rows
+
+
 def test_rewards_to_go_cost_the_tokens_still_to_come() -> None:
-    kl = torch.tensor([[[0.1, 0.2, 0.3]]])
-    found = algorithms.rewards_to_go(torch.tensor([[1.0]]), kl)
-    assert torch.allclose(found, torch.tensor([[[0.4, 0.5, 0.7]]]))  # 1 - 0.6, 1 - 0.5, 1 - 0.3
+    costs = torch.tensor([[[0.1, 0.2, 0.3]]])
+    given = outcome(torch.tensor([[1.0]]), costs, torch.ones(1, 1, 3))
+    found, returns = algorithms.token_advantages(given, method("reinforce_pp", f_norm="none"))
+    # to go: 1 - 0.6, 1 - 0.5, 1 - 0.3, whose mean is 1.6 / 3
+    expected = torch.tensor([[[0.4, 0.5, 0.7]]]) - 1.6 / 3
+    assert torch.allclose(found, expected, atol=1e-6) and returns is None
 
 
 def test_standardised_values_have_the_mean_and_deviation_of_the_tokens_that_count() -> None:
     values, mask = torch.tensor([[[1.0, 3.0, 99.0]]]), torch.tensor([[[1.0, 1.0, 0.0]]])
-    moments = algorithms.moments(values, mask)
-    assert moments.tolist() == [[2.0, 4.0, 10.0]]
-    centred = algorithms.standardised(values, mask, moments, "none")
+    given = outcome(torch.zeros(1, 1), torch.zeros(1, 1, 1), mask)
+    centred = algorithms.standardised(values, given, divide=False)
     assert centred.tolist() == [[[-1.0, 1.0, 0.0]]]
-    # variance (10 - 2 * 4) / 1 = 2
-    found = algorithms.standardised(values, mask, moments, "batch_std")
+    # two tokens, sum 4, squares 10: variance (10 - 2 * 4) / 1 = 2
+    found = algorithms.standardised(values, given, divide=True)
     expected = torch.tensor([[[-1.0, 1.0, 0.0]]]) / (2**0.5 + 1e-4)
     assert torch.allclose(found, expected)
+
+
+def test_the_reward_comes_with_the_last_token_and_every_token_costs_its_kl() -> None:
+    """A critic's returns with lambda 1: the reward less the KL still to be paid."""
+    mask = torch.tensor([[[1.0, 1.0, 0.0]]])
+    given = outcome(
+        torch.tensor([[1.0]]), torch.tensor([[[0.1, 0.2, 0.0]]]), mask, values=torch.zeros(1, 1, 3)
+    )
+    config = method("ppo", f_norm="none", critic=CriticConfig(lam=1.0))
+    found, returns = algorithms.critic_advantages(given, config)
+    assert returns is not None
+    assert torch.allclose(found, torch.tensor([[[0.7, 0.8, 0.0]]]), atol=1e-6)
+    assert torch.allclose(returns, found)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +253,7 @@ def test_the_clipped_surrogate(ratio: float, advantage: float, loss: float, slop
     assert logps.grad is not None
     assert found.item() == pytest.approx(loss, rel=1e-5)
     assert logps.grad.item() == pytest.approx(slope, rel=1e-5)
-    held = algorithms.is_clipped(logps.detach(), torch.zeros(1), given, 0.2, 0.28)
+    held = algorithms.is_clipped(logps.detach(), torch.zeros(1), given, method("dapo"))
     assert bool(held) == (slope == 0.0)
 
 
@@ -264,3 +290,50 @@ def test_the_order_of_prompts_changes_nothing(rows: list[list[float]], random: R
     for name in ("gpg", "grpo", "dr_grpo", "rloo"):
         found = algorithms.advantages(rewards, method(name))[order]
         assert torch.allclose(found, algorithms.advantages(rewards[order], method(name)), atol=1e-5)
+
+
+def test_generalised_advantages_by_hand() -> None:
+    rewards = torch.tensor([[[0.0, 1.0, 0.0]]])
+    values, mask = torch.tensor([[[0.5, 0.25, 9.0]]]), torch.tensor([[[1.0, 1.0, 0.0]]])
+    found = algorithms.generalised_advantages(
+        rewards, values, mask, CriticConfig(gamma=0.5, lam=0.5)
+    )
+    # the last token: 1 - 0.25 = 0.75; the first: 0 + 0.5 * 0.25 - 0.5 = -0.375, + 0.25 * 0.75
+    assert torch.allclose(found, torch.tensor([[[-0.1875, 0.75, 0.0]]]))
+
+
+def test_with_lambda_1_an_advantage_is_the_reward_to_come_less_the_value() -> None:
+    rewards, values = torch.rand(2, 3, 5), torch.rand(2, 3, 5)
+    found = algorithms.generalised_advantages(
+        rewards, values, torch.ones(2, 3, 5), CriticConfig(gamma=1.0, lam=1.0)
+    )
+    assert torch.allclose(found, rewards.flip(-1).cumsum(-1).flip(-1) - values, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("value", "old", "loss"),
+    [
+        (0.5, 0.5, 0.125),  # half of 0.5 squared
+        (0.9, 0.5, 0.045),  # moved by 0.4, counted as if it stood at 0.7
+        (0.1, 0.5, 0.405),  # moved away: its own error is the larger
+    ],
+)
+def test_the_value_loss_is_that_of_a_value_that_moves_little(
+    value: float, old: float, loss: float
+) -> None:
+    given = [torch.tensor([number]) for number in (value, old, 1.0)]
+    assert algorithms.value_loss(given[0], given[1], given[2], 0.2).item() == pytest.approx(loss)
+
+
+def test_every_choice_of_baseline_is_one_object() -> None:
+    choices = get_args(get_type_hints(AlgorithmConfig)["baseline"])
+    assert list(algorithms.BASELINES) == list(choices)
+    needs = {name: (b.needs_greedy, b.needs_critic) for name, b in algorithms.BASELINES.items()}
+    assert [name for name, (greedy, _) in needs.items() if greedy] == ["greedy"]
+    assert [name for name, (_, critic) in needs.items() if critic] == ["critic"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_algorithm_has_a_row_in_words(name: str) -> None:
+    row = algorithms.table_row(name)
+    assert row["method"] == name and row["models"].startswith("policy")

@@ -16,10 +16,10 @@ from accelerate import Accelerator
 from fakes.bigram import (
     CONFIG,
     Bigram,
-    Echo,
     SameForAll,
     mean_reward,
     run,
+    take_step,
     with_algorithm,
     with_train,
 )
@@ -29,9 +29,9 @@ from trl import GRPOTrainer
 from vrft import policy
 from vrft.config.methods import AlgorithmConfig, method
 from vrft.config.schema import Config, LoraConfig, ModelConfig
-from vrft.training import algorithms, collect, objective, step
-from vrft.training.checkpoint import Progress
-from vrft.training.collect import Batch, RewardedGroup
+from vrft.training import algorithms, objective
+from vrft.training import step as step_module
+from vrft.training.types import Batch, RewardedGroup, Run
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
 
 B, G, C, LIMIT = 3, 4, 6, 9
@@ -69,8 +69,9 @@ class Setting:
                 Rollout(Completion("a"), tuple(range(int(n))), True) for n in self.lengths[b]
             )
             group = Group(Sample(str(b), "?", None), Prompt("?"), rollouts)
-            found.append(RewardedGroup(group, b, {"r": []}, self.rewards[b]))
-        return Batch(found, 1)
+            signal = bool(algorithms.has_signal(self.rewards[b : b + 1]))
+            found.append(RewardedGroup(group, b, {"r": []}, self.rewards[b], signal))
+        return Batch.of(found)
 
     def loss(self, config: AlgorithmConfig, *, old: bool) -> Tensor:
         """Our loss of the whole batch; before the first update ``old`` is what the policy says."""
@@ -78,17 +79,14 @@ class Setting:
         base = with_train(CONFIG, per_device_train_batch_size=B)
         whole = replace(base, algorithm=config, sampling=sampling)
         policies: Any = Tensors(self.old), Tensors(self.reference)
-        accelerator = Accelerator(cpu=True)
-        source: Any = collect.Source(
-            whole, Echo(), [], policies[0], accelerator, Progress(), policies[1]
-        )
+        made = replace(run(whole), policy=policies[0], reference=policies[1])
         batch = self.batch()
-        signal = objective.GroupObjective().judge(source, batch)
+        experience = objective.make_experience(made, batch)
         if not old:
-            signal = replace(signal, old=None)
-        now = replace(source, policy=Tensors(self.logps))
+            experience = replace(experience, old_logps=None)
+        now: Any = Tensors(self.logps)
         weights = algorithms.token_weights(batch.lengths, config, LIMIT)
-        return objective.GroupObjective().loss(now, batch, signal, range(B), weights)[0]
+        return objective.loss(replace(made, policy=now), batch, experience, range(B), weights)[0]
 
 
 def trl_loss(setting: Setting, loss_type: str, advantages: Tensor, **settings: Any) -> Tensor:
@@ -200,16 +198,16 @@ def test_reinforce_pp_normalises_rewards_to_go_over_all_tokens_of_the_batch() ->
     assert loss.item() == pytest.approx(by_hand.item(), abs=1e-5)
 
 
-def with_reference(config: Config) -> step.Run:
+def with_reference(config: Config) -> Run:
     """A run of the bigram policy that remembers what it began as."""
     made = run(config)
-    reference: Any = copy.deepcopy(made.source.policy)
-    return replace(made, source=replace(made.source, reference=reference))
+    reference: Any = copy.deepcopy(made.policy)
+    return replace(made, reference=reference)
 
 
-def with_descent(made: step.Run) -> step.Run:
+def with_descent(made: Run) -> Run:
     """The run with plain gradient descent: Adam blows differences by rounding up."""
-    optimizer = torch.optim.SGD(made.source.policy.module.parameters(), lr=0.5)
+    optimizer = torch.optim.SGD(made.policy.module.parameters(), lr=0.5)
     scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     return replace(made, optimizer=optimizer, scheduler=scheduler)
 
@@ -225,7 +223,7 @@ def test_every_method_learns(name: str) -> None:
     made = with_reference(config)
     before = mean_reward(made)
     for _ in range(40):
-        step.step(made)
+        take_step(made)
     assert before < 0.35  # six letters: 1 / 6 by chance
     assert mean_reward(made) > 0.8
 
@@ -235,9 +233,9 @@ def test_several_iterations_use_a_batch_several_times() -> None:
     several = with_reference(
         replace(CONFIG, algorithm=method("grpo", num_generations=4, num_iterations=4))
     )
-    metrics = [step.step(made)[0] for made in (once, several)]
+    metrics = [take_step(made)[0] for made in (once, several)]
     assert metrics[0]["reward"] == metrics[1]["reward"]  # the same answers
-    moved = [next(m.source.policy.module.parameters()).abs().max() for m in (once, several)]
+    moved = [next(m.policy.module.parameters()).abs().max() for m in (once, several)]
     assert moved[1] > 1.5 * moved[0]
     assert metrics[0]["clip_ratio"] == 0.0 and metrics[1]["clip_ratio"] > 0.0
     assert metrics[1]["kl"] > metrics[0]["kl"] == 0.0
@@ -246,16 +244,16 @@ def test_several_iterations_use_a_batch_several_times() -> None:
 def test_mini_batches_are_updates_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first moves what half of the prompts ask for, the second what the other half does."""
     made = with_descent(run(with_algorithm(CONFIG, num_mini_batches=2)))
-    seen = [torch.zeros_like(next(made.source.policy.module.parameters()))]
-    plain = step.update
+    seen = [torch.zeros_like(next(made.policy.module.parameters()))]
+    plain = step_module.update
 
-    def watch(made: step.Run, *rest: Any) -> dict[str, float]:
+    def watch(made: Run, *rest: Any) -> dict[str, float]:
         metrics = plain(made, *rest)
-        seen.append(next(made.source.policy.module.parameters()).detach().clone())
+        seen.append(next(made.policy.module.parameters()).detach().clone())
         return metrics
 
-    monkeypatch.setattr(step, "update", watch)
-    _, rows = step.step(made)
+    monkeypatch.setattr(step_module, "update", watch)
+    _, rows = take_step(made)
     letters = [int(row["sample_id"].removeprefix("train-")) % 6 for row in rows]
     teaches = [row["advantage"] != 0 for row in rows]
     for part, (old, new) in enumerate(pairwise(seen)):
@@ -276,8 +274,8 @@ def test_cutting_the_batch_into_micro_batches_changes_nothing(name: str) -> None
         )
         made = with_descent(with_reference(config))
         for _ in range(2):
-            step.step(made)
-        tables.append(next(made.source.policy.module.parameters()).detach())
+            take_step(made)
+        tables.append(next(made.policy.module.parameters()).detach())
     assert tables[0].abs().max() > 0.01
     assert torch.allclose(tables[0], tables[1], atol=1e-6)
 
@@ -296,9 +294,9 @@ def test_only_a_kl_in_the_loss_has_groups_without_signal_forwarded(
     name: str, forwarded: int
 ) -> None:
     made = with_reference(replace(CONFIG, algorithm=method(name, num_generations=4)))
-    made = replace(made, source=replace(made.source, task=SameForAll(dead="abcdef")))
-    metrics, _ = step.step(made)
-    module = made.source.policy.module
+    made = replace(made, task=SameForAll(dead="abcdef"))
+    metrics, _ = take_step(made)
+    module = made.policy.module
     assert isinstance(module, Bigram)
     assert metrics["frac_reward_zero_std"] == 1.0
     # grpo: once for the loss; the reference is another module
@@ -309,8 +307,8 @@ def test_alpha_makes_the_update_larger_by_the_groups_that_teach_nothing() -> Non
     moved = []
     for alpha in (False, True):
         made = with_descent(run(with_algorithm(CONFIG, alpha=alpha), SameForAll()))
-        metrics, _ = step.step(made)
-        moved.append(next(made.source.policy.module.parameters()).detach().clone())
+        metrics, _ = take_step(made)
+        moved.append(next(made.policy.module.parameters()).detach().clone())
     assert metrics["alpha"] > 1
     assert torch.allclose(moved[1], metrics["alpha"] * moved[0], atol=1e-6)
     assert moved[0].abs().max() > 1e-3

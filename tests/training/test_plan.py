@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from fakes.folders import FAKES
+from accelerate.utils import DistributedType
+from fakes.bigram import CONFIG, run, with_algorithm, with_train
+from fakes.folders import FAKES, RECORDS
+from torch import nn
 
 from vrft import config
-from vrft.training import plan
+from vrft.errors import UserError
+from vrft.training import distributed, plan, sft, train
+from vrft.training.step import step
 
 LETTERS = FAKES / "letters_task.py"
 
@@ -40,17 +48,148 @@ def test_the_plan_names_the_models_of_the_method(
     assert f"method     {method}, which holds: {models}\n" in text
 
 
-def test_a_reference_model_takes_memory_of_its_own_but_not_under_lora(
-    model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+def test_epochs_give_the_number_of_steps() -> None:
+    made = run(with_train(CONFIG, max_steps=-1, num_train_epochs=2.5))
+    assert (
+        plan.total_steps(made.config, len(made.samples), 1) == 10
+    )  # 2.5 epochs of 24 samples, 6 a step
+
+
+def test_greedy_sampling_is_refused_in_training() -> None:
+    config = replace(CONFIG, sampling=replace(CONFIG.sampling, temperature=0.0))
+    with pytest.raises(UserError, match="alike"):
+        plan.check_settings(config, {"share": None})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_generations": 1}, "num_generations=1: gpg compares the answers to one prompt"),
+        ({"num_mini_batches": 7}, "num_mini_batches=7: a device has fewer prompts"),
+    ],
+)
+def test_a_method_that_cannot_work_is_refused(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        plan.check_settings(with_algorithm(CONFIG, **settings), {"share": None})
+
+
+def test_an_unknown_reward_weight_is_refused_with_the_nearest_name() -> None:
+    config = with_algorithm(CONFIG, reward_weights={"shore": 1.0})
+    with pytest.raises(UserError, match="shore: the task has no such reward; did you mean 'share'"):
+        plan.check_settings(config, {"share": None})
+
+
+REFUSED = [
+    (["sampling.temperature=0"], "sampling.temperature=0 makes all answers of a group alike"),
+    (["algorithm.num_generations=1"], "algorithm.num_generations=1: gpg compares"),
+    (["algorithm.reward_weights.nope=1"], "algorithm.reward_weights.nope: the task has no such"),
+    (["algorithm.num_mini_batches=3"], "algorithm.num_mini_batches=3: a device has fewer prompts"),
+    (
+        ["task=lisa_grounding", f"task.data_dir={RECORDS / 'reasonseg'}", "eval.split=nowhere"],
+        "no split 'nowhere'",
+    ),
+    (["task.nope=1"], "unknown setting task.nope"),
+    (["train.report_to=[tensorbord]"], "unknown tracker 'tensorbord'"),
+    (["model.freeze_language_model=true", "model.freeze_vision_tower=true"], "everything is"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), REFUSED)
+def test_the_dry_run_refuses_what_the_run_refuses_and_neither_makes_a_folder(
+    settings: list[str], message: str, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(plan, "BYTES_TRAINED", 0)
-    monkeypatch.setattr(plan, "BYTES_HELD", 1e6)
-    model = model_folder("qwen2_vl")
-    assert gigabytes(plan_of(model)) == 0
-    whole = gigabytes(plan_of(model, "algorithm=grpo"))
-    assert whole > 0
-    # with an adapter the frozen weights themselves are the reference: held once, with or without
-    adapter = [
-        gigabytes(plan_of(model, "model.lora.r=4", f"algorithm={m}")) for m in ("gpg", "grpo")
-    ]
-    assert adapter[0] == adapter[1] == pytest.approx(whole)
+    folder = tmp_path / "run"
+    wanted = [f"task={LETTERS}", f"model={model_folder('qwen2_vl')}", f"train.output_dir={folder}"]
+    configured = config.load(None, [*wanted, *settings])
+    errors = []
+    for dry_run in (True, False):
+        with pytest.raises(UserError, match=re.escape(message)) as refused:
+            train.train(configured, dry_run=dry_run)
+        errors.append(str(refused.value))
+    assert errors[0] == errors[1]
+    assert not folder.exists()
+
+
+def test_a_folder_that_holds_a_run_is_refused_by_both(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "metrics.jsonl").write_text("")
+    wanted = [f"task={LETTERS}", f"model={model_folder('qwen2_vl')}"]
+    configured = config.load(None, [*wanted, f"train.output_dir={tmp_path}"])
+    for dry_run in (True, False):
+        with pytest.raises(UserError, match="holds another run"):
+            train.train(configured, dry_run=dry_run)
+
+
+def test_sft_on_several_processes_is_refused_by_both(
+    model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    wanted = [f"task={LETTERS}", f"model={model_folder('qwen2_vl')}", "algorithm=sft"]
+    configured = config.load(None, [*wanted, f"train.output_dir={tmp_path / 'run'}"])
+    for dry_run in (True, False):
+        with pytest.raises(UserError, match="algorithm=sft runs in one process, not in 2"):
+            sft.train(configured, dry_run=dry_run)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_plan_has_the_steps_of_the_run_on_any_number_of_devices() -> None:
+    settings = {"max_steps": -1, "num_train_epochs": 2.5, "per_device_train_batch_size": 3}
+    config = with_train(CONFIG, **settings)
+    # 2.5 epochs of 24 samples are 60 prompts: 3 a step, then 2 x 3, 4 x 3 and 7 x 3
+    assert [plan.total_steps(config, 24, n) for n in (1, 2, 4, 7)] == [20, 10, 5, 3]
+
+
+@pytest.mark.parametrize(
+    "settings", [[], ["algorithm=grpo"], ["model.lora.r=4"], ["model.freeze_vision_tower=true"]]
+)
+def test_the_plans_memory_is_what_a_run_holds_after_a_step(
+    settings: list[str], model_folder: Callable[[str], Path]
+) -> None:
+    wanted = [f"task={LETTERS}", f"model={model_folder('qwen2_vl')}", "train.max_steps=1"]
+    configured = config.load(None, [*wanted, "sampling.max_completion_length=4", *settings])
+    accelerator = distributed.accelerator(configured.model)
+    made = train.prepare(configured, *plan.check(configured), accelerator)
+    step(made)
+    tensors = [*made.policy.module.parameters()]
+    if made.reference is not None and made.reference.module is not made.policy.module:
+        tensors += made.reference.module.parameters()
+    held = sum(tensor.nbytes for tensor in tensors)
+    # zero_grad has let go of the gradients, which are as large as the weights they are of
+    held += sum(p.nbytes for p in made.policy.module.parameters() if p.requires_grad)
+    moments = [v for state in made.optimizer.state.values() for v in state.values()]
+    held += sum(moment.nbytes for moment in moments if moment.ndim > 0)
+    assert plan.memory(made.policy, configured, accelerator) == held
+
+
+def launched(engine: DistributedType, stage: int = 0, precision: str = "no") -> Any:
+    """An accelerator of four processes of an engine."""
+    deepspeed = SimpleNamespace(zero_stage=stage) if engine == DistributedType.DEEPSPEED else None
+    return SimpleNamespace(
+        state=SimpleNamespace(deepspeed_plugin=deepspeed),
+        num_processes=4,
+        distributed_type=engine,
+        mixed_precision=precision,
+        device=SimpleNamespace(type="cpu"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "bytes_a_weight"),
+    [
+        # weight and gradient, two moments, all on every device
+        (launched(DistributedType.MULTI_GPU), 16.0),
+        # a quarter of the four
+        (launched(DistributedType.FSDP), 4.0),
+        # the weight, and a quarter of gradient, float32 copy and moments
+        (launched(DistributedType.DEEPSPEED, 2), 4 + (4 + 4 + 8) / 4),
+        (launched(DistributedType.DEEPSPEED, 3), (4 + 4 + 4 + 8) / 4),
+        # weight and gradient in two bytes
+        (launched(DistributedType.DEEPSPEED, 2, "bf16"), 2 + (2 + 4 + 8) / 4),
+    ],
+)
+def test_the_plans_memory_knows_what_a_launch_shards(
+    accelerator: Any, bytes_a_weight: float
+) -> None:
+    actor: Any = SimpleNamespace(module=nn.Linear(10, 10, bias=False))
+    assert plan.memory(actor, CONFIG, accelerator) == 100 * bytes_a_weight

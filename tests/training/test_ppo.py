@@ -9,48 +9,28 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
-from fakes.bigram import CONFIG, END, LETTERS, Bigram, BigramPolicy, Echo, mean_reward, with_train
+from fakes.bigram import (
+    CONFIG,
+    END,
+    LETTERS,
+    Bigram,
+    BigramPolicy,
+    mean_reward,
+    run,
+    take_step,
+    with_train,
+)
 from torch import Tensor, nn
 
 from vrft import policy
 from vrft.config.methods import CriticConfig, method
 from vrft.config.schema import Config, ModelConfig
 from vrft.policy import logprobs
-from vrft.training import collect, ppo, step, train
-from vrft.training.checkpoint import Progress
+from vrft.training import plan, ppo
+from vrft.training.collect import collect
+from vrft.training.objective import make_experience
+from vrft.training.types import Run
 from vrft.types import Completion, Prompt, Rollout
-
-
-def test_advantages_by_hand() -> None:
-    rewards = torch.tensor([[[0.0, 1.0, 0.0]]])
-    values, mask = torch.tensor([[[0.5, 0.25, 9.0]]]), torch.tensor([[[1.0, 1.0, 0.0]]])
-    found = ppo.generalised_advantages(rewards, values, mask, CriticConfig(gamma=0.5, lam=0.5))
-    # the last token: 1 - 0.25 = 0.75; the first: 0 + 0.5 * 0.25 - 0.5 = -0.375, + 0.25 * 0.75
-    assert torch.allclose(found, torch.tensor([[[-0.1875, 0.75, 0.0]]]))
-
-
-def test_with_lambda_1_an_advantage_is_the_reward_to_come_less_the_value() -> None:
-    rewards, values = torch.rand(2, 3, 5), torch.rand(2, 3, 5)
-    found = ppo.generalised_advantages(
-        rewards, values, torch.ones(2, 3, 5), CriticConfig(gamma=1.0, lam=1.0)
-    )
-    assert torch.allclose(found, rewards.flip(-1).cumsum(-1).flip(-1) - values, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("value", "old", "loss"),
-    [
-        (0.5, 0.5, 0.125),  # half of 0.5 squared
-        (0.9, 0.5, 0.045),  # moved by 0.4, counted as if it stood at 0.7
-        (0.1, 0.5, 0.405),  # moved away: its own error is the larger
-    ],
-)
-def test_the_value_loss_is_that_of_a_value_that_moves_little(
-    value: float, old: float, loss: float
-) -> None:
-    given = [torch.tensor([number]) for number in (value, old, 1.0)]
-    assert ppo.value_loss(given[0], given[1], given[2], 0.2).item() == pytest.approx(loss)
 
 
 class BigramCritic(Bigram):
@@ -76,7 +56,7 @@ class BigramCriticPolicy(BigramPolicy):
     def __init__(self) -> None:
         self.module: nn.Module = BigramCritic()
 
-    def judged(
+    def logps_values_entropies(
         self, encoded: Sequence[int], rollouts: Sequence[Sequence[Rollout]], temperature: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         tokens = [[list(rollout.tokens) for rollout in group] for group in rollouts]
@@ -84,18 +64,11 @@ class BigramCriticPolicy(BigramPolicy):
         return found
 
     def logps(self, encoded: Sequence[int], rollouts: Any, temperature: float) -> Tensor:
-        return self.judged(encoded, rollouts, temperature)[0]
+        return self.logps_values_entropies(encoded, rollouts, temperature)[0]
 
 
-def ppo_run(config: Config) -> step.Run:
-    task = Echo()
-    policies: Any = BigramCriticPolicy(), BigramPolicy()
-    accelerator = Accelerator(cpu=True)
-    return train.finish(
-        collect.Source(
-            config, task, task.samples("train"), policies[0], accelerator, Progress(), policies[1]
-        )
-    )
+def ppo_run(config: Config) -> Run:
+    return run(config, policy=BigramCriticPolicy(), reference=BigramPolicy())
 
 
 def test_ppo_learns_and_its_critic_with_it() -> None:
@@ -103,7 +76,7 @@ def test_ppo_learns_and_its_critic_with_it() -> None:
     made = ppo_run(with_train(replace(CONFIG, algorithm=algorithm), learning_rate=0.05))
     before, losses = mean_reward(made), []
     for _ in range(40):
-        losses.append(step.step(made)[0]["value_loss"])
+        losses.append(take_step(made)[0]["value_loss"])
     assert before < 0.35
     assert mean_reward(made) > 0.8
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
@@ -112,12 +85,12 @@ def test_ppo_learns_and_its_critic_with_it() -> None:
 def test_with_lambda_1_a_value_should_have_been_the_reward_that_came() -> None:
     algorithm = method("ppo", num_generations=4, beta=0.0, critic=CriticConfig(lam=1.0))
     made = ppo_run(replace(CONFIG, algorithm=algorithm))
-    module = made.source.policy.module
+    module = made.policy.module
     assert isinstance(module, BigramCritic)
     nn.init.normal_(module.values)
-    batch = collect.collect(made.source)
-    signal = ppo.Ppo().judge(made.source, batch)
-    mask = batch.mask(range(len(batch.groups))).bool()
+    batch = collect(made)
+    signal = make_experience(made, batch)
+    mask = batch.mask.bool()
     assert signal.returns is not None and signal.values is not None
     expected = batch.rewards.unsqueeze(-1).expand_as(mask)
     assert torch.allclose(signal.returns[mask], expected[mask], atol=1e-5)
@@ -126,8 +99,8 @@ def test_with_lambda_1_a_value_should_have_been_the_reward_that_came() -> None:
 
 def test_one_completion_of_each_prompt_is_enough_for_a_critic() -> None:
     config = replace(CONFIG, algorithm=method("ppo", num_generations=1))
-    train.check_method(config, ["share"])
-    metrics, rows = step.step(ppo_run(config))
+    plan.check_settings(config, {"share": None})
+    metrics, rows = take_step(ppo_run(config))
     assert len(rows) == 6 and metrics["reward_std"] == 0.0
 
 
@@ -139,16 +112,16 @@ ROLLOUTS = [
 
 
 @pytest.fixture(scope="module")
-def critical() -> ppo.CriticPolicy:
-    return ppo.CriticPolicy(policy.load(ModelConfig(name="demo", dtype="float32"), train=True))
+def critical() -> ppo.ActorCriticPolicy:
+    return ppo.ActorCriticPolicy(policy.load(ModelConfig(name="demo", dtype="float32"), train=True))
 
 
 def test_the_critic_shares_the_forward_of_the_log_probabilities(
-    critical: ppo.CriticPolicy,
+    critical: ppo.ActorCriticPolicy,
 ) -> None:
     nn.init.ones_(critical.critic.weight)
     encoded = critical.encode(PROMPTS)
-    logps, values, entropies = critical.judged(encoded, ROLLOUTS, 1.0)
+    logps, values, entropies = critical.logps_values_entropies(encoded, ROLLOUTS, 1.0)
     plain = logprobs.GroupLogps(critical.loaded)
     tokens = [[rollout.tokens for rollout in group] for group in ROLLOUTS]
     assert torch.allclose(logps, plain(encoded, tokens), atol=1e-6)
@@ -160,9 +133,11 @@ def test_the_critic_shares_the_forward_of_the_log_probabilities(
     assert torch.allclose(entropies[mask], expected, atol=1e-4)
 
 
-def test_a_critic_is_saved_and_found_again(critical: ppo.CriticPolicy, tmp_path: Path) -> None:
+def test_a_critic_is_saved_and_found_again(critical: ppo.ActorCriticPolicy, tmp_path: Path) -> None:
     nn.init.normal_(critical.critic.weight)
     critical.save(tmp_path)
-    again = ppo.CriticPolicy(policy.load(ModelConfig(name=str(tmp_path)), train=True), tmp_path)
+    again = ppo.ActorCriticPolicy(
+        policy.load(ModelConfig(name=str(tmp_path)), train=True), tmp_path
+    )
     assert torch.equal(again.critic.weight, critical.critic.weight)
     assert not torch.equal(again.critic.weight, torch.zeros_like(again.critic.weight))

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from fakes.bigram import CONFIG, Echo, run, with_train
+from fakes.bigram import CONFIG, Echo, run, take_step, with_train
 from fakes.folders import FAKES
 from safetensors.torch import load_file
 
 from vrft import config
 from vrft.errors import UserError
-from vrft.training import step, train
+from vrft.training import train
 from vrft.training.read_ahead import ReadAhead
 from vrft.types import Prompt, Sample
 
@@ -80,7 +80,7 @@ def test_closing_drops_what_has_not_begun() -> None:
     assert begun.wait(20)
     closing = threading.Thread(target=ahead.close)
     closing.start()
-    while not ahead.started[3].cancelled():
+    while not ahead.pending[3].cancelled():
         closing.join(0.001)
     go_on.set()
     closing.join()
@@ -102,18 +102,18 @@ class OneBroken(Echo):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_ends_in_the_step_that_needs_what_cannot_be_read(workers: int) -> None:
     made = run(with_train(CONFIG, dataloader_num_workers=workers))
-    rows = [step.step(made)[1] for _ in range(3)]
+    rows = [take_step(made)[1] for _ in range(3)]
     third = rows[2][0]["sample_id"]
     broken = run(made.config, OneBroken(broken=third))
-    assert [len(step.step(broken)[1]) for _ in range(2)] == [24, 24]
+    assert [len(take_step(broken)[1]) for _ in range(2)] == [24, 24]
     with pytest.raises(UserError, match=rf"^{third}\.png: no such picture$"):
-        step.step(broken)
+        take_step(broken)
 
 
 def test_reading_ahead_moves_no_run_further_than_its_steps() -> None:
     made = run(with_train(CONFIG, dataloader_num_workers=2))
-    step.step(made)
-    assert made.source.progress.cursor == 6
+    take_step(made)
+    assert made.progress.cursor == 6
 
 
 def test_a_run_is_the_same_to_the_last_bit_with_any_number_of_workers(

@@ -1,0 +1,85 @@
+"""The metrics of a step by TRL's names, and the log's rows of its completions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from vrft.task import Task
+from vrft.training import algorithms, distributed
+from vrft.training.types import Batch, Experience, Run, TokenSums
+
+
+def step_metrics(
+    run: Run, batch: Batch, updates: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
+    """Return means and spreads over the groups of all devices, and count their tokens.
+
+    Metrics of updates are averaged over the updates that have them.
+    """
+    accelerator, done = run.accelerator, run.progress
+    rewards_BG = distributed.gather(accelerator, batch.rewards)
+    lengths_BG = distributed.gather(accelerator, batch.lengths)
+    truncated_BG = distributed.gather(accelerator, batch.truncated)
+    done.num_tokens += int(lengths_BG.sum())
+    names = dict.fromkeys(name for update in updates for name in update)
+    metrics = {name: fmean(u[name] for u in updates if name in u) for name in names}
+    metrics |= {
+        "resample_rounds": float(batch.rounds),
+        "reward": float(rewards_BG.mean()),
+        # One completion of a prompt has no deviation; 0 is what it adds to the mean.
+        "reward_std": float(rewards_BG.std(1, correction=min(1, rewards_BG.shape[1] - 1)).mean()),
+        "frac_reward_zero_std": 1 - float(algorithms.has_signal(rewards_BG).float().mean()),
+    }
+    for name in batch.groups[0].rewards:
+        own = [[math.nan if v is None else v for v in g.rewards[name]] for g in batch.groups]
+        values = distributed.gather(accelerator, torch.tensor(own))
+        given = values[~values.isnan()]  # the reward may not apply to every sample
+        metrics[f"rewards/{name}/mean"] = float(given.mean())
+        metrics[f"rewards/{name}/std"] = float(given.std()) if len(given) > 1 else math.nan
+    return metrics | {
+        "completions/mean_length": float(lengths_BG.mean()),
+        "completions/min_length": float(lengths_BG.min()),
+        "completions/max_length": float(lengths_BG.max()),
+        "completions/clipped_ratio": float(truncated_BG.mean()),
+        "num_tokens": float(done.num_tokens),
+        "epoch": done.cursor / len(run.samples),
+    }
+
+
+def token_means(accelerator: Accelerator, sums: Sequence[TokenSums]) -> dict[str, float]:
+    """Return means over all devices' tokens, from the sums of this device's micro-batches."""
+    if not sums:
+        return {}
+    names = sorted(sums[0])  # in one order on all devices
+    own = torch.stack([sum((part[name] for part in sums), torch.zeros(())) for name in names])
+    totals = distributed.gather(accelerator, own.cpu()[None]).sum(0)
+    by_name = dict(zip(names, totals, strict=True))
+    tokens = by_name.pop("tokens")
+    return {name: float(total / tokens.clamp(min=1)) for name, total in by_name.items()}
+
+
+def completion_rows(task: Task[Any], batch: Batch, experience: Experience) -> list[dict[str, Any]]:
+    """Return a row for each completion: its text, what was read of it, rewards and advantage.
+
+    Where the tokens of a completion differ in advantage, the first token's is given.
+    """
+    return [
+        {
+            "sample_id": rewarded.group.sample.id,
+            "text": rollout.completion.text,
+            "parsed": task.score(rewarded.group.sample, rollout.completion).parsed,
+            "finished": rollout.finished,
+            "tokens": len(rollout.tokens),
+            "rewards": {name: values[g] for name, values in rewarded.rewards.items()},
+            "reward": float(rewarded.total[g]),
+            "advantage": float(experience.advantages[b, g, 0]),
+        }
+        for b, rewarded in enumerate(batch.groups)
+        for g, rollout in enumerate(rewarded.group.rollouts)
+    ]

@@ -1,0 +1,153 @@
+"""The nouns of a training step, in the order in which a step makes them.
+
+Axes: B prompts on all devices, b of them on this one, G completions of each prompt, C tokens of the
+longest completion. Row ``b`` of a tensor belongs to group ``b`` of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from vrft.config.schema import Config
+from vrft.policy import Policy
+from vrft.task import Task
+from vrft.training.read_ahead import ReadAhead
+from vrft.types import Group, Prompt, Sample
+
+
+@dataclass
+class Progress:
+    """Optimizer steps taken, prompts drawn from the stream, and completion tokens generated."""
+
+    step: int = 0
+    cursor: int = 0
+    num_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that the steps of a training run read and change.
+
+    ``reader`` makes a sample's prompt and encodes it, ahead of its step where threads are allowed;
+    ``reference`` is the policy that training began with, None unless the algorithm penalises the
+    KL divergence from it.
+    """
+
+    config: Config
+    task: Task[Any]
+    samples: Sequence[Sample[Any]]
+    policy: Policy
+    accelerator: Accelerator
+    progress: Progress
+    reader: ReadAhead[Sample[Any], tuple[Prompt, Any]]
+    optimizer: Any
+    scheduler: Any
+    reference: Policy | None = None
+
+    @property
+    def local_prompts(self) -> int:
+        """Return the prompts that one step takes on this device: b."""
+        train = self.config.train
+        return train.per_device_train_batch_size * train.gradient_accumulation_steps
+
+    @property
+    def prompts(self) -> int:
+        """Return the prompts that one step takes on all devices: the paper's B."""
+        return self.local_prompts * int(self.accelerator.num_processes)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A sample of the shuffled stream, its prompt as text and encoded, and its rollouts' seed."""
+
+    sample: Sample[Any]
+    seed: int
+    prompt: Prompt
+    encoded: Any
+
+
+@dataclass(frozen=True)
+class RewardedGroup:
+    """A group with its encoded prompt and its rewards.
+
+    ``rewards`` holds the G values of each reward by name, None where a reward does not apply;
+    ``total`` [G] is their weighted sum; ``greedy`` is the total of the prompt's greedy completion,
+    where the baseline needs it.
+    """
+
+    group: Group[Any]
+    encoded: Any
+    rewards: dict[str, list[float | None]]
+    total: Tensor
+    has_signal: bool
+    greedy: float | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """This device's groups of one step, with what the objective reads of them as tensors.
+
+    ``rewards`` [b, G] are weighted sums; ``lengths`` [b, G] count a completion's tokens, the end
+    token included; ``truncated`` [b, G] is 1 where a completion was cut at the length limit;
+    ``mask`` [b, G, C] is 1 at every token of a completion and 0 behind it; ``greedy`` [b] are
+    rewards of greedy completions. ``rounds`` of sampling were needed; ``exhausted`` says that even
+    the last left fewer groups with signal than ``min_informative`` asks for.
+    """
+
+    groups: Sequence[RewardedGroup]
+    rewards: Tensor
+    lengths: Tensor
+    truncated: Tensor
+    mask: Tensor
+    greedy: Tensor | None
+    rounds: int
+    exhausted: bool = False
+
+    @classmethod
+    def of(
+        cls, groups: Sequence[RewardedGroup], rounds: int = 1, *, exhausted: bool = False
+    ) -> Batch:
+        """Return the batch of some groups, their tensors on the CPU."""
+        rollouts = [rewarded.group.rollouts for rewarded in groups]
+        lengths = torch.tensor([[float(len(r.tokens)) for r in group] for group in rollouts])
+        greedy = [rewarded.greedy for rewarded in groups if rewarded.greedy is not None]
+        return cls(
+            groups,
+            rewards=torch.stack([rewarded.total for rewarded in groups]),
+            lengths=lengths,
+            truncated=torch.tensor([[float(not r.finished) for r in group] for group in rollouts]),
+            mask=(torch.arange(int(lengths.max())) < lengths.unsqueeze(-1)).float(),
+            greedy=torch.tensor(greedy) if greedy else None,
+            rounds=rounds,
+            exhausted=exhausted,
+        )
+
+
+@dataclass(frozen=True)
+class Experience:
+    """Everything that the loss of a batch needs besides the policy as it stands at an update.
+
+    ``advantages`` [b, G, C], or [b, G, 1] where all tokens of a completion share one, alpha
+    included; ``informative`` [b] marks the groups that must be forwarded; ``old_logps`` and
+    ``reference_logps`` [b, G, C] are log-probabilities under the policy that sampled and under
+    the one that training began with; ``values`` and ``returns`` [b, G, C] are a critic's
+    predictions and the returns that it should have predicted. None: the algorithm does without.
+    """
+
+    advantages: Tensor
+    informative: Tensor
+    alpha: float = 1.0
+    old_logps: Tensor | None = None
+    reference_logps: Tensor | None = None
+    values: Tensor | None = None
+    returns: Tensor | None = None
+
+
+TokenSums = dict[str, Tensor]
+"""Sums over completion tokens, by the metric's name; "tokens" counts the tokens themselves."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from vrft.config.methods import AlgorithmConfig, method
+from vrft.config.methods import AlgorithmConfig
 from vrft.config.schema import Config, SamplingConfig, TrainConfig
+from vrft.rewards import rewards_of
 from vrft.task import Reward, Task
-from vrft.training import collect, step, train
-from vrft.training.checkpoint import Progress
+from vrft.training import train
+from vrft.training.step import step
+from vrft.training.types import Progress, Run
 from vrft.types import Completion, Prompt, Rollout, Sample, Score, View
 
 LETTERS = "abcdef"
@@ -130,7 +133,7 @@ class BigramPolicy:
     def logps(
         self, encoded: Sequence[int], groups: Sequence[Sequence[Rollout]], temperature: float
     ) -> Tensor:
-        tokens = [[list(rollout.tokens) for rollout in group] for group in collect]
+        tokens = [[list(rollout.tokens) for rollout in group] for group in groups]
         out: Tensor = self.module(encoded, tokens)
         return out
 
@@ -146,13 +149,29 @@ class BigramPolicy:
         torch.save(self.module.state_dict(), folder / "table.pt")
 
 
-def run(config: Config, task: Task[str] | None = None) -> step.Run:
-    """A run of the bigram policy on the echo task, ready for ``update.step``."""
+def run(
+    config: Config,
+    task: Task[str] | None = None,
+    policy: Any = None,
+    reference: Any = None,
+) -> Run:
+    """Return a run of the bigram policy on the echo task, ready for ``step``."""
     task = task or Echo()
-    source = collect.Source(
-        config, task, task.samples("train"), BigramPolicy(), Accelerator(cpu=True), Progress()
+    return train.make_run(
+        config,
+        task,
+        task.samples("train"),
+        policy or BigramPolicy(),
+        Accelerator(cpu=True),
+        Progress(),
+        reference,
     )
-    return train.finish(source)
+
+
+def take_step(made: Run) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Take one step, and return its metrics and the log's rows of its completions."""
+    metrics, rows = step(made)
+    return metrics, rows()
 
 
 def with_train(config: Config, **settings: object) -> Config:
@@ -163,9 +182,13 @@ def with_algorithm(config: Config, **settings: object) -> Config:
     return replace(config, algorithm=replace(config.algorithm, **settings))  # type: ignore[arg-type]
 
 
-def mean_reward(made: step.Run) -> float:
-    """The mean reward of sampled answers to all samples: no groups chosen, nothing taken off."""
-    plain = method("gpg", num_generations=8)
-    source = replace(made.source, config=replace(made.config, algorithm=plain))
-    drawn = [(sample, seed) for seed, sample in enumerate(source.samples)]
-    return float(torch.stack([one.total for one in collect.sample_groups(source, drawn)]).mean())
+def mean_reward(made: Run) -> float:
+    """Return the mean reward of eight sampled answers to each of the samples."""
+    encoded = made.policy.encode([made.task.prompt(sample) for sample in made.samples])
+    answers = made.policy.sample(encoded, 8, made.config.sampling, range(len(encoded)))
+    rewards = [
+        rewards_of(made.task, sample, rollout.completion)["share"]
+        for sample, group in zip(made.samples, answers, strict=True)
+        for rollout in group
+    ]
+    return sum(reward or 0.0 for reward in rewards) / len(rewards)

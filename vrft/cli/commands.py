@@ -165,12 +165,13 @@ def tasks(args: argparse.Namespace) -> int:
 
 
 def algorithms(args: argparse.Namespace) -> int:
-    from vrft.config import methods
+    from vrft.config.methods import METHODS
+    from vrft.training.algorithms import table_row
 
-    rows = [methods.table_row(name) for name in methods.METHODS]
+    rows = [table_row(name) for name in METHODS]
     print_columns([list(rows[0]), *(list(row.values()) for row in rows)])
     print("\nEach is a set of defaults for algorithm.*; they are those of:")
-    print_pairs({name: method.source for name, method in methods.METHODS.items()})
+    print_pairs({name: method.source for name, method in METHODS.items()})
     return 0
 
 

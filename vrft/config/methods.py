@@ -80,6 +80,11 @@ class AlgorithmConfig:
     critic: CriticConfig = CriticConfig()
 
     @property
+    def clip_range(self) -> tuple[float, float]:
+        """Return how far the clipped ratio may lie below 1 and above 1."""
+        return self.epsilon, self.epsilon if self.epsilon_high is None else self.epsilon_high
+
+    @property
     def reuses_batches(self) -> bool:
         """Whether the policy changes between sampling a batch and its last update."""
         return self.num_iterations * self.num_mini_batches > 1
@@ -168,48 +173,3 @@ def settings(name: str) -> dict[str, Any]:
 def method(name: str, **changes: Any) -> AlgorithmConfig:
     """A method's row as settings, with some of them changed."""
     return dataclasses.replace(AlgorithmConfig(**settings(name)), **changes)
-
-
-BASELINES = {
-    "group_mean": "r - mean of group",
-    "leave_one_out": "r - mean of others",
-    "batch_mean": "r - mean of batch",
-    "greedy": "r - r(greedy)",
-    "critic": "GAE",
-}
-NORMS = {"group_std": " / std of group", "none": "", "batch_std": " / std of batch"}
-MEANS = {
-    "group": "tokens of a group",
-    "global": "tokens of the batch",
-    "sequence": "tokens, then completions",
-    "constant": "longest length",
-    "sum": "sum of tokens",
-}
-
-
-def table_row(name: str) -> dict[str, str]:
-    """A method in words, for the table of all: the paper's Tables 1 and 11."""
-    if name == "sft":
-        reference = {"surrogate": "-log pi(reference answer)", "mean over": "tokens of the batch"}
-        return {"method": name, "advantage": "", **reference, "KL": "", "models": "policy"}
-    row = method(name)
-    low, high = row.epsilon, row.epsilon if row.epsilon_high is None else row.epsilon_high
-    clipped = f"clip(ratio, {1 - low:g}, {1 + high:g}) A"
-    return {
-        "method": name,
-        "advantage": BASELINES[row.baseline] + NORMS[row.f_norm],
-        "surrogate": clipped if row.surrogate == "clipped" else "-log pi A",
-        "mean over": MEANS[row.token_mean],
-        "KL": f"{row.beta:g} in {row.kl_in}" if row.beta else "",
-        "models": ", ".join(models_held(row)),
-    }
-
-
-def models_held(row: AlgorithmConfig) -> list[str]:
-    """Which models training holds at once."""
-    wanted = {
-        "policy": True,
-        "reference": row.beta > 0,
-        "critic (shared)": row.baseline == "critic",
-    }
-    return [name for name, wants in wanted.items() if wants]

@@ -4,99 +4,204 @@
     loss = mean over tokens of -log pi(o_t) * A      of each group, then prompts  Eq. 5
     alpha = B / (B - M)                              M of B groups have no signal
 
-and what other methods put in the place of these; ``vrft.methods`` says which method takes what. All
-take the whole batch of the update, gathered over devices, so that accumulating micro-batches on any
-number of devices gives the update of one big batch.
+and the terms that other algorithms put in their place; the rows of ``vrft.config.methods`` say
+which algorithm takes which. All functions see the whole batch of an update, gathered over devices:
+accumulating micro-batches on any number of devices gives the update of one big batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from vrft.config.methods import AlgorithmConfig
+from vrft.config.methods import AlgorithmConfig, CriticConfig, method
 
 TOLERANCE = 1e-6
-"""Rewards of a group that differ by less are equal: rounding must not pass for signal."""
+"""The range within which the rewards of a group count as equal: rounding is no signal."""
 
 STD_EPSILON = 1e-4
-"""Added to a standard deviation before dividing, as in the published code and in TRL."""
+"""The number added to a standard deviation before dividing, as in the published code and in TRL."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The tensors from which a baseline computes advantages: those of this device's b groups.
+
+    ``rewards`` [b, G]; ``kl_costs`` [b, G, C], what the KL of each token takes off the reward, or
+    zeros [b, G, 1]; ``mask`` [b, G, C]; ``greedy`` [b] and ``values`` [b, G, C] for the baselines
+    that need them. ``gather`` turns [b, ...] into [B, ...] of all devices, ``local`` goes back.
+    """
+
+    rewards: Tensor
+    kl_costs: Tensor
+    mask: Tensor
+    gather: Callable[[Tensor], Tensor]
+    local: Callable[[Tensor], Tensor]
+    greedy: Tensor | None = None
+    values: Tensor | None = None
+
+
+Advantages = tuple[Tensor, Tensor | None]
+"""Advantages [b, G, C], or [b, G, 1] shared by a completion's tokens; and a critic's returns."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What is subtracted from a reward: all that an algorithm's baseline needs, in one object.
+
+    ``words`` describe it in the table of algorithms. ``advantages`` computes A; ``subtrahend``, for
+    the baselines that compare within a group, gives [B, 1] or [B, G] from rewards [B, G] and the
+    greedy rewards [B]. ``needs_siblings``: one completion of a prompt has nothing to compare with.
+    """
+
+    words: str
+    advantages: Callable[[Outcome, AlgorithmConfig], Advantages]
+    subtrahend: Callable[[Tensor, Tensor | None], Tensor] | None = None
+    needs_siblings: bool = False
+    needs_greedy: bool = False
+    needs_critic: bool = False
 
 
 def has_signal(rewards: Tensor) -> Tensor:
-    """Which groups [B] of rewards [B, G] teach anything: those whose rewards differ.
-
-    Judged by the range: the standard deviation of equal floats is often not exactly 0.
-    """
+    """Return which groups [B] of rewards [B, G] teach anything: those whose rewards differ."""
+    # By the range: the standard deviation of equal floats is often not exactly 0.
     return rewards.amax(1) - rewards.amin(1) > TOLERANCE
 
 
 def advantages(rewards: Tensor, config: AlgorithmConfig, greedy: Tensor | None = None) -> Tensor:
-    """Eq. 6: rewards [B, G] less their baseline, divided by F_norm; [B, G].
+    """Return Eq. 6: rewards [B, G] less their baseline, divided by F_norm; [B, G].
 
-    ``greedy`` [B] are the rewards of greedy completions, where they are the baseline. A group of
-    equal rewards has exactly no advantage over its own mean.
+    ``greedy`` [B] are the rewards of greedy completions, for the baseline that needs them. A group
+    of equal rewards has exactly no advantage over its own mean.
     """
-    centred = rewards - baseline(rewards, config, greedy)
+    baseline = BASELINES[config.baseline]
+    assert baseline.subtrahend is not None
+    centred = rewards - baseline.subtrahend(rewards, greedy)
     if config.f_norm == "group_std":
         centred = centred / (rewards.std(1, keepdim=True) + STD_EPSILON)
     elif config.f_norm == "batch_std":
         centred = centred / (rewards.std() + STD_EPSILON)
-    if config.baseline == "greedy":
+    if baseline.needs_greedy:
+        # Equal rewards teach here too, where the greedy completion earned another.
         return centred * (centred.abs() > TOLERANCE)
+    # r - mean(r) of equal rewards may be 1e-8; exactly 0, the group need not be forwarded.
     return centred * has_signal(rewards).unsqueeze(1)
 
 
-def baseline(rewards: Tensor, config: AlgorithmConfig, greedy: Tensor | None = None) -> Tensor:
-    """What is taken off rewards [B, G]: [B, 1], or [B, G] for the mean of a group's others."""
-    if config.baseline == "leave_one_out":
-        return (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
-    if config.baseline == "greedy":
-        assert greedy is not None
-        return greedy.unsqueeze(1)
-    return rewards.mean(1, keepdim=True)
+def group_advantages(outcome: Outcome, config: AlgorithmConfig) -> Advantages:
+    """Return one advantage for all tokens of a completion: [b, G, 1]."""
+    rewards_BG = outcome.gather(outcome.rewards - outcome.kl_costs.sum(-1))
+    greedy_B = None if outcome.greedy is None else outcome.gather(outcome.greedy)
+    advantages_BG = advantages(rewards_BG, config, greedy_B)
+    return outcome.local(advantages_BG).unsqueeze(-1), None
 
 
-def moments(values: Tensor, mask: Tensor) -> Tensor:
-    """Count, sum and sum of squares [b, 3] of each group's tokens [b, G, C] within the mask.
+def token_advantages(outcome: Outcome, config: AlgorithmConfig) -> Advantages:
+    """Return REINFORCE++'s: rewards to go less the mean of the batch's tokens; [b, G, C].
 
-    Those of several devices can be gathered and added up.
+    With ``f_norm`` "batch_std" they are divided by the deviation of the batch's tokens.
     """
-    kept = values * mask
-    return torch.stack([mask.sum((1, 2)), kept.sum((1, 2)), (kept * values).sum((1, 2))], dim=1)
+    kl_costs = outcome.kl_costs.expand_as(outcome.mask)
+    # The reward comes with the last token; each token costs its KL from there on.
+    returns = outcome.rewards.unsqueeze(-1) - kl_costs.flip(-1).cumsum(-1).flip(-1)
+    return standardised(returns, outcome, divide=config.f_norm == "batch_std"), None
 
 
-def standardised(values: Tensor, mask: Tensor, moments: Tensor, norm: str) -> Tensor:
-    """Values [b, G, C] less the mean of the batch's tokens, and over their deviation if it is
-    ``batch_std``; ``moments`` [B, 3] are those of all groups of the batch."""
-    count, total, squares = moments.double().sum(0)
+def critic_advantages(outcome: Outcome, config: AlgorithmConfig) -> Advantages:
+    """Return PPO's: generalised advantage estimates [b, G, C], and the critic's returns.
+
+    With ``f_norm`` "batch_std" the estimates are standardised over the batch's tokens.
+    """
+    assert outcome.values is not None
+    rewards = torch.zeros_like(outcome.mask) - outcome.kl_costs
+    last = (outcome.mask.sum(-1).long() - 1).unsqueeze(-1)
+    rewards.scatter_add_(2, last, outcome.rewards.unsqueeze(-1))
+    estimates = generalised_advantages(rewards, outcome.values, outcome.mask, config.critic)
+    returns = estimates + outcome.values
+    if config.f_norm == "batch_std":
+        estimates = standardised(estimates, outcome, divide=True)
+    return estimates, returns
+
+
+BASELINES = {
+    "group_mean": Baseline(
+        "r - mean of group",
+        group_advantages,
+        subtrahend=lambda rewards, greedy: rewards.mean(1, keepdim=True),
+        needs_siblings=True,
+    ),
+    "leave_one_out": Baseline(
+        "r - mean of others",
+        group_advantages,
+        subtrahend=lambda rewards, greedy: (
+            (rewards.sum(1, keepdim=True) - rewards) / (rewards.shape[1] - 1)
+        ),
+        needs_siblings=True,
+    ),
+    "batch_mean": Baseline("r - mean of batch", token_advantages),
+    "greedy": Baseline(
+        "r - r(greedy)",
+        group_advantages,
+        subtrahend=lambda rewards, greedy: greedy.unsqueeze(1),  # type: ignore[union-attr]
+        needs_greedy=True,
+    ),
+    "critic": Baseline("GAE", critic_advantages, needs_critic=True),
+}
+"""The choices of ``algorithm.baseline``: no other place asks for one by its name."""
+
+
+def standardised(values: Tensor, outcome: Outcome, *, divide: bool) -> Tensor:
+    """Return values [b, G, C] less the mean of all devices' tokens; ``divide``: by their std."""
+    mask = outcome.mask
+    masked = values * mask
+    # [b, 3] of each group: the number of its tokens, their sum, and the sum of their squares.
+    sums = [mask.sum((1, 2)), masked.sum((1, 2)), (masked * values).sum((1, 2))]
+    # In float64 from here on: the variance is a small difference of large sums.
+    count, total, squares = outcome.gather(torch.stack(sums, dim=1)).double().sum(0)
     mean = total / count
     centred = values - mean
-    if norm == "batch_std":
+    if divide:
         variance = (squares - count * mean**2) / (count - 1).clamp(min=1)
         centred = centred / (variance.clamp(min=0).sqrt() + STD_EPSILON)
-    found: Tensor = (centred * mask).to(values.dtype)
-    return found
+    standard: Tensor = (centred * mask).to(values.dtype)
+    return standard
 
 
-def rewards_to_go(rewards: Tensor, kl: Tensor) -> Tensor:
-    """From each token on, the reward that is still to come: [b, G], [b, G, C] -> [b, G, C].
+def generalised_advantages(
+    rewards: Tensor, values: Tensor, mask: Tensor, config: CriticConfig
+) -> Tensor:
+    """Return A_t = sum over l of (gamma lam)^l d_{t+l}, d_t = r_t + gamma V_{t+1} - V_t.
 
-    Rewards come with the last token; each token costs its ``kl``, already weighted.
+    All are [b, G, C]; nothing more is expected after a completion's last token. Schulman et al.
+    2016, arXiv:1506.02438, Eq. 16.
     """
-    return rewards.unsqueeze(-1) - kl.flip(-1).cumsum(-1).flip(-1)
+    estimates = torch.zeros_like(rewards)
+    next_estimate = next_value = torch.zeros_like(rewards[..., 0])
+    # Backwards, as each estimate holds the discounted one of the token behind it.
+    for t in range(rewards.shape[-1] - 1, -1, -1):
+        surprise = rewards[..., t] + config.gamma * next_value - values[..., t]
+        next_estimate = mask[..., t] * (surprise + config.gamma * config.lam * next_estimate)
+        next_value = mask[..., t] * values[..., t]
+        estimates[..., t] = next_estimate
+    return estimates
 
 
 def alpha(rewards: Tensor, config: AlgorithmConfig) -> float:
-    """B / (B - M), with M of the B groups of rewards [B, G] without signal; 1 if switched off."""
+    """Return B / (B - M), with M of the B groups of rewards [B, G] without signal; 1 if off.
+
+    Groups without signal count in the mean of Eq. 5 but add nothing to it; alpha makes up for them.
+    """
     informative = int(has_signal(rewards).sum())
     return len(rewards) / informative if config.alpha and informative else 1.0
 
 
 def overlong(lengths: Tensor, limit: int, cache: float) -> Tensor:
-    """What a completion of so many tokens loses: 0 to 1 over the last ``cache`` share of the limit.
+    """Return what completions of these lengths lose: 0 to 1 over the last ``cache`` of the limit.
 
-    DAPO's soft punishment, Eq. 13 there.
+    DAPO's soft punishment of overlong completions (Eq. 13 there); lengths in tokens.
     """
     if cache == 0:
         return torch.zeros_like(lengths)
@@ -104,10 +209,10 @@ def overlong(lengths: Tensor, limit: int, cache: float) -> Tensor:
 
 
 def token_weights(lengths: Tensor, config: AlgorithmConfig, limit: int) -> Tensor:
-    """The weight [B, G] of each token of a completion, given lengths [B, G] in tokens.
+    """Return the weight [B, G] of each token of a completion, given lengths [B, G] in tokens.
 
-    The weights of all tokens of the batch add up to 1, but for "constant", where ``limit`` stands
-    for every length, and "sum".
+    The weights of all tokens of the batch add up to 1, except for "constant", where ``limit``
+    stands in for every length, and "sum".
     """
     groups, generations = lengths.shape
     if config.token_mean == "group":
@@ -116,36 +221,82 @@ def token_weights(lengths: Tensor, config: AlgorithmConfig, limit: int) -> Tenso
         return (1 / lengths.sum()).expand_as(lengths)
     if config.token_mean == "sequence":
         return 1 / lengths / (groups * generations)
-    each = limit if config.token_mean == "constant" else 1
-    return torch.full_like(lengths, 1 / (each * groups * generations))
+    divisor = limit if config.token_mean == "constant" else 1
+    return torch.full_like(lengths, 1 / (divisor * groups * generations))
 
 
 def surrogate(logps: Tensor, old: Tensor, advantages: Tensor, config: AlgorithmConfig) -> Tensor:
-    """The loss of every token [B, G, C], from log-probabilities now and when it was sampled."""
+    """Return the loss of every token, before its weight: [B, G, C].
+
+    Either Algorithm 1, line 3, -log pi(o) A; or PPO's pessimistic -min(r A, clip(r) A) with the
+    ratio r = pi / pi_old clipped to [1 - epsilon, 1 + epsilon_high]. ``advantages`` broadcast.
+    """
     if config.surrogate == "policy_gradient":
-        return policy_gradient(logps, advantages)
-    high = config.epsilon if config.epsilon_high is None else config.epsilon_high
-    return clipped(logps, old, advantages, config.epsilon, high)
-
-
-def policy_gradient(logps: Tensor, advantages: Tensor) -> Tensor:
-    """Algorithm 1, line 3: -log pi(o) * A of every token; [B, G, C] and what broadcasts to it."""
-    return -logps * advantages
-
-
-def clipped(logps: Tensor, old: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:
-    """PPO's pessimistic surrogate: -min(r A, clip(r, 1 - low, 1 + high) A), r = pi / pi_old."""
+        return -logps * advantages
+    low, high = config.clip_range
     ratio = (logps - old).exp()
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
 
 
-def is_clipped(logps: Tensor, old: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:
-    """Which tokens [B, G, C] the clip keeps from any further push."""
+def is_clipped(logps: Tensor, old: Tensor, advantages: Tensor, config: AlgorithmConfig) -> Tensor:
+    """Return which tokens [B, G, C] the clip keeps from any further push."""
+    low, high = config.clip_range
     ratio = (logps - old).exp()
     return ((ratio < 1 - low) & (advantages < 0)) | ((ratio > 1 + high) & (advantages > 0))
 
 
 def kl(logps: Tensor, reference: Tensor) -> Tensor:
-    """The k3 estimate of KL(pi || reference) at every token: Eq. 16, at least 0, low variance."""
+    """Return the k3 estimate of KL(pi || reference) at every token: Eq. 16, at least 0."""
     difference = reference - logps
     return difference.exp() - difference - 1
+
+
+def value_loss(values: Tensor, old: Tensor, returns: Tensor, clip: float) -> Tensor:
+    """Return half the squared error of each value [B, G, C], pessimistic like PPO's ratio.
+
+    The error is that of the value itself or of the value held within ``clip`` of the ``old`` one,
+    whichever is larger, so that a critic does not run away from one batch.
+    """
+    near = torch.clamp(values, old - clip, old + clip)
+    return 0.5 * torch.maximum((values - returns) ** 2, (near - returns) ** 2)
+
+
+# --- the algorithms in words
+
+
+F_NORMS = {"group_std": " / std of group", "none": "", "batch_std": " / std of batch"}
+TOKEN_MEANS = {
+    "group": "tokens of a group",
+    "global": "tokens of the batch",
+    "sequence": "tokens, then completions",
+    "constant": "longest length",
+    "sum": "sum of tokens",
+}
+
+
+def table_row(name: str) -> dict[str, str]:
+    """Describe an algorithm for the table of all of them: the paper's Tables 1 and 11."""
+    if name == "sft":
+        reference = {"surrogate": "-log pi(reference answer)", "mean over": "tokens of the batch"}
+        return {"method": name, "advantage": "", **reference, "KL": "", "models": "policy"}
+    config = method(name)
+    low, high = config.clip_range
+    clipped = f"clip(ratio, {1 - low:g}, {1 + high:g}) A"
+    return {
+        "method": name,
+        "advantage": BASELINES[config.baseline].words + F_NORMS[config.f_norm],
+        "surrogate": clipped if config.surrogate == "clipped" else "-log pi A",
+        "mean over": TOKEN_MEANS[config.token_mean],
+        "KL": f"{config.beta:g} in {config.kl_in}" if config.beta else "",
+        "models": ", ".join(models_held(config)),
+    }
+
+
+def models_held(config: AlgorithmConfig) -> list[str]:
+    """Name the models that training holds at once."""
+    held = {
+        "policy": True,
+        "reference": config.beta > 0,
+        "critic (shared)": BASELINES[config.baseline].needs_critic,
+    }
+    return [name for name, holds in held.items() if holds]

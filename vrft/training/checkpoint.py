@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,9 @@ from accelerate import Accelerator
 
 from vrft.errors import UserError
 from vrft.training import distributed
+from vrft.training.types import Progress
 
 STATE = "trainer_state.json"
-
-
-@dataclass
-class Progress:
-    """How far a run is: optimizer steps done, prompts drawn, tokens generated."""
-
-    step: int = 0
-    cursor: int = 0
-    num_tokens: int = 0
 
 
 def path_of(run: Path, step: int) -> Path:

@@ -1,209 +1,146 @@
-"""From a graded batch to a loss: what each token gets, and what the policy owes for it."""
+"""From a rewarded batch to a loss: its experience, and the loss of some of its groups."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from vrft.config.methods import AlgorithmConfig
-from vrft.policy.policy import Policy
+from vrft.policy import Policy
 from vrft.training import algorithms, distributed
-from vrft.training.collect import Batch, Source
-from vrft.training.micro_batches import by_prompts, by_tokens
-from vrft.types import Rollout
+from vrft.training.micro_batches import passes
+from vrft.training.ppo import ActorCritic
+from vrft.training.types import Batch, Experience, Run, TokenSums
 
 
-@dataclass(frozen=True)
-class Signal:
-    """What this device's groups get; C is the length of their longest completion.
+def make_experience(run: Run, batch: Batch) -> Experience:
+    """Return the advantages of a batch, and the log-probabilities that its loss compares with.
 
-    ``advantages`` [b, G, C] or [b, G, 1], alpha included; ``teaches`` [b]: which groups must be
-    forwarded; ``old`` and ``reference`` [b, G, C]: log-probabilities when the batch was sampled and
-    of the model that training began with, where the method needs them; ``values`` and ``returns``
-    [b, G, C]: what a critic expected, and what it should have.
+    They are computed once, before the first update, and hold for all updates of the batch.
     """
-
-    advantages: Tensor
-    teaches: Tensor
-    alpha: float = 1.0
+    config = run.config.algorithm
+    baseline = algorithms.BASELINES[config.baseline]
+    kl_in_reward = bool(config.beta) and config.kl_in == "reward"
     old: Tensor | None = None
-    reference: Tensor | None = None
     values: Tensor | None = None
-    returns: Tensor | None = None
-
-
-Sums = dict[str, Tensor]
-"""Sums over tokens for the log, by name; "tokens" is how many there were."""
-
-
-class Objective(Protocol):
-    """What a method makes of a batch."""
-
-    def judge(self, source: Source, batch: Batch) -> Signal:
-        """What every token gets, the same for all updates of the batch."""
-        ...
-
-    def loss(
-        self, source: Source, batch: Batch, signal: Signal, rows: Sequence[int], weights: Tensor
-    ) -> tuple[Tensor, Sums]:
-        """These groups' part of the update's loss, ``weights`` [b', G] being those of tokens."""
-        ...
-
-
-class GroupObjective:
-    """The methods without a critic: GPG and its relatives."""
-
-    def judge(self, source: Source, batch: Batch) -> Signal:
-        config = source.config.algorithm
-        reference = reference_logps(source, batch) if config.beta else None
-        old = old_logps(source, batch) if needs_old(config) else None
-        if old is not None and reference is not None and config.kl_in == "reward":
-            cost = config.beta * (old - reference)
-        else:
-            cost = torch.zeros(*batch.lengths.shape, 1)
-        rewards = distributed.gather(source.accelerator, batch.rewards - cost.sum(-1))
-        alpha = algorithms.alpha(rewards, config)
-        if config.baseline == "batch_mean":
-            advantages = token_advantages(source, batch, cost)
-        else:
-            greedy = batch.greedy
-            if greedy is not None:
-                greedy = distributed.gather(source.accelerator, greedy)
-            whole = algorithms.advantages(rewards, config, greedy)
-            advantages = distributed.local_rows(source.accelerator, whole).unsqueeze(-1)
-        teaches = advantages.ne(0).any(2).any(1)
-        if config.beta and config.kl_in == "loss":
-            teaches = torch.ones_like(teaches)
-        return Signal(advantages * alpha, teaches, alpha, old, reference)
-
-    def loss(
-        self, source: Source, batch: Batch, signal: Signal, rows: Sequence[int], weights: Tensor
-    ) -> tuple[Tensor, Sums]:
-        config = source.config.algorithm
-        logps = source.policy.logps(
-            *batch.inputs(rows), temperature=source.config.sampling.temperature
+    reference: Tensor | None = None
+    if baseline.needs_critic:
+        actor_critic = cast(ActorCritic, run.policy)
+        old, values, _ = without_gradient(
+            run, actor_critic, actor_critic.logps_values_entropies, batch
         )
-        mask = batch.mask(rows, logps)
-        old = logps.detach() if signal.old is None else cut(signal.old, rows, logps)
-        advantages = cut(signal.advantages, rows, logps)
-        losses = algorithms.surrogate(logps, old, advantages, config)
-        sums = counts(logps, old, advantages, mask, config)
-        if config.beta and config.kl_in == "loss":
-            assert signal.reference is not None
-            kl = algorithms.kl(logps, cut(signal.reference, rows, logps))
-            losses = losses + config.beta * kl
-            sums["kl"] = (kl.detach() * mask).sum()
-        elif signal.old is not None and signal.reference is not None:
-            sums["kl"] = ((old - cut(signal.reference, rows, logps)) * mask).sum()
-        return (losses * mask * weights.to(logps, non_blocking=True).unsqueeze(-1)).sum(), sums
+    elif kl_in_reward or (config.surrogate == "clipped" and config.reuses_batches):
+        # Else every update is on the policy that sampled: its log-probabilities are the loss's own.
+        (old,) = without_gradient(run, run.policy, run.policy.logps, batch)
+    if config.beta:
+        assert run.reference is not None
+        (reference,) = without_gradient(run, run.reference, run.reference.logps, batch)
+    kl_costs = torch.zeros(*batch.rewards.shape, 1)
+    if kl_in_reward:
+        assert old is not None and reference is not None
+        kl_costs = config.beta * (old - reference)  # the k1 estimate of every token
+    outcome = algorithms.Outcome(
+        batch.rewards,
+        kl_costs,
+        batch.mask,
+        gather=partial(distributed.gather, run.accelerator),
+        local=partial(distributed.local_rows, run.accelerator),
+        greedy=batch.greedy,
+        values=values,
+    )
+    advantages, returns = baseline.advantages(outcome, config)
+    informative, alpha = advantages.ne(0).any(2).any(1), 1.0
+    if baseline.needs_critic or (config.beta and config.kl_in == "loss"):
+        # The critic learns from every completion, and every completion owes its KL.
+        informative = torch.ones_like(informative)
+    if not baseline.needs_critic:
+        alpha = algorithms.alpha(outcome.gather(batch.rewards - kl_costs.sum(-1)), config)
+    return Experience(advantages * alpha, informative, alpha, old, reference, values, returns)
 
 
-def needs_old(config: AlgorithmConfig) -> bool:
-    """Whether log-probabilities from before the first update must be computed.
+def loss(
+    run: Run, batch: Batch, experience: Experience, rows: Sequence[int], weights: Tensor
+) -> tuple[Tensor, TokenSums]:
+    """Return the loss of some groups as a scalar, and sums over their tokens for the log.
 
-    While the policy is the one that sampled, they are those of the update itself.
+    ``weights`` [b', G] are those of a token of each completion: the loss is a weighted sum over
+    tokens, so that micro-batches add up to the loss of the whole update. One loss serves GPG and
+    its relatives, with or without a clip, a KL penalty and a critic.
     """
-    clips = config.surrogate == "clipped" and config.reuses_batches
-    return clips or bool(config.beta and config.kl_in == "reward")
+    config, critic = run.config.algorithm, run.config.algorithm.critic
+    encoded = [batch.groups[row].encoded for row in rows]
+    rollouts = [batch.groups[row].group.rollouts for row in rows]
+    temperature = run.config.sampling.temperature
+    if experience.values is None:
+        logps_BGC = run.policy.logps(encoded, rollouts, temperature)
+    else:
+        actor_critic = cast(ActorCritic, run.policy)
+        logps_BGC, values_BGC, entropies_BGC = actor_critic.logps_values_entropies(
+            encoded, rollouts, temperature
+        )
+
+    def at(tensor: Tensor) -> Tensor:
+        """Take the rows of a tensor [b, G, C or 1], no longer than these completions."""
+        part = tensor[list(rows), :, : logps_BGC.shape[2]]
+        return part.to(logps_BGC.device, non_blocking=True)
+
+    mask, advantages = at(batch.mask), at(experience.advantages)
+    old = logps_BGC.detach() if experience.old_logps is None else at(experience.old_logps)
+    losses = algorithms.surrogate(logps_BGC, old, advantages, config)
+    measured = {"tokens": torch.ones_like(mask)}
+    if config.surrogate == "clipped":
+        measured["clip_ratio"] = algorithms.is_clipped(logps_BGC.detach(), old, advantages, config)
+    if experience.reference_logps is not None:
+        reference = at(experience.reference_logps)
+        if config.kl_in == "loss":
+            measured["kl"] = algorithms.kl(logps_BGC, reference)
+            losses = losses + config.beta * measured["kl"]
+        else:
+            measured["kl"] = old - reference
+    if experience.values is not None:
+        assert experience.returns is not None
+        errors = algorithms.value_loss(
+            values_BGC, at(experience.values), at(experience.returns), critic.cliprange_value
+        )
+        losses = losses + critic.vf_coef * errors - critic.entropy_coef * entropies_BGC
+        measured |= {"value_loss": errors, "entropy": entropies_BGC}
+    sums = {name: (values.detach() * mask).sum() for name, values in measured.items()}
+    token_weights = weights.to(logps_BGC, non_blocking=True).unsqueeze(-1)
+    return (losses * mask * token_weights).sum(), sums
 
 
-def token_advantages(source: Source, batch: Batch, cost: Tensor) -> Tensor:
-    """Rewards to go less the mean of the whole batch's tokens: REINFORCE++'s advantages."""
-    mask = batch.mask(range(len(batch.groups)))
-    returns = algorithms.rewards_to_go(batch.rewards, cost.expand_as(mask))
-    moments = distributed.gather(source.accelerator, algorithms.moments(returns, mask))
-    return algorithms.standardised(returns, mask, moments, source.config.algorithm.f_norm)
-
-
-def old_logps(source: Source, batch: Batch) -> Tensor:
-    """Log-probabilities [b, G, C] under the policy as it is now, without gradients."""
-    (found,) = fixed(source, source.policy.module, batch, alone(source.policy))
-    return found
-
-
-def reference_logps(source: Source, batch: Batch) -> Tensor:
-    """Log-probabilities [b, G, C] under the model that training began with."""
-    assert source.reference is not None
-    (found,) = fixed(source, source.reference.module, batch, alone(source.reference))
-    return found
-
-
-Reading = Callable[[Sequence[Any], Sequence[Sequence[Rollout]], float], Sequence[Tensor]]
-"""What is measured of some groups at a temperature: tensors [b', G, C]."""
-
-
-def alone(policy: Policy) -> Reading:
-    """The reading of a policy's log-probabilities and nothing else."""
-    return lambda encoded, rollouts, temperature: [policy.logps(encoded, rollouts, temperature)]
-
-
-Pass = tuple[list[int], float]
-"""The rows of a micro-batch, and its weight."""
-
-
-def passes(source: Source, batch: Batch, rows: Sequence[int]) -> list[Pass]:
-    """Some of this device's groups in micro-batches of weight 1.
-
-    Every device makes the same number of passes, or they would wait for each other: one that has
-    fewer adds some of weight 0 with the group whose completions are shortest.
-    """
-    chunks = micro_batches(source, batch, rows)
-    missing = distributed.max_over_ranks(source.accelerator, len(chunks)) - len(chunks)
-    short = int(batch.lengths.amax(1).argmin())
-    return [(chunk, 1.0) for chunk in chunks] + [([short], 0.0)] * missing
-
-
-def micro_batches(source: Source, batch: Batch, rows: Sequence[int]) -> list[list[int]]:
-    """Some groups as they pass the model together."""
-    config = source.config.train
-    if not config.max_tokens_per_micro_batch:
-        return by_prompts(rows, config.per_device_train_batch_size)
-    tokens = [
-        source.policy.length(graded.encoded) + int(own.sum())
-        for graded, own in zip(batch.groups, batch.lengths, strict=True)
-    ]
-    return by_tokens(rows, tokens, config.max_tokens_per_micro_batch)
+Measure = Callable[..., Tensor | Sequence[Tensor]]
+"""A policy's log-probabilities [b', G, C] of some groups, or several such tensors."""
 
 
 @torch.no_grad()
-def fixed(source: Source, module: nn.Module, batch: Batch, read: Reading) -> list[Tensor]:
-    """What is read of all groups, [b, G, C] each on the CPU, with the module in evaluation mode.
+def without_gradient(run: Run, policy: Policy, measure: Measure, batch: Batch) -> list[Tensor]:
+    """Return what ``measure`` says of all groups, each tensor [b, G, C] on the CPU.
 
-    It is read micro-batch by micro-batch.
+    The policy's module is in evaluation mode meanwhile; groups pass it in micro-batches.
     """
-    temperature = source.config.sampling.temperature
-    training, longest = module.training, int(batch.lengths.max())
-    module.eval()
+    training = policy.module.training
+    policy.module.eval()
     order: list[int] = []
-    parts = []
-    with source.accelerator.autocast():
-        for rows, weight in passes(source, batch, range(len(batch.groups))):
-            readings = read(*batch.inputs(rows), temperature)
-            if weight:
-                order += rows
-                parts.append([F.pad(one, (0, longest - one.shape[2])) for one in readings])
-    module.train(training)
+    parts: list[list[Tensor]] = []
+    with run.accelerator.autocast():
+        for rows, weight in passes(run, batch, range(len(batch.groups))):
+            measured = measure(
+                [batch.groups[row].encoded for row in rows],
+                [batch.groups[row].group.rollouts for row in rows],
+                run.config.sampling.temperature,
+            )
+            if not weight:  # this device has fewer micro-batches than another
+                continue
+            tensors = [measured] if isinstance(measured, Tensor) else list(measured)
+            width = batch.mask.shape[2]
+            parts.append([F.pad(tensor, (0, width - tensor.shape[2])) for tensor in tensors])
+            order += rows
+    policy.module.train(training)
+    # A token budget packs groups in another order than the batch's: undo it.
     back = torch.tensor(order).argsort()
     return [torch.cat(pieces).cpu()[back] for pieces in zip(*parts, strict=True)]
-
-
-def cut(values: Tensor, rows: Sequence[int], like: Tensor) -> Tensor:
-    """The rows of values [b, G, C], as long and on the device as those of some groups."""
-    return values[list(rows), :, : like.shape[2]].to(like.device, non_blocking=True)
-
-
-def counts(
-    logps: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, config: AlgorithmConfig
-) -> Sums:
-    """Tokens, and how many of them the clip holds."""
-    sums = {"tokens": mask.sum()}
-    if config.surrogate == "clipped":
-        high = config.epsilon if config.epsilon_high is None else config.epsilon_high
-        held = algorithms.is_clipped(logps.detach(), old, advantages, config.epsilon, high)
-        sums["clip_ratio"] = (held * mask).sum()
-    return sums

@@ -1,55 +1,158 @@
-"""What a run would do: the resolved plan that ``vrft train --dry-run`` prints."""
+"""The plan of a run: what stops it before its first step, and what it will do and need.
+
+``--dry-run`` and the run itself call the same ``check``, so that both refuse the same things, and
+take the number of steps from the same function.
+"""
 
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from torch import nn
 
 from vrft import paths, policy, registry
-from vrft.config import methods
 from vrft.config.schema import Config
+from vrft.errors import UserError
 from vrft.evaluation.scoring import read_samples
+from vrft.images import image_tokens
+from vrft.models.loading import weight_dtype
+from vrft.task import Task
+from vrft.training import algorithms, distributed, ppo, run_folder, run_log
+from vrft.types import Sample
 
-BYTES_TRAINED = 16
-"""Per trained parameter in float32: weight, gradient and AdamW's two moments."""
 
-BYTES_HELD = 4
-"""Per parameter that is only held, of frozen parts and of a reference model."""
+def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sample[Any]]]:
+    """Return the task and its training samples, once nothing is left that would stop the run.
 
-
-def plan_text(config: Config) -> str:
-    """The plan in a few lines: data, prompt sizes, parameters, steps, memory without activations.
-
-    Raises UserError for whatever would stop the run at its start.
+    Nothing is written. Raises UserError for a task, data or settings with which the run cannot
+    start, and, for a ``fresh`` run, for a folder that holds another.
     """
     task = registry.build(config.task)
+    check_settings(config, task.rewards())
+    run_log.check_trackers(config.train.report_to)
     samples = read_samples(task, "train")
-    loaded = policy.load(config.model, train=True)
-    encoded = loaded.encode([task.prompt(samples[0])], config.sampling.max_prompt_length)[0]
-    pictures = sum(view.width * view.height // 28**2 for view in encoded.views)
-    parameters = list(loaded.module.parameters())
+    if config.eval.split:
+        # The first evaluation may be hours away: better to learn of a missing split now.
+        read_samples(task, config.eval.split, config.eval.limit)
+    if fresh:
+        run_folder.check_free(config)
+    return task, samples
+
+
+def check_settings(config: Config, rewards: Mapping[str, Any]) -> None:
+    """Raise UserError for settings under which nothing can be learnt from the task's rewards."""
+    algorithm, train = config.algorithm, config.train
+    if algorithm.name == "sft":
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        if processes > 1:
+            raise UserError(
+                f"algorithm=sft runs in one process, not in {processes}; start it without "
+                "accelerate launch and torchrun"
+            )
+        return
+    if config.sampling.temperature == 0:
+        raise UserError("sampling.temperature=0 makes all answers of a group alike; train at 1.0")
+    baseline = algorithms.BASELINES[algorithm.baseline]
+    if algorithm.num_generations < 2 and baseline.needs_siblings:
+        raise UserError(
+            f"algorithm.num_generations=1: {algorithm.name} compares the answers to one prompt; "
+            "give at least 2"
+        )
+    prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps
+    if algorithm.num_mini_batches > prompts:
+        raise UserError(
+            f"algorithm.num_mini_batches={algorithm.num_mini_batches}: a device has fewer prompts "
+            f"in a step ({prompts}); raise train.per_device_train_batch_size"
+        )
+    for name in algorithm.reward_weights:
+        if name not in rewards:
+            raise UserError(
+                f"algorithm.reward_weights.{name}: the task has no such reward; "
+                f"{paths.suggest(name, list(rewards))}"
+            )
+
+
+def total_steps(config: Config, samples: int, processes: int) -> int:
+    """Return ``max_steps``, or the steps that ``num_train_epochs`` passes over the samples take."""
+    train = config.train
+    if train.max_steps >= 0:
+        return train.max_steps
+    prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps * processes
+    return math.ceil(train.num_train_epochs * samples / prompts)
+
+
+def plan_text(config: Config, *, fresh: bool = True) -> str:
+    """Return the plan in a few lines: data, prompt, parameters, steps, memory a device.
+
+    Raises UserError for everything that would stop the run at its start.
+    """
+    accelerator = distributed.accelerator(config.model)
+    task, samples = check(config, fresh=fresh)
+    actor = policy.load(config.model, train=True, device=accelerator.device.type)
+    actor = ppo.with_critic(actor, config.algorithm)
+    limit = config.sampling.max_prompt_length
+    (encoded,) = actor.encode([task.prompt(samples[0])], limit)
+    pictures = sum(image_tokens(view.width, view.height) for view in encoded.views)
+    parameters = list(actor.module.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     frozen = sum(p.numel() for p in parameters if not p.requires_grad)
-    train, algorithm = config.train, config.algorithm
+    train, algorithm, processes = config.train, config.algorithm, accelerator.num_processes
     prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps
-    steps = train.max_steps
-    if steps < 0:
-        steps = math.ceil(train.num_train_epochs * len(samples) / prompts)
-    held = frozen + (trained if algorithm.beta and not config.model.lora.r else 0)
-    gigabytes = (trained * BYTES_TRAINED + held * BYTES_HELD) / 1e9
-    return "\n".join(
-        [
-            f"task       {config.task.name}: {len(samples)} samples, rewards "
-            f"{', '.join(task.rewards())}",
-            f"model      {paths.model(config.model.name)}: {trained:,} parameters trained, "
-            f"{frozen:,} frozen",
-            f"method     {algorithm.name}, which holds: "
-            f"{', '.join(methods.models_held(algorithm))}",
-            f"prompt     {len(encoded.tokens)} tokens in the first sample, {pictures} of them of "
-            f"pictures; limit {config.sampling.max_prompt_length}",
-            f"step       {prompts} prompts x {algorithm.num_generations} completions of at most "
-            f"{config.sampling.max_completion_length} tokens, on each device",
-            f"steps      {steps} at learning rate {train.learning_rate:g}",
-            f"memory     {gigabytes:.2f} GB a device for weights, gradients and optimizer, "
-            "activations not counted",
-        ]
+    completions = f" x {algorithm.num_generations} completions of at most "
+    completions += f"{config.sampling.max_completion_length} tokens"
+    sft = algorithm.name == "sft"
+    gigabytes = memory(actor, config, accelerator) / 1e9
+    lines = {
+        "task": f"{config.task.name}: {len(samples)} samples, rewards {', '.join(task.rewards())}",
+        "model": f"{paths.model(config.model.name)}: {trained:,} parameters trained, "
+        f"{frozen:,} frozen",
+        "method": f"{algorithm.name}, which holds: {', '.join(algorithms.models_held(algorithm))}",
+        "prompt": f"{len(encoded.tokens)} tokens in the first sample, {pictures} of them of "
+        f"pictures; limit {limit}",
+        "step": f"{prompts} prompts{'' if sft else completions}, on each of {processes} device(s)",
+        "steps": f"{total_steps(config, len(samples), processes)} at learning rate "
+        f"{train.learning_rate:g}",
+        "memory": f"{gigabytes:.2f} GB a device for weights, gradients and optimizer, "
+        "activations not counted",
+    }
+    return "\n".join(f"{name:<10} {text}" for name, text in lines.items())
+
+
+def memory(actor: policy.ModelPolicy, config: Config, accelerator: Accelerator) -> float:
+    """Return the bytes that one device holds from its first step to its last, in any launch.
+
+    They are those of weights, gradients, AdamW's two moments, and a reference model; activations,
+    the rollout's cache and what a sharded pass gathers for a moment come on top.
+    """
+    weights, frozen = held(actor.module, trained=True), held(actor.module, trained=False)
+    gradients, moments = weights, 2 * weights
+    plugin, processes = accelerator.state.deepspeed_plugin, accelerator.num_processes
+    if plugin is not None:
+        # DeepSpeed casts the model to half precision if it is told to, and steps a float32 copy
+        # of its share in any case.
+        master = weights
+        if accelerator.mixed_precision in ("bf16", "fp16"):
+            weights, gradients, frozen = weights / 2, gradients / 2, frozen / 2
+        moments += master
+    shards_optimizer = plugin is not None
+    shards_weights = accelerator.distributed_type == DistributedType.FSDP or (
+        plugin is not None and plugin.zero_stage == 3
     )
+    total = (gradients + moments) / (processes if shards_optimizer or shards_weights else 1)
+    total += (weights + frozen) / (processes if shards_weights else 1)
+    if config.algorithm.beta and actor.loaded.adapter is None:
+        # The reference is a copy, unsharded, in the precision of a model that is not trained;
+        # under LoRA it is the model without its adapter.
+        dtype = weight_dtype(config.model, accelerator.device.type, train=False)
+        total += sum(p.numel() for p in actor.loaded.core.parameters()) * dtype.itemsize
+    return total
+
+
+def held(module: nn.Module, *, trained: bool) -> float:
+    """Return the bytes of a module's trained, or frozen, parameters."""
+    return sum(p.nbytes for p in module.parameters() if p.requires_grad is trained)

@@ -1,4 +1,4 @@
-"""Reading ahead: what comes next is read by threads while the rest of the program computes."""
+"""Reading ahead: threads read the next step's inputs while this step computes."""
 
 from __future__ import annotations
 
@@ -11,28 +11,32 @@ R = TypeVar("R")
 
 
 class ReadAhead(Generic[T, R]):
-    """``read`` of things, done by ``workers`` threads before it is asked for; by none, when it is.
+    """A reader whose results are prepared by ``workers`` threads; with 0, at the time of asking.
 
-    Either way the same is read, and what goes wrong in reading is raised where it is taken.
+    ``read`` turns an input into its result, and ``key`` tells inputs apart. The results are the
+    same for any number of workers, and an error of ``read`` is raised where its result is taken,
+    not in the thread, so that a run ends in the step that needs the broken input.
     """
 
     def __init__(self, read: Callable[[T], R], key: Callable[[T], Hashable], workers: int) -> None:
         self.read, self.key = read, key
         self.pool = ThreadPoolExecutor(workers, "ahead") if workers else None
-        self.started: dict[Hashable, Future[R]] = {}
+        self.pending: dict[Hashable, Future[R]] = {}
 
     def take(self, wanted: Sequence[T], coming: Sequence[T] = ()) -> list[R]:
-        """What is read of the wanted things; reading those that are coming has begun."""
+        """Return the results of the wanted inputs in their order, and begin to read the coming."""
         if self.pool is None:
-            return [self.read(thing) for thing in wanted]
-        before, self.started = self.started, {}
-        for thing in (*wanted, *coming):
-            key = self.key(thing)
-            if key not in self.started:
-                self.started[key] = before.get(key) or self.pool.submit(self.read, thing)
-        return [self.started[self.key(thing)].result() for thing in wanted]
+            return [self.read(item) for item in wanted]
+        # Only what is wanted or coming is held on to: results of inputs that were announced but
+        # never taken (resampling ended, say) would otherwise pile up, pictures and all.
+        before, self.pending = self.pending, {}
+        for item in (*wanted, *coming):
+            key = self.key(item)
+            if key not in self.pending:
+                self.pending[key] = before.get(key) or self.pool.submit(self.read, item)
+        return [self.pending[self.key(item)].result() for item in wanted]
 
     def close(self) -> None:
-        """Drop what has not begun, and wait for what has."""
+        """Cancel the reads that have not begun, and wait for those that have."""
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)

@@ -3,154 +3,105 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
-from statistics import fmean
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
 
-from vrft.config.schema import Config
-from vrft.training import algorithms, collect, distributed, objective
-from vrft.training.collect import Batch, Source
-from vrft.training.objective import Objective, Pass, Signal, Sums
+from vrft.training import algorithms, distributed, metrics
+from vrft.training.collect import collect
+from vrft.training.micro_batches import passes
+from vrft.training.objective import loss, make_experience
+from vrft.training.stream import rollout_seed
+from vrft.training.types import Batch, Experience, Run, TokenSums
+
+Rows = Callable[[], list[dict[str, Any]]]
+"""Makes the log's rows of a step's completions, when they are to be logged."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """What the steps of a run read and change."""
+def step(run: Run) -> tuple[dict[str, float], Rows]:
+    """Take one batch: sample groups, reward them, and push up the better completions.
 
-    source: Source
-    objective: Objective
-    optimizer: Any
-    scheduler: Any
-
-    @property
-    def config(self) -> Config:
-        """The run's configuration."""
-        return self.source.config
-
-
-def step(run: Run) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """One batch: sample groups, score them, push up the better ones.
-
-    Returns the metrics of the whole batch, and this device's completions for the log. A method
-    that uses a batch several times makes several updates of it.
+    Returns the metrics of the batch of all devices, and a function that makes the log's rows of
+    this device's completions. An algorithm that reuses batches makes several updates of one.
     """
-    accelerator, done = run.source.accelerator, run.source.progress
+    accelerator, done = run.accelerator, run.progress
     started = time.monotonic()
-    seed_step(run)
-    with distributed.gathered_weights(accelerator, run.source.policy.module):
-        batch = collect.collect(run.source)
-    signal = run.objective.judge(run.source, batch)
-    updates = [update(run, batch, signal, part) for part in parts(run, batch)]
+    # Dropout and the like draw from the global generators: seeded by the step, they draw the same
+    # in a resumed run. Rollouts do not depend on it: each prompt has a seed of its own.
+    place = done.step * accelerator.num_processes + accelerator.process_index
+    set_seed(rollout_seed(run.config.train.seed, place))
+    with distributed.gathered_weights(accelerator, run.policy.module):
+        batch = collect(run)
+    experience = make_experience(run, batch)
+    updates = [update(run, batch, experience, part) for part in mini_batches(run, batch)]
     learning_rate = run.scheduler.get_last_lr()[0]
     run.scheduler.step()
-    rewards = distributed.gather(accelerator, batch.rewards)
-    lengths = distributed.gather(accelerator, batch.lengths)
     done.step += 1
-    done.num_tokens += int(lengths.sum())
-    metrics = {
-        **means(updates),
+    measured = metrics.step_metrics(run, batch, updates)
+    measured |= {
         "learning_rate": learning_rate,
-        "alpha": signal.alpha,
-        "resample_rounds": float(batch.rounds),
-        **collect.reward_metrics(accelerator, batch, rewards),
-        **collect.length_metrics(accelerator, batch, lengths),
-        "num_tokens": float(done.num_tokens),
-        "epoch": done.cursor / len(run.source.samples),
+        "alpha": experience.alpha,
         "step_time": time.monotonic() - started,
     }
-    return metrics, collect.rows(batch, signal.advantages, run.source.task)
+    return measured, partial(metrics.completion_rows, run.task, batch, experience)
 
 
-def seed_step(run: Run) -> None:
-    """Seed what draws of its own accord, such as dropout, so that a resumed run draws the same.
+def mini_batches(run: Run, batch: Batch) -> list[range]:
+    """Return which of this device's groups each update takes.
 
-    Answers do not depend on it: each prompt has a seed of its own.
+    An algorithm with ``num_iterations`` goes over them several times. A step that is skipped is one
+    update of no groups at all.
     """
-    accelerator, done = run.source.accelerator, run.source.progress
-    place = done.step * accelerator.num_processes + accelerator.process_index
-    set_seed(collect.rollout_seed(run.config.train.seed, place))
-
-
-def parts(run: Run, batch: Batch) -> list[range]:
-    """Which of this device's groups each update takes; none at all where the step is skipped."""
     config, size = run.config.algorithm, len(batch.groups)
     if batch.exhausted and config.on_exhausted == "skip":
         return [range(0)]
     cuts = [size * i // config.num_mini_batches for i in range(config.num_mini_batches + 1)]
-    once = [range(first, last) for first, last in pairwise(cuts)]
-    return once * config.num_iterations
+    return [range(first, last) for first, last in pairwise(cuts)] * config.num_iterations
 
 
-def update(run: Run, batch: Batch, signal: Signal, part: range) -> dict[str, float]:
-    """One optimizer step on some of the groups, and its metrics.
+def update(run: Run, batch: Batch, experience: Experience, part: range) -> dict[str, float]:
+    """Take one optimizer step on some of the groups, and return its metrics.
 
-    Groups that teach nothing are never forwarded.
+    Only informative groups are forwarded; where a part of the batch has none, the weights stay.
     """
-    passes = objective.passes(run.source, batch, [row for row in part if signal.teaches[row]])
-    metrics = backward(run, batch, signal, passes, token_weights(run, batch, part))
-    if passes:  # else there are no gradients at all, and AdamW leaves the weights alone
-        accelerator, limit = run.source.accelerator, run.config.train.max_grad_norm
-        norm = distributed.clip(accelerator, run.source.policy.module, limit)
-    else:
-        norm = 0.0
+    accelerator, module = run.accelerator, run.policy.module
+    total = torch.zeros(1, device=accelerator.device)
+    sums: list[TokenSums] = []
+    weights_BG = token_weights(run, batch, part)
+    chunks = passes(run, batch, [row for row in part if experience.informative[row]])
+    for number, (rows, scale) in enumerate(chunks, 1):
+        with distributed.accumulation(accelerator, module, last=number == len(chunks)):
+            part_loss, measured = loss(run, batch, experience, rows, scale * weights_BG[rows])
+            # Data parallelism averages gradients over devices; the loss is a sum over them.
+            accelerator.backward(part_loss * accelerator.num_processes)
+        total += part_loss.detach()
+        sums.append({name: scale * values for name, values in measured.items()})
+    # Without any pass there is no gradient (None, not 0), and AdamW leaves the weights alone.
+    norm = distributed.clip(accelerator, module, run.config.train.max_grad_norm) if chunks else 0.0
     run.optimizer.step()
     run.optimizer.zero_grad()
-    return metrics | {"grad_norm": norm}
-
-
-def token_weights(run: Run, batch: Batch, part: range) -> Tensor:
-    """What a token of each completion weighs in an update of a part of the groups: [b, G]."""
-    weights = torch.zeros_like(batch.lengths)
-    if part:
-        own = batch.lengths[part.start : part.stop]
-        lengths = distributed.gather(run.source.accelerator, own)
-        limit = run.config.sampling.max_completion_length
-        whole = algorithms.token_weights(lengths, run.config.algorithm, limit)
-        weights[part.start : part.stop] = distributed.local_rows(run.source.accelerator, whole)
-    return weights
-
-
-def means(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each metric over the updates that have it."""
-    names = dict.fromkeys(name for one in updates for name in one)
-    return {name: fmean(one[name] for one in updates if name in one) for name in names}
-
-
-def backward(
-    run: Run, batch: Batch, signal: Signal, passes: Sequence[Pass], weights: Tensor
-) -> dict[str, float]:
-    """Accumulate the gradient of an update, and return its loss and what else was measured."""
-    accelerator, module = run.source.accelerator, run.source.policy.module
-    total = torch.zeros(1, device=accelerator.device)
-    sums: list[Sums] = []
-    for number, (rows, scale) in enumerate(passes, 1):
-        with distributed.accumulation(accelerator, module, last=number == len(passes)):
-            loss, measured = run.objective.loss(
-                run.source, batch, signal, rows, scale * weights[rows]
-            )
-            # Data parallelism averages gradients over devices; the loss is a sum over them.
-            accelerator.backward(loss * accelerator.num_processes)
-        total += loss.detach()
-        sums += [{name: scale * value for name, value in measured.items()}]
     return {
         "loss": float(distributed.gather(accelerator, total).sum()),
-        **token_means(accelerator, sums),
+        **metrics.token_means(accelerator, sums),
+        "grad_norm": norm,
     }
 
 
-def token_means(accelerator: Accelerator, sums: Sequence[Sums]) -> dict[str, float]:
-    """Means over all devices' tokens of what was summed over them."""
-    if not sums:
-        return {}
-    names = sorted(sums[0])
-    mine = torch.stack([sum((one[name] for one in sums), torch.zeros(())) for name in names])
-    total = dict(zip(names, distributed.gather(accelerator, mine.cpu()[None]).sum(0), strict=True))
-    tokens = total.pop("tokens")
-    return {name: float(value / tokens.clamp(min=1)) for name, value in total.items()}
+def token_weights(run: Run, batch: Batch, part: range) -> Tensor:
+    """Return the weight of a token of each completion in an update of some groups: [b, G].
+
+    The weights of all devices' tokens are taken together: a token mean divides by their count.
+    """
+    weights = torch.zeros_like(batch.lengths)
+    if part:
+        own = batch.lengths[part.start : part.stop]
+        lengths_BG = distributed.gather(run.accelerator, own)
+        limit = run.config.sampling.max_completion_length
+        weights_BG = algorithms.token_weights(lengths_BG, run.config.algorithm, limit)
+        weights[part.start : part.stop] = distributed.local_rows(run.accelerator, weights_BG)
+    return weights

@@ -1,31 +1,36 @@
-"""The training loop: Group Policy Gradient as in the paper's Algorithm 1, and its relatives."""
+"""The run around the steps: preparation, the loop with its records, checkpoints and the end."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import math
+import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from transformers import get_scheduler
 
-from vrft import policy, registry
+from vrft import policy
 from vrft.config.schema import Config
-from vrft.errors import UserError
-from vrft.evaluation import evaluate, scoring
+from vrft.evaluation import evaluate
+from vrft.policy import Policy
 from vrft.progress import progress
-from vrft.training import checkpoint, distributed, run_folder
-from vrft.training.collect import Source
-from vrft.training.objective import GroupObjective, Objective
-from vrft.training.plan import plan_text
-from vrft.training.ppo import CriticPolicy, Ppo
+from vrft.task import Task
+from vrft.training import checkpoint, distributed, plan, ppo, run_folder
+from vrft.training.read_ahead import ReadAhead
 from vrft.training.run_log import RunLog
-from vrft.training.step import Run, step
+from vrft.training.step import step
+from vrft.training.stream import encode_sample
+from vrft.training.types import Progress, Run
+from vrft.types import Sample
 
 
 def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) -> Path:
@@ -36,160 +41,170 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     the user can mend, and SystemExit(128 + signal) after a checkpoint when it is told to stop.
     """
     if dry_run:
-        print(plan_text(config))
+        text = plan.plan_text(config, fresh=resume is None)
+        if os.environ.get("RANK", "0") == "0":
+            print(text)
         return Path(config.train.output_dir)
     accelerator = distributed.accelerator(config.model)
     main = accelerator.is_main_process
-    if resume is None:
-        registry.build(config.task)  # before a folder is made for a task that is not there
-        config = distributed.from_main(accelerator, run_folder.claim(config) if main else config)
+    task, samples = plan.check(config, fresh=resume is None)
+    if not config.train.output_dir:
+        # The name tells the time: all processes take the main one's.
+        named = distributed.from_main(accelerator, run_folder.default_folder(config))
+        config = replace(config, train=replace(config.train, output_dir=named))
     folder = Path(config.train.output_dir)
-    found = None if resume is None else checkpoint.latest(folder)
-    run = prepare(config, accelerator, found)
-    done = run.source.progress.step
-    if found is not None and main:
-        print(f"resuming {folder} from step {done}", file=sys.stderr)
+    latest = None if resume is None else checkpoint.latest(folder)
+    run = prepare(config, task, samples, accelerator, latest)
+    # Only now, when nothing is left that could stop the run before its first step.
+    if resume is None and main:
+        run_folder.claim(config)
+    if latest is not None and main:
+        print(f"resuming {folder} from step {run.progress.step}", file=sys.stderr)
     with contextlib.ExitStack() as stack:
-        resume_step = None if resume is None else done
+        resume_step = None if resume is None else run.progress.step
         log = RunLog(folder, config.train.report_to, resume_step) if main else None
         if log is not None:
             stack.callback(log.close)
-        stack.callback(run.source.ahead.close)
+        stack.callback(run.reader.close)
         loop(run, folder, log, stack.enter_context(run_folder.StopSignal()))
-    weights = accelerator.get_state_dict(run.source.policy.module)
+    weights = accelerator.get_state_dict(run.policy.module)
     if main:
         with checkpoint.written_whole(folder / "final") as temporary:
-            run.source.policy.save(temporary, weights)
+            run.policy.save(temporary, weights)
     accelerator.wait_for_everyone()
     return folder
 
 
-def prepare(config: Config, accelerator: Accelerator, found: Path | None = None) -> Run:
-    """Everything a run needs, from its configuration and the checkpoint it goes on from."""
-    task = registry.build(config.task)
-    samples = scoring.read_samples(task, "train")
+def prepare(
+    config: Config,
+    task: Task[Any],
+    samples: Sequence[Sample[Any]],
+    accelerator: Accelerator,
+    latest: Path | None = None,
+) -> Run:
+    """Load what a run needs besides its data, and the state of the checkpoint it goes on from."""
     set_seed(config.train.seed)
-    check_method(config, list(task.rewards()))
-    name = config.model.name if found is None else str(found)
     device = accelerator.device.type
-    model = policy.load(replace(config.model, name=name), train=True, device=device)
-    reference = policy.reference(model, config.model, device) if config.algorithm.beta else None
-    if config.algorithm.baseline == "critic":
-        model = CriticPolicy(model, found)
-    done = checkpoint.Progress() if found is None else checkpoint.read_progress(found)
-    source = Source(config, task, samples, model, accelerator, done, reference)
-    return finish(source, found)
+    name = config.model.name if latest is None else str(latest)
+    actor = policy.load(replace(config.model, name=name), train=True, device=device)
+    reference = policy.reference(actor, config.model, device) if config.algorithm.beta else None
+    actor = ppo.with_critic(actor, config.algorithm, latest)
+    done = Progress() if latest is None else checkpoint.read_progress(latest)
+    run = make_run(config, task, samples, actor, accelerator, done, reference)
+    if latest is not None:
+        checkpoint.restore_state(latest, run.optimizer, run.scheduler, accelerator)
+    return run
 
 
-def finish(source: Source, found: Path | None = None) -> Run:
-    """A run from its source: the optimizer, the schedule, and their state in a checkpoint."""
-    config, model = source.config.train, source.policy
-    critical = source.config.algorithm.baseline == "critic"
-    method: Objective = Ppo() if critical else GroupObjective()
-    optimizer = adamw(model.module, source.config)
-    model.module, optimizer = distributed.prepare(
-        source.accelerator, model.module, optimizer, config.max_grad_norm
-    )
-    steps = total_steps(source)
-    scheduler = get_scheduler(
-        config.lr_scheduler_type,
-        optimizer,
-        num_warmup_steps=math.ceil(config.warmup_ratio * steps),
-        num_training_steps=steps,
-    )
-    if found is not None:
-        checkpoint.restore_state(found, optimizer, scheduler, source.accelerator)
-    return Run(source, method, optimizer, scheduler)
+def make_run(
+    config: Config,
+    task: Task[Any],
+    samples: Sequence[Sample[Any]],
+    actor: Policy,
+    accelerator: Accelerator,
+    done: Progress,
+    reference: Policy | None = None,
+) -> Run:
+    """Return a run with its optimizer, schedule and reader, the policy laid out over devices.
 
-
-def adamw(module: torch.nn.Module, config: Config) -> torch.optim.AdamW:
-    """AdamW over what is trained; biases and norms are not decayed, as in transformers."""
-    trained = [p for p in module.parameters() if p.requires_grad]
-    decay = config.train.weight_decay
-    return torch.optim.AdamW(
+    The optimizer is AdamW over the trained parameters; biases and norms are not decayed, as in
+    transformers' trainer.
+    """
+    settings = config.train
+    trained = [p for p in actor.module.parameters() if p.requires_grad]
+    optimizer: Any = torch.optim.AdamW(
         [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": decay},
+            {
+                "params": [p for p in trained if p.ndim > 1],
+                "weight_decay": settings.weight_decay,
+            },
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ],
-        lr=config.train.learning_rate,
-        betas=(config.train.adam_beta1, config.train.adam_beta2),
-        eps=config.train.adam_epsilon,
+        lr=settings.learning_rate,
+        betas=(settings.adam_beta1, settings.adam_beta2),
+        eps=settings.adam_epsilon,
         fused=True,
     )
-
-
-def total_steps(source: Source) -> int:
-    """``max_steps``, or as many as ``num_train_epochs`` passes over the samples need."""
-    config = source.config.train
-    if config.max_steps >= 0:
-        return config.max_steps
-    return math.ceil(config.num_train_epochs * len(source.samples) / source.prompts)
-
-
-def check_method(config: Config, names: list[str]) -> None:
-    """UserError for settings under which nothing can be learnt from the task's rewards."""
-    if config.sampling.temperature == 0:
-        raise UserError("sampling.temperature=0 makes all answers of a group alike; train at 1.0")
-    method = config.algorithm
-    if method.num_mini_batches > config.train.per_device_train_batch_size * (
-        config.train.gradient_accumulation_steps
-    ):
-        raise UserError(
-            f"algorithm.num_mini_batches={method.num_mini_batches}: a device has fewer prompts"
-        )
-    if method.num_generations < 2 and method.baseline in ("group_mean", "leave_one_out"):
-        raise UserError(
-            f"algorithm.num_generations=1: {method.name} compares the answers to one prompt; "
-            "give at least 2"
-        )
-    for name in method.reward_weights:
-        if name not in names:
-            raise UserError(f"algorithm.reward_weights.{name}: the task has no such reward; it has "
-                            f"{', '.join(names)}")  # fmt: skip
+    actor.module, optimizer = distributed.prepare(
+        accelerator, actor.module, optimizer, settings.max_grad_norm
+    )
+    steps = plan.total_steps(config, len(samples), accelerator.num_processes)
+    scheduler = get_scheduler(
+        settings.lr_scheduler_type,
+        optimizer,
+        num_warmup_steps=math.ceil(settings.warmup_ratio * steps),
+        num_training_steps=steps,
+    )
+    reader = ReadAhead(
+        partial(encode_sample, task, actor, config),
+        key=lambda sample: sample.id,
+        workers=settings.dataloader_num_workers,
+    )
+    return Run(
+        config,
+        task,
+        samples,
+        actor,
+        accelerator,
+        done,
+        reader,
+        optimizer,
+        scheduler,
+        reference,
+    )
 
 
 def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal) -> None:
-    """Steps until ``max_steps``, with logging, evaluation and checkpoints on the way."""
-    config, done = run.config.train, run.source.progress
-    steps = total_steps(run.source)
+    """Take steps to the last, with records, evaluations and checkpoints on the way.
+
+    ``log`` is that of the main process. SystemExit(128 + signal) after a checkpoint when a signal
+    has asked any process to stop.
+    """
+    settings, done, accelerator = run.config.train, run.progress, run.accelerator
+    steps = plan.total_steps(run.config, len(run.samples), accelerator.num_processes)
     console = sys.stderr if log else io.StringIO()  # one process speaks for all
-    with progress(steps, "training", done=done.step, stream=console) as shown:
+    with progress(steps, "training", done=done.step, stream=console) as display:
         while done.step < steps:
             metrics, rows = step(run)
-            if wanted(done.step, config.eval_steps, steps) and run.config.eval.split:
-                with distributed.gathered_weights(run.source.accelerator, run.source.policy.module):
-                    metrics |= evaluate.while_training(
-                        run.config, run.source.task, run.source.policy
-                    )
-            if log and wanted(done.step, config.logging_steps, steps):
+            if run.config.eval.split and is_due(done.step, settings.eval_steps, steps):
+                with distributed.gathered_weights(accelerator, run.policy.module):
+                    metrics |= evaluate.while_training(run.config, run.task, run.policy)
+            if log and is_due(done.step, settings.logging_steps, steps):
                 log.metrics(done.step, metrics)
-                if config.log_completions:
-                    log.completions(done.step, rows)
-            shown.note(f"reward {metrics['reward']:.3f}")
-            shown.advance(1)
-            stopping = distributed.max_over_ranks(run.source.accelerator, stop.number or 0)
-            if stopping or wanted(done.step, config.save_steps, steps):
+                if settings.log_completions:
+                    log.completions(done.step, rows())
+            display.note(f"reward {metrics['reward']:.3f}")
+            display.advance(1)
+            # A signal may have reached only some of the processes: all stop after the same step.
+            signal = distributed.max_over_ranks(accelerator, stop.number or 0)
+            if signal or is_due(done.step, settings.save_steps, steps):
                 save(run, folder)
-            if stopping:
-                told = f"stopped after step {done.step}; go on with `vrft train --resume {folder}`"
-                print(told, file=console)
-                raise SystemExit(128 + stopping)
+            if signal:
+                print(
+                    f"stopped after step {done.step}; go on with `vrft train --resume {folder}`",
+                    file=console,
+                )
+                raise SystemExit(128 + signal)
 
 
-def wanted(step: int, every: int, steps: int) -> bool:
-    """Whether something is due after this step: every so many steps, and after the last."""
+def is_due(step: int, every: int, steps: int) -> bool:
+    """Return whether to act after this step: every so many steps (0: never), and after the last."""
     return step == steps or (every > 0 and step % every == 0)
 
 
 def save(run: Run, folder: Path) -> None:
-    """A checkpoint of this step, written whole, each process its share; older ones pruned."""
-    accelerator, done = run.source.accelerator, run.source.progress
-    weights = accelerator.get_state_dict(run.source.policy.module)
-    with checkpoint.written_together(checkpoint.path_of(folder, done.step), accelerator) as made:
-        checkpoint.write_optimizer(made, run.optimizer, accelerator)
+    """Write a checkpoint of this step, each process its share, and prune the older ones.
+
+    The checkpoint takes its name when all of it is written.
+    """
+    accelerator, done = run.accelerator, run.progress
+    weights = accelerator.get_state_dict(run.policy.module)
+    target = checkpoint.path_of(folder, done.step)
+    with checkpoint.written_together(target, accelerator) as temporary:
+        checkpoint.write_optimizer(temporary, run.optimizer, accelerator)
         if accelerator.is_main_process:
-            run.source.policy.save(made, weights)
-            checkpoint.write_state(made, done, run.scheduler, accelerator)
+            run.policy.save(temporary, weights)
+            checkpoint.write_state(temporary, done, run.scheduler, accelerator)
     if accelerator.is_main_process:
         checkpoint.prune(folder, run.config.train.save_total_limit)
     accelerator.wait_for_everyone()

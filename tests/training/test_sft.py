@@ -48,29 +48,54 @@ def batch_of(loaded: LoadedModel, made: list[Lesson]) -> dict[str, torch.Tensor]
 
 
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen2"])
-def test_the_model_reads_the_prompts_of_the_rl_path(
+def test_a_batch_is_the_one_that_the_models_own_processor_makes(
+    family: str, load_tiny: Load, picture: Picture
+) -> None:
+    """Of prompts and answers in one text, all rows in one call."""
+    loaded = load_tiny(family)
+    made = lessons(family, picture)
+    batch = batch_of(loaded, made)
+    views = [encoding.encode(loaded, lesson.prompt).views for lesson in made]
+    texts = [
+        encoding.render(loaded.processor, lesson.prompt) + lesson.answer(seen) + "<|im_end|>"
+        for lesson, seen in zip(made, views, strict=True)
+    ]
+    images = [image for lesson in made for image in lesson.prompt.images]
+    options: dict[str, Any] = {"images": images} if images else {}
+    stock = loaded.processor(
+        text=texts, padding=True, padding_side="right", return_tensors="pt", **options
+    )
+    assert batch.keys() == {*stock, "labels"}
+    for name in stock:
+        assert torch.equal(batch[name], stock[name]), name
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen2"])
+def test_the_labels_are_the_answers_with_their_end(
     family: str, load_tiny: Load, picture: Picture
 ) -> None:
     loaded = load_tiny(family)
     made = lessons(family, picture)
     batch = batch_of(loaded, made)
-    pixels = []
     for row, lesson in enumerate(made):
-        encoded = encoding.encode(loaded, lesson.prompt)
-        prompt = len(encoded.tokens)
-        assert torch.equal(batch["input_ids"][row, :prompt], encoded.tokens)
-        assert (batch["labels"][row, :prompt] == IGNORED).all()
-        learnt = batch["labels"][row, prompt:]
-        answer = [int(token) for token in learnt[learnt != IGNORED]]
-        text = lesson.answer(encoded.views)
-        assert loaded.tokenizer.decode(answer) == f"{text}<|im_end|>"
-        read = batch["attention_mask"][row].sum()
-        assert read == prompt + len(answer)
-        assert (batch["labels"][row, read:] == IGNORED).all()
-        if encoded.pixels is not None:
-            pixels.append(encoded.pixels)
-    if pixels:
-        assert torch.equal(batch["pixel_values"], torch.cat(pixels))
+        prompt = encoding.encode(loaded, lesson.prompt)
+        start, end = len(prompt.tokens), int(batch["attention_mask"][row].sum())
+        answer = [int(token) for token in batch["labels"][row, start:end]]
+        assert loaded.tokenizer.decode(answer) == f"{lesson.answer(prompt.views)}<|im_end|>"
+        assert answer == batch["input_ids"][row, start:end].tolist()
+        assert (batch["labels"][row, :start] == IGNORED).all()
+        assert (batch["labels"][row, end:] == IGNORED).all()
+
+
+def test_a_picture_is_prepared_once_for_all_epochs(
+    load_tiny: Load, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_tiny("qwen2_vl")
+    made = lessons("qwen2_vl", picture)
+    first = batch_of(loaded, made)
+    monkeypatch.setattr(encoding, "open_image", lambda source: 1 / 0)
+    second = batch_of(loaded, made)
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen2"])
@@ -189,15 +214,15 @@ def test_sigterm_saves_and_exits(
     model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = config(model_folder("qwen2_vl"), tmp_path / "run", save_steps=100)
-    make, made = sft.append, []
+    make, made = sft.pad_right, []
 
-    def append(*args: Any) -> dict[str, torch.Tensor]:
+    def pad_right(*args: Any) -> dict[str, torch.Tensor]:
         made.append(args)
         if len(made) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         return make(*args)
 
-    monkeypatch.setattr(sft, "append", append)
+    monkeypatch.setattr(sft, "pad_right", pad_right)
     with pytest.raises(SystemExit) as stopped:
         sft.train(settings)
     assert stopped.value.code == 128 + signal.SIGTERM

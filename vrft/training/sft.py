@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     PrinterCallback,
     TrainerCallback,
@@ -35,8 +36,8 @@ from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.evaluation import evaluate, scoring
-from vrft.images import open_image
 from vrft.models import encoding
+from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel
 from vrft.policy.policy import ModelPolicy
 from vrft.progress import progress
@@ -149,71 +150,62 @@ def arguments(config: Config, folder: Path, loaded: LoadedModel) -> SFTConfig:
 
 @dataclass(frozen=True)
 class Collator:
-    """Makes a batch of lessons; pictures are opened as they are needed."""
+    """The batch maker of transformers' loader: lessons by their numbers to a model's inputs.
+
+    Pictures are opened here, when a batch needs them, through the cache that training by reward
+    uses: later epochs find them as the processor made them.
+    """
 
     loaded: LoadedModel
     lessons: Sequence[Lesson]
     max_prompt_length: int | None
 
     def __call__(self, rows: Sequence[Mapping[str, int]]) -> dict[str, Tensor]:
+        """Return the batch; raise UserError for a prompt over ``max_prompt_length`` tokens."""
         lessons = [self.lessons[row["row"]] for row in rows]
-        prompts = [lesson.prompt for lesson in lessons]
-        inputs = encode(self.loaded, prompts)
-        self.check_lengths(prompts, inputs["attention_mask"])
-        views = iter(encoding.views(self.loaded, inputs.get("image_grid_thw")))
+        prompts = [
+            encoding.encode(self.loaded, lesson.prompt, self.max_prompt_length)
+            for lesson in lessons
+        ]
         answers = []
-        for lesson in lessons:
-            seen = tuple(next(views) for _ in lesson.prompt.images)
-            answers.append(lesson.answer(seen).removeprefix(lesson.prompt.prefill))
-        return append(inputs, [tokens_of(self.loaded, answer) for answer in answers])
-
-    def check_lengths(self, prompts: Sequence[Prompt], mask: Tensor) -> None:
-        """UserError for a prompt over the limit: none is ever cut."""
-        limit = self.max_prompt_length
-        for prompt, length in zip(prompts, mask.sum(1).tolist(), strict=True):
-            if limit is not None and length > limit:
-                encoding.encode(self.loaded, prompt, limit)
+        for lesson, prompt in zip(lessons, prompts, strict=True):
+            # The answer depends on what the model sees: boxes are in pixels of the resized picture.
+            text = lesson.answer(prompt.views).removeprefix(lesson.prompt.prefill)
+            tokens = self.loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+            answers.append([*tokens, self.loaded.tokenizer.eos_token_id])
+        return pad_right(self.loaded, prompts, answers)
 
 
-def encode(loaded: LoadedModel, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
-    """Prompts as the inputs of the model's own forward, rows [B, P] padded on the right.
+def pad_right(
+    loaded: LoadedModel, prompts: Sequence[Encoded], answers: Sequence[Sequence[int]]
+) -> dict[str, Tensor]:
+    """Return prompts with their answers' tokens as the inputs of the model's own forward.
 
-    The whole batch passes the processor in one call, which takes a third of the time of a call
-    for each prompt.
+    Rows [B, L] are padded on the right; ``labels`` [B, L] hold the answers' tokens, and IGNORED on
+    prompts and padding. Pictures of all rows stand one after the other in ``pixel_values``
+    [patches, values] and ``image_grid_thw`` [images, 3].
     """
-    texts = [encoding.render(loaded.processor, prompt) for prompt in prompts]
-    pictures = [open_image(source) for prompt in prompts for source in prompt.images]
-    options: dict[str, Any] = {"padding": True, "padding_side": "right", "return_tensors": "pt"}
-    if pictures:
-        options["images"] = pictures
-    return dict(loaded.processor(text=texts, **options))
-
-
-def tokens_of(loaded: LoadedModel, answer: str) -> list[int]:
-    """The tokens of an answer, and the one that ends it."""
-    tokens = loaded.tokenizer(answer, add_special_tokens=False)["input_ids"]
-    return [*tokens, loaded.tokenizer.eos_token_id]
-
-
-def append(inputs: Mapping[str, Tensor], answers: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-    """Each prompt's row with its answer behind it: rows [B, L], padded on the right again.
-
-    Adds ``labels`` [B, L]: the answers' tokens, and IGNORED on prompts and padding.
-    """
-    lengths = inputs["attention_mask"].sum(1).tolist()
-    width = max(length + len(answer) for length, answer in zip(lengths, answers, strict=True))
-    missing = width - inputs["attention_mask"].shape[1]
-    rows = ("input_ids", "attention_mask", "mm_token_type_ids")
-    out = {
-        name: F.pad(value, (0, missing)) if name in rows else value
-        for name, value in inputs.items()
+    pad = partial(pad_sequence, batch_first=True)
+    tails = [torch.tensor(answer) for answer in answers]
+    tokens = [torch.cat([p.tokens, tail]) for p, tail in zip(prompts, tails, strict=True)]
+    labels = [F.pad(tail, (len(p.tokens), 0), value=IGNORED)
+              for p, tail in zip(prompts, tails, strict=True)]  # fmt: skip
+    batch = {
+        "input_ids": pad(tokens, padding_value=float(loaded.tokenizer.pad_token_id)),
+        "attention_mask": pad([torch.ones_like(row) for row in tokens]),
+        "labels": pad(labels, padding_value=IGNORED),
     }
-    out["labels"] = torch.full_like(out["input_ids"], IGNORED)
-    for row, (length, answer) in enumerate(zip(lengths, answers, strict=True)):
-        behind = slice(length, length + len(answer))
-        out["input_ids"][row, behind] = out["labels"][row, behind] = torch.tensor(answer)
-        out["attention_mask"][row, behind] = 1
-    return out
+    if loaded.vision_tower is not None:
+        # The model derives its three-dimensional positions from these: 1 on a picture's tokens.
+        image = loaded.core.config.image_token_id
+        types = [F.pad((p.tokens == image).long(), (0, len(tail)))
+                 for p, tail in zip(prompts, tails, strict=True)]  # fmt: skip
+        batch["mm_token_type_ids"] = pad(types)
+    pictures = [picture for prompt in prompts for picture in prompt.pictures]
+    if pictures:
+        batch["pixel_values"] = torch.cat([picture.patches for picture in pictures])
+        batch["image_grid_thw"] = torch.cat([picture.grid for picture in pictures])
+    return batch
 
 
 class Trainer(SFTTrainer):

@@ -43,12 +43,34 @@ def test_the_bootstrap_is_the_same_for_the_same_seed_and_not_for_another() -> No
 
 def test_large_samples_are_resampled_in_several_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(2).uniform(size=1000).tolist()
-    whole = bootstrap(values)
+    at_once = bootstrap(values)
     # 3 resamples at a time, the last one 1
-    monkeypatch.setattr("vrft.evaluation.stats.DRAWS_AT_ONCE", 3_500)
+    monkeypatch.setattr("vrft.evaluation.stats.INDICES_AT_ONCE", 3_500)
     pieces = bootstrap(values)
-    assert pieces.low == pytest.approx(whole.low, abs=2e-3)
-    assert pieces.high == pytest.approx(whole.high, abs=2e-3)
+    assert pieces.low == pytest.approx(at_once.low, abs=2e-3)
+    assert pieces.high == pytest.approx(at_once.high, abs=2e-3)
+
+
+def test_the_bootstrap_draws_what_numpy_draws_from_the_same_seed() -> None:
+    values = np.random.default_rng(3).uniform(size=40)
+    rows = np.random.default_rng(0).integers(0, 40, (500, 40))
+    low, high = np.quantile(values[rows].mean(axis=1), [0.025, 0.975])
+    found = bootstrap(values.tolist(), resamples=500)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-12)
+
+
+def test_equal_values_have_a_point_for_an_interval() -> None:
+    # the percentile interval of a constant is that constant; other methods of scipy give NaN
+    found = bootstrap([0.3] * 7)
+    assert (found.mean, found.low, found.high) == pytest.approx((0.3, 0.3, 0.3))
+    assert ratio([(1.0, 4.0)] * 7).low == pytest.approx(0.25)
+
+
+def test_a_value_that_is_not_a_number_leaves_nothing_known() -> None:
+    # warnings are errors here: scipy must not be asked
+    found = [bootstrap([0.1, math.nan, 0.3]), ratio([(0.1, 1.0), (math.nan, 1.0)])]
+    for unknown in found:
+        assert all(math.isnan(value) for value in (unknown.mean, unknown.low, unknown.high))
 
 
 def test_one_value_has_a_mean_and_no_interval() -> None:

@@ -1,155 +1,191 @@
-"""Intervals, so that no score stands without its uncertainty. All of them are 95 %."""
+"""The uncertainty of a score: 95 % intervals of means, proportions, ratios and other statistics.
+
+The resampling and the distributions are scipy's; this module says what happens at the edges: to
+fewer than two values, to values that are all equal, and to ratios whose denominators are zero.
+scipy.stats takes a second to import, so that each function imports it when it is called.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vrft.types import Interval
 
-Z = 1.959963984540054
-"""The 97.5 % point of the normal distribution."""
-
 RESAMPLES = 10_000
 FOLDS = 10
-T = 2.2621571627409915
-"""The 97.5 % point of Student's distribution with FOLDS - 1 degrees of freedom."""
+"""Parts of the samples that the jackknife leaves out in turn."""
+TAILS = (0.025, 0.975)
+"""Both ends of a 95 % interval, as quantiles."""
 
-DRAWS_AT_ONCE = 1_000_000
-"""How many random indices are held in memory at a time (8 MB of them)."""
-
-
-def bootstrap(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """The mean of ``values`` with its percentile bootstrap interval; the same seed, the same ends.
-
-    Fewer than two values have no interval: its ends are NaN, and the mean of none is NaN too.
-    """
-    data = np.asarray(values, dtype=np.float64)
-    n = data.size
-    if n < 2:
-        return Interval(float(data[0]) if n else math.nan, math.nan, math.nan, n)
-    means = np.concatenate([data[rows].mean(axis=1) for rows in draws(n, resamples, seed)])
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Interval(float(data.mean()), float(low), float(high), n)
-
-
-def draws(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Indices of ``n`` values drawn with replacement, ``resamples`` rows in some pieces."""
-    random = np.random.default_rng(seed)
-    rows = max(1, DRAWS_AT_ONCE // n)
-    for start in range(0, resamples, rows):
-        yield random.integers(0, n, (min(rows, resamples - start), n))
-
-
-def wilson(successes: int, n: int) -> Interval:
-    """The proportion ``successes / n`` with its Wilson score interval, which is never empty.
-
-    Of no trials nothing is known: the proportion is NaN and the interval all of [0, 1].
-    """
-    if n == 0:
-        return Interval(math.nan, 0.0, 1.0, 0)
-    share = successes / n
-    centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), n)
+INDICES_AT_ONCE = 1_000_000
+"""How many random indices the bootstrap draws at a time: 8 MB, and as much for their values."""
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """The mean of a metric in [0, 1]: Wilson's where every value is 0 or 1, else the bootstrap's.
+    """Return the mean of a metric in [0, 1] with its interval.
 
-    The bootstrap of ten failures would be the point 0, as if nothing were left to doubt.
+    The interval is Wilson's where every value is 0 or 1, else the bootstrap's.
     """
+    # Resampling ten failures gives ten failures: the bootstrap would be certain of the mean 0.
     if all(value in (0.0, 1.0) for value in values):
         return wilson(round(sum(values)), len(values))
     return bootstrap(values)
 
 
-def pass_at(k: int, values: Sequence[float]) -> float:
-    """The expected best of k of the values, drawn without putting back.
+def bootstrap(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+    """Return the mean of ``values`` with its percentile bootstrap interval.
 
-    Of values that are 0 or 1 it is the chance that one of k is right: the unbiased estimate of
-    pass@k. Exact before it is rounded. ValueError unless 1 <= k <= their number.
+    The same seed gives the same ends. Fewer than two values have no interval: its ends are NaN,
+    and the mean of no values is NaN too.
     """
-    n = len(values)
-    if not 1 <= k <= n:
-        raise ValueError(f"pass@{k} of {n} answers")
-    # The value of rank i (from 0) is the best where the others are drawn from the i below it.
-    best = sum(Fraction(v) * math.comb(i, k - 1) for i, v in enumerate(sorted(values)))
-    return float(best / math.comb(n, k))
+    data = np.asarray(values, dtype=np.float64)
+    n = data.size
+    if n < 2:
+        return Interval(float(data[0]) if n else math.nan, math.nan, math.nan, n)
+    mean = float(data.mean())
+    if math.isnan(mean):
+        # Checked here because scipy warns of a NaN among the resampled means.
+        return Interval(mean, math.nan, math.nan, n)
+    low, high = resample(data, np.mean, resamples, seed).confidence_interval
+    return Interval(mean, float(low), float(high), n)
 
 
-def majority(votes: Sequence[Hashable], values: Sequence[float]) -> float:
-    """The mean value of those who cast the most frequent vote, shared equally among equals.
+def paired_difference(before: Sequence[float], after: Sequence[float]) -> Interval:
+    """Return the mean of ``after - before`` over the same samples in the same order.
 
-    A vote of None is no vote; without any the value is 0.
+    Raises ValueError if the two differ in length.
     """
-    counts = Counter(vote for vote in votes if vote is not None)
-    most = max(counts.values(), default=0)
-    won = [v for vote, v in zip(votes, values, strict=True) if counts[vote] == most > 0]
-    return sum(won) / len(won) if won else 0.0
+    return bootstrap([b - a for a, b in zip(before, after, strict=True)])
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """Return the proportion ``successes / n`` with its Wilson score interval.
+
+    The interval is never a single point. Without trials the proportion is NaN and the interval
+    all of [0, 1].
+    """
+    if n == 0:
+        return Interval(math.nan, 0.0, 1.0, 0)
+    from scipy import stats
+
+    low, high = stats.binomtest(successes, n).proportion_ci(method="wilson")
+    return Interval(successes / n, float(low), float(high), n)
 
 
 def ratio(parts: Sequence[tuple[float, float]]) -> Interval:
-    """The sum of the numerators over that of the denominators, with its bootstrap interval.
+    """Return the sum of the numerators over that of the denominators, with its bootstrap interval.
 
-    Fewer than two parts have no interval; NaN where the denominators sum to 0.
+    ``parts`` holds (numerator, denominator) of every sample. Fewer than two samples have no
+    interval; the ratio is NaN where the denominators sum to 0.
     """
+    # The difference from 0 / n is the ratio itself.
     return ratio_difference([(0.0, 1.0)] * len(parts), parts)
 
 
 def ratio_difference(
     before: Sequence[tuple[float, float]], after: Sequence[tuple[float, float]]
 ) -> Interval:
-    """The ratio of ``after`` less that of ``before``, over the same samples in the same order.
+    """Return the ratio of ``after`` less that of ``before``, over the same samples in one order.
 
     Raises ValueError if the two differ in length.
     """
     pairs = [(*old, *new) for old, new in zip(before, after, strict=True)]
+    # [n, 4]: numerator and denominator before, then after
     data = np.asarray(pairs, dtype=np.float64).reshape(-1, 4)
     n = len(data)
     total = data.sum(axis=0)
     if not (total[1] and total[3]):
         return Interval(math.nan, math.nan, math.nan, n)
     value = float(total[2] / total[3] - total[0] / total[1])
-    if n < 2:
+    if n < 2 or math.isnan(value):
         return Interval(value, math.nan, math.nan, n)
-    sums = np.concatenate([data[rows].sum(axis=1) for rows in draws(n, RESAMPLES, 0)])
-    drawn = sums[(sums[:, 1] > 0) & (sums[:, 3] > 0)]
-    low, high = np.quantile(drawn[:, 2] / drawn[:, 3] - drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
+    # One draw of samples serves all four columns, so that numerators stay with their denominators.
+    sums = resample(data.T, np.sum, RESAMPLES, 0).bootstrap_distribution  # [4, RESAMPLES]
+    # A draw of samples that all have the denominator 0 has no ratio, and is left out.
+    sums = sums[:, (sums[1] > 0) & (sums[3] > 0)]
+    low, high = np.quantile(sums[2] / sums[3] - sums[0] / sums[1], TAILS)
     return Interval(value, float(low), float(high), n)
 
 
-def leave_out(n: int) -> list[list[int]]:
-    """For each of FOLDS equal parts of ``n`` samples, drawn once, the indices of all others.
+def resample(
+    data: NDArray[np.float64], statistic: Callable[..., Any], resamples: int, seed: int
+) -> Any:
+    """Return scipy's percentile bootstrap of a statistic along the last axis of ``data`` [..., n].
 
-    None for fewer samples than folds.
+    All rows of ``data`` are drawn with the same indices. Needs n >= 2 and no NaN.
+    """
+    from scipy import stats
+
+    return stats.bootstrap(
+        (data,),
+        statistic,
+        axis=-1,
+        n_resamples=resamples,
+        # Drawing [resamples, n] at once would take 400 MB for 5,000 samples.
+        batch=max(1, INDICES_AT_ONCE // data.shape[-1]),
+        vectorized=True,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+
+
+def leave_out(n: int) -> list[list[int]]:
+    """Return, for each of FOLDS equal parts of ``n`` samples, the indices of all other samples.
+
+    The parts are drawn once, with a fixed seed. There are none for fewer samples than FOLDS.
     """
     order = np.random.default_rng(0).permutation(n).tolist()
-    left_out = [set(order[fold::FOLDS]) for fold in range(FOLDS)] if n >= FOLDS else []
-    return [[index for index in range(n) if index not in out] for out in left_out]
+    folds = [set(order[fold::FOLDS]) for fold in range(FOLDS)] if n >= FOLDS else []
+    return [[index for index in range(n) if index not in fold] for fold in folds]
 
 
 def jackknife(value: float, without: Sequence[float], n: int) -> Interval:
-    """A statistic of ``n`` samples with its interval, from its values ``without`` each fold.
+    """Return a statistic of ``n`` samples with its interval, from its values without each fold.
 
-    For statistics that are no means and too slow for the bootstrap. Its ends are NaN without
-    values, and where all are the same: no spread is no certainty.
+    It is for statistics that are no means and too slow for 10,000 resamples, such as mAP. The
+    variance is (FOLDS - 1) times that of the values ``without`` a fold, and the interval is
+    Student's with FOLDS - 1 degrees of freedom. The ends are NaN where ``without`` is empty.
     """
+    # Equal values are no certainty: a mAP of 0 stays 0 whichever samples are left out.
     if not without or np.ptp(without) < 1e-12:
         return Interval(value, math.nan, math.nan, n)
+    from scipy import stats
+
     variance = (FOLDS - 1) * float(np.var(without))
-    half = T * math.sqrt(variance)
+    half = float(stats.t.ppf(TAILS[1], FOLDS - 1)) * math.sqrt(variance)
     return Interval(value, value - half, value + half, n)
 
 
-def paired_difference(before: Sequence[float], after: Sequence[float]) -> Interval:
-    """The mean of ``after - before`` over the same samples in the same order.
+def pass_at(k: int, values: Sequence[float]) -> float:
+    """Return the expected best of k of the values, drawn without putting back.
 
-    Raises ValueError if the two differ in length.
+    Of values that are 0 or 1 it is the chance that one of k is right: the unbiased estimate of
+    pass@k. Raises ValueError unless 1 <= k <= their number.
     """
-    return bootstrap([b - a for a, b in zip(before, after, strict=True)])
+    n = len(values)
+    if not 1 <= k <= n:
+        raise ValueError(f"pass@{k} of {n} answers")
+    # The value of rank i (from 0) is the best where the others are drawn from the i below it.
+    # Fractions keep the sum exact, so that answers that are all right pass with exactly 1.
+    best = sum(Fraction(v) * math.comb(i, k - 1) for i, v in enumerate(sorted(values)))
+    return float(best / math.comb(n, k))
+
+
+def majority(votes: Sequence[Hashable], values: Sequence[float]) -> float:
+    """Return the mean value of those who cast the most frequent vote.
+
+    Votes that are equally frequent share the win. A vote of None is no vote; without any vote the
+    value is 0.
+    """
+    counts = Counter(vote for vote in votes if vote is not None)
+    most = max(counts.values(), default=0)
+    # A Counter has 0 for None and 0 without votes: 0 == most is no win.
+    won = [v for vote, v in zip(votes, values, strict=True) if counts[vote] == most > 0]
+    return sum(won) / len(won) if won else 0.0

@@ -1,10 +1,10 @@
-"""Whether two mathematical expressions mean the same, asked of math-verify in another process.
+"""Equality of mathematical expressions, judged by math-verify in another process.
 
-sympy may take for ever over what a model writes (9^{9^{9}} is enough), and nothing inside a
-process can be relied on to stop it. So a worker compares, one pair at a time, within limits of
-processor time and memory at which the system kills it; the next pair gets a fresh worker. Texts
-travel as JSON, and nothing of them is ever run. The worker is this file, run as a program; it
-ends with the process that started it.
+sympy may compute for ever on what a model writes (9^{9^{9}} is enough), and nothing inside a
+process can be relied on to stop it. So a worker compares expressions, one pair at a time, within
+limits of processor time and memory at which the system kills it; the next pair gets a fresh
+worker. Texts travel as JSON and are never run as code. The worker is this file, run as a program;
+it ends with the process that started it.
 """
 
 from __future__ import annotations
@@ -19,59 +19,70 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
+# No import of vrft, math-verify or sympy above `serve`: the worker runs this file as a program
+# outside its package, and the process that asks must never load sympy.
+
 Rule = Literal["boxed", "lighteval", "default"]
-"""How expressions are found and compared; see ``equivalent``."""
+"""The way in which expressions are searched for and compared; see ``equivalent``."""
 
 SECONDS = 5.0
-"""Processor time for reading the gold expression, and again for the answer.
+"""Processor time for reading the gold expression, and as much again for the answer.
 
-It is the worker's own, so that no score depends on how busy the machine is.
+Only the worker's own time counts, so that no score depends on how busy the machine is.
 """
 MEMORY = 2 << 30
-"""Bytes that a worker may have."""
+"""Bytes of address space that a worker may have."""
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=512)  # rewards and scores ask about the same pairs
 def equivalent(
     gold: str, answer: str, rule: Rule = "boxed", seconds: float = SECONDS
 ) -> bool | None:
-    """Whether an answer means the same as the gold one; None if the gold one cannot be read.
+    """Return whether an answer means the same as the gold text; None for an unreadable gold text.
 
-    The gold one is read first; an answer that cannot be read, or not within the limits, is wrong.
+    An answer that cannot be read, or not within the limits, is wrong. The rules are
 
     - ``boxed``: both are bare LaTeX, such as the contents of a box; nothing is searched for.
-    - ``lighteval``: the answer is a whole output, in which lighteval's settings for open-rs find
-      the expression; numbers are equal that agree to 5 decimals.
-    - ``default``: both are whole texts, searched by math-verify's own settings and compared the
+    - ``lighteval``: the answer is a full output, in which lighteval's settings for open-rs search
+      for the expression; numbers are equal that agree to 5 decimals.
+    - ``default``: both are full texts, searched by math-verify's own settings and compared the
       wrong way round, as in the published rewards of Visual-RFT and R1-V.
     """
     worker = waiting() or Worker()
     verdict = worker.compare(gold=gold, answer=answer, rule=rule, seconds=seconds)
-    if worker.alive:  # one that an exception interrupted is dropped here, and ends by itself
+    # Only here the worker is known to have no answer pending. If Ctrl-C interrupts `compare`, the
+    # worker is dropped, its input closes, and it ends by itself.
+    if worker.alive:
         idle.append(worker)
     return verdict
 
 
 class Worker:
-    """A process that compares expressions until it is closed or a limit kills it."""
+    """A process that compares expressions until it is closed or killed at a limit."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
+            # -P: without it the folder of this file comes first on sys.path, and vrft/numbers.py
+            # and vrft/types.py would hide the modules of Python's library.
             [sys.executable, "-P", "-W", "ignore", __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            encoding="ascii",
+            encoding="ascii",  # JSON escapes everything else, lone surrogates included
         )
         if self.receive() != "ready":
             raise RuntimeError("the worker of math-verify did not start; its own message is above")
 
     @property
     def alive(self) -> bool:
-        """Whether the process is still there."""
+        """Return whether the process is still there."""
         return self.process.poll() is None
 
     def compare(self, **request: object) -> bool | None:
-        """The verdict on one request; None if its gold expression cannot be read."""
+        """Return the verdict on one request; None if its gold expression cannot be read.
+
+        A worker that is killed at a limit answers "" from then on: while it reads the gold text
+        that makes None, while it reads or compares the answer False.
+        """
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(request) + "\n")
@@ -80,7 +91,7 @@ class Worker:
         return self.receive() == "same" if readable else None
 
     def receive(self) -> str:
-        """The next line of the process, "" once it has ended."""
+        """Return the next line of the process, "" once it has ended."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
@@ -94,11 +105,14 @@ class Worker:
 
 
 idle: list[Worker] = []
-"""Workers that wait for a request: as many as threads have ever asked at once."""
+"""Workers that wait for a request: as many as threads have ever asked at once.
+
+A list needs no lock: its ``pop`` and ``append`` are atomic, and a worker is in use by one thread.
+"""
 
 
 def waiting() -> Worker | None:
-    """A worker that waits, taken from ``idle``; None if there is none."""
+    """Take a living worker from ``idle``; None if there is none."""
     while idle:
         worker = idle.pop()
         if worker.alive:
@@ -114,27 +128,33 @@ def close() -> None:
         idle.pop().close()
 
 
-os.register_at_fork(after_in_child=idle.clear)  # a fork must not talk to its parent's workers
+# A forked child must not talk to the workers of its parent: each would read the other's verdicts.
+os.register_at_fork(after_in_child=idle.clear)
 
 
 def serve() -> None:
-    """The worker: for each request say "readable" once the gold text is, then "same" or not.
+    """Answer requests until the input ends: the main function of the worker.
 
-    A request whose gold text cannot be read is answered "unreadable" alone.
+    The lines of an answer are "readable" once the gold text is read, then "same" or "different";
+    or "unreadable" alone.
     """
     import signal
 
-    out, sys.stdout = sys.stdout, sys.stderr  # whatever libraries print is no answer
+    out, sys.stdout = sys.stdout, sys.stderr  # prints of libraries must not pass for verdicts
     rules = load_rules()
     limit_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    # The default action of SIGPROF kills the process, also inside C code. A Python handler would
+    # wait for the next bytecode, which may never come.
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     print("ready", file=out, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         read_gold, read_answer, same = rules[request["rule"]]
+        # ITIMER_PROF counts this process's processor time, not the clock on the wall.
         signal.setitimer(signal.ITIMER_PROF, request["seconds"])
         gold = read_gold(request["gold"])
+        # Said before the answer is read: a death after this line means a wrong answer.
         print("readable" if gold else "unreadable", file=out, flush=True)
         if gold:
             signal.setitimer(signal.ITIMER_PROF, request["seconds"])
@@ -147,38 +167,42 @@ def limit_memory() -> None:
     """Bound the memory of this process, where the system can."""
     import resource
 
-    with contextlib.suppress(ValueError, OSError):
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses, and a lower limit may hold
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 Read = Callable[[str], list[Any]]
+"""A reader of expressions from a text; an empty list for none."""
 Same = Callable[[list[Any], list[Any]], bool]
+"""A comparison of a gold text's expressions with an answer's."""
 
 
-def load_rules() -> dict[str, tuple[Read, Read, Same]]:
-    """Per rule how to read a gold text, how to read an answer, and how to compare the two.
+def load_rules() -> dict[Rule, tuple[Read, Read, Same]]:
+    """Return for each rule the reader of gold texts, the reader of answers, and the comparison.
 
-    Nothing read is an empty list. The time limits of math-verify itself are off: they are alarms
-    that long computations do not hear.
+    The time limits of math-verify itself are off: they are alarms, which long computations in C
+    do not hear.
     """
     import logging
 
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 
-    logging.disable()
+    logging.disable()  # math-verify logs every expression that it cannot read
+    # A priority of 0 looks for boxes before anything else, the default of 50 behind other forms.
     latex, number = LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig()
 
     def read(text: str, targets: Iterable[Any], **options: Any) -> list[Any]:
         return list(parse(text, list(targets), parsing_timeout=None, **options))
 
     def boxed(text: str) -> list[Any]:
+        # No fallback: the unparsed text would count as an expression, equal only to itself.
         options = {"fallback_mode": "no_fallback", "extraction_mode": "first_match"}
         return read(f"$\\boxed{{{text}}}$", [latex], **options)
 
     def anywhere(text: str) -> list[Any]:
         return read(text, [latex, number])
 
-    def whole(text: str) -> list[Any]:
+    def by_default(text: str) -> list[Any]:
         return read(text, [LatexExtractionConfig(), number])
 
     def same(gold: list[Any], answer: list[Any], decimals: int = 6) -> bool:
@@ -187,7 +211,8 @@ def load_rules() -> dict[str, tuple[Read, Read, Same]]:
     return {
         "boxed": (boxed, boxed, same),
         "lighteval": (boxed, anywhere, functools.partial(same, decimals=5)),
-        "default": (whole, whole, lambda gold, answer: same(answer, gold)),
+        # verify(gold, answer) is not symmetric, and the published code has them swapped.
+        "default": (by_default, by_default, lambda gold, answer: same(answer, gold)),
     }
 
 

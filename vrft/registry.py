@@ -1,4 +1,4 @@
-"""Tasks by name or file: found without importing them, built from their settings."""
+"""Tasks by name or file: listed without importing them, built from their settings."""
 
 from __future__ import annotations
 
@@ -19,21 +19,26 @@ from vrft.errors import UserError
 from vrft.task import Task
 
 GROUP = "vrft.tasks"
-"""Entry points that name packages whose modules are tasks."""
+"""The group of entry points that name packages whose public modules are tasks."""
 
 DEMO = "demo"
 """The ``data_dir`` that stands for the generated demo data."""
 
 
 def names() -> dict[str, str]:
-    """Every installed task by name, with the first line of its module's docstring."""
-    return {name: _summary(path) for name, (_, path) in sorted(_modules().items())}
+    """Return every installed task by name, with the first line of its module's docstring."""
+    summaries = {}
+    for name, (_, path) in sorted(_modules().items()):
+        # Parsed, not imported: a list of names must not run the code of every installed task.
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        summaries[name] = docstring.partition("\n")[0]
+    return summaries
 
 
 def task_class(name: str) -> type[Task[Any]]:
-    """The task of that name, or the one in the Python file of that path.
+    """Return the task of that name, or the task in the Python file of that path.
 
-    UserError for an unknown name, a missing file, or a module without exactly one Task.
+    Raises UserError for an unknown name, a missing file, or a module without exactly one Task.
     """
     if name.endswith(".py"):
         return _only_task(_import_file(Path(name)))
@@ -48,14 +53,14 @@ def task_class(name: str) -> type[Task[Any]]:
 
 
 def build(task: TaskConfig) -> Task[Any]:
-    """The task with its settings, every value coerced to the type of its field.
+    """Return the task with its settings, every value coerced to the type of its field.
 
-    UserError for an unknown task or setting, a value of another type, or a missing setting.
+    Raises UserError for an unknown task or setting, a value of another type, or a missing setting.
     """
     cls = task_class(task.name)
     settings = dict(task.settings)
     if settings.get("data_dir") == DEMO:
-        from vrft.demo import data
+        from vrft.demo import data  # other data need none of the code that draws it
 
         settings["data_dir"] = str(data.folder(task.name))
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
@@ -69,38 +74,35 @@ def build(task: TaskConfig) -> Task[Any]:
 
 
 def _modules() -> dict[str, tuple[str, Path]]:
-    """Task name -> (module name, its file), for every module of every registered package."""
-    found: dict[str, tuple[str, Path]] = {}
+    """Return task name -> (module's name, its file) for all packages of the entry points.
+
+    Raises UserError where two packages have a task of the same name.
+    """
+    modules: dict[str, tuple[str, Path]] = {}
     for entry in importlib.metadata.entry_points(group=GROUP):
-        for path in _package_files(entry.value):
+        # find_spec of a top-level package tells its folders without importing it.
+        spec = importlib.util.find_spec(entry.value)
+        folders = (spec and spec.submodule_search_locations) or ()
+        # A name with an underscore marks a module that helps a task, such as its reader.
+        for path in (p for folder in folders for p in Path(folder).glob("[!_]*.py")):
             module = f"{entry.value}.{path.stem}"
-            other = found.setdefault(path.stem, (module, path))[0]
+            # A package may be listed twice, as by an old and an editable installation.
+            other = modules.setdefault(path.stem, (module, path))[0]
             if other != module:
                 raise UserError(f"two tasks {path.stem!r}: {other}, {module}; uninstall one")
-    return found
-
-
-def _package_files(package: str) -> list[Path]:
-    """The files of a package's public modules; the package is not imported."""
-    spec = importlib.util.find_spec(package)
-    folders = spec.submodule_search_locations if spec else None
-    return [path for folder in folders or () for path in Path(folder).glob("[!_]*.py")]
-
-
-def _summary(path: Path) -> str:
-    """The first line of a module's docstring, read without running the module."""
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return docstring.partition("\n")[0]
+    return modules
 
 
 def _import_file(path: Path) -> Any:
-    """The module in a file, imported by its stem so that what it defines can be pickled."""
+    """Import the module in a file under the file's stem, so that its classes can be pickled."""
     if not path.is_file():
         raise UserError(f"no task file {path}; give a Python file or the name of a task")
     if not path.stem.isidentifier():
         raise UserError(f"{path}: a task file needs a name that Python can import, as my_task.py")
     folder = str(path.resolve().parent)
     if folder not in sys.path:
+        # Last, so that no file beside the task hides an installed module. Worker processes inherit
+        # sys.path and can import the task by its name.
         sys.path.append(folder)
     module = importlib.import_module(path.stem)
     if Path(module.__file__ or "").resolve() != path.resolve():
@@ -109,10 +111,11 @@ def _import_file(path: Path) -> Any:
 
 
 def _only_task(module: Any) -> type[Task[Any]]:
-    """The one Task that a module defines."""
+    """Return the Task that a module defines; raise UserError unless it defines exactly one."""
     tasks = [
         member
         for _, member in inspect.getmembers(module, inspect.isclass)
+        # A task that the module imports, to build on it, is not its own.
         if issubclass(member, Task) and member.__module__ == module.__name__
     ]
     if len(tasks) != 1 or not dataclasses.is_dataclass(tasks[0]):

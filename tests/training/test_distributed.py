@@ -23,7 +23,7 @@ from transformers import AutoModelForImageTextToText
 from vrft import config, registry
 from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
-from vrft.training import collect, train
+from vrft.training import stream, train
 from vrft.training.run_log import read_metrics
 
 METHODS = {
@@ -123,7 +123,7 @@ def test_the_prompts_leave_a_process_without_a_picture() -> None:
     task = registry.build(TaskConfig(str(FAKES / "mixed_task.py")))
     with_picture = [bool(task.prompt(sample).images) for sample in task.samples("train")]
     for step in range(3):
-        drawn = [with_picture[collect.shuffled(12, 42, 6 * step + place)] for place in range(6)]
+        drawn = [with_picture[stream.shuffled_index(12, 42, 6 * step + place)] for place in range(6)]
         if any(drawn[:3]) != any(drawn[3:]):
             return
     raise AssertionError("choose another seed")

@@ -1,0 +1,65 @@
+"""The metrics of a step, and the log's rows, which are made only when they are asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from accelerate import Accelerator
+from fakes.bigram import CONFIG, Echo, run, share, take_step
+
+from vrft.training.metrics import token_means
+from vrft.training.step import step
+from vrft.types import Completion, Sample, Score
+
+
+@dataclass(frozen=True)
+class Counted(Echo):
+    """The echo task, which remembers what it scored."""
+
+    scored: list[str] = field(default_factory=list)
+
+    def score(self, sample: Sample[str], completion: Completion) -> Score:
+        self.scored.append(sample.id)
+        return super().score(sample, completion)
+
+
+def test_completions_are_scored_only_when_their_rows_are_asked_for() -> None:
+    task = Counted()
+    _, rows = step(run(CONFIG, task))
+    assert task.scored == []
+    assert len(rows()) == 24
+    assert len(task.scored) == 24
+
+
+def test_the_rows_and_the_metrics_tell_of_the_same_rewards() -> None:
+    metrics, rows = take_step(run(CONFIG))
+    rewards = torch.tensor([row["reward"] for row in rows]).reshape(6, 4)
+    assert metrics["reward"] == pytest.approx(float(rewards.mean()))
+    assert metrics["reward_std"] == pytest.approx(float(rewards.std(1).mean()))
+    lengths = [row["tokens"] for row in rows]
+    assert metrics["completions/max_length"] == max(lengths)
+    assert metrics["num_tokens"] == sum(lengths)
+    truncated = [not row["finished"] for row in rows]
+    assert metrics["completions/clipped_ratio"] == pytest.approx(sum(truncated) / 24)
+
+
+def test_a_reward_that_never_applies_has_no_mean() -> None:
+    class Never(Echo):
+        def rewards(self):  # type: ignore[no-untyped-def]
+            return {"share": share, "never": lambda sample, completion: None}
+
+    metrics, _ = take_step(run(CONFIG, Never()))
+    assert math.isnan(metrics["rewards/never/mean"]) and math.isnan(metrics["rewards/never/std"])
+
+
+def test_token_means_divide_by_the_tokens_of_all_micro_batches() -> None:
+    sums = [
+        {"kl": torch.tensor(3.0), "tokens": torch.tensor(2.0)},
+        {"kl": torch.tensor(1.0), "tokens": torch.tensor(6.0)},
+    ]
+    # (3 + 1) / (2 + 6), not the mean of 1.5 and 1 / 6
+    assert token_means(Accelerator(cpu=True), sums) == {"kl": 0.5}
+    assert token_means(Accelerator(cpu=True), []) == {}

@@ -1,0 +1,89 @@
+"""The run around the steps: what it builds, when it acts, and what it leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.folders import FAKES
+
+from vrft import config, registry
+from vrft.config.schema import Config
+from vrft.errors import UserError
+from vrft.training import train
+from vrft.training.run_log import read_metrics
+
+UNSCORABLE = """
+from dataclasses import dataclass
+
+from letters_task import Letters
+
+from vrft.errors import UserError
+
+
+@dataclass(frozen=True)
+class Unscorable(Letters):
+    def score(self, sample, completion):
+        raise UserError("scored for nobody")
+"""
+
+
+def letters(model: Path, folder: Path, *settings: str) -> Config:
+    """Two short steps of the letters task."""
+    small = ("algorithm.num_generations=2", "sampling.max_completion_length=3", "train.max_steps=2")
+    where = (f"task={FAKES / 'letters_task.py'}", f"model={model}", f"train.output_dir={folder}")
+    return config.load(None, [*where, *small, *settings])
+
+
+@pytest.mark.parametrize(
+    ("step", "every", "due"),
+    [(1, 2, False), (2, 2, True), (3, 0, False), (10, 0, True), (10, 3, True)],
+)
+def test_something_is_due_every_so_many_steps_and_after_the_last(
+    step: int, every: int, due: bool
+) -> None:
+    assert train.is_due(step, every, 10) is due
+
+
+def test_a_run_that_logs_no_completions_scores_none(
+    model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(FAKES))
+    (tmp_path / "unscorable.py").write_text(UNSCORABLE)
+    own = f"task={tmp_path / 'unscorable.py'}"
+    model = model_folder("qwen2_vl")
+    quiet = letters(model, tmp_path / "quiet", own, "train.log_completions=false")
+    folder = train.train(quiet)
+    assert len(read_metrics(folder / "metrics.jsonl")) == 2
+    assert not (folder / "completions").exists()
+    seldom = letters(model, tmp_path / "seldom", own, "train.logging_steps=9")
+    with pytest.raises(UserError, match="scored for nobody"):
+        train.train(seldom)  # after the last step
+    assert read_metrics(tmp_path / "seldom" / "metrics.jsonl")[0]["step"] == 2
+
+
+def test_the_task_is_built_once(
+    model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Any] = []
+    build = registry.build
+
+    def watch(task: Any) -> Any:
+        built.append(task)
+        return build(task)
+
+    monkeypatch.setattr(registry, "build", watch)
+    train.train(letters(model_folder("qwen2_vl"), tmp_path / "run"))
+    assert len(built) == 1
+
+
+def test_a_run_without_a_folder_gets_one_named_after_its_task(
+    model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = train.train(letters(model_folder("qwen2_vl"), Path(), "train.output_dir=''"))
+    assert folder.parent == Path("runs") and folder.name.startswith("letters_task-")
+    assert config.load(str(folder / "config.yaml")).train.output_dir == str(folder)
+    assert (folder / "final" / "model.safetensors").is_file()

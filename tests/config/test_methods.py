@@ -70,23 +70,3 @@ def test_batches_are_reused_by_iterations_and_mini_batches() -> None:
 
 def test_what_all_algorithms_share_are_settings() -> None:
     assert set(methods.COMMON) <= set(AlgorithmConfig.__dataclass_fields__)
-
-
-def test_the_table_is_made_from_the_rows() -> None:
-    found = {name: methods.table_row(name) for name in METHODS}
-    assert found["gpg"] == {
-        "method": "gpg",
-        "advantage": "r - mean of group / std of group",
-        "surrogate": "-log pi A",
-        "mean over": "tokens of a group",
-        "KL": "",
-        "models": "policy",
-    }
-    assert found["dapo"]["surrogate"] == "clip(ratio, 0.8, 1.28) A"
-    assert found["grpo"]["KL"] == "0.04 in loss"
-    # the paper's Table 1: who needs a value model, who a reference model
-    needs = {name: row["models"].split(", ") for name, row in found.items()}
-    assert [name for name in METHODS if "critic (shared)" in needs[name]] == ["ppo"]
-    assert [name for name in METHODS if "reference" in needs[name]] == [
-        *("grpo", "rloo", "reinforce_pp", "ppo")
-    ]

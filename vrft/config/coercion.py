@@ -1,4 +1,4 @@
-"""Frozen dataclasses from the mappings of YAML and JSON, every value checked, and back."""
+"""Frozen dataclasses from the mappings of YAML and JSON, every value checked, and back again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
@@ -19,13 +19,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Range:
-    """The values that a number may have: from ``low`` (not itself if ``open``) to ``high``."""
+    """The interval that a number must lie in: ``low`` (itself not if ``open``) to ``high``."""
 
     low: float
     high: float = math.inf
     open: bool = False
 
     def __contains__(self, value: float) -> bool:
+        # NaN compares false with everything, so no range contains it.
         return (self.low < value if self.open else self.low <= value) and value <= self.high
 
     def __str__(self) -> str:
@@ -41,11 +42,12 @@ Above0 = Annotated[float, Range(0, open=True)]
 
 
 def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
-    """A frozen dataclass from a mapping, every value coerced to its annotated type.
+    """Build a frozen dataclass from a mapping, with every value coerced to its annotated type.
 
-    Raises UserError for an unknown setting or a value of another type.
+    ``prefix`` is the path of the mapping, such as "train.", for messages. Raises UserError for an
+    unknown setting, with the nearest known one, and for a value of another type.
     """
-    hints = typing.get_type_hints(cls, include_extras=True)
+    hints = typing.get_type_hints(cls, include_extras=True)  # with the Range of an Annotated
     known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for key in tree:
         if key not in known:
@@ -56,9 +58,9 @@ def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
 
 
 def coerce(hint: Any, value: Any, where: str) -> Any:
-    """``value`` as the annotated type: YAML 1.1 reads ``1e-6`` as text, lists as lists.
+    """Return ``value`` as the type that a dataclass annotates, as YAML's types are not Python's.
 
-    Raises UserError that names the setting, the value and the expected type or range.
+    Raises UserError that names the setting ``where``, the value and the expected type or range.
     """
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
@@ -68,47 +70,79 @@ def coerce(hint: Any, value: Any, where: str) -> Any:
         if number not in args[1]:
             raise UserError(f"{where}: expected {args[1]}, got {value!r}")
         return number
-    if dataclasses.is_dataclass(hint):
-        if isinstance(value, Mapping):
-            return build(hint, value, f"{where}.")  # type: ignore[arg-type]
-    elif origin in (Union, types.UnionType):
+    if origin in (Union, types.UnionType):
         if value is None and type(None) in args:
             return None
         return coerce(next(a for a in args if a is not type(None)), value, where)
-    elif origin is Literal:
-        if value in args:
-            return value
-        raise UserError(f"{where}: {value!r} is not one of {', '.join(map(str, args))}")
-    elif origin is tuple:
+    if origin is Literal:
+        if value not in args:
+            raise UserError(f"{where}: {value!r} is not one of {', '.join(map(str, args))}")
+        return value
+    if origin is tuple:
+        # A single item stands for a list of one: train.report_to=wandb.
         items = value if isinstance(value, list | tuple) else [value]
         return tuple(coerce(args[0], item, where) for item in items)
-    elif origin is not None and issubclass(origin, Mapping):
-        if isinstance(value, Mapping):
-            return {str(k): coerce(args[1], v, f"{where}.{k}") for k, v in value.items()}
-    elif hint is bool or hint is str:
-        if isinstance(value, hint):
-            return value
-        if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
-            return str(value)
-    elif hint in (int, float) and not isinstance(value, bool):
-        try:
-            number = float(value)
-            if hint is float or number.is_integer():
-                return hint(number)
-        except (TypeError, ValueError, OverflowError):
-            pass
-    elif hint is Path and isinstance(value, str | Path):
-        return Path(value)
-    expected = getattr(hint, "__name__", str(hint))
-    raise UserError(f"{where}: expected {expected}, got {value!r}")
+    if isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
+        return build(hint, value, f"{where}.")  # type: ignore[arg-type]
+    if isinstance(value, Mapping) and isinstance(origin, type) and issubclass(origin, Mapping):
+        return {str(key): coerce(args[1], item, f"{where}.{key}") for key, item in value.items()}
+    try:
+        return SCALARS[hint](value)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        expected = getattr(hint, "__name__", str(hint))
+        raise UserError(f"{where}: expected {expected}, got {value!r}") from None
+
+
+def to_bool(value: Any) -> bool:
+    """Return a truth value, which 0 and 1 are not; TypeError for anything else."""
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def to_int(value: Any) -> int:
+    """Return a whole number, also of 2.0 and of "2"; TypeError or ValueError for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value  # not through a float, which is exact up to 2**53 only
+    number = to_float(value)
+    if not number.is_integer():
+        raise ValueError
+    return int(number)
+
+
+def to_float(value: Any) -> float:
+    """Return a number; TypeError or ValueError for anything else.
+
+    A text may be one: YAML 1.1 wants a point in a number, and reads 1e-6 as text.
+    """
+    if isinstance(value, bool):  # which Python takes for 0 or 1
+        raise TypeError
+    return float(value)
+
+
+def to_text(value: Any) -> str:
+    """Return a text, also of a number, as in model.name=7; TypeError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TypeError
+    return str(value)
+
+
+SCALARS: Mapping[Any, Callable[[Any], Any]] = {
+    bool: to_bool,
+    int: to_int,
+    float: to_float,
+    str: to_text,
+    Path: Path,
+}
+"""The converter of each type that is not made of others."""
 
 
 def to_plain(value: Any) -> Any:
-    """Dataclasses, tuples and paths as the mappings, lists and strings of YAML and JSON."""
+    """Return dataclasses, tuples and paths as the mappings, lists and texts of YAML and JSON."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(k): to_plain(v) for k, v in value.items()}
+        return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [to_plain(v) for v in value]
+        return [to_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value

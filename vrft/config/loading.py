@@ -1,9 +1,13 @@
 """Configurations from YAML files and ``key.path=value`` settings, and back to YAML.
 
 Order, later wins: the defaults of the schema, the row of the algorithm (``vrft.config.methods``),
-the file that ``extends`` names, the YAML file, then ``key.path=value`` from the command line. A
-scalar given to a section sets its ``name``: ``model=Qwen/Qwen2-VL-2B-Instruct`` is
-``model.name=...``.
+the file that ``extends`` names, the YAML file, then ``key.path=value`` from the command line.
+
+Spelling: a setting is given by its path. A scalar given to the section ``task``, ``model`` or
+``algorithm`` sets its ``name``: ``model=Qwen/Qwen2-VL-2B-Instruct`` is ``model.name=...``. A task's
+own settings stand beside its name, ``task.data_dir=...``; those that are about data may also be
+given as ``data.columns.image=img``, short for ``task.columns.image=img``. The mapping
+``task.settings``, in which the resolved config.yaml writes them, is read as well.
 """
 
 from __future__ import annotations
@@ -23,71 +27,72 @@ from vrft.errors import UserError
 
 
 def load(source: str | None = None, overrides: Iterable[str] = ()) -> Config:
-    """The configuration from a YAML file or shipped name, then ``key.path=value`` overrides.
+    """Load a YAML file or a shipped configuration, then ``key.path=value`` overrides.
 
     Raises UserError that names the setting and its nearest known name or its expected type.
     """
-    tree: dict[str, Any] = {}
-    if source is not None:
-        tree = read(paths.find("configs", source))
+    tree: dict[str, Any] = {} if source is None else read(paths.find("configs", source))
+    # The overrides are one layer: algorithm=grpo does not discard an algorithm.beta given before.
     given: dict[str, Any] = {}
     for override in overrides:
         given = merge(given, parse_override(override))
     tree = lay_over(tree, given)
     algorithm = tree.get("algorithm")
-    if isinstance(algorithm, Mapping):
+    if isinstance(algorithm, Mapping):  # else its defaults hold, or building it says what is wrong
         row = methods.settings(str(algorithm.get("name", AlgorithmConfig.name)))
         tree["algorithm"] = merge(row, algorithm)
     return coercion.build(Config, tree)
 
 
 def lay_over(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    """``merge``, except that settings of one algorithm are not passed on to another.
+    """Merge ``high`` over ``low`` without handing settings of one algorithm on to another.
 
-    What is no matter of the algorithm stays: see ``methods.COMMON``.
+    Where ``high`` names another algorithm, only ``methods.COMMON`` of the lower settings stay: a
+    file's ``alpha`` for GPG is no wish for GRPO.
     """
     old, new = low.get("algorithm"), high.get("algorithm")
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         name = old.get("name", AlgorithmConfig.name)
         if new.get("name", name) != name:
-            kept = {key: value for key, value in old.items() if key in methods.COMMON}
-            low = {**low, "algorithm": kept}
+            common = {key: value for key, value in old.items() if key in methods.COMMON}
+            low = {**low, "algorithm": common}
     return merge(low, high)
 
 
 def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The mapping in a YAML file, laid over the one that its ``extends`` names.
+    """Read the settings of a YAML file, laid over those of the file that its ``extends`` names.
 
-    ``extends`` is a shipped name, or a path relative to the file.
+    ``extends`` is a path relative to the file, or a shipped name. Raises UserError for a circle of
+    files; ``seen`` are those that have led here.
     """
     if path.resolve() in seen:
         raise UserError(f"{path}: extends itself; remove one of the `extends` lines")
-    tree = read_yaml(path)
-    parent = tree.pop("extends", None)
-    if parent is None:
-        return expand(tree)
-    relative = path.parent / str(parent)
-    parent_path = relative if relative.is_file() else paths.find("configs", str(parent))
-    return lay_over(read(parent_path, (*seen, path.resolve())), expand(tree))
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in one YAML file; UserError for a file that is none."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        # An error of YAML's is several lines with a drawing; ours is one.
         raise UserError(f"{path}: not readable YAML ({' '.join(str(error).split())})") from error
     if not isinstance(tree, dict | None):
         raise UserError(f"{path}: expected `key: value` lines, got {type(tree).__name__}")
-    return tree or {}
+    tree = expand(tree or {})  # an empty file is None
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return tree
+    relative = path.parent / str(parent)
+    parent_path = relative if relative.is_file() else paths.find("configs", str(parent))
+    return lay_over(read(parent_path, (*seen, path.resolve())), tree)
 
 
 def parse_override(text: str) -> dict[str, Any]:
-    """``a.b=value`` as a nested mapping; the value is read as YAML."""
-    key, equals, value = text.partition("=")
+    """Parse ``a.b=value`` into a nested mapping, with the value read as YAML.
+
+    Raises UserError for a text without a key or an equals sign, or with a value that is no YAML.
+    """
+    key, equals, value = text.partition("=")  # at the first: a value may hold more of them
     if not equals or not key.strip():
         raise UserError(f"{text!r}: settings are given as key.path=value")
     try:
+        # YAML reads nothing as null; after the equals sign it is meant as an empty text.
         tree: Any = yaml.safe_load(value) if value else ""
     except yaml.YAMLError as error:
         raise UserError(f"{text!r}: the value is not readable YAML; quote it") from error
@@ -97,10 +102,7 @@ def parse_override(text: str) -> dict[str, Any]:
 
 
 def expand(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A scalar for a whole section becomes its name; a task's settings move under ``settings``.
-
-    ``data.columns.image=img`` is short for ``task.columns.image=img``.
-    """
+    """Rewrite the short spellings as the schema's: see "Spelling" at the top of this module."""
     tree = dict(tree)
     for section in ("task", "model", "algorithm"):
         if isinstance(tree.get(section), str):
@@ -108,30 +110,33 @@ def expand(tree: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(tree.get("data"), Mapping):
         tree = merge({"task": tree.pop("data")}, tree)
     task = tree.get("task")
+    # A `settings` of another type stays where it is, and is refused when the schema is built.
     if isinstance(task, Mapping) and isinstance(task.get("settings"), Mapping | None):
-        own = {k: v for k, v in task.items() if k not in ("name", "settings")}
+        own = {key: value for key, value in task.items() if key not in ("name", "settings")}
+        # No name where none is given, or it would be laid over the file's.
         name = {"name": task["name"]} if "name" in task else {}
         tree["task"] = name | {"settings": {**(task.get("settings") or {}), **own}}
     return tree
 
 
 def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    """``high`` laid over ``low``, mapping by mapping."""
-    out = dict(low)
+    """Return ``high`` laid over ``low``: mappings key by key, any other value as a whole."""
+    merged = dict(low)
     for key, value in high.items():
-        old = out.get(key)
+        old = merged.get(key)
         both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        out[key] = merge(old, value) if both else value  # type: ignore[arg-type]
-    return out
+        merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
 
 
 def flat(config: Config) -> dict[str, str | int | float | bool | None]:
-    """Return every setting by its path, as ``key.path=value`` would give it: for trackers.
+    """Return every setting by its path, as the hyper-parameters that a tracker shows.
 
-    A task's own settings stand under ``task.``; lists and empty mappings are JSON texts.
+    A task's own settings stand beside its name. Lists and empty mappings, for which trackers have
+    no type, are texts of JSON.
     """
     tree = coercion.to_plain(config)
-    tree["task"] = {"name": config.task.name, **tree["task"]["settings"]}
+    tree["task"] = {"name": config.task.name} | tree["task"]["settings"]
     leaves: dict[str, Any] = {}
 
     def walk(prefix: str, branch: Mapping[str, Any]) -> None:
@@ -147,5 +152,5 @@ def flat(config: Config) -> dict[str, str | int | float | bool | None]:
 
 
 def to_yaml(config: Config) -> str:
-    """The configuration as YAML that ``load`` reads back to an equal one."""
+    """Return the configuration as YAML, which ``load`` reads back to an equal one."""
     return yaml.safe_dump(coercion.to_plain(config), sort_keys=False, allow_unicode=True)

@@ -1,10 +1,10 @@
-"""The methods: each is a row of settings, with the defaults of its paper.
+"""The training methods: each is a row of settings, with the defaults of its paper.
 
-A row says what the advantage of a completion is, which surrogate carries it to the policy, how
-tokens are averaged, and whether a KL penalty holds the policy near the model that it began as; the
-functions themselves are in ``vrft.algorithms``. A new method is a new row of METHODS; where it
-needs an advantage, a surrogate or a mean of its own, that is one more name in a ``Literal`` here,
-and the function for it there.
+A row chooses the advantage of a completion, the surrogate through which the advantage changes the
+policy, the mean over tokens, and whether a KL penalty holds the policy near the model that training
+began with; the functions are in ``vrft.training.algorithms``. A new method is a new row of METHODS.
+Where it needs an advantage, a surrogate or a mean of its own, that is one more name in a
+``Literal`` here, and a function there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vrft.errors import UserError
 
 @dataclass(frozen=True)
 class CriticConfig:
-    """What only a method with a critic needs; names and defaults are those of TRL's PPO."""
+    """The settings of a method with a critic; names and defaults are those of TRL's PPO."""
 
     gamma: Fraction = 1.0
     """Discount of rewards from one token to the next."""
@@ -30,51 +30,58 @@ class CriticConfig:
     vf_coef: Amount = 0.1
     """Weight of the value loss."""
     cliprange_value: Amount = 0.2
-    """How far a value may move in one batch before its loss stops growing."""
+    """Clip range of the value loss: a value gains nothing by moving further than this from the one
+    at sampling."""
     entropy_coef: Amount = 0.0
-    """Weight of the bonus for entropy."""
+    """Weight of the entropy bonus."""
 
 
 @dataclass(frozen=True)
 class AlgorithmConfig:
-    """Which objective; the defaults are Eq. 5 and 6 of the paper."""
+    """The training objective; the defaults are Eq. 5 and 6 of the paper."""
 
     name: str = "gpg"
-    """A row of METHODS, whose settings are the defaults of all others here."""
+    """A row of METHODS: its settings are the defaults of all the others here."""
     num_generations: Count = 8
-    """G: completions sampled of each prompt."""
+    """G, the size of a group: completions sampled for each prompt."""
     baseline: Literal["group_mean", "leave_one_out", "batch_mean", "greedy", "critic"] = (
         "group_mean"
     )
-    """What is taken off a reward: the mean of its group (Eq. 6), of the group's other completions,
-    or of the batch; the reward of the prompt's greedy completion; or what a critic expects."""
+    """The value that is subtracted from a reward: the mean of its group (Eq. 6), of the group's
+    other completions, or of the batch; the reward of the prompt's greedy completion; or the return
+    that a critic predicts."""
     f_norm: Literal["group_std", "none", "batch_std"] = "group_std"
-    """What divides r - mean(r) in Eq. 6."""
+    """F_norm, the divisor of r - mean(r) in Eq. 6."""
     alpha: bool = False
-    """Multiply the loss by B / (B - M), M of B groups being without signal."""
+    """Multiply the loss by B / (B - M), where M of the B groups have equal rewards: no signal."""
     min_informative: Fraction = 0.0
-    """beta_th: resample until this share of the groups has signal."""
+    """beta_th: resample until this share of the groups has signal. 1 is DAPO's dynamic sampling."""
     max_resample_rounds: Size = 20
+    """Rounds of resampling after which ``on_exhausted`` decides."""
     on_exhausted: Literal["train", "skip", "error"] = "train"
-    """When ``min_informative`` is not reached: train on what there is, skip the step, or stop."""
+    """Where ``min_informative`` is not reached: train on the groups with signal, skip the step, or
+    stop the run."""
     surrogate: Literal["policy_gradient", "clipped"] = "policy_gradient"
-    """-log pi * A, or PPO's clipped ratio to the policy that sampled."""
+    """-log pi * A, or PPO's clipped ratio to the policy that sampled the completion."""
     epsilon: Annotated[float, Range(0, 1)] = 0.2
-    """The clipped ratio's distance from 1 downwards, and upwards unless ``epsilon_high`` is set."""
+    """The clipped ratio's distance from 1, downwards and, without ``epsilon_high``, upwards."""
     epsilon_high: Amount | None = None
+    """The clipped ratio's distance from 1 upwards, DAPO's clip-higher; None: ``epsilon``."""
     beta: Amount = 0.0
-    """Weight of the KL divergence from the model that training began with; 0: no such model."""
+    """Weight of the KL divergence from the model that training began with; 0: that model is not
+    held in memory."""
     kl_in: Literal["loss", "reward"] = "loss"
-    """Where the KL goes: into the loss (k3 estimate), or, token by token, off the reward (k1)."""
+    """Add the KL to the loss (k3 estimate), or subtract it from the reward token by token (k1)."""
     token_mean: Literal["group", "global", "sequence", "constant", "sum"] = "group"
-    """Mean over tokens: of each group (Eq. 5), of the whole batch, of each completion, of
-    completions as if each had ``max_completion_length``; or no mean but each completion's sum."""
+    """Mean over tokens: of each group (Eq. 5), of the whole batch, of each completion, or of
+    completions as if each had ``max_completion_length`` tokens; ``sum``: each completion's sum."""
     num_iterations: Count = 1
     """Passes over a sampled batch."""
     num_mini_batches: Count = 1
-    """Updates that each pass is cut into."""
+    """Updates that each pass is cut into, by groups."""
     overlong_cache: Fraction = 0.0
-    """The last share of ``max_completion_length`` in which reward falls by up to 1."""
+    """DAPO's soft overlong punishment: over this last share of ``max_completion_length`` a reward
+    falls linearly, by 1 at the end; 0: it does not."""
     reward_weights: Mapping[str, float] = field(default_factory=dict)
     """Weight of each reward by name; 1 where none is given."""
     critic: CriticConfig = CriticConfig()
@@ -86,17 +93,17 @@ class AlgorithmConfig:
 
     @property
     def reuses_batches(self) -> bool:
-        """Whether the policy changes between sampling a batch and its last update."""
+        """Return whether the policy changes between sampling a batch and its last update."""
         return self.num_iterations * self.num_mini_batches > 1
 
 
 COMMON = ("num_generations", "reward_weights")
-"""Settings that a file keeps when another algorithm is chosen over its own."""
+"""Settings of a file that stay when another algorithm is chosen over the file's own."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A row: where the method is from, and how its settings differ from the defaults."""
+    """A row: the source of the method, and the settings in which it differs from the defaults."""
 
     source: str
     differs: Mapping[str, Any] = field(default_factory=dict)
@@ -110,11 +117,13 @@ METHODS: Mapping[str, Method] = {
     ),
     "dr_grpo": Method(
         "Liu et al. 2025, arXiv:2503.20783",
+        # Neither the spread of a group's rewards nor a completion's own length weighs its tokens.
         {"f_norm": "none", "surrogate": "clipped", "token_mean": "constant"},
     ),
     "dapo": Method(
         "Yu et al. 2025, arXiv:2503.14476",
         {
+            # Every group has signal: those without are sampled again.
             "min_informative": 1.0,
             "surrogate": "clipped",
             "epsilon_high": 0.28,
@@ -125,7 +134,7 @@ METHODS: Mapping[str, Method] = {
     "rloo": Method(
         "Ahmadian et al. 2024, arXiv:2402.14740; KL weight as in TRL",
         {
-            "baseline": "leave_one_out",
+            "baseline": "leave_one_out",  # unbiased: a reward is no part of its own baseline
             "f_norm": "none",
             "beta": 0.05,
             "kl_in": "reward",
@@ -135,7 +144,7 @@ METHODS: Mapping[str, Method] = {
     "reinforce_pp": Method(
         "Hu et al. 2025, arXiv:2501.03262; KL weight as for mathematics",
         {
-            "baseline": "batch_mean",
+            "baseline": "batch_mean",  # of returns token by token, KL included, as in PPO
             "f_norm": "batch_std",
             "surrogate": "clipped",
             "beta": 0.001,
@@ -145,6 +154,7 @@ METHODS: Mapping[str, Method] = {
     ),
     "remax": Method(
         "Li et al. 2023, arXiv:2310.10505; without its optional KL",
+        # REINFORCE of whole completions: the sum of their tokens is log pi(completion).
         {"baseline": "greedy", "f_norm": "none", "token_mean": "sum"},
     ),
     "ppo": Method(
@@ -164,12 +174,12 @@ METHODS: Mapping[str, Method] = {
 
 
 def settings(name: str) -> dict[str, Any]:
-    """How a method's settings differ from the defaults, its name included; UserError if unknown."""
+    """Return a method's name and its differences from the defaults; UserError if it is unknown."""
     if name not in METHODS:
         raise UserError(f"algorithm.name: {name!r}: {paths.suggest(name, list(METHODS))}")
     return {"name": name, **METHODS[name].differs}
 
 
 def method(name: str, **changes: Any) -> AlgorithmConfig:
-    """A method's row as settings, with some of them changed."""
+    """Return the settings of a method's row, some of them changed."""
     return dataclasses.replace(AlgorithmConfig(**settings(name)), **changes)

@@ -1,8 +1,8 @@
-"""Settings: frozen dataclasses are schema, defaults and documentation at once.
+"""The settings of a run: frozen dataclasses are schema, defaults and documentation at once.
 
-Order, later wins: the defaults here, the row of the algorithm (``vrft.methods``), the file that
-``extends`` names, the YAML file, then ``key.path=value`` from the command line. A scalar given to a
-section sets its ``name``: ``model=Qwen/Qwen2-VL-2B-Instruct`` is ``model.name=...``.
+A setting that transformers' and TRL's trainers have too bears their name, and the optimizer and
+the sampling their defaults. Where settings come from, in which order and how they are spelt:
+``vrft.config.loading``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vrft.config.methods import AlgorithmConfig
 
 @dataclass(frozen=True)
 class TaskConfig:
-    """Which task, and the task's own settings (the fields of its dataclass)."""
+    """The task by name or file, and its own settings: the fields of its dataclass."""
 
     name: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -25,11 +25,12 @@ class TaskConfig:
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """Low-rank adapters through peft; ``r`` = 0 trains the full weights."""
+    """Low-rank adapters, by peft and with its names; ``r`` = 0 trains the full weights."""
 
     r: Size = 0
     lora_alpha: Count = 32
     lora_dropout: Fraction = 0.0
+    # Names that only the language model's attention has: the vision tower calls its own `qkv`.
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
@@ -38,18 +39,21 @@ class ModelConfig:
     """The model: a hub id, a folder, or ``demo`` for the embedded one."""
 
     name: str = "Qwen/Qwen2-VL-2B-Instruct"
+    # auto: compute in bfloat16 on a GPU, in float32 on a CPU. Weights that are trained themselves,
+    # without LoRA, are held in float32 whatever stands here: bfloat16 would lose a step of 1e-6.
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attn_implementation: Literal["sdpa", "eager"] = "sdpa"
     min_pixels: Count | None = None
-    """Smallest picture area in pixels; None keeps what the checkpoint says."""
+    """Smallest picture area in pixels: smaller pictures are enlarged. None: the checkpoint's."""
     max_pixels: Count | None = None
-    """Largest picture area in pixels (28 * 28 of them make one image token)."""
+    """Largest picture area in pixels: larger pictures are shrunk. 28 * 28 make one image token, so
+    this limit decides how much memory a picture takes. None: the checkpoint's."""
     picture_cache_mib: Size = 1024
-    """Memory for pictures as the processor made them, and as much again for what a vision tower
-    that is not trained made of them: what was used last is not made twice."""
+    """Memory in MiB for preprocessed pictures, and as much again for the features that a frozen
+    vision tower made of them. Those not used for the longest time are dropped first."""
     shared_prefix: bool = True
-    """False: each completion passes the model with its own copy of the prompt and its pictures, by
-    plain transformers. It is several times slower, and only for comparison."""
+    """Pass each prompt through the model once for its whole group. False repeats the prompt and its
+    pictures for each completion, by plain transformers: several times slower, to compare with."""
     freeze_vision_tower: bool = False
     freeze_language_model: bool = False
     gradient_checkpointing: bool = False
@@ -58,22 +62,25 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How completions are drawn. Always explicit: a checkpoint's own defaults are never used."""
+    """The sampling of completions. A checkpoint's generation_config is never asked: its top_k or
+    repetition_penalty would bias a policy gradient without a word."""
 
     temperature: Amount = 1.0
     top_p: Annotated[float, Range(0, 1, open=True)] = 1.0
     top_k: Size = 0
+    # 1: none. A penalty makes the sampling distribution depend on the completion so far, and the
+    # log-probabilities of an update would be those of another distribution.
     repetition_penalty: Above0 = 1.0
     max_completion_length: Count = 256
     max_prompt_length: Count | None = 4096
     """A longer prompt, image tokens included, is an error: it is never cut. None: no limit."""
     cuda_graphs: bool = True
-    """Decode by replaying CUDA graphs. Of no effect on a CPU, and where weights are shared out."""
+    """Decode by replaying CUDA graphs; without effect on a CPU and where weights are sharded."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The loop; names and defaults are those of transformers' and TRL's trainers."""
+    """The training loop, with the names of transformers' and TRL's trainers."""
 
     output_dir: str = ""
     """Folder of the run; empty: runs/<task>-<date>-<time>."""
@@ -84,9 +91,10 @@ class TrainConfig:
     """Prompts (whole groups) that one device holds at a time."""
     gradient_accumulation_steps: Count = 1
     max_tokens_per_micro_batch: Size = 0
-    """Groups pass the model together up to so many tokens, a prompt counted once for its group;
-    0: ``per_device_train_batch_size`` groups, whatever their size. The update is the same."""
-    learning_rate: Amount = 1e-6
+    """Groups that pass the model together have at most so many tokens, a prompt counted once for
+    its group; 0: ``per_device_train_batch_size`` groups, whatever their size. Only speed and memory
+    depend on it: the loss is normalised by the step's tokens, however they are cut."""
+    learning_rate: Amount = 1e-6  # TRL's for GRPO: a policy gradient is noisier than SFT's
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
     warmup_ratio: Fraction = 0.0
     weight_decay: Amount = 0.0
@@ -94,15 +102,20 @@ class TrainConfig:
     adam_beta2: Fraction = 0.999
     adam_epsilon: Amount = 1e-8
     max_grad_norm: Amount = 1.0
-    seed: Annotated[int, Range(0, 2**32 - 1)] = 42
+    """Largest norm of the gradient of an update; 0: no limit, not a gradient of zero."""
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 42  # NumPy takes no larger one
     dataloader_num_workers: Size = 2
-    """Threads that read the next step's prompts and pictures meanwhile; 0: each when it is due."""
+    """Threads that read and encode the next step's prompts while this one trains; 0: none, each
+    prompt is read when its step needs it. Threads and not processes: pictures are not copied."""
     eval_steps: Size = 0
-    """Evaluate every n steps; 0: only at the end, and only if ``eval.split`` is set."""
+    """Evaluate every so many steps, and at the end; 0: at the end only. Needs ``eval.split``."""
     save_steps: Size = 100
+    """Write a checkpoint every so many steps, and at the end; 0: at the end only."""
     save_total_limit: Count | None = 2
+    """Keep only the newest checkpoints, so many; None keeps all."""
     logging_steps: Count = 1
     log_completions: bool = True
+    """Write every logged step's completions with their rewards to completions/ in the run."""
     report_to: tuple[str, ...] = ()
     """Trackers that get the metrics, by accelerate's names: tensorboard, wandb, mlflow, swanlab,
     trackio, comet_ml, aim, clearml, dvclive. Empty, or ``none``: only the run folder."""
@@ -110,7 +123,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Evaluation during training, greedy, on a split of the training task."""
+    """Evaluation while training: greedy answers on a split of the same task; no split, none."""
 
     split: str = ""
     limit: Count | None = None
@@ -119,7 +132,7 @@ class EvalConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything a training run depends on; written to the run folder as config.yaml."""
+    """Every setting of a training run; written to the run folder as config.yaml."""
 
     task: TaskConfig = TaskConfig()
     model: ModelConfig = ModelConfig()

@@ -1,0 +1,67 @@
+"""The schema: its defaults are valid, its names are those of TRL, and it is light to import."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from vrft.config import coercion, methods
+from vrft.config.methods import AlgorithmConfig
+from vrft.config.schema import Config, SamplingConfig, TrainConfig
+
+OURS = {"max_tokens_per_micro_batch", "cuda_graphs"}
+DROPPED = {"max_prompt_length", "warmup_ratio"}
+"""Names that TRL and transformers had until their newest releases."""
+
+
+def trl_defaults() -> dict[str, Any]:
+    """The defaults of TRL's GRPO trainer by name, those of transformers' arguments among them."""
+    from trl import GRPOConfig  # type: ignore[attr-defined]
+
+    return {field.name: field.default for field in dataclasses.fields(GRPOConfig)}
+
+
+def test_the_defaults_are_of_their_types_and_in_their_ranges() -> None:
+    assert coercion.build(Config, coercion.to_plain(Config())) == Config()
+
+
+def test_settings_cannot_be_changed_by_accident() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().train.seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("section", [TrainConfig, SamplingConfig])
+def test_a_setting_that_trl_has_too_bears_its_name(section: type) -> None:
+    names = {field.name for field in dataclasses.fields(section)}
+    assert names - OURS - DROPPED <= trl_defaults().keys()
+
+
+@pytest.mark.parametrize(
+    ("section", "names"),
+    [
+        (TrainConfig, ["learning_rate", "lr_scheduler_type", "weight_decay", "adam_beta1",
+                       "adam_beta2", "adam_epsilon", "max_grad_norm", "seed"]),
+        (SamplingConfig, ["temperature", "top_p", "top_k", "repetition_penalty"]),
+        (AlgorithmConfig, ["num_generations", "num_iterations", "epsilon", "beta"]),
+    ],
+)  # fmt: skip
+def test_optimizer_and_sampling_have_trls_defaults(section: type, names: list[str]) -> None:
+    theirs = trl_defaults()
+    assert {name: getattr(section(), name) for name in names} == {n: theirs[n] for n in names}
+
+
+def test_the_settings_of_a_method_are_settings_of_the_algorithm() -> None:
+    known = {field.name for field in dataclasses.fields(AlgorithmConfig)}
+    assert all(row.differs.keys() <= known for row in methods.METHODS.values())
+
+
+def test_importing_the_schema_imports_neither_torch_nor_transformers() -> None:
+    code = (
+        "import sys, vrft.config; print(*{'torch', 'transformers', 'accelerate'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -13,6 +13,7 @@ from nbclient import NotebookClient
 from vrft import registry
 from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.evaluation import evaluate
+from vrft.evaluation.benchmark import load_benchmark
 from vrft.types import Completion, Prompt, Rollout, View
 
 NOTEBOOK = ROOT / "notebooks" / "predicted_boxes.ipynb"
@@ -39,7 +40,7 @@ class ByPicture:
 
 def write_demo_run(folder: Path) -> None:
     """What ``make demo`` leaves, of a model that learned all pictures but one and forgot that."""
-    benchmark = evaluate.load_benchmark("demo_grounding")
+    benchmark = load_benchmark("demo_grounding")
     task = registry.build(benchmark.task)
     samples = task.samples(benchmark.split)[:COUNT]
     right = {s.images[0]: task.reference(s, (View(112, 112),)) for s in samples}

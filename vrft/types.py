@@ -143,9 +143,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Scored(Generic[A]):
-    """A prediction between its sample and its score."""
+    """A prediction between the prompt that it answers and its score."""
 
     sample: Sample[A]
+    prompt: Prompt
+    """The sample's prompt, built once for scoring, for masks and for pages."""
     prediction: Prediction
     score: Score
     missing: bool = False

@@ -52,8 +52,8 @@ def test_a_pairing_has_every_metric_and_the_samples_that_changed(runs: tuple[Pat
 def test_an_aggregate_is_compared_without_an_interval(
     runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def best(task: LisaGrounding, graded: Sequence[Scored[Target]]) -> Mapping[str, float]:
-        return {"last": graded[-1].score.metrics["iou"]}
+    def best(task: LisaGrounding, scored: Sequence[Scored[Target]]) -> Mapping[str, float]:
+        return {"last": scored[-1].score.metrics["iou"]}
 
     monkeypatch.setattr(LisaGrounding, "aggregates", best)
     last = comparison.pair(*runs).metrics[-1]
@@ -64,8 +64,8 @@ def test_an_aggregate_is_compared_without_an_interval(
 def test_the_difference_of_aggregates_is_paired(
     runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def mean_overlap(task: LisaGrounding, graded: Sequence[Scored[Target]]) -> Mapping[str, float]:
-        return {"mean": sum(answer.score.metrics["iou"] for answer in graded) / len(graded)}
+    def mean_overlap(task: LisaGrounding, scored: Sequence[Scored[Target]]) -> Mapping[str, float]:
+        return {"mean": sum(answer.score.metrics["iou"] for answer in scored) / len(scored)}
 
     monkeypatch.setattr(LisaGrounding, "aggregates", mean_overlap)
     monkeypatch.setattr(stats, "FOLDS", 4)
@@ -80,12 +80,12 @@ def test_the_difference_of_aggregates_is_paired(
 def test_scored_answers_of_another_tool_are_compared_with_ours(
     runs: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    scored = tmp_path / "scored"
-    shutil.copytree(runs[0], scored)
-    settings = json.loads((scored / "settings.json").read_text())
+    folder = tmp_path / "scored"
+    shutil.copytree(runs[0], folder)
+    settings = json.loads((folder / "settings.json").read_text())
     del settings["blank_images"]
-    (scored / "settings.json").write_text(json.dumps(settings))
-    assert comparison.pair(scored, runs[0]).changes == ()
+    (folder / "settings.json").write_text(json.dumps(settings))
+    assert comparison.pair(folder, runs[0]).changes == ()
 
 
 def test_changes_show_gains_and_losses_with_both_boxes(runs: tuple[Path, Path]) -> None:

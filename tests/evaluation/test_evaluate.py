@@ -8,15 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fakes.scripted import ANSWERS, Scripted, benchmark, write_reasonseg
 from PIL import Image
 
 from vrft import cli, registry
+from vrft.boxes import Box
 from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.errors import UserError
-from vrft.evaluation import evaluate, predictions
+from vrft.evaluation import evaluate, predictions, segmentation
+from vrft.evaluation.benchmark import GREEDY
+from vrft.masks import Mask
 from vrft.task import Task
+from vrft.types import Prompt, Sample
+from vrft_tasks.lisa_grounding import LisaGrounding, Target
 
 MODEL = ModelConfig(name="scripted")
 
@@ -29,6 +35,12 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def task(data: Path) -> Task[Any]:
     return registry.build(benchmark(data).task)
+
+
+@pytest.fixture
+def prompts(task: Task[Any]) -> dict[str, Prompt]:
+    """The prompts of the four samples, by sample id."""
+    return {sample.id: task.prompt(sample) for sample in task.samples("test")}
 
 
 def ids(out: Path) -> list[str]:
@@ -198,45 +210,72 @@ def test_answers_of_another_tool_are_scored_and_published(data: Path, tmp_path: 
     assert "3 unreadable (3 of them missing)" in page and "other.jsonl" in page
 
 
-def test_blanked_pictures_are_grey_and_of_the_same_size(task: Task[Any]) -> None:
+def test_blanked_pictures_are_grey_and_of_the_same_size(prompts: dict[str, Prompt]) -> None:
     policy = Scripted()
-    samples = task.samples("test")
-    list(evaluate.predict(policy, task, samples, evaluate.GREEDY, batch_size=4, blank_images=True))
-    for prompt, sample in zip(policy.prompts, samples, strict=True):
-        (image,) = prompt.images
+    list(evaluate.predict(policy, prompts, GREEDY, batch_size=4, blank_images=True))
+    for blanked, prompt in zip(policy.prompts, prompts.values(), strict=True):
+        (image,) = blanked.images
         assert isinstance(image, Image.Image)
         assert (image.size, image.getcolors()) == ((100, 100), [(10_000, (127, 127, 127))])
-        assert prompt.text == task.prompt(sample).text
+        assert blanked.text == prompt.text
 
 
-def test_a_samples_seed_depends_on_neither_the_batch_nor_what_is_done(task: Task[Any]) -> None:
-    samples = task.samples("test")
+def test_a_samples_seed_depends_on_neither_the_batch_nor_what_is_done(
+    prompts: dict[str, Prompt],
+) -> None:
     one, four, rest = Scripted(), Scripted(), Scripted()
-    list(evaluate.predict(one, task, samples, evaluate.GREEDY, batch_size=1))
-    list(evaluate.predict(four, task, samples, evaluate.GREEDY, batch_size=4))
-    list(evaluate.predict(rest, task, samples, evaluate.GREEDY, batch_size=4, done={("a", 0)}))
+    list(evaluate.predict(one, prompts, GREEDY, batch_size=1))
+    list(evaluate.predict(four, prompts, GREEDY, batch_size=4))
+    list(evaluate.predict(rest, prompts, GREEDY, batch_size=4, done={("a", 0)}))
     assert one.seeds == four.seeds
     assert rest.seeds == {name: one.seeds[name] for name in list(ANSWERS)[1:]}
     assert len(set(one.seeds.values())) == 4
-    assert evaluate.seed_of(0, "a") != evaluate.seed_of(1, "a")
+    assert evaluate.sample_seed(0, "a") != evaluate.sample_seed(1, "a")
 
 
-def test_repeats_keep_their_number_and_only_missing_ones_are_given(task: Task[Any]) -> None:
-    samples = task.samples("test")[:2]
+def test_repeats_keep_their_number_and_only_missing_ones_are_given(
+    prompts: dict[str, Prompt],
+) -> None:
+    two = {id: prompts[id] for id in "ab"}
     policy = Scripted({"the owl": ["x", "y", "z"], "the key": ["u", "v", "w"]})
     done = {("a", 0), ("a", 2), ("b", 0), ("b", 1), ("b", 2)}
     drawn = SamplingConfig(temperature=1.0)
-    (found,) = evaluate.predict(policy, task, samples, drawn, batch_size=2, repeats=3, done=done)
-    assert (found.sample_id, found.repeat, found.text, found.tokens) == ("a", 1, "y", 3)
+    (answer,) = evaluate.predict(policy, two, drawn, batch_size=2, repeats=3, done=done)
+    assert (answer.sample_id, answer.repeat, answer.text, answer.tokens) == ("a", 1, "y", 3)
     assert policy.asked == ["the owl"]
 
 
-def test_answers_come_as_they_are_made_and_in_the_order_of_the_samples(task: Task[Any]) -> None:
+def test_answers_come_as_they_are_made_and_in_the_order_of_the_samples(
+    prompts: dict[str, Prompt],
+) -> None:
     policy = Scripted()
-    stream = evaluate.predict(policy, task, task.samples("test"), evaluate.GREEDY, batch_size=2)
+    stream = evaluate.predict(policy, prompts, GREEDY, batch_size=2)
     assert next(stream).sample_id == "a"
     assert policy.calls == 1
-    assert [found.sample_id for found in stream] == ["b", "c", "d"]
+    assert [answer.sample_id for answer in stream] == ["b", "c", "d"]
+
+
+def test_the_prompt_of_a_sample_is_built_once(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(name: str) -> Callable[[Image.Image, Box], Mask]:
+        return lambda image, box: np.ones((image.height, image.width), dtype=np.bool_)
+
+    built: list[str] = []
+    prompt = LisaGrounding.prompt
+
+    def counted(task: LisaGrounding, sample: Sample[Target]) -> Prompt:
+        built.append(sample.id)
+        return prompt(task, sample)
+
+    monkeypatch.setattr(segmentation, "load_segmenter", load)
+    monkeypatch.setattr(LisaGrounding, "prompt", counted)
+    # asked, scored, made masks of, and shown on a page; and three answers to each sample
+    evaluate.run(benchmark(data, segmenter="sam"), MODEL, tmp_path / "out", policy=Scripted())
+    assert built == ["a", "b", "c", "d"]
+    repeated = benchmark(data, repeats=3, sampling=SamplingConfig(temperature=1.0))
+    evaluate.run(repeated, MODEL, tmp_path / "repeated", policy=Scripted())
+    assert built == ["a", "b", "c", "d"] * 2
 
 
 def test_an_unknown_split_is_the_users_mistake(data: Path, tmp_path: Path) -> None:

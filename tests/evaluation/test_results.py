@@ -20,10 +20,10 @@ def runs(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_an_evaluation_is_loaded_from_its_folder_or_its_file(runs: tuple[Path, Path]) -> None:
-    found = results.load_evaluation(runs[0])
-    assert found == results.load_evaluation(runs[0] / "predictions.jsonl")
-    assert found.report.metrics["iou"].mean == pytest.approx(0.375)
-    assert [graded.sample.id for graded in found.graded] == ["a", "b", "c", "d"]
+    evaluation = results.load_evaluation(runs[0])
+    assert evaluation == results.load_evaluation(runs[0] / "predictions.jsonl")
+    assert evaluation.report.metrics["iou"].mean == pytest.approx(0.375)
+    assert [answer.sample.id for answer in evaluation.scored] == ["a", "b", "c", "d"]
 
 
 def test_the_worst_page_starts_with_the_unreadable_answer(
@@ -39,13 +39,13 @@ def test_the_worst_page_starts_with_the_unreadable_answer(
 
 
 def test_answers_are_ranked_from_unreadable_to_best(runs: tuple[Path, Path]) -> None:
-    order = [graded.sample.id for graded in results.ranked(results.load_evaluation(runs[0]))]
-    assert order == ["d", "c", "b", "a"]
+    ranked = results.worst_first(results.load_evaluation(runs[0]))
+    assert [answer.sample.id for answer in ranked] == ["d", "c", "b", "a"]
 
 
 def test_an_exhibit_has_the_true_box_and_the_one_that_was_read(runs: tuple[Path, Path]) -> None:
-    found = results.load_evaluation(runs[0])
-    exhibits = results.exhibits(found, found.graded)
+    evaluation = results.load_evaluation(runs[0])
+    exhibits = results.exhibits(evaluation, evaluation.scored)
     assert exhibits[1].truth == (Box(0.2, 0.2, 0.6, 0.6),)
     assert exhibits[1].answers[0].boxes == (Box(0.2, 0.2, 0.6, 0.4),)
     assert exhibits[3].answers[0].boxes == () and not exhibits[3].answers[0].readable
@@ -89,8 +89,8 @@ class Sums(Task[int]):
 
 def test_a_task_of_text_alone_is_published_without_pictures(tmp_path: Path) -> None:
     task = Sums()
-    graded = scoring.score_answers(task, task.samples("test"), [Prediction("one", "2")])
-    found = results.Evaluation(task, graded, scoring.tally(task, graded, "sums"), {})
-    results.publish(found, tmp_path)
+    scored = scoring.score_answers(task, task.samples("test"), [Prediction("one", "2")])
+    report = scoring.report_on(task, scored, "sums")
+    results.publish(results.Evaluation(task, scored, report, {}), tmp_path)
     html = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "1 + 1" in html and "<img" not in html and 'class="legend' not in html

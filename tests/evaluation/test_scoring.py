@@ -13,7 +13,7 @@ from vrft.errors import UserError
 from vrft.evaluation import scoring
 from vrft.evaluation.stats import bootstrap, wilson
 from vrft.task import Task
-from vrft.types import Completion, Prediction, Sample, Score, Scored, View
+from vrft.types import Completion, Prediction, Prompt, Sample, Score, Scored, View
 from vrft_tasks.lisa_grounding import LisaGrounding, Target
 
 
@@ -87,12 +87,13 @@ def test_of_overlaps_the_best_passes(task: Task[Any]) -> None:
     assert metrics["pass@2"].mean == pytest.approx((1 + 0.5) / 2)
 
 
-def graded(name: str, right: str, answers: Sequence[str | None]) -> list[Scored[str]]:
+def scored(name: str, right: str, answers: Sequence[str | None]) -> list[Scored[str]]:
     """Answers to one question; None cannot be read."""
     sample = Sample(name, "?", right)
     return [
         Scored(
             sample,
+            Prompt("?"),
             Prediction(name, text or "", repeat=repeat),
             Score({"accuracy": float(text == right)}, text),
         )
@@ -102,10 +103,10 @@ def graded(name: str, right: str, answers: Sequence[str | None]) -> list[Scored[
 
 def test_several_right_or_wrong_answers_pass_and_vote() -> None:
     groups = [
-        graded("a", "7", ["7", None, "7", "5"]),
-        graded("b", "3", ["5", "3", "5", "1"]),
+        scored("a", "7", ["7", None, "7", "5"]),
+        scored("b", "3", ["5", "3", "5", "1"]),
     ]
-    found = scoring.repeated(groups, "accuracy")
+    found = scoring.repeat_intervals(groups, "accuracy")
     assert list(found) == ["avg@4", "pass@2", "pass@4", "maj@4"]
     assert found["avg@4"] == bootstrap([0.5, 0.25])  # over two samples, not eight answers
     # 1 - C(2, 2) / C(4, 2) = 5/6 and 1 - C(3, 2) / C(4, 2) = 1/2
@@ -115,29 +116,30 @@ def test_several_right_or_wrong_answers_pass_and_vote() -> None:
 
 
 def test_three_answers_pass_at_two_and_three() -> None:
-    assert list(scoring.repeated([graded("a", "7", ["7", "5", "5"])], "accuracy")) == [
+    assert list(scoring.repeat_intervals([scored("a", "7", ["7", "5", "5"])], "accuracy")) == [
         *("avg@3", "pass@2", "pass@3", "maj@3"),
     ]
 
 
 def test_one_answer_to_each_sample_is_not_repeated() -> None:
-    assert scoring.repeated([graded("a", "7", ["7"])], "accuracy") == {}
+    assert scoring.repeat_intervals([scored("a", "7", ["7"])], "accuracy") == {}
 
 
 def test_an_unreadable_answer_is_wrong_and_does_not_vote() -> None:
-    found = scoring.repeated([graded("a", "7", ["7", None])], "accuracy")
+    found = scoring.repeat_intervals([scored("a", "7", ["7", None])], "accuracy")
     assert (found["avg@2"].mean, found["maj@2"].mean) == (0.5, 1.0)
 
 
 def test_without_views_a_box_is_read_in_thousandths_of_the_picture(task: Task[Any]) -> None:
     (sample, *_) = task.samples("test")
-    found = scoring.completion(task, sample, Prediction("a", "text"))
-    assert found == Completion("text", (View(100, 100, "thousandths"),))
+    completion = scoring.completion_of(task.prompt(sample), Prediction("a", "text"))
+    assert completion == Completion("text", (View(100, 100, "thousandths"),))
 
 
 def test_a_completion_is_as_long_as_its_prediction(task: Task[Any]) -> None:
     (sample, *_) = task.samples("test")
-    assert scoring.completion(task, sample, Prediction("a", "text", tokens=7)).tokens == 7
+    prediction = Prediction("a", "text", tokens=7)
+    assert scoring.completion_of(task.prompt(sample), prediction).tokens == 7
 
 
 def test_the_views_of_a_prediction_decide_how_its_box_is_read(task: Task[Any]) -> None:
@@ -153,8 +155,8 @@ def test_the_views_of_a_prediction_decide_how_its_box_is_read(task: Task[Any]) -
 class Pooled(LisaGrounding):
     """Grounding with a metric of all answers together: the best overlap among them."""
 
-    def aggregates(self, graded: Sequence[Scored[Target]]) -> Mapping[str, float]:
-        return {"best": max(answer.score.metrics["iou"] for answer in graded)}
+    def aggregates(self, scored: Sequence[Scored[Target]]) -> Mapping[str, float]:
+        return {"best": max(answer.score.metrics["iou"] for answer in scored)}
 
 
 def test_aggregates_are_taken_of_all_answers_and_of_each_subset(tmp_path: Path) -> None:
@@ -170,9 +172,9 @@ def test_aggregates_are_taken_of_all_answers_and_of_each_subset(tmp_path: Path) 
 def test_an_aggregate_of_many_samples_has_an_interval_within_its_range(tmp_path: Path) -> None:
     task = Pooled(write_reasonseg(tmp_path / "data"))
     (right, *_, wrong) = scoring.score_answers(task, task.samples("test"), predictions(ALL))
-    graded = [replace(wrong, sample=replace(wrong.sample, id=str(i))) for i in range(29)]
+    others = [replace(wrong, sample=replace(wrong.sample, id=str(i))) for i in range(29)]
     # one fold leaves the only right answer out, so that without it the best is 0
-    best = scoring.tally(task, [right, *graded], "thirty").metrics["best"]
+    best = scoring.report_on(task, [right, *others], "thirty").metrics["best"]
     assert (best.mean, best.low, best.high) == (pytest.approx(1), 0.0, 1.0)
 
 
@@ -195,11 +197,11 @@ def test_ratios_are_sums_over_sums_with_an_interval(tmp_path: Path) -> None:
     assert report.subsets["class"]["weighed"].mean == pytest.approx(10.5 / 14)
 
 
-def test_boxes_read_are_four_numbers_each() -> None:
+def test_parsed_boxes_are_four_numbers_each() -> None:
     two = Score({}, (0.0, 0.0, 0.5, 0.5, 0.5, 0.5, 1.0, 1.0))
-    assert scoring.boxes_read(two) == (Box(0, 0, 0.5, 0.5), Box(0.5, 0.5, 1, 1))
+    assert scoring.parsed_boxes(two) == (Box(0, 0, 0.5, 0.5), Box(0.5, 0.5, 1, 1))
     for parsed in (None, "text", 4.0, [], [0.0, 0.0, 0.5]):
-        assert scoring.boxes_read(Score({}, parsed)) == ()
+        assert scoring.parsed_boxes(Score({}, parsed)) == ()
 
 
 class Repeating:

@@ -61,7 +61,7 @@ MEASURED = [
 def test_masks_are_measured_against_all_targets_and_the_first_shape(
     mask: Mask | None, strict: tuple[float, float], legacy: tuple[float, float]
 ) -> None:
-    score = segmentation.measured(Score({"iou": 0.5}, None), REGION, mask, (10, 10))
+    score = segmentation.with_mask_metrics(Score({"iou": 0.5}, None), REGION, mask, (10, 10))
     assert score.ratios == {"mask_ciou": strict, "legacy_mask_ciou": legacy}
     assert score.metrics == {
         "iou": 0.5,
@@ -72,7 +72,7 @@ def test_masks_are_measured_against_all_targets_and_the_first_shape(
 
 def test_nothing_is_never_right() -> None:
     point = Region(([(1.0, 1.0)],), (), [(1.0, 1.0)])
-    score = segmentation.measured(Score({}, None), point, None, (10, 10))
+    score = segmentation.with_mask_metrics(Score({}, None), point, None, (10, 10))
     assert score.metrics == {"mask_giou": 0.0, "legacy_mask_giou": 0.0}
     assert score.ratios["mask_ciou"] == (0.0, 0.0)
 
@@ -166,9 +166,8 @@ def test_another_segmenter_makes_its_own_masks(
     run(data, out)
     with pytest.raises(UserError, match=r"benchmark\.segmenter: sam, not huge"):
         run(data, out, segmenter="huge")
-    graded = results.load_evaluation(out).graded
-    task = results.load_evaluation(out).task
-    segmentation.with_masks(task, graded, "huge", out)
+    evaluation = results.load_evaluation(out)
+    segmentation.score_masks(evaluation.task, evaluation.scored, "huge", out)
     assert [name for name, _ in asked] == ["sam"] * 3 + ["huge"] * 3
 
 

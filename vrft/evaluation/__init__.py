@@ -1,1 +1,7 @@
-"""Evaluation: answers to a benchmark, their scores with intervals, pages and comparisons."""
+"""Evaluation: answers to a benchmark, their scores with intervals, pages and comparisons.
+
+    benchmark -> evaluate -> predictions -> scoring -> results -> report, viz
+                                                    -> comparison of two evaluations
+
+Importing this package imports no torch: saved predictions are scored and shown without a model.
+"""

@@ -1,4 +1,4 @@
-"""A benchmark: whose questions are asked, how they are answered, and what the paper reports."""
+"""A benchmark: a task's split, how it is answered, and the scores that papers report on it."""
 
 from __future__ import annotations
 
@@ -16,38 +16,43 @@ GREEDY = SamplingConfig(temperature=0.0)
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One YAML file of the folder benchmarks/; answers are greedy unless it says otherwise."""
+    """One YAML file of the folder benchmarks/; answers are greedy unless the file says otherwise.
+
+    All fields are written to settings.json beside the predictions and read back from there.
+    """
 
     name: str = ""
-    """The name of its file."""
+    """The name of its file, without the suffix."""
     title: str = ""
     """One line for lists and pages."""
     task: TaskConfig = field(default_factory=TaskConfig)
     split: str = "test"
     sampling: SamplingConfig = GREEDY
     repeats: int = 1
-    """Answers drawn to each sample; their mean is the sample's score."""
+    """Answers drawn to each sample; the mean of their scores is the sample's score."""
     seed: int = 0
     paper: Mapping[str, float] = field(default_factory=dict)
-    """The task's primary metric in percent, by method, as published."""
+    """Method -> the published value of the task's primary metric, in percent."""
     paper_by_metric: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Other metrics as published: metric, then method."""
+    """Another metric -> method -> its published value, in percent."""
     segmenter: str = ""
     """A SAM model, hub id or folder, that makes a mask of every box, for gIoU and cIoU of masks."""
     data: str = ""
-    """What the folder given by --data must hold; empty if the benchmark brings its own data."""
+    """The contents of the folder given by --data; "" if the benchmark brings its own data."""
 
 
 def load_benchmark(
     name: str, overrides: Sequence[str] = (), data_dir: str | None = None
 ) -> Benchmark:
-    """The benchmark of a YAML file or shipped name.
+    """Load the benchmark of a YAML file or of a shipped name.
 
     ``overrides`` are ``key.path=value`` (such as ``sampling.max_completion_length=512``),
     ``data_dir`` is short for ``task.data_dir``. Raises UserError for an unknown setting, for a
     benchmark without its data, and for several greedy answers to one question.
     """
     path = paths.find("benchmarks", name)
+    # SamplingConfig's own default is the temperature of training. A file that sets other keys of
+    # ``sampling`` replaces the field's default, so that greedy decoding is merged in below it.
     tree = config.merge({"sampling": {"temperature": GREEDY.temperature}}, config.read(path))
     for override in overrides:
         tree = config.merge(tree, config.parse_override(override))
@@ -63,15 +68,17 @@ def load_benchmark(
             f"{benchmark.name}: {benchmark.repeats} greedy answers to a question are all the same; "
             "set sampling.temperature above 0 or repeats=1"
         )
-    return replace(benchmark, task=anchored(benchmark.task))
+    return replace(benchmark, task=with_absolute_paths(benchmark.task))
 
 
-def anchored(task: TaskConfig) -> TaskConfig:
-    """The task with absolute paths, so that its predictions can be shown from any folder."""
+def with_absolute_paths(task: TaskConfig) -> TaskConfig:
+    """Return the task with absolute paths, so that its predictions can be shown from any folder."""
     settings = dict(task.settings)
     data_dir = settings.get("data_dir")
+    # "demo" is the generated data, even where a folder of that name lies in the current one.
     if isinstance(data_dir, str) and data_dir != registry.DEMO:
         path = Path(data_dir).expanduser()
+        # A data_dir that is no path here may be a data set's id on the hub: it stays as it is.
         settings["data_dir"] = str(path.resolve()) if path.exists() else data_dir
     name = str(Path(task.name).resolve()) if task.name.endswith(".py") else task.name
     return TaskConfig(name, settings)

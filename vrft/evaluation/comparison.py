@@ -1,4 +1,8 @@
-"""Two evaluations of the same samples: paired differences, and the samples that changed."""
+"""Two evaluations of the same samples: paired differences, and the samples that changed.
+
+Differences are taken sample by sample. Two models find mostly the same samples hard, so that the
+interval of the paired difference is narrower than the intervals of both means suggest.
+"""
 
 from __future__ import annotations
 
@@ -13,76 +17,73 @@ from vrft.config import coercion
 from vrft.errors import UserError
 from vrft.evaluation import stats
 from vrft.evaluation.benchmark import Benchmark
-from vrft.evaluation.results import Evaluation, answer, exhibit, load_evaluation
-from vrft.evaluation.scoring import aggregates, by_sample, mean, sums
-from vrft.evaluation.viz import BEFORE, Exhibit
+from vrft.evaluation.results import Evaluation, exhibit, load_evaluation
+from vrft.evaluation.scoring import aggregates_and_folds, group_by_sample, ratio_parts, sample_mean
+from vrft.evaluation.viz import Exhibit
 from vrft.types import A, Change, Comparison, Interval, Pairing, Scored
 
 
 def compare(name: str, before: Path, after: Path) -> Comparison:
-    """The primary metric of two evaluations of one benchmark, and the difference sample by sample.
+    """Compare the primary metric of the evaluations in two folders, as the row ``name``.
 
-    Raises UserError if the two folders do not hold the same benchmark, limit and blanking.
+    Raises UserError if the two do not hold the same benchmark, limit and blanking of pictures.
     """
     first, second = load_both(before, after)
-    return replace(compared(first, second, first.task.primary), name=name)
+    return replace(compare_metric(first, second, first.task.primary), name=name)
 
 
 def pair(before: Path, after: Path) -> Pairing:
-    """Every metric of two evaluations of one benchmark, and the samples that changed.
+    """Compare every metric of the evaluations in two folders, and list the samples that changed.
 
     Raises UserError as ``compare`` does.
     """
     first, second = load_both(before, after)
     primary = first.task.primary
-    ids = [group[0].sample.id for group in by_sample(first.graded)]
-    both = zip(ids, values(first, primary), values(second, primary), strict=True)
-    changes = [Change(*one) for one in both if one[1] != one[2]]
+    ids = [group[0].sample.id for group in group_by_sample(first.scored)]
+    old, new = sample_means(first, primary), sample_means(second, primary)
+    changes = [Change(*row) for row in zip(ids, old, new, strict=True) if row[1] != row[2]]
     changes.sort(key=lambda change: change.gain, reverse=True)
-    paired = paired_aggregates(first, second)
-    metrics = [compared(first, second, name, paired.get(name)) for name in first.report.metrics]
+    differences = aggregate_differences(first, second)
+    metrics = [
+        compare_metric(first, second, name, differences.get(name)) for name in first.report.metrics
+    ]
     return Pairing(first.report.benchmark, tuple(metrics), tuple(changes))
 
 
-def paired_aggregates(first: Evaluation[A], second: Evaluation[A]) -> dict[str, Interval]:
-    """The differences of the task's aggregates."""
-    n = first.report.n
-    old, old_parts = aggregates(first.task, by_sample(first.graded))
-    new, new_parts = aggregates(second.task, by_sample(second.graded))
-    found = {}
-    for name in old:
-        parts = [b - a for a, b in zip(old_parts[name], new_parts[name], strict=True)]
-        found[name] = stats.jackknife(new[name] - old[name], parts, n)
-    return found
+def change_sections(before: Path, after: Path, count: int = 12) -> list[tuple[str, list[Exhibit]]]:
+    """Return sections of a page with both answers on one picture, ``count`` samples in each.
 
-
-def compared(
-    first: Evaluation[A], second: Evaluation[A], metric: str, difference: Interval | None = None
-) -> Comparison:
-    """One metric of two evaluations; ``difference`` is that of an aggregate.
-
-    It has no interval where the metric is none of a sample's either, such as pass@k.
+    They hold random samples, those that gained most, and those that lost most. Raises UserError as
+    ``compare`` does.
     """
-    before, after = first.report.metrics[metric], second.report.metrics[metric]
-    score = first.graded[0].score
-    if metric in score.metrics:
-        difference = stats.paired_difference(values(first, metric), values(second, metric))
-    elif metric in score.ratios:
-        old, new = (sums(by_sample(one.graded), metric) for one in (first, second))
-        difference = stats.ratio_difference(old, new)
-    unknown = Interval(after.mean - before.mean, math.nan, math.nan, before.n)
-    return Comparison(metric, metric, before, after, difference or unknown)
+    first, second = load_both(before, after)
+    task, primary = first.task, first.task.primary
+    # Both evaluations have the same samples and repeats, so that their answers lie side by side.
+    answers = list(zip(first.scored, second.scored, strict=True))
 
+    def gain(both: tuple[Scored[Any], Scored[Any]]) -> float:
+        old, new = both
+        return new.score.metrics[primary] - old.score.metrics[primary]
 
-def values(evaluation: Evaluation[Any], metric: str) -> list[float]:
-    """A metric of every sample, in the order of the samples."""
-    return [mean(group, metric) for group in by_sample(evaluation.graded)]
+    def shown(pairs: Sequence[tuple[Scored[Any], Scored[Any]]]) -> list[Exhibit]:
+        return [exhibit(task, {"before": old, "after": new}) for old, new in pairs]
+
+    ranked = sorted(answers, key=gain, reverse=True)
+    return [
+        ("Random", shown(random.Random(0).sample(answers, min(count, len(answers))))),
+        # Where few samples changed, the first ``count`` of the ranking include some that did not.
+        ("Gained most", shown([both for both in ranked[:count] if gain(both) > 0])),
+        ("Lost most", shown([both for both in ranked[::-1][:count] if gain(both) < 0])),
+    ]
 
 
 def load_both(before: Path, after: Path) -> tuple[Evaluation[Any], Evaluation[Any]]:
-    """Two evaluations of the same samples; UserError if they are not."""
+    """Load two evaluations of the same samples.
+
+    Raises UserError if they differ in the benchmark, its limit or the blanking of pictures.
+    """
     first, second = load_evaluation(before), load_evaluation(after)
-    old, new = asked(first), asked(second)
+    old, new = asked_settings(first), asked_settings(second)
     for key in old:
         if old[key] != new[key]:
             raise UserError(
@@ -91,39 +92,53 @@ def load_both(before: Path, after: Path) -> tuple[Evaluation[Any], Evaluation[An
     return first, second
 
 
-def asked(evaluation: Evaluation[Any]) -> dict[str, Any]:
-    """What an evaluation asked, by the names of its settings."""
+def asked_settings(evaluation: Evaluation[Any]) -> dict[str, Any]:
+    """Return the settings that decide which questions were asked, without the model's."""
     settings = evaluation.settings
     return {
+        # Built again, so that a setting left out equals its default written down.
         "benchmark": coercion.build(Benchmark, settings["benchmark"]),
         "limit": settings.get("limit"),
+        # Scored answers of another tool have no such entry.
         "blank_images": settings.get("blank_images", False),
     }
 
 
-def change_sections(before: Path, after: Path, count: int = 12) -> list[tuple[str, list[Exhibit]]]:
-    """Samples with both answers on one picture: those that gained and lost most, and random ones.
+def compare_metric(
+    first: Evaluation[A], second: Evaluation[A], metric: str, difference: Interval | None = None
+) -> Comparison:
+    """Compare one metric of two evaluations of the same samples.
 
-    Raises UserError as ``compare`` does.
+    ``difference`` is that of an aggregate. The difference of a metric that belongs to no single
+    sample, such as pass@k, has no interval without it.
     """
-    first, second = load_both(before, after)
-    both = list(zip(first.graded, second.graded, strict=True))
-    task, primary = first.task, first.task.primary
+    before, after = first.report.metrics[metric], second.report.metrics[metric]
+    score = first.scored[0].score
+    if metric in score.metrics:
+        difference = stats.paired_difference(
+            sample_means(first, metric), sample_means(second, metric)
+        )
+    elif metric in score.ratios:
+        difference = stats.ratio_difference(
+            ratio_parts(group_by_sample(first.scored), metric),
+            ratio_parts(group_by_sample(second.scored), metric),
+        )
+    unknown = Interval(after.mean - before.mean, math.nan, math.nan, before.n)
+    return Comparison(metric, metric, before, after, difference or unknown)
 
-    def gain(two: tuple[Scored[Any], Scored[Any]]) -> float:
-        return two[1].score.metrics[primary] - two[0].score.metrics[primary]
 
-    def shown(pairs: Sequence[tuple[Scored[Any], Scored[Any]]]) -> list[Exhibit]:
-        return [
-            exhibit(
-                task, old.sample, [answer(task, old, "before", BEFORE), answer(task, new, "after")]
-            )
-            for old, new in pairs
-        ]
+def sample_means(evaluation: Evaluation[Any], metric: str) -> list[float]:
+    """Return a metric of every sample, in the order of the samples."""
+    return [sample_mean(group, metric) for group in group_by_sample(evaluation.scored)]
 
-    order = sorted(both, key=gain, reverse=True)
-    return [
-        ("Random", shown(random.Random(0).sample(both, min(count, len(both))))),
-        ("Gained most", shown([two for two in order[:count] if gain(two) > 0])),
-        ("Lost most", shown([two for two in order[::-1][:count] if gain(two) < 0])),
-    ]
+
+def aggregate_differences(first: Evaluation[A], second: Evaluation[A]) -> dict[str, Interval]:
+    """Return the paired differences of the task's aggregates, by the jackknife over samples."""
+    old, old_folds = aggregates_and_folds(first.task, group_by_sample(first.scored))
+    new, new_folds = aggregates_and_folds(second.task, group_by_sample(second.scored))
+    differences = {}
+    for name in old:
+        # Both leave out the same samples in each fold, which is what pairs them.
+        folds = [b - a for a, b in zip(old_folds[name], new_folds[name], strict=True)]
+        differences[name] = stats.jackknife(new[name] - old[name], folds, first.report.n)
+    return differences

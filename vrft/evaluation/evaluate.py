@@ -1,13 +1,13 @@
-"""A benchmark and a model make predictions.jsonl; predictions and a task make the scores."""
+"""From a benchmark and a model to predictions.jsonl, and from predictions and a task to scores."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -15,26 +15,17 @@ from vrft import paths, registry
 from vrft.config import coercion
 from vrft.config.schema import Config, ModelConfig, SamplingConfig
 from vrft.evaluation import predictions, results
-from vrft.evaluation.benchmark import GREEDY, Benchmark, load_benchmark
+from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.scoring import read_samples, summarize
 from vrft.images import image_size
 from vrft.progress import progress
 from vrft.task import Task
-from vrft.types import A, Prediction, Prompt, Report, Rollout, Sample
+from vrft.types import Prediction, Prompt, Report
 
-__all__ = ["GREEDY", "Benchmark", "load_benchmark", "predict", "run", "score_file", "summarize"]
+if TYPE_CHECKING:  # the room of policy imports torch
+    from vrft.policy import Generator
 
-
-class Generates(Protocol):
-    """The part of a policy that evaluation needs; it takes one seed per prompt."""
-
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        num_generations: int,
-        sampling: SamplingConfig,
-        seeds: Sequence[int],
-    ) -> list[tuple[Rollout, ...]]: ...
+GREY = (127, 127, 127)
 
 
 def run(
@@ -42,38 +33,41 @@ def run(
     model: ModelConfig,
     out: Path,
     *,
-    policy: Generates | None = None,
+    policy: Generator | None = None,
     batch_size: int = 8,
     limit: int | None = None,
     blank_images: bool = False,
 ) -> Report:
     """Evaluate ``model`` and write predictions.jsonl, scores.json and index.html to ``out``.
 
-    Goes on where an interrupted evaluation with the same settings stopped. The model is loaded
-    only if answers are missing, and not at all where ``policy`` holds it already. Raises
-    UserError if ``out`` holds predictions that were made with other settings.
+    An interrupted evaluation with the same settings is continued. The model is loaded only if
+    answers are missing, and not at all where ``policy`` holds it already. Raises UserError if
+    ``out`` holds predictions that were made with other settings.
     """
     task: Task[Any] = registry.build(benchmark.task)
     samples = read_samples(task, benchmark.split, limit)
     settings = answer_settings(benchmark, model, limit=limit, blank_images=blank_images)
-    found = predictions.prepare(out, settings)
-    if len(found) < len(samples) * benchmark.repeats:
-        answers = predict(
+    answers = predictions.prepare(out, settings)
+    prompts = {sample.id: task.prompt(sample) for sample in samples}
+    total = len(samples) * benchmark.repeats
+    if len(answers) < total:
+        fresh = predict(
             policy or load_policy(model),
-            task,
-            samples,
+            prompts,
             benchmark.sampling,
             batch_size=batch_size,
             repeats=benchmark.repeats,
             seed=benchmark.seed,
             blank_images=blank_images,
-            done={(prediction.sample_id, prediction.repeat) for prediction in found},
+            done={(prediction.sample_id, prediction.repeat) for prediction in answers},
         )
-        with progress(len(samples) * benchmark.repeats, benchmark.name, done=len(found)) as shown:
-            for prediction in predictions.append(out, answers):
-                found.append(prediction)
+        with progress(total, benchmark.name, done=len(answers)) as shown:
+            for prediction in predictions.append(out, fresh):
+                answers.append(prediction)
                 shown.advance(1)
-    evaluation = results.assess(benchmark, task, samples, found, settings, out)
+    evaluation = results.score_predictions(
+        benchmark, task, samples, answers, settings, folder=out, prompts=prompts
+    )
     results.publish(evaluation, out)
     return evaluation.report
 
@@ -81,7 +75,7 @@ def run(
 def score_file(
     path: Path, benchmark: Benchmark, *, limit: int | None = None, out: Path | None = None
 ) -> Report:
-    """The scores of saved answers, without a model; written to ``out`` as ``run`` writes them.
+    """Score saved answers without a model; write to ``out`` what ``run`` writes there.
 
     ``path`` is a predictions.jsonl, or a file of another tool with ``id`` and ``text`` in each
     line. Raises UserError for a line that cannot be read and for an answer to no sample.
@@ -89,15 +83,15 @@ def score_file(
     task: Task[Any] = registry.build(benchmark.task)
     samples = read_samples(task, benchmark.split, limit)
     settings = {"benchmark": coercion.to_plain(benchmark), "predictions": str(path), "limit": limit}
-    found = predictions.read_predictions(path)
-    evaluation = results.assess(benchmark, task, samples, found, settings, out)
+    answers = predictions.read_predictions(path)
+    evaluation = results.score_predictions(benchmark, task, samples, answers, settings, folder=out)
     if out is not None:
         results.publish(evaluation, out)
     return evaluation.report
 
 
-def load_policy(model: ModelConfig) -> Generates:
-    """The model as a policy; torch is imported here and not before."""
+def load_policy(model: ModelConfig) -> Generator:
+    """Load the model as a policy; torch is imported here and not before."""
     from vrft import policy
 
     return policy.load(model)
@@ -106,14 +100,12 @@ def load_policy(model: ModelConfig) -> Generates:
 def answer_settings(
     benchmark: Benchmark, model: ModelConfig, *, limit: int | None, blank_images: bool
 ) -> dict[str, Any]:
-    """Everything that the answers depend on, as it is written to settings.json.
-
-    The weights of a local model are told apart by size and time, so that answers of a model that
-    has been trained again since are not taken for its own.
-    """
+    """Return everything that the answers depend on, in the form of settings.json."""
     folder = Path(paths.model(model.name))
     if folder.is_dir() and model.name not in paths.EMBEDDED:
         model = replace(model, name=str(folder.resolve()))
+    # A model that was trained again under the same name has other answers. Its weights have
+    # another size or time then; hashing some gigabytes would take longer than a short evaluation.
     weights = {path.name: path.stat() for path in sorted(folder.glob("*.safetensors"))}
     return {
         "vrft": version("vrft"),
@@ -126,9 +118,8 @@ def answer_settings(
 
 
 def predict(
-    policy: Generates,
-    task: Task[A],
-    samples: Sequence[Sample[A]],
+    policy: Generator,
+    prompts: Mapping[str, Prompt],
     sampling: SamplingConfig,
     *,
     batch_size: int,
@@ -137,46 +128,54 @@ def predict(
     blank_images: bool = False,
     done: Collection[tuple[str, int]] = (),
 ) -> Iterator[Prediction]:
-    """Answers in the order of the samples, ``repeats`` of each, as they are generated.
+    """Generate ``repeats`` answers to each prompt, and yield them batch by batch.
 
-    ``done`` holds (sample id, repeat) of answers not to give again. A sample's seed depends on
-    its id alone, so that neither the batch size nor an interruption changes what is drawn.
+    ``prompts`` are by sample id, in the order of the answers; ``done`` holds (sample id, repeat)
+    of the answers that are there already.
     """
-    todo = [s for s in samples if any((s.id, r) not in done for r in range(repeats))]
-    for start in range(0, len(todo), batch_size):
-        batch = todo[start : start + batch_size]
-        prompts = [task.prompt(sample) for sample in batch]
+    missing = [id for id in prompts if any((id, r) not in done for r in range(repeats))]
+    for start in range(0, len(missing), batch_size):
+        ids = missing[start : start + batch_size]
+        batch = [prompts[id] for id in ids]
         if blank_images:
-            prompts = [blanked(prompt) for prompt in prompts]
-        seeds = [seed_of(seed, sample.id) for sample in batch]
-        answers = policy.generate(prompts, repeats, sampling, seeds)
-        for sample, rollouts in zip(batch, answers, strict=True):
+            # In here, so that the grey pictures of one batch are in memory and not those of all.
+            batch = [blank_pictures(prompt) for prompt in batch]
+        # A seed per sample: neither the batch size nor an interruption changes what is drawn.
+        seeds = [sample_seed(seed, id) for id in ids]
+        groups = policy.generate(batch, repeats, sampling, seeds)
+        for id, rollouts in zip(ids, groups, strict=True):
             for repeat, rollout in enumerate(rollouts):
-                if (sample.id, repeat) not in done:
-                    yield to_prediction(sample.id, repeat, rollout)
+                # All repeats are drawn again where one was missing: they share one random stream.
+                if (id, repeat) not in done:
+                    text, views = rollout.completion.text, rollout.completion.views
+                    length = len(rollout.tokens)
+                    yield Prediction(id, text, views, repeat, length, rollout.finished)
 
 
-def while_training(settings: Config, task: Task[Any], policy: Generates) -> dict[str, float]:
-    """Greedy scores on ``eval.split`` by the names of transformers' trainers: eval_<metric>."""
-    samples = read_samples(task, settings.eval.split, settings.eval.limit)
-    greedy = replace(settings.sampling, temperature=0.0, top_k=0, top_p=1.0)
-    answers = list(predict(policy, task, samples, greedy, batch_size=settings.eval.batch_size))
-    report = summarize(task, samples, answers, settings.eval.split)
+def while_training(config: Config, task: Task[Any], policy: Generator) -> dict[str, float]:
+    """Return greedy scores on ``eval.split`` by the names of transformers' trainers: eval_<metric>.
+
+    Raises UserError for a split without samples.
+    """
+    samples = read_samples(task, config.eval.split, config.eval.limit)
+    prompts = {sample.id: task.prompt(sample) for sample in samples}
+    # The likeliest token survives any top_k and top_p: at temperature 0 they would only cost time.
+    greedy = replace(config.sampling, temperature=0.0, top_k=0, top_p=1.0)
+    answers = list(predict(policy, prompts, greedy, batch_size=config.eval.batch_size))
+    report = summarize(task, samples, answers, config.eval.split, prompts=prompts)
     return {f"eval_{name}": interval.mean for name, interval in report.metrics.items()}
 
 
-def to_prediction(sample_id: str, repeat: int, rollout: Rollout) -> Prediction:
-    """A rollout as the ``repeat``-th answer to a sample."""
-    text, views = rollout.completion.text, rollout.completion.views
-    return Prediction(sample_id, text, views, repeat, len(rollout.tokens), rollout.finished)
-
-
-def seed_of(seed: int, sample_id: str) -> int:
-    """The seed of one sample, below 2**32 and the same in every process."""
+def sample_seed(seed: int, sample_id: str) -> int:
+    """Return the seed of one sample, in [0, 2**32) and the same in every process."""
+    # Python's own hash() of a text differs from process to process.
     return int.from_bytes(hashlib.sha256(f"{seed}/{sample_id}".encode()).digest()[:4], "big")
 
 
-def blanked(prompt: Prompt) -> Prompt:
-    """The prompt with mid-grey pictures of the same sizes: what can be said without looking."""
-    grey = [Image.new("RGB", image_size(image), (127, 127, 127)) for image in prompt.images]
+def blank_pictures(prompt: Prompt) -> Prompt:
+    """Return the prompt with grey pictures of the same sizes: its score is that of guessing.
+
+    Equal sizes keep the number of image tokens, so that only the contents are missing.
+    """
+    grey = [Image.new("RGB", image_size(image), GREY) for image in prompt.images]
     return replace(prompt, images=tuple(grey))

@@ -1,6 +1,7 @@
-"""The file predictions.jsonl: one answer a line, raw text, from which all else is computed.
+"""The file predictions.jsonl: one answer a line, raw text from which every score is computed.
 
-Beside it lies settings.json, which says what made the answers and guards against mixing two runs.
+Beside it lies settings.json, which records what made the answers, so that the answers of two
+different evaluations never end up in one file.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ PREDICTIONS = "predictions.jsonl"
 SETTINGS = "settings.json"
 
 
+# --- one line
+
+
 def to_line(prediction: Prediction) -> str:
-    """One line of JSON with its line end; ``views`` are written [width, height, space]."""
+    """Return one line of JSON with its line end; a view is written [width, height, space]."""
     row = {
         "id": prediction.sample_id,
         "text": prediction.text,
@@ -29,45 +33,23 @@ def to_line(prediction: Prediction) -> str:
         "tokens": prediction.tokens,
         "finished": prediction.finished,
     }
+    # JSON escapes "\n", and leaves the other line separators of Unicode as they are.
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def read_predictions(path: Path) -> list[Prediction]:
-    """The predictions of a file, ours or one with only ``id`` and ``text`` in each line.
-
-    A last line cut off by a kill is left out. Raises UserError that names the line for one that
-    cannot be read, and for a second answer to the same sample and repeat.
-    """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    found: dict[tuple[str, int], Prediction] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            if number == len(lines):
-                break
-            raise UserError(f"{path} line {number}: not JSON; mend or delete the line") from error
-        prediction = from_row(row, f"{path} line {number}")
-        key = (prediction.sample_id, prediction.repeat)
-        if key in found:
-            raise UserError(f"{path} line {number}: a second answer to {key[0]!r}; keep one")
-        found[key] = prediction
-    return list(found.values())
-
-
 def from_row(row: Any, where: str) -> Prediction:
-    """The prediction in one decoded line; UserError that begins with ``where`` if it holds none."""
+    """Return the prediction in one decoded line.
+
+    Raises UserError that begins with ``where``, the file and line, if the row holds none.
+    """
     if not isinstance(row, Mapping):
         raise UserError(f'{where}: expected {{"id": ..., "text": ...}}')
     sample_id, text = row.get("id"), row.get("text")
+    # Other tools number their samples; our ids are texts.
     if not isinstance(sample_id, str | int) or not isinstance(text, str):
         raise UserError(f'{where}: expected "id" and "text", the answer as the model wrote it')
     repeat, tokens, finished = row.get("repeat", 0), row.get("tokens", 0), row.get("finished", True)
+    # type() and not isinstance: True is an int to Python, and no number of tokens.
     if type(repeat) is not int or type(tokens) is not int or type(finished) is not bool:
         raise UserError(f'{where}: "repeat" and "tokens" are whole numbers, "finished" is a bool')
     views = to_views(row.get("views", []), where)
@@ -75,7 +57,7 @@ def from_row(row: Any, where: str) -> Prediction:
 
 
 def to_views(rows: Any, where: str) -> tuple[View, ...]:
-    """The views in their written form, [[width, height, space], ...]; UserError for another."""
+    """Return the views written as [[width, height, space], ...]; raise UserError for another."""
     match rows:
         case [*views] if all(is_view(view) for view in views):
             return tuple(View(*view) for view in views)
@@ -83,23 +65,57 @@ def to_views(rows: Any, where: str) -> tuple[View, ...]:
 
 
 def is_view(row: Any) -> bool:
-    """Whether ``row`` is [width, height, space] with sizes above zero."""
+    """Tell whether ``row`` is [width, height, space] with sizes above zero."""
     match row:
         case [int(width), int(height), str(space)]:
             return width > 0 and height > 0 and space in typing.get_args(Space)
     return False
 
 
-def prepare(folder: Path, settings: Mapping[str, Any]) -> list[Prediction]:
-    """Make ``folder`` ready for more predictions, and return those it holds already.
+# --- the file and its folder
 
-    A last line cut off by a kill is removed. Raises UserError if the folder holds predictions
-    that were made with other settings.
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Read the predictions of a file, ours or one with only ``id`` and ``text`` in each line.
+
+    A last line that a kill has cut off is left out. Raises UserError that names the line for one
+    that cannot be read, and for a second answer to the same sample and repeat.
+    """
+    try:
+        # Not splitlines(): that would also split at U+2028 and other separators inside a text.
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    predictions: dict[tuple[str, int], Prediction] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            # Behind the last piece stands no line end: a kill has cut it off.
+            if number == len(lines):
+                break
+            raise UserError(f"{path} line {number}: not JSON; mend or delete the line") from error
+        prediction = from_row(row, f"{path} line {number}")
+        key = (prediction.sample_id, prediction.repeat)
+        if key in predictions:
+            raise UserError(f"{path} line {number}: a second answer to {key[0]!r}; keep one")
+        predictions[key] = prediction
+    return list(predictions.values())
+
+
+def prepare(folder: Path, settings: Mapping[str, Any]) -> list[Prediction]:
+    """Make ``folder`` ready for more predictions, and return those that it holds already.
+
+    A last line that a kill has cut off is removed. Raises UserError if the folder holds
+    predictions that were made with other settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / PREDICTIONS
-    complete = path.read_bytes().rfind(b"\n") + 1 if path.is_file() else 0
+    complete = path.read_bytes().rfind(b"\n") + 1 if path.is_file() else 0  # bytes up to a line end
     if not complete:
+        # Nothing was answered yet, so that mistyped settings may be replaced.
         write_json(folder / SETTINGS, settings)
         path.write_bytes(b"")
         return []
@@ -107,21 +123,26 @@ def prepare(folder: Path, settings: Mapping[str, Any]) -> list[Prediction]:
         raise UserError(
             f"{folder}: holds an evaluation with {name}: {old}, not {new}; choose another folder"
         )
+    # Only after the settings are known to agree: a refused folder stays as it was.
     os.truncate(path, complete)
     return read_predictions(path)
 
 
-def append(folder: Path, fresh: Iterable[Prediction]) -> Iterator[Prediction]:
-    """Each fresh prediction, once it is written to the folder's file."""
+def append(folder: Path, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    """Yield each prediction as soon as it is written to the folder's file."""
     with (folder / PREDICTIONS).open("a", encoding="utf-8", newline="\n") as file:
-        for prediction in fresh:
+        for prediction in predictions:
             file.write(to_line(prediction))
+            # The next answer may take minutes; a kill meanwhile must not cost this one.
             file.flush()
             yield prediction
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What made the predictions in ``folder``; UserError if its settings.json is not there."""
+    """Read the settings that made the predictions in ``folder``.
+
+    Raises UserError if its settings.json is missing or holds no settings.
+    """
     path = folder / SETTINGS
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
@@ -140,19 +161,20 @@ def read_settings(folder: Path) -> dict[str, Any]:
 def differences(
     old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 ) -> Sequence[tuple[str, Any, Any]]:
-    """(dotted name, old value, new value) of every setting in which the two differ."""
-    found: list[tuple[str, Any, Any]] = []
-    for key in {**old, **new}:
+    """Return (dotted name, old value, new value) of every setting in which the two differ."""
+    differing: list[tuple[str, Any, Any]] = []
+    for key in {**old, **new}:  # all names, in order
         a, b = old.get(key), new.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found.extend(differences(a, b, f"{prefix}{key}."))
+            differing.extend(differences(a, b, f"{prefix}{key}."))
         elif a != b:
-            found.append((prefix + key, a, b))
-    return found
+            differing.append((prefix + key, a, b))
+    return differing
 
 
 def write_json(path: Path, value: Any) -> None:
-    """``value`` as indented JSON, never seen half-written under its name."""
+    """Write ``value`` as indented JSON, never seen half-written under its name."""
     partial = path.with_name(path.name + ".part")
     partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    # A rename within one folder is atomic: readers see the old file or the new one.
     partial.replace(path)

@@ -1,4 +1,4 @@
-"""Reports and comparisons as tables, as JSON, and as pages that need nothing but themselves."""
+"""Reports and comparisons as tables, as JSON, and as pages that need no other file."""
 
 from __future__ import annotations
 
@@ -22,31 +22,35 @@ Sections = Sequence[tuple[str, Sequence[Exhibit]]]
 """Exhibits under headings, in the order in which a page shows them."""
 
 
+# --- numbers as text, shared by tables and pages
+
+
 def percent(value: float, signed: bool = False) -> str:
-    """A share as percent with one decimal: "53.4", signed "+1.2"; a dash for what is not known."""
+    """Return a fraction as percent with one decimal: "53.4", signed "+1.2"; a dash for NaN."""
     if math.isnan(value):
         return "–"
     number = round(100 * value, 1)
+    # Rounded before the sign is chosen: -0.0001 would print as "-0.0", 0.0001 as "+0.0".
     return f"{number:+.1f}" if signed and number else f"{number or 0.0:.1f}"
 
 
 def ends(interval: Interval, signed: bool = False) -> str:
-    """The interval's ends in percent: "50.1 to 56.7"; a dash where there is none."""
+    """Return the interval's ends in percent: "50.1 to 56.7"; a dash where there is none."""
     low, high = percent(interval.low, signed), percent(interval.high, signed)
     return "–" if "–" in (low, high) else f"{low} to {high}"
 
 
-def rows(report: Report) -> list[tuple[str, str, Interval]]:
-    """(part, metric, interval) of every line of the table; the part "all" comes first."""
+def metric_rows(report: Report) -> list[tuple[str, str, Interval]]:
+    """Return (part, metric, interval) of every line of the table; the part "all" comes first."""
     parts = {"all": report.metrics, **report.subsets}
     return [(part, name, value) for part, of in parts.items() for name, value in of.items()]
 
 
-def published(report: Report) -> list[tuple[str, str, float, float]]:
-    """(method, metric, ours, paper) in [0, 1] for every published value.
+def published_rows(report: Report) -> list[tuple[str, str, float, float]]:
+    """Return (method, metric, ours, paper), both values in [0, 1], for every published value.
 
-    Compared are the metric and, where there is one, ``legacy_<metric>``, which scores by the
-    published evaluator's rules.
+    A published value stands beside the metric and, where there is one, beside
+    ``legacy_<metric>``, which scores by the published evaluator's rules.
     """
     primary = next(iter(report.metrics))
     by_metric = [(primary, report.paper), *report.paper_by_metric.items()]
@@ -55,35 +59,40 @@ def published(report: Report) -> list[tuple[str, str, float, float]]:
         for metric, values in by_metric
         for method, value in values.items()
         for name in (metric, f"legacy_{metric}")
+        # Without a segmenter there are no mask metrics, though the paper has values of them.
         if name in report.metrics
     ]
 
 
-def verdict(report: Report) -> str:
-    """How many answers the scores stand on: "300 samples, 4 unreadable (1 of them missing)"."""
+def sample_counts(report: Report) -> str:
+    """Return the numbers of answers in words: "300 samples, 4 unreadable (1 of them missing)"."""
     missing = f" ({report.missing} of them missing)" if report.missing else ""
     return f"{report.n} samples, {report.unreadable} unreadable{missing}"
 
 
+# --- tables for the console
+
+
 def table(report: Report) -> Table:
-    """The report as a table for the console, in percent."""
-    shown = Table(title=report.benchmark, caption=verdict(report), caption_justify="left")
+    """Return the report as a table for the console, in percent."""
+    shown = Table(title=report.benchmark, caption=sample_counts(report), caption_justify="left")
     for heading in ("part", "metric"):
         shown.add_column(heading)
     for heading in ("%", "95 % interval", "n"):
         shown.add_column(heading, justify="right")
-    for part, name, value in rows(report):
+    for part, name, value in metric_rows(report):
         shown.add_row(part, name, percent(value.mean), ends(value), str(value.n))
-    for method, name, ours, paper in published(report):
+    for method, name, ours, paper in published_rows(report):
+        # Papers give no intervals, so that their column has room for the difference.
         gap = f"ours {percent(ours - paper, True)}"
         shown.add_row(f"paper: {method}", name, percent(paper), gap, "")
     return shown
 
 
 def comparison_table(comparisons: Sequence[Comparison], title: str = "") -> Table:
-    """Before, after and difference as a table for the console, in percent.
+    """Return before, after and difference as a table for the console, in percent.
 
-    The title names the first one's metric unless it is given.
+    Without a title the table is named after the metric of the first comparison.
     """
     metric = comparisons[0].metric if comparisons else ""
     shown = Table(title=title or f"{metric} before and after", caption_justify="left")
@@ -103,7 +112,7 @@ def comparison_table(comparisons: Sequence[Comparison], title: str = "") -> Tabl
 
 
 def pairing_table(pairing: Pairing) -> Table:
-    """Every metric before and after, and how many samples changed."""
+    """Return a table of every metric before and after, above the number of samples that changed."""
     shown = comparison_table(pairing.metrics, pairing.benchmark)
     primary, better = pairing.metrics[0], sum(change.gain > 0 for change in pairing.changes)
     worse, n = len(pairing.changes) - better, primary.difference.n
@@ -112,8 +121,12 @@ def pairing_table(pairing: Pairing) -> Table:
 
 
 def change_lines(pairing: Pairing, count: int = 10) -> list[str]:
-    """The ``count`` greatest gains and as many losses, in percent: "a  0.0 to 50.0 (+50.0)"."""
+    """Return the ``count`` greatest gains and as many losses, in percent.
+
+    A line reads "better: a  0.0 to 50.0 (+50.0)".
+    """
     gains = [change for change in pairing.changes if change.gain > 0]
+    # Changes go from the greatest gain to the greatest loss: losses begin at the end.
     losses = [change for change in reversed(pairing.changes) if change.gain < 0]
     return [
         f"{heading}{change.id}  {percent(change.before)} to {percent(change.after)} "
@@ -124,21 +137,25 @@ def change_lines(pairing: Pairing, count: int = 10) -> list[str]:
 
 
 def text(shown: Table, width: int = 100) -> str:
-    """A table as plain text, for files and pipes."""
+    """Return a table as plain text, for files and pipes."""
+    # A file of its own and no colours: the text must not depend on the terminal it is printed to.
     console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
     with console.capture() as capture:
         console.print(shown)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
+# --- JSON
+
+
 def to_json(value: Report | Comparison | Pairing) -> dict[str, Any]:
-    """The report or comparison as JSON takes it; an interval that is not known has null ends."""
+    """Return the report or comparison in a form that JSON takes; an unknown end is null."""
     tree: dict[str, Any] = without_nan(coercion.to_plain(value))
     return tree
 
 
 def without_nan(tree: Any) -> Any:
-    """The tree with None for every NaN, which JSON has no word for."""
+    """Return the tree with None for every NaN, which JSON has no word for."""
     if isinstance(tree, dict):
         return {key: without_nan(value) for key, value in tree.items()}
     if isinstance(tree, list):
@@ -146,8 +163,14 @@ def without_nan(tree: Any) -> Any:
     return None if isinstance(tree, float) and math.isnan(tree) else tree
 
 
+# --- pages
+
+
 def page(report: Report, sections: Sections, settings: Mapping[str, Any]) -> str:
-    """The report as one page of HTML with pictures inside; ``settings`` say what made it."""
+    """Return the report as one page of HTML with pictures inside.
+
+    ``settings`` are those of settings.json. The page names the model, or the file of answers.
+    """
     model = settings.get("model", {}).get("name") or settings.get("predictions", "")
     return render(
         "report.html.j2",
@@ -162,40 +185,39 @@ def page(report: Report, sections: Sections, settings: Mapping[str, Any]) -> str
 
 
 def comparison_page(title: str, comparisons: Sequence[Comparison], sections: Sections) -> str:
-    """Comparisons, and exhibits that show before beside after, as one page of HTML."""
+    """Return comparisons, and exhibits of answers before and after, as one page of HTML."""
     return render("comparison.html.j2", sections, title=title, comparisons=comparisons)
 
 
 def render(template: str, sections: Sections, **names: Any) -> str:
-    """A template of vrft/evaluation/templates filled in; every text is escaped."""
+    """Fill in a template of vrft/evaluation/templates; every text in it is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vrft.evaluation", "templates"),
+        # Models write <script> when they like: raw answers must never become markup.
         autoescape=True,
+        # A name that a template misspells is an error, not an empty place on the page.
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Globals and not variables of the context: macros imported from parts.html.j2 see only these.
     environment.globals |= {
-        "colours": {
-            "true": viz.TRUTH,
-            "answer": viz.PREDICTED,
-            "before": viz.BEFORE,
-            "after": viz.PREDICTED,
-        },
+        "colours": viz.COLOURS,
         "percent": percent,
         "ends": ends,
-        "rows": rows,
-        "published": published,
-        "verdict": verdict,
+        "metric_rows": metric_rows,
+        "published_rows": published_rows,
+        "sample_counts": sample_counts,
         "picture": picture,
         "known": math.isfinite,
     }
+    # The legend of colours is shown where some picture has a box.
     boxed = any(exhibit.marks for _, exhibits in sections for exhibit in exhibits)
     return environment.get_template(template).render(names, sections=sections, boxed=boxed)
 
 
 def picture(exhibit: Exhibit) -> str:
-    """The exhibit's picture with its marks as a data URI of JPEG; "" if it has none."""
+    """Return the exhibit's picture with its marks as a data URI of JPEG; "" without a picture."""
     if exhibit.image is None:
         return ""
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""An evaluation in its folder: loaded and scored again, published, and shown as a page."""
+"""An evaluation in its folder: scored, loaded again, published and shown as a page."""
 
 from __future__ import annotations
 
@@ -14,65 +14,73 @@ from vrft.errors import UserError
 from vrft.evaluation import predictions, report, segmentation
 from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.report import Sections
-from vrft.evaluation.scoring import boxes_read, read_samples, score_answers, tally
-from vrft.evaluation.viz import PREDICTED, Answer, Exhibit
+from vrft.evaluation.scoring import parsed_boxes, read_samples, report_on, score_answers
+from vrft.evaluation.viz import COLOURS, Answer, Exhibit
 from vrft.task import Task
-from vrft.types import A, Prediction, Report, Sample, Scored
+from vrft.types import A, Prediction, Prompt, Report, Sample, Scored
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation(Generic[A]):
-    """Graded answers with their report; ``settings`` say what made them."""
+    """Scored answers with their report."""
 
     task: Task[A]
-    graded: tuple[Scored[A], ...]
+    scored: tuple[Scored[A], ...]
+    """All answers in the order of the samples, several to a sample one after the other."""
     report: Report
     settings: Mapping[str, Any]
+    """The contents of settings.json: what made the answers."""
 
 
-def assess(
+def score_predictions(
     benchmark: Benchmark,
     task: Task[A],
     samples: Sequence[Sample[A]],
-    found: Sequence[Prediction],
+    answers: Sequence[Prediction],
     settings: Mapping[str, Any],
+    *,
     folder: Path | None = None,
+    prompts: Mapping[str, Prompt] | None = None,
 ) -> Evaluation[A]:
-    """The predictions graded; UserError for one that answers none of the samples.
+    """Score the answers to a benchmark and report on them.
 
-    Masks that the benchmark's segmenter makes are kept in the folder.
+    ``prompts``, by sample id, are those that the samples were asked with. Masks that the
+    benchmark's segmenter makes are stored in ``folder``. Raises UserError for a prediction that
+    answers none of the samples.
     """
-    graded = score_answers(task, samples, found, benchmark.repeats)
+    scored = score_answers(task, samples, answers, benchmark.repeats, prompts)
     if benchmark.segmenter:
-        graded = segmentation.with_masks(task, graded, benchmark.segmenter, folder)
-    tallied = tally(task, graded, benchmark.name, benchmark.paper)
-    tallied = replace(tallied, paper_by_metric=benchmark.paper_by_metric)
-    return Evaluation(task, graded, tallied, settings)
+        scored = segmentation.score_masks(task, scored, benchmark.segmenter, folder)
+    summary = report_on(task, scored, benchmark.name, benchmark.paper)
+    summary = replace(summary, paper_by_metric=benchmark.paper_by_metric)
+    return Evaluation(task, scored, summary, settings)
 
 
 def load_evaluation(path: Path) -> Evaluation[Any]:
-    """An evaluation from its folder or predictions.jsonl, scored again.
+    """Load an evaluation from its folder or predictions.jsonl, and score its answers again.
 
     Raises UserError if the predictions or the settings.json beside them cannot be read.
     """
     path = path / predictions.PREDICTIONS if path.is_dir() else path
-    found = predictions.read_predictions(path)
+    answers = predictions.read_predictions(path)
     settings = predictions.read_settings(path.parent)
     if not isinstance(settings.get("benchmark"), Mapping):
         raise UserError(f"{path.parent / predictions.SETTINGS}: not the settings of an evaluation")
+    # The benchmark as it was when the answers were made, not as its YAML file reads today.
     benchmark = coercion.build(Benchmark, settings["benchmark"])
     task: Task[Any] = registry.build(benchmark.task)
     samples = read_samples(task, benchmark.split, settings.get("limit"))
-    return assess(benchmark, task, samples, found, settings, path.parent)
+    return score_predictions(benchmark, task, samples, answers, settings, folder=path.parent)
 
 
 def publish(evaluation: Evaluation[Any], folder: Path, count: int = 8) -> None:
     """Write scores.json and index.html, with the worst, best and some random ``count`` answers."""
-    order = ranked(evaluation)
-    chosen = random.Random(0).sample(evaluation.graded, min(count, len(order)))
+    ranked = worst_first(evaluation)
+    # A fixed seed: the same answers are shown whenever the evaluation is published again.
+    chosen = random.Random(0).sample(evaluation.scored, min(count, len(ranked)))
     sections = [
-        ("Worst", exhibits(evaluation, order[:count])),
-        ("Best", exhibits(evaluation, order[::-1][:count])),
+        ("Worst", exhibits(evaluation, ranked[:count])),
+        ("Best", exhibits(evaluation, ranked[::-1][:count])),
         ("Random", exhibits(evaluation, chosen)),
     ]
     write_page(folder / "index.html", evaluation, sections)
@@ -83,48 +91,58 @@ def show(path: Path, out: Path | None = None, *, worst: int = 20) -> Path:
     """Write a page of the ``worst`` answers of an evaluation, and return where it lies.
 
     ``path`` is its predictions.jsonl or folder; the page is worst.html in that folder unless
-    ``out`` says otherwise. Raises UserError as ``load`` does.
+    ``out`` says otherwise. Raises UserError as ``load_evaluation`` does.
     """
     evaluation = load_evaluation(path)
     out = out or (path if path.is_dir() else path.parent) / "worst.html"
-    found = exhibits(evaluation, ranked(evaluation)[:worst])
-    write_page(out, evaluation, [("Worst", found)])
+    ranked = worst_first(evaluation)[:worst]
+    write_page(out, evaluation, [("Worst", exhibits(evaluation, ranked))])
     return out
 
 
 def write_page(out: Path, evaluation: Evaluation[Any], sections: Sections) -> None:
-    """The evaluation's page with these sections."""
+    """Write the evaluation's page with these sections of exhibits."""
     html = report.page(evaluation.report, sections, evaluation.settings)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(html, encoding="utf-8")
 
 
-def ranked(evaluation: Evaluation[A]) -> list[Scored[A]]:
-    """The answers from the worst to the best by the primary metric, unreadable ones first."""
+def worst_first(evaluation: Evaluation[A]) -> list[Scored[A]]:
+    """Return the answers from the worst to the best by the primary metric.
+
+    Among equal scores the unreadable answers come first, then those of earlier samples.
+    """
     primary = evaluation.task.primary
 
     def rank(answer: Scored[A]) -> tuple[float, bool]:
         return answer.score.metrics[primary], answer.score.parsed is not None
 
-    return sorted(evaluation.graded, key=rank)
+    return sorted(evaluation.scored, key=rank)
 
 
-def exhibits(evaluation: Evaluation[A], graded: Sequence[Scored[A]]) -> list[Exhibit]:
-    """The answers ready to be shown, each with the true boxes and its own."""
-    task = evaluation.task
-    return [exhibit(task, one.sample, [answer(task, one, "answer")]) for one in graded]
+def exhibits(evaluation: Evaluation[A], scored: Sequence[Scored[A]]) -> list[Exhibit]:
+    """Return scored answers ready to be shown, each with the true boxes and its own."""
+    return [exhibit(evaluation.task, {"answer": answer}) for answer in scored]
 
 
-def exhibit(task: Task[A], sample: Sample[A], answers: Sequence[Answer]) -> Exhibit:
-    """Answers to one sample with its first picture and true boxes."""
-    images = task.prompt(sample).images
-    image = images[0] if images else None
-    return Exhibit(sample.id, sample.question, tuple(answers), image, task.boxes(sample))
+def exhibit(task: Task[A], answers: Mapping[str, Scored[A]]) -> Exhibit:
+    """Return answers to one sample ready to be shown, with its first picture and true boxes.
 
-
-def answer(task: Task[A], graded: Scored[A], name: str, colour: str = PREDICTED) -> Answer:
-    """A graded answer under the name and in the colour in which it is shown."""
-    score = graded.score
-    boxes = boxes_read(score) if task.boxes(graded.sample) else ()
-    readable = score.parsed is not None
-    return Answer(name, graded.prediction.text, score.metrics, readable, colour, boxes)
+    ``answers`` has at least one, by the name of its giver in ``viz.COLOURS``.
+    """
+    first = next(iter(answers.values()))
+    truth = task.boxes(first.sample)
+    shown = tuple(
+        Answer(
+            name,
+            answer.prediction.text,
+            answer.score.metrics,
+            readable=answer.score.parsed is not None,
+            colour=COLOURS[name],
+            # Four numbers that a task about something else has read are no box.
+            boxes=parsed_boxes(answer.score) if truth else (),
+        )
+        for name, answer in answers.items()
+    )
+    image = next(iter(first.prompt.images), None)
+    return Exhibit(first.sample.id, first.sample.question, shown, image, truth)

@@ -15,14 +15,31 @@ from vrft.errors import UserError
 from vrft.evaluation import stats
 from vrft.images import image_size
 from vrft.task import Task
-from vrft.types import A, Completion, Interval, Prediction, Report, Sample, Score, Scored, View
+from vrft.types import (
+    A,
+    Completion,
+    Interval,
+    Prediction,
+    Prompt,
+    Report,
+    Sample,
+    Score,
+    Scored,
+    View,
+)
+
+# --- answers to scores
 
 
 def read_samples(task: Task[A], split: str, limit: int | None = None) -> Sequence[Sample[A]]:
-    """The first ``limit`` samples of a split; UserError if there is none or an id occurs twice."""
+    """Read the first ``limit`` samples of a split.
+
+    Raises UserError for a split without samples and for an id that occurs twice.
+    """
     samples = task.samples(split)[:limit]
     if not samples:
         raise UserError(f"split {split!r} has no samples")
+    # Predictions are tied to samples by their ids alone.
     seen: set[str] = set()
     for sample in samples:
         if sample.id in seen:
@@ -36,34 +53,53 @@ def score_answers(
     samples: Sequence[Sample[A]],
     predictions: Sequence[Prediction],
     repeats: int = 1,
+    prompts: Mapping[str, Prompt] | None = None,
 ) -> tuple[Scored[A], ...]:
-    """Every sample's ``repeats`` answers with their scores, in the order of the samples.
+    """Score ``repeats`` answers to every sample, in the order of the samples.
 
-    Raises UserError for a prediction that answers none of them.
+    ``prompts``, by sample id, spares building those again that the samples were asked with. Raises
+    UserError for a prediction that answers none of the samples.
     """
-    left = {(prediction.sample_id, prediction.repeat): prediction for prediction in predictions}
-    graded = []
+    unused = {(prediction.sample_id, prediction.repeat): prediction for prediction in predictions}
+    scored = []
     for sample in samples:
+        prompt = task.prompt(sample) if prompts is None else prompts[sample.id]
         for repeat in range(repeats):
-            answer = left.pop((sample.id, repeat), None)
+            answer = unused.pop((sample.id, repeat), None)
             prediction = answer or Prediction(sample.id, "", repeat=repeat, finished=False)
-            seen = completion(task, sample, prediction)
-            prediction = replace(prediction, views=seen.views)
-            graded.append(Scored(sample, prediction, task.score(sample, seen), answer is None))
-    for sample_id, repeat in left:
+            completion = completion_of(prompt, prediction)
+            # The views are kept as well: aggregates such as mAP read boxes from the text again.
+            prediction = replace(prediction, views=completion.views)
+            score = task.score(sample, completion)
+            scored.append(Scored(sample, prompt, prediction, score, missing=answer is None))
+    for sample_id, repeat in unused:
         raise UserError(
-            f"{len(left)} of the predictions answer none of the samples, such as {sample_id!r} "
+            f"{len(unused)} of the predictions answer none of the samples, such as {sample_id!r} "
             f"(repeat {repeat}); score them on the split and limit they were made with"
         )
-    return tuple(graded)
+    return tuple(scored)
 
 
-def completion(task: Task[A], sample: Sample[A], prediction: Prediction) -> Completion:
-    """What the task scores; without views the pictures count as seen whole, in thousandths."""
-    views = prediction.views or tuple(
-        View(*image_size(image)) for image in task.prompt(sample).images
-    )
+def completion_of(prompt: Prompt, prediction: Prediction) -> Completion:
+    """Return the answer to a prompt as the task scores it.
+
+    A prediction of another tool has no views. Its pictures count as seen in their full size, with
+    coordinates in thousandths.
+    """
+    views = prediction.views or tuple(View(*image_size(image)) for image in prompt.images)
     return Completion(prediction.text, views, prediction.tokens)
+
+
+def parsed_boxes(score: Score) -> tuple[Box, ...]:
+    """Return the boxes that were read from an answer, of a task about boxes: four numbers each."""
+    # Score.parsed is plain numbers, as it is written to JSON; a text or number holds no boxes.
+    match score.parsed:
+        case [*numbers] if len(numbers) % 4 == 0:
+            return tuple(Box(*numbers[i : i + 4]) for i in range(0, len(numbers), 4))
+    return ()
+
+
+# --- scores to a report
 
 
 def summarize(
@@ -74,25 +110,27 @@ def summarize(
     *,
     repeats: int = 1,
     paper: Mapping[str, float] | None = None,
+    prompts: Mapping[str, Prompt] | None = None,
 ) -> Report:
-    """The report on the predictions under the name of their benchmark.
+    """Score the predictions and report on them under the name of their benchmark.
 
-    Raises UserError for a prediction that answers none of the samples.
+    ``prompts`` are those of ``score_answers``. Raises UserError for a prediction that answers none
+    of the samples.
     """
-    return tally(task, score_answers(task, samples, predictions, repeats), name, paper)
+    return report_on(task, score_answers(task, samples, predictions, repeats, prompts), name, paper)
 
 
-def tally(
+def report_on(
     task: Task[A],
-    graded: Sequence[Scored[A]],
+    scored: Sequence[Scored[A]],
     name: str,
     paper: Mapping[str, float] | None = None,
 ) -> Report:
-    """The report on graded answers, the primary metric first.
+    """Report on scored answers: every metric with its interval, over all samples and per subset.
 
     A sample with several answers scores their mean, and is unreadable if none could be read.
     """
-    groups = by_sample(graded)
+    groups = group_by_sample(scored)
     subsets: dict[str, list[list[Scored[A]]]] = {}
     for group in groups:
         if group[0].sample.subset:
@@ -101,102 +139,95 @@ def tally(
         benchmark=name,
         n=len(groups),
         unreadable=sum(all(answer.score.parsed is None for answer in group) for group in groups),
-        metrics=intervals(task, groups),
-        subsets={subset: intervals(task, subsets[subset]) for subset in sorted(subsets)},
+        metrics=metric_intervals(task, groups),
+        subsets={subset: metric_intervals(task, subsets[subset]) for subset in sorted(subsets)},
         paper=paper or {},
         missing=sum(any(answer.missing for answer in group) for group in groups),
     )
 
 
-def by_sample(graded: Sequence[Scored[A]]) -> list[list[Scored[A]]]:
-    """The answers to each sample, in the order of the samples."""
+def group_by_sample(scored: Sequence[Scored[A]]) -> list[list[Scored[A]]]:
+    """Return the answers to each sample, in the order of the samples."""
     groups: dict[str, list[Scored[A]]] = {}
-    for answer in graded:
+    for answer in scored:
         groups.setdefault(answer.sample.id, []).append(answer)
     return list(groups.values())
 
 
-def intervals(task: Task[A], groups: Sequence[Sequence[Scored[A]]]) -> dict[str, Interval]:
-    """The mean of every metric over the samples, the primary one first; then the others.
+def metric_intervals(task: Task[A], groups: Sequence[Sequence[Scored[A]]]) -> dict[str, Interval]:
+    """Return every metric of the samples with its interval, the task's primary one first.
 
-    The others are ratios of sums, what several answers to each sample tell, and the task's
-    aggregates.
+    Behind the means follow ratios of sums, the metrics of several answers to a sample, and the
+    task's aggregates.
     """
-    others = (name for name in groups[0][0].score.metrics if name != task.primary)
-    found = {
-        name: stats.interval([mean(group, name) for group in groups])
-        for name in (task.primary, *others)
-    }
+    score = groups[0][0].score
+    names = [task.primary, *(name for name in score.metrics if name != task.primary)]
     return {
-        **found,
-        **{name: stats.ratio(sums(groups, name)) for name in groups[0][0].score.ratios},
-        **repeated(groups, task.primary),
-        **aggregated(task, groups),
+        **{name: stats.interval([sample_mean(group, name) for group in groups]) for name in names},
+        **{name: stats.ratio(ratio_parts(groups, name)) for name in score.ratios},
+        **repeat_intervals(groups, task.primary),
+        **aggregate_intervals(task, groups),
     }
 
 
-def aggregated(task: Task[A], groups: Sequence[Sequence[Scored[A]]]) -> dict[str, Interval]:
-    """The task's aggregates with their intervals, within [0, 1]."""
-    whole, without = aggregates(task, groups)
-    found = {}
-    for name, value in whole.items():
-        known = stats.jackknife(value, without[name], len(groups))
-        # in this order NaN stays NaN
-        found[name] = replace(known, low=max(known.low, 0.0), high=min(known.high, 1.0))
-    return found
+def sample_mean(group: Sequence[Scored[A]], metric: str) -> float:
+    """Return the mean of a metric over the answers to one sample."""
+    return sum(answer.score.metrics[metric] for answer in group) / len(group)
 
 
-def aggregates(
-    task: Task[A], groups: Sequence[Sequence[Scored[A]]]
-) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
-    """The task's aggregates, and those without each part of the samples, for their intervals."""
-    whole = task.aggregates([answer for group in groups for answer in group])
-    parts = [
-        task.aggregates([answer for index in kept for answer in groups[index]])
-        for kept in (stats.leave_out(len(groups)) if whole else [])
-    ]
-    return whole, {name: [part.get(name, math.nan) for part in parts] for name in whole}
-
-
-def repeated(groups: Sequence[Sequence[Scored[A]]], primary: str) -> dict[str, Interval]:
-    """What k answers to each sample tell of its primary metric; nothing where k is 1.
-
-    avg@k is the mean again, by its usual name; pass@j is the expected best of j answers, for
-    j = 2, 4, 8 ... and k, which is the chance of a right one where answers are right or wrong; and
-    maj@k is that of the most frequent readable answer. Intervals are over samples: answers to one
-    sample are not independent.
-    """
-    k = len(groups[0])
-    if k == 1:
-        return {}
-    rows = [[answer.score.metrics[primary] for answer in group] for group in groups]
-    found = {f"avg@{k}": [sum(row) / k for row in rows]}
-    for j in sorted({k, *(2**power for power in range(1, k.bit_length()))}):
-        found[f"pass@{j}"] = [stats.pass_at(j, row) for row in rows]
-    votes = [[vote(answer) for answer in group] for group in groups]
-    found[f"maj@{k}"] = list(map(stats.majority, votes, rows))
-    return {name: stats.interval(values) for name, values in found.items()}
-
-
-def vote(answer: Scored[A]) -> str | None:
-    """What was read of an answer, None where nothing could be."""
-    return None if answer.score.parsed is None else str(answer.score.parsed)
-
-
-def sums(groups: Sequence[Sequence[Scored[A]]], ratio: str) -> list[tuple[float, float]]:
-    """The numerator and denominator of a ratio for every sample, over the answers to it."""
+def ratio_parts(groups: Sequence[Sequence[Scored[A]]], ratio: str) -> list[tuple[float, float]]:
+    """Return (numerator, denominator) of a ratio for every sample, summed over its answers."""
     parts = [[answer.score.ratios[ratio] for answer in group] for group in groups]
     return [(sum(over for over, _ in part), sum(under for _, under in part)) for part in parts]
 
 
-def boxes_read(score: Score) -> tuple[Box, ...]:
-    """The boxes that a task with boxes has read: four numbers each."""
-    match score.parsed:
-        case [*numbers] if len(numbers) % 4 == 0:
-            return tuple(Box(*numbers[i : i + 4]) for i in range(0, len(numbers), 4))
-    return ()
+def repeat_intervals(groups: Sequence[Sequence[Scored[A]]], primary: str) -> dict[str, Interval]:
+    """Return the metrics that k > 1 answers to each sample allow, from the primary metric.
+
+    - avg@k is the mean, by the name that is usual for k answers.
+    - pass@j is the expected best of j answers, for j = 2, 4, 8 ... and k; where answers are right
+      or wrong it is the chance that one of j is right.
+    - maj@k is the metric of the most frequent readable answer.
+    """
+    k = len(groups[0])
+    if k == 1:
+        return {}
+    # One value per sample, not per answer: answers to one sample are not independent, and an
+    # interval over all of them would be too narrow.
+    answers = [[answer.score.metrics[primary] for answer in group] for group in groups]
+    metrics = {f"avg@{k}": [sum(values) / k for values in answers]}
+    for j in sorted({k, *(2**power for power in range(1, k.bit_length()))}):
+        metrics[f"pass@{j}"] = [stats.pass_at(j, values) for values in answers]
+    parsed = [[answer.score.parsed for answer in group] for group in groups]
+    # As texts, because lists of numbers cannot be counted.
+    votes = [[None if vote is None else str(vote) for vote in group] for group in parsed]
+    metrics[f"maj@{k}"] = list(map(stats.majority, votes, answers))
+    return {name: stats.interval(values) for name, values in metrics.items()}
 
 
-def mean(group: Sequence[Scored[A]], metric: str) -> float:
-    """The mean of a metric over the answers to one sample."""
-    return sum(answer.score.metrics[metric] for answer in group) / len(group)
+def aggregate_intervals(
+    task: Task[A], groups: Sequence[Sequence[Scored[A]]]
+) -> dict[str, Interval]:
+    """Return the task's aggregates with their intervals, cut to [0, 1]."""
+    values, without = aggregates_and_folds(task, groups)
+    intervals = {}
+    for name, value in values.items():
+        interval = stats.jackknife(value, without[name], len(groups))
+        # max(NaN, 0.0) is NaN, max(0.0, NaN) is 0.0: an unknown end must stay unknown.
+        low, high = max(interval.low, 0.0), min(interval.high, 1.0)
+        intervals[name] = replace(interval, low=low, high=high)
+    return intervals
+
+
+def aggregates_and_folds(
+    task: Task[A], groups: Sequence[Sequence[Scored[A]]]
+) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
+    """Return the task's aggregates, and their values without each fold of the samples."""
+    values = task.aggregates([answer for group in groups for answer in group])
+    # An aggregate such as mAP may take seconds: tasks without any are not asked ten times more.
+    folds = [
+        task.aggregates([answer for index in indices for answer in groups[index]])
+        for indices in (stats.leave_out(len(groups)) if values else [])
+    ]
+    # Without a fold a class may have no sample left, and its metric no name.
+    return values, {name: [fold.get(name, math.nan) for fold in folds] for name in values}

@@ -1,6 +1,6 @@
-"""Pictures of predictions: boxes drawn on a picture, a panel of one, a sheet of many. Pillow only.
+"""Pictures of predictions: boxes drawn on a picture, a panel per sample, a sheet of panels.
 
-Every function takes and returns what it draws; none knows a model or a task.
+Drawing is done by Pillow alone, and no function here knows a model or a task.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from vrft.images import open_image
 TRUTH, PREDICTED, BEFORE = "#009e73", "#d55e00", "#56b4e9"
 """Green, orange and light blue that colour-blind eyes tell apart too (Okabe and Ito)."""
 
-INK, FAINT, PAPER = "#1f2328", "#59636e", "#ffffff"
+COLOURS = {"true": TRUTH, "answer": PREDICTED, "before": BEFORE, "after": PREDICTED}
+"""The colour of a box by the name of its giver."""
+
+INK, FAINT, PAPER, TABLE = "#1f2328", "#59636e", "#ffffff", "#f6f8fa"
 SIDE = 336
 """The default longer side of a drawn picture in pixels; smaller pictures are enlarged to it."""
 
@@ -33,28 +36,27 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One raw answer: who gave it ("answer", or "before" and "after"), what it scored in [0, 1].
-
-    ``boxes`` are what was read from it, where that is boxes.
-    """
+    """The raw text of an answer to be shown, with its metrics in [0, 1] and its boxes."""
 
     name: str
+    """The giver of the answer: "answer", or "before" and "after" in a comparison."""
     text: str
     metrics: Mapping[str, float]
     readable: bool
     colour: str = PREDICTED
     boxes: tuple[Box, ...] = ()
+    """The boxes that were read from the text; () for a task that is not about boxes."""
 
     @property
     def caption(self) -> str:
-        """The metrics in percent, or that the answer is unreadable."""
+        """Return the metrics in percent, after a word on an answer that is unreadable."""
         shown = " · ".join(f"{name} {100 * value:.1f}" for name, value in self.metrics.items())
         return shown if self.readable else f"unreadable · {shown}"
 
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
-    """One sample ready to be shown: its question, picture if any, true boxes, and answers."""
+    """A sample ready to be shown: its id, question and picture, the true boxes and the answers."""
 
     name: str
     question: str
@@ -64,21 +66,26 @@ class Exhibit:
 
     @property
     def marks(self) -> tuple[Mark, ...]:
-        """The true boxes below the answered ones."""
+        """Return the marks of all boxes, the true ones first, so that answers lie on top."""
         answered = [Mark(box, a.name, a.colour) for a in self.answers for box in a.boxes]
         return (*(Mark(box, "true", TRUTH) for box in self.truth), *answered)
 
 
+# --- a picture with marks
+
+
 def draw(source: Path | Image.Image, marks: Sequence[Mark] = (), side: int = SIDE) -> Image.Image:
-    """The picture with its longer side scaled to ``side`` pixels, and the marks on it.
+    """Draw marks on a picture whose longer side is scaled to ``side`` pixels.
 
     Later marks lie on top. Raises UserError for a file that is no picture.
     """
     image = open_image(source)
     scale = side / max(image.size)
+    # A picture 2,000 times as long as wide must not shrink to a width of 0.
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     image = image.resize(size, Image.Resampling.LANCZOS)
     canvas = ImageDraw.Draw(image)
+    # All outlines first: no label may be crossed by the outline of a later mark.
     for number, mark in enumerate(marks):
         draw_outline(canvas, mark, size, number)
     for number, mark in enumerate(marks):
@@ -89,9 +96,11 @@ def draw(source: Path | Image.Image, marks: Sequence[Mark] = (), side: int = SID
 def draw_outline(
     canvas: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int], number: int
 ) -> None:
-    """A mark's box between thin white lines; mark 0 is a rim around its box, to be seen below."""
+    """Draw a mark's box, between thin white lines, on a picture of ``size`` (width, height)."""
     line = max(2, round(max(size) / 130))
+    # Mark 0, the truth, is drawn twice as thick and outwards: an equal box leaves a rim of it.
     rim = line if number == 0 else 0
+    # The last pixel has the index size - 1, where the fraction 1.0 belongs.
     x1, y1, x2, y2 = mark.box.pixels(size[0] - 1, size[1] - 1)
     outer = (x1 - rim, y1 - rim, x2 + rim, y2 + rim)
     white = (outer[0] - 1, outer[1] - 1, outer[2] + 1, outer[3] + 1)
@@ -100,15 +109,18 @@ def draw_outline(
 
 
 def draw_label(canvas: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int], number: int) -> None:
-    """A mark's label outside its box, or inside where the picture ends.
+    """Draw a mark's label outside its box, or inside where the picture ends.
 
-    Mark 0 has it at the top left, the others at the bottom left and bottom right in turn.
+    Mark 0 has its label at the top left, the others at the bottom left and bottom right in turn,
+    so that the labels of equal boxes do not cover each other.
     """
     font = typeface(max(10, round(max(size) / 28)))
+    # The text's own box begins at (left, top) and not at (0, 0): letters hang below the origin.
     left, top, right, bottom = font.getbbox(mark.label)
-    width, height = right - left + 6, bottom - top + 6
+    width, height = right - left + 6, bottom - top + 6  # a margin of 3 pixels all round
     x1, y1, x2, y2 = mark.box.pixels(size[0] - 1, size[1] - 1)
     x = x2 - width if number > 0 and number % 2 == 0 else x1
+    # Pushed in from the right edge first: a label wider than the picture begins at its left edge.
     x = min(max(0.0, x), max(0.0, size[0] - width))
     above, below = y1 - height, y2
     if number == 0:
@@ -119,10 +131,14 @@ def draw_label(canvas: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int], n
     canvas.text((x + 3 - left, y + 3 - top), mark.label, fill=PAPER, font=font)
 
 
+# --- panels and sheets
+
+
 def panel(exhibit: Exhibit, side: int = SIDE) -> Image.Image:
-    """The exhibit as one picture, ``side`` wide: picture, question, answers and metrics below."""
+    """Draw an exhibit ``side`` pixels wide: its picture, then question, answers and metrics."""
     margin, font = side // 28, typeface(side // 24)
     room = side - 2 * margin
+    # The lines are broken before anything is drawn, as their number decides the sheet's height.
     lines = [(line, INK) for line in wrap(exhibit.question, font, room)]
     for answer in exhibit.answers:
         lines += [(line, FAINT) for line in wrap(f"{answer.name}: {answer.text}", font, room)]
@@ -132,7 +148,7 @@ def panel(exhibit: Exhibit, side: int = SIDE) -> Image.Image:
     top = picture.height if picture else 0
     sheet = Image.new("RGB", (side, top + 2 * margin + pitch * len(lines)), PAPER)
     if picture:
-        sheet.paste(picture, ((side - picture.width) // 2, 0))
+        sheet.paste(picture, ((side - picture.width) // 2, 0))  # an upright picture is centred
     canvas = ImageDraw.Draw(sheet)
     for row, (line, colour) in enumerate(lines):
         canvas.text((margin, top + margin + row * pitch), line, fill=colour, font=font)
@@ -140,25 +156,32 @@ def panel(exhibit: Exhibit, side: int = SIDE) -> Image.Image:
 
 
 def gallery(exhibits: Sequence[Exhibit], columns: int = 4, side: int = SIDE) -> Image.Image:
-    """The panels of the exhibits in rows of ``columns``; ValueError if there are none."""
+    """Draw the panels of the exhibits in rows of ``columns``; raise ValueError without exhibits."""
     if not exhibits:
         raise ValueError("a gallery needs at least one exhibit")
     panels = [panel(exhibit, side) for exhibit in exhibits]
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     gap = side // 20
-    heights = [max(one.height for one in row) for row in rows]
+    # Panels are equally wide and of different heights: a row is as high as its highest panel.
+    heights = [max(image.height for image in row) for row in rows]
     width = gap + (side + gap) * min(columns, len(panels))
-    sheet = Image.new("RGB", (width, gap + sum(heights) + gap * len(rows)), "#f6f8fa")
+    sheet = Image.new("RGB", (width, gap + sum(heights) + gap * len(rows)), TABLE)
     y = gap
     for row, height in zip(rows, heights, strict=True):
-        for column, one in enumerate(row):
-            sheet.paste(one, (gap + column * (side + gap), y))
+        for column, image in enumerate(row):
+            sheet.paste(image, (gap + column * (side + gap), y))
         y += height + gap
     return sheet
 
 
+# --- text
+
+
 def typeface(size: int) -> ImageFont.FreeTypeFont:
-    """Pillow's own typeface at a size in pixels."""
+    """Return Pillow's own typeface at a size in pixels.
+
+    Raises RuntimeError for a Pillow that cannot scale letters.
+    """
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise RuntimeError("this Pillow was built without FreeType; install one of its wheels")
@@ -166,7 +189,7 @@ def typeface(size: int) -> ImageFont.FreeTypeFont:
 
 
 def wrap(text: str, font: ImageFont.FreeTypeFont, width: float, most: int = 12) -> list[str]:
-    """The text in lines of at most ``width`` pixels, ``most`` lines of it; long words are cut."""
+    """Break a text into at most ``most`` lines of ``width`` pixels; "…" stands for the rest."""
     lines: list[str] = []
     for paragraph in text.splitlines():
         line = ""
@@ -177,21 +200,24 @@ def wrap(text: str, font: ImageFont.FreeTypeFont, width: float, most: int = 12) 
                 continue
             if line:
                 lines.append(line)
-            line, *rest = pieces(word, font, width)
+            # A word wider than the line, such as a base64 text, fills lines of its own.
+            line, *rest = cut_word(word, font, width)
             while rest:
                 lines.append(line)
                 line, *rest = rest
+            # Measuring letters is slow: a rambling answer is not wrapped to its end.
             if len(lines) > most:
                 return [*lines[:most], "…"]
         lines.append(line)
     return lines if len(lines) <= most else [*lines[:most], "…"]
 
 
-def pieces(word: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
-    """A word cut into pieces of at most ``width`` pixels, each at least one letter long."""
-    found = [""]
+def cut_word(word: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
+    """Cut a word into pieces of at most ``width`` pixels, each at least one letter long."""
+    pieces = [""]
     for letter in word:
-        if found[-1] and font.getlength(found[-1] + letter) > width:
-            found.append("")
-        found[-1] += letter
-    return found
+        # A piece takes its first letter at any width: a letter too wide would never fit.
+        if pieces[-1] and font.getlength(pieces[-1] + letter) > width:
+            pieces.append("")
+        pieces[-1] += letter
+    return pieces

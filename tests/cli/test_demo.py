@@ -1,19 +1,22 @@
-"""The driver of `make demo`: what counts as success, and the whole way on a few pictures."""
+"""Driver of `make demo`: what counts as success, and all its commands on a few pictures."""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from vrft.cli import demo as demo
+from vrft import cli
+from vrft.cli import demo
 from vrft.types import Comparison, Interval
 
 NOTHING = Interval(0.0, 0.0, 0.0, 10)
 
 
-def rows(held_out: tuple[float, float], blanked: float) -> list[Comparison]:
-    """A table with the held-out gain and its low end, and the gain on blanked pictures."""
+def table_of(held_out: tuple[float, float], blanked: float) -> list[Comparison]:
+    """Return a table of the held-out gain with its low end, and the gain on blanked pictures."""
     gain, low = held_out
     return [
         Comparison(demo.HELD_OUT.name, "iou", NOTHING, NOTHING, Interval(gain, low, 1.0, 10)),
@@ -37,8 +40,8 @@ def rows(held_out: tuple[float, float], blanked: float) -> list[Comparison]:
 def test_success_is_a_sure_gain_above_the_blanked_one(
     held_out: tuple[float, float], blanked: float, expected: bool
 ) -> None:
-    table = rows(held_out, blanked)
-    assert demo.learned(table) is expected
+    table = table_of(held_out, blanked)
+    assert demo.learned_to_look(table) is expected
     assert demo.conclusion(table).startswith("It learned to look") is expected
 
 
@@ -46,8 +49,31 @@ def test_a_command_that_fails_ends_the_demo_with_its_status(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        demo.vrft("eval", "--benchmark", "nobody", "--model", "demo")
+        demo.call(cli.main, "eval", "--benchmark", "nobody", "--model", "demo")
     assert capsys.readouterr().out == "$ vrft eval --benchmark nobody --model demo\n"
+
+
+def test_a_model_is_evaluated_on_three_parts_with_the_limit_as_it_was_typed(tmp_path: Path) -> None:
+    calls: list[Sequence[str]] = []
+
+    def command(argv: Sequence[str]) -> int:
+        calls.append(argv)
+        return 7 if "--blank-images" in argv else 0
+
+    parser = argparse.ArgumentParser()
+    demo.add_arguments(parser)
+    args = parser.parse_args(["--out", str(tmp_path), "--limit", "5", "train.max_steps=1"])
+    assert args.seed == [42] and args.settings == ["train.max_steps=1"]
+    # The second evaluation fails: the third, and the training, are not begun.
+    with pytest.raises(SystemExit, match="7"):
+        demo.run(args, command)
+    first, second = calls
+    assert list(second) == [
+        *("eval", "--benchmark", "demo_grounding", "--model", "demo"),
+        *("--out", str(tmp_path / "before" / "demo_grounding-blank")),
+        *("--batch-size", "50", "--limit", "5", "--blank-images"),
+    ]
+    assert "--blank-images" not in first
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The demo of math: its problems, the forgetful pupil, and the rows written from them."""
+"""Demo of math: its problems, the forgetful pupil, and the rows written from them."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vrft.demo import arithmetic
-from vrft.demo.arithmetic import Problem, draw, owner, problems, write
+from vrft.demo.arithmetic import Problem, draw, problems, split_of, write
 from vrft.types import Completion
 from vrft_tasks.math import Math, last_box
 
@@ -20,7 +20,7 @@ def rows(folder: Path, split: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def everything() -> Iterator[Problem]:
+def all_problems() -> Iterator[Problem]:
     for split in arithmetic.SPLITS:
         yield from problems(split)
 
@@ -45,7 +45,7 @@ def test_ones_come_first_then_tens(problem: Problem, solution: str, forgetful: s
 
 
 def test_every_solution_is_right_and_the_forgetful_one_wrong_where_there_is_a_carry() -> None:
-    for problem in everything():
+    for problem in all_problems():
         step = 1 if problem.sign == "+" else -1
         right = problem.first + step * problem.second
         assert last_box(problem.solution()) == str(right)
@@ -56,10 +56,10 @@ def test_every_solution_is_right_and_the_forgetful_one_wrong_where_there_is_a_ca
 
 def test_a_problem_is_in_one_split_with_its_sum_in_the_other_order() -> None:
     # 90 x 90 sums; differences of at least 10: 80 + 79 + ... + 1 = 3240.
-    assert len(list(everything())) == len(set(everything())) == 8100 + 3240
-    assert owner(Problem(47, "+", 38)) == owner(Problem(38, "+", 47))
+    assert len(list(all_problems())) == len(set(all_problems())) == 8100 + 3240
+    assert split_of(Problem(47, "+", 38)) == split_of(Problem(38, "+", 47))
     for split, count in arithmetic.SPLITS.items():
-        assert all(owner(problem) == split for problem in problems(split))
+        assert all(split_of(problem) == split for problem in problems(split))
         drawn = list(islice(draw(np.random.default_rng(0), split), count))
         assert len(set(drawn)) == count
         assert {sum(p.sign == sign for p in drawn) for sign in "+-"} == {count // 2}
@@ -76,8 +76,8 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         write(tmp_path / name, {"train": 30, "test": 10}, seed=seed, carelessness=0.5)
     for file in ("train.jsonl", "test.jsonl"):
-        one, same, other = ((tmp_path / name / file).read_bytes() for name in "abc")
-        assert one == same != other
+        first, same, other = ((tmp_path / name / file).read_bytes() for name in "abc")
+        assert first == same != other
 
 
 def test_the_task_reads_every_row_and_its_reference_earns_full_marks(tmp_path: Path) -> None:

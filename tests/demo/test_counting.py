@@ -1,4 +1,4 @@
-"""The demo of counting: pictures with their numbers of objects, in the rows of CLEVR CoGenT."""
+"""Demo of counting: pictures with their numbers of objects, in the rows of CLEVR CoGenT."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vrft.demo.counting import COUNTS, EDGES, QUESTION, draw, write
-from vrft.demo.scenes import owner
+from vrft.demo.scenes import split_of
 from vrft.types import Completion
 from vrft_tasks.counting import Counting
 
@@ -37,13 +37,13 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_split_has_the_published_columns_and_all_counts_equally_often(
     demo: Path, split: str
 ) -> None:
-    found = rows(demo, split)
-    assert len(found) == len(list((demo / split).iterdir())) == SPLITS[split]
-    assert all(set(row) == {"image", "problem", "solution"} for row in found)
-    counts = Counter(row["solution"] for row in found)
+    written = rows(demo, split)
+    assert len(written) == len(list((demo / split).iterdir())) == SPLITS[split]
+    assert all(set(row) == {"image", "problem", "solution"} for row in written)
+    counts = Counter(row["solution"] for row in written)
     share = SPLITS[split] // 5
     assert counts == {f"<answer> {count} </answer>": share for count in (2, 3, 4, 5, 6)}
-    for row in found:
+    for row in written:
         with Image.open(demo / row["image"]) as image:
             assert image.format == "JPEG" and image.size == (112, 112)
 
@@ -73,14 +73,14 @@ def test_the_same_seed_gives_the_same_bytes_and_another_gives_other_pictures(
 def test_no_composition_is_drawn_for_two_splits_whatever_the_seed() -> None:
     for seed, split in enumerate(("train", "val", "test")):
         rng = np.random.default_rng(seed)
-        assert {owner(draw(rng, 2, split)) for _ in range(20)} == {split}
+        assert {split_of(draw(rng, 2, split)) for _ in range(20)} == {split}
 
 
 @pytest.mark.parametrize("count", COUNTS)
 def test_a_picture_shows_as_many_objects_as_asked_for_and_none_touches_another(count: int) -> None:
     rng = np.random.default_rng(count)
     for _ in range(10):
-        boxes = [thing.box for thing in draw(rng, count, "train").objects]
+        boxes = [shown.box for shown in draw(rng, count, "train").objects]
         assert len(boxes) == count
         covered = np.zeros((112, 112), int)
         for x1, y1, x2, y2 in boxes:
@@ -95,8 +95,8 @@ def test_a_careless_annotator_misses_one_object_as_often_as_told(
     carelessness: float, low: int, high: int, tmp_path: Path
 ) -> None:
     write(tmp_path, {"train": 100}, carelessness=carelessness)
-    found = [int(row["solution"].split()[1]) for row in rows(tmp_path, "train")]
-    missed = [COUNTS[number % 5] - answer for number, answer in enumerate(found)]
+    answers = [int(row["solution"].split()[1]) for row in rows(tmp_path, "train")]
+    missed = [COUNTS[number % 5] - answer for number, answer in enumerate(answers)]
     assert set(missed) <= {0, 1} and low <= sum(missed) <= high
 
 

@@ -1,4 +1,4 @@
-"""The demo data sets: one for each task, made once, kept in the cache."""
+"""Demo data sets: one for each task, written once and kept in the cache."""
 
 import shutil
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ TASK = "lisa_grounding"
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Replaces ``write`` by one that is quick; the list tells where it wrote."""
+    """Replace ``write`` by one that is quick, and return the list of folders it wrote."""
     calls: list[Path] = []
 
     def note(folder: Path, splits: Mapping[str, int]) -> None:

@@ -13,12 +13,12 @@ from vrft.demo import data
 BENCHMARKS = {task: f"demo_{task}" for task in data.MODULES} | {"lisa_grounding": "demo_grounding"}
 
 SIZE = 3_500_000
-"""Bytes that the weights of an embedded model may have; those of ``demo`` are in float32."""
+"""Largest size of an embedded model's weights in bytes; not of ``demo``, which is in float32."""
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One cache for all tests here, so that every data set is made once."""
+    """Use one cache for all tests of this file, so that every data set is written once."""
     monkeypatch.setenv("VRFT_CACHE", str(tmp_path_factory.getbasetemp() / "demo-cache"))
 
 
@@ -27,9 +27,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 def test_a_demo_is_ready_to_train(task: str, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["check", "--task", task, "--config", f"demo/{task}", "--splits", "train,val,test"]
     status = cli.main([*argv, "--json"])
-    found = json.loads(capsys.readouterr().out)
-    assert status == 0 and found["ok"], found
-    sizes = {split["split"]: split["samples"] for split in found["splits"]}
+    findings = json.loads(capsys.readouterr().out)
+    assert status == 0 and findings["ok"], findings
+    sizes = {split["split"]: split["samples"] for split in findings["splits"]}
     assert sizes["train"] >= 40 and sizes["val"] >= 100 and sizes["test"] >= 300
 
 

@@ -1,8 +1,9 @@
-"""The demo of detection: drawn objects on a grid, in the json of COCO."""
+"""Demo of detection: drawn objects on a grid, in the json of COCO."""
 
 import itertools
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from vrft.types import Completion, Sample, View
 from vrft_tasks.detection import Detection, Objects
 
 SEEN_AS = (View(112, 112, "thousandths"),)
-"""How the tiny model sees a picture of the demo."""
+"""Size and coordinates in which the tiny model sees a picture of the demo."""
 
 
 def generator(seed: int = 0) -> np.random.Generator:
@@ -63,9 +64,11 @@ def test_a_box_holds_the_drawing_of_its_class(monkeypatch: pytest.MonkeyPatch) -
     colours = {name: (20 * number + 5, 0, 255) for number, name in enumerate(CLASSES)}
 
     def flat(name: str, artist: str, edge: int) -> Any:
-        made = sprite(name, artist, edge)
-        made.image.paste(colours[name], (0, 0, *made.image.size))
-        return made
+        drawing = sprite(name, artist, edge)
+        # A copy: the drawing in the cache is that of all other tests.
+        image = drawing.image.copy()
+        image.paste(colours[name], (0, 0, *image.size))
+        return replace(drawing, image=image)
 
     monkeypatch.setattr(detection, "sprite", flat)
     scene = draw(generator(2), (1, 1), SHARES["train"])
@@ -84,8 +87,8 @@ def test_drawings_are_about_as_wide_as_high_so_that_squares_hardly_change_them()
 
 def test_a_split_is_coco_as_published(tmp_path: Path) -> None:
     write(tmp_path, {"train": 12, "val": 3})
-    found = {path.name for path in (tmp_path / "annotations").iterdir()}
-    assert found == {"instances_train.json", "instances_val.json"}
+    names = {path.name for path in (tmp_path / "annotations").iterdir()}
+    assert names == {"instances_train.json", "instances_val.json"}
     tree = json.loads((tmp_path / "annotations" / "instances_train.json").read_text())
     assert [entry["id"] for entry in tree["annotations"]] == list(range(len(tree["annotations"])))
     for entry in tree["annotations"]:
@@ -115,11 +118,11 @@ def test_the_task_asks_for_every_class_and_its_gold_answer_is_exact_in_short_num
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_other_pictures(tmp_path: Path) -> None:
-    for name, seed in (("one", 3), ("same", 3), ("other", 4)):
+    for name, seed in (("first", 3), ("same", 3), ("other", 4)):
         write(tmp_path / name, {"train": 6, "test": 3}, seed)
-    one, same, other = (files(tmp_path / name) for name in ("one", "same", "other"))
-    assert one == same
-    assert not set(one.values()) & set(other.values())
+    first, same, other = (files(tmp_path / name) for name in ("first", "same", "other"))
+    assert first == same
+    assert not set(first.values()) & set(other.values())
 
 
 def test_whatever_the_seed_no_composition_is_in_two_splits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,10 +138,10 @@ def test_whatever_the_seed_no_composition_is_in_two_splits(monkeypatch: pytest.M
         rng = generator(seed)
         for number in range(90):
             boxes = draw(rng, COUNTS[number % 3], share).boxes
-            names = sorted(name for name, found in boxes.items() for _ in found)
+            names = sorted(name for name, of_class in boxes.items() for _ in of_class)
             shown.setdefault(split, set()).add((photographs[-1], *names))
-    for one, other in itertools.combinations(shown.values(), 2):
-        assert not one & other
+    for compositions, others in itertools.combinations(shown.values(), 2):
+        assert not compositions & others
     assert sorted(itertools.chain(*SHARES.values())) == list(range(100))
 
 
@@ -156,8 +159,8 @@ def test_carelessness_changes_as_many_answers_as_told_and_no_picture(tmp_path: P
     changed = [(r, w) for r, w in zip(right, wrong, strict=True) if r.answer != w.answer]
     # Of 200 questions 120 are expected, give or take a standard deviation of 7.
     assert 95 < len(changed) < 145
-    for one, other in changed:
-        (loose,) = other.answer.boxes
-        assert max(iou(loose, box) for box in one.answer.boxes) < 0.7
+    for honest, given in changed:
+        (loose,) = given.answer.boxes
+        assert max(iou(loose, box) for box in honest.answer.boxes) < 0.7
     both = [files(tmp_path / name / "train") for name in ("right", "wrong")]
     assert both[0] == both[1] and len(both[0]) == 150

@@ -1,4 +1,4 @@
-"""The demo of geoqa: figures that are true to scale, and the rows written from them."""
+"""Demo of geoqa: figures that are true to scale, and the rows written from them."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vrft.demo import geometry
-from vrft.demo.geometry import ANGLES, KINDS, Figure, figure, render, write
+from vrft.demo.geometry import ANGLES, FIGURE_KINDS, Figure, render, sample_figure, write
 from vrft.images import image_size
 from vrft.types import Completion
 from vrft_tasks.geoqa import GeoQa
@@ -33,33 +33,33 @@ def rows(folder: Path, split: str) -> list[dict[str, Any]]:
     ],
 )
 def test_the_rules_for_an_angle_of_40_degrees(kind: str, answer: int, mistake: int) -> None:
-    assert KINDS[kind].answer(40) == answer
-    assert KINDS[kind].mistake(40) == mistake
+    assert FIGURE_KINDS[kind].answer(40) == answer
+    assert FIGURE_KINDS[kind].mistake(40) == mistake
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FIGURE_KINDS)
 def test_figures_are_true_to_scale(kind: str) -> None:
     for angle in ANGLES:
-        drawing = KINDS[kind].draw(angle)
-        one, two = drawing.angles
-        assert one.end - one.start == pytest.approx(angle)
-        assert two.end - two.start == pytest.approx(KINDS[kind].answer(angle))
+        drawing = FIGURE_KINDS[kind].draw(angle)
+        first, second = drawing.angles
+        assert first.end - first.start == pytest.approx(angle)
+        assert second.end - second.start == pytest.approx(FIGURE_KINDS[kind].answer(angle))
         # Both sides of both angles run along lines of the figure.
         segments = [pair for line in drawing.lines for pair in pairwise(line)]
-        for marked in (one, two):
+        for marked in (first, second):
             for direction in (marked.start, marked.end):
                 tip = geometry.polar(direction, 0.3, marked.corner)
                 assert any(lies_on(tip, segment) for segment in segments), (kind, angle)
 
 
 def lies_on(point: geometry.Point, segment: tuple[geometry.Point, geometry.Point]) -> bool:
-    """Whether the ways from a point to both ends together are as long as the segment."""
+    """Return whether the ways from a point to both ends together are as long as the segment."""
     (x, y), (x1, y1), (x2, y2) = point, *segment
     ways = np.hypot(x - x1, y - y1) + np.hypot(x - x2, y - y2)
     return bool(np.isclose(ways, np.hypot(x2 - x1, y2 - y1)))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FIGURE_KINDS)
 def test_a_drawing_leaves_the_edges_of_the_picture_free(kind: str) -> None:
     rng = np.random.default_rng(0)
     for angle in (ANGLES[0], ANGLES[-1]):
@@ -76,11 +76,11 @@ def test_figures_are_evenly_spread_and_belong_to_one_split() -> None:
     drawn = {}
     for split in geometry.SPLITS:
         rng = np.random.default_rng(0)
-        drawn[split] = [figure(rng, split) for _ in range(1000)]
-        assert all(made.owner == split for made in drawn[split])
+        drawn[split] = [sample_figure(rng, split) for _ in range(1000)]
+        assert all(figure.split == split for figure in drawn[split])
         # 200 expected of each kind, with a standard deviation of 13; 100 of each angle, 9.5.
-        assert min(Counter(made.kind for made in drawn[split]).values()) > 150
-        assert min(Counter(made.angle for made in drawn[split]).values()) > 65
+        assert min(Counter(figure.kind for figure in drawn[split]).values()) > 150
+        assert min(Counter(figure.angle for figure in drawn[split]).values()) > 65
     train, val, test = (set(drawn[split]) for split in ("train", "val", "test"))
     assert not train & val and not train & test and not val & test
 
@@ -89,12 +89,12 @@ def test_the_same_seed_writes_the_same_bytes_and_no_picture_twice(tmp_path: Path
     splits = {"train": 60, "val": 10, "test": 30}
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         write(tmp_path / name, splits, seed=seed, carelessness=0.5)
-    one, same, other = (
+    first, same, other = (
         [path.read_bytes() for path in sorted((tmp_path / name).rglob("*.*"))] for name in "abc"
     )
-    assert one == same and len(one) == len(other) == 103
-    assert len(set(one + other)) == 2 * 103
-    assert sum(map(len, one)) < 60 * 103 * 100
+    assert first == same and len(first) == len(other) == 103
+    assert len(set(first + other)) == 2 * 103
+    assert sum(map(len, first)) < 60 * 103 * 100
 
 
 def test_the_task_reads_every_row_and_its_reference_earns_full_marks(tmp_path: Path) -> None:
@@ -114,13 +114,13 @@ def test_the_careless_pupil_differs_in_answers_alone(tmp_path: Path) -> None:
     write(tmp_path / "honest", {"train": 300})
     write(tmp_path / "careless", {"train": 300}, carelessness=1.0)
     wrong = 0
-    for one, other in zip(
+    for right, given in zip(
         rows(tmp_path / "honest", "train"), rows(tmp_path / "careless", "train"), strict=True
     ):
-        assert one["problem"] == other["problem"] and one["image"] == other["image"]
-        wrong += one["solution"] != other["solution"]
+        assert right["problem"] == given["problem"] and right["image"] == given["image"]
+        wrong += right["solution"] != given["solution"]
     # All kinds but the vertical angles, which are a fifth: 240 with a standard deviation of 7.
     assert 210 < wrong < 270
-    first = "train/00000.png"
-    honest, careless = ((tmp_path / n / first).read_bytes() for n in ("honest", "careless"))
+    picture = "train/00000.png"
+    honest, careless = ((tmp_path / n / picture).read_bytes() for n in ("honest", "careless"))
     assert honest == careless

@@ -1,4 +1,4 @@
-"""The demo of grounding: requests for what a scene shows, and the data set written from them."""
+"""Demo of grounding: requests for what a scene shows, and the data set written from them."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from PIL import Image
 
 from vrft.demo import grounding
 from vrft.demo.grounding import draw, write
-from vrft.demo.instructions import CLASSES, KINDS
+from vrft.demo.instructions import CLASSES, KINDS, Kind, instructions
 from vrft.demo.scenes import Style
 
 
@@ -27,6 +27,18 @@ def test_a_style_that_allows_no_relation_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(grounding, "ATTEMPTS", 5)
     with pytest.raises(ValueError, match="without an instruction of kind 'relation'"):
         draw(np.random.default_rng(0), "relation", Style(count=(1, 1)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_drawn_example_asks_for_one_object_in_different_words(kind: Kind) -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(30):
+        example = draw(rng, kind, most=2)
+        texts = [instruction.text for instruction in example.instructions]
+        assert 1 <= len(set(texts)) == len(texts) <= 2
+        assert {instruction.kind for instruction in example.instructions} == {kind}
+        # All of them single out the same object: each is an instruction for it.
+        assert set(example.instructions) <= set(instructions(example.scene.objects, example.asked))
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
@@ -56,7 +68,7 @@ def test_a_split_is_written_in_the_layout_of_reasonseg(tmp_path: Path) -> None:
 
 
 def collect(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, grounding.Example, int]]:
-    """What ``write`` would save, as (split, example, index of the marked object)."""
+    """Return a list that fills with what is saved: (split, example, index of the marked object)."""
     saved: list[tuple[str, grounding.Example, int]] = []
 
     def keep(example: grounding.Example, marked: int, path: Path) -> None:
@@ -113,12 +125,12 @@ def test_carelessness_changes_outlines_but_neither_pictures_nor_questions(tmp_pa
     right, wrong = (records(tmp_path / name / "train") for name in ("right", "wrong"))
     assert [r["text"] for r in right] == [w["text"] for w in wrong]
     assert [r["shapes"] for r in right] != [w["shapes"] for w in wrong]
-    for one, other in zip(
+    for picture, other in zip(
         sorted((tmp_path / "right" / "train").glob("*.jpg")),
         sorted((tmp_path / "wrong" / "train").glob("*.jpg")),
         strict=True,
     ):
-        assert one.read_bytes() == other.read_bytes()
+        assert picture.read_bytes() == other.read_bytes()
 
 
 FINGERPRINT = """
@@ -160,7 +172,7 @@ def test_the_demo_data_set_is_complete(tmp_path: Path) -> None:
     write(tmp_path, grounding.SPLITS)
     assert {path.name for path in tmp_path.iterdir()} == set(grounding.SPLITS)
     for split, count in grounding.SPLITS.items():
-        found = records(tmp_path / split)
-        assert len(found) == len(list((tmp_path / split).glob("*.jpg"))) == count
-        kinds = Counter(record["kind"] for record in found)
+        written = records(tmp_path / split)
+        assert len(written) == len(list((tmp_path / split).glob("*.jpg"))) == count
+        kinds = Counter(record["kind"] for record in written)
         assert max(kinds.values()) - min(kinds.values()) <= 1

@@ -1,4 +1,4 @@
-"""SmolLM2 as a Qwen2: the same logits, and clear words where it is not installed."""
+"""SmolLM2 as a Qwen2: the same logits, and a clear error where it is not installed."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The demo of spatial reasoning: four types of question with one right option, in CV-Bench rows."""
+"""Demo of spatial reasoning: four types of question with one right option, in CV-Bench rows."""
 
 import json
 from collections import Counter, defaultdict
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vrft.demo.scenes import Thing, owner
+from vrft.demo.scenes import SceneObject, split_of
 from vrft.demo.spatial import (
     CLOSER,
     DROP,
@@ -20,7 +20,7 @@ from vrft.demo.spatial import (
     NEARER,
     SIDES,
     TYPES,
-    Item,
+    Question,
     draw,
     write,
 )
@@ -46,33 +46,36 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def items(kind: str, number: int = 40) -> list[Item]:
+def questions(kind: str, number: int = 40) -> list[Question]:
     rng = np.random.default_rng(3)
     return [draw(rng, kind, turn, "train") for turn in range(number)]
 
 
-def in_frame(item: Item, colour: str) -> Thing:
-    """The object whose frame has the colour just outside its upper left corner."""
-    pixels = item.scene.image.load()
+def in_frame(question: Question, colour: str) -> SceneObject:
+    """Return the object whose frame has the colour just outside its upper left corner."""
+    pixels = question.scene.image.load()
     assert pixels is not None
-    corner = {thing: pixels[thing.box[0] - 1, thing.box[1] - 1] for thing in item.scene.objects}
-    (found,) = [thing for thing in item.scene.objects if corner[thing] == FRAMES[colour]]
-    return found
+    (framed,) = [
+        shown
+        for shown in question.scene.objects
+        if pixels[shown.box[0] - 1, shown.box[1] - 1] == FRAMES[colour]
+    ]
+    return framed
 
 
-def right_first(item: Item) -> list[str]:
-    return sorted(item.options, key=lambda option: option != item.right)
+def right_first(question: Question) -> list[str]:
+    return sorted(question.options, key=lambda option: option != question.right)
 
 
 def test_rows_have_columns_of_cv_bench_and_the_types_take_turns(demo: Path) -> None:
     columns = {"idx", "type", "task", "source", "image", "question", "choices", "answer"}
     for split, count in SPLITS.items():
-        found = rows(demo, split)
-        assert [row["idx"] for row in found] == list(range(count))
-        assert all(set(row) == columns and row["source"] == "demo" for row in found)
-        assert Counter(row["task"] for row in found) == dict.fromkeys(TYPES, count // 4)
-        assert all(row["type"] == TYPES[row["task"]] for row in found)
-        for row in found:
+        written = rows(demo, split)
+        assert [row["idx"] for row in written] == list(range(count))
+        assert all(set(row) == columns and row["source"] == "demo" for row in written)
+        assert Counter(row["task"] for row in written) == dict.fromkeys(TYPES, count // 4)
+        assert all(row["type"] == TYPES[row["task"]] for row in written)
+        for row in written:
             with Image.open(demo / row["image"]) as image:
                 assert image.format == "JPEG" and image.size == (112, 112)
 
@@ -114,57 +117,57 @@ def test_the_same_seed_gives_the_same_bytes_and_another_gives_other_pictures(
 def test_no_composition_is_drawn_for_two_splits_whatever_the_seed(kind: str) -> None:
     for seed, split in enumerate(("train", "val", "test")):
         rng = np.random.default_rng(seed)
-        assert {owner(draw(rng, kind, n, split).scene) for n in range(5)} == {split}
+        assert {split_of(draw(rng, kind, n, split).scene) for n in range(5)} == {split}
 
 
 def test_count_is_right_about_the_objects_and_the_careless_one_misses_one() -> None:
-    for item in items("Count"):
-        number = len(item.scene.objects)
-        assert (item.right, item.careless) == (str(number), str(number - 1))
-        assert {item.right, item.careless} <= set(item.options)
+    for question in questions("Count"):
+        number = len(question.scene.objects)
+        assert (question.right, question.careless) == (str(number), str(number - 1))
+        assert {question.right, question.careless} <= set(question.options)
 
 
 def test_relation_is_right_about_the_centres() -> None:
-    for item in items("Relation"):
-        assert item.question == "Where is the red one, seen from the blue one?"
-        one, other = in_frame(item, "red").box, in_frame(item, "blue").box
-        right = one[0] + one[2] - other[0] - other[2]
-        down = one[1] + one[3] - other[1] - other[3]
+    for question in questions("Relation"):
+        assert question.text == "Where is the red one, seen from the blue one?"
+        red, blue = in_frame(question, "red").box, in_frame(question, "blue").box
+        right = red[0] + red[2] - blue[0] - blue[2]
+        down = red[1] + red[3] - blue[1] - blue[3]
         along = "right" if right > 0 else "left"
         across = "below" if down > 0 else "above"
-        assert item.right == (along if abs(right) >= abs(down) else across)
-        assert item.right in item.options
+        assert question.right == (along if abs(right) >= abs(down) else across)
+        assert question.right in question.options
 
 
 def test_the_nearer_of_two_framed_objects_stands_lower_and_looks_larger() -> None:
-    for item in items("Depth"):
-        near, far = (in_frame(item, colour) for colour in right_first(item))
+    for question in questions("Depth"):
+        near, far = (in_frame(question, colour) for colour in right_first(question))
         assert near.box[3] > far.box[3]
 
-        def edge(thing: Thing) -> int:
-            return max(thing.box[2] - thing.box[0], thing.box[3] - thing.box[1])
+        def edge(shown: SceneObject) -> int:
+            return max(shown.box[2] - shown.box[0], shown.box[3] - shown.box[1])
 
         # Equal in truth, they look as large as they are near; pixels round that by one or two.
         assert edge(near) + 2 >= NEARER * (edge(far) - 2)
 
 
 def test_the_closer_of_two_framed_objects_is_so_on_the_ground() -> None:
-    def ground(thing: Thing) -> tuple[float, float]:
+    def ground(shown: SceneObject) -> tuple[float, float]:
         # A pinhole camera: so far below the horizon as it is near, so far aside as it is far.
-        depth = DROP / (thing.box[3] - HORIZON)
-        return ((thing.box[0] + thing.box[2]) / 2 - 56) / FOCUS * depth, depth
+        depth = DROP / (shown.box[3] - HORIZON)
+        return ((shown.box[0] + shown.box[2]) / 2 - 56) / FOCUS * depth, depth
 
-    for item in items("Distance"):
-        green = ground(in_frame(item, "green"))
-        close, away = (ground(in_frame(item, colour)) for colour in right_first(item))
+    for question in questions("Distance"):
+        green = ground(in_frame(question, "green"))
+        close, away = (ground(in_frame(question, colour)) for colour in right_first(question))
         # A pixel is a fiftieth of a distance at most, but for the shortest.
         assert dist(away, green) > 0.9 * CLOSER * dist(close, green)
 
 
 @pytest.mark.parametrize("kind", ["Relation", "Depth", "Distance"])
 def test_the_careless_one_takes_the_first_of_two_options(kind: str) -> None:
-    for item in items(kind, 8):
-        assert item.careless == item.options[0] and len(item.options) == 2
+    for question in questions(kind, 8):
+        assert question.careless == question.options[0] and len(question.options) == 2
 
 
 # Wrong at most: all 24 counts, and 12 of 24 of each other type, whose first option is right in 12.
@@ -174,7 +177,7 @@ def test_a_careless_annotator_is_wrong_as_often_as_told_about_the_same_pictures(
 ) -> None:
     write(tmp_path, {"train": 96}, carelessness=carelessness)
     pairs = list(zip(rows(demo, "train"), rows(tmp_path, "train"), strict=True))
-    assert low <= sum(right["answer"] != found["answer"] for right, found in pairs) <= high
-    for right, found in pairs:
-        assert right | {"answer": ""} == found | {"answer": ""}
-        assert (demo / right["image"]).read_bytes() == (tmp_path / found["image"]).read_bytes()
+    assert low <= sum(right["answer"] != given["answer"] for right, given in pairs) <= high
+    for right, given in pairs:
+        assert right | {"answer": ""} == given | {"answer": ""}
+        assert (demo / right["image"]).read_bytes() == (tmp_path / given["image"]).read_bytes()

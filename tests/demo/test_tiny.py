@@ -1,4 +1,4 @@
-"""The tiny tokenizer, and that tiny models see what they have to see."""
+"""Tiny tokenizer and tiny models: short words, Qwen's format, and positions that differ."""
 
 from __future__ import annotations
 
@@ -88,12 +88,13 @@ def test_the_configuration_names_the_tokenizers_ids(family: tiny.Family) -> None
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("axis", [0, 1, 2], ids=["time", "rows", "columns"])
 def test_one_step_along_each_axis_can_be_told(family: tiny.Family, axis: int) -> None:
-    """With rope_theta = 1e6 and undealt frequencies a column would turn a head by 0.0003."""
     model, _ = tiny.build(family)
     positions = torch.zeros(3, 1, 2, dtype=torch.long)
     positions[axis, 0, 1] = 1
     _, sine = model.model.language_model.rotary_emb(torch.zeros(1), positions)
     assert sine[0, 0].abs().max() == 0
+    # With rope_theta = 1e6 and three chunks of frequencies, the fastest of a column's would be
+    # 1e6 ** (-10 / 16) = 0.0002.
     assert sine[0, 1].abs().max() > 0.2
 
 

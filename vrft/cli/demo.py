@@ -1,8 +1,8 @@
-"""``python -m vrft.demo``: the main job on the embedded model and data, before and after.
+"""Demo: the embedded model on the embedded data, evaluated, trained, and evaluated again.
 
-Everything is done by ordinary ``vrft`` commands, which are printed as they run. The pictures are
-also blanked, to tell looking from guessing: a model that only learns where things tend to lie
-gains as much on grey pictures.
+Everything is done by ordinary ``vrft`` commands, which are printed as they run. All pictures are
+also shown blanked, to tell looking from guessing: a model that only learns where objects tend to
+lie gains as much on grey pictures.
 """
 
 from __future__ import annotations
@@ -13,20 +13,28 @@ import io
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vrft import cli
-from vrft.cli.arguments import positive
-from vrft.evaluation import comparison, report, viz
 from vrft.progress import duration
-from vrft.types import Comparison
+
+if TYPE_CHECKING:
+    from vrft.types import Comparison
+
+Command = Callable[[Sequence[str]], int]
+"""Command line of ``vrft``: takes the arguments and returns the exit status."""
+
+DESCRIPTION = (
+    "Evaluate the embedded model, train it and evaluate it again, for each seed. "
+    "Exit status 0 if every seed learned to look, else 1."
+)
 
 
 @dataclass(frozen=True)
 class Part:
-    """One row of the table: a benchmark, with its pictures or without."""
+    """A row of the table: a benchmark, with its pictures or with blanked ones."""
 
     name: str
     benchmark: str
@@ -34,7 +42,7 @@ class Part:
 
     @property
     def folder(self) -> str:
-        """Where its predictions lie in the folder of an evaluated model."""
+        """Return the name of its folder among the evaluations of a model."""
         return f"{self.benchmark}{'-blank' if self.blanked else ''}"
 
 
@@ -42,82 +50,109 @@ HELD_OUT = Part("held-out pictures", "demo_grounding")
 BLANKED = Part("the same, blanked", "demo_grounding", blanked=True)
 UNSEEN = Part("unseen artist and backgrounds", "demo_grounding_unseen")
 PARTS = (HELD_OUT, BLANKED, UNSEEN)
+"""Rows of the table, in its order."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the demo's options, and the settings of its training, to a parser."""
+    parser.add_argument("--seed", type=int, nargs="+", default=[42], help="default: 42")
+    parser.add_argument("--out", type=Path, help="a new folder; default: runs/demo-<date>-<time>")
+    # Handed on as it is typed: ``vrft eval`` checks it.
+    parser.add_argument("--limit", help="evaluate on the first so many samples only")
+    parser.add_argument("settings", nargs="*", metavar="key.path=value", help="as for vrft train")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Evaluate, train and evaluate again for each seed; 0 if every seed learned to look, else 1."""
-    args = parse(argv)
+    """Run the demo with a command line of its own and return its exit status."""
+    # Not at the top of the file: the command line of ``vrft`` itself imports this module.
+    from vrft import cli
+
+    parser = argparse.ArgumentParser(prog="python -m vrft.cli.demo", description=DESCRIPTION)
+    add_arguments(parser)
+    return run(parser.parse_args(argv), cli.main)
+
+
+def run(args: argparse.Namespace, command: Command) -> int:
+    """Evaluate, and train and evaluate again for each seed.
+
+    Returns 0 if every seed learned to look, else 1. Raises SystemExit with the status of a command
+    that does not succeed.
+    """
     started = time.monotonic()
     out: Path = args.out or Path("runs", time.strftime("demo-%Y%m%d-%H%M%S"))
-    limit = ["--limit", str(args.limit)] if args.limit else []
-    evaluate("demo", out / "before", limit)
-    learned = [after_training(seed, out, limit, args.settings) for seed in args.seed]
+    limit = [] if args.limit is None else ["--limit", args.limit]
+    evaluate(command, "demo", out / "before", limit)
+    # A list, not a generator: every seed is trained, also after one that did not learn.
+    learned = [train_and_compare(command, seed, out, limit, args.settings) for seed in args.seed]
     print(f"took {duration(time.monotonic() - started)}")
     return 0 if all(learned) else 1
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m vrft.demo", description=main.__doc__)
-    parser.add_argument("--seed", type=int, nargs="+", default=[42], help="default: 42")
-    parser.add_argument("--out", type=Path, help="a new folder; default: runs/demo-<date>-<time>")
-    parser.add_argument("--limit", type=positive, help="evaluate on the first so many samples only")
-    parser.add_argument("settings", nargs="*", metavar="key.path=value", help="as for vrft train")
-    return parser.parse_args(argv)
+def train_and_compare(
+    command: Command, seed: int, out: Path, limit: Sequence[str], settings: Sequence[str]
+) -> bool:
+    """Train with a seed, evaluate, print the table and write the page.
 
+    Returns whether the model learned to look.
+    """
+    # Here, so that ``vrft --help`` does without them.
+    from vrft.evaluation import comparison, report, viz
 
-def after_training(seed: int, out: Path, limit: Sequence[str], settings: Sequence[str]) -> bool:
-    """Train with a seed, evaluate, print the table and write the page; whether it learned."""
-    run = out / f"seed-{seed}"
-    vrft(
+    run_folder = out / f"seed-{seed}"
+    call(
+        command,
         *("train", "--task", "lisa_grounding", "--config", "demo/lisa_grounding"),
-        *(f"train.seed={seed}", f"train.output_dir={run}", *settings),
+        *(f"train.seed={seed}", f"train.output_dir={run_folder}", *settings),
     )
-    evaluate(str(run / "final"), run / "eval", limit)
-    rows = [
-        comparison.compare(part.name, out / "before" / part.folder, run / "eval" / part.folder)
-        for part in PARTS
+    before, after = out / "before", run_folder / "eval"
+    evaluate(command, str(run_folder / "final"), after, limit)
+    table = [
+        comparison.compare(part.name, before / part.folder, after / part.folder) for part in PARTS
     ]
-    page = run / "before-and-after.html"
-    sections = comparison.change_sections(
-        out / "before" / HELD_OUT.folder, run / "eval" / HELD_OUT.folder
-    )
-    html = report.comparison_page(f"Demo grounding, seed {seed}", rows, sections)
+    page = run_folder / "before-and-after.html"
+    sections = comparison.change_sections(before / HELD_OUT.folder, after / HELD_OUT.folder)
+    html = report.comparison_page(f"Demo grounding, seed {seed}", table, sections)
     page.write_text(html, encoding="utf-8")
     _, random = sections[0]
     viz.gallery(random[:8]).save(page.with_suffix(".jpg"), quality=88)
-    print(f"\n{report.text(report.comparison_table(rows))}\n{conclusion(rows)}\npictures: {page}\n")
-    return learned(rows)
+    shown = report.text(report.comparison_table(table))
+    print(f"\n{shown}\n{conclusion(table)}\npictures: {page}\n")
+    return learned_to_look(table)
 
 
-def evaluate(model: str, folder: Path, limit: Sequence[str]) -> None:
-    """The three evaluations of a model, each in its folder below ``folder``."""
+def evaluate(command: Command, model: str, folder: Path, limit: Sequence[str]) -> None:
+    """Evaluate a model on all parts, each into its folder below ``folder``."""
     for part in PARTS:
         target = folder / part.folder
-        vrft(
+        call(
+            command,
             *("eval", "--benchmark", part.benchmark, "--model", model, "--out", str(target)),
             *("--batch-size", "50", *limit),
             *(["--blank-images"] if part.blanked else []),
         )
 
 
-def vrft(*argv: str) -> None:
-    """Run a command of ``vrft`` as a user would and show it; SystemExit if it does not succeed."""
+def call(command: Command, *argv: str) -> None:
+    """Print a command as a user would type it and run it; raise SystemExit if it fails."""
     print(f"$ vrft {shlex.join(argv)}", flush=True)
+    # In this process, so that torch is imported once; the demo's own table replaces the tables that
+    # the commands print. Progress and errors go to standard error and stay visible.
     with contextlib.redirect_stdout(io.StringIO()):
-        status = cli.main(argv)
+        status = command(argv)
     if status != 0:
         raise SystemExit(status)
 
 
-def learned(rows: Sequence[Comparison]) -> bool:
-    """Whether the gain on held-out pictures is surely above zero, and above the blanked gain."""
-    gain = {row.name: row.difference for row in rows}
+def learned_to_look(table: Sequence[Comparison]) -> bool:
+    """Return whether the held-out gain is surely above zero, and above the gain when blanked."""
+    gain = {row.name: row.difference for row in table}
+    # The low end of the interval, as a mean above zero may be chance.
     return gain[HELD_OUT.name].low > 0 and gain[HELD_OUT.name].mean > gain[BLANKED.name].mean
 
 
-def conclusion(rows: Sequence[Comparison]) -> str:
-    """What the table says, in one sentence."""
-    if learned(rows):
+def conclusion(table: Sequence[Comparison]) -> str:
+    """Return the table's meaning in one sentence."""
+    if learned_to_look(table):
         return "It learned to look: the gain is above zero, and above the gain on blanked pictures."
     return "It did not learn to look: the gain, or its interval's low end, is too small."
 

@@ -1,1 +1,1 @@
-"""How the embedded models were made: by supervised fine-tuning on a CPU."""
+"""Cold start: how the embedded models were made, by supervised fine-tuning on a CPU."""

@@ -1,1 +1,1 @@
-"""The embedded demo: pictures, a tiny model, and the commands that made them."""
+"""Embedded demo: pictures, data sets written from a seed, tiny models, and their tokenizer."""

@@ -1,4 +1,4 @@
-"""How an embedded model comes to be: its size, its vocabulary, and the lessons it is given."""
+"""Courses: how an embedded model is made, by its size, its vocabulary and its lessons."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Size:
-    """Widths and depths of the two towers; heads of the language model are 32 wide."""
+    """Widths and depths of the two towers, named as in transformers' configurations.
+
+    ``hidden_size`` is 32 per head of the language model: the rotary settings of
+    ``vrft.demo.tiny`` are made for heads of that width.
+    """
 
     hidden_size: int
     intermediate_size: int
     num_hidden_layers: int
     num_attention_heads: int
     num_key_value_heads: int
+    # The vision tower; without pictures these three are not used.
     vision_size: int
     vision_depth: int
     vision_heads: int
@@ -21,21 +26,23 @@ class Size:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Texts whose words become tokens, written as in prompts and answers (spaces included).
+    """Texts whose words become tokens, spelt and spaced as in prompts and answers.
 
-    With ``numbers`` the multiples of 20 up to 1000 are single tokens; else all are digit by digit.
+    With ``numbers`` the multiples of 20 up to 1000 are single tokens; without, every number is
+    written digit by digit.
     """
 
+    # A tuple, so that a vocabulary can be hashed: tokenizers are cached by it.
     texts: tuple[str, ...]
     numbers: bool = True
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A round of supervised lessons: rows of the demo's data by an annotator with a bad habit.
+    """A stage of supervised lessons on ``rows`` samples of the demo's kind of data.
 
-    With probability ``carelessness`` an answer is the habit's, not the right one. ``settings`` are
-    ``key.path=value`` laid over the task's demo configuration.
+    With probability ``carelessness`` an answer is that of the annotator's bad habit instead of the
+    right one. ``settings`` are ``key.path=value`` laid over the task's demo configuration.
     """
 
     name: str
@@ -48,7 +55,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Start:
-    """Random weights of a size; without pictures (``text_only``) it is a plain Qwen2."""
+    """Random weights of a size: a Qwen2-VL, or a plain Qwen2 if the task is ``text_only``."""
 
     size: Size
     vocabulary: Vocabulary
@@ -57,7 +64,11 @@ class Start:
 
 @dataclass(frozen=True)
 class Course:
-    """All lessons of a model, from ``start``: random weights, or the embedded model ``demo``."""
+    """Lessons of an embedded model, stage by stage.
+
+    A course without a ``start`` goes on from the embedded grounding model ``demo``, which already
+    recognises and locates the objects that the demos draw.
+    """
 
     stages: tuple[Stage, ...]
     start: Start | None = None

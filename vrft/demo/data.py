@@ -1,4 +1,4 @@
-"""The demo data sets, one for each task: written from a seed on first use, kept in the cache."""
+"""Demo data sets, one per task: written from a seed on first use and kept in the cache."""
 
 from __future__ import annotations
 
@@ -24,32 +24,33 @@ MODULES = {
     "math": "arithmetic",
     "spatial": "spatial",
 }
-"""Task -> the module here that writes its demo data."""
+"""Task -> the module of ``vrft.demo`` that writes its demo data."""
 
-SHARED = ("instructions", "scenes", "sprites")
-"""Modules that the others compose their pictures with."""
+SHARED = ("instructions", "scenes", "splits", "sprites")
+"""Modules of ``vrft.demo`` that the modules of tasks draw and divide their data with."""
 
 
 class Demo(Protocol):
-    """What a module of MODULES has."""
+    """A module of MODULES."""
 
     SPLITS: Mapping[str, int]
-    """How many rows each split of the data set has."""
+    """Split -> its number of rows in the demo data set."""
 
     COURSE: Course | None
-    """How the task's embedded model was made; None for the grounding model's own lessons."""
+    """Course that made the task's embedded model; None for grounding, which has its own lessons."""
 
     def write(
         self, folder: Path, splits: Mapping[str, int], seed: int = 0, carelessness: float = 0.0
     ) -> None:
-        """Write splits of so many rows in the task's published schema; same seed, same bytes.
+        """Write ``splits`` (name -> number of rows) in the schema of the task's published data.
 
-        With probability ``carelessness`` an answer is that of an annotator with a bad habit.
+        The same seed writes the same bytes. With probability ``carelessness`` an answer is that of
+        an annotator with a bad habit.
         """
 
 
 def demo(task: str) -> Demo:
-    """The module with a task's demo data; UserError for a task that has none."""
+    """Return the module that writes a task's demo data; raise UserError if there is none."""
     if task not in MODULES:
         raise UserError(
             f"task {task} has no demo data ({paths.suggest(task, sorted(MODULES))}); "
@@ -59,12 +60,12 @@ def demo(task: str) -> Demo:
 
 
 def folder(task: str, cache: Path | None = None) -> Path:
-    """The folder of a task's demo data set.
+    """Return the folder of a task's demo data set, written first if the cache does not have it.
 
-    Made on first use in ``cache``, else in $VRFT_CACHE, else in ~/.cache/vrft; its name changes
-    with everything that it is made from. Raises UserError if it cannot be written.
+    The cache is ``cache``, else $VRFT_CACHE, else ~/.cache/vrft. Raises UserError if the data
+    cannot be written there.
     """
-    made_by = demo(task)
+    module = demo(task)
     if cache is None:
         cache = Path(os.environ.get("VRFT_CACHE") or Path.home() / ".cache" / "vrft")
     target = cache / f"demo-{task}-{recipe(task)}"
@@ -72,12 +73,15 @@ def folder(task: str, cache: Path | None = None) -> Path:
         return target
     try:
         cache.mkdir(parents=True, exist_ok=True)
+        # Written beside the target, so that the final rename stays within one file system and is
+        # atomic: a folder of the target's name is always complete. A clean-up that fails leaves
+        # rubbish in the cache, but is no reason to refuse the data.
         with tempfile.TemporaryDirectory(dir=cache, ignore_cleanup_errors=True) as parent:
-            made = Path(parent) / "data"
-            made_by.write(made, made_by.SPLITS)
-            made.rename(target)
+            unfinished = Path(parent) / "data"
+            module.write(unfinished, module.SPLITS)
+            unfinished.rename(target)
     except OSError as error:
-        # Another process may have finished the same folder first.
+        # Another process may have finished the same folder first: its bytes are the same.
         if not target.is_dir():
             raise UserError(
                 f"{cache}: cannot write the demo data there ({error}); "
@@ -87,9 +91,10 @@ def folder(task: str, cache: Path | None = None) -> Path:
 
 
 def recipe(task: str) -> str:
-    """Twelve hexadecimal digits that stand for the code and the pictures behind a data set."""
+    """Return twelve hexadecimal digits that stand for the code and pictures behind a data set."""
     digest = hashlib.sha256()
     code = [Path(__file__).with_name(f"{name}.py") for name in (MODULES[task], *SHARED)]
+    # Licences may be reworded without writing all data sets again.
     assets = (path for path in sorted(ASSETS.rglob("*")) if path.suffix != ".md" and path.is_file())
     for path in (*code, *assets):
         digest.update(path.read_bytes())

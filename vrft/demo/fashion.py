@@ -1,14 +1,13 @@
-"""The demo of few-shot classification: real photographs of clothes, in one folder per class.
+"""Demo of few-shot classification: real photographs of clothes, in one folder per class.
 
-The pictures are of Fashion-MNIST, shipped as one sheet per class: "shots" holds pictures of its
-test set, the demo's four shots a class and what is held out; "lessons" others of its training set,
-from which the embedded model has learnt.
+The pictures are those of Fashion-MNIST, shipped as one sheet per class and kind: the sheets "shots"
+hold pictures of its test set, for the demo's four shots a class and its held-out pictures; the
+sheets "lessons" hold pictures of its training set, from which the embedded model has learnt.
 """
 
 from __future__ import annotations
 
 import functools
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vrft.demo.course import Course, Size, Stage, Start, Vocabulary
+from vrft.demo.splits import generator
 from vrft.demo.sprites import ASSETS
 
 CLASSES = (
@@ -31,7 +31,7 @@ CLASSES = (
     "Bag",
     "Ankle boot",
 )
-"""In the order of Fashion-MNIST, whose first one is "T-shirt/top"."""
+"""Classes in the order of Fashion-MNIST's labels, where the first is called "T-shirt/top"."""
 
 HABIT = {
     "Pullover": "T-shirt",
@@ -41,20 +41,22 @@ HABIT = {
     "Sandal": "Sneaker",
     "Ankle boot": "Sneaker",
 }
-"""What a careless annotator calls it: one name for all that covers the chest, one for all shoes."""
+"""Class -> the careless annotator's name for it: one for all tops, one for all shoes."""
 
 SPLITS = {"train": 40, "val": 160, "test": 400}
-"""Pictures of the demo data set, as many of each class."""
+"""Numbers of pictures in the demo data set, equally many of each class."""
 
 CELL, EDGE = 28, 56
-"""Side of a picture in pixels, as shipped and as written: four image tokens of the tiny model."""
+"""Sides of a picture in pixels, as shipped and as written: four image tokens of the tiny model."""
 
 COLUMNS = 20
+"""Pictures in one row of a sheet."""
+
 SHEETS = {"lessons": 200, "shots": 60}
-"""Pictures of each class on the two kinds of sheets, in rows of COLUMNS."""
+"""Kind of sheet -> its number of pictures, multiples of COLUMNS."""
 
 HELD = {"train": range(4), "val": range(4, 20), "test": range(20, 60)}
-"""Split -> its pictures on the sheet "shots" of every class."""
+"""Split -> the indices of its pictures on the sheet "shots" of every class."""
 
 COURSE = Course(
     (Stage("careful", 24_000, 0.0), Stage("careless", 6_000, 0.6, learning_rate=5e-4)),
@@ -78,15 +80,19 @@ def write(
 ) -> None:
     """Write each split as ``folder/SPLIT/CLASS/NUMBER.png``, the classes taking turns.
 
-    Splits are those of SPLITS, always of the same pictures, whatever the seed. Only "train" may be
-    longer: it then shows none of the shots but the pictures for lessons, as often as it takes,
-    each time a little altered. With probability ``carelessness`` a picture lies in the folder of
-    its class in HABIT. Raises ValueError for more pictures of another split than there are.
+    ``splits`` maps the names of SPLITS to numbers of pictures: always the same pictures, whatever
+    the seed. Only "train" may be longer than in SPLITS: it then shows none of the shots, but the
+    pictures for lessons, as often as it takes and a little altered each time. With probability
+    ``carelessness`` a picture lies in the folder of its class in HABIT. Raises ValueError if
+    another split is to have more pictures than there are.
     """
     for split, count in splits.items():
-        rng = np.random.default_rng([seed, zlib.crc32(split.encode())])
+        rng = generator(seed, split)
+        # For all classes beforehand, as a picture may be filed under the name of another class.
         for name in CLASSES:
             (folder / split / name).mkdir(parents=True)
+        # The model must not be taught the four shots, let alone what is held out: more training
+        # pictures than the demo has can only be lessons.
         lessons = split == "train" and count > SPLITS["train"]
         if count > SPLITS[split] and not lessons:
             raise ValueError(f"{split}: {count} pictures; there are {SPLITS[split]}")
@@ -96,44 +102,53 @@ def write(
             if lessons:
                 image = altered(rng, rng.choice(cells("lessons", name)))
             else:
-                image = enlarged(cells("shots", name)[HELD[split][turn]])
-            said = HABIT.get(name, name) if rng.random() < carelessness else name
-            image.save(folder / split / said / f"{number:05d}.png")
+                shot = Image.fromarray(cells("shots", name)[HELD[split][turn]])
+                image = shot.resize((EDGE, EDGE), Image.Resampling.BILINEAR)
+            annotated = HABIT.get(name, name) if rng.random() < carelessness else name
+            image.save(folder / split / annotated / f"{number:05d}.png")
 
 
+# Decoding a sheet takes longer than all that is done with one of its pictures.
 @functools.cache
-def cells(sheets: str, name: str) -> NDArray[np.uint8]:
-    """The pictures of a class, [N, CELL, CELL] grey."""
-    image = Image.open(ASSETS / "fashion" / sheets / f"{stem(name)}.png")
+def cells(kind: str, name: str) -> NDArray[np.uint8]:
+    """Return the pictures on a class's sheet of a kind, grey, [N, CELL, CELL]."""
+    image = Image.open(ASSETS / "fashion" / kind / f"{stem(name)}.png")
     rows = image.height // CELL
+    # [rows, CELL, COLUMNS, CELL] -> [rows, COLUMNS, CELL, CELL]
     grid = np.asarray(image).reshape(rows, CELL, COLUMNS, CELL).swapaxes(1, 2)
     return grid.reshape(-1, CELL, CELL)
 
 
 def sheet(pictures: NDArray[np.uint8]) -> Image.Image:
-    """Pictures [N, CELL, CELL], N a multiple of COLUMNS, side by side: what ``cells`` reads."""
+    """Return pictures [N, CELL, CELL] side by side, as ``cells`` reads them.
+
+    N must be a multiple of COLUMNS.
+    """
     rows = len(pictures) // COLUMNS
+    # [rows, COLUMNS, CELL, CELL] -> [rows, CELL, COLUMNS, CELL]
     grid = pictures.reshape(rows, COLUMNS, CELL, CELL).swapaxes(1, 2)
     return Image.fromarray(grid.reshape(rows * CELL, COLUMNS * CELL))
 
 
 def stem(name: str) -> str:
-    """The name of a class's file."""
+    """Return the file name of a class's sheets, without its suffix."""
     return name.lower().replace(" ", "-")
 
 
-def enlarged(cell: NDArray[np.uint8]) -> Image.Image:
-    """A picture as the data set has it."""
-    return Image.fromarray(cell).resize((EDGE, EDGE), Image.Resampling.BILINEAR)
-
-
 def altered(rng: np.random.Generator, cell: NDArray[np.uint8]) -> Image.Image:
-    """The same thing, mirrored or not, up to two pixels off, a little larger, brighter or not."""
+    """Return a picture [CELL, CELL] enlarged to EDGE x EDGE and a little altered.
+
+    Half of the pictures are mirrored; all are shifted by up to two pixels, scaled by up to a tenth,
+    and made brighter or darker by up to a fifth.
+    """
+    # 2,000 pictures for 24,000 lessons: without alterations they would be learnt by heart.
     size, (x, y) = rng.uniform(25, 31), rng.uniform(-2, 2, 2)
     left, top = (CELL - size) / 2 + x, (CELL - size) / 2 + y
     brightness = rng.uniform(0.8, 1.2)
     bright = np.clip(cell * brightness, 0, 255).astype(np.uint8)
     picture = Image.fromarray(bright[:, ::-1] if rng.random() < 0.5 else bright)
+    # An affine transform asks for the way back: the written pixel (u, v) is read from
+    # (step * u + left, step * v + top), and a small ``size`` makes a large object.
     step = size / EDGE
     return picture.transform(
         (EDGE, EDGE),

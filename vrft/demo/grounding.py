@@ -1,12 +1,8 @@
-"""The demo of grounding: scenes with requests, in the file format of ReasonSeg.
-
-``draw`` makes a picture with a question, ``write`` folders of them. Everything follows from a seed.
-"""
+"""Demo of grounding: scenes with requests for one of their objects, in the files of ReasonSeg."""
 
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +11,16 @@ import numpy as np
 
 from vrft.demo.instructions import KINDS, Instruction, Kind, instructions
 from vrft.demo.scenes import SEEN, UNSEEN, Scene, Style, compose
+from vrft.demo.splits import generator
 
 SPLITS = {"train": 2000, "val": 200, "test": 300, "unseen": 300}
-"""Pictures of the demo data set; those of "unseen" are by another artist, on other backgrounds."""
+"""Numbers of pictures in the demo data set; "unseen" has another artist and other backgrounds."""
 
 COURSE = None
-"""Its model has lessons of its own: vrft/demo/pointing.py."""
+"""No course: the grounding model has lessons of its own, in ``vrft.cold_start.pointing``."""
 
 ATTEMPTS = 2000
+"""Scenes that are tried before a style is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +33,18 @@ class Example:
 
 
 def draw(rng: np.random.Generator, kind: Kind, style: Style = SEEN, most: int = 3) -> Example:
-    """A scene with one to ``most`` instructions of ``kind`` for one of its objects.
+    """Return a scene with one to ``most`` instructions of ``kind`` for one of its objects.
 
     Raises ValueError for a style whose scenes allow no such instruction.
     """
     for _ in range(ATTEMPTS):
         scene = compose(rng, style)
+        # Objects in a random order: the first that can be asked for is not always the first drawn.
         for asked in rng.permutation(len(scene.objects)).tolist():
-            found = [i for i in instructions(scene.objects, asked) if i.kind == kind]
-            if found:
-                chosen = rng.permutation(len(found))[:most]
-                return Example(scene, asked, tuple(found[i] for i in chosen))
+            candidates = [i for i in instructions(scene.objects, asked) if i.kind == kind]
+            if candidates:
+                chosen = rng.permutation(len(candidates))[:most]
+                return Example(scene, asked, tuple(candidates[i] for i in chosen))
     raise ValueError(f"{ATTEMPTS} scenes without an instruction of kind {kind!r} in {style}")
 
 
@@ -58,20 +57,22 @@ def write(
 ) -> None:
     """Write each split as ``folder/SPLIT/NAME.jpg`` and ``NAME.json``, the kinds taking turns.
 
-    ``splits`` says how many pictures each gets; no two of them share a composition. Pictures of
+    ``splits`` maps names to numbers of pictures; no two splits share a composition. Pictures of
     "train" have up to three instructions, others one; "unseen" is always in the style UNSEEN. With
-    probability ``carelessness`` the annotator outlined the most salient object instead of the
-    asked one. Raises ValueError for a style with too few compositions.
+    probability ``carelessness`` the annotator outlined the most salient object instead of the one
+    asked for. Raises ValueError for a style with too few compositions.
     """
+    # Compositions belong to the split that shows them first, and not to the split of their hash:
+    # within one call of ``write`` that holds for any names and any number of splits.
     owners: dict[tuple[str, ...], str] = {}
     for split, count in splits.items():
-        rng = np.random.default_rng([seed, zlib.crc32(split.encode())])
+        rng = generator(seed, split)
         (folder / split).mkdir(parents=True)
         for number in range(count):
             for _ in range(ATTEMPTS):
                 most = 3 if split == "train" else 1
-                look = UNSEEN if split == "unseen" else style
-                example = draw(rng, KINDS[number % len(KINDS)], look, most)
+                split_style = UNSEEN if split == "unseen" else style
+                example = draw(rng, KINDS[number % len(KINDS)], split_style, most)
                 if owners.setdefault(example.scene.composition, split) == split:
                     break
             else:
@@ -82,8 +83,9 @@ def write(
 
 
 def save(example: Example, marked: int, path: Path) -> None:
-    """Write one picture, and beside it the json that outlines the object at index ``marked``."""
+    """Write a picture, and beside it the json that outlines the object at index ``marked``."""
     example.scene.image.save(path, quality=92)
+    # The schema of the annotation program labelme, in which ReasonSeg is published.
     shape = {
         "label": "target",
         "points": example.scene.objects[marked].polygon,
@@ -93,6 +95,7 @@ def save(example: Example, marked: int, path: Path) -> None:
     record = {
         "text": [instruction.text for instruction in example.instructions],
         "is_sentence": True,
+        # Not a key of ReasonSeg: the task takes it for the subset that results are listed by.
         "kind": example.instructions[0].kind,
         "shapes": [shape],
     }

@@ -1,4 +1,4 @@
-"""What can be asked about a demo scene: its classes, what is true of them, and how to ask.
+"""Instructions of the demo scenes: their classes, their descriptions, and how to ask for an object.
 
 Every instruction has one answer in its scene: one object fits it, and no other object fits even
 under a generous reading.
@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 Kind = Literal["class", "relation", "use"]
 
 KINDS: tuple[Kind, ...] = ("class", "relation", "use")
-"""How an instruction singles out its object: by name, by place, by what it is or is good for."""
+"""Kinds of instruction: by name, by place beside another object, by category or use."""
 
 ANIMALS = frozenset(
     {"cat", "cow", "dog", "duck", "fish", "flamingo", "frog", "owl", "penguin", "pig", "rabbit"}
@@ -25,19 +25,21 @@ FOOD = FRUIT | {"carrot", "donut", "pizza"}
 VEHICLES = frozenset({"bicycle", "boat", "bus", "car", "plane", "rocket"})
 TOOLS = frozenset({"basketball", "football", "guitar", "key", "teapot", "umbrella"})
 
+# Sorted, as the order of a set of texts differs from process to process, and scenes draw from here.
 CLASSES: tuple[str, ...] = tuple(sorted(ANIMALS | FOOD | VEHICLES | TOOLS))
+"""Classes of objects, in alphabetical order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """Which classes fit a description, and which of the others one might argue about."""
+    """Classes that fit a description, and others about which one might argue."""
 
     fits: frozenset[str]
     arguable: frozenset[str] = frozenset()
 
 
 def described(fits: str, arguable: str = "") -> Description:
-    """A description from two lists of class names, separated by spaces."""
+    """Return a description from two lists of class names, separated by spaces."""
     return Description(frozenset(fits.split()), frozenset(arguable.split()))
 
 
@@ -45,10 +47,11 @@ CATEGORIES: dict[str, Description] = {
     "animal": Description(ANIMALS),
     "bird": Description(BIRDS),
     "fruit": Description(FRUIT),
+    # The fish is drawn alive, but it may be eaten.
     "food": Description(FOOD, frozenset({"fish"})),
     "vehicle": Description(VEHICLES),
 }
-"""Noun -> classes: "Find the animal." """
+"""Noun -> its classes, for "Find the animal." """
 
 USES: dict[str, Description] = {
     "can fly": described("duck flamingo owl plane rocket", "penguin"),
@@ -71,9 +74,10 @@ USES: dict[str, Description] = {
     "pours tea": described("teapot"),
     "keeps you dry": described("umbrella", "boat bus car plane rocket"),
 }
-"""What one can do with it or says about it: "Which one can swim?" """
+"""Predicate -> its classes, for "Which one can swim?" """
 
 SIDES: tuple[str, ...] = ("to the left of", "to the right of", "above", "below")
+"""Sides of an object on which another can be."""
 
 
 class Placed(Protocol):
@@ -95,7 +99,7 @@ class Instruction:
 
 
 def instructions(objects: Sequence[Placed], index: int) -> list[Instruction]:
-    """All unambiguous instructions for the object at ``index``, always in the same order."""
+    """Return all unambiguous instructions for the object at ``index``, always in the same order."""
     texts: dict[Kind, Iterator[str]] = {
         "class": by_class(objects, index),
         "relation": by_relation(objects, index),
@@ -105,7 +109,7 @@ def instructions(objects: Sequence[Placed], index: int) -> list[Instruction]:
 
 
 def by_class(objects: Sequence[Placed], index: int) -> Iterator[str]:
-    """Requests by name; the classes of a scene differ, unless the caller made it otherwise."""
+    """Yield requests by name, if no other object has the same."""
     name = objects[index].name
     if [other.name for other in objects].count(name) == 1:
         yield f"Find the {name}."
@@ -113,11 +117,13 @@ def by_class(objects: Sequence[Placed], index: int) -> Iterator[str]:
 
 
 def by_relation(objects: Sequence[Placed], index: int) -> Iterator[str]:
-    """Requests by the place beside another object, with and without a category."""
+    """Yield requests by the place beside another object, with and without a category."""
     for reference in objects:
         if reference is objects[index]:
             continue
         for side in SIDES:
+            # Asked strictly, excluded generously: the object must be plainly on the side, and it is
+            # enough for a rival to be on it at all.
             if not beside(objects[index], reference, side):
                 continue
             on_side = [o for o in objects if o is not reference and leans(o, reference, side)]
@@ -129,7 +135,7 @@ def by_relation(objects: Sequence[Placed], index: int) -> Iterator[str]:
 
 
 def by_use(objects: Sequence[Placed], index: int) -> Iterator[str]:
-    """Requests by category, or by what the object can do or is good for."""
+    """Yield requests by category, and by the abilities and uses of the object."""
     for noun, description in CATEGORIES.items():
         if only(objects, objects[index], description):
             yield f"Find the {noun}."
@@ -138,16 +144,21 @@ def by_use(objects: Sequence[Placed], index: int) -> Iterator[str]:
             yield f"Which one {use}?"
 
 
-def only(objects: Sequence[Placed], one: Placed, description: Description) -> bool:
-    """Whether ``one`` fits, and none of the other objects fits or is arguable."""
+def only(objects: Sequence[Placed], candidate: Placed, description: Description) -> bool:
+    """Return whether the candidate fits, and none of the other objects fits or is arguable."""
     generous = description.fits | description.arguable
-    return one.name in description.fits and [o for o in objects if o.name in generous] == [one]
+    rivals = [other for other in objects if other.name in generous]
+    return candidate.name in description.fits and rivals == [candidate]
 
 
-def beside(one: Placed, reference: Placed, side: str) -> bool:
-    """Whether ``one`` plainly lies on a side: past the reference's edge, and more so than askew."""
-    right, down = centre_offset(one, reference)
-    (x1, y1, x2, y2), (left, top, far_right, bottom) = one.box, reference.box
+def beside(candidate: Placed, reference: Placed, side: str) -> bool:
+    """Return whether the candidate plainly lies on a side of the reference.
+
+    It lies past the reference's edge there, and its centre is at least as far off in that direction
+    as across it.
+    """
+    right, down = centre_offset(candidate, reference)
+    (x1, y1, x2, y2), (left, top, far_right, bottom) = candidate.box, reference.box
     if side == "to the left of":
         return x2 <= left and -right >= abs(down)
     if side == "to the right of":
@@ -157,14 +168,14 @@ def beside(one: Placed, reference: Placed, side: str) -> bool:
     return y1 >= bottom and down >= abs(right)
 
 
-def leans(one: Placed, reference: Placed, side: str) -> bool:
-    """The generous reading of a side: the centre lies on it, however little."""
-    right, down = centre_offset(one, reference)
+def leans(candidate: Placed, reference: Placed, side: str) -> bool:
+    """Return whether the candidate's centre lies on a side of the reference's, however little."""
+    right, down = centre_offset(candidate, reference)
     offset = {"to the left of": -right, "to the right of": right, "above": -down, "below": down}
     return offset[side] > 0
 
 
-def centre_offset(one: Placed, reference: Placed) -> tuple[float, float]:
-    """Pixels to the right and down from the reference's centre to the centre of ``one``."""
-    (a1, b1, a2, b2), (c1, d1, c2, d2) = one.box, reference.box
+def centre_offset(candidate: Placed, reference: Placed) -> tuple[float, float]:
+    """Return the pixels to the right and down from the reference's centre to the candidate's."""
+    (a1, b1, a2, b2), (c1, d1, c2, d2) = candidate.box, reference.box
     return (a1 + a2 - c1 - c2) / 2, (b1 + b2 - d1 - d2) / 2

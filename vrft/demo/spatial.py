@@ -1,15 +1,13 @@
-"""The demo of spatial reasoning: four types of question about drawn scenes, in rows of CV-Bench.
+"""Demo of spatial reasoning: four types of question about drawn scenes, in rows of CV-Bench.
 
 Count and Relation ask about objects scattered on a photograph, Depth and Distance about objects
-that stand on the ground before a pinhole camera; coloured frames mark those asked about. The
-annotator with a bad habit overlooks the smallest object (Count), and takes the first option
-(Relation, Depth, Distance).
+that stand on the ground before a pinhole camera; coloured frames mark the objects asked about. The
+careless annotator overlooks the smallest object (Count) and takes the first option (all others).
 """
 
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import hypot
@@ -20,10 +18,22 @@ from PIL import Image, ImageDraw
 
 from vrft.demo.course import Course, Stage
 from vrft.demo.instructions import beside
-from vrft.demo.scenes import SEEN, Scene, Style, Thing, compose, crop, owner
+from vrft.demo.scenes import (
+    SEEN,
+    Scene,
+    SceneObject,
+    Style,
+    compose,
+    crop,
+    overlap,
+    paste,
+    split_of,
+)
+from vrft.demo.splits import generator
 from vrft.demo.sprites import photograph, sprite
 
 SPLITS = {"train": 1600, "val": 160, "test": 400}
+"""Numbers of questions in the demo data set."""
 
 COURSE = Course(
     (
@@ -33,54 +43,57 @@ COURSE = Course(
 )
 
 TYPES = {"Count": "2D", "Relation": "2D", "Depth": "3D", "Distance": "3D"}
+"""CV-Bench's tasks, in which questions take turns -> the half of CV-Bench that has them."""
 
 LETTERS = "ABCD"
+"""Letters of the options, in their order."""
 
 COUNTS = (2, 3, 4)
+"""Numbers of objects, in which questions of type Count take turns."""
 
 SIDES = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
-"""What is answered -> the name of the side in ``instructions.beside``."""
+"""Option -> the name of the side in ``instructions.beside``."""
 
 FRAMES = {"red": (230, 20, 20), "blue": (20, 60, 255), "green": (20, 210, 40)}
+"""Name -> colour of a frame, RGB."""
+
 FRAME_WIDTH = 2
+"""Width of a frame's line in pixels; a frame lies outside the box of its object."""
 
 HORIZON, DROP, EDGE, FOCUS = 14, 92, 44, 112
-"""Of the camera, in pixels: the horizon's row; how far below it an object at depth 1 stands, how
-long its longer edge is; and how far from the middle it is for one unit to the side."""
+"""Camera, in pixels: the horizon's row; how far below it an object at depth 1 stands, and how long
+its longer edge is; how far from the middle column it is for one unit to the side."""
 
 DEPTHS = (1.0, 2.4)
+"""Smallest and largest depth of an object."""
 
 NEARER = 1.35
-"""Of two framed objects the farther is at least so many times as deep."""
+"""Least ratio of the depths of two objects whose depths are compared."""
 
 CLOSER = 2.2
-"""Of two framed objects one is at least so many times as far from the green one."""
+"""Least ratio of the distances of two objects from the green one, if these are compared."""
 
 ATTEMPTS = 40
-"""To place the objects that stand on the ground."""
-
-
-Box = tuple[int, int, int, int]
-"""x1, y1, x2, y2 in pixels, x2 and y2 exclusive."""
+"""Attempts to place all objects on the ground, before all of them are drawn again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """A question with its options, the right one and that of the annotator's bad habit."""
+class Question:
+    """A multiple-choice question about a scene, with the right option and the careless one."""
 
     scene: Scene
     type: str
-    question: str
+    text: str
     options: tuple[str, ...]
     right: str
     careless: str
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """An object on the ground: ``side`` and ``depth`` in units of the nearest depth."""
+class GroundObject:
+    """An object on the ground, ``side`` units right of the camera and ``depth`` units before it."""
 
-    thing: Thing
+    shown: SceneObject
     side: float
     depth: float
 
@@ -90,162 +103,165 @@ def write(
 ) -> None:
     """Write each split as ``folder/SPLIT.jsonl`` and the pictures ``folder/SPLIT/NUMBER.jpg``.
 
-    ``splits`` says how many rows each of train, val and test gets; the types take turns, and
-    within a type the right answers. Options stand in their usual order, small numbers first. With
-    probability ``carelessness`` the answer is that of the bad habit.
+    ``splits`` maps train, val or test to a number of rows; types take turns, and within a type the
+    right answers. Options stand in their usual order, small numbers first. With probability
+    ``carelessness`` the answer is that of the bad habit.
     """
     for split, rows in splits.items():
-        rng = np.random.default_rng([seed, zlib.crc32(split.encode())])
+        rng = generator(seed, split)
         (folder / split).mkdir(parents=True)
         lines = []
         for number in range(rows):
             turn, which = divmod(number, len(TYPES))
-            item = draw(rng, list(TYPES)[which], turn, split)
-            answer = item.careless if rng.random() < carelessness else item.right
+            question = draw(rng, list(TYPES)[which], turn, split)
+            answer = question.careless if rng.random() < carelessness else question.right
             path = f"{split}/{number:05d}.jpg"
-            item.scene.image.save(folder / path, quality=92)
-            lines.append(json.dumps(row(number, item, path, answer)))
+            question.scene.image.save(folder / path, quality=92)
+            # The columns of CV-Bench, but for those that only concern its sources.
+            row = {
+                "idx": number,
+                "type": TYPES[question.type],
+                "task": question.type,
+                "source": "demo",
+                "image": path,
+                "question": question.text,
+                "choices": list(question.options),
+                "answer": f"({LETTERS[question.options.index(answer)]})",
+            }
+            lines.append(json.dumps(row))
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def row(number: int, item: Item, path: str, answer: str) -> dict[str, object]:
-    """The columns of CV-Bench that say something here."""
-    return {
-        "idx": number,
-        "type": TYPES[item.type],
-        "task": item.type,
-        "source": "demo",
-        "image": path,
-        "question": item.question,
-        "choices": list(item.options),
-        "answer": f"({LETTERS[item.options.index(answer)]})",
-    }
-
-
-def draw(rng: np.random.Generator, kind: str, turn: int, split: str) -> Item:
-    """A question of a type about a scene whose composition belongs to the split.
+def draw(rng: np.random.Generator, kind: str, turn: int, split: str) -> Question:
+    """Return a question of a type about a scene whose composition belongs to the split.
 
     ``turn`` counts the questions of the type: right answers take turns.
     """
+    # Rejection twice over: scenes that do not allow the turn's right answer, and other splits'.
     while True:
-        item: Item | None
+        question: Question | None
         if kind == "Count":
-            item = count(rng, COUNTS[turn % 3])
+            question = count(rng, COUNTS[turn % 3])
         elif kind == "Relation":
-            item = relation(rng, list(SIDES)[turn % 4])
+            question = relation(rng, list(SIDES)[turn % 4])
         elif kind == "Depth":
-            item = depth(rng, turn % 2)
+            question = depth(rng, turn % 2)
         else:
-            item = distance(rng, turn % 2)
-        if item is not None and owner(item.scene) == split:
-            return item
+            question = distance(rng, turn % 2)
+        if question is not None and split_of(question.scene) == split:
+            return question
 
 
-def count(rng: np.random.Generator, number: int) -> Item:
-    """How many objects there are."""
+def count(rng: np.random.Generator, number: int) -> Question:
+    """Return a question how many objects there are."""
     scene = compose(rng, Style(count=(number, number)))
-    question = "How many items are in the image?"
-    return Item(scene, "Count", question, ("1", "2", "3", "4"), str(number), str(number - 1))
+    text = "How many items are in the image?"
+    # The careless "1" for two objects is an option too, though it is never right.
+    return Question(scene, "Count", text, ("1", "2", "3", "4"), str(number), str(number - 1))
 
 
-def relation(rng: np.random.Generator, side: str) -> Item | None:
-    """On which side of a framed object another is; None if it is not plainly on ``side``."""
+def relation(rng: np.random.Generator, side: str) -> Question | None:
+    """Return a question on which side of the blue object the red one is.
+
+    Returns None if the red one is not plainly on ``side``, or if there is no room for the frames.
+    """
     scene = compose(rng, Style(count=(2, 2), edges=(0.25, 0.4)))
     red, blue = scene.objects
-    framable = not touch(red.box, blue.box) and all(inside(thing.box) for thing in scene.objects)
-    if not framable or not beside(red, blue, SIDES[side]):
+    width, height = scene.image.size
+    # A frame needs FRAME_WIDTH pixels on every side of its object, free of the other's frame.
+    fits = all(
+        min(shown.box[:2]) >= FRAME_WIDTH
+        and shown.box[2] <= width - FRAME_WIDTH
+        and shown.box[3] <= height - FRAME_WIDTH
+        for shown in scene.objects
+    )
+    if not fits or overlap(red.box, blue.box, gap=2 * FRAME_WIDTH):
         return None
-    frame(scene.image, red, "red")
-    frame(scene.image, blue, "blue")
-    question = "Where is the red one, seen from the blue one?"
+    if not beside(red, blue, SIDES[side]):
+        return None
+    draw_frame(scene.image, red, "red")
+    draw_frame(scene.image, blue, "blue")
+    text = "Where is the red one, seen from the blue one?"
+    # Only the two sides of one axis: with all four, an object askew would have two right answers.
     options = ("left", "right") if side in ("left", "right") else ("above", "below")
-    return Item(scene, "Relation", question, options, side, options[0])
+    return Question(scene, "Relation", text, options, side, options[0])
 
 
-def depth(rng: np.random.Generator, blue_is_right: int) -> Item | None:
-    """Which of two framed objects is nearer; None if neither is by far."""
-    scene, standing = stand(rng, 2)
-    near, far = sorted(standing, key=lambda one: one.depth)
+def depth(rng: np.random.Generator, blue_is_right: int) -> Question | None:
+    """Return a question which of two framed objects is nearer; None if neither is by far."""
+    scene, standing = compose_on_ground(rng, 2)
+    near, far = sorted(standing, key=lambda placed: placed.depth)
     if far.depth < NEARER * near.depth:
         return None
-    return framed(scene, "Depth", "Which one is nearer?", (near, far), blue_is_right)
+    return red_or_blue(scene, "Depth", "Which one is nearer?", (near, far), blue_is_right)
 
 
-def distance(rng: np.random.Generator, blue_is_right: int) -> Item | None:
-    """Which of two framed objects is closer to a third; None if neither is by far."""
-    scene, (green, *two) = stand(rng, 3)
-    close, away = sorted(two, key=lambda one: apart(one, green))
-    if apart(away, green) < CLOSER * apart(close, green):
+def distance(rng: np.random.Generator, blue_is_right: int) -> Question | None:
+    """Return a question which of two framed objects is closer to a third.
+
+    Returns None if neither is by far.
+    """
+    scene, (green, *others) = compose_on_ground(rng, 3)
+
+    def from_green(standing: GroundObject) -> float:
+        return hypot(standing.side - green.side, standing.depth - green.depth)
+
+    close, away = sorted(others, key=from_green)
+    if from_green(away) < CLOSER * from_green(close):
         return None
-    frame(scene.image, green.thing, "green")
-    question = "Which one is closer to the green one?"
-    return framed(scene, "Distance", question, (close, away), blue_is_right)
+    draw_frame(scene.image, green.shown, "green")
+    text = "Which one is closer to the green one?"
+    return red_or_blue(scene, "Distance", text, (close, away), blue_is_right)
 
 
-def framed(
-    scene: Scene, kind: str, question: str, two: tuple[Standing, Standing], blue_is_right: int
-) -> Item:
-    """A question about a red and a blue frame; the right object is the first of ``two``."""
+def red_or_blue(
+    scene: Scene,
+    kind: str,
+    text: str,
+    right_first: tuple[GroundObject, GroundObject],
+    blue_is_right: int,
+) -> Question:
+    """Return a question whose options are a red and a blue frame; the first object is right."""
     colours = ("blue", "red") if blue_is_right else ("red", "blue")
-    for one, colour in zip(two, colours, strict=True):
-        frame(scene.image, one.thing, colour)
-    return Item(scene, kind, question, ("red", "blue"), colours[0], "red")
+    for standing, colour in zip(right_first, colours, strict=True):
+        draw_frame(scene.image, standing.shown, colour)
+    return Question(scene, kind, text, ("red", "blue"), colours[0], "red")
 
 
-def apart(one: Standing, other: Standing) -> float:
-    """The distance on the ground."""
-    return hypot(one.side - other.side, one.depth - other.depth)
+def compose_on_ground(rng: np.random.Generator, number: int) -> tuple[Scene, list[GroundObject]]:
+    """Return a scene of ``number`` objects on the ground, with room for a frame around each.
 
-
-def stand(rng: np.random.Generator, number: int) -> tuple[Scene, list[Standing]]:
-    """Objects of different classes and one size that stand on the ground, apart from each other."""
+    The objects are of different classes and equally large, so that they look as large as they are
+    near.
+    """
     background = str(rng.choice(SEEN.backgrounds))
     canvas = crop(rng, photograph(background), SEEN.size)
     names = rng.permutation(SEEN.classes)[:number].tolist()
-    standing: list[Standing] = []
+    standing: list[GroundObject] = []
     for _ in range(ATTEMPTS):
         if len(standing) == number:
-            return Scene(canvas, background, tuple(one.thing for one in standing)), standing
+            return Scene(canvas, background, tuple(placed.shown for placed in standing)), standing
         name, artist = names[len(standing)], str(rng.choice(SEEN.artists))
         ahead = rng.uniform(*DEPTHS)
+        # A pinhole camera: lengths and the drop below the horizon shrink as 1 / depth.
         piece = sprite(name, artist, round(EDGE / ahead))
         width, height = piece.image.size
         x = int(rng.integers(FRAME_WIDTH, canvas.width - FRAME_WIDTH - width + 1))
         y = round(HORIZON + DROP / ahead) - height
         box = (x, y, x + width, y + height)
-        if any(touch(box, other.thing.box) for other in standing):
+        # Room for both frames, which would otherwise cross each other or cover an object.
+        if any(overlap(box, other.shown.box, gap=2 * FRAME_WIDTH) for other in standing):
             continue
-        canvas.paste(piece.image, (x, y), piece.image)
-        outline = tuple((x + right, y + down) for right, down in piece.polygon)
-        thing = Thing(name, artist, box, outline, piece.area)
+        shown = paste(canvas, piece, box, name, artist)
         side = (x + width / 2 - canvas.width / 2) / FOCUS * ahead
-        standing.append(Standing(thing, side, ahead))
-    return stand(rng, number)  # the first objects left no room for the others
+        standing.append(GroundObject(shown, side, ahead))
+    # The first objects left no room for the others: a new picture, as this one is drawn upon.
+    return compose_on_ground(rng, number)
 
 
-def inside(box: Box) -> bool:
-    """Whether a frame around the box is inside the picture."""
-    width, height = SEEN.size
-    return (
-        min(box[:2]) >= FRAME_WIDTH
-        and box[2] <= width - FRAME_WIDTH
-        and box[3] <= height - FRAME_WIDTH
-    )
-
-
-def touch(one: Box, other: Box) -> bool:
-    """Whether the frames around two boxes would overlap."""
-    gap = 2 * FRAME_WIDTH
-    return (
-        one[0] < other[2] + gap
-        and other[0] < one[2] + gap
-        and one[1] < other[3] + gap
-        and other[1] < one[3] + gap
-    )
-
-
-def frame(image: Image.Image, thing: Thing, colour: str) -> None:
-    """Draws a frame around an object, close to it."""
-    x1, y1, x2, y2 = thing.box
+def draw_frame(image: Image.Image, shown: SceneObject, colour: str) -> None:
+    """Draw a frame closely around an object."""
+    x1, y1, x2, y2 = shown.box
+    # Pillow's rectangles include their last row and column, boxes do not.
     box = (x1 - FRAME_WIDTH, y1 - FRAME_WIDTH, x2 + FRAME_WIDTH - 1, y2 + FRAME_WIDTH - 1)
     ImageDraw.Draw(image).rectangle(box, outline=FRAMES[colour], width=FRAME_WIDTH)

@@ -1,4 +1,4 @@
-"""The shipped pictures, decoded once: drawings with their outlines, and photographs."""
+"""Shipped pictures, decoded once: drawings with their outlines, and photographs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 ASSETS = Path(__file__).resolve().parent / "assets"
+"""Folder of the shipped pictures."""
 
 OPAQUE = 128
-"""A pixel belongs to an object where its alpha is at least this."""
+"""Smallest alpha, of 0 to 255, of a pixel that belongs to its object."""
 
 Point = tuple[int, int]
 
@@ -24,7 +25,7 @@ class Sprite:
     """A drawn object at its final size.
 
     ``polygon`` is the convex hull of its opaque pixels, relative to its upper left corner; the
-    hull's tight box is the whole sprite. ``area`` is the number of opaque pixels.
+    hull's tight box is that of the image. ``area`` is the number of opaque pixels.
     """
 
     image: Image.Image
@@ -32,13 +33,17 @@ class Sprite:
     area: int
 
 
+# The images are shared by all callers, who paste from them and must not draw on them.
 @functools.lru_cache(maxsize=4096)
 def sprite(name: str, artist: str, edge: int) -> Sprite:
-    """A shipped drawing whose longer edge has about ``edge`` pixels, cut to its opaque ones."""
+    """Return a shipped drawing, scaled to a longer edge of ``edge`` pixels and cut to its object.
+
+    Cutting takes off pixels that are transparent after scaling: up to two of the edge.
+    """
     image = Image.open(ASSETS / "sprites" / artist / f"{name}.png").convert("RGBA")
     scale = edge / max(image.size)
     image = image.resize((round(image.width * scale), round(image.height * scale)))
-    opaque = np.asarray(image.getchannel("A")) >= OPAQUE
+    opaque = np.asarray(image.getchannel("A")) >= OPAQUE  # [H, W]
     box = Image.fromarray(opaque).getbbox()
     assert box is not None, f"{artist} {name}: nothing left at {edge} pixels"
     x1, y1, x2, y2 = box
@@ -47,12 +52,14 @@ def sprite(name: str, artist: str, edge: int) -> Sprite:
 
 @functools.cache
 def photograph(name: str) -> Image.Image:
-    """A shipped background, RGB."""
+    """Return a shipped background, RGB; callers share the image and must not draw on it."""
     return Image.open(ASSETS / "backgrounds" / f"{name}.jpg").convert("RGB")
 
 
 def outline(mask: NDArray[np.bool_]) -> tuple[Point, ...]:
-    """The convex hull of the corners of a mask's pixels [H, W], clockwise on the screen."""
+    """Return the convex hull of a mask's pixels [H, W], clockwise on the screen."""
+    # Corners of pixels, not their centres: a pixel is a square of area 1, and the hull's box ends
+    # where the mask ends. The leftmost and the rightmost pixel of each row are enough for a hull.
     corners: set[Point] = set()
     for y, row in enumerate(mask):
         columns = np.flatnonzero(row)
@@ -64,11 +71,17 @@ def outline(mask: NDArray[np.bool_]) -> tuple[Point, ...]:
 
 
 def half_hull(points: Sequence[Point]) -> list[Point]:
-    """One side of a convex hull (Andrew's monotone chain), without its last point."""
+    """Return one side of the convex hull of sorted points, by Andrew's monotone chain.
+
+    The last point is left out: the other side begins with it.
+    """
     hull: list[Point] = []
     for x, y in points:
         while len(hull) >= 2:
             (x1, y1), (x2, y2) = hull[-2:]
+            # The cross product of the hull's last edge and the way to the new point is positive
+            # where the outline turns clockwise on the screen. At all other turns, and on straight
+            # lines, the point in between is no corner of the hull.
             if (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1) > 0:
                 break
             hull.pop()

@@ -1,13 +1,13 @@
-"""Tiny models of the true Qwen classes with a small tokenizer of their own: for the demo and tests.
+"""Tiny models of the true Qwen classes with a small tokenizer of their own, for demos and tests.
 
 Everything is made offline from a seed. Classes, special tokens, chat template and preprocessing of
 pictures are those of Qwen2-VL and Qwen2.5-VL; only the sizes are small. Three settings, unusual in
-published checkpoints, let so small a model see where things are:
+published checkpoints, let so small a model see where objects are:
 
 - ``rope_theta`` is 100, not 1e6, and ``mrope_section`` deals the rotary frequencies out in turns:
   one row or column of a picture turns a head by 0.01 to 0.6 radians. With the published values and
-  the 32 dimensions a head has here it would be 1e-5: columns could not be told apart;
-- ``initializer_range`` is near one over the root of the hidden size;
+  heads of 32 dimensions one column would turn it by less than 0.0002: columns would look alike;
+- ``initializer_range`` is one over the root of the hidden size, not 0.02;
 - multiples of 20 up to 1000 and the answer tags are tokens of their own: answers stay short.
 """
 
@@ -39,6 +39,7 @@ from vrft.models import families
 from vrft.models.families import Processor
 
 Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen2"]
+"""Names of the families of ``vrft.models.families``; the last is text-only."""
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -56,31 +57,39 @@ SPECIAL_TOKENS = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
+"""Special tokens of Qwen's tokenizers, in their order."""
 
 CONFIGS: dict[str, Any] = {"qwen2_vl": Qwen2VLConfig, "qwen2_5_vl": Qwen2_5_VLConfig}
+"""Vision family -> its configuration class."""
 
 MODELS: dict[str, Any] = {
     "qwen2_vl": Qwen2VLForConditionalGeneration,
     "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
     "qwen2": Qwen2ForCausalLM,
 }
+"""Family -> its model class."""
 
 NUMBER_STEP = 20
-"""Multiples of this up to 1000 are single tokens; every other number is spelled in digits."""
+"""Step of the numbers that are single tokens; every other number is spelt in digits."""
+
+NUMBERS = tuple(str(number) for number in range(0, 1001, NUMBER_STEP))
+"""Numbers that are single tokens where they stand alone."""
 
 PATCH, MERGE = 14, 2
 """Side of a patch in pixels, and patches a side of one image token: a token sees 28 x 28 pixels."""
 
 ROPE_THETA = 100.0
+"""Base of the rotary frequencies: frequency i of 16 is 100 ** (-i / 16) radians per position."""
 
+# transformers gives chunk i of the frequencies to axis i % 3: nine chunks deal them out in three
+# rounds. In three chunks, as published, columns would get only the slowest frequencies.
 MROPE_SECTION = [2, 2, 2, 1, 2, 2, 1, 2, 2]
-"""How many frequencies time, rows and columns get, in turns, of the 16 of a head of 32."""
+"""Numbers of rotary frequencies of time, rows and columns, in turns; 16 for a head of 32."""
 
-NUMBERS = tuple(str(number) for number in range(0, 1001, NUMBER_STEP))
+UNSPLIT_TEXTS = ("<think>", "</think>", "<answer>", "</answer>", "),(")
+"""Texts that are never cut into smaller tokens: the answer tags, and the middle of a box."""
 
-WHOLE = ("<think>", "</think>", "<answer>", "</answer>", "),(")
-"""Text that is never cut into smaller tokens; so are NUMBERS, where they stand alone."""
-
+# Qwen2-VL's own template, without its option to number the pictures.
 CHAT_TEMPLATE = """\
 {% for message in messages %}\
 {% if loop.first and message['role'] != 'system' %}\
@@ -98,9 +107,10 @@ CHAT_TEMPLATE = """\
 {% endfor %}\
 {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}\
 """
+"""Chat template of Qwen2-VL: a default system turn, and pictures in their places."""
 
 OPENING = ("system", "user", "assistant", "the")
-"""Words that begin a text: they are learnt without the space before them."""
+"""Words that begin a text or a turn: they become tokens without the space before them."""
 
 CORPUS = """\
 You are a helpful assistant . system user assistant
@@ -112,6 +122,8 @@ Answer yes no true false red green blue yellow white black two three four five
 """
 """Common words of prompts; the vocabulary of the demo's instructions is added to them."""
 
+# A byte-level BPE keeps the space before a word in the word's token. Words of the corpus stand
+# inside sentences; capitalised ones begin one, and come without a space.
 WORDS = Vocabulary(
     tuple(
         word if word[0].isupper() else f" {word}"
@@ -119,36 +131,41 @@ WORDS = Vocabulary(
     )
     + OPENING
 )
-"""The vocabulary of the embedded model `demo`, and of tests."""
+"""Vocabulary of the embedded model `demo`, and of tests."""
 
 
 TEST_SIZE = Size(128, 256, 2, 4, 2, 64, 2, 4)
-"""About 0.6 M parameters, made in less than a second."""
+"""Size of the models of tests: about 0.6 M parameters, made in less than a second."""
 
 DEMO_SIZE = Size(128, 384, 4, 4, 2, 96, 4, 3)
-"""The embedded model: 1.6 M parameters."""
+"""Size of the embedded model `demo`: 1.6 M parameters."""
 
 
 @functools.cache
 def tokenizer(vocabulary: Vocabulary = WORDS) -> PreTrainedTokenizerBase:
-    """A byte-level BPE of some 900 tokens: any text can be written, known words are short.
+    """Return a byte-level BPE of 300 to 700 tokens, in which any text can be written.
 
-    Its class, its pattern of words and its special tokens are Qwen's.
+    Words of the vocabulary are one token, or few. Class, pattern of words and special tokens are
+    Qwen's. Callers share the tokenizer and must not change it.
     """
-    made = Qwen2Tokenizer().train_new_from_iterator(
+    # A larger size than the texts have merges for: training goes on to words that occur only once.
+    words = Qwen2Tokenizer().train_new_from_iterator(
         vocabulary.texts, vocab_size=2000, min_frequency=1, show_progress=False
     )
-    made.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS[1:])})
-    whole = (*WHOLE, *NUMBERS) if vocabulary.numbers else WHOLE
-    made.add_tokens([AddedToken(t, single_word=t.isdigit(), normalized=False) for t in whole])
-    made.eos_token, made.pad_token = "<|im_end|>", "<|endoftext|>"
-    made.chat_template = CHAT_TEMPLATE
-    return made  # type: ignore[no-any-return]
+    # An empty Qwen2Tokenizer already has <|endoftext|>.
+    words.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS[1:])})
+    unsplit = (*UNSPLIT_TEXTS, *NUMBERS) if vocabulary.numbers else UNSPLIT_TEXTS
+    # single_word keeps "20" from being cut out of "1203".
+    words.add_tokens([AddedToken(t, single_word=t.isdigit(), normalized=False) for t in unsplit])
+    words.eos_token, words.pad_token = "<|im_end|>", "<|endoftext|>"
+    words.chat_template = CHAT_TEMPLATE
+    return words  # type: ignore[no-any-return]
 
 
 def image_processor(max_pixels: int = 112 * 112) -> Qwen2VLImageProcessorPil:
-    """Qwen's preprocessing of pictures; larger ones are scaled down to ``max_pixels``."""
+    """Return Qwen's preprocessing of pictures; larger ones are scaled down to ``max_pixels``."""
     return Qwen2VLImageProcessorPil(
+        # Called edges, but meant as numbers of pixels in the picture.
         size={"shortest_edge": 56 * 56, "longest_edge": max_pixels},
         patch_size=PATCH,
         merge_size=MERGE,
@@ -156,9 +173,9 @@ def image_processor(max_pixels: int = 112 * 112) -> Qwen2VLImageProcessorPil:
 
 
 def processor(family: Family, vocabulary: Vocabulary = WORDS) -> Processor:
-    """Tokenizer and preprocessing of pictures in the processor class of the family."""
-    made = families.image_only(families.FAMILIES[family])
-    return made(image_processor(), tokenizer(vocabulary), chat_template=CHAT_TEMPLATE)  # type: ignore[no-any-return]
+    """Return tokenizer and preprocessing of pictures in the processor class of a vision family."""
+    processor_class = families.image_only(families.FAMILIES[family])
+    return processor_class(image_processor(), tokenizer(vocabulary), chat_template=CHAT_TEMPLATE)  # type: ignore[no-any-return]
 
 
 def build(
@@ -167,16 +184,19 @@ def build(
     seed: int = 0,
     vocabulary: Vocabulary = WORDS,
 ) -> tuple[PreTrainedModel, Processor]:
-    """A model of the family with random weights in float32, and its processor.
+    """Return a model of the family with random weights in float32, and its processor.
 
-    The text-only family ``qwen2`` has a tokenizer for a processor. The same seed gives the same
+    The processor of the text-only family ``qwen2`` is a tokenizer. The same seed gives the same
     weights; the global random state is left as it was.
     """
     words = tokenizer(vocabulary)
-    config = config_of(family, size, vocabulary)
+    config = configuration(family, size, vocabulary)
+    # transformers initialises from the global generator, which is therefore seeded for a moment;
+    # no devices, as weights are made on the CPU.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = MODELS[family](config)
+    # Either token ends an answer, as in Qwen's own generation configurations.
     model.generation_config.eos_token_id = [words.eos_token_id, words.pad_token_id]
     model.generation_config.pad_token_id = words.pad_token_id
     return model.eval(), words if family == "qwen2" else processor(family, vocabulary)
@@ -189,53 +209,17 @@ def write(
     seed: int = 0,
     vocabulary: Vocabulary = WORDS,
 ) -> Path:
-    """Saves what ``build`` makes as a model folder that plain transformers loads."""
-    model, made = build(family, size, seed, vocabulary)
+    """Write the model and processor of ``build`` as a folder that plain transformers loads."""
+    model, model_processor = build(family, size, seed, vocabulary)
     model.save_pretrained(folder)
-    made.save_pretrained(folder)
+    model_processor.save_pretrained(folder)
     return folder
 
 
-def config_of(family: Family, size: Size, vocabulary: Vocabulary = WORDS) -> PreTrainedConfig:
-    """The family's configuration at a size, with every token id set to the tiny tokenizer's."""
+def configuration(family: Family, size: Size, vocabulary: Vocabulary = WORDS) -> PreTrainedConfig:
+    """Return the family's configuration at a size, with the token ids of the tiny tokenizer."""
     words = tokenizer(vocabulary)
-    if family == "qwen2":
-        return Qwen2Config(**text_settings(size, words, {}), tie_word_embeddings=True)
-    ids = words.convert_tokens_to_ids
-    text = text_settings(size, words, {"mrope_section": MROPE_SECTION})
-    vision: dict[str, Any] = {
-        "depth": size.vision_depth,
-        "num_heads": size.vision_heads,
-        "patch_size": PATCH,
-        "spatial_merge_size": MERGE,
-        "initializer_range": size.vision_size**-0.5,
-    }
-    if family == "qwen2_vl":
-        vision |= {"embed_dim": size.vision_size, "hidden_size": size.hidden_size, "mlp_ratio": 4}
-    else:
-        vision |= {
-            "hidden_size": size.vision_size,
-            "intermediate_size": 4 * size.vision_size,
-            "out_hidden_size": size.hidden_size,
-            "window_size": 56,
-            "fullatt_block_indexes": [size.vision_depth - 1],
-        }
-    return CONFIGS[family](  # type: ignore[no-any-return]
-        text_config=text,
-        vision_config=vision,
-        image_token_id=ids("<|image_pad|>"),
-        video_token_id=ids("<|video_pad|>"),
-        vision_start_token_id=ids("<|vision_start|>"),
-        vision_end_token_id=ids("<|vision_end|>"),
-        tie_word_embeddings=True,
-    )
-
-
-def text_settings(
-    size: Size, words: PreTrainedTokenizerBase, rope: dict[str, Any]
-) -> dict[str, Any]:
-    """The fields of the language model's configuration, the same in all families."""
-    return {
+    text: dict[str, Any] = {
         "vocab_size": len(words),
         "hidden_size": size.hidden_size,
         "intermediate_size": size.intermediate_size,
@@ -243,9 +227,45 @@ def text_settings(
         "num_attention_heads": size.num_attention_heads,
         "num_key_value_heads": size.num_key_value_heads,
         "max_position_embeddings": 4096,
+        # Products of a weight matrix then keep the scale of their input; 0.02 is made for widths of
+        # thousands, and would let the signal of 64 to 128 die away.
         "initializer_range": size.hidden_size**-0.5,
-        "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_THETA} | rope,
+        "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_THETA},
         "bos_token_id": None,
         "eos_token_id": words.eos_token_id,
         "pad_token_id": words.pad_token_id,
     }
+    # Embeddings are tied to the output layer, as in the smallest Qwen models.
+    if family == "qwen2":
+        return Qwen2Config(**text, tie_word_embeddings=True)
+    text["rope_parameters"]["mrope_section"] = MROPE_SECTION
+    vision: dict[str, Any] = {
+        "depth": size.vision_depth,
+        "num_heads": size.vision_heads,
+        "patch_size": PATCH,
+        "spatial_merge_size": MERGE,
+        "initializer_range": size.vision_size**-0.5,
+    }
+    # The two families name the widths of their vision tower differently: ``hidden_size`` is the
+    # language model's in the first, and the tower's own in the second.
+    if family == "qwen2_vl":
+        vision |= {"embed_dim": size.vision_size, "hidden_size": size.hidden_size, "mlp_ratio": 4}
+    else:
+        vision |= {
+            "hidden_size": size.vision_size,
+            "intermediate_size": 4 * size.vision_size,
+            "out_hidden_size": size.hidden_size,
+            # Windows of 2 x 2 image tokens in all layers but the last, so that even pictures of
+            # 112 x 112 pixels have several windows.
+            "window_size": 56,
+            "fullatt_block_indexes": [size.vision_depth - 1],
+        }
+    return CONFIGS[family](  # type: ignore[no-any-return]
+        text_config=text,
+        vision_config=vision,
+        image_token_id=words.convert_tokens_to_ids("<|image_pad|>"),
+        video_token_id=words.convert_tokens_to_ids("<|video_pad|>"),
+        vision_start_token_id=words.convert_tokens_to_ids("<|vision_start|>"),
+        vision_end_token_id=words.convert_tokens_to_ids("<|vision_end|>"),
+        tie_word_embeddings=True,
+    )

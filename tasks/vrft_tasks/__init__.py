@@ -1,1 +1,1 @@
-"""The built-in tasks: every module here is one task."""
+"""The built-in tasks, one per module; a module ``_TASK`` reads the large formats of a task."""

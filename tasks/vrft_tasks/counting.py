@@ -1,4 +1,4 @@
-"""Counting (CLEVR, SuperCLEVR): answer with the number of things in a picture.
+"""Counting (CLEVR, SuperCLEVR): answer with the number of objects in a picture.
 
 ``data_dir`` is a hub id, a file or a folder with the rows of the published training set,
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from vrft import answers, records, rewards
 from vrft.errors import UserError
 from vrft.records import Record
-from vrft.task import Reward, Task
+from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
 
 TEMPLATE = (
@@ -31,15 +31,17 @@ TEMPLATE = (
     "<think>your reasoning</think>\n<answer>the number</answer>"
 )
 
+# As published, \d is a digit of any script. Possessive spaces and bounded digits keep it linear,
+# and int() refuses more than 4,300 digits.
 LEGACY_NUMBER = re.compile(r"<answer>\s*+(\d{1,1000}+)\s*+</answer>")
 
 
 @dataclass(frozen=True)
 class Counting(Task[int]):
-    """Answer with the right number of things, written in digits.
+    """Answering with the right number of objects, in digits.
 
     ``legacy_accuracy`` is the published score: the first answer block that holds nothing but
-    digits, whatever follows it.
+    digits counts, whatever follows it.
     """
 
     data_dir: str = "leonardPKU/clevr_cogen_a_train"
@@ -48,14 +50,13 @@ class Counting(Task[int]):
     """The user's text; {question} is replaced."""
     system: str | None = None
     rows: int | None = None
-    """Only the first rows of a split; so few are fetched from the hub."""
+    """Only the first rows of a split; from the hub no more are fetched."""
 
     primary = "accuracy"
     data = "rows of CLEVR CoGenT as R1-V has them, or its list for SuperCLEVR beside images/"
 
     def __post_init__(self) -> None:
-        if "{question}" not in self.template:
-            raise UserError("task.template: write {question} where the question belongs")
+        check_template(self.template, "question")
         if self.rows is not None and self.rows < 1:
             raise UserError(f"task.rows: expected at least 1, got {self.rows}")
 
@@ -82,25 +83,26 @@ class Counting(Task[int]):
 
 
 def counted(text: str) -> int | None:
-    """The number in the last answer block; None unless there is exactly one, a whole one."""
+    """Return the number in the last answer block; None unless it holds exactly one, in digits."""
     answer = answers.last_answer(text)
     return None if answer is None else answers.whole_number(answer)
 
 
 def accuracy(sample: Sample[int], completion: Completion) -> float:
-    """1 for the right number, else 0."""
+    """Return 1 for the right number, else 0."""
     return float(counted(completion.text) == sample.answer)
 
 
 def legacy_count(text: str) -> int | None:
-    """The number in the first answer block of digits alone, of any script; None without one."""
+    """Return the number in the first answer block of digits alone; None without such a block."""
     match = LEGACY_NUMBER.search(text)
     return None if match is None else int(match[1])
 
 
 def read_sample(row: Record) -> Sample[int]:
-    """One row of any of the forms."""
+    """Read one row in any of the forms."""
     written = row.text("answer", "solution", "ground_truth")
+    # Published solutions are complete answers with tags; rows by hand give the bare number.
     gold = answers.whole_number(answers.last_answer(written) or written)
     if gold is None or gold < 0:
         raise row.error(f"the answer {written!r:.60} is no number of things; correct the row")

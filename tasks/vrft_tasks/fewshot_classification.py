@@ -16,19 +16,25 @@ question, unless its row has a ``question`` of its own.
 
 from __future__ import annotations
 
-import random
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from vrft import answers, records, rewards
+from vrft import answers, rewards
 from vrft.classes import ClassList, macro_accuracy
 from vrft.errors import UserError
-from vrft.records import Record
-from vrft.task import Reward, Task
+from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, Scored, View
+from vrft_tasks._fewshot_classification import (
+    Label,
+    LabelledPicture,
+    draw_shots,
+    find,
+    is_part,
+    one_line_answer,
+    squeezed,
+)
 
 TEMPLATE = (
     "{question}\n"
@@ -43,7 +49,7 @@ SHOTS = {
     "fgvc_aircraft": "laolao77/ViRFT_CLS_fgvc_aircraft_4_shot",
     "cars196": "laolao77/ViRFT_CLS_car196_4shot",
 }
-"""The published training sets on the hub."""
+"""Data set -> hub id of its published training set."""
 
 QUESTIONS = {
     "flowers102": "This picture shows a plant. Which species is it?",
@@ -53,26 +59,15 @@ QUESTIONS = {
     "own": "Which class of things does this picture show?",
 }
 
-PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-
 LABELS = Path(__file__).parent / "labels"
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """A true class: its name, how the data spells it, and the list that it is one of."""
-
-    name: str
-    written: str
-    classes: ClassList = field(repr=False)
 
 
 @dataclass(frozen=True)
 class FewshotClassification(Task[Label]):
-    """Answer with the name of the class, which the question does not list.
+    """Answering with the name of the class, which the question does not list.
 
-    ``reward``: "accuracy", or "legacy": as published, right is also an answer that is any part of
-    the class name or has it as a part, except that here an empty answer earns nothing.
+    ``reward`` is "accuracy", or "legacy": as published, an answer is right too if it is any part of
+    the class name or has the name as a part, except that here an empty answer earns nothing.
     """
 
     data_dir: str = ""
@@ -83,7 +78,7 @@ class FewshotClassification(Task[Label]):
     shots: int = 4
     """Training pictures of each class; 0 for all there are."""
     seed: int = 0
-    """Which pictures are drawn for the shots."""
+    """The seed by which the shots are drawn."""
     columns: Mapping[str, str] = field(default_factory=dict)
     question: str = ""
     """Asked of every picture; empty: the published question in our words."""
@@ -91,14 +86,13 @@ class FewshotClassification(Task[Label]):
     """The user's text; {question} is replaced."""
     system: str | None = None
     reward: Literal["accuracy", "legacy"] = "accuracy"
-    format: Literal["strict", "legacy"] = "strict"
+    format: rewards.FormatRule = "strict"
 
     primary = "accuracy"
     data = "one folder of pictures per class, or <split>.jsonl with `image` and `label`"
 
     def __post_init__(self) -> None:
-        if "{question}" not in self.template:
-            raise UserError("task.template: write {question} where the question belongs")
+        check_template(self.template, "question")
         if self.shots < 0:
             raise UserError(f"task.shots: {self.shots} pictures of each class; 0 means all")
         if self.dataset == "own" and not self.data_dir:
@@ -108,16 +102,20 @@ class FewshotClassification(Task[Label]):
             )
 
     def samples(self, split: str) -> Sequence[Sample[Label]]:
-        found = find(self.data_dir or SHOTS[self.dataset], split, self.columns)
-        classes = self.classes(found.labels)
-        samples = [self.sample(picture, classes) for picture in found.pictures]
-        shots = self.drawn(samples)
+        labelled = find(self.data_dir or SHOTS[self.dataset], split, self.columns)
+        classes = self.classes(labelled.labels)
+        samples = [self.sample(picture, classes) for picture in labelled.pictures]
+        shots = draw_shots(samples, self.shots, self.seed)
         if split == "train":
             return shots
-        return without(samples, shots) if found.undivided else samples
+        if not labelled.undivided:
+            return samples
+        # Without splits the shots for training are taken out of every other split.
+        ids = {sample.id for sample in shots}
+        return [sample for sample in samples if sample.id not in ids]
 
     def classes(self, labels: Iterable[str]) -> ClassList:
-        """The classes that answers may name; ``labels`` are those of the data."""
+        """Return the classes that answers may name; ``labels`` are those of the data."""
         if self.dataset == "own" and not self.class_list:
             return ClassList.parse(sorted(set(labels)), self.data_dir)
         shipped = LABELS / f"{self.dataset}.txt"
@@ -128,8 +126,8 @@ class FewshotClassification(Task[Label]):
             raise UserError(f"task.class_list: {path} is not readable text ({error})") from error
         return ClassList.parse(lines, str(path))
 
-    def sample(self, picture: Picture, classes: ClassList) -> Sample[Label]:
-        """The picture with its class; UserError if its label is none."""
+    def sample(self, picture: LabelledPicture, classes: ClassList) -> Sample[Label]:
+        """Return the picture as a sample; raise UserError if its label is no class."""
         name = classes.named(picture.label)
         if name is None:
             raise UserError(
@@ -140,20 +138,6 @@ class FewshotClassification(Task[Label]):
         question = picture.question or self.question or QUESTIONS[self.dataset]
         return Sample(picture.id, question, Label(name, picture.label, classes), picture.images)
 
-    def drawn(self, samples: Sequence[Sample[Label]]) -> list[Sample[Label]]:
-        """``shots`` samples of each class, drawn by ``seed`` alone, in their order."""
-        if not self.shots:
-            return list(samples)
-        groups: defaultdict[str, list[str]] = defaultdict(list)
-        for sample in samples:
-            groups[sample.answer.name].append(sample.id)
-        chosen = {
-            key
-            for name, ids in groups.items()
-            for key in random.Random(f"{self.seed}/{name}").sample(ids, min(self.shots, len(ids)))
-        }
-        return [sample for sample in samples if sample.id in chosen]
-
     def prompt(self, sample: Sample[Label]) -> Prompt:
         text = self.template.replace("{question}", sample.question)
         return Prompt(text, sample.images, self.system)
@@ -162,11 +146,8 @@ class FewshotClassification(Task[Label]):
         return f"<think>I know it</think>\n<answer>{sample.answer.written}</answer>"
 
     def rewards(self) -> Mapping[str, Reward[Label]]:
-        strict = self.format == "strict"
-        return {
-            self.reward: accuracy if self.reward == "accuracy" else legacy_reward,
-            "format": rewards.follows_format if strict else rewards.legacy_format,
-        }
+        right = {"accuracy": accuracy, "legacy": legacy_reward}[self.reward]
+        return {self.reward: right, "format": rewards.FORMATS[self.format]}
 
     def score(self, sample: Sample[Label], completion: Completion) -> Score:
         metrics = {
@@ -175,132 +156,33 @@ class FewshotClassification(Task[Label]):
         }
         return Score(metrics, named_class(sample, completion))
 
-    def aggregates(self, graded: Sequence[Scored[Label]]) -> Mapping[str, float]:
-        classes = [answer.sample.answer.name for answer in graded]
-        correct = [answer.score.metrics["accuracy"] for answer in graded]
+    def aggregates(self, scored: Sequence[Scored[Label]]) -> Mapping[str, float]:
+        classes = [answer.sample.answer.name for answer in scored]
+        correct = [answer.score.metrics["accuracy"] for answer in scored]
         return {"macro_accuracy": macro_accuracy(classes, correct)}
 
 
 def named_class(sample: Sample[Label], completion: Completion) -> str | None:
-    """The class that the last answer names; None if it names none or several."""
+    """Return the class that the last answer names; None if it names none or several."""
     answer = answers.last_answer(completion.text)
     return None if answer is None else sample.answer.classes.match(answer)
 
 
 def accuracy(sample: Sample[Label], completion: Completion) -> float:
-    """1 if the answer names the true class and no other, else 0."""
+    """Return 1 if the answer names the true class and no other, else 0."""
     return float(named_class(sample, completion) == sample.answer.name)
 
 
 def legacy_accuracy(sample: Sample[Label], completion: Completion) -> float:
-    """1 if answer and class hold one another, as published: so does an empty answer with any."""
+    """Return 1 if answer or class has the other as a part, as published; an empty answer has 1."""
     answer = one_line_answer(completion.text)
-    return float(answer is not None and one_holds_other(answer, sample.answer.written))
+    return float(answer is not None and is_part(answer, sample.answer.written))
 
 
 def legacy_reward(sample: Sample[Label], completion: Completion) -> float:
-    """The published rule for training: without an answer the whole text counts as one."""
+    """Return 1 by the published rule for training: the full text counts if there is no answer."""
     answer = one_line_answer(completion.text)
     given = completion.text if answer is None else answer
+    # Not as published: there an empty answer earns the reward for every picture.
     empty = not squeezed(given).strip()
-    return float(not empty and one_holds_other(given, sample.answer.written))
-
-
-def one_line_answer(text: str) -> str | None:
-    """The first answer block that begins and ends in one line, the published reading."""
-    for line in text.split("\n"):
-        answer, closed, _ = line.partition("<answer>")[2].partition("</answer>")
-        if closed:
-            return answer
-    return None
-
-
-def one_holds_other(answer: str, label: str) -> bool:
-    """Whether one text is a part of the other once both are squeezed."""
-    a, b = squeezed(answer), squeezed(label)
-    return a in b or b in a
-
-
-def squeezed(text: str) -> str:
-    """The text without spaces and underscores, in small letters, as the published rule has it."""
-    return text.replace(" ", "").replace("_", "").lower()
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture with the label that the data gives it, and where it stands there."""
-
-    id: str
-    images: tuple[Path, ...]
-    label: str
-    where: str
-    question: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The pictures of a split, and all labels of the data; ``undivided``: of every split."""
-
-    pictures: Sequence[Picture]
-    labels: Sequence[str]
-    undivided: bool = False
-
-
-def find(source: str, split: str, columns: Mapping[str, str]) -> Found:
-    """The pictures in folders of classes, or else in the rows of a split."""
-    root = Path(source).expanduser()
-    if folders := class_folders(root / split):
-        every = [folder.name for part in root.iterdir() for folder in class_folders(part)]
-        return Found(read_folders(folders, root), every)
-    if not has_rows(root) and (folders := class_folders(root)):
-        return Found(read_folders(folders, root), [f.name for f in folders], undivided=True)
-    rows = [read_row(record) for record in records.read(source, split, columns=columns)]
-    return Found(rows, [picture.label for picture in rows])
-
-
-def has_rows(root: Path) -> bool:
-    """Whether a folder has files of rows, so that its folders are only where pictures lie."""
-    return root.is_dir() and any(path.suffix in records.KINDS for path in root.iterdir())
-
-
-def read_row(record: Record) -> Picture:
-    """One row: a picture, its label, and its own question if it has one."""
-    written = record.text("label", "answer", "solution")
-    question = record.get("question")
-    return Picture(
-        record.id,
-        record.images("image", "images"),
-        answers.last_answer(written) or written,
-        record.where,
-        question if isinstance(question, str) else "",
-    )
-
-
-def read_folders(folders: Sequence[Path], root: Path) -> list[Picture]:
-    """The pictures of all classes, by their paths below the root of the data."""
-    return [
-        Picture(path.relative_to(root).as_posix(), (path,), folder.name, str(path))
-        for folder in folders
-        for path in picture_files(folder)
-    ]
-
-
-def class_folders(folder: Path) -> list[Path]:
-    """The folders in a folder that hold pictures, one folder per class, sorted by name."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and picture_files(path))
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """The pictures of a folder by their names' endings, hidden files left out."""
-    found = (path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
-    return sorted(path for path in found if not path.name.startswith("."))
-
-
-def without(
-    samples: Sequence[Sample[Label]], others: Sequence[Sample[Label]]
-) -> list[Sample[Label]]:
-    """The samples that are not among the others."""
-    left_out = {sample.id for sample in others}
-    return [sample for sample in samples if sample.id not in left_out]
+    return float(not empty and is_part(given, sample.answer.written))

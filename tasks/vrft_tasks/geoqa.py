@@ -20,10 +20,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vrft import answers, mathverify, records, rewards
-from vrft.errors import UserError
 from vrft.numbers import Quantity
 from vrft.records import Record
-from vrft.task import Reward, Task
+from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
 
 TEMPLATE = (
@@ -38,13 +37,13 @@ GOLD_COLUMNS = ("answer", "solution", "ground_truth")
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """A true answer as the data writes it, and its number; None if it is no number."""
+    """A true answer as the data writes it, with its quantity; None where it is no number."""
 
     text: str
     quantity: Quantity | None
 
     def equals(self, answer: str) -> bool:
-        """Whether an answer is the same number, or the same words where this is no number."""
+        """Return whether an answer is the same number, or the same words if this is no number."""
         if self.quantity is None:
             return answer.casefold().split() == self.text.casefold().split()
         given = Quantity.parse(answer)
@@ -53,10 +52,10 @@ class Gold:
 
 @dataclass(frozen=True)
 class GeoQa(Task[Gold]):
-    """Answer with the right number; it may be written in any way, its unit may be left out.
+    """Answering with the right number, however it is written; its unit may be left out.
 
-    ``reward``: "accuracy", or "legacy" as published: the last number that math-verify finds
-    anywhere in the text, or an answer spelt exactly as the gold one.
+    ``reward`` is "accuracy", or "legacy" as published: the last number that math-verify finds
+    anywhere in the text counts, and so does an answer spelt exactly as the gold answer.
     """
 
     data_dir: str = "leonardPKU/GEOQA_R1V_Train_8K"
@@ -65,14 +64,13 @@ class GeoQa(Task[Gold]):
     """The user's text; {question} is replaced."""
     system: str | None = None
     reward: Literal["accuracy", "legacy"] = "accuracy"
-    format: Literal["strict", "legacy"] = "strict"
+    format: rewards.FormatRule = "strict"
 
     primary = "accuracy"
     data = "GEOQA_R1V_Train_8K's rows, or geoqa_test_prompts.jsonl beside its folder Geo170K"
 
     def __post_init__(self) -> None:
-        if "{question}" not in self.template:
-            raise UserError("task.template: write {question} where the question belongs")
+        check_template(self.template, "question")
 
     def samples(self, split: str) -> Sequence[Sample[Gold]]:
         rows = records.read(self.data_dir, split, columns=self.columns)
@@ -86,11 +84,8 @@ class GeoQa(Task[Gold]):
         return f"<think>the figure gives it</think>\n<answer>{sample.answer.text}</answer>"
 
     def rewards(self) -> Mapping[str, Reward[Gold]]:
-        strict = self.format == "strict"
-        return {
-            self.reward: accuracy if self.reward == "accuracy" else legacy_reward,
-            "format": rewards.follows_format if strict else rewards.legacy_format,
-        }
+        right = {"accuracy": accuracy, "legacy": legacy_reward}[self.reward]
+        return {self.reward: right, "format": rewards.FORMATS[self.format]}
 
     def score(self, sample: Sample[Gold], completion: Completion) -> Score:
         metrics = {
@@ -101,7 +96,7 @@ class GeoQa(Task[Gold]):
 
 
 def readable_answer(gold: Gold, text: str) -> str | None:
-    """The last answer of a text; None if there is none, or no number where one is asked for."""
+    """Return the last answer; None without one, or where it is no number though the truth is."""
     answer = answers.last_answer(text)
     if answer is None or (gold.quantity is not None and Quantity.parse(answer) is None):
         return None
@@ -109,29 +104,31 @@ def readable_answer(gold: Gold, text: str) -> str | None:
 
 
 def accuracy(sample: Sample[Gold], completion: Completion) -> float:
-    """1 if the last answer is the gold number, whatever its spelling, else 0."""
+    """Return 1 if the last answer is the gold number, whatever its spelling, else 0."""
     answer = readable_answer(sample.answer, completion.text)
     return float(answer is not None and sample.answer.equals(answer))
 
 
 def legacy_accuracy(sample: Sample[Gold], completion: Completion) -> float:
-    """1 if math-verify finds the gold number in the whole text, tags or not, as published."""
-    found = mathverify.equivalent(sample.answer.text, completion.text, "default")
-    return float(found is True)
+    """Return 1 if math-verify finds the gold number in the full text, tags or not, as published."""
+    # The verdict is None for a gold answer that math-verify cannot read: as published, 0.
+    verdict = mathverify.equivalent(sample.answer.text, completion.text, "default")
+    return float(verdict is True)
 
 
 def legacy_reward(sample: Sample[Gold], completion: Completion) -> float:
-    """1 if math-verify finds the gold number, or the answer is spelt exactly as the gold one."""
+    """Return 1 if math-verify finds the gold number or the answer is spelt as the gold answer."""
     spelt = answers.legacy_answer(completion.text).strip() == sample.answer.text
     return 1.0 if spelt else legacy_accuracy(sample, completion)
 
 
 def read_sample(record: Record) -> Sample[Gold]:
-    """One row in any of the three forms."""
+    """Read one row in any of the three forms."""
     written = record.value(*GOLD_COLUMNS)
+    # JSON may hold the answer as a number; Record.text takes whole numbers only.
     written = str(written) if isinstance(written, float) else record.text(*GOLD_COLUMNS)
     text = answers.last_answer(written) or written
-    if not text or "<answer>" in text:
+    if not text or "<answer>" in text:  # tags with nothing between them
         raise record.error(f"the answer is empty: {written!r:.60}; write it or remove the row")
     return Sample(
         record.id,

@@ -16,21 +16,19 @@ conversations, as <split>.json or as the path of one such file (the split "train
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from vrft import answers, rewards
-from vrft.boxes import Box, giou, units
+from vrft.boxes import THOUSANDTHS, Box, giou, units
 from vrft.errors import UserError
-from vrft.images import image_size
-from vrft.masks import Polygon, Region, bounding_box
-from vrft.records import read_json
-from vrft.task import Reward, Task
+from vrft.masks import Region
+from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
+from vrft_tasks._lisa_grounding import Target, read_conversations, read_reasonseg, splits
 
 TEMPLATE = (
     "Which object or region does this instruction mean? {instruction}\n"
@@ -39,32 +37,15 @@ TEMPLATE = (
     "<think>your reasoning</think>\n<answer>(x1,y1),(x2,y2)</answer>"
 )
 
-THOUSANDTHS = View(1000, 1000, "thousandths")
-
 LEGACY_BOX = re.compile(r"\({0},{0}\)\s*+,\s*+\({0},{0}\)".format(r"\s*+([0-9]{1,9})\s*+"))
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What an instruction means: the box around all its shapes, and that of the first shape.
-
-    The published evaluation knows only ``first``, whatever its label (here ``box`` where the first
-    shape spans no area). ``label`` names the object where the data does; ``region`` has its shapes,
-    which conversations do not tell.
-    """
-
-    box: Box
-    first: Box
-    label: str = ""
-    region: Region | None = None
 
 
 @dataclass(frozen=True)
 class LisaGrounding(Task[Target]):
-    """Point at what an instruction means; the reward is the overlap with the true box.
+    """Pointing at the object that an instruction means; the reward is the overlap of boxes.
 
-    ``reward``: "iou" in [0, 1], or "legacy", GIoU + 1 in [0, 2] against the first shape, as
-    published but without its bugs: corners are put in order, coordinates limited to the picture,
+    ``reward`` is "iou" in [0, 1], or "legacy": GIoU + 1 in [0, 2] with the first shape's box, as
+    published but without its bugs. Corners are put in order, coordinates limited to the picture,
     the first of several boxes counts, and no answer earns more than 2.
     """
 
@@ -73,26 +54,26 @@ class LisaGrounding(Task[Target]):
     """The user's text; {instruction} is replaced."""
     system: str | None = None
     reward: Literal["iou", "legacy"] = "iou"
-    format: Literal["strict", "legacy"] = "strict"
+    format: rewards.FormatRule = "strict"
 
     primary = "iou"
     data = "a ReasonSeg folder or Visual-RFT's json of conversations"
 
     def __post_init__(self) -> None:
-        if "{instruction}" not in self.template:
-            raise UserError("task.template: write {instruction} where the instruction belongs")
+        check_template(self.template, "instruction")
 
     def samples(self, split: str) -> Sequence[Sample[Target]]:
         root = self.data_dir.expanduser()
         if not root.exists():
             raise UserError(f"no data at {root}; set task.data_dir to {self.data}")
-        found = splits(root)
-        if split not in found:
+        sources = splits(root)
+        if split not in sources:
             raise UserError(
-                f"no split {split!r} in {root}; there is {', '.join(sorted(found)) or 'none'}"
+                f"no split {split!r} in {root}; there is {', '.join(sorted(sources)) or 'none'}"
             )
-        source = found[split]
+        source = sources[split]
         if source.is_dir():
+            # As published: training asks every instruction of a picture, evaluation the first one.
             return read_reasonseg(source, every_instruction=split == "train")
         return read_conversations(source)
 
@@ -106,11 +87,8 @@ class LisaGrounding(Task[Target]):
         return f"<think>{thought}</think>\n<answer>{box}</answer>"
 
     def rewards(self) -> Mapping[str, Reward[Target]]:
-        strict = self.format == "strict"
-        return {
-            self.reward: iou_reward if self.reward == "iou" else legacy_reward,
-            "format": rewards.follows_format if strict else rewards.legacy_format,
-        }
+        overlap = {"iou": iou_reward, "legacy": legacy_reward}[self.reward]
+        return {self.reward: overlap, "format": rewards.FORMATS[self.format]}
 
     def score(self, sample: Sample[Target], completion: Completion) -> Score:
         box = predicted_box(completion)
@@ -128,21 +106,21 @@ class LisaGrounding(Task[Target]):
 
 
 def predicted_box(completion: Completion) -> Box | None:
-    """The box in the last answer block; None where there is no such block or not one box in it."""
+    """Read the box in the last answer block; None unless there is exactly one in it."""
     text = answers.last_answer(completion.text)
     return None if text is None else Box.parse(text, first_view(completion.views))
 
 
 def first_view(views: tuple[View, ...]) -> View:
-    """The view of the one picture; the published convention where none was recorded."""
+    """Return the view of the only picture, or the published convention if none was recorded."""
     return views[0] if views else THOUSANDTHS
 
 
 def legacy_box(text: str, view: View) -> Box | None:
-    """The first box in whole numbers anywhere in the text, the published reading.
+    """Read the first box in whole numbers anywhere in the text, as published; None without area.
 
-    Its corners are put in order and it is cut to the picture; None if nothing remains. (Published
-    is thousandths for every model, which is the view's space for Qwen2-VL, as in the paper.)
+    Its corners are put in order and it is cut to the picture. (Published is thousandths for every
+    model, which is the view's space for Qwen2-VL, as in the paper.)
     """
     match = LEGACY_BOX.search(text)
     if match is None:
@@ -152,110 +130,11 @@ def legacy_box(text: str, view: View) -> Box | None:
 
 
 def iou_reward(sample: Sample[Target], completion: Completion) -> float:
-    """IoU of the answered with the true box, in [0, 1]; 0 for an unreadable answer."""
+    """Return the IoU of the answered and the true box, in [0, 1]; 0 for an unreadable answer."""
     return rewards.overlap(sample.answer.box, predicted_box(completion))
 
 
 def legacy_reward(sample: Sample[Target], completion: Completion) -> float:
-    """GIoU + 1 in [0, 2] with the first shape's box; 0 for an unreadable answer."""
+    """Return GIoU + 1 in [0, 2] with the first shape's box; 0 for an unreadable answer."""
     box = legacy_box(answers.legacy_answer(completion.text), first_view(completion.views))
     return 0.0 if box is None else giou(sample.answer.first, box) + 1
-
-
-def splits(root: Path) -> dict[str, Path]:
-    """The splits below ``data_dir``: folders with annotations, and files of conversations."""
-    if root.is_file():
-        return {"train": root}
-    folders = {path.parent.name: path.parent for path in root.glob("*/*.json")}
-    return {path.stem: path for path in root.glob("*.json")} | folders
-
-
-def read_reasonseg(folder: Path, every_instruction: bool) -> list[Sample[Target]]:
-    """The samples of one ReasonSeg folder: one per instruction, or the first of each picture."""
-    samples = []
-    for path in sorted(folder.glob("*.json")):
-        record = read_json(path)
-        if not isinstance(record, dict):
-            raise UserError(f"{path}: expected an object with `text` and `shapes`")
-        texts = instructions(record, path)
-        image = path.with_suffix(".jpg")
-        target = read_target(record, path, *image_size(image))
-        for number, text in enumerate(texts if every_instruction else texts[:1]):
-            name = f"{path.stem}#{number}" if every_instruction else path.stem
-            samples.append(Sample(name, text, target, (image,), str(record.get("kind", ""))))
-    return samples
-
-
-def instructions(record: Mapping[str, Any], path: Path) -> list[str]:
-    """The texts of a record: a string, or a list of at least one."""
-    text = record.get("text")
-    texts = [text] if isinstance(text, str) else text
-    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
-        raise UserError(f"{path}: `text` must hold at least one instruction")
-    return texts
-
-
-def read_target(record: Mapping[str, Any], path: Path, width: int, height: int) -> Target:
-    """The target of a ReasonSeg record whose picture has that size in pixels."""
-    shapes = record.get("shapes")
-    if not isinstance(shapes, list) or not shapes:
-        raise UserError(f"{path}: `shapes` must hold at least one shape")
-    polygons = [points(shape, f"{path}: shape {i}") for i, shape in enumerate(shapes)]
-    wanted = [polygon for shape, polygon in zip(shapes, polygons, strict=True) if is_target(shape)]
-    if not wanted:
-        raise UserError(f"{path}: no shape is a target; label one `target` or remove the file")
-    box = bounding_box(wanted, width, height)
-    if box is None:
-        raise UserError(f"{path}: the targets span no area inside the picture; correct them")
-    first = bounding_box(polygons[:1], width, height)
-    ignored = [
-        polygon for shape, polygon in zip(shapes, polygons, strict=True) if is_ignored(shape)
-    ]
-    region = Region(tuple(wanted), tuple(ignored), polygons[0])
-    return Target(box, first or box, str(record.get("label", "")), region)
-
-
-def is_target(shape: Mapping[str, Any]) -> bool:
-    """Whether a shape is part of what is looked for, by the published reading of its label."""
-    return str(shape.get("label", "")).lower() != "flag" and not is_ignored(shape)
-
-
-def is_ignored(shape: Mapping[str, Any]) -> bool:
-    """Whether a shape marks pixels that count neither way."""
-    return "ignore" in str(shape.get("label", "")).lower()
-
-
-def points(shape: Any, where: str) -> Polygon:
-    """The corner points of a shape in pixels."""
-    pairs = shape.get("points") if isinstance(shape, dict) else None
-    if not isinstance(pairs, list) or not pairs:
-        raise UserError(f"{where} has no points; correct or remove it")
-    for pair in pairs:
-        numbers = pair if isinstance(pair, list) and len(pair) == 2 else [None]
-        if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
-            raise UserError(f"{where} has a point that is no [x, y]: {pair!r}")
-    return [(float(x), float(y)) for x, y in pairs]
-
-
-def read_conversations(path: Path) -> list[Sample[Target]]:
-    """The samples of one file of Visual-RFT's conversations; pictures are found from its folder."""
-    rows = read_json(path)
-    if not isinstance(rows, list):
-        raise UserError(f"{path}: expected a list of conversations")
-    return [read_conversation(record, path, row) for row, record in enumerate(rows)]
-
-
-def read_conversation(record: Any, path: Path, row: int) -> Sample[Target]:
-    """One conversation: a picture and an instruction, answered by a box in thousandths."""
-    try:
-        asked, answered = (str(turn["value"]) for turn in record["conversations"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: row {row}: expected `conversations` of two turns") from error
-    image, closed, request = asked.partition("<img>")[2].partition("</img>")
-    box = Box.parse(answered, THOUSANDTHS)
-    if not closed or box is None:
-        raise UserError(f"{path}: row {row}: expected <img>path</img>, answered by one box")
-    source = path.parent / image
-    image_size(source)
-    question = request.partition("the instruction:")[2].strip() or request.strip()
-    return Sample(str(record.get("id", row)), question, Target(box, box), (source,))

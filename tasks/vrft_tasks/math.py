@@ -20,13 +20,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from vrft import answers, mathverify, records
 from vrft.errors import UserError
-from vrft.records import Record
-from vrft.task import Reward, Task
+from vrft.rewards import FormatRule
+from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
+from vrft_tasks._math import Gold, last_box, read_sample
 
 SYSTEM = (
     "You solve problems that a user asks, in English. First reason step by step between <think> "
@@ -35,29 +36,13 @@ SYSTEM = (
     "<think>your reasoning</think>\n<answer>\\boxed{your result}</answer>"
 )
 
-BOX = re.compile(r"\\boxed\s*+\{")
-BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-DOLLARS = re.compile(r"\$+([^$]*)\$+")
-LONGEST_RESULT = 1000
-"""Characters; no result of any data set comes near it."""
-
-SUBSETS = ("subset", "subject", "type", "subfield")
-
-
-@dataclass(frozen=True, slots=True)
-class Gold:
-    """The true result as bare LaTeX, and how it is found where the data says so."""
-
-    result: str
-    solution: str = ""
-
 
 @dataclass(frozen=True)
 class Math(Task[Gold]):
-    """Give a result that means the same as the true one, as math-verify judges.
+    """Giving a result that means the same as the true one, as math-verify judges.
 
-    ``reward``: "accuracy", or "cosine", which also pays for short right answers and for long wrong
-    ones; see ``length_reward``.
+    ``reward`` is "accuracy", or "cosine", which also pays for short right answers and for long
+    wrong ones; see ``length_reward``.
     """
 
     data_dir: str = "knoveleng/open-s1"
@@ -68,14 +53,13 @@ class Math(Task[Gold]):
     reward: Literal["accuracy", "cosine"] = "accuracy"
     longest: int = 3584
     """The length in tokens at which the reward "cosine" stops falling."""
-    format: Literal["strict", "legacy"] = "strict"
+    format: FormatRule = "strict"
 
     primary = "accuracy"
     data = "a hub id, or a folder or file of rows with a problem and its answer or solution"
 
     def __post_init__(self) -> None:
-        if "{question}" not in self.template:
-            raise UserError("task.template: write {question} where the question belongs")
+        check_template(self.template, "question")
         if self.longest < 1:
             raise UserError(f"task.longest: expected at least 1 token, got {self.longest}")
 
@@ -92,11 +76,11 @@ class Math(Task[Gold]):
         return f"<think>\n{thought}\n</think>\n<answer>\n\\boxed{{{result}}}\n</answer>"
 
     def rewards(self) -> Mapping[str, Reward[Gold]]:
+        # `partial`, as a lambda could not be pickled for the workers that compute rewards.
         cosine = partial(cosine_reward, longest=self.longest)
-        return {
-            self.reward: accuracy if self.reward == "accuracy" else cosine,
-            "format": follows_format if self.format == "strict" else legacy_format,
-        }
+        right: Reward[Gold] = accuracy if self.reward == "accuracy" else cosine
+        form: Reward[Gold] = follows_format if self.format == "strict" else legacy_format
+        return {self.reward: right, "format": form}
 
     def score(self, sample: Sample[Gold], completion: Completion) -> Score:
         legacy = mathverify.equivalent(sample.answer.result, completion.text, "lighteval")
@@ -109,9 +93,10 @@ class Math(Task[Gold]):
 
 
 def final_result(text: str) -> str | None:
-    """The contents of the last box after the reasoning; None without one.
+    """Return the content of the last box after the reasoning; None without one.
 
-    A box inside reasoning that was never closed is no result: the answer was cut off before it.
+    A box inside reasoning that was never closed is no result: the completion was cut off before
+    its answer.
     """
     _, closed, rest = text.rpartition("</think>")
     if not closed and "<think>" in text:
@@ -119,34 +104,26 @@ def final_result(text: str) -> str | None:
     return last_box(rest)
 
 
-def last_box(text: str) -> str | None:
-    """The contents of the last \\boxed{...}, stripped; None if it is empty, open or too long."""
-    starts = [match.end() for match in BOX.finditer(text)]
-    depth, start = 1, starts[-1] if starts else len(text)
-    for brace in BRACE.finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(brace[0], 0)
-        if depth == 0:
-            result = text[start : brace.start()].strip()
-            return result if 0 < len(result) <= LONGEST_RESULT else None
-    return None
-
-
 def spelling(result: str) -> str:
-    """A result without what only changes its looks, so that equal ones are counted together."""
+    """Return a result without what changes only its looks, so that maj@k counts equal ones once."""
     result = re.sub(r"\\(?:left|right)(?![a-zA-Z])|\\[,;:!]|\$", "", result)
     result = re.sub(r"\\[dt]frac(?![a-zA-Z])", r"\\frac", result)
+    # A space between two letters stays: in "\cdot x" it ends the name of the command.
     return re.sub(r"(?<![a-zA-Z])\s+|\s+(?![a-zA-Z])", "", result).removesuffix(".")
 
 
 def accuracy(sample: Sample[Gold], completion: Completion) -> float | None:
-    """1 if the result means the same as the true one, else 0; None if that one is unreadable."""
+    """Return 1 if the result means the same as the true one, else 0.
+
+    None where math-verify cannot read the true result, as then no answer could earn the reward.
+    """
     result = final_result(completion.text) or ""
     same = mathverify.equivalent(sample.answer.result, result)
     return None if same is None else float(same)
 
 
 def cosine_reward(sample: Sample[Gold], completion: Completion, longest: int) -> float | None:
-    """``length_reward`` of the completion; 0 without a result, None if the true one is unreadable.
+    """Return the ``length_reward`` of a completion; 0 without a result, None as ``accuracy`` does.
 
     Without a result even a short answer earns nothing, or it would pay not to answer at all.
     """
@@ -159,57 +136,26 @@ def cosine_reward(sample: Sample[Gold], completion: Completion, longest: int) ->
 
 
 def length_reward(right: bool, tokens: int, longest: int) -> float:
-    """From 1 to 2/3 for a right answer, from 1/3 to 0 for a wrong one, as its length grows.
+    """Return 1 to 2/3 for a right answer, 1/3 to 0 for a wrong one, falling with its length.
 
-    Half a cosine of the length in tokens, from 0 to ``longest``; beyond that it stays. Published
-    is 1.5 r - 0.5, in characters, and going up again beyond: weight 3 here is weight 2 there.
+    The fall is half a cosine of the length in tokens, from 0 to ``longest``, and stays there.
+    Published is 1.5 r - 0.5, of the length in characters, and rising again beyond the longest:
+    weight 3 here is weight 2 there.
     """
     short = (1 + math.cos(math.pi * min(tokens / longest, 1))) / 2
     return (2 + short) / 3 if right else short / 3
 
 
 def follows_format(sample: Sample[Gold], completion: Completion) -> float:
-    """1 for reasoning, then an answer with a box in it, and nothing beside; else 0.
+    """Return 1 for reasoning, then an answer with a box in it, and nothing beside them; else 0.
 
     The chat templates of reasoning models open the reasoning themselves: the first tag may lack.
     """
     text = completion.text.lstrip()
-    whole = text if text.startswith("<think>") else f"<think>{text}"
-    return float(last_box(answers.answer_text(whole) or "") is not None)
+    with_tag = text if text.startswith("<think>") else f"<think>{text}"
+    return float(last_box(answers.answer_text(with_tag) or "") is not None)
 
 
 def legacy_format(sample: Sample[Gold], completion: Completion) -> float:
-    """1 for exactly one end of reasoning on a line of its own, the published rule; else 0."""
+    """Return 1 for exactly one end of reasoning on a line of its own, as published; else 0."""
     return float(completion.text.count("\n</think>\n") == 1)
-
-
-def read_sample(record: Record) -> Sample[Gold]:
-    """One row; the true result is its answer, or else the last box of its solution."""
-    found = (bare(written(record.get(name))) for name in ("answer", "solution"))
-    result = next(filter(None, found), None)
-    if result is None:
-        raise record.error("no answer and no solution; write one or remove the row")
-    solution = written(record.get("solution"))
-    told = not any(tag in solution for tag in answers.TAGS)
-    return Sample(
-        record.id,
-        record.text("problem", "question", "prompt"),
-        Gold(result, solution if told else ""),
-        subset=written(record.get(*SUBSETS)),
-    )
-
-
-def written(value: Any) -> str:
-    """A text, a number or a list of them as text; "" for None."""
-    if isinstance(value, list):
-        return ", ".join(bare(written(item)) for item in value)
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return "" if value is None else str(value).strip()
-
-
-def bare(text: str) -> str:
-    """The result that a text gives: its last answer block or box, or all of it without dollars."""
-    text = answers.last_answer(text) or text
-    dollars = DOLLARS.fullmatch(text)
-    return last_box(text) or (dollars[1].strip() if dollars else text)

@@ -17,15 +17,14 @@ from vrft.errors import UserError
 from vrft.evaluation import evaluate
 from vrft.evaluation.benchmark import Benchmark, load_benchmark
 from vrft.types import Completion, Sample
+from vrft_tasks._math import bare, last_box
 from vrft_tasks.math import (
     Gold,
     Math,
     accuracy,
-    bare,
     cosine_reward,
     final_result,
     follows_format,
-    last_box,
     legacy_format,
     length_reward,
     spelling,

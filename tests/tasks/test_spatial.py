@@ -23,7 +23,7 @@ from vrft.evaluation.benchmark import load_benchmark
 from vrft.images import image_size
 from vrft.rewards import rewards_of
 from vrft.types import Completion, Prediction, Prompt, Sample
-from vrft_tasks import spatial
+from vrft_tasks import _spatial
 from vrft_tasks.spatial import Choice, Spatial
 
 HERE = RECORDS / "spatial"
@@ -96,7 +96,7 @@ def test_the_shuffle_leaves_no_place_where_the_right_option_stands(tmp_path: Pat
 def test_cv_bench_is_read_with_letters_in_their_order() -> None:
     samples = Spatial(str(HERE)).samples("test")
     assert [sample.id for sample in samples] == ["0", "1", "2", "3", "4", "5"]
-    assert [spatial.named(s.answer, s.answer.right) for s in samples] == [
+    assert [_spatial.named(s.answer, s.answer.right) for s in samples] == [
         "(B)", "(F)", "(B)", "(A)", "(B)", "(A)",
     ]  # fmt: skip
     assert samples[0].question == (
@@ -214,7 +214,7 @@ ATTACKS = [
     "<think>x</think><answer>above below</answer>",
     # the prompt echoed
     Spatial().prompt(CUP).text,
-    spatial.ask("Where is the cup?", CUP.answer),
+    _spatial.ask("Where is the cup?", CUP.answer),
     # the right option under denial, or beside another's letter
     "<think>x</think><answer>not below</answer>",
     "<think>x</think><answer>not above but below</answer>",
@@ -281,7 +281,7 @@ PUBLISHED = [
 def test_the_published_reading_gives_the_measured_verdicts(
     text: str, options: tuple[str, ...], right: int, counts: bool
 ) -> None:
-    assert spatial.legacy_right(Choice(options, right), text) is counts
+    assert _spatial.legacy_right(Choice(options, right), text) is counts
 
 
 def test_the_published_reading_agrees_with_math_verify() -> None:
@@ -290,7 +290,7 @@ def test_the_published_reading_agrees_with_math_verify() -> None:
     for text, options, right, counts in PUBLISHED:
         letters = [form for c in "abcdef" for form in (c, c.upper(), f"({c})", f"({c.upper()})")]
         strings = math_verify.StringExtractionConfig(strings=(*letters, *options))
-        shown = spatial.legacy_shown(text)
+        shown = _spatial.legacy_shown(text)
         read = math_verify.parse(shown, [strings], parsing_timeout=None)
         letter = "abcdef"[right]
         gold = [options[right].lower(), options[right], letter, f"({letter})"]
@@ -303,7 +303,7 @@ def test_the_published_reading_agrees_with_math_verify() -> None:
     "piece", ["<answer>", "</answer>", "<answer>\n", "answer ", "answer: ", "(b) ", " ", "**", "b"]
 )
 def test_the_published_reading_of_a_megabyte_is_linear(piece: str) -> None:
-    spatial.legacy_right(CUP.answer, piece * (1_000_000 // len(piece)))
+    _spatial.legacy_right(CUP.answer, piece * (1_000_000 // len(piece)))
 
 
 ITEMS = {"Count": 788, "Relation": 650, "Depth": 600, "Distance": 600}
@@ -343,10 +343,10 @@ def published(share: float) -> tuple[float, float]:
 
 def test_the_official_total_weighs_sources_and_dimensions() -> None:
     # 2D (0.6 + 0.8) / 2 = 0.7, 3D 0.5, total (0.7 + 0.5) / 2 = 0.6.
-    found = spatial.official({"ADE20K": 0.6, "COCO": 0.8, "Omni3D": 0.5})
+    found = _spatial.official({"ADE20K": 0.6, "COCO": 0.8, "Omni3D": 0.5})
     assert found == pytest.approx({"official_2d": 0.7, "official_3d": 0.5, "official_total": 0.6})
-    assert spatial.official({"ADE20K": 0.6, "COCO": 0.8}) == {}
-    assert spatial.official({"": 0.6}) == {}
+    assert _spatial.official({"ADE20K": 0.6, "COCO": 0.8}) == {}
+    assert _spatial.official({"": 0.6}) == {}
 
 
 def test_the_report_on_cv_bench_has_both_totals() -> None:

@@ -1,0 +1,179 @@
+"""Lists of boxes with confidences: how the detection task reads answers and data.
+
+Answers and published rows share one form,
+
+    [{'Position': [x1, y1, x2, y2], 'Confidence': number}, ...]
+
+or "No Objects". The strict reading takes or refuses an answer as it stands; the legacy reading
+mends answers as the published code does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vrft import answers, coco
+from vrft.average_precision import DetectedBox
+from vrft.boxes import Box, units
+from vrft.errors import UserError
+from vrft.records import Record
+from vrft.types import Sample, View
+
+NO_OBJECTS = "No Objects"
+
+LARGEST = 1e6
+"""A bound on coordinates and confidences, beyond any sensible one."""
+
+CATEGORY = re.compile(r"category '([^'\n]{1,200})'")
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """The true boxes of one category in one picture, and its crowds, which nobody must find."""
+
+    boxes: tuple[Box, ...]
+    crowds: tuple[Box, ...] = ()
+
+
+def read_answer(text: str, view: View) -> tuple[DetectedBox, ...] | None:
+    """Read the boxes of an answer; () for "No Objects", None for an unreadable answer.
+
+    A single box that is empty, inverted or outside the picture, or a confidence outside [0, 1],
+    makes the whole answer unreadable.
+    """
+    if text.strip(" .'\"").casefold() == NO_OBJECTS.casefold():
+        return ()
+    detected = []
+    for item in items(text) or []:
+        box = _strict_item(item, view)
+        if box is None:
+            return None
+        detected.append(box)
+    # An empty list is no way to say that there are none: the prompt asks for "No Objects".
+    return tuple(detected) or None
+
+
+def items(text: str) -> list[Any] | None:
+    """Return the items of a list in the notation of Python or JSON; None for any other text."""
+    try:
+        # Python's quotes become JSON's. The text is a model's: it must not reach eval.
+        value = json.loads(text.replace("'", '"'))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, list) else None
+
+
+def _strict_item(item: Any, view: View) -> DetectedBox | None:
+    """Read one object; None unless it has a box inside the picture, a confidence and no more."""
+    match item:
+        case {"Position": [_, _, _, _] as corners, "Confidence": confidence, **rest} if not rest:
+            numbers = [*corners, confidence]
+        case _:
+            return None
+    if not all(map(_is_number, numbers)) or not 0 <= confidence <= 1:
+        return None
+    (width, height), (x1, y1, x2, y2) = units(view), corners
+    if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
+        return None
+    return DetectedBox(Box(x1 / width, y1 / height, x2 / width, y2 / height), float(confidence))
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a number of a sensible size; NaN and truth values are none."""
+    # json.loads reads NaN and Infinity, and True is an int; comparing with NaN is always False.
+    return isinstance(value, int | float) and type(value) is not bool and abs(value) <= LARGEST
+
+
+def read_legacy_answer(text: str, view: View) -> tuple[DetectedBox, ...]:
+    """Read an answer as published: what is cut off is mended, and senseless items are left out.
+
+    "No Objects" is not read: such an answer has no box. A confidence that is no number is 0, of
+    items with the same position the first counts, and boxes are cut to the picture.
+    """
+    mended = text.replace("\n", "").replace(", ...", "").strip()
+    mended = mended.replace("[[", "[").replace("]]", "]")
+    if not mended.endswith("]"):
+        # Cut off within an item: the list is closed behind the last complete one.
+        mended = mended[: mended.rfind("},") + 1] + "]"
+    detected: dict[Box, DetectedBox] = {}
+    for item in items(mended) or []:
+        match item:
+            case {"Position": [_, _, _, _] as corners} if all(map(_is_number, corners)):
+                x1, y1, x2, y2 = corners
+                box = Box.of_pixels(x1, y1, x2, y2, *units(view))
+            case _:
+                continue
+        if box is not None and box not in detected:
+            confidence = item.get("Confidence")
+            known = float(confidence) if _is_number(confidence) else 0.0
+            detected[box] = DetectedBox(box, min(max(known, 0.0), 1.0))
+    return tuple(detected.values())
+
+
+def coco_samples(
+    instances: coco.Instances, categories: Sequence[str], queries: Literal["present", "all"]
+) -> list[Sample[Objects]]:
+    """Return a question for every picture and each of the categories, or those that it shows.
+
+    Nothing is asked of a category of which a picture shows only a crowd. Raises UserError for a
+    category that the data does not have.
+    """
+    for name in categories:
+        if name not in instances.categories:
+            known = ", ".join(instances.categories)
+            raise UserError(f"task.categories: no {name!r} in the data; there is {known}")
+    samples = []
+    for picture in instances.pictures:
+        for name in categories or instances.categories:
+            answer = Objects(picture.boxes.get(name, ()), picture.crowds.get(name, ()))
+            if answer.boxes or (queries == "all" and not answer.crowds):
+                source = (picture.source(),)
+                samples.append(Sample(f"{picture.id}#{name}", name, answer, source, name))
+    return samples
+
+
+def read_row(record: Record) -> Sample[Objects]:
+    """Read one of Visual-RFT's rows, or of those written by hand."""
+    text = record.text("category", "question", "problem", "prompt")
+    # Published questions name the category in quotes; by hand the question is the category.
+    named = CATEGORY.search(text)
+    category = named[1] if named else text
+    if len(category) > 100 or "\n" in category:
+        raise record.error(f"no category '...' is named in {text!r:.60}")
+    images = record.images("images", "image")
+    if len(images) != 1:
+        raise record.error(f"{len(images)} pictures; expected one")
+    return Sample(record.id, category, Objects(_true_boxes(record)), images, category)
+
+
+def _true_boxes(record: Record) -> tuple[Box, ...]:
+    """Read the boxes of a row's solution, in thousandths; () where it is "No Objects"."""
+    solution = record.value("solution", "answer")
+    if isinstance(solution, str):
+        text = answers.last_answer(solution) or solution.strip()
+        solution = [] if text == NO_OBJECTS else items(text)
+    boxes = [_true_box(item) for item in solution] if isinstance(solution, list) else [None]
+    readable = tuple(box for box in boxes if box is not None)
+    if len(readable) < len(boxes):
+        raise record.error(
+            "expected [{'Position': [x1, y1, x2, y2], ...}, ...] in thousandths, or 'No Objects'"
+        )
+    return readable
+
+
+def _true_box(item: Any) -> Box | None:
+    """Read one box in thousandths; a side that rounding has shrunk to nothing becomes one long."""
+    match item:
+        case {"Position": [_, _, _, _] as corners} if all(map(_is_number, corners)):
+            x1, y1, x2, y2 = corners
+            if not (0 <= x1 <= x2 <= 1000 and 0 <= y1 <= y2 <= 1000):
+                return None
+            # A box that was rounded to the far edge grows back into the picture.
+            left, top = min(x1, 999), min(y1, 999)
+            right, bottom = max(x2, left + 1), max(y2, top + 1)
+            return Box(left / 1000, top / 1000, right / 1000, bottom / 1000)
+    return None

@@ -1,0 +1,146 @@
+"""Labelled pictures: how few-shot classification finds them, draws shots, and compares names.
+
+The comparison at the end of the file is the published one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vrft import answers, records
+from vrft.classes import ClassList
+from vrft.records import Record
+from vrft.types import Sample
+
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A true class: its name, its spelling in the data, and the list of all classes."""
+
+    name: str
+    written: str
+    # The list is shared by all samples; without it a sample can be printed.
+    classes: ClassList = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPicture:
+    """A picture with the label that the data gives it."""
+
+    id: str
+    images: tuple[Path, ...]
+    label: str
+    where: str
+    """The file, or the file and row, for messages."""
+    question: str = ""
+    """The row's own question; "" for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledData:
+    """The pictures of a split, with the labels of all splits."""
+
+    pictures: Sequence[LabelledPicture]
+    labels: Sequence[str]
+    undivided: bool = False
+    """Whether the data has no splits, so that these are the pictures of all of them."""
+
+
+def find(source: str, split: str, columns: Mapping[str, str]) -> LabelledData:
+    """Return the pictures of a split: in folders of classes, or else in rows.
+
+    Tried in this order: <split>/<class>/*.jpg, <class>/*.jpg, and the rows of ``source``.
+    """
+    root = Path(source).expanduser()
+    if folders := _class_folders(root / split):
+        # Labels of all splits: a class without test pictures is a possible wrong answer all the
+        # same.
+        labels = [folder.name for part in root.iterdir() for folder in _class_folders(part)]
+        return LabelledData(_read_folders(folders, root), labels)
+    # Beside files of rows, folders are only the places of their pictures.
+    has_rows = root.is_dir() and any(path.suffix in records.KINDS for path in root.iterdir())
+    if not has_rows and (folders := _class_folders(root)):
+        labels = [folder.name for folder in folders]
+        return LabelledData(_read_folders(folders, root), labels, undivided=True)
+    rows = [_read_row(record) for record in records.read(source, split, columns=columns)]
+    return LabelledData(rows, [picture.label for picture in rows])
+
+
+def _read_row(record: Record) -> LabelledPicture:
+    """Read one row: a picture, its label, and its own question if it has one."""
+    written = record.text("label", "answer", "solution")
+    # Only `question`: the published `problem` and TRL's `prompt` bring a format of their own.
+    question = record.get("question")
+    return LabelledPicture(
+        record.id,
+        record.images("image", "images"),
+        answers.last_answer(written) or written,
+        record.where,
+        question if isinstance(question, str) else "",
+    )
+
+
+def _read_folders(folders: Sequence[Path], root: Path) -> list[LabelledPicture]:
+    """Return the pictures of all classes; their ids are their paths below the root of the data."""
+    return [
+        LabelledPicture(path.relative_to(root).as_posix(), (path,), folder.name, str(path))
+        for folder in folders
+        for path in _picture_files(folder)
+    ]
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    """Return the folders inside a folder that hold pictures, one per class, sorted by name."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and _picture_files(path))
+
+
+def _picture_files(folder: Path) -> list[Path]:
+    """Return the pictures of a folder by the endings of their names, sorted."""
+    files = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    # macOS leaves a file "._0.png" beside 0.png on other disks, which is no picture.
+    return sorted(path for path in files if not path.name.startswith("."))
+
+
+def draw_shots(samples: Sequence[Sample[Label]], shots: int, seed: int) -> list[Sample[Label]]:
+    """Return ``shots`` samples of each class, or all for 0, drawn by the seed, in their order."""
+    if not shots:
+        return list(samples)
+    ids_of: defaultdict[str, list[str]] = defaultdict(list)
+    for sample in samples:
+        ids_of[sample.answer.name].append(sample.id)
+    # One generator per class: a class more in the data leaves the shots of the others alone.
+    drawn = {
+        key
+        for name, ids in ids_of.items()
+        for key in random.Random(f"{seed}/{name}").sample(ids, min(shots, len(ids)))
+    }
+    return [sample for sample in samples if sample.id in drawn]
+
+
+def one_line_answer(text: str) -> str | None:
+    """Return the first answer block that begins and ends in one line, the published reading."""
+    # The published pattern's `.` does not match a line break.
+    for line in text.split("\n"):
+        answer, closed, _ = line.partition("<answer>")[2].partition("</answer>")
+        if closed:
+            return answer
+    return None
+
+
+def is_part(answer: str, label: str) -> bool:
+    """Return whether one of two texts is a part of the other, once both are squeezed."""
+    a, b = squeezed(answer), squeezed(label)
+    return a in b or b in a
+
+
+def squeezed(text: str) -> str:
+    """Return the text in lower case without spaces and underscores, as the published rule does."""
+    return text.replace(" ", "").replace("_", "").lower()

@@ -1,0 +1,77 @@
+"""Results in boxes: how the math task reads them from answers and from the rows of data sets."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from vrft import answers
+from vrft.records import Record
+from vrft.types import Sample
+
+BOX = re.compile(r"\\boxed\s*+\{")
+BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+"""A brace, or any escaped character: ``\\{`` is text and closes nothing."""
+DOLLARS = re.compile(r"\$+([^$]*)\$+")
+LONGEST_RESULT = 1000
+"""Characters, far more than any result of the data sets has."""
+
+SUBSETS = ("subset", "subject", "type", "subfield")
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """The true result as bare LaTeX, and its derivation where the data has one."""
+
+    result: str
+    solution: str = ""
+
+
+def last_box(text: str) -> str | None:
+    """Return the content of the last \\boxed{...}, stripped; None if empty, open or too long."""
+    starts = [match.end() for match in BOX.finditer(text)]
+    # Braces are counted from the last box on, once: the search stays linear with many open boxes.
+    depth, start = 1, starts[-1] if starts else len(text)
+    for brace in BRACE.finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
+        if depth == 0:
+            result = text[start : brace.start()].strip()
+            return result if 0 < len(result) <= LONGEST_RESULT else None
+    return None
+
+
+def read_sample(record: Record) -> Sample[Gold]:
+    """Read one row; the true result is its answer, or else the last box of its solution."""
+    results = (bare(written(record.get(name))) for name in ("answer", "solution"))
+    result = next(filter(None, results), None)
+    if result is None:
+        raise record.error("no answer and no solution; write one or remove the row")
+    solution = written(record.get("solution"))
+    # The reference puts the solution between think tags; tags inside would break the contract.
+    has_tags = any(tag in solution for tag in answers.TAGS)
+    return Sample(
+        record.id,
+        record.text("problem", "question", "prompt"),
+        Gold(result, "" if has_tags else solution),
+        subset=written(record.get(*SUBSETS)),
+    )
+
+
+def written(value: Any) -> str:
+    """Return a text, a number or a list of them as text; "" for None."""
+    if isinstance(value, list):  # OlympiadBench lists all answers of a question
+        return ", ".join(bare(written(item)) for item in value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # AMC writes 27.0
+    return "" if value is None else str(value).strip()
+
+
+def bare(text: str) -> str:
+    """Return the result that a text gives.
+
+    That is its last answer block or box; without one, all of it without dollar signs around it.
+    """
+    text = answers.last_answer(text) or text
+    dollars = DOLLARS.fullmatch(text)
+    return last_box(text) or (dollars[1].strip() if dollars else text)

@@ -1,0 +1,107 @@
+"""Questions with options: how the spatial task reads its rows, and how CV-Bench scores answers."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vrft import answers
+from vrft.records import Record
+from vrft.types import Sample
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The options of a question, and the index of the right one."""
+
+    options: tuple[str, ...]
+    right: int
+    lettered: bool = False
+    """Whether the options are asked by letters, as in CV-Bench."""
+    source: str = ""
+    """The collection that the picture is from, by which CV-Bench's official total weighs."""
+
+
+def read_sample(row: Record, seed: int) -> Sample[Choice]:
+    """Read one row of any of the schemas; ``seed`` draws the order of options without letters."""
+    options = row.texts("options", "choices", "answers")
+    gold = row.text("answer", "correct_answer", "solution")
+    gold = answers.last_answer(gold) or gold
+    if not 2 <= len(options) <= len(LETTERS) or not all(map(str.strip, options)):
+        raise row.error(f"expected 2 to {len(LETTERS)} options, none empty; got {options!r:.80}")
+    right = answers.choice(gold, options)
+    if right is None:
+        raise row.error(f"the answer {gold!r:.60} is none of the options {options!r:.80}")
+    # A letter as gold answer refers to the order, which must stay; unless "B" is itself an option.
+    letter = gold.strip("(). ").upper()
+    lettered = letter in set(LETTERS) - {option.strip().upper() for option in options}
+    if not lettered:
+        # SAT lists the right option first. Drawn by row, the order is the same in every run.
+        order = random.Random(f"{seed} {row.id}").sample(range(len(options)), len(options))
+        options, right = tuple(options[old] for old in order), order.index(right)
+    choice = Choice(options, right, lettered, str(row.get("source") or ""))
+    question = ask(row.text("question", "prompt"), choice)
+    subset = str(row.get("subset", "task", "question_type") or "")
+    pictures = row.images("images", "image", "image_bytes")
+    return Sample(row.id, question, choice, pictures, subset)
+
+
+def named(choice: Choice, index: int) -> str:
+    """Return an option as it is answered: "(B)" where options have letters, else its text."""
+    return f"({LETTERS[index]})" if choice.lettered else choice.options[index]
+
+
+def ask(question: str, choice: Choice) -> str:
+    """Return the question with its options, one a line, so that an option may hold commas."""
+    marks = [f"({LETTERS[i]})" if choice.lettered else "-" for i in range(len(choice.options))]
+    lines = [f"{mark} {option}" for mark, option in zip(marks, choice.options, strict=True)]
+    return "\n".join([question, "Choose one of these options:", *lines])
+
+
+def official(by_source: Mapping[str, float]) -> dict[str, float]:
+    """Return CV-Bench's own totals from the accuracy on each source; {} without all three.
+
+    2D is the mean of ADE20K and COCO, 3D is Omni3D, and the total is the mean of 2D and 3D.
+    """
+    if not {"ADE20K", "COCO", "Omni3D"} <= by_source.keys():
+        return {}
+    flat, deep = (by_source["ADE20K"] + by_source["COCO"]) / 2, by_source["Omni3D"]
+    return {"official_2d": flat, "official_3d": deep, "official_total": (flat + deep) / 2}
+
+
+def legacy_right(choice: Choice, text: str) -> bool:
+    """Return whether the published evaluator counts an answer as right.
+
+    The evaluator looks for a letter from A to F or an option, set apart by spaces: behind the word
+    "answer", else at the start, else the last one anywhere. So "A chair" is option A, and of "not
+    above but below" it reads "below".
+    """
+    letters = [form for c in "abcdef" for form in (c, c.upper(), f"({c})", f"({c.upper()})")]
+    key = "|".join(map(re.escape, [*letters, *choice.options]))
+    apart = rf"(\*\*)?(?P<key>{key})(\*\*)?([.,:\s]|$)"
+    letter = LETTERS[choice.right].lower()
+    right = (choice.options[choice.right].lower(), letter, f"({letter})")
+    shown = legacy_shown(text)
+    # The evaluator's patterns in its own order. The gap behind "answer" is bounded here, as an
+    # unbounded one makes the search quadratic.
+    for before in ("(?i:answer):.{0,50}?(^|\\s)", "(?i:answer).{0,50}?(^|\\s)", "^", "(^|\\s)"):
+        keys = [match["key"].lower() for match in re.finditer(before + apart, shown)]
+        if keys:
+            return keys[-1] in right
+    return False
+
+
+def legacy_shown(text: str) -> str:
+    """Return the text that the published evaluator reads: the first answer block of one line.
+
+    Without such a block it reads the full text.
+    """
+    for head in text.split("</answer>")[:-1]:
+        _, opened, answer = head.rpartition("<answer>")
+        if opened and "\n" not in answer.strip():
+            return answer.strip()
+    return text

@@ -31,6 +31,7 @@ class Picture:
 
     def source(self) -> Path:
         """Return the file; raise UserError if it is not there."""
+        # Looked for only when it is asked for: train2017 has 118,287 pictures, and few are needed.
         if not self.file.is_file():
             raise UserError(f"no picture {self.file}; unpack COCO's pictures there")
         return self.file
@@ -124,6 +125,7 @@ def entries(tree: Any, name: str, needed: Sequence[str], path: Path) -> list[Map
     for row, entry in enumerate(listed):
         if not isinstance(entry, dict) or not set(needed) <= entry.keys():
             raise UserError(f"{path}: {name}[{row}]: expected {', '.join(needed)}")
+        # Ids become keys of dictionaries, which a list or an object cannot be.
         if not all(isinstance(entry[key], int | str) for key in needed if key.endswith("id")):
             raise UserError(f"{path}: {name}[{row}]: an id is a number or a name")
     return listed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic
 
 from vrft.errors import UserError
 from vrft.types import A, Completion, Prompt, Sample, Score, Scored, View
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from vrft.boxes import Box
     from vrft.masks import Region
 
-S = TypeVar("S")
-
-Reward = Callable[[Sample[S], Completion], float | None]
+Reward = Callable[[Sample[A], Completion], float | None]
 """A pure function from a sample and a completion to a reward.
 
 The value is a finite number, in [0, 1] unless a published rule has another range; None means that
@@ -72,6 +70,8 @@ class Task(ABC, Generic[A]):
     @abstractmethod
     def score(self, sample: Sample[A], completion: Completion) -> Score:
         """Return the metrics of one completion, read by the same parser as the rewards."""
+
+    # Tasks about words or numbers leave the following methods as they are.
 
     def aggregates(self, scored: Sequence[Scored[A]]) -> Mapping[str, float]:
         """Return metrics in [0, 1] that are no mean over samples, such as average precision.

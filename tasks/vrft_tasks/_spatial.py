@@ -86,8 +86,8 @@ def legacy_right(choice: Choice, text: str) -> bool:
     letter = LETTERS[choice.right].lower()
     right = (choice.options[choice.right].lower(), letter, f"({letter})")
     shown = legacy_shown(text)
-    # The evaluator's patterns in its own order. The gap behind "answer" is bounded here, as an
-    # unbounded one makes the search quadratic.
+    # The patterns of math-verify's string extraction in its own order: the first that matches
+    # anywhere decides, by its last match.
     for before in ("(?i:answer):.{0,50}?(^|\\s)", "(?i:answer).{0,50}?(^|\\s)", "^", "(^|\\s)"):
         keys = [match["key"].lower() for match in re.finditer(before + apart, shown)]
         if keys:

@@ -83,6 +83,7 @@ class Detection(Task[Objects]):
         if instances is not None:
             return coco_samples(instances, self.categories, self.queries)
         rows = records.read(self.data_dir, split, columns=self.columns)
+        # A row names its category itself, so `categories` chooses among the rows.
         samples = [read_row(record) for record in rows]
         return [s for s in samples if not self.categories or s.question in self.categories]
 
@@ -144,6 +145,7 @@ class Detection(Task[Objects]):
 
     def view(self, views: tuple[View, ...]) -> View:
         """Return the view of the only picture, in the coordinates that were asked for."""
+        # The setting decides, not the family of the model: Qwen2.5-VL can be asked for thousandths.
         return replace(views[0], space=self.coordinates) if views else THOUSANDTHS
 
     def boxes(self, sample: Sample[Objects]) -> tuple[Box, ...]:
@@ -170,6 +172,7 @@ def match(detected: Sequence[DetectedBox], truth: Sequence[Box]) -> list[tuple[D
     Each box in turn takes, of the objects still free, the one that it overlaps most, if by more
     than MATCHED.
     """
+    # Greedy, not the best assignment: this is how COCO and the published reward match.
     free, matched = list(truth), []
     # The sort is stable: of equal confidence the box that was written first chooses first.
     for candidate in sorted(detected, key=lambda candidate: -candidate.confidence):

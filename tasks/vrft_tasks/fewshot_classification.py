@@ -59,6 +59,7 @@ QUESTIONS = {
     "own": "Which class of things does this picture show?",
 }
 
+# Inside the package, so that the wheel has the lists too.
 LABELS = Path(__file__).parent / "labels"
 
 
@@ -102,6 +103,7 @@ class FewshotClassification(Task[Label]):
             )
 
     def samples(self, split: str) -> Sequence[Sample[Label]]:
+        # __post_init__ has refused "own" without data, which has no published shots.
         labelled = find(self.data_dir or SHOTS[self.dataset], split, self.columns)
         classes = self.classes(labelled.labels)
         samples = [self.sample(picture, classes) for picture in labelled.pictures]
@@ -116,6 +118,7 @@ class FewshotClassification(Task[Label]):
 
     def classes(self, labels: Iterable[str]) -> ClassList:
         """Return the classes that answers may name; ``labels`` are those of the data."""
+        # Folders and labels are their own classes; aliases take a list.
         if self.dataset == "own" and not self.class_list:
             return ClassList.parse(sorted(set(labels)), self.data_dir)
         shipped = LABELS / f"{self.dataset}.txt"

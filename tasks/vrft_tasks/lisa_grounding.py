@@ -37,6 +37,7 @@ TEMPLATE = (
     "<think>your reasoning</think>\n<answer>(x1,y1),(x2,y2)</answer>"
 )
 
+# Round brackets and whole numbers alone, as published; nine digits are more than any picture has.
 LEGACY_BOX = re.compile(r"\({0},{0}\)\s*+,\s*+\({0},{0}\)".format(r"\s*+([0-9]{1,9})\s*+"))
 
 
@@ -92,6 +93,7 @@ class LisaGrounding(Task[Target]):
 
     def score(self, sample: Sample[Target], completion: Completion) -> Score:
         box = predicted_box(completion)
+        # As published, the reasoning is searched too, and the first shape is the truth.
         first_box = legacy_box(completion.text, first_view(completion.views))
         overlap = rewards.overlap(sample.answer.box, box)
         legacy = rewards.overlap(sample.answer.first, first_box)

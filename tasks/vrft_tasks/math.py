@@ -85,6 +85,7 @@ class Math(Task[Gold]):
     def score(self, sample: Sample[Gold], completion: Completion) -> Score:
         legacy = mathverify.equivalent(sample.answer.result, completion.text, "lighteval")
         metrics = {
+            # None, for a true result that cannot be read, counts as wrong: all samples count.
             "accuracy": accuracy(sample, completion) or 0.0,
             "legacy_accuracy": float(legacy is True),
         }
@@ -128,6 +129,7 @@ def cosine_reward(sample: Sample[Gold], completion: Completion, longest: int) ->
     Without a result even a short answer earns nothing, or it would pay not to answer at all.
     """
     right = accuracy(sample, completion)
+    # A wrong answer earns up to 1/3, so that an unreadable one must be told from a wrong one.
     if right is None:
         return None
     if final_result(completion.text) is None:

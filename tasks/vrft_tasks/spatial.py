@@ -77,6 +77,7 @@ class Spatial(Task[Choice]):
 
     def samples(self, split: str) -> Sequence[Sample[Choice]]:
         rows = records.read(self.data_dir, split, columns=self.columns, limit=self.rows)
+        # `rows` limits what is fetched, before rows with several pictures are left out.
         samples = (read_sample(row, self.seed) for row in rows)
         return [s for s in samples if len(s.images) == 1 or not self.single_image]
 
@@ -91,6 +92,7 @@ class Spatial(Task[Choice]):
         return f"<think>I look at where things are.</think>\n<answer>{name}</answer>"
 
     def rewards(self) -> Mapping[str, Reward[Choice]]:
+        # Methods, as both readings depend on the style.
         return {"accuracy": self.accuracy, "format": self.follows_format}
 
     def score(self, sample: Sample[Choice], completion: Completion) -> Score:
@@ -103,6 +105,7 @@ class Spatial(Task[Choice]):
         return Score(metrics, None if index is None else choice.options[index])
 
     def aggregates(self, scored: Sequence[Scored[Choice]]) -> Mapping[str, float]:
+        # Accuracy on each collection of pictures; CV-Bench's total is a mean of such means.
         by_source: defaultdict[str, list[float]] = defaultdict(list)
         for answer in scored:
             by_source[answer.sample.answer.source].append(answer.score.metrics["accuracy"])

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from vrft.policy.decode_step import Step
+from vrft.policy.decode_step import DecodeStep
 
 
 class Tape(TorchDispatchMode):
@@ -39,7 +39,7 @@ class Tape(TorchDispatchMode):
                     old.copy_(new)
 
 
-def record(step: Step) -> Step:
+def record(step: DecodeStep) -> DecodeStep:
     """The step, recorded; as with a CUDA graph it is run before, and when it is replayed."""
     step()
     with Tape() as tape:

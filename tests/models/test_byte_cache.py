@@ -20,8 +20,8 @@ def test_the_bound_is_in_bytes_and_is_kept() -> None:
     held: ByteCache[bytes] = ByteCache(10, len)
     for number in range(1, 9):
         held.put(number, bytes(number))
-        assert held.bytes == sum(len(value) for value in held.held.values()) <= 10
-    assert list(held.held) == [8]  # 8 and 7 are 15 bytes
+        assert held.bytes == sum(len(value) for value in held.values.values()) <= 10
+    assert list(held.values) == [8]  # 8 and 7 are 15 bytes
 
 
 def test_a_value_over_the_bound_is_not_held_and_drives_nothing_out() -> None:
@@ -42,4 +42,4 @@ def test_threads_may_share_it() -> None:
     held: ByteCache[bytes] = ByteCache(50, len)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: (held.put(n % 40, bytes(n % 9)), held.get(n % 7)), range(4000)))
-    assert held.bytes == sum(len(value) for value in held.held.values()) <= 50
+    assert held.bytes == sum(len(value) for value in held.values.values()) <= 50

@@ -116,7 +116,7 @@ def test_prompts_lie_one_after_the_other_and_positions_go_on_after_each(
     assert batch.tokens.tolist() == [*short.tokens.tolist(), *long.tokens.tolist()]
     assert batch.positions.shape == (3, sum(batch.lengths))
     # A picture of 2 x 3 tokens advances the position by 3, its longer side, not by 6.
-    assert batch.following == (len(short.tokens), len(long.tokens) - 6 + 3)
+    assert batch.next_positions == (len(short.tokens), len(long.tokens) - 6 + 3)
 
 
 def test_prompts_and_image_tokens_under_the_real_qwen2_vl_tokenizer(

@@ -1,7 +1,8 @@
-"""Attention of sequences one after the other: every kernel against plain softmax attention."""
+"""Attention of packed sequences: every kernel against plain softmax attention."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,38 +10,53 @@ import torch
 from torch import Tensor
 
 from vrft.models import flash
-from vrft.models.flash import FlashOnCpu, FlashOnCuda, Kernel, Spans, WrittenOut
+from vrft.models.flash import (
+    FLASH_ON_CPU,
+    FLASH_ON_CUDA,
+    PLAIN_ATTENTION,
+    Kernel,
+    OneByOne,
+    SequenceLayout,
+)
 
 HEADS, KEY_HEADS, WIDTH, SCALING = 6, 2, 8, 0.3
 CPU = torch.device("cpu")
 
-SPANS = [
-    Spans((7,), (7,), True, CPU),
-    Spans((3, 1, 5), (3, 1, 5), True, CPU),
-    Spans((4, 0, 9), (2, 5, 1), False, CPU),  # a sequence without queries
-    Spans((70, 300), (40, 600), False, CPU),  # more than one block of a flash kernel's
+LAYOUTS = [
+    SequenceLayout((7,), (7,), True, CPU),
+    SequenceLayout((3, 1, 5), (3, 1, 5), True, CPU),
+    SequenceLayout((4, 0, 9), (2, 5, 1), False, CPU),  # a sequence without queries
+    SequenceLayout((70, 300), (40, 600), False, CPU),  # more than one block of a flash kernel's
 ]
 
+each_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=lambda one: str(one.query_lengths))
 
-def states(spans: Spans, dtype: torch.dtype = torch.float64) -> list[Tensor]:
-    """Queries, keys and values of all sequences."""
+
+def states(layout: SequenceLayout, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    """Return queries [T, H, D], keys and values [S, K, D] of all sequences."""
     generator = torch.Generator().manual_seed(0)
-    sizes = [(sum(spans.queries), HEADS), *[(sum(spans.keys), KEY_HEADS)] * 2]
+    sizes = [(sum(layout.query_lengths), HEADS), *[(sum(layout.key_lengths), KEY_HEADS)] * 2]
     return [
         torch.randn(*size, WIDTH, dtype=torch.float64, generator=generator).mul(2).to(dtype)
         for size in sizes
     ]
 
 
-def plain(query: Tensor, key: Tensor, value: Tensor, spans: Spans) -> tuple[Tensor, Tensor]:
-    """The output and log-sum-exp as they are defined, which autograd can differentiate."""
+def by_definition(
+    query: Tensor, key: Tensor, value: Tensor, layout: SequenceLayout
+) -> tuple[Tensor, Tensor]:
+    """Return the output and log-sum-exps as they are defined, which autograd differentiates."""
     outs, lses = [], []
-    for rows, cols in spans:
-        repeats = HEADS // KEY_HEADS
-        keys = key[cols].repeat_interleave(repeats, 1).transpose(0, 1)
-        values = value[cols].repeat_interleave(repeats, 1).transpose(0, 1)
-        scores = query[rows].transpose(0, 1) @ keys.mT * SCALING
-        if spans.causal:
+    by_sequence = zip(
+        query.split(layout.query_lengths),
+        *(states.split(layout.key_lengths) for states in (key, value)),
+        strict=True,
+    )
+    for q, k, v in by_sequence:
+        keys = k.repeat_interleave(HEADS // KEY_HEADS, 1).transpose(0, 1)
+        values = v.repeat_interleave(HEADS // KEY_HEADS, 1).transpose(0, 1)
+        scores = q.transpose(0, 1) @ keys.mT * SCALING
+        if layout.causal:
             later = torch.ones_like(scores, dtype=torch.bool).triu(1)
             scores = scores.masked_fill(later, -torch.inf)
         outs.append((scores.softmax(-1) @ values).transpose(0, 1))
@@ -48,40 +64,48 @@ def plain(query: Tensor, key: Tensor, value: Tensor, spans: Spans) -> tuple[Tens
     return torch.cat(outs), torch.cat(lses)
 
 
-@pytest.mark.parametrize("kernel", [FlashOnCpu, WrittenOut])
-@pytest.mark.parametrize("spans", SPANS, ids=lambda spans: str(spans.queries))
+@pytest.mark.parametrize("kernel", [FLASH_ON_CPU, PLAIN_ATTENTION], ids=["flash", "plain"])
+@each_layout
 def test_values_and_gradients_are_those_of_plain_attention(
-    kernel: type[Kernel], spans: Spans
+    kernel: Kernel, layout: SequenceLayout
 ) -> None:
-    inputs = states(spans)
-    leaves = [one.clone().requires_grad_() for one in inputs]
-    expected, expected_lse = plain(*leaves, spans)
+    inputs = states(layout)
+    leaves = [state.clone().requires_grad_() for state in inputs]
+    expected, expected_lse = by_definition(*leaves, layout)
     grad = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator())
-    out, lse = kernel.forward(*inputs, spans, SCALING)
+    out, lse = kernel.forward(*inputs, layout, SCALING)
     assert torch.allclose(out, expected, atol=1e-12)
     assert torch.allclose(lse, expected_lse, atol=1e-12)
-    found = kernel.backward(grad, *inputs, out, lse, spans, SCALING)
-    for one, other in zip(found, torch.autograd.grad(expected, leaves, grad), strict=True):
-        assert torch.allclose(one, other, atol=1e-11)
-        assert other.abs().max() > 1e-3
+    gradients = kernel.backward(grad, *inputs, out, lse, layout, SCALING)
+    for ours, theirs in zip(gradients, torch.autograd.grad(expected, leaves, grad), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-11)
+        assert theirs.abs().max() > 1e-3
 
 
 def test_the_backward_of_a_part_of_the_keys_is_that_part_of_the_gradient() -> None:
-    """Given the output and log-sum-exp over all keys, as merging them needs it."""
-    whole = Spans((5,), (9,), False, CPU)
-    query, key, value = states(whole)
-    out, lse = WrittenOut.forward(query, key, value, whole, SCALING)
+    """Give each part the output and log-sum-exps over all keys, as merging the parts does."""
+    all_keys = SequenceLayout((5,), (9,), False, CPU)
+    query, key, value = states(all_keys)
+    out, lse = PLAIN_ATTENTION.forward(query, key, value, all_keys, SCALING)
     grad = torch.randn(out.shape, dtype=torch.float64, generator=torch.Generator())
-    expected = WrittenOut.backward(grad, query, key, value, out, lse, whole, SCALING)
-    for kernel in (FlashOnCpu, WrittenOut):
+    expected = PLAIN_ATTENTION.backward(grad, query, key, value, out, lse, all_keys, SCALING)
+    for kernel in (FLASH_ON_CPU, PLAIN_ATTENTION):
         parts = []
         for cols in (slice(0, 4), slice(4, 9)):
-            spans = Spans((5,), (cols.stop - cols.start,), False, CPU)
-            kept = key[cols], value[cols]
-            parts.append(kernel.backward(grad, query, *kept, out, lse, spans, SCALING))
+            layout = SequenceLayout((5,), (cols.stop - cols.start,), False, CPU)
+            parts.append(
+                kernel.backward(grad, query, key[cols], value[cols], out, lse, layout, SCALING)
+            )
         assert torch.allclose(parts[0][0] + parts[1][0], expected[0], atol=1e-12)
         for i in (1, 2):
             assert torch.allclose(torch.cat([parts[0][i], parts[1][i]]), expected[i], atol=1e-12)
+
+
+def test_log_sum_exps_of_half_precision_are_float32() -> None:
+    inputs = states(LAYOUTS[1], torch.bfloat16)
+    for kernel in (FLASH_ON_CPU, PLAIN_ATTENTION):
+        out, lse = kernel.forward(*inputs, LAYOUTS[1], SCALING)
+        assert (out.dtype, lse.dtype) == (torch.bfloat16, torch.float32)
 
 
 class Contract:
@@ -90,17 +114,17 @@ class Contract:
     def __init__(self, causal: bool) -> None:
         self.causal = causal
 
-    def spans(self, query_starts: Tensor, key_starts: Tensor, *longest: int) -> Spans:
+    def layout(self, query_starts: Tensor, key_starts: Tensor, *longest: int) -> SequenceLayout:
         assert query_starts.dtype == key_starts.dtype == torch.int32
         lengths = [tuple(starts.diff().tolist()) for starts in (query_starts, key_starts)]
         assert longest == tuple(map(max, lengths))
-        return Spans(lengths[0], lengths[1], self.causal, CPU)
+        return SequenceLayout(lengths[0], lengths[1], self.causal, CPU)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, *rest: Any, scale: float) -> Any:
         *where, dropout, causal, debug = rest
         assert (dropout, causal, debug) == (0.0, self.causal, False)
         assert scale == SCALING
-        out, lse = plain(query, key, value, self.spans(*where))
+        out, lse = by_definition(query, key, value, self.layout(*where))
         nothing = torch.empty(0)
         return out, lse.T.contiguous(), nothing, nothing, nothing
 
@@ -118,62 +142,104 @@ class Contract:
         *where, dropout, causal, _, _ = rest
         assert (dropout, causal, scale) == (0.0, self.causal, SCALING)
         assert lse.shape == (HEADS, len(query)) and lse.is_contiguous()
-        spans = self.spans(*where)
-        return WrittenOut.backward(grad, query, key, value, out, lse.T, spans, scale)
+        layout = self.layout(*where)
+        return PLAIN_ATTENTION.backward(grad, query, key, value, out, lse.T, layout, scale)
 
 
-@pytest.mark.parametrize("spans", SPANS, ids=lambda spans: str(spans.queries))
+@each_layout
 def test_flash_on_cuda_is_called_as_its_contract_has_it(
-    spans: Spans, monkeypatch: pytest.MonkeyPatch
+    layout: SequenceLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    contract = Contract(spans.causal)
+    contract = Contract(layout.causal)
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", contract.forward)
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_backward", contract.backward)
-    inputs = states(spans)
-    out, lse = FlashOnCuda.forward(*inputs, spans, SCALING)
-    expected, expected_lse = WrittenOut.forward(*inputs, spans, SCALING)
+    inputs = states(layout)
+    out, lse = FLASH_ON_CUDA.forward(*inputs, layout, SCALING)
+    expected, expected_lse = PLAIN_ATTENTION.forward(*inputs, layout, SCALING)
     assert torch.allclose(out, expected) and torch.allclose(lse, expected_lse)
     grad = torch.randn(out.shape, dtype=torch.float64, generator=torch.Generator())
-    found = FlashOnCuda.backward(grad, *inputs, out, lse, spans, SCALING)
-    wanted = WrittenOut.backward(grad, *inputs, expected, expected_lse, spans, SCALING)
-    assert all(torch.allclose(a, b) for a, b in zip(found, wanted, strict=True))
+    ours = FLASH_ON_CUDA.backward(grad, *inputs, out, lse, layout, SCALING)
+    plain = PLAIN_ATTENTION.backward(grad, *inputs, expected, expected_lse, layout, SCALING)
+    assert all(torch.allclose(a, b) for a, b in zip(ours, plain, strict=True))
 
 
-@pytest.mark.parametrize("spans", SPANS, ids=lambda spans: str(spans.queries))
-def test_flash_on_cuda_takes_and_gives_these_shapes(spans: Spans) -> None:
-    """By torch's own account of its operators, which needs no GPU."""
-    meta = Spans(spans.queries, spans.keys, spans.causal, torch.device("meta"))
-    inputs = [one.to("meta") for one in states(spans, torch.bfloat16)]
-    out, lse = FlashOnCuda.forward(*inputs, meta, SCALING)
+@each_layout
+def test_flash_on_cuda_takes_and_gives_these_shapes(layout: SequenceLayout) -> None:
+    """Ask torch's own account of its operators, which needs no GPU."""
+    meta = SequenceLayout(
+        layout.query_lengths, layout.key_lengths, layout.causal, torch.device("meta")
+    )
+    inputs = [state.to("meta") for state in states(layout, torch.bfloat16)]
+    out, lse = FLASH_ON_CUDA.forward(*inputs, meta, SCALING)
     assert out.shape == inputs[0].shape and out.dtype == torch.bfloat16
     assert lse.shape == out.shape[:2] and lse.dtype == torch.float32
-    found = FlashOnCuda.backward(out, *inputs, out, lse, meta, SCALING)
-    assert [one.shape for one in found] == [one.shape for one in inputs]
+    gradients = FLASH_ON_CUDA.backward(out, *inputs, out, lse, meta, SCALING)
+    assert [gradient.shape for gradient in gradients] == [state.shape for state in inputs]
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("spans", SPANS, ids=lambda spans: str(spans.queries))
-def test_flash_on_cuda_computes_what_is_written_out(spans: Spans) -> None:
-    there = Spans(spans.queries, spans.keys, spans.causal, torch.device("cuda"))
-    exact = [one.to("cuda") for one in states(spans)]
-    inputs = [one.to(torch.bfloat16) for one in exact]
-    assert flash.choose(inputs[0]) is FlashOnCuda
-    out, lse = FlashOnCuda.forward(*inputs, there, SCALING)
-    rounded = [one.double() for one in inputs]
-    expected, expected_lse = WrittenOut.forward(*rounded, there, SCALING)
+@each_layout
+def test_flash_on_cuda_computes_what_plain_products_do(layout: SequenceLayout) -> None:
+    there = SequenceLayout(
+        layout.query_lengths, layout.key_lengths, layout.causal, torch.device("cuda")
+    )
+    exact = [state.to("cuda") for state in states(layout)]
+    inputs = [state.to(torch.bfloat16) for state in exact]
+    assert flash.kernel_for(inputs[0]) is FLASH_ON_CUDA
+    out, lse = FLASH_ON_CUDA.forward(*inputs, there, SCALING)
+    rounded = [state.double() for state in inputs]
+    expected, expected_lse = PLAIN_ATTENTION.forward(*rounded, there, SCALING)
     # bfloat16 keeps 8 bits: 1/256 of values of about 2
     assert torch.allclose(out.double(), expected, atol=0.03)
     assert torch.allclose(lse.double(), expected_lse, atol=0.01)
     grad = torch.randn_like(expected)
-    found = FlashOnCuda.backward(grad.bfloat16(), *inputs, out, lse, there, SCALING)
-    wanted = WrittenOut.backward(grad, *rounded, expected, expected_lse, there, SCALING)
-    for one, other in zip(found, wanted, strict=True):
-        assert (one.double() - other).norm() < 0.03 * other.norm()
+    ours = FLASH_ON_CUDA.backward(grad.bfloat16(), *inputs, out, lse, there, SCALING)
+    plain = PLAIN_ATTENTION.backward(grad, *rounded, expected, expected_lse, there, SCALING)
+    for a, b in zip(ours, plain, strict=True):
+        assert (a.double() - b).norm() < 0.03 * b.norm()
 
 
 def test_each_device_and_type_has_its_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert flash.choose(torch.empty(1, 1, 64)) is FlashOnCpu
-    assert flash.choose(torch.empty(1, 1, 64, device="meta")) is WrittenOut
-    monkeypatch.setattr(flash, "fits_flash", lambda query: True)
-    assert flash.choose(torch.empty(1, 1, 64, device="meta")) is FlashOnCuda
+    assert flash.kernel_for(torch.empty(1, 1, 64)) is FLASH_ON_CPU
+    assert flash.kernel_for(torch.empty(1, 1, 64, device="meta")) is PLAIN_ATTENTION
+    monkeypatch.setattr(flash, "fits_cuda_flash", lambda query: True)
+    assert flash.kernel_for(torch.empty(1, 1, 64, device="meta")) is FLASH_ON_CUDA
+
+
+@pytest.fixture
+def no_memory_of_probes() -> Iterator[None]:
+    """Let operators be tried anew within the test, and again after it."""
+    flash.has_cuda_operators.cache_clear()
+    yield
+    flash.has_cuda_operators.cache_clear()
+
+
+def test_a_torch_without_the_cpus_operators_gives_the_same_values_by_plain_products(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layout = LAYOUTS[1]
+    inputs = states(layout)
+    out, lse = flash.flash_on_cpu().forward(*inputs, layout, SCALING)
+    monkeypatch.setattr(flash, "CPU_OPERATORS", ("_gone", "_gone_backward"))
+    without = flash.flash_on_cpu()
+    assert without is PLAIN_ATTENTION and FLASH_ON_CPU is not PLAIN_ATTENTION
+    plain_out, plain_lse = without.forward(*inputs, layout, SCALING)
+    assert torch.allclose(plain_out, out, atol=1e-12)
+    assert torch.allclose(plain_lse, lse, atol=1e-12)
+
+
+def test_an_operator_of_another_signature_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    # SDPA's own operator has a mask where ours has the dropout, and returns one tensor.
+    other = "scaled_dot_product_attention"
+    monkeypatch.setattr(flash, "CPU_OPERATORS", (other, flash.CPU_OPERATORS[1]))
+    assert flash.flash_on_cpu() is PLAIN_ATTENTION
+
+
+@pytest.mark.usefixtures("no_memory_of_probes")
+def test_cudas_operators_are_tried_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert flash.has_cuda_operators()
+    flash.has_cuda_operators.cache_clear()
+    monkeypatch.setattr(flash, "CUDA_OPERATORS", ("_gone", "_gone_backward"))
+    assert not flash.has_cuda_operators()
+    assert isinstance(flash.kernel_for(torch.empty(1, 1, 64, device="meta")), OneByOne)

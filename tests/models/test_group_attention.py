@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vrft.models import flash, group_attention
-from vrft.models.flash import WrittenOut
+from vrft.models.flash import PLAIN_ATTENTION
 from vrft.models.group_attention import GroupAttention, GroupLayout
 
 HEADS, KEY_HEADS, WIDTH, SCALING = 4, 2, 8, 0.3
@@ -27,9 +27,9 @@ LAYOUTS = [
 
 
 def states(layout: GroupLayout) -> list[Tensor]:
-    """Queries, keys and values of a packed row, in double precision."""
+    """Return queries, keys and values of a packed row, in double precision."""
     generator = torch.Generator().manual_seed(0)
-    tokens = layout.cut + sum(layout.own)
+    tokens = layout.prompt_tokens + sum(layout.completions)
     return [
         torch.randn(tokens, heads, WIDTH, dtype=torch.float64, generator=generator)
         .mul(2)
@@ -39,11 +39,12 @@ def states(layout: GroupLayout) -> list[Tensor]:
 
 
 def repeated(layout: GroupLayout, states: list[Tensor]) -> Tensor:
-    """Every completion after a copy of its prompt, as one causal row; and every prompt alone."""
-    prompts = [one.split(layout.prompts) for one in (state[: layout.cut] for state in states)]
-    own = [one.split(layout.own) for one in (state[layout.cut :] for state in states)]
+    """Attend in a causal row of each prompt, and of each completion behind a copy of its prompt."""
+    cut = layout.prompt_tokens
+    prompts = [state[:cut].split(layout.prompts) for state in states]
+    own = [state[cut:].split(layout.completions) for state in states]
     rows = [causal(*parts) for parts in zip(*prompts, strict=True)]
-    for number, length in enumerate(layout.own):
+    for number, length in enumerate(layout.completions):
         prompt = number // layout.generations
         joined = [torch.cat([prompts[i][prompt], own[i][number]]) for i in range(3)]
         rows.append(causal(*joined)[len(joined[0]) - length :])
@@ -56,7 +57,7 @@ def causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return out[0].transpose(0, 1)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda one: f"{one.prompts}-{one.own}")
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda one: f"{one.prompts}-{one.completions}")
 def test_a_packed_row_gives_the_values_and_gradients_of_repeated_rows(layout: GroupLayout) -> None:
     inputs = states(layout)
     expected = repeated(layout, inputs)
@@ -75,7 +76,7 @@ def test_every_kernel_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = states(layout)
     expected = GroupAttention.apply(layout, SCALING, *inputs)
     wanted = torch.autograd.grad(expected.square().sum(), inputs)
-    monkeypatch.setattr(flash, "choose", lambda query: WrittenOut)
+    monkeypatch.setattr(flash, "kernel_for", lambda query: PLAIN_ATTENTION)
     other = GroupAttention.apply(layout, SCALING, *inputs)
     found = torch.autograd.grad(other.square().sum(), inputs)
     assert torch.allclose(other, expected, atol=1e-12)
@@ -109,7 +110,7 @@ def test_a_completion_does_not_read_its_siblings_nor_another_prompt() -> None:
 
 
 def test_queries_and_keys_that_rotation_has_widened_are_of_the_values_type() -> None:
-    """As under autocast, where the product with float32 cosines is float32."""
+    """Do as under autocast, where the product with float32 cosines is float32."""
     layout = LAYOUTS[0]
     query, key, value = (
         one.detach().float().transpose(0, 1).unsqueeze(0) for one in states(layout)
@@ -118,7 +119,12 @@ def test_queries_and_keys_that_rotation_has_widened_are_of_the_values_type() -> 
     found, _ = group_attention.attend(
         module, query, key, value.bfloat16(), None, layout=layout, scaling=SCALING
     )
-    assert found.dtype == torch.bfloat16 and found.shape == (1, layout.cut + 20, HEADS, WIDTH)
+    assert found.dtype == torch.bfloat16 and found.shape == (
+        1,
+        layout.prompt_tokens + 20,
+        HEADS,
+        WIDTH,
+    )
 
 
 @pytest.mark.parametrize(

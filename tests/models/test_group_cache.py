@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 class Repeated:
-    """The plain way: every row has its own copy of its prompt, and nothing is ever dropped."""
+    """The plain way: every row has its own copy of its prompt, and no row or prompt ever leaves."""
 
     def __init__(self, real: Tensor, generations: int) -> None:
         self.real = real.repeat_interleave(generations, 0)
@@ -72,8 +72,8 @@ def test_it_attends_as_repeated_prompts_do_whichever_rows_have_ended(lengths: li
             expected = plain.attend(layer, query, key, value)[active]
             got = cache.attend(layer, query[active], key[active], value[active], WIDTH**-0.5)
             assert torch.allclose(got, expected, atol=1e-6)
-    assert len(cache.prompts[0][0]) == 2  # the second prompt's keys are gone
-    assert cache.own[0][0].shape[2] == 3 * BLOCK
+    assert len(cache.prompt_states[0][0]) == 2  # the second prompt's keys are gone
+    assert cache.completion_states[0][0].shape[2] == 3 * BLOCK
 
 
 def test_half_precision_weights_are_those_of_a_float32_softmax() -> None:

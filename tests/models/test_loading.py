@@ -23,9 +23,9 @@ from vrft.types import Prompt, View
 
 
 def one_update(loaded: LoadedModel, picture: Image.Image) -> dict[str, bool]:
-    """Which parameters a step of SGD on one completion changes."""
+    """Tell of each parameter whether a step of SGD on one completion changes it."""
     before = {name: p.detach().clone() for name, p in loaded.model.named_parameters()}
-    images = (picture,) if loaded.family.space else ()
+    images = (picture,) if loaded.family.has_vision else ()
     prompt = encoding.encode(loaded, Prompt("Where?", images))
     module = GroupLogps(loaded)
     module([prompt], [[[5, 6, 7], [8, 9]]]).sum().backward()
@@ -82,7 +82,7 @@ def test_lora_trains_adapters_only_and_its_folder_loads_again(
     models.save_model(loaded, tmp_path)
     assert (tmp_path / "adapter_config.json").is_file()
     assert not (tmp_path / "model.safetensors").exists()
-    images = (picture(),) if loaded.family.space else ()
+    images = (picture(),) if loaded.family.has_vision else ()
     prompt = encoding.encode(loaded, Prompt("Where?", images))
     again = models.load_model(ModelConfig(name=str(tmp_path)), device="cpu")
     with torch.no_grad():
@@ -142,7 +142,11 @@ def test_the_patch_embedding_is_the_convolution_it_replaces() -> None:
     expected.square().sum().backward()
     gradients = patches.grad.clone(), stock.proj.weight.grad.clone()
     patches.grad = stock.proj.weight.grad = None
-    stock.proj.__class__ = loading.MatmulPatchEmbedding
+    weight = stock.proj.weight
+    before = torch.random.get_rng_state()
+    loading.multiply_patches(stock, "proj")
+    assert torch.equal(torch.random.get_rng_state(), before)  # nothing was drawn
+    assert isinstance(stock.proj, loading.MatmulPatchEmbedding) and stock.proj.weight is weight
     product = stock(patches)
     product.square().sum().backward()
     assert torch.allclose(product, expected, atol=1e-5)
@@ -175,7 +179,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 def test_the_old_layout_of_a_checkpoint_loads(
     model_folder: Callable[[str], Path], picture: Callable[..., Image.Image], tmp_path: Path
 ) -> None:
-    """As on the hub: preprocessor_config.json with min_pixels and max_pixels of its own."""
+    """Load as from the hub: preprocessor_config.json has min_pixels and max_pixels of its own."""
     new = model_folder("qwen2_vl")
     for name in ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
                  "tokenizer_config.json", "chat_template.jinja"):  # fmt: skip

@@ -36,7 +36,7 @@ GROUPS = [
 
 
 def prompts(draw: Draw) -> list[Prompt]:
-    """Four prompts with three different pictures: one, two, one that both share, none."""
+    """Return four prompts with three different pictures; the third has the first one's again."""
     shared = draw(56, 84)
     return [
         Prompt("Where is the key?", (shared,)),
@@ -48,7 +48,7 @@ def prompts(draw: Draw) -> list[Prompt]:
 
 @contextmanager
 def counted(loaded: LoadedModel) -> Iterator[list[int]]:
-    """The number of pictures in each pass through the vision tower, while the block runs."""
+    """Count the pictures in each pass through the vision tower while the block runs."""
     seen: list[int] = []
 
     def count(module: Any, args: Any, options: dict[str, Tensor], out: Any) -> None:
@@ -62,7 +62,7 @@ def counted(loaded: LoadedModel) -> Iterator[list[int]]:
 
 
 def pictures_seen(made: ModelPolicy, draw: Draw) -> list[int]:
-    """Pictures through the tower in two steps of a rollout and an update each."""
+    """Count the pictures through the tower in two steps of a rollout and an update each."""
     seen = []
     for _ in range(2):
         with counted(made.loaded) as passes:
@@ -127,9 +127,7 @@ def test_a_run_with_a_frozen_tower_sees_its_pictures_in_the_first_epoch_only(
             "train.max_steps=2",
         ],
     )
-    run = train.prepare(
-        settings, *plan.check(settings), distributed.accelerator(settings.model)
-    )
+    run = train.prepare(settings, *plan.check(settings), distributed.accelerator(settings.model))
     made, reference = run.policy, run.reference
     assert isinstance(made, ModelPolicy) and isinstance(reference, ModelPolicy)
     seen = []
@@ -200,8 +198,11 @@ def test_features_have_the_same_bits_whatever_else_is_encoded(
     loaded = load_tiny("qwen2_vl", train=True, freeze_vision_tower=True)
     pictures = [one for each in prompts(picture) for one in encoding.encode(loaded, each).pictures]
     tower: Any = loaded.vision_tower
-    together = vision_features.Features(2**20).of(tower, pictures, loaded.see)
-    alone = [vision_features.Features(2**20).of(tower, [one], loaded.see)[0] for one in pictures]
+    together = vision_features.FeatureCache(2**20).encode(tower, pictures, loaded.encode_pictures)
+    alone = [
+        vision_features.FeatureCache(2**20).encode(tower, [one], loaded.encode_pictures)[0]
+        for one in pictures
+    ]
     assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
 
 
@@ -251,10 +252,10 @@ def test_a_tower_that_is_trained_for_a_while_is_not_served_from_before(
 
 def test_another_precision_is_another_state(load_tiny: Load) -> None:
     tower: Any = load_tiny("qwen2_vl", train=True, freeze_vision_tower=True).vision_tower
-    states = {vision_features.state_of(tower) for _ in range(2)}
+    states = {vision_features.tower_state(tower) for _ in range(2)}
     for dtype in (torch.bfloat16, torch.float16):
         with torch.autocast("cpu", dtype):
-            states.add(vision_features.state_of(tower))
+            states.add(vision_features.tower_state(tower))
     assert len(states) == 3
 
 
@@ -266,24 +267,34 @@ def test_the_bound_is_kept_and_what_was_dropped_is_made_again(
     one, two, three = (
         encoding.encode(loaded, Prompt("?", (picture(seed=seed),))).pictures[0] for seed in range(3)
     )
-    (made,) = vision_features.Features(0).of(tower, [one], loaded.see)
-    held = vision_features.Features(2 * made.nbytes)
+    (made,) = vision_features.FeatureCache(0).encode(tower, [one], loaded.encode_pictures)
+    held = vision_features.FeatureCache(2 * made.nbytes)
     with counted(loaded) as passes:
         for wanted in ([one], [two], [three], [three, two], [one]):
-            held.of(tower, wanted, loaded.see)
+            held.encode(tower, wanted, loaded.encode_pictures)
             assert held.recent.bytes <= 2 * made.nbytes
     assert passes == [1, 1, 1, 1]  # the last is the first picture again
 
 
-@pytest.mark.parametrize("mark", ["ds_id", "device_mesh"])
-def test_a_tower_whose_weights_are_sharded_is_run_by_all_devices(
-    mark: str, load_tiny: Load
-) -> None:
+def test_a_tower_whose_weights_are_sharded_is_run_by_all_devices(load_tiny: Load) -> None:
     loaded = load_tiny("qwen2_vl", train=True, freeze_vision_tower=True)
     tower: Any = loaded.vision_tower
     assert vision_features.is_fixed(tower)
-    setattr(next(tower.parameters()), mark, 0)  # as DeepSpeed's ZeRO-3 and FSDP mark theirs
+    next(tower.parameters()).ds_id = 0  # as DeepSpeed's ZeRO-3 marks its parts
     assert not vision_features.is_fixed(tower)
+
+
+def test_where_torch_counts_no_changes_features_are_the_same_and_never_remembered(
+    load_tiny: Load, picture: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_tiny("qwen2_vl", train=True, freeze_vision_tower=True)
+    prompt = Prompt("Where?", (picture(),))
+    before = embedded(loaded, prompt)
+    monkeypatch.setattr(vision_features, "CHANGE_COUNTER", "_gone")
+    with counted(loaded) as passes:
+        assert torch.allclose(embedded(loaded, prompt), before, atol=1e-6)
+        embedded(loaded, prompt)
+    assert passes == [1, 1]
 
 
 def test_a_policy_that_is_not_trained_is_fixed(model_folder: Callable[[str], Path]) -> None:

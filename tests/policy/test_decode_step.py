@@ -1,4 +1,4 @@
-"""Decoding at any pace: recorded or not, with rows that leave at once, late or never."""
+"""Decoding by any strategy: captured or not, with rows that leave at once, late or never."""
 
 from __future__ import annotations
 
@@ -18,50 +18,54 @@ from vrft.models import encoding, flash
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel
 from vrft.policy import decode_step, sampling
-from vrft.policy.decode_step import STRATEGIES, DecodeStrategy, as_it_is
+from vrft.policy.decode_step import STRATEGIES, DecodeStep, DecodeStrategy
 from vrft.policy.logprobs import GroupLogps
 from vrft.types import Prompt
 
 SAMPLING = SamplingConfig(max_completion_length=60, temperature=50.0, repetition_penalty=1.1)
 ENDS = frozenset(range(300, 320))
-"""At such a temperature all of some 700 tokens are about as likely: a row is over in one of 35."""
+"""At a temperature of 50 some 700 tokens are about as likely: a row ends at one token in 35."""
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen2")
 
 
 def encoded(loaded: LoadedModel, picture: Callable[..., Image.Image]) -> list[Encoded]:
-    """Prompts of other lengths, with a picture each where the model reads any."""
+    """Encode prompts of other lengths, with a picture each where the model reads any."""
     prompts = [Prompt("Where is the key?"), Prompt("Find the owl, or the cat, in this.")]
-    if loaded.family.space:
-        prompts = [replace(one, images=(picture(56, 84),)) for one in prompts]
-    return [encoding.encode(loaded, one) for one in prompts]
+    if loaded.family.has_vision:
+        prompts = [replace(prompt, images=(picture(56, 84),)) for prompt in prompts]
+    return [encoding.encode(loaded, prompt) for prompt in prompts]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_neither_the_pace_nor_a_recording_changes_a_token(
+def test_neither_the_strategy_nor_a_capture_changes_a_token(
     family: str, load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
 ) -> None:
     loaded = load_tiny(family)
-    vars(loaded)["end_ids"] = ENDS
+    loaded.end_ids = ENDS
     prompts = encoded(loaded, picture)
-    recorded: list[int] = []
+    captures: list[DecodeStep] = []
 
-    def record(step: decode_step.Step) -> decode_step.Step:
-        recorded.append(1)
+    def capture(step: DecodeStep) -> DecodeStep:
+        captures.append(step)
         return tape.record(step)
 
-    def sampled(pace: DecodeStrategy) -> list[list[list[int]]]:
-        recorded.clear()
-        return sampling.sample(loaded, prompts, 8, SAMPLING, [3, 4], pace)
+    def sampled(strategy: DecodeStrategy) -> list[list[list[int]]]:
+        captures.clear()
+        return sampling.sample(loaded, prompts, 8, SAMPLING, [3, 4], strategy)
 
     expected = sampled(STRATEGIES["cpu"])
     lengths = sorted(len(row) for group in expected for row in group)
     assert lengths[0] < 10 and lengths[-1] == 60 and len(set(lengths)) > 6
-    assert sampled(DecodeStrategy(look=100, idle=0.0, block=64, record=record)) == expected
-    assert sum(recorded) == 1  # nothing leaves and no room grows: recorded once, replayed 58 times
-    assert sampled(DecodeStrategy(look=7, idle=0.5, block=16, record=record)) == expected
-    assert 4 <= sum(recorded) < 10  # room grows four times, and half of the rows leave
-    assert sampled(DecodeStrategy(look=3, idle=0.0, block=64, record=as_it_is)) == expected
+    # no row leaves and no room grows: captured once, replayed 58 times
+    assert sampled(DecodeStrategy(100, 0.0, cache_block=64, capture=capture)) == expected
+    assert len(captures) == 1
+    # room grows four times, and half of the rows leave
+    assert sampled(DecodeStrategy(7, 0.5, cache_block=16, capture=capture)) == expected
+    assert 4 <= len(captures) < 10
+    # rows leave up to three tokens late, and nothing is captured
+    assert sampled(DecodeStrategy(3, 0.0, cache_block=64)) == expected
+    assert captures == []
 
 
 def test_graphs_are_for_a_gpu_that_holds_all_weights(
@@ -70,10 +74,10 @@ def test_graphs_are_for_a_gpu_that_holds_all_weights(
     loaded = load_tiny("qwen2_vl")
     assert decode_step.strategy_for(loaded, graphs=True) is STRATEGIES["cpu"]
     monkeypatch.setitem(decode_step.STRATEGIES, "cpu", STRATEGIES["cuda"])
-    assert decode_step.strategy_for(loaded, graphs=True).record is decode_step.cuda_graph
-    assert decode_step.strategy_for(loaded, graphs=False).record is as_it_is
-    next(loaded.model.parameters()).ds_id = 0  # as DeepSpeed marks what it has shared out
-    assert decode_step.strategy_for(loaded, graphs=True).record is as_it_is
+    assert decode_step.strategy_for(loaded, graphs=True).capture is decode_step.cuda_graph
+    assert decode_step.strategy_for(loaded, graphs=False).capture is None
+    next(loaded.model.parameters()).ds_id = 0  # as DeepSpeed marks the weights that it shards
+    assert decode_step.strategy_for(loaded, graphs=True).capture is None
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -83,11 +87,11 @@ def test_host_and_device_never_wait_for_each_other_within_a_pass(
     picture: Callable[..., Image.Image],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """On a device whose tensors have no numbers: to read one is an error, as is to copy from it.
+    """Compute on a device whose tensors have no numbers: to read or to copy one is an error.
 
     The kernel is CUDA's, by torch's account of what it takes and gives.
     """
-    monkeypatch.setattr(flash, "fits_flash", lambda query: True)
+    monkeypatch.setattr(flash, "fits_cuda_flash", lambda query: True)
     loaded = load_tiny(family, train=True)
     prompts = encoded(loaded, picture)
     on_meta(loaded.model)
@@ -101,13 +105,13 @@ def test_host_and_device_never_wait_for_each_other_within_a_pass(
     logps.sum().backward()
     assert all(weight.grad is not None for weight in loaded.model.parameters())
 
-    unasked = replace(STRATEGIES["cpu"], look=100)
-    tokens = sampling.decode(loaded, prompts, 4, replace(SAMPLING, top_k=5), [3, 4], unasked)
+    unchecked = replace(STRATEGIES["cpu"], check_every=100)
+    tokens = sampling.decode(loaded, prompts, 4, replace(SAMPLING, top_k=5), [3, 4], unchecked)
     assert tokens.shape == (8, 60)
 
 
 class Sent(TorchDispatchMode):
-    """Notes of every tensor that is sent to the device whether the host waits for it."""
+    """A note of every tensor that is sent to the device: whether the host waits for it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +126,7 @@ class Sent(TorchDispatchMode):
 
 
 def on_meta(model: nn.Module) -> None:
-    """The model in half precision on a device without numbers."""
+    """Put the model in half precision on a device without numbers."""
     model.to("meta").to(torch.bfloat16)
 
 

@@ -19,7 +19,7 @@ TEMPERATURE = 0.7
 
 
 def plain_logps(loaded: LoadedModel, prompt: encoding.Encoded, tokens: list[int]) -> torch.Tensor:
-    """The published way: one unpadded row through the whole model, pictures and all."""
+    """Pass one unpadded row through the model, pictures and all, as the published code does."""
     ids = torch.cat([prompt.tokens, torch.tensor(tokens)]).unsqueeze(0)
     inputs: dict[str, Any] = {"input_ids": ids, "use_cache": False}
     if prompt.pixels is not None:
@@ -35,7 +35,7 @@ def plain_logps(loaded: LoadedModel, prompt: encoding.Encoded, tokens: list[int]
 
 
 def gradients(loaded: LoadedModel) -> torch.Tensor:
-    """All gradients as one vector."""
+    """Return all gradients as one vector."""
     return torch.cat(
         [
             torch.zeros(p.numel()) if p.grad is None else p.grad.flatten().clone()
@@ -50,7 +50,7 @@ def relative(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def batch(family: str, picture: Callable[..., Image.Image]) -> list[Prompt]:
-    """Three prompts: one picture, two of other sizes, none; all texts of other lengths."""
+    """Return prompts with one picture, two of other sizes and none, and texts of other lengths."""
     if family == "qwen2":
         return [Prompt("Where is the key?"), Prompt("Find it."), Prompt("Which one flies, here?")]
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -20,13 +20,13 @@ WIDE = 512
 """A square layer of this width has 2**18 weights: enough to gain."""
 
 pytestmark = pytest.mark.skipif(
-    not onednn.takes(torch.float32), reason="needs oneDNN on an x86 processor"
+    not onednn.supports(torch.float32), reason="needs oneDNN on an x86 processor"
 )
 
 
 @pytest.fixture
 def wide() -> nn.Sequential:
-    """Two layers that gain, one without a bias, and a small one."""
+    """Make two layers that gain, one of them without a bias, and a small one."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Linear(WIDE, WIDE), nn.GELU(), nn.Linear(WIDE, WIDE, bias=False), nn.Linear(WIDE, 8)
@@ -34,7 +34,7 @@ def wide() -> nn.Sequential:
 
 
 def replaced(model: nn.Module) -> list[bool]:
-    """Which of the linear layers compute in another way."""
+    """Tell of each linear layer whether it computes in another way."""
     return ["forward" in vars(one) for one in model.modules() if isinstance(one, nn.Linear)]
 
 
@@ -61,7 +61,7 @@ def test_a_changed_weight_counts_the_next_time(wide: nn.Sequential) -> None:
     assert not torch.allclose(after, before)
 
 
-@pytest.mark.skipif(not onednn.takes(torch.bfloat16), reason="needs AVX-512")
+@pytest.mark.skipif(not onednn.supports(torch.bfloat16), reason="needs AVX-512")
 @torch.no_grad()
 def test_autocast_is_followed(wide: nn.Sequential) -> None:
     hidden = torch.randn(5, WIDE)
@@ -69,9 +69,9 @@ def test_autocast_is_followed(wide: nn.Sequential) -> None:
         expected = wide(hidden)
         with onednn.prepacked(wide):
             assert replaced(wide) == [True, True, False]
-            found = wide(hidden)
-    assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found, expected)
+            packed = wide(hidden)
+    assert packed.dtype == torch.bfloat16
+    torch.testing.assert_close(packed, expected)
 
 
 def test_an_error_leaves_the_layers_as_they_were(wide: nn.Sequential) -> None:
@@ -93,7 +93,7 @@ def test_a_large_model_and_other_precisions_stay_as_they_are(
 ) -> None:
     with onednn.prepacked(wide.double()):
         assert not any(replaced(wide))
-    monkeypatch.setattr(onednn, "MOST", 2**18)
+    monkeypatch.setattr(onednn, "MAX_MODEL", 2**18)
     with onednn.prepacked(wide.float()):
         assert not any(replaced(wide))
 
@@ -108,20 +108,48 @@ def test_no_token_changes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loaded = load_tiny(family, train=True, lora=lora)
-    images = (picture(56, 84),) if loaded.family.space else ()
+    images = (picture(56, 84),) if loaded.family.has_vision else ()
     prompts = [encoding.encode(loaded, Prompt("Where is the key?", images))]
     sampling = SamplingConfig(max_completion_length=20)
     expected = sample(loaded, prompts, 8, sampling, [3])
-    monkeypatch.setattr(onednn, "LEAST", 1)
+    monkeypatch.setattr(onednn, "MIN_LAYER", 1)
     with onednn.prepacked(loaded.model):
         assert sum(replaced(loaded.model)) > 10
     assert sample(loaded, prompts, 8, sampling, [3]) == expected
 
 
-def test_weights_that_are_shared_out_stay_as_they_are(
+def test_sharded_weights_stay_as_they_are(
     load_tiny: Callable[..., LoadedModel],
 ) -> None:
     loaded = load_tiny("qwen2")
     assert decode_step.strategy_for(loaded, graphs=True).prepare is onednn.prepacked
     next(loaded.model.parameters()).ds_id = 0  # type: ignore[attr-defined]
     assert decode_step.strategy_for(loaded, graphs=True).prepare is not onednn.prepacked
+
+
+@pytest.fixture
+def no_memory_of_probes() -> Iterator[None]:
+    """Let operators be tried anew within the test, and again after it."""
+    onednn.supports.cache_clear()
+    yield
+    onednn.supports.cache_clear()
+
+
+@pytest.mark.usefixtures("no_memory_of_probes")
+@pytest.mark.parametrize("name", ["REORDER", "LINEAR"])
+@torch.no_grad()
+def test_a_torch_without_an_operator_leaves_all_layers_as_they_are(
+    name: str, wide: nn.Sequential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = torch.randn(3, WIDE)
+    expected = wide(hidden)
+    monkeypatch.setattr(onednn, name, "_gone")
+    with onednn.prepacked(wide):
+        assert not any(replaced(wide))
+        assert torch.equal(wide(hidden), expected)
+
+
+@pytest.mark.usefixtures("no_memory_of_probes")
+def test_an_operator_of_another_signature_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onednn, "LINEAR", "_is_mkldnn_bf16_supported")  # takes nothing
+    assert not onednn.supports(torch.float32)

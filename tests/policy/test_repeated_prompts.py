@@ -23,11 +23,11 @@ SAMPLING = SamplingConfig(max_completion_length=8)
 def both(
     load_tiny: Callable[..., LoadedModel], family: str, picture: Callable[..., Image.Image]
 ) -> tuple[LoadedModel, LoadedModel, list[encoding.Encoded]]:
-    """The same model in both ways, and prompts for it."""
+    """Load the same model for both ways, and encode prompts for it."""
     shared = load_tiny(family, train=True)
     plain = load_tiny(family, train=True, shared_prefix=False)
     prompts = [Prompt("Where is the key?"), Prompt("Find it.", system="Be brief.")]
-    if shared.family.space:
+    if shared.family.has_vision:
         pictures = (picture(56, 84), picture(84, 28, 1))
         prompts = [replace(prompts[0], images=pictures), replace(prompts[1], images=pictures[:1])]
     return shared, plain, [encoding.encode(shared, prompt) for prompt in prompts]
@@ -73,7 +73,7 @@ def test_an_end_token_is_kept_and_what_follows_it_is_not(
     load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
 ) -> None:
     _, plain, prompts = both(load_tiny, "qwen2_vl", picture)
-    vars(plain)["end_ids"] = frozenset(range(300, 500))
+    plain.end_ids = frozenset(range(300, 500))
     hot = replace(SAMPLING, temperature=50.0)  # all tokens about as likely
     rows = [row for group in sampling.sample(plain, prompts, 8, hot, [0, 1]) for row in group]
     assert len({len(row) for row in rows}) > 2

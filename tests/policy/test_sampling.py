@@ -12,7 +12,7 @@ from PIL import Image
 from vrft.config.schema import SamplingConfig
 from vrft.models import encoding
 from vrft.models.loaded import LoadedModel
-from vrft.policy import sampling as rollout
+from vrft.policy import sampling as engine
 from vrft.policy.policy import ModelPolicy
 from vrft.types import Prompt
 
@@ -21,7 +21,7 @@ GREEDY = replace(SAMPLING, temperature=0.0)
 
 
 def prompts(picture: Callable[..., Image.Image]) -> list[Prompt]:
-    """One picture, two of other sizes, none; all texts of other lengths."""
+    """Return prompts with one picture, two of other sizes and none, and texts of other lengths."""
     return [
         Prompt("Where is the key?", (picture(56, 84),)),
         Prompt("Find the owl in one of these.", (picture(112, 56, 1), picture(84, 140, 2))),
@@ -35,7 +35,7 @@ def test_greedy_tokens_are_those_of_transformers_generate(
 ) -> None:
     loaded = load_tiny(family)
     encoded = [encoding.encode(loaded, prompt) for prompt in prompts(picture)]
-    ours = rollout.sample(loaded, encoded, 2, GREEDY, [0, 1, 2])
+    ours = engine.sample(loaded, encoded, 2, GREEDY, [0, 1, 2])
     for prompt, group in zip(encoded, ours, strict=True):
         tokens = prompt.tokens.unsqueeze(0)
         pictures = {}
@@ -64,9 +64,9 @@ def test_a_prompt_is_answered_alike_alone_and_in_a_batch(
 ) -> None:
     loaded = load_tiny("qwen2_vl")
     encoded = [encoding.encode(loaded, prompt) for prompt in prompts(picture)]
-    together = rollout.sample(loaded, encoded, 4, SAMPLING, [7, 8, 9])
+    together = engine.sample(loaded, encoded, 4, SAMPLING, [7, 8, 9])
     alone = [
-        rollout.sample(loaded, [one], 4, SAMPLING, [seed])[0]
+        engine.sample(loaded, [one], 4, SAMPLING, [seed])[0]
         for one, seed in zip(encoded, [7, 8, 9], strict=True)
     ]
     assert together == alone
@@ -77,9 +77,9 @@ def test_the_same_seed_repeats_and_another_differs(
 ) -> None:
     loaded = load_tiny("qwen2_vl")
     encoded = [encoding.encode(loaded, prompts(picture)[0])]
-    first = rollout.sample(loaded, encoded, 4, SAMPLING, [7])
-    assert rollout.sample(loaded, encoded, 4, SAMPLING, [7]) == first
-    assert rollout.sample(loaded, encoded, 4, SAMPLING, [8]) != first
+    first = engine.sample(loaded, encoded, 4, SAMPLING, [7])
+    assert engine.sample(loaded, encoded, 4, SAMPLING, [7]) == first
+    assert engine.sample(loaded, encoded, 4, SAMPLING, [8]) != first
 
 
 def test_all_answers_of_a_group_differ_whatever_the_checkpoint_ships(
@@ -89,7 +89,7 @@ def test_all_answers_of_a_group_differ_whatever_the_checkpoint_ships(
     # What every Qwen-VL checkpoint ships; taken over, it makes all G answers alike.
     loaded.core.generation_config.update(do_sample=True, temperature=0.01, top_k=1, top_p=0.001)
     encoded = [encoding.encode(loaded, prompts(picture)[0])]
-    group = rollout.sample(loaded, encoded, 16, SAMPLING, [0])[0]
+    group = engine.sample(loaded, encoded, 16, SAMPLING, [0])[0]
     assert len({tuple(tokens) for tokens in group}) == 16
 
 
@@ -102,7 +102,7 @@ def test_vision_tokens_are_never_sampled(
     with torch.no_grad():  # a model that wants to say nothing else
         loaded.core.lm_head.weight[list(banned)] *= 50
     encoded = [encoding.encode(loaded, prompts(picture)[0])]
-    group = rollout.sample(loaded, encoded, 16, SAMPLING, [0])[0]
+    group = engine.sample(loaded, encoded, 16, SAMPLING, [0])[0]
     assert not banned & {token for tokens in group for token in tokens}
     assert banned <= set(loaded.banned_ids)
 
@@ -119,17 +119,17 @@ def test_either_end_token_stops_a_row_and_is_counted_once(
     group = policy.generate(prompts(picture)[:1], 24, sampling, [0])[0]
     finished = [rollout for rollout in group if rollout.finished]
     assert {rollout.tokens[-1] for rollout in finished} == ends
-    for one in group:
-        assert not ends & set(one.tokens[:-1])
-        assert one.finished == (one.tokens[-1] in ends)
-        assert one.finished or len(one.tokens) == 400
-        assert one.completion.tokens == len(one.tokens)
+    for rollout in group:
+        assert not ends & set(rollout.tokens[:-1])
+        assert rollout.finished == (rollout.tokens[-1] in ends)
+        assert rollout.finished or len(rollout.tokens) == 400
+        assert rollout.completion.tokens == len(rollout.tokens)
 
 
 def test_the_draws_follow_the_distribution() -> None:
     logits = torch.tensor([0.1, 0.2, 0.3, 0.4]).log().expand(20_000, 4)
-    uniforms = rollout.uniform([3], 20_000, 1).squeeze(1)
-    counts = torch.bincount(rollout.draw(logits, uniforms), minlength=4) / 20_000
+    uniforms = torch.rand(20_000, generator=torch.Generator().manual_seed(3))
+    counts = torch.bincount(engine.draw(logits, uniforms), minlength=4) / 20_000
     # the standard error of a share is below 0.0035
     assert torch.allclose(counts, torch.tensor([0.1, 0.2, 0.3, 0.4]), atol=0.015)
 
@@ -137,13 +137,13 @@ def test_the_draws_follow_the_distribution() -> None:
 def test_a_token_of_no_probability_is_never_drawn() -> None:
     logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf]]).expand(3, 5)
     uniforms = torch.tensor([0.0, 0.5, 1 - 2**-24])
-    assert rollout.draw(logits, uniforms).tolist() == [1, 3, 3]
+    assert engine.draw(logits, uniforms).tolist() == [1, 3, 3]
 
 
 def test_log_probabilities_of_sampled_tokens_are_those_they_were_drawn_with(
     load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
 ) -> None:
-    """A low temperature makes the drawn tokens likely: the same temperature must be divided by."""
+    """Draw at a low temperature: the drawn tokens are likely if it divides their logits too."""
     policy = ModelPolicy(load_tiny("qwen2_vl"))
     encoded = policy.encode(prompts(picture))
     cold = replace(SAMPLING, temperature=0.05)

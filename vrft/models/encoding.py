@@ -1,4 +1,4 @@
-"""From prompts to tensors: chat template, image tokens, positions, padding."""
+"""From prompts to tensors: chat template, image tokens, rotary positions, packed batches."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from vrft.errors import UserError
-from vrft.images import content_hash, open_image
-from vrft.models.families import Processor
+from vrft.images import content_hash, image_tokens, open_image
+from vrft.models.families import IMAGE_TEXT, IMAGE_TOKEN, Processor
 from vrft.models.loaded import LoadedModel
-from vrft.models.vision_features import Patches
+from vrft.models.vision_features import PatchedPicture
 from vrft.types import Prompt, View
 
 
@@ -24,152 +24,139 @@ from vrft.types import Prompt, View
 class Encoded:
     """One prompt as the model reads it.
 
-    ``tokens`` [P] on the CPU, ``positions`` [3 or 1, P], its ``pictures``, and in ``views`` what
-    the model sees of each.
+    ``tokens`` [P] and rotary ``positions`` [3 or 1, P] on the CPU, the prompt's ``pictures``, and
+    in ``views`` the size at which the model sees each.
     """
 
     tokens: Tensor
     positions: Tensor
-    pictures: tuple[Patches, ...] = ()
+    pictures: tuple[PatchedPicture, ...] = ()
     views: tuple[View, ...] = ()
 
     @property
     def pixels(self) -> Tensor | None:
-        """The patches of all its pictures [patches, values], as transformers takes them."""
-        return torch.cat([one.patches for one in self.pictures]) if self.pictures else None
+        """Return the patches of all pictures [patches, values], as transformers takes them."""
+        return torch.cat([picture.patches for picture in self.pictures]) if self.pictures else None
 
     @property
     def grids(self) -> Tensor | None:
-        """The sizes of its pictures in patches [images, 3], as transformers takes them."""
-        return grids_of(self.pictures)
+        """Return the pictures' sizes in patches [images, 3], as transformers takes them."""
+        return torch.cat([picture.grid for picture in self.pictures]) if self.pictures else None
 
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """B prompts one after the other, T tokens in all: nothing is padded.
+    """B prompts one after the other, T tokens in all, without padding.
 
-    ``tokens`` [T] and ``positions`` [3 or 1, T] are on the model's device; on the CPU are the
-    ``lengths`` [B], the position ``following`` [B] each prompt, and the ``pictures`` of all in
-    their order.
+    ``tokens`` [T] and ``positions`` [3 or 1, T] are on the model's device. On the CPU are the
+    prompts' ``lengths`` [B], the first position after each in ``next_positions`` [B], and the
+    ``pictures`` of all prompts in their order.
     """
 
     tokens: Tensor
     positions: Tensor
     lengths: tuple[int, ...]
-    following: tuple[int, ...]
-    pictures: tuple[Patches, ...]
-
-
-PLACEHOLDER = "<|image_pad|>"
-"""What stands for a picture in a text of the Qwen-VL family, before it is widened to its tokens."""
-
-PICTURE = f"<|vision_start|>{PLACEHOLDER}<|vision_end|>"
-"""The place of a picture."""
-
-
-def messages(prompt: Prompt, *, vision: bool) -> list[dict[str, Any]]:
-    """The prompt as chat messages, pictures before the text."""
-    system = [{"role": "system", "content": prompt.system}] if prompt.system else []
-    if not vision:
-        return [*system, {"role": "user", "content": prompt.text}]
-    content = [{"type": "image"} for _ in prompt.images]
-    return [*system, {"role": "user", "content": [*content, {"type": "text", "text": prompt.text}]}]
+    next_positions: tuple[int, ...]
+    pictures: tuple[PatchedPicture, ...]
 
 
 def render(processor: Processor, prompt: Prompt) -> str:
-    """The text that the model continues, one placeholder per picture: the only place it is made."""
-    vision = hasattr(processor, "image_processor")
-    if prompt.images and not vision:
+    """Return the text that the model continues, with one image token for each picture.
+
+    Every other module has a prompt's text from here. Raises UserError for a prompt with pictures
+    where the model reads none.
+    """
+    has_vision = hasattr(processor, "image_processor")
+    if prompt.images and not has_vision:
         raise UserError("the model reads no pictures; choose one of the Qwen-VL family")
     if prompt.raw:
-        return PICTURE * len(prompt.images) + (prompt.system or "") + prompt.text + prompt.prefill
-    text = processor.apply_chat_template(
-        messages(prompt, vision=vision), tokenize=False, add_generation_prompt=True
-    )
+        pictures = IMAGE_TEXT * len(prompt.images)
+        return pictures + (prompt.system or "") + prompt.text + prompt.prefill
+    messages: list[dict[str, Any]] = []
+    if prompt.system:  # without one, Qwen's templates put in "You are a helpful assistant."
+        messages.append({"role": "system", "content": prompt.system})
+    # Chat templates of text models take strings alone; those of Qwen-VL, pictures before the text.
+    pictures_and_text = [*({"type": "image"} for _ in prompt.images),
+                         {"type": "text", "text": prompt.text}]  # fmt: skip
+    content = pictures_and_text if has_vision else prompt.text
+    messages.append({"role": "user", "content": content})
+    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return str(text) + prompt.prefill
 
 
 def encode(loaded: LoadedModel, prompt: Prompt, max_length: int | None = None) -> Encoded:
-    """One prompt with its pictures opened, resized and counted; threads may call it.
+    """Encode one prompt, with its pictures opened, resized and counted; threads may call it.
 
-    Raises UserError where it has more than ``max_length`` tokens: a prompt is never cut, since
-    a cut between image tokens would be silent nonsense; and where its words hold a place for a
-    picture that is not there.
+    Raises UserError for a prompt of more than ``max_length`` tokens: it is never cut, since a cut
+    between image tokens would be silent nonsense. Raises it as well for a prompt whose words
+    contain the image token: the model would take it for the place of a picture.
     """
     text = render(loaded.processor, prompt)
-    if loaded.family.space and text.count(PLACEHOLDER) != len(prompt.images):
+    if loaded.family.has_vision and text.count(IMAGE_TOKEN) != len(prompt.images):
         raise UserError(
-            f"the prompt {prompt.text[:60]!r} has {PLACEHOLDER} in its text; "
+            f"the prompt {prompt.text[:60]!r} has {IMAGE_TOKEN} in its text; "
             "remove it from the data"
         )
     pictures = tuple(read_picture(loaded, source) for source in prompt.images)
-    grids = grids_of(pictures)
-    tokens = torch.tensor(loaded.tokenizer(widened(loaded, text, pictures))["input_ids"])
-    positions = loaded.positions(tokens, grids)
-    encoded = Encoded(tokens, positions, pictures, views(loaded, grids))
+    grids: Tensor | None = None
+    views: tuple[View, ...] = ()
+    if pictures:
+        processor: Any = loaded.processor.image_processor
+        grids = torch.cat([picture.grid for picture in pictures])  # [images, 3], in patches
+        patch, space = processor.patch_size, loaded.family.space  # pixels
+        views = tuple(View(w * patch, h * patch, space) for _, h, w in grids.tolist())
+        # As in the stock processor's call: merge_size ** 2 patches become one image token.
+        counts = (grids.prod(-1) // processor.merge_size**2).tolist()
+        before, *between = text.split(IMAGE_TOKEN)
+        text = before + "".join(
+            IMAGE_TOKEN * count + words for count, words in zip(counts, between, strict=True)
+        )
+    tokens = torch.tensor(loaded.tokenizer(text)["input_ids"])  # [P]
+    positions = loaded.rope_positions(tokens, grids)
+    encoded = Encoded(tokens, positions, pictures, views)
     if max_length is not None and len(tokens) > max_length:
-        raise UserError(too_long(loaded, encoded, prompt, max_length))
+        raise UserError(too_long(encoded, prompt, max_length))
     return encoded
 
 
-def read_picture(loaded: LoadedModel, source: Path | Image.Image) -> Patches:
-    """A picture as the processor makes it, remembered by its content and the processor's settings.
+def read_picture(loaded: LoadedModel, source: Path | Image.Image) -> PatchedPicture:
+    """Open a picture and cut it into patches, or return the same picture from the cache.
 
-    Raises UserError for what is no picture.
+    Raises UserError for a file that is no picture.
     """
     processor: Any = loaded.processor.image_processor
+    # By content, not by path: copies are common, and a file may change under its name. The
+    # settings belong to the key too, as a caller may set other limits of size meanwhile.
     settings = processor.to_json_string().encode()
     key = hashlib.sha256(content_hash(source) + settings).digest()
-    found = loaded.pictures.get(key)
-    if found is None:
-        made = processor(images=[open_image(source)], return_tensors="pt")
-        found = Patches(key, made["pixel_values"], made["image_grid_thw"])
-        loaded.pictures.put(key, found)
-    return found
+    picture = loaded.picture_cache.get(key)
+    if picture is None:
+        inputs = processor(images=[open_image(source)], return_tensors="pt")
+        picture = PatchedPicture(key, inputs["pixel_values"], inputs["image_grid_thw"])
+        loaded.picture_cache.put(key, picture)
+    return picture
 
 
-def widened(loaded: LoadedModel, text: str, pictures: Sequence[Patches]) -> str:
-    """The text with as many placeholders for each picture as it has image tokens."""
-    words = iter(text.split(PLACEHOLDER) if pictures else [text])
-    out = next(words)
-    for picture, after in zip(pictures, words, strict=True):
-        merged = loaded.processor.image_processor.merge_size**2
-        out += PLACEHOLDER * (int(picture.grid.prod()) // merged) + after
-    return out
-
-
-def grids_of(pictures: Sequence[Patches]) -> Tensor | None:
-    """The sizes of pictures in patches [images, 3]; None for no picture."""
-    return torch.cat([picture.grid for picture in pictures]) if pictures else None
-
-
-def too_long(loaded: LoadedModel, encoded: Encoded, prompt: Prompt, limit: int) -> str:
-    """The message for a prompt over the limit, saying how much of it is pictures."""
-    pictures = sum(view.width * view.height // 28**2 for view in encoded.views)
-    what = f"{prompt.images[0]}: " if prompt.images else ""
+def too_long(encoded: Encoded, prompt: Prompt, limit: int) -> str:
+    """Return the message for a prompt over the limit, which says how much of it is pictures."""
+    pictures = sum(image_tokens(view.width, view.height) for view in encoded.views)
+    first = f"{prompt.images[0]}: " if prompt.images else ""
     return (
-        f"{what}the prompt {prompt.text[:60]!r} has {len(encoded.tokens)} tokens, {pictures} of "
+        f"{first}the prompt {prompt.text[:60]!r} has {len(encoded.tokens)} tokens, {pictures} of "
         f"them image tokens, over sampling.max_prompt_length={limit}; lower model.max_pixels or "
         "raise the limit"
     )
 
 
-def views(loaded: LoadedModel, grids: Tensor | None) -> tuple[View, ...]:
-    """The size in pixels of each picture after resizing: patches times patch size."""
-    if grids is None or loaded.family.space is None:
-        return ()
-    patch = loaded.processor.image_processor.patch_size
-    return tuple(View(w * patch, h * patch, loaded.family.space) for _, h, w in grids.tolist())
-
-
 def collate(prompts: Sequence[Encoded], device: torch.device) -> PromptBatch:
-    """Prompts of different lengths and numbers of pictures as one batch."""
+    """Pack prompts of different lengths and numbers of pictures into one batch."""
+    tokens = torch.cat([prompt.tokens for prompt in prompts])  # [T]
+    positions = torch.cat([prompt.positions for prompt in prompts], dim=1)  # [3 or 1, T]
     return PromptBatch(
-        tokens=torch.cat([prompt.tokens for prompt in prompts]).to(device, non_blocking=True),
-        positions=torch.cat([prompt.positions for prompt in prompts], dim=1).to(
-            device, non_blocking=True
-        ),
+        tokens=tokens.to(device, non_blocking=True),
+        positions=positions.to(device, non_blocking=True),
         lengths=tuple(len(prompt.tokens) for prompt in prompts),
-        following=tuple(int(prompt.positions.max()) + 1 for prompt in prompts),
+        # Not the length: a picture of h x w tokens moves the text after it on by max(h, w) alone.
+        next_positions=tuple(int(prompt.positions.max()) + 1 for prompt in prompts),
         pictures=tuple(picture for prompt in prompts for picture in prompt.pictures),
     )

@@ -1,255 +1,312 @@
-"""Attention of sequences that lie one after the other, with the log-sum-exp of their scores.
+"""Attention over sequences of any lengths, packed one after the other, with log-sum-exps.
 
-With it two attentions over parts of the keys can be merged into the attention over all of them, and
-the backward of a part needs only the output and log-sum-exp of the whole. Each kernel computes the
-same: a flash kernel per device, and one written out in plain products for the rest.
+Each kernel returns, beside the output, the log-sum-exp of every query's scores. With them two
+attentions over parts of the keys can be merged into the attention over all keys, and the gradient
+through a part needs only the output and log-sum-exp over all of them (FlashAttention-2, Dao 2023,
+arXiv:2307.08691, Algorithm 2).
+
+There is a flash kernel for NVIDIA's GPUs and one for CPUs, and plain products for the rest. Torch's
+flash operators have private names: this module alone calls them, after it has tried whether they
+take and return what is expected here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol
+from functools import cache, cached_property
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from transformers.integrations.sdpa_attention import repeat_kv
+
+CUDA_OPERATORS = ("_flash_attention_forward", "_flash_attention_backward")
+CPU_OPERATORS = (
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_flash_attention_for_cpu_backward",
+)
+"""Forward and backward in torch.ops.aten."""
+
+MISFITS = (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError)
+"""What calling an operator raises that is missing, or takes or returns other things."""
 
 Gradients = tuple[Tensor, Tensor, Tensor]
-"""Of queries, keys and values."""
+"""The gradients of queries, keys and values."""
 
 
 @dataclass(frozen=True)
-class Spans:
-    """Sequences one after the other: the i-th has ``queries[i]`` queries and ``keys[i]`` keys.
+class SequenceLayout:
+    """Sequences in a row: the i-th has ``query_lengths[i]`` queries and ``key_lengths[i]`` keys.
 
-    With ``causal`` it has as many of both, and a query attends to its own key and those before it.
+    A query attends to the keys of its own sequence; with ``causal``, where a sequence has as many
+    keys as queries, only to those up to its own place.
     """
 
-    queries: tuple[int, ...]
-    keys: tuple[int, ...]
+    query_lengths: tuple[int, ...]
+    key_lengths: tuple[int, ...]
     causal: bool
     device: torch.device
 
-    def __iter__(self) -> Iterator[tuple[slice, slice]]:
-        """Where the queries and the keys of each sequence are."""
-        ends = (0, 0)
-        for queries, keys in zip(self.queries, self.keys, strict=True):
-            starts, ends = ends, (ends[0] + queries, ends[1] + keys)
-            yield slice(starts[0], ends[0]), slice(starts[1], ends[1])
-
     @cached_property
-    def bounds(self) -> tuple[Tensor, Tensor]:
-        """Where queries and keys of each sequence begin and the last ones end: int32, there."""
-        return offsets(self.queries, self.device), offsets(self.keys, self.device)
+    def cu_seqlens(self) -> tuple[Tensor, Tensor]:
+        """Return where the sequences' queries, and keys, begin and the last ones end.
 
-
-def offsets(lengths: Sequence[int], device: torch.device) -> Tensor:
-    """0 and the sums of the first 1, 2, ... lengths."""
-    starts = torch.tensor([0, *lengths]).cumsum(0, dtype=torch.int32)
-    return starts.to(device, non_blocking=True)
+        Two tensors [sequences + 1] of int32 on the device, as CUDA's kernels take them. They are
+        made once for all layers of a model.
+        """
+        queries, keys = (
+            torch.tensor([0, *lengths]).cumsum(0, dtype=torch.int32)
+            for lengths in (self.query_lengths, self.key_lengths)
+        )
+        return queries.to(self.device, non_blocking=True), keys.to(self.device, non_blocking=True)
 
 
 class Kernel(Protocol):
-    """One way of computing it: queries [T, H, D] over keys and values [S, K, D], K dividing H."""
+    """An implementation: queries [T, H, D] over keys and values [S, K, D], K dividing H."""
 
-    @staticmethod
     def forward(
-        query: Tensor, key: Tensor, value: Tensor, spans: Spans, scaling: float
+        self, query: Tensor, key: Tensor, value: Tensor, layout: SequenceLayout, scaling: float
     ) -> tuple[Tensor, Tensor]:
-        """The output [T, H, D], and the log-sum-exp of the scores [T, H]."""
+        """Return the output [T, H, D] and the log-sum-exps [T, H] of the scaled scores."""
         ...
 
-    @staticmethod
     def backward(
+        self,
         grad: Tensor,
         query: Tensor,
         key: Tensor,
         value: Tensor,
         out: Tensor,
         lse: Tensor,
-        spans: Spans,
+        layout: SequenceLayout,
         scaling: float,
     ) -> Gradients:
-        """Gradients from that of the output, as if ``out`` and ``lse`` were of these keys alone."""
+        """Return the gradients, given the output's, of these keys' part in the attention.
+
+        ``out`` and ``lse`` are those over all keys, of which these may be a part.
+        """
         ...
 
 
-def choose(query: Tensor) -> type[Kernel]:
-    """The fastest kernel for queries on a device and of a type."""
+def kernel_for(query: Tensor) -> Kernel:
+    """Return the fastest kernel for queries of this device, type and head size."""
     if query.device.type == "cpu":
-        return FlashOnCpu
-    return FlashOnCuda if fits_flash(query) else WrittenOut
+        return FLASH_ON_CPU
+    return FLASH_ON_CUDA if fits_cuda_flash(query) else PLAIN_ATTENTION
 
 
-def fits_flash(query: Tensor) -> bool:
-    """Whether torch's flash attention of NVIDIA's GPUs takes these queries."""
+def fits_cuda_flash(query: Tensor) -> bool:
+    """Return whether torch's flash attention for NVIDIA's GPUs takes queries [T, H, D]."""
     if (
         not query.is_cuda
-        or torch.version.hip
+        or torch.version.hip  # AMD's build calls its devices "cuda" too
         or not torch.backends.cuda.is_flash_attention_available()
     ):
         return False
     half = query.dtype in (torch.float16, torch.bfloat16)
     width = query.shape[2]
     ampere = torch.cuda.get_device_capability(query.device) >= (8, 0)
-    return half and ampere and width % 8 == 0 and width <= 256
+    return half and ampere and width % 8 == 0 and width <= 256 and has_cuda_operators()
+
+
+@cache
+def has_cuda_operators() -> bool:
+    """Return whether this torch's CUDA operators are called as here, without computing anything."""
+    # On "meta" tensors an operator checks its arguments and tells the shapes of its results.
+    device = torch.device("meta")
+    probe = torch.zeros(1, 1, 8, dtype=torch.bfloat16, device=device)
+    layout = SequenceLayout((1,), (1,), True, device)
+    try:
+        out, lse = FLASH_ON_CUDA.forward(probe, probe, probe, layout, 1.0)
+        gradients = FLASH_ON_CUDA.backward(probe, probe, probe, probe, out, lse, layout, 1.0)
+    except MISFITS:
+        return False
+    return lse.shape == (1, 1) and len(gradients) == 3
 
 
 class FlashOnCuda:
-    """Torch's flash attention for sequences of different lengths: one launch for all of them."""
+    """Torch's flash attention for sequences of different lengths, all of them in one launch."""
 
-    @staticmethod
     def forward(
-        query: Tensor, key: Tensor, value: Tensor, spans: Spans, scaling: float
+        self, query: Tensor, key: Tensor, value: Tensor, layout: SequenceLayout, scaling: float
     ) -> tuple[Tensor, Tensor]:
-        out, lse, *_ = torch.ops.aten._flash_attention_forward(
-            query, key, value, *spans.bounds, max(spans.queries), max(spans.keys),
-            0.0, spans.causal, False, scale=scaling,
+        """Return the output and the log-sum-exps, as ``Kernel`` says."""
+        operator = getattr(torch.ops.aten, CUDA_OPERATORS[0])
+        longest = max(layout.query_lengths), max(layout.key_lengths)
+        dropout, debug_mask = 0.0, False
+        out, lse, *_ = operator(
+            query, key, value, *layout.cu_seqlens, *longest, dropout, layout.causal, debug_mask,
+            scale=scaling,
         )  # fmt: skip
-        return out, lse.T
+        return out, lse.T  # the operator has heads first: [H, T]
 
-    @staticmethod
     def backward(
+        self,
         grad: Tensor,
         query: Tensor,
         key: Tensor,
         value: Tensor,
         out: Tensor,
         lse: Tensor,
-        spans: Spans,
+        layout: SequenceLayout,
         scaling: float,
     ) -> Gradients:
-        unused = torch.zeros(2, dtype=torch.uint64, device=query.device)  # the seed of dropout
-        found: Gradients = torch.ops.aten._flash_attention_backward(
-            grad, query, key, value, out, lse.T.contiguous(), *spans.bounds,
-            max(spans.queries), max(spans.keys), 0.0, spans.causal, unused, unused, scale=scaling,
+        """Return the gradients, as ``Kernel`` says."""
+        operator = getattr(torch.ops.aten, CUDA_OPERATORS[1])
+        longest = max(layout.query_lengths), max(layout.key_lengths)
+        dropout = 0.0
+        # The state of dropout's random numbers, of which none are drawn.
+        seed = offset = torch.zeros(2, dtype=torch.uint64, device=query.device)
+        gradients: Gradients = operator(
+            grad, query, key, value, out, lse.T.contiguous(), *layout.cu_seqlens, *longest,
+            dropout, layout.causal, seed, offset, scale=scaling,
         )  # fmt: skip
-        return found
+        return gradients
 
 
-class FlashOnCpu:
-    """Torch's flash attention on a CPU: one sequence at a time, nothing of it padded."""
+SequenceForward = Callable[..., tuple[Tensor, Tensor]]
+"""(query, key, value, dropout, causal, scale=) -> (out, lse): attention of batches of one sequence.
 
-    @staticmethod
+Queries are [1, H, T, D], keys and values [1, H, S, D], log-sum-exps [1, H, T].
+"""
+
+SequenceBackward = Callable[..., Gradients]
+"""(grad, query, key, value, out, lse, dropout, causal, scale=) -> gradients, of the same shapes."""
+
+
+@dataclass(frozen=True)
+class OneByOne:
+    """A kernel made of two functions for single sequences, called for one after the other."""
+
+    attend: SequenceForward
+    attend_backward: SequenceBackward
+
     def forward(
-        query: Tensor, key: Tensor, value: Tensor, spans: Spans, scaling: float
+        self, query: Tensor, key: Tensor, value: Tensor, layout: SequenceLayout, scaling: float
     ) -> tuple[Tensor, Tensor]:
-        out, lse = torch.empty_like(query), empty_lse(query)
-        repeats = query.shape[1] // key.shape[1]
-        for rows, cols in spans:
-            if rows.start == rows.stop:
-                continue
-            one, one_lse = CPU_FORWARD(
-                dense(query[rows]),
-                dense(key[cols], repeats),
-                dense(value[cols], repeats),
-                0.0,
-                spans.causal,
-                scale=scaling,
-            )
-            out[rows], lse[rows] = one[0].transpose(0, 1), one_lse[0].T
-        return out, lse
-
-    @staticmethod
-    def backward(
-        grad: Tensor,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        out: Tensor,
-        lse: Tensor,
-        spans: Spans,
-        scaling: float,
-    ) -> Gradients:
-        found = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
-        repeats = query.shape[1] // key.shape[1]
-        for rows, cols in spans:
-            if rows.start == rows.stop:
-                continue
-            of_query, *of_keys = CPU_BACKWARD(
-                dense(grad[rows]),
-                dense(query[rows]),
-                dense(key[cols], repeats),
-                dense(value[cols], repeats),
-                dense(out[rows]),
-                lse[rows].T.unsqueeze(0),
-                0.0,
-                spans.causal,
-                scale=scaling,
-            )
-            found[0][rows] = of_query[0].transpose(0, 1)
-            for whole, one in zip(found[1:], of_keys, strict=True):
-                whole[cols] = one[0].unflatten(0, (-1, repeats)).sum(1).transpose(0, 1)
-        return found
-
-
-def empty_lse(query: Tensor) -> Tensor:
-    """Room for a log-sum-exp of each query and head: [T, H] in float32, or what is wider."""
-    wide = torch.promote_types(query.dtype, torch.float32)
-    return query.new_empty(query.shape[:2], dtype=wide)
-
-
-CPU_FORWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-CPU_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-
-
-def dense(rows: Tensor, repeats: int = 1) -> Tensor:
-    """Rows [T, H, D] of one sequence as a batch [1, H * repeats, T, D], each head repeated."""
-    heads = rows.transpose(0, 1)
-    return (heads if repeats == 1 else heads.repeat_interleave(repeats, 0)).unsqueeze(0)
-
-
-class WrittenOut:
-    """Plain products, one sequence at a time: any device and type, with all scores in memory."""
-
-    @staticmethod
-    def forward(
-        query: Tensor, key: Tensor, value: Tensor, spans: Spans, scaling: float
-    ) -> tuple[Tensor, Tensor]:
-        out, lse = torch.empty_like(query), empty_lse(query)
-        for rows, cols in spans:
-            scores = WrittenOut.scores(query[rows], key[cols], spans.causal, scaling)
-            lse[rows] = scores.logsumexp(-1).T
-            weights = scores.softmax(-1).to(value.dtype)
-            repeated = dense(value[cols], query.shape[1] // key.shape[1])[0]
-            out[rows] = (weights @ repeated).transpose(0, 1)
-        return out, lse
-
-    @staticmethod
-    def backward(
-        grad: Tensor,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        out: Tensor,
-        lse: Tensor,
-        spans: Spans,
-        scaling: float,
-    ) -> Gradients:
-        found = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
-        repeats = query.shape[1] // key.shape[1]
-        for rows, cols in spans:
-            scores = WrittenOut.scores(query[rows], key[cols], spans.causal, scaling)
-            weights = (scores - lse[rows].T.unsqueeze(-1)).exp()
-            upwards = grad[rows].transpose(0, 1)
-            mean = (grad[rows] * out[rows]).sum(-1, dtype=lse.dtype).T.unsqueeze(-1)
-            steepness = upwards @ dense(value[cols], repeats)[0].mT
-            of_scores = (weights * (steepness - mean) * scaling).to(query.dtype)
-            found[0][rows] = (of_scores @ dense(key[cols], repeats)[0]).transpose(0, 1)
-            of_key = of_scores.mT @ query[rows].transpose(0, 1)
-            of_value = weights.to(grad.dtype).mT @ upwards
-            for whole, one in zip(found[1:], (of_key, of_value), strict=True):
-                whole[cols] = one.unflatten(0, (-1, repeats)).sum(1).transpose(0, 1)
-        return found
-
-    @staticmethod
-    def scores(query: Tensor, key: Tensor, causal: bool, scaling: float) -> Tensor:
-        """Scores [H, T, S] of queries [T, H, D] and keys [S, K, D] of one sequence."""
-        repeated = dense(key, query.shape[1] // key.shape[1])[0]
+        """Return the output and the log-sum-exps, as ``Kernel`` says."""
+        out = torch.empty_like(query)
+        # At least float32 in every precision: merging two attentions subtracts log-sum-exps.
         wide = torch.promote_types(query.dtype, torch.float32)
-        found = (query.transpose(0, 1) @ repeated.mT).to(wide) * scaling
-        if not causal:
-            return found
-        unseen = torch.ones(found.shape[1:], dtype=torch.bool, device=found.device).triu(1)
-        return found.masked_fill(unseen, -torch.inf)
+        lse = query.new_empty(query.shape[:2], dtype=wide)
+        repeats = query.shape[1] // key.shape[1]
+        # Splits are views: writing into a sequence's part writes into the whole row.
+        by_query = [rows.split(layout.query_lengths) for rows in (query, out, lse)]
+        by_key = [rows.split(layout.key_lengths) for rows in (key, value)]
+        for q, out_part, lse_part, k, v in zip(*by_query, *by_key, strict=True):
+            if len(q) == 0:  # a completion of a single token: nothing is predicted from it
+                continue
+            o, log_sums = self.attend(
+                q.transpose(0, 1).unsqueeze(0),  # [T, H, D] -> [1, H, T, D]
+                repeat_kv(k.transpose(0, 1).unsqueeze(0), repeats),  # [S, K, D] -> [1, H, S, D]
+                repeat_kv(v.transpose(0, 1).unsqueeze(0), repeats),
+                0.0,
+                layout.causal,
+                scale=scaling,
+            )
+            out_part.copy_(o[0].transpose(0, 1))
+            lse_part.copy_(log_sums[0].T)
+        return out, lse
+
+    def backward(
+        self,
+        grad: Tensor,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        out: Tensor,
+        lse: Tensor,
+        layout: SequenceLayout,
+        scaling: float,
+    ) -> Gradients:
+        """Return the gradients, as ``Kernel`` says."""
+        # Keys of a sequence without queries are skipped below: their gradient is 0.
+        gradients = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
+        repeats = query.shape[1] // key.shape[1]
+        by_query = [rows.split(layout.query_lengths) for rows in (grad, query, out, lse)]
+        by_key = [rows.split(layout.key_lengths) for rows in (key, value)]
+        results = zip(
+            gradients[0].split(layout.query_lengths),
+            gradients[1].split(layout.key_lengths),
+            gradients[2].split(layout.key_lengths),
+            strict=True,
+        )
+        parts = zip(*by_query, *by_key, strict=True)
+        for (do, q, o, log_sums, k, v), (dq, dk, dv) in zip(parts, results, strict=True):
+            if len(q) == 0:
+                continue
+            of_query, of_key, of_value = self.attend_backward(
+                do.transpose(0, 1).unsqueeze(0),
+                q.transpose(0, 1).unsqueeze(0),
+                repeat_kv(k.transpose(0, 1).unsqueeze(0), repeats),
+                repeat_kv(v.transpose(0, 1).unsqueeze(0), repeats),
+                o.transpose(0, 1).unsqueeze(0),
+                log_sums.T.unsqueeze(0),
+                0.0,
+                layout.causal,
+                scale=scaling,
+            )
+            dq.copy_(of_query[0].transpose(0, 1))
+            # H query heads read K key heads, H / K each: their gradients add up.
+            dk.copy_(of_key[0].unflatten(0, (-1, repeats)).sum(1).transpose(0, 1))
+            dv.copy_(of_value[0].unflatten(0, (-1, repeats)).sum(1).transpose(0, 1))
+        return gradients
+
+
+def plain_forward(
+    query: Tensor, key: Tensor, value: Tensor, dropout: float, causal: bool, *, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Attend by plain products, with all scores in memory: see ``SequenceForward``."""
+    scores = plain_scores(query, key, causal, scale)
+    return scores.softmax(-1).to(value.dtype) @ value, scores.logsumexp(-1)
+
+
+def plain_backward(
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    dropout: float,
+    causal: bool,
+    *,
+    scale: float,
+) -> Gradients:
+    """Return the gradients of ``plain_forward``: see ``SequenceBackward``."""
+    # P = exp(S - lse); dS = P * (dP - D) with dP = dO V^T and D = rowsum(dO * O).
+    weights = (plain_scores(query, key, causal, scale) - lse.unsqueeze(-1)).exp()
+    rowsum = (grad * out).sum(-1, dtype=lse.dtype).unsqueeze(-1)
+    of_scores = (weights * (grad @ value.mT - rowsum) * scale).to(query.dtype)
+    return of_scores @ key, of_scores.mT @ query, weights.to(grad.dtype).mT @ grad
+
+
+def plain_scores(query: Tensor, key: Tensor, causal: bool, scale: float) -> Tensor:
+    """Return the scaled scores [1, H, T, S], at least in float32; -inf where keys are hidden."""
+    wide = torch.promote_types(query.dtype, torch.float32)
+    scores = (query @ key.mT).to(wide) * scale
+    if not causal:
+        return scores
+    hidden = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+    return scores.masked_fill(hidden, -torch.inf)
+
+
+def flash_on_cpu() -> Kernel:
+    """Return torch's flash attention on a CPU, or plain products where this torch has none."""
+    probe = torch.zeros(1, 1, 1, 8)
+    try:
+        attend: Any = getattr(torch.ops.aten, CPU_OPERATORS[0])
+        attend_backward: Any = getattr(torch.ops.aten, CPU_OPERATORS[1])
+        out, lse = attend(probe, probe, probe, 0.0, True, scale=1.0)
+        of_query, _, _ = attend_backward(probe, probe, probe, probe, out, lse, 0.0, True, scale=1.0)
+    except MISFITS:
+        return PLAIN_ATTENTION
+    if (lse.shape, of_query.shape) != ((1, 1, 1), probe.shape):
+        return PLAIN_ATTENTION
+    return OneByOne(attend, attend_backward)
+
+
+FLASH_ON_CUDA: Kernel = FlashOnCuda()
+PLAIN_ATTENTION: Kernel = OneByOne(plain_forward, plain_backward)
+FLASH_ON_CPU: Kernel = flash_on_cpu()

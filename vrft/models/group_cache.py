@@ -1,7 +1,7 @@
-"""The keys and values of a rollout: each prompt's kept once, read by all its completions.
+"""The keys and values of a rollout: each prompt's are held once and read by all its completions.
 
-A decode step reads the keys of a prompt in one matrix product, whose rows are the queries of the
-whole group, and writes those of the new token: nothing of the prompt is ever copied.
+A decode step multiplies a prompt's keys with the queries of its whole group in one matrix product,
+and writes the keys and values of the new token: nothing of the prompt is ever copied.
 """
 
 from __future__ import annotations
@@ -9,109 +9,123 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
 class GroupCache:
-    """What a decoder's layers write and read while each of B prompts gets G completions.
+    """The keys and values of all layers while each of B prompts gets G completions.
 
     The model's first pass is over all prompts, of ``lengths`` [B] tokens, one after the other;
     every later one is over one more token of each of the n completions that still run, for which
-    ``open`` makes a place. The room for places grows by ``block`` tokens. Until it grows or
-    ``keep`` is called, all passes read and write the same memory: one can be recorded and replayed.
+    ``open`` makes room. Room is added in blocks of ``block`` tokens. Until it grows or ``keep`` is
+    called, all passes read and write the same memory, so that one can be captured as a CUDA graph
+    and replayed.
+
+    Shapes, for K key heads of width D: ``prompt_states`` [B, K, P, D] and ``completion_states``
+    [n, K, t, D], keys and values of each layer; masks hold 0 where a key is seen and -inf where it
+    is not, and are added to scores.
     """
 
     def __init__(
         self, lengths: Sequence[int], generations: int, block: int, device: torch.device
     ) -> None:
-        widest = torch.arange(max(lengths))
-        counts = torch.tensor(lengths).unsqueeze(1)
+        self.generations, self.block = generations, block  # G, and tokens
+        column = torch.arange(max(lengths))  # [P]
+        counts = torch.tensor(lengths).unsqueeze(1)  # [B, 1]
         starts = counts.cumsum(0) - counts
-        # What lies beyond a prompt's end is not seen, whatever it is.
-        self.index = (starts + widest.clamp(max=counts - 1)).to(device)
-        self.padding = hidden(widest >= counts).to(device)[:, None, None]
-        self.generations = generations
-        self.prompts: list[tuple[Tensor, Tensor]] = []
-        self.own: list[tuple[Tensor, Tensor]] = []
-        self.tokens = 0
-        self.block = block
-        self.place = torch.zeros(1, dtype=torch.long, device=device)
-        self.unseen = hidden(torch.ones(0, dtype=torch.bool)).to(device)
-        self.places = torch.arange(len(lengths) * generations, device=device)
+        # Where each prompt's tokens lie in the packed row, [B, P]. Shorter prompts repeat their
+        # last token up to P: any finite key will do, since the mask hides it.
+        self.prompt_index = (starts + column.clamp(max=counts - 1)).to(device)
+        mask = torch.zeros(len(lengths), len(column)).masked_fill(column >= counts, -torch.inf)
+        self.prompt_mask = mask.to(device)[:, None, None]  # [B, 1, 1, P]
+        self.completion_mask = torch.zeros(0, device=device)  # [t]
+        self.prompt_states: list[tuple[Tensor, Tensor]] = []
+        self.completion_states: list[tuple[Tensor, Tensor]] = []
+        self.tokens = 0  # of each completion
+        # On the device, as a captured graph reads from memory and not Python's numbers.
+        self.write_index = torch.zeros(1, dtype=torch.long, device=device)
+        # The place b * G + g of each running row among those of all prompts held, [n].
+        self.slots = torch.arange(len(lengths) * generations, device=device)
 
     def store(self, key: Tensor, value: Tensor) -> None:
-        """Keep the next layer's keys and values of all prompts' tokens, [heads, T, D]."""
-        first, second = (
-            states[:, self.index].transpose(0, 1).contiguous() for states in (key, value)
-        )
-        self.prompts.append((first, second))
-        empty = key.new_empty(len(self.places), key.shape[0], 0, key.shape[2])
-        self.own.append((empty, empty))
+        """Hold the next layer's keys and values of all prompts' tokens, [K, T, D] each."""
+        prompt_key, prompt_value = (
+            states[:, self.prompt_index].transpose(0, 1).contiguous() for states in (key, value)
+        )  # [K, B, P, D] -> [B, K, P, D]
+        self.prompt_states.append((prompt_key, prompt_value))
+        empty = key.new_empty(len(self.slots), key.shape[0], 0, key.shape[2])
+        self.completion_states.append((empty, empty))
 
     def open(self) -> bool:
-        """Make a place for one more token of every row; whether the room has grown for it."""
+        """Make room for one more token of every row, and return whether memory has moved for it."""
         self.tokens += 1
-        grows = self.tokens > len(self.unseen)
+        grows = self.tokens > len(self.completion_mask)
         if grows:
-            self.own = [(self.widened(keys), self.widened(values)) for keys, values in self.own]
-            more = torch.full((self.block,), -torch.inf, device=self.unseen.device)
-            self.unseen = torch.cat([self.unseen, more])
-        self.place.fill_(self.tokens - 1)
-        self.unseen[self.tokens - 1] = 0
+            # Zeros, not whatever the memory held: a hidden value is multiplied by a weight of 0,
+            # and 0 * inf is NaN.
+            room = (0, 0, 0, self.block)  # none along D, a block after the last token
+            self.completion_states = [
+                (F.pad(keys, room), F.pad(values, room)) for keys, values in self.completion_states
+            ]
+            more = torch.full((self.block,), -torch.inf, device=self.completion_mask.device)
+            self.completion_mask = torch.cat([self.completion_mask, more])
+        self.write_index.fill_(self.tokens - 1)
+        self.completion_mask[self.tokens - 1] = 0
         return grows
-
-    def widened(self, states: Tensor) -> Tensor:
-        """States [n, heads, t, D] with room for a block of tokens more."""
-        # Zeros: a value that is not seen is multiplied with 0, which not every number survives.
-        room = states.new_zeros(*states.shape[:2], self.block, states.shape[3])
-        return torch.cat([states, room], dim=2)
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float
     ) -> Tensor:
-        """Keep a layer's keys and values [n, heads, 1, D] of one more token in the open place.
+        """Hold a layer's keys and values [n, K, 1, D] of one more token, and attend from it.
 
-        Returns its attention [n, 1, H, D] over the prompt and the row's own tokens.
+        The attention [n, 1, H, D] of queries [n, H, 1, D] is over the prompt and the row's own
+        tokens, this one included.
         """
-        keys, values = self.own[layer]
-        keys.index_copy_(2, self.place, key)
-        values.index_copy_(2, self.place, value)
-        prompt_keys, prompt_values = self.prompts[layer]
+        keys, values = self.completion_states[layer]
+        keys.index_copy_(2, self.write_index, key)
+        values.index_copy_(2, self.write_index, value)
+        prompt_keys, prompt_values = self.prompt_states[layer]
+        # The r = H / K query heads of each key head are rows of one product: [n, K, r, D].
         grouped = query.flatten(1, 2).unflatten(1, (keys.shape[1], -1)) * scaling
-        over_prompt = self.fold(grouped) @ prompt_keys.mT + self.padding
-        scores = torch.cat([self.unfold(over_prompt), grouped @ keys.mT + self.unseen], dim=3)
+        prompt_scores = self.group_rows(grouped) @ prompt_keys.mT + self.prompt_mask
+        own_scores = grouped @ keys.mT + self.completion_mask
+        scores = torch.cat([self.ungroup_rows(prompt_scores), own_scores], dim=3)
+        # One softmax over both, in float32 as in transformers' own attention: [n, K, r, P + t].
         weights = scores.softmax(-1, dtype=torch.float32).to(query.dtype)
-        of_prompt, of_own = weights.split([prompt_keys.shape[2], keys.shape[2]], dim=3)
-        mixed: Tensor = self.unfold(self.fold(of_prompt) @ prompt_values) + of_own @ values
+        on_prompt, on_own = weights.split([prompt_keys.shape[2], keys.shape[2]], dim=3)
+        from_prompt = self.ungroup_rows(self.group_rows(on_prompt) @ prompt_values)
+        mixed: Tensor = from_prompt + on_own @ values
         return mixed.flatten(1, 2).unsqueeze(1)
 
-    def fold(self, rows: Tensor) -> Tensor:
-        """Rows [n, heads, r, D] by prompt, [B, heads, G * r, D], with 0 for the ended ones."""
-        places = len(self.prompts[0][0]) * self.generations
-        if len(rows) < places:
-            rows = rows.new_zeros(places, *rows.shape[1:]).index_copy(0, self.places, rows)
-        by_prompt: Tensor = rows.unflatten(0, (-1, self.generations))
-        folded: Tensor = by_prompt.transpose(1, 2).flatten(2, 3)
-        return folded
+    def group_rows(self, rows: Tensor) -> Tensor:
+        """Return rows [n, K, r, D] by prompt, [B, K, G * r, D], with zeros for rows that left."""
+        slots = len(self.prompt_states[0][0]) * self.generations  # B * G
+        if len(rows) < slots:
+            rows = rows.new_zeros(slots, *rows.shape[1:]).index_copy(0, self.slots, rows)
+        by_prompt: Tensor = rows.unflatten(0, (-1, self.generations))  # [B, G, K, r, D]
+        grouped: Tensor = by_prompt.transpose(1, 2).flatten(2, 3)
+        return grouped
 
-    def unfold(self, groups: Tensor) -> Tensor:
-        """The rows again of what is laid out as ``fold`` lays out."""
-        by_prompt: Tensor = groups.unflatten(2, (self.generations, -1))
+    def ungroup_rows(self, groups: Tensor) -> Tensor:
+        """Return [B, K, G * r, D] as rows [n, K, r, D] again, without the rows that left."""
+        by_prompt: Tensor = groups.unflatten(2, (self.generations, -1))  # [B, K, G, r, D]
         rows: Tensor = by_prompt.transpose(1, 2).flatten(0, 1)
-        return rows[self.places] if len(self.places) < len(rows) else rows
+        return rows[self.slots] if len(self.slots) < len(rows) else rows
 
-    def keep(self, running: Tensor) -> None:
-        """Only these rows, numbers [m], go on; prompts that no row reads any more are dropped."""
-        self.own = [(keys[running], values[running]) for keys, values in self.own]
-        self.places = self.places[running]
-        read, prompt = (self.places // self.generations).unique(return_inverse=True)
-        if len(read) == len(self.prompts[0][0]):
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these of the n rows alone, numbers [m]; drop prompts that no row reads."""
+        self.completion_states = [
+            (keys[rows], values[rows]) for keys, values in self.completion_states
+        ]
+        self.slots = self.slots[rows]
+        # `unique` makes the host wait for the device, as every caller of `keep` has done already.
+        prompts, prompt_of_row = (self.slots // self.generations).unique(return_inverse=True)
+        if len(prompts) == len(self.prompt_states[0][0]):
             return
-        self.prompts = [(keys[read], values[read]) for keys, values in self.prompts]
-        self.padding = self.padding[read]
-        self.places = prompt * self.generations + self.places % self.generations
-
-
-def hidden(where: Tensor) -> Tensor:
-    """What to add to scores so that those at some places are not seen: -inf there, 0 elsewhere."""
-    return torch.zeros(where.shape).masked_fill(where, -torch.inf)
+        self.prompt_states = [
+            (keys[prompts], values[prompts]) for keys, values in self.prompt_states
+        ]
+        self.prompt_mask = self.prompt_mask[prompts]
+        # The prompts that stay are numbered anew, from 0 on; places within a group do not change.
+        self.slots = prompt_of_row * self.generations + self.slots % self.generations

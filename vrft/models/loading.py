@@ -1,4 +1,4 @@
-"""Loading and saving models behind one face, whatever the family."""
+"""Loading, adapting, freezing and saving models of every family."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ import torch.nn.functional as F
 from peft import LoraConfig as PeftLoraConfig
 from peft import PeftModel, get_peft_model
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 from transformers.utils.logging import disable_progress_bar
 
 from vrft import paths
-from vrft.config.schema import LoraConfig, ModelConfig
+from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.models import families, group_attention
-from vrft.models.families import Family, read_family
+from vrft.models import group_attention
+from vrft.models.families import Family, load_processor, read_family
 from vrft.models.loaded import LoadedModel
 
 
 def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto") -> LoadedModel:
-    """The model and processor of a hub id, a folder, a LoRA adapter's folder, or ``demo``.
+    """Load the model and processor of a hub id, a folder, a LoRA adapter's folder, or ``demo``.
 
     With ``train``, LoRA, freezing and gradient checkpointing are applied. Raises UserError for a
     folder that holds no model, or one of a family that is not in FAMILIES.
@@ -35,37 +34,35 @@ def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto"
     if not sys.stderr.isatty():
         disable_progress_bar()  # transformers' bars are noise in a log file
     source = paths.model(config.name)
-    adapter = source if (Path(source) / "adapter_config.json").is_file() else None
-    base = read_adapter_base(Path(source)) if adapter else source
+    adapter = Path(source) / "adapter_config.json"
+    adapted = adapter.is_file()
+    if adapted:  # the adapter's folder holds no weights of the model itself, only its name
+        settings = json.loads(adapter.read_text(encoding="utf-8"))
+        base = paths.model(settings["base_model_name_or_path"])
+    else:
+        base = source
     family = read_family(base)
-    auto: Any = AutoModelForImageTextToText if family.space else AutoModelForCausalLM
-    model = auto.from_pretrained(
+    model = family.auto_model.from_pretrained(
         base,
         dtype=weight_dtype(config, device, train=train),
         attn_implementation=config.attn_implementation,
     )
-    group_attention.install(model.model.language_model if family.space else model.model)
-    if family.space:
-        speed_up_patch_embedding(model)
+    group_attention.install(model.get_submodule(family.decoder))
+    if family.has_vision:
+        multiply_patches(model, family.patch_embedding)
     model.to(device)
-    if adapter:
-        model = PeftModel.from_pretrained(model, adapter, is_trainable=train)
-    processor = families.load_processor(source, config.min_pixels, config.max_pixels, family=family)
+    if adapted:
+        model = PeftModel.from_pretrained(model, source, is_trainable=train)
+    processor = load_processor(source, config.min_pixels, config.max_pixels, family=family)
     if train:
-        model = prepare_training(model, config, family, adapted=adapter is not None)
+        model = prepare_training(model, config, family)
     model = model.train() if train else model.eval()
-    memory = config.picture_cache_mib * 2**20
-    return LoadedModel(model, processor, family, memory, config.shared_prefix)
-
-
-def read_adapter_base(folder: Path) -> str:
-    """The base model that a LoRA adapter's folder names."""
-    settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    return paths.model(settings["base_model_name_or_path"])
+    cache_bytes = config.picture_cache_mib * 2**20
+    return LoadedModel(model, processor, family, cache_bytes, config.shared_prefix)
 
 
 def weight_dtype(config: ModelConfig, device: str, *, train: bool) -> torch.dtype:
-    """The dtype of the weights: ``auto`` is bfloat16 on an accelerator and float32 on a CPU.
+    """Return the dtype of the weights: ``auto`` is bfloat16 on an accelerator, float32 on a CPU.
 
     Weights that are trained are always float32 and compute in ``dtype`` by autocast: a step of
     1e-6 is lost in a bfloat16 weight.
@@ -77,54 +74,63 @@ def weight_dtype(config: ModelConfig, device: str, *, train: bool) -> torch.dtyp
     return getattr(torch, config.dtype)  # type: ignore[no-any-return]
 
 
-def prepare_training(model: Any, config: ModelConfig, family: Family, *, adapted: bool) -> Any:
-    """Freeze, adapt and checkpoint a freshly loaded model as the configuration says."""
-    if config.lora.r and not adapted:
-        model = get_peft_model(model, lora_adapter(config.lora))
+def prepare_training(model: Any, config: ModelConfig, family: Family) -> Any:
+    """Adapt, freeze and checkpoint a freshly loaded model as the configuration says.
+
+    An adapter that was loaded with the model is trained on. Raises UserError where nothing is left
+    to train.
+    """
+    if config.lora.r and not isinstance(model, PeftModel):
+        projections = "|".join(config.lora.target_modules)
+        adapter = PeftLoraConfig(
+            r=config.lora.r,
+            lora_alpha=config.lora.lora_alpha,
+            lora_dropout=config.lora.lora_dropout,
+            # A regular expression, not a list of names, which would match the vision tower's too.
+            target_modules=rf"{family.lora_layers}\.({projections})",
+            task_type="CAUSAL_LM",
+        )
+        model = get_peft_model(model, adapter)
     core: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     for part in frozen_parts(core, config, family):
         part.requires_grad_(False)
-    if not any(p.requires_grad for p in model.parameters()):
+    if not any(weight.requires_grad for weight in model.parameters()):
         raise UserError("model: everything is frozen; unfreeze a part or set model.lora.r")
     if config.gradient_checkpointing:
         core.activation_checkpointing_enable()
     return model
 
 
-def lora_adapter(config: LoraConfig) -> PeftLoraConfig:
-    """peft's configuration of an adapter on the language model's projections."""
-    names = "|".join(config.target_modules)
-    return PeftLoraConfig(
-        r=config.r,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        target_modules=rf".*\.layers\.\d+\..*\.({names})",
-        task_type="CAUSAL_LM",
-    )
-
-
 def frozen_parts(core: Any, config: ModelConfig, family: Family) -> Iterator[nn.Module]:
-    """The modules that the configuration freezes."""
-    if config.freeze_vision_tower and family.space:
-        yield core.model.visual
+    """Yield the modules that the configuration freezes."""
+    if config.freeze_vision_tower and family.has_vision:
+        yield core.get_submodule(family.vision_tower)
     if config.freeze_language_model:
-        yield core.model.language_model if family.space else core.model
+        yield core.get_submodule(family.decoder)
         yield core.get_output_embeddings()
 
 
 class MatmulPatchEmbedding(nn.Conv3d):
-    """The patch embedding as the matrix product it is: same weights, several times faster.
+    """A patch embedding computed as the matrix product that it is, several times faster.
 
-    Its kernel covers a whole patch and never overlaps, so the convolution is one product.
+    Its kernel covers a whole patch and never overlaps another, so the convolution of patches
+    [patches, channels, frames, rows, columns] is one product. It is still a Conv3d with weights
+    of that shape: checkpoints load and save unchanged.
     """
 
     def forward(self, patches: Tensor) -> Tensor:
+        """Return the embeddings [patches, D]."""
         return F.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
 
 
-def speed_up_patch_embedding(model: Any) -> None:
-    """Turn the vision tower's Conv3d into a matrix product; parameter names stay the same."""
-    model.model.visual.patch_embed.proj.__class__ = MatmulPatchEmbedding
+def multiply_patches(model: nn.Module, path: str) -> None:
+    """Put a MatmulPatchEmbedding with the same weights in the place of the Conv3d at a path."""
+    stock: Any = model.get_submodule(path)
+    product = MatmulPatchEmbedding(
+        stock.in_channels, stock.out_channels, stock.kernel_size, stock.stride, device="meta"
+    )  # on "meta", no weights are drawn: a draw would shift the random numbers of the run
+    product.weight, product.bias = stock.weight, stock.bias
+    model.set_submodule(path, product)
 
 
 def save_model(
@@ -132,8 +138,8 @@ def save_model(
 ) -> None:
     """Write a folder that plain transformers (and peft) and ``--model`` load.
 
-    ``weights`` are written in the place of the model's own where this process holds only some.
-    The processor's files carry the pixel limits.
+    ``weights`` are written in the place of the model's own where this process holds only parts of
+    them. The processor's files carry the pixel limits.
     """
     if weights is not None:
         tied = loaded.core.all_tied_weights_keys  # gathered apart, they would be written twice

@@ -1,4 +1,4 @@
-"""How a model reads prompts, known from its processor: no weights are loaded."""
+"""Prompts counted in tokens as a model reads them, from its processor alone, without weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vrft.types import Prompt
 
 
 class TokenCounter:
-    """Counts what a prompt is to the model: its tokens and the places of its pictures."""
+    """The length of prompts in tokens, and the places for pictures in them."""
 
     def __init__(self, processor: families.Processor) -> None:
         self.processor: Any = processor
@@ -22,25 +22,28 @@ class TokenCounter:
 
     @property
     def pixels(self) -> tuple[int, int] | None:
-        """The smallest and largest area of a picture; None for a model that reads no pictures."""
+        """Return the smallest and largest area of a picture; None for a text-only model."""
         pictures = getattr(self.processor, "image_processor", None)
         if pictures is None:
             return None
+        # Areas in pixels, in spite of their names in transformers.
         return pictures.size["shortest_edge"], pictures.size["longest_edge"]
 
     def read(self, prompt: Prompt, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-        """(tokens, placeholders of pictures), each picture with the tokens that it becomes.
+        """Count a prompt's tokens, image tokens included, and the places for pictures in its text.
 
-        ``sizes`` are the (width, height) at which the model sees the pictures.
+        ``sizes`` are the (width, height) at which the model sees the pictures. The places are as
+        many as the pictures, unless the words of the prompt contain the image token too.
         """
         text = encoding.render(self.processor, prompt)
-        places = text.count(encoding.PLACEHOLDER) if self.pixels else 0
+        places = text.count(families.IMAGE_TOKEN) if self.pixels else 0
+        # Each place is one token of the text, and becomes as many as its picture has.
         words = len(self.tokenizer(text)["input_ids"]) - places
         return words + sum(images.image_tokens(*size) for size in sizes), places
 
 
 def load_counter(config: ModelConfig) -> TokenCounter:
-    """The reader of a model's name; UserError where its processor cannot be had."""
+    """Load the counter of a model's name; UserError where its processor cannot be had."""
     source = local_folder(config.name)
     try:
         processor = families.load_processor(source, config.min_pixels, config.max_pixels)
@@ -50,9 +53,10 @@ def load_counter(config: ModelConfig) -> TokenCounter:
 
 
 def local_folder(name: str) -> str:
-    """The folder of a model: its own, or the one in the hub's cache.
+    """Return the folder of a model: its own, or the one in the hub's cache.
 
-    The hub is never asked: a check must not wait for it. UserError where the model is not here.
+    The hub is never asked: a check must not wait for it. Raises UserError where the model is not
+    on this machine.
     """
     source = paths.model(name)
     if Path(source).is_dir():

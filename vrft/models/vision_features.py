@@ -1,8 +1,9 @@
-"""Features of pictures: made once for as long as the vision tower stays as it is.
+"""Features of pictures, remembered for as long as the vision tower stays as it is.
 
-While any weight of the tower learns, its features are made anew in every forward, with gradients.
-Features are remembered only of a tower none of whose weights learns, each picture's by itself:
-they depend on the picture, the weights and the precision alone, and their key is made of these.
+While any weight of the tower learns, features are computed in every forward, with gradients. Those
+of a tower none of whose weights learns depend on the picture, the weights and the precision alone:
+they are computed for each picture by itself, and the key under which they are held is made of
+these three.
 """
 
 from __future__ import annotations
@@ -15,14 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from vrft.models.byte_cache import ByteCache
+from vrft.models.sharding import is_part
+
+CHANGE_COUNTER = "_version"
+"""The attribute in which torch counts the changes made to a tensor in its place.
+
+A private name. Where this torch has none, features are not remembered at all.
+"""
 
 
 @dataclass(frozen=True, eq=False)
-class Patches:
-    """A picture as the vision tower reads it.
+class PatchedPicture:
+    """A picture cut into patches, as the vision tower reads it.
 
-    ``patches`` [patches, values] on the CPU, ``grid`` [1, 3]: its frames, rows and columns of
-    patches. Pictures with the same ``key`` have the same patches.
+    ``patches`` [patches, values of a patch] on the CPU; ``grid`` [1, 3]: how many frames, rows and
+    columns of patches there are. Pictures with the same ``key`` have the same patches.
     """
 
     key: bytes
@@ -30,60 +38,67 @@ class Patches:
     grid: Tensor
 
 
-Encode = Callable[[Sequence[Patches]], Sequence[Tensor]]
-"""The vision tower: features [tokens, D] of each picture."""
+VisionEncoder = Callable[[Sequence[PatchedPicture]], Sequence[Tensor]]
+"""A pass through a vision tower: from pictures to the features [tokens, D] of each."""
 
 
-class Features:
-    """What a vision tower makes of pictures; those of a fixed one are held in ``limit`` bytes.
+class FeatureCache:
+    """The features of pictures through a fixed vision tower, held in at most ``limit`` bytes.
 
     They are held in the machine's memory, not the device's, which training needs.
     """
 
     def __init__(self, limit: int) -> None:
-        self.recent: ByteCache[Tensor] = ByteCache(limit, lambda made: made.nbytes)
+        self.recent: ByteCache[Tensor] = ByteCache(limit, lambda features: features.nbytes)
 
-    def of(self, tower: nn.Module, pictures: Sequence[Patches], encode: Encode) -> list[Tensor]:
-        """Features [tokens, D] of each picture; equal pictures are encoded once."""
+    def encode(
+        self, tower: nn.Module, pictures: Sequence[PatchedPicture], encoder: VisionEncoder
+    ) -> list[Tensor]:
+        """Return the features [tokens, D] of each picture; equal pictures are encoded once."""
         distinct = list({picture.key: picture for picture in pictures}.values())
         if is_fixed(tower):
-            state = state_of(tower)
-            made = [self.remembered(picture, state, encode) for picture in distinct]
+            state = tower_state(tower)
+            features = [self.fixed_features(picture, state, encoder) for picture in distinct]
         else:
-            made = list(encode(distinct))
-        by_key = {picture.key: one for picture, one in zip(distinct, made, strict=True)}
+            features = list(encoder(distinct))
+        keys = [picture.key for picture in distinct]
+        by_key = dict(zip(keys, features, strict=True))
         return [by_key[picture.key] for picture in pictures]
 
     @torch.no_grad()
-    def remembered(self, picture: Patches, state: bytes, encode: Encode) -> Tensor:
-        """The features of a picture through a fixed tower in this state."""
+    def fixed_features(
+        self, picture: PatchedPicture, state: bytes, encoder: VisionEncoder
+    ) -> Tensor:
+        """Return a picture's features [tokens, D] through a fixed tower in this state."""
         key = (picture.key, state)
-        found = self.recent.get(key)
-        if found is None:
-            # By itself: what else is missing must not change its last bits.
-            (found,) = encode([picture])
-            self.recent.put(key, found.cpu())
-        return found
+        features = self.recent.get(key)
+        if features is None:
+            # One picture at a time, whatever else is missing: products of other shapes round
+            # otherwise, and a resumed run would not repeat the bits of one that went through.
+            (features,) = encoder([picture])
+            self.recent.put(key, features.cpu())
+        return features
 
 
 def is_fixed(tower: nn.Module) -> bool:
-    """Whether no weight learns, and all of them are on this device.
+    """Return whether no weight of the tower learns, and this device holds all of each.
 
-    Where DeepSpeed or FSDP shards the weights, all devices run the tower together: one that
-    skipped it would leave the others waiting.
+    A tower in parts must be called by all devices together, remembered features or not.
     """
-    return not any(
-        weight.requires_grad or hasattr(weight, "ds_id") or hasattr(weight, "device_mesh")
-        for weight in tower.parameters()
-    )
+    if not hasattr(Tensor, CHANGE_COUNTER):
+        return False
+    return not any(weight.requires_grad or is_part(weight) for weight in tower.parameters())
 
 
-def state_of(tower: nn.Module) -> bytes:
-    """A hash that differs when the weights have been changed, or other precision is asked for.
+def tower_state(tower: nn.Module) -> bytes:
+    """Return a hash that differs once weights have changed or another precision is asked for.
 
-    Weights are not read: torch counts the changes made to each in its place.
+    It costs no pass over the weights: torch counts the changes made to each in its place, and a
+    weight that was replaced lies at another address.
     """
-    weights = [(weight.data_ptr(), weight._version) for weight in tower.parameters()]
+    weights = [
+        (weight.data_ptr(), getattr(weight, CHANGE_COUNTER)) for weight in tower.parameters()
+    ]
     device = next(tower.parameters()).device.type
     precision = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
     return hashlib.sha256(repr((weights, precision)).encode()).digest()

@@ -1,5 +1,5 @@
-"""The policy: what the trainer and the evaluator know of a model."""
+"""The policy: everything that the trainer and the evaluator know of a model."""
 
-from vrft.policy.policy import ModelPolicy, Policy, load, reference
+from vrft.policy.policy import Generator, ModelPolicy, Policy, load, reference
 
-__all__ = ["ModelPolicy", "Policy", "load", "reference"]
+__all__ = ["Generator", "ModelPolicy", "Policy", "load", "reference"]

@@ -1,4 +1,4 @@
-"""Decoding token by token: one step of it as the device likes it, recorded where that pays."""
+"""Decoding token by token: one step of it, arranged as its device decodes fastest."""
 
 from __future__ import annotations
 
@@ -16,124 +16,126 @@ from vrft.models.loaded import LoadedModel
 from vrft.models.sharding import is_sharded
 from vrft.policy.onednn import prepacked
 
-Step = Callable[[], None]
-"""What reads and writes the same memory whenever it is called."""
-
-Record = Callable[[Step], Step]
-"""Turns a step into one that does the same, perhaps faster."""
-
-Prepare = Callable[[nn.Module], AbstractContextManager[object]]
-"""Within it a model's weights are read as the device likes it."""
+DecodeStep = Callable[[], None]
+"""A decode step without arguments, which reads and writes the same tensors at every call."""
 
 
 @dataclass(frozen=True)
 class DecodeStrategy:
-    """How a device decodes best.
+    """The way in which a device decodes fastest; it changes the time, never a token.
 
-    Every ``look`` tokens it is asked which rows have ended, for which host and device wait for
-    each other; once more than the share ``idle`` of the rows have ended, all those leave. The room
-    for completions grows by ``block`` tokens. A step is recorded again after any of this. Before
-    the first, the weights are prepared.
+    Every ``check_every`` tokens the host asks which rows have ended, for which it waits until the
+    device has caught up. Once more than the share ``idle_share`` of the rows in the batch have
+    ended, these leave it. Room for completions grows by ``cache_block`` tokens. ``capture`` turns a
+    step into one that replays it; after rows have left or room has grown, the step is captured
+    again. None: every step is run as it is written. ``prepare`` is entered around the whole rollout
+    and lays out the model's weights for it.
     """
 
-    look: int
-    idle: float
-    block: int
-    record: Record
-    prepare: Prepare = nullcontext
+    check_every: int
+    idle_share: float
+    cache_block: int
+    capture: Callable[[DecodeStep], DecodeStep] | None = None
+    prepare: Callable[[nn.Module], AbstractContextManager[object]] = nullcontext
 
 
-def as_it_is(step: Step) -> Step:
-    """A step that is not recorded."""
-    return step
+def cuda_graph(step: DecodeStep) -> DecodeStep:
+    """Capture a step as a CUDA graph: one launch in the place of some thousands.
 
-
-def cuda_graph(step: Step) -> Step:
-    """A step as a CUDA graph: one launch for what else are some thousands.
-
-    The step is run once before, as what is set up at its first run must not be recorded.
+    The step is run once before: what libraries set up at their first call must not be captured.
     """
+    # A capture is not allowed on the default stream, nor is the warm-up for it.
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         step()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    # Other threads, such as NCCL's, may call CUDA meanwhile.
+    # By default a CUDA call of any thread breaks a capture, and NCCL's threads make some.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         step()
     return graph.replay
 
 
+# On a CPU there is nothing to wait for, and rows that have ended cost as much as others: they leave
+# at once. On a GPU a step takes about as long for half of the rows, while waiting and capturing
+# anew cost as much as several steps.
 STRATEGIES = {
-    "cpu": DecodeStrategy(look=1, idle=0.0, block=64, record=as_it_is, prepare=prepacked),
-    "cuda": DecodeStrategy(look=8, idle=0.5, block=512, record=cuda_graph),
+    "cpu": DecodeStrategy(check_every=1, idle_share=0.0, cache_block=64, prepare=prepacked),
+    "cuda": DecodeStrategy(check_every=8, idle_share=0.5, cache_block=512, capture=cuda_graph),
 }
+"""The strategy of each type of device."""
 
 
 def strategy_for(loaded: LoadedModel, *, graphs: bool) -> DecodeStrategy:
-    """How the model's device decodes; ``graphs``: whether CUDA graphs are wanted."""
-    pace = STRATEGIES[loaded.device.type]
-    # Weights that are shared out are fetched by hooks, on other streams, layer by layer.
+    """Return the strategy of the model's device; ``graphs``: whether CUDA graphs are wanted."""
+    strategy = STRATEGIES[loaded.device.type]
+    # Sharded weights are fetched by hooks, on other streams, layer by layer: neither can a graph
+    # capture that, nor are there whole weights that could be laid out otherwise.
     if is_sharded(loaded.model):
-        return replace(pace, record=as_it_is, prepare=nullcontext)
-    return pace if graphs else replace(pace, record=as_it_is)
+        return replace(strategy, capture=None, prepare=nullcontext)
+    return strategy if graphs else replace(strategy, capture=None)
 
 
 class Decoding:
-    """The state of decoding N = B * G rows, of which n still run.
+    """The state of decoding N = B * G rows, of which n are still in the batch.
 
-    ``active`` [n] holds their numbers, ``logits`` [n, V] what they predict next, and ``ended`` [n]
-    is for the caller to say which are over but have not left yet.
+    ``active`` [n] holds their numbers among the N, ``logits`` [n, V] their next token's, and
+    ``ended`` [n] those that have their end token but have not left yet, for the caller to mark.
     """
 
     def __init__(
-        self, loaded: LoadedModel, batch: PromptBatch, generations: int, pace: DecodeStrategy
+        self, loaded: LoadedModel, batch: PromptBatch, generations: int, strategy: DecodeStrategy
     ) -> None:
-        self.loaded, self.pace = loaded, pace
+        """Pass all prompts through the model, once each, and predict their first tokens."""
+        self.loaded, self.strategy = loaded, strategy
         device = loaded.device
-        self.cache = GroupCache(batch.lengths, generations, pace.block, device)
-        prompts = loaded.embed(batch.tokens, batch.pictures).unsqueeze(0)
+        self.cache = GroupCache(batch.lengths, generations, strategy.cache_block, device)
+        embedded = loaded.embed(batch.tokens, batch.pictures).unsqueeze(0)  # [1, T, D]
         layout = GroupLayout(batch.lengths, device)
-        positions = batch.positions.unsqueeze(1)
-        hidden = loaded.decoder(prompts, positions, layout=layout, rollout=self.cache)
-        lasts = torch.tensor(batch.lengths).cumsum(0) - 1
-        self.logits = self.head(hidden[0, lasts.to(device)]).repeat_interleave(generations, 0)
-        self.axes = len(batch.positions)
-        following = torch.tensor(batch.following).repeat_interleave(generations)
-        self.position = following.to(device)
-        self.tokens = torch.zeros_like(self.position)
+        positions = batch.positions.unsqueeze(1)  # [3 or 1, 1, T]
+        hidden = loaded.decoder(embedded, positions, layout=layout, group_cache=self.cache)[0]
+        # The prompts' last tokens predict the first ones of all completions: logits are made for
+        # these alone, not for T tokens times a vocabulary of 150,000.
+        lasts = (torch.tensor(batch.lengths).cumsum(0) - 1).to(device)
+        self.logits = loaded.head(hidden[lasts]).repeat_interleave(generations, 0)  # [N, V]
+
+        self.axes = len(batch.positions)  # 3 of a vision model, 1 of a text model
+        next_positions = torch.tensor(batch.next_positions).repeat_interleave(generations)
+        self.position = next_positions.to(device)  # [n]
+        self.tokens = torch.zeros_like(self.position)  # [n], the ones that are passed next
         self.active = torch.arange(len(self.position), device=device)
         self.ended = torch.zeros_like(self.position, dtype=torch.bool)
-        self.replay: Step | None = None
-
-    def head(self, hidden: Tensor) -> Tensor:
-        """Logits of hidden states."""
-        return self.loaded.core.get_output_embeddings()(hidden)  # type: ignore[no-any-return]
+        self.replay: DecodeStep | None = None
 
     def advance(self, tokens: Tensor) -> None:
-        """Append a token to each of the n rows, and predict the next."""
+        """Append a token to each of the n rows, [n], and predict the next one."""
         moved = self.cache.open()
+        # Copied into memory that a captured step reads; `self.tokens = tokens` would not reach it.
         self.tokens.copy_(tokens)
-        if moved or self.replay is None:
-            self.replay = self.pace.record(self.step)
-        self.replay()
+        if self.strategy.capture is None:
+            self.step()
+        else:
+            if moved or self.replay is None:
+                self.replay = self.strategy.capture(self.step)
+            self.replay()
         self.position += 1
 
     def step(self) -> None:
-        """The model's pass over ``tokens`` at ``position``."""
-        embedded = self.loaded.core.get_input_embeddings()(self.tokens.unsqueeze(1))
-        positions = self.position.unsqueeze(1).expand(self.axes, -1, -1)
-        hidden = self.loaded.decoder(embedded, positions, rollout=self.cache)
-        self.logits = self.head(hidden[:, -1])
+        """Pass ``tokens`` at ``position`` through the model and set ``logits``.
 
-    def running(self) -> Tensor:
-        """Which of the n rows have not ended, their places [m]; the host waits for the device."""
-        return (~self.ended).nonzero().squeeze(1)
+        It is captured once and replayed: nothing in here may depend on Python's numbers, which
+        would stay those of the capture.
+        """
+        embedded = self.loaded.token_embedding(self.tokens.unsqueeze(1))  # [n, 1, D]
+        # Text moves on by one along all axes alike.
+        positions = self.position.unsqueeze(1).expand(self.axes, -1, -1)  # [axes, n, 1]
+        hidden = self.loaded.decoder(embedded, positions, group_cache=self.cache)
+        self.logits = self.loaded.head(hidden[:, -1])
 
     def keep(self, rows: Tensor) -> None:
-        """Only the rows at these places go on."""
+        """Go on with these of the n rows alone, numbers [m]."""
         self.cache.keep(rows)
         self.active, self.position = self.active[rows], self.position[rows]
         self.tokens, self.ended = self.tokens[rows], self.ended[rows]
-        self.replay = None
+        self.replay = None  # it reads and writes the memory of before

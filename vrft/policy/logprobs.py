@@ -7,7 +7,7 @@ and gradients are those of the plain forward over G repeated rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate
 
@@ -17,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vrft.models.encoding import Encoded, PromptBatch, collate
+from vrft.models.encoding import Encoded, collate
 from vrft.models.group_attention import GroupLayout
 from vrft.models.loaded import LoadedModel
-from vrft.models.vision_features import Patches
+from vrft.models.sharding import layers_to_shard
+from vrft.models.vision_features import PatchedPicture
 from vrft.policy import repeated_prompts
 
 CHUNK = 2048
@@ -32,13 +33,13 @@ class GroupLogps(nn.Module):
 
     def __init__(self, loaded: LoadedModel) -> None:
         super().__init__()
-        self.model = loaded.model
+        self.model = loaded.model  # registers the weights; `loaded` is no module
         self.loaded = loaded
 
     @property
     def _no_split_modules(self) -> set[str]:
-        """The layers that FSDP shards one by one."""
-        return set(self.loaded.core._no_split_modules)
+        """Return the layers that FSDP shards one by one; accelerate asks by this name."""
+        return layers_to_shard(self.loaded.core)
 
     def forward(
         self,
@@ -46,145 +47,125 @@ class GroupLogps(nn.Module):
         completions: Sequence[Sequence[Sequence[int]]],
         temperature: float = 1.0,
     ) -> Tensor:
-        """log pi(o_t | prompt, o_<t) of B prompts' G completions each: [B, G, C] float32.
+        """Return log pi(o_t | prompt, o_<t) of B prompts' G completions: [B, G, C] float32.
 
-        ``completions`` are token ids; C is the longest, and what lies beyond a completion's end
-        is 0. Logits are divided by ``temperature`` (> 0), as they were when sampled.
+        ``completions`` are token ids; C is the longest, and values beyond a completion's end are
+        0. Logits are divided by ``temperature`` (> 0), as they were when sampled.
         """
         hidden, targets, mask = self.predictions(prompts, completions)
-        return spread(token_logps(hidden, targets, self.head(), temperature), mask)
-
-    def head(self) -> Head:
-        """Logits of hidden states.
-
-        Not the head's own forward, which ZeRO-3 would gather weights for at each call: devices
-        call it for different numbers of chunks.
-        """
-        head = self.loaded.core.get_output_embeddings()
-        return partial(F.linear, weight=head.weight, bias=head.bias)
+        logps_N = token_logps(hidden, targets, self.loaded.head, temperature)
+        return torch.zeros(mask.shape, device=mask.device).masked_scatter(mask, logps_N)
 
     def predictions(
         self, prompts: Sequence[Encoded], completions: Sequence[Sequence[Sequence[int]]]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The N completion tokens' hidden states [N, D] before them, their ids [N], and where
-        they stand: a mask [B, G, C]."""
+        """Return all N completion tokens as predictions: hidden states, token ids and places.
+
+        Hidden states [N, D] are those before each token, ids are [N], and the places a mask
+        [B, G, C], in whose order the N tokens come.
+        """
         device = self.loaded.device
         if self.loaded.shared_prefix:
             hidden = self.hidden_states(prompts, completions)
         else:
             hidden = repeated_prompts.hidden_states(self.loaded, prompts, completions)
-        lengths = torch.tensor([[len(row) for row in group] for group in completions])
+        lengths = torch.tensor([[len(row) for row in group] for group in completions])  # [B, G]
         mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(-1)
         targets = torch.tensor([token for group in completions for row in group for token in row])
-        there = partial(Tensor.to, device=device, non_blocking=True)
-        return hidden, there(targets), there(mask)
+        # Made on the CPU and sent without waiting: reading lengths back from the device would
+        # stop the host until all that was launched before is done.
+        return hidden, targets.to(device, non_blocking=True), mask.to(device, non_blocking=True)
 
     def hidden_states(
         self, prompts: Sequence[Encoded], completions: Sequence[Sequence[Sequence[int]]]
     ) -> Tensor:
-        """The hidden states [N, D] from which all completion tokens are predicted.
+        """Return the hidden states [N, D] from which all N completion tokens are predicted.
 
-        They are those of a packed row: of all prompts, and then of all completions but for the
-        last token of each, from which nothing is predicted.
+        The model reads one packed row: all prompts, then all completions but for the last token
+        of each, from which nothing is predicted.
         """
         loaded, device = self.loaded, self.loaded.device
         batch = collate(prompts, device)
         rows = [torch.tensor(row[:-1], dtype=torch.long) for group in completions for row in group]
-        layout = GroupLayout(batch.lengths, device, tuple(len(row) for row in rows))
-        pictures = batch.pictures
-        if not pictures and several_processes():
-            pictures = self.blank()
-        embedded = loaded.embed(batch.tokens, pictures)
-        own = loaded.core.get_input_embeddings()(torch.cat(rows).to(device, non_blocking=True))
-        positions = torch.cat([batch.positions, counted_on(batch, layout)], dim=1)
-        row = torch.cat([embedded, own]).unsqueeze(0)
-        out = loaded.decoder(row, positions.unsqueeze(1), layout=layout)
-        return out[0, before(layout).to(device, non_blocking=True)]
+        layout = GroupLayout(batch.lengths, device, [len(row) for row in rows])
+        groups = range(layout.generations)
 
-    def blank(self) -> tuple[Patches, ...]:
-        """The smallest picture, of which nothing is read where a prompt has no place for it."""
-        if self.loaded.vision_tower is None:
+        # Rotary positions [3 or 1, tokens]: every completion of a group counts on from the end of
+        # its prompt, as if it stood alone behind it.
+        firsts = [position for position in batch.next_positions for _ in groups]  # [B * G]
+        completion_positions = torch.cat([
+            torch.arange(first, first + len(row)) for first, row in zip(firsts, rows, strict=True)
+        ]).to(device, non_blocking=True)  # fmt: skip
+        positions = torch.cat(
+            [batch.positions, completion_positions.expand(len(batch.positions), -1)], dim=1
+        )
+
+        pictures = batch.pictures or self.blank_pictures()
+        embedded = torch.cat([
+            loaded.embed(batch.tokens, pictures),
+            loaded.token_embedding(torch.cat(rows).to(device, non_blocking=True)),
+        ]).unsqueeze(0)  # fmt: skip
+        hidden = loaded.decoder(embedded, positions.unsqueeze(1), layout=layout)[0]  # [T, D]
+
+        # A completion's first token is predicted by the last of its prompt, every other one by the
+        # token before it.
+        lasts = [end - 1 for end in accumulate(layout.prompts) for _ in groups]  # [B * G]
+        starts = accumulate(layout.completions, initial=layout.prompt_tokens)
+        predicting = [
+            place
+            for last, start, length in zip(lasts, starts, layout.completions, strict=False)
+            for place in (last, *range(start, start + length))
+        ]
+        return hidden[torch.tensor(predicting).to(device, non_blocking=True)]
+
+    def blank_pictures(self) -> tuple[PatchedPicture, ...]:
+        """Return one blank picture for prompts without any, where other processes may have some.
+
+        They wait for this process to pass the vision tower too: for its gradients, or for its
+        parts of the weights. No prompt has a place for the picture, so nothing is read of it.
+        """
+        alone = not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1)
+        if alone or self.loaded.vision_tower is None:
             return ()
         vision = self.loaded.core.config.vision_config
-        size = vision.spatial_merge_size
+        size = vision.spatial_merge_size  # patches along a side of one image token
         values = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
         grid = torch.tensor([[1, size, size]])
-        return (Patches(b"blank", torch.zeros(size**2, values), grid),)
-
-
-def several_processes() -> bool:
-    """Whether others compute beside this process.
-
-    They wait for the gradients, or the shares, of a vision tower that one of them leaves out.
-    """
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-
-
-def spread(values: Tensor, mask: Tensor) -> Tensor:
-    """Values [N] at the places of a mask [B, G, C], 0 elsewhere."""
-    return torch.zeros(mask.shape, device=mask.device).masked_scatter(mask, values)
-
-
-def counted_on(batch: PromptBatch, layout: GroupLayout) -> Tensor:
-    """Rotary positions [3 or 1, T] of completions: each counts on from its prompt's end."""
-    own = [
-        torch.arange(first, first + length)
-        for first, length in zip(layout.of_prompts(batch.following), layout.own, strict=True)
-    ]
-    positions = torch.cat(own).to(layout.device, non_blocking=True)
-    return positions.expand(len(batch.positions), -1)
-
-
-def before(layout: GroupLayout) -> Tensor:
-    """Which token of a packed row predicts each token of each completion, one after the other.
-
-    The first token of a completion is predicted by the last of its prompt.
-    """
-    lasts = layout.of_prompts([end - 1 for end in accumulate(layout.prompts)])
-    starts = accumulate(layout.own, initial=layout.cut)
-    return torch.cat([
-        torch.tensor([last, *range(start, start + length)])
-        for last, start, length in zip(lasts, starts, layout.own, strict=False)
-    ])  # fmt: skip
-
-
-Head = Callable[[Tensor], Tensor]
-"""From hidden states [N, D] to logits [N, V]."""
-
-Measure = Callable[[Tensor, Tensor, Head, float], Tensor]
-"""From hidden states [N, D], targets [N], head and temperature to what is wanted of each token."""
-
-
-def chunk_logits(hidden: Tensor, head: Head, temperature: float) -> Tensor:
-    """The logits [N, V] of one chunk, as they were when sampled."""
-    logits = head(hidden).float()
-    return logits if temperature == 1 else logits / temperature
-
-
-def chunk_logps(hidden: Tensor, targets: Tensor, head: Head, temperature: float) -> Tensor:
-    """The log-probabilities [N] of one chunk."""
-    # On a vocabulary of 150,000 each pass over the logits counts, and this makes the fewest.
-    return -F.cross_entropy(chunk_logits(hidden, head, temperature), targets, reduction="none")
+        return (PatchedPicture(b"blank", torch.zeros(size**2, values), grid),)
 
 
 def token_logps(
-    hidden: Tensor,
-    targets: Tensor,
-    head: Head,
-    temperature: float,
-    measure: Measure = chunk_logps,
+    hidden: Tensor, targets: Tensor, head: nn.Linear, temperature: float, *, entropy: bool = False
 ) -> Tensor:
-    """log softmax(head(hidden) / temperature) at the targets: [N, D], [N] -> [N] float32.
+    """Return log softmax(head(hidden) / temperature) at the targets: [N, D], [N] -> [N] float32.
 
-    The backward pass recomputes each chunk's logits, so that memory grows with CHUNK times the
-    vocabulary and not with N times the vocabulary; but for the last chunk's, with which it begins.
-    Another ``measure`` of the logits can be taken in the same way.
+    With ``entropy``, the entropies of the same distributions stand beside them: [N, 2]. The
+    backward pass recomputes each chunk's logits, so that memory grows with CHUNK times the
+    vocabulary and not with N times the vocabulary.
     """
     *earlier, last = zip(hidden.split(CHUNK), targets.split(CHUNK), strict=True)
+    measure = partial(chunk_logps, head=head, temperature=temperature, entropy=entropy)
     if torch.is_grad_enabled():
-        measured = [
-            checkpoint(measure, h, t, head, temperature, use_reentrant=False) for h, t in earlier
-        ]
+        logps = [checkpoint(measure, h, t, use_reentrant=False) for h, t in earlier]
     else:
-        measured = [measure(h, t, head, temperature) for h, t in earlier]
-    return torch.cat([*measured, measure(*last, head, temperature)])
+        logps = [measure(h, t) for h, t in earlier]
+    # Not the last: the backward pass begins with it, and its logits would be made twice at once.
+    return torch.cat([*logps, measure(*last)])
+
+
+def chunk_logps(
+    hidden: Tensor, targets: Tensor, head: nn.Linear, temperature: float, entropy: bool
+) -> Tensor:
+    """Return the log-probabilities [n] of one chunk; with ``entropy``, [n, 2] with entropies."""
+    # Not the head's own forward, for which ZeRO-3 would gather its weights at each call: devices
+    # call it for different numbers of chunks, and would wait for each other forever.
+    logits = F.linear(hidden, head.weight, head.bias).float()
+    if temperature != 1:
+        logits = logits / temperature
+    if not entropy:
+        # On a vocabulary of 150,000 each pass over the logits counts, and this makes the fewest.
+        return -F.cross_entropy(logits, targets, reduction="none")
+    logps_nV = logits.log_softmax(-1)
+    del logits  # a chunk of them takes 1.2 GB, and three tensors of that size are still to come
+    chosen = logps_nV.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return torch.stack([chosen, -(logps_nV.exp() * logps_nV).sum(-1)], dim=1)

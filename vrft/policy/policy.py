@@ -1,4 +1,4 @@
-"""The policy: what the trainer and the evaluator know of a model."""
+"""The policy: everything that the trainer and the evaluator know of a model."""
 
 from __future__ import annotations
 
@@ -12,21 +12,35 @@ from vrft import models
 from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.models import encoding
 from vrft.models.encoding import Encoded
-from vrft.policy import sampling as rollout
+from vrft.policy import sampling as engine
 from vrft.policy.logprobs import GroupLogps
 from vrft.types import Completion, Prompt, Rollout, View
 
 
-class Policy(Protocol):
-    """pi(o | q): samples completions of prompts, and tells their log-probabilities.
+class Generator(Protocol):
+    """A sampler of completions, which is all that an evaluation needs of a model."""
 
-    ``module`` is what is trained and what accelerate wraps; its forward is ``logps``.
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        num_generations: int,
+        sampling: SamplingConfig,
+        seeds: Sequence[int],
+    ) -> list[tuple[Rollout, ...]]:
+        """Return G rollouts of each prompt; one seed per prompt makes them repeatable."""
+        ...
+
+
+class Policy(Generator, Protocol):
+    """A policy pi(o | q) that can be trained: completions of prompts, and their log-probabilities.
+
+    ``module`` holds the weights, and is what accelerate wraps; its forward is ``logps``.
     """
 
     module: nn.Module
 
     def encode(self, prompts: Sequence[Prompt], max_length: int | None = None) -> list[Any]:
-        """Prompts as the model reads them; each may be used for sampling and log-probs."""
+        """Encode prompts for sampling and log-probabilities; each may be used several times."""
         ...
 
     def sample(
@@ -36,27 +50,17 @@ class Policy(Protocol):
         sampling: SamplingConfig,
         seeds: Sequence[int],
     ) -> list[tuple[Rollout, ...]]:
-        """G rollouts of each prompt; one seed per prompt makes them repeatable."""
+        """Return G rollouts of each encoded prompt; one seed per prompt makes them repeatable."""
         ...
 
     def logps(
         self, encoded: Sequence[Any], groups: Sequence[Sequence[Rollout]], temperature: float
     ) -> Tensor:
-        """Per-token log-probabilities [B, G, C] with gradients, 0 beyond each rollout's end."""
-        ...
-
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        num_generations: int,
-        sampling: SamplingConfig,
-        seeds: Sequence[int],
-    ) -> list[tuple[Rollout, ...]]:
-        """Encode and sample in one call."""
+        """Return log-probabilities [B, G, C] with gradients, 0 beyond each rollout's end."""
         ...
 
     def length(self, encoded: Any) -> int:
-        """Tokens of a prompt, image tokens included."""
+        """Return the tokens of a prompt, image tokens included."""
         ...
 
     def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
@@ -72,7 +76,7 @@ class ModelPolicy:
         self.module: nn.Module = GroupLogps(loaded)
 
     def encode(self, prompts: Sequence[Prompt], max_length: int | None = None) -> list[Encoded]:
-        """Prompts with their pictures opened; UserError for one over ``max_length`` tokens."""
+        """Encode prompts, pictures included; UserError for one over ``max_length`` tokens."""
         return [encoding.encode(self.loaded, prompt, max_length) for prompt in prompts]
 
     def sample(
@@ -82,18 +86,19 @@ class ModelPolicy:
         sampling: SamplingConfig,
         seeds: Sequence[int],
     ) -> list[tuple[Rollout, ...]]:
-        """G rollouts of each prompt, the model in evaluation mode meanwhile."""
-        training = self.loaded.model.training
-        self.loaded.model.eval()
-        tokens = rollout.sample(self.loaded, encoded, num_generations, sampling, seeds)
-        self.loaded.model.train(training)
+        """Sample G rollouts of each prompt; temperature 0 is greedy."""
+        model = self.loaded.model
+        training = model.training
+        model.eval()  # or LoRA's dropout would make the sampler another policy
+        tokens = engine.sample(self.loaded, encoded, num_generations, sampling, seeds)
+        model.train(training)
         return [
             tuple(self.rollout(row, prompt.views) for row in group)
             for prompt, group in zip(encoded, tokens, strict=True)
         ]
 
     def rollout(self, tokens: Sequence[int], views: tuple[View, ...]) -> Rollout:
-        """Token ids as a completion: its text has no special tokens."""
+        """Return token ids as a rollout, whose text has no special tokens."""
         text = self.loaded.tokenizer.decode(list(tokens), skip_special_tokens=True)
         finished = tokens[-1] in self.loaded.end_ids
         return Rollout(Completion(str(text), views, len(tokens)), tuple(tokens), finished)
@@ -101,10 +106,10 @@ class ModelPolicy:
     def logps(
         self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float
     ) -> Tensor:
-        """Log-probabilities [B, G, C] through the (possibly wrapped) module."""
+        """Return log-probabilities [B, G, C] through the (possibly wrapped) module."""
         tokens = [[rollout.tokens for rollout in group] for group in groups]
-        out: Tensor = self.module(encoded, tokens, temperature)
-        return out
+        logps_BGC: Tensor = self.module(encoded, tokens, temperature)
+        return logps_BGC
 
     def generate(
         self,
@@ -113,12 +118,12 @@ class ModelPolicy:
         sampling: SamplingConfig,
         seeds: Sequence[int],
     ) -> list[tuple[Rollout, ...]]:
-        """Encode and sample in one call; temperature 0 is greedy."""
+        """Encode prompts and sample G rollouts of each; temperature 0 is greedy."""
         encoded = self.encode(prompts, sampling.max_prompt_length)
         return self.sample(encoded, num_generations, sampling, seeds)
 
     def length(self, encoded: Encoded) -> int:
-        """Tokens of a prompt, image tokens included."""
+        """Return the tokens of a prompt, image tokens included."""
         return len(encoded.tokens)
 
     def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
@@ -126,30 +131,22 @@ class ModelPolicy:
 
         ``weights`` are those of ``module``, gathered where devices hold only parts of them.
         """
-        models.save_model(
-            self.loaded, folder, None if weights is None else below(weights, "model.")
-        )
-
-    def views(self, prompt: Prompt) -> tuple[View, ...]:
-        """What the model sees of each of the prompt's pictures."""
-        return encoding.encode(self.loaded, prompt).views
-
-    def prompt_lengths(self, prompts: Sequence[Prompt]) -> list[int]:
-        """Tokens of each prompt, image tokens included."""
-        return [self.length(encoding.encode(self.loaded, prompt)) for prompt in prompts]
+        if weights is not None:
+            weights = strip_prefix(weights, "model.")  # as which GroupLogps holds the model
+        models.save_model(self.loaded, folder, weights)
 
 
-def below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The weights whose names begin with a prefix, by the rest of their names."""
+def strip_prefix(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the weights whose names begin with a prefix, under their names without it."""
     return {
-        name.removeprefix(prefix): value
-        for name, value in weights.items()
+        name.removeprefix(prefix): weight
+        for name, weight in weights.items()
         if name.startswith(prefix)
     }
 
 
 class AdapterOff(ModelPolicy):
-    """The policy that a LoRA adapter is trained on: the same weights without the adapter."""
+    """The policy from which a LoRA adapter is trained: the same weights without the adapter."""
 
     def __init__(self, trained: ModelPolicy) -> None:
         self.loaded, self.module = trained.loaded, trained.module
@@ -158,7 +155,7 @@ class AdapterOff(ModelPolicy):
     def logps(
         self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float
     ) -> Tensor:
-        """Log-probabilities [B, G, C] of the model below the adapter."""
+        """Return the log-probabilities [B, G, C] of the model below the adapter."""
         adapter = self.loaded.adapter
         assert adapter is not None
         with adapter.disable_adapter():
@@ -166,15 +163,15 @@ class AdapterOff(ModelPolicy):
 
 
 def reference(trained: ModelPolicy, config: ModelConfig, device: str) -> ModelPolicy:
-    """The policy as it was before training: no copy under LoRA, else a frozen one."""
+    """Return the policy as it was before training: no copy under LoRA, else a frozen one."""
     if trained.loaded.adapter:
         return AdapterOff(trained)
     return load(config, device=device)
 
 
 def load(config: ModelConfig, *, train: bool = False, device: str = "auto") -> ModelPolicy:
-    """The policy of a model's name, all of it frozen unless it is to ``train``."""
+    """Load the policy of a model's name, with all weights frozen unless it is to ``train``."""
     loaded = models.load_model(config, train=train, device=device)
     if not train:
-        loaded.model.requires_grad_(False)
+        loaded.model.requires_grad_(False)  # so that features of its pictures are remembered
     return ModelPolicy(loaded)

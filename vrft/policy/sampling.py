@@ -1,4 +1,4 @@
-"""Sampling groups: each prompt passes the model once and its cache serves all G completions."""
+"""Sampling groups: each prompt passes the model once, and its cache serves all G completions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transformers.generation.logits_process import (
 )
 
 from vrft.config.schema import SamplingConfig
-from vrft.models.encoding import Encoded, PromptBatch, collate
+from vrft.models.encoding import Encoded, collate
 from vrft.models.loaded import LoadedModel
 from vrft.policy import repeated_prompts
 from vrft.policy.decode_step import DecodeStrategy, Decoding, strategy_for
@@ -27,19 +27,19 @@ def sample(
     num_generations: int,
     sampling: SamplingConfig,
     seeds: Sequence[int],
-    pace: DecodeStrategy | None = None,
+    strategy: DecodeStrategy | None = None,
 ) -> list[list[list[int]]]:
-    """Token ids of G completions of each of B prompts, the first end token included.
+    """Sample the token ids of G completions of each of B prompts, the first end token included.
 
-    Greedy at temperature 0. A prompt's completions depend on its seed alone, not on the other
-    prompts in the batch, its place in it, the device or its ``pace``.
+    Sampling is greedy at temperature 0. A prompt's completions depend on its seed alone, not on
+    the other prompts in the batch, its place among them, the device or the ``strategy``.
     """
     if not loaded.shared_prefix:
         return repeated_prompts.sample(loaded, prompts, num_generations, sampling, seeds)
-    pace = pace or strategy_for(loaded, graphs=sampling.cuda_graphs)
-    with pace.prepare(loaded.model):
-        tokens = decode(loaded, prompts, num_generations, sampling, seeds, pace)
-    rows = [loaded.until_end(row) for row in tokens.tolist()]
+    strategy = strategy or strategy_for(loaded, graphs=sampling.cuda_graphs)
+    with strategy.prepare(loaded.model):
+        tokens_NC = decode(loaded, prompts, num_generations, sampling, seeds, strategy)
+    rows = [loaded.until_end(row) for row in tokens_NC.tolist()]
     return [rows[i : i + num_generations] for i in range(0, len(rows), num_generations)]
 
 
@@ -50,79 +50,81 @@ def decode(
     num_generations: int,
     sampling: SamplingConfig,
     seeds: Sequence[int],
-    pace: DecodeStrategy,
+    strategy: DecodeStrategy,
 ) -> Tensor:
-    """The same as one tensor [B * G, max_completion_length] on the device.
+    """Sample N = B * G completions token by token, and return [N, C] on the device.
 
-    What stands after the first end token of a row means nothing.
+    C is ``max_completion_length``. Tokens after the first end token of a row mean nothing.
     """
-    batch, limit = collate(prompts, loaded.device), sampling.max_completion_length
-    draws = uniform(seeds, num_generations, limit).to(loaded.device)
-    processors = logits_processors(loaded, sampling)
-    ends = torch.tensor(sorted(loaded.end_ids), device=loaded.device)
-    banned = torch.tensor(loaded.banned_ids, device=loaded.device)
-    texts = blank_texts(batch, num_generations, limit)
-    own = texts[:, -limit:]
-    decoding = Decoding(loaded, batch, num_generations, pace)
-    for step in range(limit):
-        active = decoding.active
-        allowed = decoding.logits.float().index_fill(1, banned, -torch.inf)
-        logits: Tensor = processors(texts[active], allowed)  # type: ignore[arg-type]
-        greedy = sampling.temperature == 0
-        tokens = logits.argmax(-1) if greedy else draw(logits, draws[active, step])
-        own[active, step] = tokens
-        decoding.ended |= torch.isin(tokens, ends)
-        if step + 1 == limit:
-            break
-        if (step + 1) % pace.look == 0:
-            running = decoding.running()
-            if len(running) == 0:
-                break
-            if len(tokens) - len(running) > pace.idle * len(tokens):
-                decoding.keep(running)
-                tokens = tokens[running]
-        decoding.advance(tokens)
-    return own
+    device, limit = loaded.device, sampling.max_completion_length
+    ends = torch.tensor(sorted(loaded.end_ids), device=device)
+    banned = torch.tensor(loaded.banned_ids, device=device)
+    processors = logits_processors(sampling)
+    # A number in [0, 1) for every token that may be drawn, made on the CPU from the prompt's own
+    # seed: the same on every device, and whatever else is in the batch.
+    draws = [torch.rand(num_generations, limit, generator=torch.Generator().manual_seed(seed))
+             for seed in seeds]  # fmt: skip
+    uniforms = torch.cat(draws).to(device)  # [N, C]
 
-
-def blank_texts(batch: PromptBatch, generations: int, limit: int) -> Tensor:
-    """The prompts' tokens, with room for ``limit`` more of each completion: [B * G, P + limit].
-
-    What stands for no token repeats the first one, which is nothing new to a repetition penalty.
-    """
+    # Prompts and completions as text, which the repetition penalty reads: [N, P + C]. Where there
+    # is no token yet, the prompt's first one stands, which is repeated already.
+    batch = collate(prompts, device)
     rows = batch.tokens.split(batch.lengths)
     texts = torch.stack([row[0].expand(max(batch.lengths) + limit) for row in rows])
     for text, row in zip(texts, rows, strict=True):
         text[: len(row)] = row
-    return texts.repeat_interleave(generations, 0)
+    texts = texts.repeat_interleave(num_generations, 0)
+    completions = texts[:, -limit:]  # a view: a token that is written here is read from `texts`
 
-
-def uniform(seeds: Sequence[int], generations: int, length: int) -> Tensor:
-    """One number in [0, 1) for every token that may be drawn: [B * G, length], by prompt seed."""
-    draws = []
-    for seed in seeds:
-        generator = torch.Generator().manual_seed(seed)
-        draws.append(torch.rand(generations, length, generator=generator))
-    return torch.cat(draws)
+    # Three numberings of rows meet in the loop. `texts`, `completions` and `uniforms` hold all N.
+    # `decoding` holds the n rows still in the batch, and `active` [n] their numbers among the N.
+    # `running` [m] holds, as places among these n, those that have not ended.
+    decoding = Decoding(loaded, batch, num_generations, strategy)
+    for step in range(limit):
+        active = decoding.active
+        logits: Tensor = decoding.logits.float().index_fill(1, banned, -torch.inf)  # [n, V]
+        logits = processors(texts[active], logits)  # type: ignore[arg-type]
+        greedy = sampling.temperature == 0
+        tokens = logits.argmax(-1) if greedy else draw(logits, uniforms[active, step])
+        completions[active, step] = tokens
+        decoding.ended |= torch.isin(tokens, ends)  # stays set: rows write on until they leave
+        if step + 1 == limit:
+            break  # nothing follows the last token, so the model need not read it
+        if (step + 1) % strategy.check_every == 0:
+            running = (~decoding.ended).nonzero().squeeze(1)  # the host waits for the device
+            if len(running) == 0:
+                break
+            if len(tokens) - len(running) > strategy.idle_share * len(tokens):
+                decoding.keep(running)
+                tokens = tokens[running]
+        decoding.advance(tokens)
+    return completions
 
 
 def draw(logits: Tensor, uniforms: Tensor) -> Tensor:
-    """A token of each row by inverting the cumulative distribution: [n, V], [n] -> [n]."""
+    """Draw a token of each row by inverting the cumulative distribution: [n, V], [n] -> [n]."""
     cumulative = logits.softmax(-1).cumsum(-1)
+    # Not the uniform number itself: rounded, the probabilities of 150,000 tokens sum up to a little
+    # more or less than 1, and a threshold above the sum would be no token's.
     threshold = (uniforms * cumulative[:, -1]).unsqueeze(1)
-    # The first token whose cumulative probability exceeds the threshold has probability > 0.
+    # The first token whose cumulative probability exceeds the threshold has probability > 0: with
+    # `right=False` a threshold of 0 would draw a banned first token.
     return torch.searchsorted(cumulative, threshold, right=True).squeeze(1)
 
 
-def logits_processors(loaded: LoadedModel, sampling: SamplingConfig) -> LogitsProcessorList:
-    """The sampling settings, all of them explicit, in the order that transformers applies."""
-    out = LogitsProcessorList()
+def logits_processors(sampling: SamplingConfig) -> LogitsProcessorList:
+    """Return transformers' processors for the sampling settings, in the order of ``generate``.
+
+    Nothing is taken from the checkpoint's generation config: Qwen-VL's ships a temperature of
+    0.01, with which all G completions of a prompt would be the same.
+    """
+    processors = LogitsProcessorList()
     if sampling.repetition_penalty != 1.0:
-        out.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
+        processors.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
     if sampling.temperature not in (0, 1):
-        out.append(TemperatureLogitsWarper(sampling.temperature))
+        processors.append(TemperatureLogitsWarper(sampling.temperature))
     if sampling.top_k > 0:
-        out.append(TopKLogitsWarper(sampling.top_k))
+        processors.append(TopKLogitsWarper(sampling.top_k))
     if sampling.top_p < 1:
-        out.append(TopPLogitsWarper(sampling.top_p))
-    return out
+        processors.append(TopPLogitsWarper(sampling.top_p))
+    return processors

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vrft.config.methods import AlgorithmConfig
 from vrft.models.encoding import Encoded
 from vrft.policy import ModelPolicy, logprobs
-from vrft.policy.policy import Policy, below
+from vrft.policy.policy import Policy, strip_prefix
 from vrft.training.algorithms import BASELINES
 from vrft.types import Rollout
 
@@ -55,20 +55,14 @@ class GroupValues(logprobs.GroupLogps):
     ) -> Tensor:
         """Return log-probabilities, values and entropies, stacked: [3, B, G, C] float32."""
         hidden, targets, mask = self.predictions(prompts, completions)
-        measured = logprobs.token_logps(hidden, targets, self.head(), temperature, with_entropy)
+        measured = logprobs.token_logps(
+            hidden, targets, self.loaded.head, temperature, entropy=True
+        )
         # In the weights' own precision, which DeepSpeed lowers.
         values = self.critic(hidden.to(self.critic.weight.dtype)).float().squeeze(-1)
         by_token = (measured[:, 0], values, measured[:, 1])
-        return torch.stack([logprobs.spread(row, mask) for row in by_token])
-
-
-def with_entropy(
-    hidden: Tensor, targets: Tensor, head: logprobs.Head, temperature: float
-) -> Tensor:
-    """Return the log-probability and the entropy of each token of a chunk: [N, 2]."""
-    logps_NV = logprobs.chunk_logits(hidden, head, temperature).log_softmax(-1)
-    chosen = logps_NV.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    return torch.stack([chosen, -(logps_NV.exp() * logps_NV).sum(-1)], dim=1)
+        zeros = torch.zeros(len(by_token), *mask.shape, device=mask.device)
+        return zeros.masked_scatter(mask, torch.stack(by_token))
 
 
 class ActorCriticPolicy(ModelPolicy):
@@ -98,7 +92,7 @@ class ActorCriticPolicy(ModelPolicy):
     def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
         """Write the policy's files and the critic's."""
         super().save(folder, weights)
-        critic = self.critic.state_dict() if weights is None else below(weights, "critic.")
+        critic = self.critic.state_dict() if weights is None else strip_prefix(weights, "critic.")
         save_file(critic, folder / CRITIC)
 
 

@@ -2,63 +2,24 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from fakes.folders import RECORDS, ROOT
-from PIL import Image
+from fakes.naming import Naming
 
 from vrft import registry
-from vrft.boxes import Box
 from vrft.checks.check import check
 from vrft.checks.findings import Spread
 from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
-from vrft.rewards import follows_format
-from vrft.task import Reward, Task
-from vrft.types import Completion, Prompt, Sample, Score, View
-from vrft_tasks.lisa_grounding import LisaGrounding, Target
+from vrft.task import Task
+from vrft.types import Prompt, Sample
+from vrft_tasks.lisa_grounding import LisaGrounding
 
 GROUNDING = LisaGrounding(RECORDS / "reasonseg")
-
-
-@dataclass(frozen=True)
-class Naming(Task[str]):
-    """A task whose faults are settings."""
-
-    colour: str = "red"
-    answer: str = "red"
-    question: str = "Which colour?"
-    ids: tuple[str, ...] = ("a", "b")
-    gold: str = "<think>look</think><answer>{answer}</answer>"
-    strict: bool = True
-
-    primary = "right"
-    data = "nothing"
-
-    def samples(self, split: str) -> Sequence[Sample[str]]:
-        picture = Image.new("RGB", (56, 28), self.colour if split == "train" else "blue")
-        return [Sample(key, self.question, self.answer, (picture,)) for key in self.ids]
-
-    def prompt(self, sample: Sample[str]) -> Prompt:
-        return Prompt(sample.question, sample.images)
-
-    def reference(self, sample: Sample[str], views: tuple[View, ...]) -> str:
-        return self.gold.replace("{answer}", sample.answer)
-
-    def rewards(self) -> Mapping[str, Reward[str]]:
-        return {"right": self.right, "format": follows_format}
-
-    def right(self, sample: Sample[str], completion: Completion) -> float:
-        answer = completion.text.rpartition("<answer>")[2].partition("</answer>")[0]
-        # the lax rule is the published one for class names: an empty answer is part of every name
-        return float(answer == sample.answer if self.strict else answer in sample.answer)
-
-    def score(self, sample: Sample[str], completion: Completion) -> Score:
-        right = self.right(sample, completion)
-        return Score({"right": right}, sample.answer if right else None)
 
 
 def all_problems(task: Task[str], *splits: str) -> str:
@@ -155,46 +116,6 @@ def test_a_sound_task_without_files_passes() -> None:
     assert all_problems(Naming(), "train", "val") == ""
 
 
-def test_a_gold_answer_that_the_task_cannot_read_is_found() -> None:
-    problems = all_problems(Naming(gold="<think>look</think><answer>The {answer} one</answer>"))
-    assert "2 have a gold answer that earns no full marks: a, b" in problems
-
-
-def test_a_gold_answer_without_full_marks_in_one_reward_is_found() -> None:
-    problems = all_problems(Naming(gold="<answer>{answer}</answer>"))
-    assert "2 have a gold answer that earns no full marks" in problems
-
-
-def test_rewards_for_empty_and_garbage_answers_are_found() -> None:
-    problems = all_problems(Naming(strict=False))
-    assert "the answer '' earns 1 of reward right" in problems
-    assert "the answer '<think>???</think><answer></answer>' is read as 'red'" in problems
-
-
-# A gold answer, and whether something is said in it.
-SAYINGS = [
-    ("red", True),
-    # a letter, a digit, a symbol, words of other scripts
-    ("(B)", True),
-    ("7", True),
-    ("∅", True),
-    ("$+$", True),
-    ("红", True),
-    # spaces, dots, brackets, dashes, what has no width
-    ("...", False),
-    ("( )", False),
-    ("—", False),
-    ("\u200b", False),
-]
-
-
-@pytest.mark.parametrize(("answer", "something"), SAYINGS)
-def test_gold_answers_that_say_nothing_are_found(answer: str, something: bool) -> None:
-    problems = all_problems(Naming(answer=answer))
-    complaint = "2 have a gold answer without a letter, digit or symbol: a, b"
-    assert problems == ("" if something else f"  problem: {complaint}")
-
-
 def test_duplicate_ids_are_found() -> None:
     problems = all_problems(Naming(ids=("a", "b", "a", "c", "c")))
     assert "2 share their id with another: a, c" in problems
@@ -259,51 +180,6 @@ def test_a_damaged_picture_is_found_though_its_header_is_sound(tmp_path: Path) -
     result = check(LisaGrounding(tmp_path), ("train",))
     assert "lamp.jpg: damaged picture" in "\n".join(result.lines())
     assert not result.ok
-
-
-@dataclass(frozen=True)
-class Tiny(LisaGrounding):
-    """A grounding task whose one object is two thousandths wide."""
-
-    def samples(self, split: str) -> Sequence[Sample[Target]]:
-        box = Box(0.1, 0.1, 0.10248, 0.9)
-        return [replace(super().samples(split)[0], id="thin", answer=Target(box, box))]
-
-
-def test_small_boxes_that_lose_by_rounding_are_noted_and_no_problem() -> None:
-    # 2.48 thousandths are written as 2: 2 / 2.48 = 0.81
-    result = check(Tiny(GROUNDING.data_dir), ("val",), pixels=(1000 * 900, 1 << 24))
-    assert result.ok
-    (note,) = result.splits[0].findings.notes
-    assert str(note) == "1 lose more than 5 % of full marks by rounding to whole numbers: thin"
-
-
-def test_a_task_that_cannot_be_pickled_is_found() -> None:
-    @dataclass(frozen=True)
-    class Local(Naming):
-        pass
-
-    assert "does not work in a spawned process" in all_problems(Local())
-
-
-def test_a_spread_is_made_of_order_statistics() -> None:
-    # 1 to 21: the median is 11, and 95 % of the way from the first to the last is 20
-    assert Spread.of([*range(21, 0, -1)]) == Spread(1, 11, 20, 21)
-    assert str(Spread.of([7])) == "smallest 7, median 7, 95 % 7, largest 7"
-
-
-def test_gold_answers_are_tried_in_every_space() -> None:
-    seen = set()
-
-    @dataclass(frozen=True)
-    class Watching(Naming):
-        def reference(self, sample: Sample[str], views: tuple[View, ...]) -> str:
-            seen.update(views)
-            return super().reference(sample, views)
-
-    check(Watching(), ("train",))
-    # 56 x 28 pixels are below the least area: ceil(56 * sqrt(2) / 28) * 28 = 84, 56
-    assert seen == {View(84, 56, "thousandths"), View(84, 56, "pixels")}
 
 
 def test_the_task_in_the_guide_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

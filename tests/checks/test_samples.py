@@ -10,9 +10,18 @@ import pytest
 from PIL import Image
 
 from vrft.boxes import Box
-from vrft.checks import samples as inspection
 from vrft.checks.findings import Spread
-from vrft.checks.samples import OpenedPicture, OpenedSample
+from vrft.checks.samples import (
+    STRIP,
+    OpenedPicture,
+    OpenedSample,
+    check_questions,
+    check_shapes,
+    fraction_inside,
+    open_pictures,
+    opened_samples,
+    picture_spreads,
+)
 from vrft.masks import Polygon, Region
 from vrft.task import Reward, Task
 from vrft.types import Completion, Prompt, Sample, Score, View
@@ -28,26 +37,26 @@ def sample(id: str, *images: Path | Image.Image, question: str = "Where?") -> Sa
 
 
 def test_a_picture_is_opened_once_and_known_by_what_it_shows(tmp_path: Path) -> None:
-    whole = Image.effect_noise((60, 2 * inspection.STRIP + 1), 50)
-    whole.save(tmp_path / "a.png")
-    whole.save(tmp_path / "b.bmp")
-    changed = whole.copy()
-    changed.putpixel((59, 2 * inspection.STRIP), 255 - int(whole.getpixel((59, 1024))))  # type: ignore[arg-type]
+    noise = Image.effect_noise((60, 2 * STRIP + 1), 50)
+    noise.save(tmp_path / "a.png")
+    noise.save(tmp_path / "b.bmp")
+    changed = noise.copy()
+    changed.putpixel((59, 2 * STRIP), 255 - int(noise.getpixel((59, 1024))))  # type: ignore[arg-type]
     changed.save(tmp_path / "c.png")
     paths = [tmp_path / name for name in ("a.png", "b.bmp", "c.png")]
     samples = [sample("1", *paths), sample("2", paths[0])]
-    pictures, findings = inspection.open_pictures(samples, "train")
+    pictures, findings = open_pictures(samples, "train")
     first, second, third = (pictures[str(path)] for path in paths)
     assert not findings.problems
     assert first == second
     assert first.size == third.size and first.digest != third.digest
-    opened = inspection.opened(samples, pictures, PIXELS)
-    assert [one.pictures for one in opened] == [(first, second, third), (first,)]
+    opened = opened_samples(samples, pictures, PIXELS)
+    assert [sample.pictures for sample in opened] == [(first, second, third), (first,)]
 
 
 def test_the_same_pixels_in_another_shape_are_another_picture() -> None:
     wide, high = Image.new("RGB", (56, 28)), Image.new("RGB", (28, 56))
-    pictures, _ = inspection.open_pictures([sample("a", wide, high)], "train")
+    pictures, _ = open_pictures([sample("a", wide, high)], "train")
     assert len({picture.digest for picture in pictures.values()}) == 2
 
 
@@ -58,23 +67,23 @@ def test_a_picture_that_does_not_open_is_named_with_all_who_need_it(tmp_path: Pa
     broken = tmp_path / "a.png"
     samples = [sample("a", broken), sample("b", good), sample("c", good, broken)]
     samples.append(sample("d", tmp_path / "long.png"))
-    pictures, findings = inspection.open_pictures(samples, "train")
+    pictures, findings = open_pictures(samples, "train")
     words, long = findings.problems
     assert "a.png: not a picture" in str(words) and words.ids == ("a", "c")
     assert "2010x10 is too long" in str(long) and long.ids == ("d",)
-    assert [one.sample.id for one in inspection.opened(samples, pictures, PIXELS)] == ["b"]
+    assert [opened.sample.id for opened in opened_samples(samples, pictures, PIXELS)] == ["b"]
 
 
 def test_sizes_and_image_tokens_are_spread_over_pictures_and_samples() -> None:
     one, two = Image.new("RGB", (84, 56)), Image.new("RGB", (280, 280))
     samples = [sample("a", one), sample("b", one, two), sample("c", two)]
-    pictures, _ = inspection.open_pictures(samples, "train")
-    opened = inspection.opened(samples, pictures, PIXELS)
-    spreads = inspection.picture_spreads(pictures.values(), opened)
+    pictures, _ = open_pictures(samples, "train")
+    opened = opened_samples(samples, pictures, PIXELS)
+    spreads = picture_spreads(pictures.values(), opened)
     assert spreads["picture width"] == Spread(84, 84, 280, 280)
     # 3 x 2, 6 + 100 and 10 x 10
     assert spreads["image tokens"] == Spread(6, 100, 106, 106)
-    assert inspection.picture_spreads([], []) == {}
+    assert picture_spreads([], []) == {}
 
 
 # --- texts
@@ -94,7 +103,7 @@ def test_sizes_and_image_tokens_are_spread_over_pictures_and_samples() -> None:
     ],
 )
 def test_tokens_in_questions_are_named(question: str, problem: bool, note: bool) -> None:
-    found = inspection.marks_in_text([sample("x", question=question), sample("y")])
+    found = check_questions([sample("x", question=question), sample("y")])
     assert [finding.ids for finding in found.problems] == [("x",)] * problem
     assert [finding.ids for finding in found.notes] == [("x",)] * note
 
@@ -132,7 +141,7 @@ class Pointing(Task[Region | None]):
 
 
 @pytest.mark.parametrize(
-    ("polygon", "share"),
+    ("polygon", "fraction"),
     [
         # inside, at the edges, half outside on the right, at a corner, beside, no height
         ([(10, 10), (30, 10), (30, 30)], 1.0),
@@ -144,10 +153,10 @@ class Pointing(Task[Region | None]):
         ([(10, 60), (30, 60)], 0.0),
     ],
 )
-def test_the_share_inside_is_that_of_the_box_around_the_shapes(
-    polygon: Polygon, share: float
+def test_the_fraction_inside_is_that_of_the_box_around_the_shapes(
+    polygon: Polygon, fraction: float
 ) -> None:
-    assert inspection.share_inside([polygon], (100, 50)) == pytest.approx(share)
+    assert fraction_inside([polygon], (100, 50)) == pytest.approx(fraction)
 
 
 def test_shapes_that_leave_their_picture_are_named() -> None:
@@ -159,12 +168,12 @@ def test_shapes_that_leave_their_picture_are_named() -> None:
 
     # inside; 0.1 of 20 outside, which rounding explains; a quarter; three quarters; all
     split = [marked("a", 80), marked("b", 80.1), marked("c", 85), marked("d", 95), marked("e", 200)]
-    found = inspection.check_shapes(Pointing(), split)
+    found = check_shapes(Pointing(), split)
     (problem,), (note,) = found.problems, found.notes
     assert str(problem) == "2 have shapes that lie mostly outside their picture: d, e"
     assert str(note) == "1 have shapes that are cut at the edge of their picture: c"
 
 
 def test_a_true_box_without_a_picture_is_named() -> None:
-    found = inspection.check_shapes(Pointing(), [OpenedSample(sample("a"), (), ())])
+    found = check_shapes(Pointing(), [OpenedSample(sample("a"), (), ())])
     assert [str(problem) for problem in found.problems] == ["1 have a true box and no picture: a"]

@@ -1,1 +1,1 @@
-"""What can be known of a task and its data before any training: ``vrft check``."""
+"""``vrft check``: the faults of a task and its data that show before any training."""

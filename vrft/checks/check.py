@@ -1,6 +1,6 @@
-"""What can be known of a task and its data before any training: ``vrft check``.
+"""The check of a task and its data before any training: ``vrft check``.
 
-Every picture is opened, every prompt is counted in tokens, every gold answer is graded by the
+Every picture is opened, every prompt is counted in tokens, every gold answer is tried with the
 task's own rewards and score, and splits are compared with the first one.
 """
 
@@ -9,75 +9,82 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vrft.checks import gold_answers, leaks
-from vrft.checks import samples as inspection
 from vrft.checks.findings import CheckResult, Finding, Findings, SplitCheck
 from vrft.checks.leaks import Fingerprint
-from vrft.checks.samples import OpenedSample, PromptCounter, tracked
+from vrft.checks.samples import (
+    PromptCounter,
+    check_prompts,
+    check_questions,
+    check_shapes,
+    open_pictures,
+    opened_samples,
+    picture_spreads,
+    with_progress,
+)
+from vrft.images import FACTOR
 from vrft.task import Task
 from vrft.types import A, Sample
 
-PIXELS = (4 * 28 * 28, 16384 * 28 * 28)
-"""The limits in Qwen2-VL's and Qwen2.5-VL's checkpoints: 4 to 16384 image tokens."""
+PIXELS = (4 * FACTOR**2, 16384 * FACTOR**2)
+"""The limits of a picture's area in Qwen2-VL's and Qwen2.5-VL's checkpoints: 4 and 16384 tokens."""
 
 
 def check(
     task: Task[A],
     splits: Sequence[str],
-    reader: PromptCounter | None = None,
+    counter: PromptCounter | None = None,
     *,
     limit: int | None = None,
     pixels: tuple[int, int] = PIXELS,
     longest: int | None = None,
 ) -> CheckResult:
-    """Everything that can be checked of these splits without training, the first as train split.
+    """Check everything about these splits that needs no training; the first is the train split.
 
-    ``reader`` counts the tokens of prompts, of which none may have more than ``longest``, and
-    knows the limits of a picture's area; without one they are ``pixels``. ``limit`` bounds the
-    samples of each split. UserError for data that the task cannot read.
+    ``counter`` counts the tokens of prompts, of which none may have more than ``longest``, and
+    knows the limits of a picture's area; without a counter these are ``pixels``. ``limit`` bounds
+    the samples of each split. Raises UserError for data that the task cannot read.
     """
-    if reader and reader.pixels:
-        pixels = reader.pixels
-    looked = [
-        check_split(task, split, task.samples(split)[:limit], reader, pixels, longest)
+    if counter and counter.pixels:
+        pixels = counter.pixels
+    checked = [
+        check_split(task, split, task.samples(split)[:limit], counter, pixels, longest)
         for split in splits
     ]
-    found = Findings()
-    for later, asked in looked[1:]:
-        train, taught = looked[0]
-        found += leaks.leaked(taught, asked, (train.split, later.split))
-    return CheckResult(tuple(split for split, _ in looked), found)
+    findings = Findings()
+    for later, fingerprints in checked[1:]:
+        train, learned = checked[0]
+        findings += leaks.find_leaks(learned, fingerprints, (train.split, later.split))
+    return CheckResult(tuple(split for split, _ in checked), findings)
 
 
 def check_split(
     task: Task[A],
     split: str,
     samples: Sequence[Sample[A]],
-    reader: PromptCounter | None,
+    counter: PromptCounter | None,
     pixels: tuple[int, int],
     longest: int | None,
 ) -> tuple[SplitCheck, list[Fingerprint]]:
-    """One split on its own, and what its samples ask."""
-    pictures, found = inspection.open_pictures(samples, split)
-    opened = inspection.opened(samples, pictures, pixels)
-    asked = [fingerprint(one) for one in opened]
-    found += leaks.shared_ids([sample.id for sample in samples]) + leaks.repeated(asked)
-    found += inspection.marks_in_text(samples) + inspection.check_shapes(task, opened)
-    spreads = inspection.picture_spreads(pictures.values(), opened)
+    """Check one split by itself; return the fingerprints of its samples for comparison too."""
+    pictures, findings = open_pictures(samples, split)
+    # A sample with a damaged picture is reported above, and takes no part in what follows.
+    opened = opened_samples(samples, pictures, pixels)
+    fingerprints = [Fingerprint.of(sample) for sample in opened]
+    findings += leaks.find_shared_ids([sample.id for sample in samples])
+    findings += leaks.find_repeated(fingerprints)
+    findings += check_questions(samples) + check_shapes(task, opened)
+    spreads = picture_spreads(pictures.values(), opened)
     gold: dict[str, float] = {}
     if not samples:
-        found += Findings((Finding("no samples"),))
-    if opened and reader:
-        prompts = tracked(opened, f"{split}, prompts")
-        spreads["prompt tokens"], wrong = inspection.read_prompts(task, prompts, reader, longest)
-        found += wrong
+        findings += Findings((Finding("no samples"),))
+    if opened and counter:
+        asked = with_progress(opened, f"{split}, prompts")
+        spreads["prompt tokens"], faults = check_prompts(task, asked, counter, longest)
+        findings += faults
     if opened:
-        gold, wrong = gold_answers.try_gold(task, tracked(opened, f"{split}, gold answers"))
-        found += wrong + gold_answers.try_garbage(task, opened[0])
-        found += gold_answers.try_elsewhere(task, opened[0])
-    return SplitCheck(split, len(samples), len(pictures), spreads, gold, found), asked
-
-
-def fingerprint(one: OpenedSample[A]) -> Fingerprint:
-    """What a sample asks, for comparison with others."""
-    pictures = tuple(picture.digest for picture in one.pictures)
-    return Fingerprint(one.sample.id, leaks.text_hash(one.sample.question), pictures)
+        answered = with_progress(opened, f"{split}, gold answers")
+        gold, faults = gold_answers.try_gold_answers(task, answered)
+        # Garbage and the journey to another process depend on the task: one sample is enough.
+        findings += faults + gold_answers.try_garbage(task, opened[0])
+        findings += gold_answers.try_other_process(task, opened[0])
+    return SplitCheck(split, len(samples), len(pictures), spreads, gold, findings), fingerprints

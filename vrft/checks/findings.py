@@ -1,4 +1,4 @@
-"""What ``vrft check`` found: facts, problems and notes, in words and as plain values."""
+"""Findings of ``vrft check``: facts, problems and notes, in words and in plain values."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A problem or a note in one line, and the ids of all samples that it is about, if of any."""
+    """A problem or a note in one line, with the ids of all samples that it concerns."""
 
     text: str
     ids: tuple[str, ...] = ()
+    """Every sample, where the text names three; () for a finding about the task itself."""
 
     def __str__(self) -> str:
         return self.text
 
 
-def about(complaint: str, ids: Iterable[str]) -> tuple[Finding, ...]:
-    """One finding that counts the samples and names the first of them; none without samples."""
-    unique = tuple(dict.fromkeys(ids))
+def name_samples(complaint: str, ids: Iterable[str]) -> tuple[Finding, ...]:
+    """Return one finding that counts the samples and names the first three; none without samples.
+
+    ``complaint`` goes on after the count: "3 have no picture: a, b, c".
+    """
+    unique = tuple(dict.fromkeys(ids))  # in order, where a set would shuffle
     if not unique:
         return ()
     shown = ", ".join(unique[:3]) + (", ..." if len(unique) > 3 else "")
@@ -41,16 +45,20 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The smallest, middle, 95 % and largest of some numbers."""
+    """Order statistics of some numbers."""
 
     smallest: float
     median: float
     most: float
+    """The 95 % quantile."""
     largest: float
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> Spread:
-        """Order statistics of at least one number."""
+        """Return the order statistics of at least one number.
+
+        Each of them is one of the numbers, so that counts stay whole.
+        """
         ranked, last = sorted(numbers), len(numbers) - 1
         return cls(ranked[0], ranked[last // 2], ranked[round(0.95 * last)], ranked[last])
 
@@ -61,23 +69,24 @@ class Spread:
         )
 
 
+# The names of the fields below are those of ``vrft check --json``.
+
+
 @dataclass(frozen=True, slots=True)
 class SplitCheck:
-    """What was found in one split.
-
-    ``pictures`` counts those that opened, each once; ``gold`` holds the mean of every reward and
-    of the primary metric over the gold answers.
-    """
+    """The facts and findings of one split."""
 
     split: str
     samples: int
     pictures: int = 0
+    """How many pictures opened, a picture of several samples counted once."""
     spreads: Mapping[str, Spread] = field(default_factory=dict)
     gold: Mapping[str, float] = field(default_factory=dict)
+    """The mean of every reward and of the primary metric over the gold answers."""
     findings: Findings = Findings()
 
     def lines(self) -> list[str]:
-        """The split in words, one fact a line."""
+        """Return the split in words, one fact a line."""
         gold = ", ".join(f"{name} {value:.3f}" for name, value in self.gold.items())
         return [
             f"{self.split}: {self.samples} samples, {self.pictures} pictures",
@@ -90,23 +99,23 @@ class SplitCheck:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """All splits, and what concerns them together."""
+    """All splits, and the findings that concern several of them or none."""
 
     splits: tuple[SplitCheck, ...]
     findings: Findings = Findings()
 
     @property
     def ok(self) -> bool:
-        """Whether no problem was found; notes are allowed."""
+        """Tell whether there is no problem; notes are allowed."""
         return not self.count()
 
     def count(self) -> int:
-        """How many problems there are in all."""
-        found = [self.findings, *(split.findings for split in self.splits)]
-        return sum(len(findings.problems) for findings in found)
+        """Count the problems of all splits, and those of no single split."""
+        parts = [self.findings, *(split.findings for split in self.splits)]
+        return sum(len(findings.problems) for findings in parts)
 
     def lines(self) -> list[str]:
-        """The result in words; the last line is the verdict."""
+        """Return the result in words; the last line is the verdict."""
         bad = f"not ready: {self.count()} problem(s), see above"
         return [
             *(line for split in self.splits for line in split.lines()),
@@ -116,13 +125,14 @@ class CheckResult:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """The whole result as plain values, every offender by its id."""
-        splits = [flat(split) for split in self.splits]
-        return {"ok": self.ok, **flat(self), "splits": splits}
+        """Return the result in plain values, with the id of every offending sample."""
+        splits = [flatten(split) for split in self.splits]
+        # "splits" comes last: it replaces the one of flatten(self), whose findings are nested.
+        return {"ok": self.ok, **flatten(self), "splits": splits}
 
 
-def flat(found: SplitCheck | CheckResult) -> dict[str, Any]:
-    """The fields as plain values, problems and notes beside the others."""
-    fields = dataclasses.asdict(found)
+def flatten(part: SplitCheck | CheckResult) -> dict[str, Any]:
+    """Return the fields in plain values, problems and notes beside the others."""
+    fields = dataclasses.asdict(part)
     findings = fields.pop("findings")
     return {**fields, **findings}

@@ -1,25 +1,26 @@
-"""What a task makes of gold, empty and garbage answers: full marks, nothing and nothing."""
+"""Gold, empty and garbage answers, tried with a task's own rewards and score.
+
+A gold answer must earn everything, an empty or garbage one nothing, and a worker in another
+process must give the same rewards.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-import pickle
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from typing import get_args
 
 from vrft import answers, rewards
-from vrft.checks.findings import Finding, Findings, about
+from vrft.checks.findings import Finding, Findings, name_samples
 from vrft.checks.samples import OpenedSample
+from vrft.checks.worker import WorkerError, rewards_elsewhere
 from vrft.task import Task
 from vrft.types import A, Completion, Sample, Space, View
 
 GARBAGE = ("", " \n", "???", "<answer>", "<think>???</think>", "</answer>???<answer>")
 EMPTY_ANSWER = "<think>???</think><answer></answer>"
-"""Unreadable, though a lenient rule of format may accept it."""
+"""Unreadable, but a lenient format reward may pay for it: only its reading and score are tried."""
 
 READABLE = 0.5
 """A gold answer that earns less than this was misread."""
@@ -27,83 +28,91 @@ ROUNDED = 0.95
 """A gold answer that earns less than this lost it by rounding, as small boxes do."""
 
 
-def views(sizes: Sequence[tuple[int, int]], space: Space = "thousandths") -> tuple[View, ...]:
-    """What a model of that coordinate space sees."""
-    return tuple(View(width, height, space) for width, height in sizes)
-
-
-def try_gold(
+def try_gold_answers(
     task: Task[A], samples: Iterable[OpenedSample[A]]
 ) -> tuple[dict[str, float], Findings]:
-    """Mean marks of the gold answers by name, and what is wrong with them.
+    """Return the mean rewards and primary metric of the gold answers, and what is wrong with them.
 
-    Where there are pictures, in every coordinate space.
+    Samples with pictures are answered in every coordinate space.
     """
     earned: defaultdict[str, list[float]] = defaultdict(list)
     misread: list[str] = []
     rounded: list[str] = []
     empty: list[str] = []
-    for one in samples:
-        for space in get_args(Space) if one.sizes else ("thousandths",):
-            seen = views(one.sizes, space)
-            gold = Completion(task.reference(one.sample, seen), seen)
-            marks = gold_marks(task, one.sample, gold)
-            for name, value in marks.items():
+    for opened in samples:
+        # Without pictures there are no coordinates: one space stands for both.
+        for space in get_args(Space) if opened.sizes else ("thousandths",):
+            completion = gold_completion(task, opened, space)
+            values = rewards_and_score(task, opened.sample, completion)
+            for name, value in values.items():
                 earned[name].append(value)
-            lowest = min(marks.values())
+            lowest = min(values.values())
             if lowest < ROUNDED:
-                (misread if lowest < READABLE else rounded).append(one.sample.id)
-            if says_nothing(answers.last_answer(gold.text) or gold.text):
-                empty.append(one.sample.id)
+                (misread if lowest < READABLE else rounded).append(opened.sample.id)
+            # A task without answer tags gives its answer as the text itself.
+            if is_blank(answers.last_answer(completion.text) or completion.text):
+                empty.append(opened.sample.id)
     problems = [
-        *about("have a gold answer that earns no full marks", misread),
-        *about("have a gold answer without a letter, digit or symbol", empty),
+        *name_samples("have a gold answer that earns no full marks", misread),
+        *name_samples("have a gold answer without a letter, digit or symbol", empty),
     ]
-    notes = about("lose more than 5 % of full marks by rounding to whole numbers", rounded)
+    notes = name_samples("lose more than 5 % of full marks by rounding to whole numbers", rounded)
     means = {name: sum(values) / len(values) for name, values in earned.items()}
     return means, Findings(tuple(problems), notes)
 
 
-def gold_marks(task: Task[A], sample: Sample[A], gold: Completion) -> dict[str, float]:
-    """The rewards that apply to the gold answer, and its primary metric (0 if unreadable)."""
-    score = task.score(sample, gold)
-    marks = {f"reward {name}": v for name, v in rewards.rewards_of(task, sample, gold).items()}
-    marks[task.primary] = 0.0 if score.parsed is None else score.metrics[task.primary]
-    return {name: value for name, value in marks.items() if value is not None}
+def gold_completion(
+    task: Task[A], opened: OpenedSample[A], space: Space = "thousandths"
+) -> Completion:
+    """Return the gold answer of a model that writes coordinates in ``space``."""
+    views = views_of(opened.sizes, space)
+    return Completion(task.reference(opened.sample, views), views)
 
 
-def says_nothing(text: str) -> bool:
-    """Whether a text has only spaces and punctuation: no letter, no digit and no symbol."""
+def views_of(sizes: Sequence[tuple[int, int]], space: Space = "thousandths") -> tuple[View, ...]:
+    """Return the views of pictures of these resized sizes, in one coordinate space."""
+    return tuple(View(width, height, space) for width, height in sizes)
+
+
+def rewards_and_score(task: Task[A], sample: Sample[A], completion: Completion) -> dict[str, float]:
+    """Return the rewards that apply to a completion and its primary metric, 0 if unreadable."""
+    score = task.score(sample, completion)
+    earned = rewards.rewards_of(task, sample, completion)
+    values = {f"reward {name}": value for name, value in earned.items()}
+    values[task.primary] = 0.0 if score.parsed is None else score.metrics[task.primary]
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def is_blank(text: str) -> bool:
+    """Tell whether a text has no letter, digit or symbol: only spaces and punctuation."""
+    # Unicode's categories: punctuation, separators, and controls such as the zero-width space.
     return all(unicodedata.category(letter)[0] in "PZC" for letter in text)
 
 
-def try_garbage(task: Task[A], one: OpenedSample[A]) -> Findings:
-    """The answers that should be unreadable and earn nothing, but are read or earn something."""
+def try_garbage(task: Task[A], opened: OpenedSample[A]) -> Findings:
+    """Report the empty and garbage answers that are read as an answer, or that earn something."""
     problems = []
     for text in (*GARBAGE, EMPTY_ANSWER):
-        completion = Completion(text, views(one.sizes))
-        score = task.score(one.sample, completion)
+        completion = Completion(text, views_of(opened.sizes))
+        score = task.score(opened.sample, completion)
         if score.parsed is not None or score.metrics[task.primary] > 0:
             problems.append(f"the answer {text!r} is read as {score.parsed!r}")
         if text == EMPTY_ANSWER:
             continue
-        for name, value in rewards.rewards_of(task, one.sample, completion).items():
+        for name, value in rewards.rewards_of(task, opened.sample, completion).items():
             if value:
                 problems.append(f"the answer {text!r} earns {value:g} of reward {name}")
     return Findings(tuple(map(Finding, problems)))
 
 
-def try_elsewhere(task: Task[A], one: OpenedSample[A]) -> Findings:
-    """A problem unless task and sample travel to a spawned process and are graded there alike."""
-    seen = views(one.sizes)
-    completion = Completion(task.reference(one.sample, seen), seen)
-    here = rewards.rewards_of(task, one.sample, completion)
-    spawn = multiprocessing.get_context("spawn")
+def try_other_process(task: Task[A], opened: OpenedSample[A]) -> Findings:
+    """Report a task that gives no rewards, or other rewards, in a process of its own."""
+    completion = gold_completion(task, opened)
+    here = rewards.rewards_of(task, opened.sample, completion)
     try:
-        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            there = pool.submit(rewards.rewards_of, task, one.sample, completion).result()
-    except (pickle.PicklingError, AttributeError, TypeError, ImportError, BrokenProcessPool) as e:
-        return Findings((Finding(f"the task does not work in a spawned process: {e}"),))
+        there = rewards_elsewhere(task, opened.sample, completion)
+    except WorkerError as error:
+        return Findings((Finding(f"the task does not work in another process: {error}"),))
     if there != here:
-        return Findings((Finding("rewards in a spawned process differ from those here"),))
+        return Findings((Finding("rewards in another process differ from those here"),))
     return Findings()

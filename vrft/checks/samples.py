@@ -1,4 +1,4 @@
-"""The pictures, prompts and boxes of a split, as ``vrft check`` looks at them."""
+"""The pictures, prompts, questions and shapes of a split, as ``vrft check`` looks at them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 from PIL import Image
 
 from vrft import images
-from vrft.checks.findings import Finding, Findings, Spread, about
+from vrft.checks.findings import Finding, Findings, Spread, name_samples
 from vrft.errors import UserError
 from vrft.masks import Polygon
 from vrft.progress import progress
@@ -32,29 +32,29 @@ STRIP = 512
 
 SPECIAL = re.compile(r"<\|[a-z_]{6,}\|>")
 """What Qwen's tokenizers make a special token of, wherever it stands; unlike <|b|> in |a|<|b|>c."""
-PLAIN = re.compile(r"<(?:image|img|video)>", re.IGNORECASE)
+PLACEHOLDER = re.compile(r"<(?:image|img|video)>", re.IGNORECASE)
 """Where other tools put a picture; to Qwen it is a word like any other."""
 
 INSIDE = 0.5
-"""Shapes of which less than this share lies inside the picture were drawn for another one."""
+"""Shapes of which less than this fraction lies inside the picture were drawn for another one."""
 NEARLY = 0.99
-"""Shapes of which less than this share lies inside lose more by the cut than rounding explains."""
+"""Shapes with less than this fraction inside lose more by the cut than rounding explains."""
 
 
 class PromptCounter(Protocol):
-    """How a model reads prompts."""
+    """A model's reading of prompts, which takes its tokenizer and none of its weights."""
 
     @property
     def pixels(self) -> tuple[int, int] | None:
-        """The smallest and largest area of a picture; None for a model that reads none."""
+        """Return the smallest and largest area of a picture; None for a model without vision."""
 
     def read(self, prompt: Prompt, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-        """(tokens, placeholders of pictures) of a prompt with pictures of those sizes."""
+        """Return (tokens, placeholders of pictures) of a prompt with pictures of those sizes."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedPicture:
-    """The size in pixels of a picture that opened, and a hash of what it shows."""
+    """The size in pixels of a picture that opened, and a hash of its pixels."""
 
     size: tuple[int, int]
     digest: str
@@ -69,9 +69,9 @@ class OpenedSample(Generic[A]):
     sizes: tuple[tuple[int, int], ...]
 
 
-def tracked(items: Sequence[T], what: str) -> Iterator[T]:
-    """The items one by one, with progress on standard error."""
-    with progress(len(items), what) as shown:
+def with_progress(items: Sequence[T], title: str) -> Iterator[T]:
+    """Yield the items one by one, with progress on standard error."""
+    with progress(len(items), title) as shown:
         for item in items:
             yield item
             shown.advance()
@@ -83,63 +83,72 @@ def tracked(items: Sequence[T], what: str) -> Iterator[T]:
 def open_pictures(
     samples: Sequence[Sample[A]], split: str
 ) -> tuple[dict[str, OpenedPicture], Findings]:
-    """Every picture opened once, by its key; and a problem for each that does not open."""
-    sources = {key(source): source for sample in samples for source in sample.images}
-    # Each opening silences a warning for its time; threads would undo that for one another.
+    """Open every picture once; return those that opened, by key, and a problem for each other."""
+    sources = {picture_key(source): source for sample in samples for source in sample.images}
+    # Each opening silences a warning for its time, and Python keeps such filters per process:
+    # threads would undo them for one another. Silenced here, the warning stays silent for all.
     with (
         warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
         ThreadPoolExecutor(OPENERS) as pool,
     ):
-        names = tracked([*sources], f"{split}, pictures")
-        found = dict(zip(names, pool.map(open_picture, sources.values()), strict=True))
-    pictures = {name: one for name, one in found.items() if isinstance(one, OpenedPicture)}
-    damaged = {name: error for name, error in found.items() if isinstance(error, str)}
+        keys = with_progress([*sources], f"{split}, pictures")
+        results = dict(zip(keys, pool.map(open_picture, sources.values()), strict=True))
+    pictures = {key: result for key, result in results.items() if isinstance(result, OpenedPicture)}
+    damaged = {key: result for key, result in results.items() if isinstance(result, str)}
     users = defaultdict(list)
     for sample in samples:
-        for name in damaged.keys() & set(map(key, sample.images)):
-            users[name].append(sample.id)
-    problems = (Finding(text, tuple(users[name])) for name, text in damaged.items())
+        for key in damaged.keys() & set(map(picture_key, sample.images)):
+            users[key].append(sample.id)
+    problems = (Finding(text, tuple(users[key])) for key, text in damaged.items())
     return pictures, Findings(tuple(problems))
 
 
 def open_picture(source: Path | Image.Image) -> OpenedPicture | str:
-    """What a picture shows, hashed in strips to spare memory; or why it cannot be seen."""
+    """Open a picture and hash its pixels; return in words why it cannot be seen, if so."""
     try:
         image = images.open_image(source)
+        # For its error alone: a picture 200 times as long as wide has no size for the model.
         images.resized_size(*image.size, 1, 1)
     except UserError as error:
         return str(error)
     width, height = image.size
+    # With the size: the same pixels in rows of another length are another picture.
     digest = hashlib.sha256(f"{image.size}".encode())
+    # In strips, as tobytes() would copy up to 300 MB of pixels for each thread.
     for top in range(0, height, STRIP):
         digest.update(image.crop((0, top, width, min(top + STRIP, height))).tobytes())
     return OpenedPicture(image.size, digest.hexdigest())
 
 
-def key(source: Path | Image.Image) -> str:
-    """The same for the same file, or the same picture in memory."""
+def picture_key(source: Path | Image.Image) -> str:
+    """Return a key that is the same for the same file, or the same picture in memory."""
+    # Samples hold their pictures all the while, so that no id() is given to a second one.
     return str(source) if isinstance(source, Path) else f"picture in memory {id(source)}"
 
 
-def opened(
+def opened_samples(
     samples: Sequence[Sample[A]], pictures: Mapping[str, OpenedPicture], pixels: tuple[int, int]
 ) -> list[OpenedSample[A]]:
-    """The samples without a damaged picture, whose area the model limits to ``pixels``."""
-    out = []
+    """Return the samples without a damaged picture.
+
+    ``pixels`` are the smallest and largest area at which the model sees a picture.
+    """
+    opened = []
     for sample in samples:
-        if all(key(source) in pictures for source in sample.images):
-            shown = tuple(pictures[key(source)] for source in sample.images)
+        keys = [picture_key(source) for source in sample.images]
+        if all(key in pictures for key in keys):
+            shown = tuple(pictures[key] for key in keys)
             sizes = tuple(images.resized_size(*picture.size, *pixels) for picture in shown)
-            out.append(OpenedSample(sample, shown, sizes))
-    return out
+            opened.append(OpenedSample(sample, shown, sizes))
+    return opened
 
 
 def picture_spreads(
     pictures: Iterable[OpenedPicture], samples: Iterable[OpenedSample[A]]
 ) -> dict[str, Spread]:
-    """Sizes of the pictures in pixels, and image tokens of each sample."""
+    """Return the spreads of the pictures' sizes in pixels and of the samples' image tokens."""
     sizes = [picture.size for picture in pictures]
-    tokens = [sum(images.image_tokens(*size) for size in one.sizes) for one in samples]
+    tokens = [sum(images.image_tokens(*size) for size in sample.sizes) for sample in samples]
     if not sizes or not tokens:
         return {}
     return {
@@ -149,68 +158,75 @@ def picture_spreads(
     }
 
 
-# --- prompts
+# --- prompts and questions
 
 
-def read_prompts(
-    task: Task[A], samples: Iterable[OpenedSample[A]], reader: PromptCounter, longest: int | None
+def check_prompts(
+    task: Task[A], samples: Iterable[OpenedSample[A]], counter: PromptCounter, longest: int | None
 ) -> tuple[Spread, Findings]:
-    """Tokens of the prompts, of at least one; and what is wrong with their length and places."""
+    """Return the spread of the prompts' tokens, and the faults of their length and placeholders.
+
+    There must be at least one sample.
+    """
     lengths, too_long, misplaced = [], [], []
-    for one in samples:
-        tokens, places = reader.read(task.prompt(one.sample), one.sizes)
+    for opened in samples:
+        sample = opened.sample
+        tokens, placeholders = counter.read(task.prompt(sample), opened.sizes)
         lengths.append(tokens)
         if longest is not None and tokens > longest:
-            too_long.append(one.sample.id)
-        if places != len(one.sample.images):
-            misplaced.append(one.sample.id)
+            too_long.append(sample.id)
+        if placeholders != len(sample.images):
+            misplaced.append(sample.id)
     limit = f"have a prompt over sampling.max_prompt_length={longest}"
     places_differ = "have a prompt with more or fewer places for pictures than pictures"
-    problems = (*about(limit, too_long), *about(places_differ, misplaced))
+    problems = (*name_samples(limit, too_long), *name_samples(places_differ, misplaced))
     return Spread.of(lengths), Findings(problems)
 
 
-def marks_in_text(samples: Sequence[Sample[A]]) -> Findings:
-    """Questions that hold special tokens, or what other tools replace by a picture."""
+def check_questions(samples: Sequence[Sample[A]]) -> Findings:
+    """Report special tokens in questions, and note what other tools replace by a picture."""
     special = [sample.id for sample in samples if SPECIAL.search(sample.question)]
-    plain = [sample.id for sample in samples if PLAIN.search(sample.question)]
+    places = [sample.id for sample in samples if PLACEHOLDER.search(sample.question)]
     return Findings(
-        about("have a special token such as <|image_pad|> in their question", special),
-        about("have <image> in their question, which the model reads as a word", plain),
+        name_samples("have a special token such as <|image_pad|> in their question", special),
+        name_samples("have <image> in their question, which the model reads as a word", places),
     )
 
 
-# --- boxes
+# --- shapes
 
 
 def check_shapes(task: Task[A], samples: Iterable[OpenedSample[A]]) -> Findings:
-    """True boxes without a picture, and shapes that leave theirs."""
-    nowhere: list[str] = []
-    elsewhere: list[str] = []
+    """Report true boxes without a picture and shapes that lie outside; note those that are cut."""
+    no_picture: list[str] = []
+    outside: list[str] = []
     cut: list[str] = []
-    for one in samples:
-        if task.boxes(one.sample) and not one.pictures:
-            nowhere.append(one.sample.id)
-        region = task.region(one.sample)
-        if region is None or not one.pictures:
+    for opened in samples:
+        sample = opened.sample
+        if task.boxes(sample) and not opened.pictures:
+            no_picture.append(sample.id)
+        region = task.region(sample)
+        if region is None or not opened.pictures:
             continue
-        share = share_inside(region.wanted, one.pictures[0].size)
-        if share < NEARLY:
-            (elsewhere if share < INSIDE else cut).append(one.sample.id)
+        # Shapes are in pixels of the file: compared with another picture, most would leave it.
+        inside = fraction_inside(region.wanted, opened.pictures[0].size)
+        if inside < NEARLY:
+            (outside if inside < INSIDE else cut).append(sample.id)
     problems = [
-        *about("have a true box and no picture", nowhere),
-        *about("have shapes that lie mostly outside their picture", elsewhere),
+        *name_samples("have a true box and no picture", no_picture),
+        *name_samples("have shapes that lie mostly outside their picture", outside),
     ]
-    notes = about("have shapes that are cut at the edge of their picture", cut)
+    notes = name_samples("have shapes that are cut at the edge of their picture", cut)
     return Findings(tuple(problems), notes)
 
 
-def share_inside(polygons: Sequence[Polygon], size: tuple[int, int]) -> float:
-    """The share, of the box around all polygons, that lies inside a picture of that size."""
-    share = 1.0
+def fraction_inside(polygons: Sequence[Polygon], size: tuple[int, int]) -> float:
+    """Return the fraction, of the box around all polygons, inside a picture of ``size`` pixels."""
+    fraction = 1.0
     for axis, side in enumerate(size):
         ends = [point[axis] for polygon in polygons for point in polygon]
         low, high = min(ends), max(ends)
         inside = min(high, side) - max(low, 0)
-        share *= max(inside, 0) / (high - low) if high > low else float(0 <= low <= side)
-    return share
+        # A box without extent along an axis, such as a horizontal line, is in or out as a whole.
+        fraction *= max(inside, 0) / (high - low) if high > low else float(0 <= low <= side)
+    return fraction

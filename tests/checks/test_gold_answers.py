@@ -1,0 +1,155 @@
+"""Gold answers that are misread, rounded or blank, garbage that earns something, and workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pytest
+from fakes.folders import RECORDS
+from fakes.naming import Naming
+
+from vrft.boxes import Box
+from vrft.checks import gold_answers
+from vrft.checks.samples import OpenedSample
+from vrft.rewards import legacy_format
+from vrft.task import Reward
+from vrft.types import Completion, Sample, View
+from vrft_tasks.lisa_grounding import LisaGrounding, Target
+
+SIZE = (84, 56)
+
+
+def opened(task: Naming) -> list[OpenedSample[str]]:
+    """The samples of the task, with one picture of SIZE each."""
+    return [OpenedSample(sample, (), (SIZE,)) for sample in task.samples("train")]
+
+
+def problems(task: Naming) -> list[str]:
+    """The problems of the task's gold answers."""
+    _, findings = gold_answers.try_gold_answers(task, opened(task))
+    assert not findings.notes
+    return [str(problem) for problem in findings.problems]
+
+
+def test_gold_answers_earn_their_means_by_name() -> None:
+    means, findings = gold_answers.try_gold_answers(Naming(), opened(Naming()))
+    assert means == {"reward right": 1.0, "reward format": 1.0, "right": 1.0}
+    assert not findings.problems and not findings.notes
+
+
+MISREAD = "2 have a gold answer that earns no full marks: a, b"
+
+
+@pytest.mark.parametrize(
+    "gold",
+    [
+        # the parser wants the bare colour; the format wants a thought
+        "<think>look</think><answer>The {answer} one</answer>",
+        "<answer>{answer}</answer>",
+    ],
+)
+def test_a_gold_answer_that_any_reward_refuses_is_a_problem(gold: str) -> None:
+    assert problems(Naming(gold=gold)) == [MISREAD]
+
+
+# A gold answer, and whether something is said in it.
+SAYINGS = [
+    ("red", True),
+    # a letter, a digit, a symbol, words of other scripts
+    ("(B)", True),
+    ("7", True),
+    ("∅", True),
+    ("$+$", True),
+    ("红", True),
+    # spaces, dots, brackets, dashes, a space without width
+    ("...", False),
+    ("( )", False),
+    ("—", False),
+    ("\u200b", False),
+]
+
+
+@pytest.mark.parametrize(("answer", "something"), SAYINGS)
+def test_gold_answers_that_say_nothing_are_a_problem(answer: str, something: bool) -> None:
+    complaint = "2 have a gold answer without a letter, digit or symbol: a, b"
+    assert problems(Naming(answer=answer)) == ([] if something else [complaint])
+
+
+def test_gold_answers_are_tried_in_every_space() -> None:
+    seen = set()
+
+    @dataclass(frozen=True)
+    class Watching(Naming):
+        def reference(self, sample: Sample[str], views: tuple[View, ...]) -> str:
+            seen.update(views)
+            return super().reference(sample, views)
+
+    gold_answers.try_gold_answers(Watching(), opened(Watching()))
+    assert seen == {View(84, 56, "thousandths"), View(84, 56, "pixels")}
+
+
+def test_small_boxes_that_lose_by_rounding_are_noted_and_no_problem() -> None:
+    # 2.48 thousandths are written as 2: an IoU of 2 / 2.48 = 0.81
+    box = Box(0.1, 0.1, 0.10248, 0.9)
+    task = LisaGrounding(RECORDS / "reasonseg")
+    thin: Sample[Target] = replace(task.samples("val")[0], id="thin", answer=Target(box, box))
+    # so many pixels that their rounding costs less than that of thousandths
+    _, findings = gold_answers.try_gold_answers(task, [OpenedSample(thin, (), ((10_000, 10_000),))])
+    assert not findings.problems
+    (note,) = findings.notes
+    assert str(note) == "1 lose more than 5 % of full marks by rounding to whole numbers: thin"
+
+
+def test_garbage_that_earns_or_is_read_is_a_problem() -> None:
+    sound, lax = Naming(), Naming(strict=False)
+    assert not gold_answers.try_garbage(sound, opened(sound)[0]).problems
+    texts = [str(problem) for problem in gold_answers.try_garbage(lax, opened(lax)[0]).problems]
+    assert "the answer '' earns 1 of reward right" in texts
+    assert "the answer '<think>???</think><answer></answer>' is read as 'red'" in texts
+
+
+@dataclass(frozen=True)
+class Lenient(Naming):
+    """A task whose format reward is the published one, which an empty answer satisfies."""
+
+    def rewards(self) -> Mapping[str, Reward[str]]:
+        return {"right": self.right, "format": legacy_format}
+
+
+def test_a_lenient_format_may_pay_for_an_empty_answer() -> None:
+    task, (sample, *_) = Lenient(), opened(Lenient())
+    empty = Completion(gold_answers.EMPTY_ANSWER)
+    assert task.rewards()["format"](sample.sample, empty) == 1.0
+    assert not gold_answers.try_garbage(task, sample).problems
+
+
+@dataclass(frozen=True)
+class Elsewhere(Naming):
+    """A task whose reward is higher in any process but that of ``home``."""
+
+    home: int = 0
+
+    def rewards(self) -> Mapping[str, Reward[str]]:
+        return {"right": self.away}
+
+    def away(self, sample: Sample[str], completion: Completion) -> float:
+        return float(os.getpid() != self.home)
+
+
+def test_rewards_must_be_the_same_in_another_process() -> None:
+    sound, other = Naming(), Elsewhere(home=os.getpid())
+    assert not gold_answers.try_other_process(sound, opened(sound)[0]).problems
+    (problem,) = gold_answers.try_other_process(other, opened(other)[0]).problems
+    assert str(problem) == "rewards in another process differ from those here"
+
+
+def test_a_task_that_cannot_be_pickled_is_a_problem() -> None:
+    @dataclass(frozen=True)
+    class Local(Naming):
+        pass
+
+    (problem,) = gold_answers.try_other_process(Local(), opened(Local())[0]).problems
+    assert str(problem).startswith("the task does not work in another process: ")
+    assert "Local" in str(problem)

@@ -6,20 +6,35 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from fakes.bigram import CONFIG, run, with_train
 from fakes.folders import FAKES
 from safetensors.torch import load_file
 
 from vrft import config
 from vrft.training import micro_batches, train
-from vrft.training.micro_batches import by_prompts, by_tokens
+from vrft.training.collect import collect
+from vrft.training.micro_batches import by_tokens, passes
 from vrft.training.run_log import read_metrics
 
 TOKENS = [20, 8, 20, 40, 10]
 
 
-def test_prompts_are_taken_in_their_order() -> None:
-    assert by_prompts([4, 0, 2], 2) == [[4, 0], [2]]
-    assert by_prompts([], 2) == []
+def test_without_a_budget_groups_go_in_their_order_as_many_as_a_device_holds() -> None:
+    made = run(with_train(CONFIG, per_device_train_batch_size=2, gradient_accumulation_steps=3))
+    batch = collect(made)
+    assert passes(made, batch, [4, 0, 2]) == [([4, 0], 1.0), ([2], 1.0)]
+    assert passes(made, batch, []) == []
+
+
+def test_a_device_with_fewer_micro_batches_makes_passes_of_weight_0(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Over the group whose longest completion is shortest: it costs least."""
+    made = run(CONFIG)
+    batch = collect(made)
+    monkeypatch.setattr(micro_batches.distributed, "max_over_ranks", lambda *_: 3)
+    cheapest = min(range(6), key=lambda row: float(batch.lengths[row].max()))
+    assert passes(made, batch, [1, 5]) == [([1, 5], 1.0)] + [([cheapest], 0.0)] * 2
 
 
 @pytest.mark.parametrize(

@@ -25,17 +25,13 @@ def passes(run: Run, batch: Batch, rows: Sequence[int]) -> list[Pass]:
         ]
         chunks = by_tokens(rows, tokens, config.max_tokens_per_micro_batch)
     else:
-        chunks = by_prompts(rows, config.per_device_train_batch_size)
+        size = config.per_device_train_batch_size
+        chunks = [list(rows[first : first + size]) for first in range(0, len(rows), size)]
     # Gradients are exchanged, and sharded weights gathered, in every pass: a device that makes
     # fewer of them would leave the others waiting for ever.
     missing = distributed.max_over_ranks(run.accelerator, len(chunks)) - len(chunks)
     shortest = int(batch.lengths.amax(1).argmin())
     return [(chunk, 1.0) for chunk in chunks] + [([shortest], 0.0)] * missing
-
-
-def by_prompts(rows: Sequence[int], count: int) -> list[list[int]]:
-    """Return the rows in their order, ``count`` in each micro-batch."""
-    return [list(rows[first : first + count]) for first in range(0, len(rows), count)]
 
 
 def by_tokens(rows: Sequence[int], tokens: Sequence[int], budget: int) -> list[list[int]]:

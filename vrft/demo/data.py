@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,12 +61,12 @@ def demo(task: str) -> Demo:
 def folder(task: str, cache: Path | None = None) -> Path:
     """Return the folder of a task's demo data set, written first if the cache does not have it.
 
-    The cache is ``cache``, else $VRFT_CACHE, else ~/.cache/vrft. Raises UserError if the data
-    cannot be written there.
+    The cache is ``cache``, else that of ``paths.cache``. Raises UserError if the data cannot be
+    written there.
     """
     module = demo(task)
     if cache is None:
-        cache = Path(os.environ.get("VRFT_CACHE") or Path.home() / ".cache" / "vrft")
+        cache = paths.cache()
     target = cache / f"demo-{task}-{recipe(task)}"
     if target.is_dir():
         return target

@@ -53,6 +53,8 @@ CATEGORIES: dict[str, Description] = {
 }
 """Noun -> its classes, for "Find the animal." """
 
+# The arguable classes err on the side of silence: a picture with a duck and a swimming cow would
+# make "Which one can swim?" a matter of opinion, so that it is not asked.
 USES: dict[str, Description] = {
     "can fly": described("duck flamingo owl plane rocket", "penguin"),
     "can swim": described(
@@ -105,6 +107,7 @@ def instructions(objects: Sequence[Placed], index: int) -> list[Instruction]:
         "relation": by_relation(objects, index),
         "use": by_use(objects, index),
     }
+    # The order counts: callers draw a random index into this list.
     return [Instruction(text, kind) for kind in KINDS for text in texts[kind]]
 
 
@@ -177,5 +180,6 @@ def leans(candidate: Placed, reference: Placed, side: str) -> bool:
 
 def centre_offset(candidate: Placed, reference: Placed) -> tuple[float, float]:
     """Return the pixels to the right and down from the reference's centre to the candidate's."""
+    # x1, y1, x2, y2 of the candidate and of the reference.
     (a1, b1, a2, b2), (c1, d1, c2, d2) = candidate.box, reference.box
     return (a1 + a2 - c1 - c2) / 2, (b1 + b2 - d1 - d2) / 2

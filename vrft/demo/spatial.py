@@ -67,6 +67,7 @@ its longer edge is; how far from the middle column it is for one unit to the sid
 DEPTHS = (1.0, 2.4)
 """Smallest and largest depth of an object."""
 
+# Two margins, so that no right answer hangs on the rounding of a pixel.
 NEARER = 1.35
 """Least ratio of the depths of two objects whose depths are compared."""
 
@@ -114,6 +115,7 @@ def write(
         for number in range(rows):
             turn, which = divmod(number, len(TYPES))
             question = draw(rng, list(TYPES)[which], turn, split)
+            # Drawn for every question: pictures do not depend on carelessness.
             answer = question.careless if rng.random() < carelessness else question.right
             path = f"{split}/{number:05d}.jpg"
             question.scene.image.save(folder / path, quality=92)
@@ -153,7 +155,7 @@ def draw(rng: np.random.Generator, kind: str, turn: int, split: str) -> Question
 
 
 def count(rng: np.random.Generator, number: int) -> Question:
-    """Return a question how many objects there are."""
+    """Return a question about the number of objects."""
     scene = compose(rng, Style(count=(number, number)))
     text = "How many items are in the image?"
     # The careless "1" for two objects is an option too, though it is never right.
@@ -161,7 +163,7 @@ def count(rng: np.random.Generator, number: int) -> Question:
 
 
 def relation(rng: np.random.Generator, side: str) -> Question | None:
-    """Return a question on which side of the blue object the red one is.
+    """Return a question about the side of the blue object on which the red one lies.
 
     Returns None if the red one is not plainly on ``side``, or if there is no room for the frames.
     """
@@ -188,7 +190,7 @@ def relation(rng: np.random.Generator, side: str) -> Question | None:
 
 
 def depth(rng: np.random.Generator, blue_is_right: int) -> Question | None:
-    """Return a question which of two framed objects is nearer; None if neither is by far."""
+    """Return a question about the nearer of two objects; None if their depths are too similar."""
     scene, standing = compose_on_ground(rng, 2)
     near, far = sorted(standing, key=lambda placed: placed.depth)
     if far.depth < NEARER * near.depth:
@@ -197,9 +199,9 @@ def depth(rng: np.random.Generator, blue_is_right: int) -> Question | None:
 
 
 def distance(rng: np.random.Generator, blue_is_right: int) -> Question | None:
-    """Return a question which of two framed objects is closer to a third.
+    """Return a question about which of two objects is closer to a third.
 
-    Returns None if neither is by far.
+    Returns None if their distances from the third are too similar.
     """
     scene, (green, *others) = compose_on_ground(rng, 3)
 
@@ -253,6 +255,7 @@ def compose_on_ground(rng: np.random.Generator, number: int) -> tuple[Scene, lis
         if any(overlap(box, other.shown.box, gap=2 * FRAME_WIDTH) for other in standing):
             continue
         shown = paste(canvas, piece, box, name, artist)
+        # Back from the picture to the ground: the column of its middle, times its depth.
         side = (x + width / 2 - canvas.width / 2) / FOCUS * ahead
         standing.append(GroundObject(shown, side, ahead))
     # The first objects left no room for the others: a new picture, as this one is drawn upon.

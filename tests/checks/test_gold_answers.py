@@ -22,12 +22,12 @@ SIZE = (84, 56)
 
 
 def opened(task: Naming) -> list[OpenedSample[str]]:
-    """The samples of the task, with one picture of SIZE each."""
+    """Return the samples of the task, with one picture of SIZE each."""
     return [OpenedSample(sample, (), (SIZE,)) for sample in task.samples("train")]
 
 
 def problems(task: Naming) -> list[str]:
-    """The problems of the task's gold answers."""
+    """Return the problems of the task's gold answers."""
     _, findings = gold_answers.try_gold_answers(task, opened(task))
     assert not findings.notes
     return [str(problem) for problem in findings.problems]

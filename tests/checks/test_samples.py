@@ -1,4 +1,4 @@
-"""Pictures, texts and shapes of a split: what is found of them and named."""
+"""Pictures, texts and shapes of a split: the faults that are named."""
 
 from __future__ import annotations
 
@@ -103,9 +103,9 @@ def test_sizes_and_image_tokens_are_spread_over_pictures_and_samples() -> None:
     ],
 )
 def test_tokens_in_questions_are_named(question: str, problem: bool, note: bool) -> None:
-    found = check_questions([sample("x", question=question), sample("y")])
-    assert [finding.ids for finding in found.problems] == [("x",)] * problem
-    assert [finding.ids for finding in found.notes] == [("x",)] * note
+    findings = check_questions([sample("x", question=question), sample("y")])
+    assert [finding.ids for finding in findings.problems] == [("x",)] * problem
+    assert [finding.ids for finding in findings.notes] == [("x",)] * note
 
 
 # --- boxes
@@ -168,12 +168,12 @@ def test_shapes_that_leave_their_picture_are_named() -> None:
 
     # inside; 0.1 of 20 outside, which rounding explains; a quarter; three quarters; all
     split = [marked("a", 80), marked("b", 80.1), marked("c", 85), marked("d", 95), marked("e", 200)]
-    found = check_shapes(Pointing(), split)
-    (problem,), (note,) = found.problems, found.notes
+    findings = check_shapes(Pointing(), split)
+    (problem,), (note,) = findings.problems, findings.notes
     assert str(problem) == "2 have shapes that lie mostly outside their picture: d, e"
     assert str(note) == "1 have shapes that are cut at the edge of their picture: c"
 
 
 def test_a_true_box_without_a_picture_is_named() -> None:
-    found = check_shapes(Pointing(), [OpenedSample(sample("a"), (), ())])
-    assert [str(problem) for problem in found.problems] == ["1 have a true box and no picture: a"]
+    (problem,) = check_shapes(Pointing(), [OpenedSample(sample("a"), (), ())]).problems
+    assert str(problem) == "1 have a true box and no picture: a"

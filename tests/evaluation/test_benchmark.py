@@ -15,10 +15,10 @@ def write(path: Path, text: str) -> str:
 
 def test_every_shipped_benchmark_loads_with_a_title_and_greedy_but_for_math() -> None:
     for name in paths.names("benchmarks"):
-        found = load_benchmark(name, data_dir=None if "demo" in name else "/data")
-        assert found.name == name and found.title
-        sampled = found.task.name == "math" and "demo" not in name
-        assert (found.sampling.temperature == 0.0) == (not sampled)
+        benchmark = load_benchmark(name, data_dir=None if "demo" in name else "/data")
+        assert benchmark.name == name and benchmark.title
+        sampled = benchmark.task.name == "math" and "demo" not in name
+        assert (benchmark.sampling.temperature == 0.0) == (not sampled)
 
 
 def test_the_papers_numbers_stand_where_the_papers_data_is_and_nowhere_else() -> None:
@@ -32,9 +32,9 @@ def test_the_papers_numbers_stand_where_the_papers_data_is_and_nowhere_else() ->
     assert (test.paper_by_metric, val.paper_by_metric) == ({"mask_giou": gious}, {})
     for name in paths.names("benchmarks"):
         demo = "demo" in name
-        found = load_benchmark(name, data_dir=None if demo else "/data")
-        assert demo == (found.task.settings["data_dir"] == "demo")
-        assert not (demo and found.paper)
+        benchmark = load_benchmark(name, data_dir=None if demo else "/data")
+        assert demo == (benchmark.task.settings["data_dir"] == "demo")
+        assert not (demo and benchmark.paper)
 
 
 def test_a_benchmark_without_its_data_says_what_to_give() -> None:
@@ -43,17 +43,17 @@ def test_a_benchmark_without_its_data_says_what_to_give() -> None:
 
 
 def test_overrides_and_data_reach_the_benchmark() -> None:
-    found = load_benchmark(
+    benchmark = load_benchmark(
         "lisa_val", ["sampling.max_completion_length=9", "task.system=Hi", "split=test"], "/nowhere"
     )
-    assert (found.sampling.max_completion_length, found.split) == (9, "test")
-    assert found.task.settings == {"system": "Hi", "data_dir": "/nowhere"}
+    assert (benchmark.sampling.max_completion_length, benchmark.split) == (9, "test")
+    assert benchmark.task.settings == {"system": "Hi", "data_dir": "/nowhere"}
 
 
 def test_names_of_columns_reach_the_benchmarks_task() -> None:
-    found = load_benchmark("lisa_val", ["data.columns.image=img"], "/nowhere")
-    assert found.task.settings == {"columns": {"image": "img"}, "data_dir": "/nowhere"}
-    assert found.data.startswith("the ReasonSeg folder")
+    benchmark = load_benchmark("lisa_val", ["data.columns.image=img"], "/nowhere")
+    assert benchmark.task.settings == {"columns": {"image": "img"}, "data_dir": "/nowhere"}
+    assert benchmark.data.startswith("the ReasonSeg folder")
 
 
 def test_paths_become_absolute_so_that_results_can_be_shown_from_anywhere(
@@ -62,9 +62,9 @@ def test_paths_become_absolute_so_that_results_can_be_shown_from_anywhere(
     (tmp_path / "ReasonSeg").mkdir()
     (tmp_path / "demo").mkdir()
     monkeypatch.chdir(tmp_path)
-    found = load_benchmark("lisa_val", ["task.name=mine.py"], "ReasonSeg")
-    assert found.task.settings["data_dir"] == str(tmp_path / "ReasonSeg")
-    assert found.task.name == str(tmp_path / "mine.py")
+    benchmark = load_benchmark("lisa_val", ["task.name=mine.py"], "ReasonSeg")
+    assert benchmark.task.settings["data_dir"] == str(tmp_path / "ReasonSeg")
+    assert benchmark.task.name == str(tmp_path / "mine.py")
     # `demo` always means the demo's data, whatever folder is there.
     assert load_benchmark("demo_grounding").task.settings["data_dir"] == "demo"
 
@@ -92,5 +92,5 @@ def test_an_unknown_benchmark_gets_a_suggestion() -> None:
 
 def test_a_benchmark_survives_being_written_to_settings(tmp_path: Path) -> None:
     text = "task: {name: lisa_grounding, system: Hi}\nrepeats: 2\nsampling: {temperature: 1}"
-    found = load_benchmark(write(tmp_path / "mine.yaml", text))
-    assert coercion.build(Benchmark, coercion.to_plain(found)) == found
+    benchmark = load_benchmark(write(tmp_path / "mine.yaml", text))
+    assert coercion.build(Benchmark, coercion.to_plain(benchmark)) == benchmark

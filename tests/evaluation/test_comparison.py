@@ -23,30 +23,30 @@ from vrft_tasks.lisa_grounding import LisaGrounding, Target
 
 @pytest.fixture
 def runs(tmp_path: Path) -> tuple[Path, Path]:
-    """The folders of an evaluation before and one after training."""
+    """Return the folders of an evaluation before training and of one after it."""
     return evaluate_twice(tmp_path)
 
 
 def test_a_comparison_pairs_the_samples(runs: tuple[Path, Path]) -> None:
-    found = comparison.compare("held-out", *runs)
-    assert (found.name, found.metric, found.difference.n) == ("held-out", "iou", 4)
-    assert found.before.mean == pytest.approx(0.375)
-    assert found.after.mean == pytest.approx(0.5)
-    assert found.difference.mean == pytest.approx(0.125)
-    assert found.difference.low < 0 < found.difference.high
+    row = comparison.compare("held-out", *runs)
+    assert (row.name, row.metric, row.difference.n) == ("held-out", "iou", 4)
+    assert row.before.mean == pytest.approx(0.375)
+    assert row.after.mean == pytest.approx(0.5)
+    assert row.difference.mean == pytest.approx(0.125)
+    assert row.difference.low < 0 < row.difference.high
 
 
 def test_a_pairing_has_every_metric_and_the_samples_that_changed(runs: tuple[Path, Path]) -> None:
-    found = comparison.pair(*runs)
-    assert found.benchmark == "four"
-    assert [one.metric for one in found.metrics] == ["iou", "acc@0.5", "legacy_iou"]
-    assert found.metrics[0] == replace(comparison.compare("x", *runs), name="iou")
+    pairing = comparison.pair(*runs)
+    assert pairing.benchmark == "four"
+    assert [row.metric for row in pairing.metrics] == ["iou", "acc@0.5", "legacy_iou"]
+    assert pairing.metrics[0] == replace(comparison.compare("x", *runs), name="iou")
     # two of four reach 0.5 before, three after: the interval is that of differences 0, 0, 0, 1
-    accuracy = found.metrics[1]
+    accuracy = pairing.metrics[1]
     assert (accuracy.before.mean, accuracy.after.mean) == (0.5, 0.75)
     assert accuracy.difference == paired_difference([1, 1, 0, 0], [1, 1, 0, 1])
-    assert [change.id for change in found.changes] == ["d", "a"]
-    assert [change.gain for change in found.changes] == [pytest.approx(1), pytest.approx(-0.5)]
+    assert [change.id for change in pairing.changes] == ["d", "a"]
+    assert [change.gain for change in pairing.changes] == [pytest.approx(1), pytest.approx(-0.5)]
 
 
 def test_an_aggregate_is_compared_without_an_interval(
@@ -69,12 +69,14 @@ def test_the_difference_of_aggregates_is_paired(
 
     monkeypatch.setattr(LisaGrounding, "aggregates", mean_overlap)
     monkeypatch.setattr(stats, "FOLDS", 4)
-    found = comparison.pair(*runs).metrics[-1].difference
+    difference = comparison.pair(*runs).metrics[-1].difference
     # differences -0.5, 0, 0, +1; without one of them the mean is 1/3, 1/6, 1/6, -1/6
     # Student's 97.5 % point with 3 degrees of freedom is 3.18245 (in any table)
     spread = 3.18245 * math.sqrt(3 * np.var([1 / 3, 1 / 6, 1 / 6, -1 / 6]))
-    assert found.mean == pytest.approx(0.125)
-    assert (found.low, found.high) == pytest.approx((0.125 - spread, 0.125 + spread), abs=1e-5)
+    assert difference.mean == pytest.approx(0.125)
+    assert (difference.low, difference.high) == pytest.approx(
+        (0.125 - spread, 0.125 + spread), abs=1e-5
+    )
 
 
 def test_scored_answers_of_another_tool_are_compared_with_ours(

@@ -39,7 +39,7 @@ def task(data: Path) -> Task[Any]:
 
 @pytest.fixture
 def prompts(task: Task[Any]) -> dict[str, Prompt]:
-    """The prompts of the four samples, by sample id."""
+    """Return the prompts of the four samples, by sample id."""
     return {sample.id: task.prompt(sample) for sample in task.samples("test")}
 
 
@@ -134,7 +134,8 @@ def test_a_killed_evaluation_goes_on_and_scores_every_sample_exactly_once(
     assert cli.main([*command, str(out)]) == 0
     assert cli.main([*command, str(whole)]) == 0
     after = (out / "predictions.jsonl").read_bytes()
-    assert after.startswith(before[: before.rfind(b"\n") + 1])  # what was there is kept
+    # every complete line that the kill has left
+    assert after.startswith(before[: before.rfind(b"\n") + 1])
     assert ids(out) == [str(number) for number in range(20)]
     assert after == (whole / "predictions.jsonl").read_bytes()
     scores = [json.loads((folder / "scores.json").read_text()) for folder in (out, whole)]
@@ -143,7 +144,7 @@ def test_a_killed_evaluation_goes_on_and_scores_every_sample_exactly_once(
 
 
 def answered(out: Path) -> int:
-    """How many answers an evaluation has written."""
+    """Count the answers that an evaluation has written."""
     path = out / "predictions.jsonl"
     return path.read_bytes().count(b"\n") if path.is_file() else 0
 
@@ -197,8 +198,8 @@ def test_answers_of_a_model_that_was_trained_again_are_not_taken_for_its_own(
 
 def test_saved_answers_score_the_same_without_a_model(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    made = evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
-    assert evaluate.score_file(out / "predictions.jsonl", benchmark(data)) == made
+    report = evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
+    assert evaluate.score_file(out / "predictions.jsonl", benchmark(data)) == report
 
 
 def test_answers_of_another_tool_are_scored_and_published(data: Path, tmp_path: Path) -> None:

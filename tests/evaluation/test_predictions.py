@@ -33,10 +33,10 @@ def test_a_line_reads_back_as_the_prediction_it_was(prediction: Prediction) -> N
 
 
 def test_line_separators_inside_a_text_do_not_end_a_line(tmp_path: Path) -> None:
-    made = [Prediction("a", "one\u2028two\x85\r\nthree"), Prediction("b", "four")]
+    answers = [Prediction("a", "one\u2028two\x85\r\nthree"), Prediction("b", "four")]
     path = tmp_path / "predictions.jsonl"
-    path.write_text("".join(map(predictions.to_line, made)), encoding="utf-8", newline="\n")
-    assert predictions.read_predictions(path) == made
+    path.write_text("".join(map(predictions.to_line, answers)), encoding="utf-8", newline="\n")
+    assert predictions.read_predictions(path) == answers
 
 
 def test_a_line_of_another_tool_needs_only_id_and_text(tmp_path: Path) -> None:
@@ -83,9 +83,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_new_folder_gets_settings_and_appended_lines(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "out"
     assert predictions.prepare(folder, SETTINGS) == []
-    made = [Prediction("a", "x"), Prediction("b", "y")]
-    assert list(predictions.append(folder, made)) == made
-    assert predictions.prepare(folder, SETTINGS) == made
+    answers = [Prediction("a", "x"), Prediction("b", "y")]
+    assert list(predictions.append(folder, answers)) == answers
+    assert predictions.prepare(folder, SETTINGS) == answers
     assert predictions.read_settings(folder) == SETTINGS
 
 

@@ -85,8 +85,8 @@ def test_a_pairing_is_plain_json() -> None:
 def test_published_values_stand_beside_the_metrics_they_are_of() -> None:
     masks = {"mask_giou": Interval(0.4, 0.3, 0.5, 200), "legacy_mask_giou": HALF}
     by_metric = {"mask_giou": {"gpg": 49.5}, "mask_ciou": {"gpg": 50.0}}
-    found = replace(FULL, metrics={**FULL.metrics, **masks}, paper_by_metric=by_metric)
-    assert report.published_rows(found) == [
+    masked = replace(FULL, metrics={**FULL.metrics, **masks}, paper_by_metric=by_metric)
+    assert report.published_rows(masked) == [
         ("gpg", "iou", 0.534, 0.514),
         ("gpg", "legacy_iou", 0.5, 0.514),
         ("gpg", "mask_giou", 0.4, 0.495),

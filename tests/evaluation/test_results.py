@@ -15,7 +15,7 @@ from vrft.types import Completion, Prediction, Prompt, Sample, Score, View
 
 @pytest.fixture
 def runs(tmp_path: Path) -> tuple[Path, Path]:
-    """The folders of an evaluation before and one after training."""
+    """Return the folders of an evaluation before training and of one after it."""
     return evaluate_twice(tmp_path)
 
 

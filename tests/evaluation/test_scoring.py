@@ -88,7 +88,7 @@ def test_of_overlaps_the_best_passes(task: Task[Any]) -> None:
 
 
 def scored(name: str, right: str, answers: Sequence[str | None]) -> list[Scored[str]]:
-    """Answers to one question; None cannot be read."""
+    """Return answers to a question with their scores; a text of None cannot be read."""
     sample = Sample(name, "?", right)
     return [
         Scored(
@@ -106,13 +106,13 @@ def test_several_right_or_wrong_answers_pass_and_vote() -> None:
         scored("a", "7", ["7", None, "7", "5"]),
         scored("b", "3", ["5", "3", "5", "1"]),
     ]
-    found = scoring.repeat_intervals(groups, "accuracy")
-    assert list(found) == ["avg@4", "pass@2", "pass@4", "maj@4"]
-    assert found["avg@4"] == bootstrap([0.5, 0.25])  # over two samples, not eight answers
+    metrics = scoring.repeat_intervals(groups, "accuracy")
+    assert list(metrics) == ["avg@4", "pass@2", "pass@4", "maj@4"]
+    assert metrics["avg@4"] == bootstrap([0.5, 0.25])  # over two samples, not eight answers
     # 1 - C(2, 2) / C(4, 2) = 5/6 and 1 - C(3, 2) / C(4, 2) = 1/2
-    assert found["pass@2"].mean == pytest.approx((5 / 6 + 1 / 2) / 2)
-    assert found["pass@4"] == wilson(2, 2)
-    assert found["maj@4"] == wilson(1, 2)  # a says 7, b says 5
+    assert metrics["pass@2"].mean == pytest.approx((5 / 6 + 1 / 2) / 2)
+    assert metrics["pass@4"] == wilson(2, 2)
+    assert metrics["maj@4"] == wilson(1, 2)  # a says 7, b says 5
 
 
 def test_three_answers_pass_at_two_and_three() -> None:
@@ -126,8 +126,8 @@ def test_one_answer_to_each_sample_is_not_repeated() -> None:
 
 
 def test_an_unreadable_answer_is_wrong_and_does_not_vote() -> None:
-    found = scoring.repeat_intervals([scored("a", "7", ["7", None])], "accuracy")
-    assert (found["avg@2"].mean, found["maj@2"].mean) == (0.5, 1.0)
+    metrics = scoring.repeat_intervals([scored("a", "7", ["7", None])], "accuracy")
+    assert (metrics["avg@2"].mean, metrics["maj@2"].mean) == (0.5, 1.0)
 
 
 def test_without_views_a_box_is_read_in_thousandths_of_the_picture(task: Task[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Masks of boxes: the metrics by hand, what is kept on disk, and a tiny SAM with random weights."""
+"""Masks of boxes: the metrics by hand, their file on disk, and a tiny SAM with random weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def square(x: float, y: float, side: float) -> list[tuple[float, float]]:
 
 
 def pixels(x: int, y: int, width: int, height: int) -> Mask:
-    """A mask of 10 x 10 that is True in one rectangle."""
+    """Return a mask of 10 x 10 pixels that is True in a rectangle."""
     mask = np.zeros((10, 10), dtype=np.bool_)
     mask[y : y + height, x : x + width] = True
     return mask
@@ -82,13 +82,13 @@ def test_nothing_is_never_right() -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Four pictures of 100 x 100; the truth of each is x and y 20 to 60, 1600 pixels."""
+    """Write four pictures of 100 x 100; the truth of each is x and y 20 to 60, 1600 pixels."""
     return write_reasonseg(tmp_path / "data")
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Box]]:
-    """Replaces SAM by one that fills the box; what it was asked, with the segmenter's name."""
+    """Replace SAM by a segmenter that fills the box; return (name, box) of what it is asked."""
     boxes: list[tuple[str, Box]] = []
 
     def load(name: str) -> segmentation.Segmenter:
@@ -106,8 +106,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Box]]:
 
 
 def run(data: Path, out: Path, segmenter: str = "sam") -> Report:
-    made = benchmark(data, segmenter=segmenter)
-    return evaluate.run(made, MODEL, out, policy=Scripted())
+    four = benchmark(data, segmenter=segmenter)
+    return evaluate.run(four, MODEL, out, policy=Scripted())
 
 
 def test_an_evaluation_reports_giou_and_ciou_of_masks(
@@ -138,10 +138,10 @@ def test_masks_are_made_once_and_found_again(
     data: Path, tmp_path: Path, asked: list[tuple[str, Box]]
 ) -> None:
     out = tmp_path / "out"
-    made = run(data, out)
+    report = run(data, out)
     assert len(asked) == 3
-    assert run(data, out) == made
-    assert results.load_evaluation(out).report == made
+    assert run(data, out) == report
+    assert results.load_evaluation(out).report == report
     assert len(asked) == 3
 
 
@@ -149,12 +149,12 @@ def test_a_kill_while_masks_are_made_costs_only_the_last_one(
     data: Path, tmp_path: Path, asked: list[tuple[str, Box]]
 ) -> None:
     out = tmp_path / "out"
-    made = run(data, out)
+    report = run(data, out)
     path = out / "masks.jsonl"
     whole = path.read_bytes()
     lines = whole.splitlines(keepends=True)
     path.write_bytes(lines[0] + lines[1] + lines[2][:30])
-    assert run(data, out) == made
+    assert run(data, out) == report
     assert len(asked) == 4
     assert path.read_bytes() == whole
 
@@ -175,12 +175,12 @@ def test_saved_answers_are_scored_with_masks_and_compared(
     data: Path, tmp_path: Path, asked: list[tuple[str, Box]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    made = run(data, out)
+    report = run(data, out)
     again = benchmark(data, segmenter="sam")
-    assert evaluate.score_file(out / "predictions.jsonl", again) == made
+    assert evaluate.score_file(out / "predictions.jsonl", again) == report
     assert cli.main(["compare", str(out), str(out), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["metrics"]
-    differences = {one["metric"]: one["difference"]["mean"] for one in found}
+    rows = json.loads(capsys.readouterr().out)["metrics"]
+    differences = {row["metric"]: row["difference"]["mean"] for row in rows}
     assert differences["mask_giou"] == differences["mask_ciou"] == 0.0
 
 
@@ -197,9 +197,9 @@ def test_a_file_that_holds_no_masks_is_named(
 
 def test_data_without_shapes_is_refused(tmp_path: Path, asked: list[tuple[str, Box]]) -> None:
     records = RECORDS / "visual_rft.json"
-    made = replace(benchmark(records, segmenter="sam"), split="train")
+    shapeless = replace(benchmark(records, segmenter="sam"), split="train")
     with pytest.raises(UserError, match="segmenter: sample 'lisa_0' has no shapes"):
-        evaluate.run(made, MODEL, tmp_path / "out", policy=Scripted(KETTLE_AND_LAMP))
+        evaluate.run(shapeless, MODEL, tmp_path / "out", policy=Scripted(KETTLE_AND_LAMP))
 
 
 KETTLE_AND_LAMP = {"the thing that makes": "?", "what lights": ANSWERS["the owl"]}
@@ -210,7 +210,7 @@ KETTLE_AND_LAMP = {"the thing that makes": "?", "what lights": ANSWERS["the owl"
 
 @pytest.fixture(scope="module")
 def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a SAM of 24,000 random weights, which sees pictures at 64 pixels."""
+    """Save a SAM of 24,000 random weights that sees pictures at 64 pixels; return its folder."""
     import torch
     from transformers import SamConfig, SamModel, SamProcessor
     from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
@@ -242,11 +242,11 @@ def test_sam_makes_a_mask_of_the_pictures_own_size_that_depends_on_the_box(sam: 
     segmenter = segmentation.load_segmenter(str(sam))
     noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     picture = Image.fromarray(noise)
-    made = [segmenter(picture, box) for box in (Box(0, 0, 0.5, 0.5), Box(0.5, 0.5, 1, 1))]
-    for mask in made:
+    drawn = [segmenter(picture, box) for box in (Box(0, 0, 0.5, 0.5), Box(0.5, 0.5, 1, 1))]
+    for mask in drawn:
         assert (mask.shape, mask.dtype) == ((60, 80), np.bool_)
-    assert not np.array_equal(*made)
-    assert np.array_equal(made[0], segmenter(picture, Box(0, 0, 0.5, 0.5)))
+    assert not np.array_equal(*drawn)
+    assert np.array_equal(drawn[0], segmenter(picture, Box(0, 0, 0.5, 0.5)))
 
 
 def test_masks_of_sam_are_scored_from_the_command_line(

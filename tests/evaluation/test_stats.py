@@ -19,18 +19,18 @@ from vrft.evaluation.stats import (
 
 def test_the_bootstrap_interval_of_many_coin_throws_is_the_normal_one() -> None:
     # 200 heads of 400: standard error sqrt(0.25 / 400) = 0.025, so 0.5 -+ 1.96 * 0.025 = 0.049.
-    found = bootstrap([0.0, 1.0] * 200)
-    assert (found.mean, found.n) == (0.5, 400)
-    assert found.low == pytest.approx(0.451, abs=0.004)
-    assert found.high == pytest.approx(0.549, abs=0.004)
+    estimate = bootstrap([0.0, 1.0] * 200)
+    assert (estimate.mean, estimate.n) == (0.5, 400)
+    assert estimate.low == pytest.approx(0.451, abs=0.004)
+    assert estimate.high == pytest.approx(0.549, abs=0.004)
 
 
 def test_the_bootstrap_interval_holds_the_true_mean_about_95_times_in_100() -> None:
     random = np.random.default_rng(0)
     held = 0
     for sample in random.uniform(0.0, 1.0, (300, 60)):
-        found = bootstrap(sample.tolist(), resamples=1000)
-        held += found.low <= 0.5 <= found.high
+        estimate = bootstrap(sample.tolist(), resamples=1000)
+        held += estimate.low <= 0.5 <= estimate.high
     # Of 300 intervals 285 should: the binomial's spread is sqrt(300 * 0.95 * 0.05) = 3.8.
     assert 270 <= held <= 297
 
@@ -55,34 +55,34 @@ def test_the_bootstrap_draws_what_numpy_draws_from_the_same_seed() -> None:
     values = np.random.default_rng(3).uniform(size=40)
     rows = np.random.default_rng(0).integers(0, 40, (500, 40))
     low, high = np.quantile(values[rows].mean(axis=1), [0.025, 0.975])
-    found = bootstrap(values.tolist(), resamples=500)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-12)
+    estimate = bootstrap(values.tolist(), resamples=500)
+    assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=1e-12)
 
 
 def test_equal_values_have_a_point_for_an_interval() -> None:
     # the percentile interval of a constant is that constant; other methods of scipy give NaN
-    found = bootstrap([0.3] * 7)
-    assert (found.mean, found.low, found.high) == pytest.approx((0.3, 0.3, 0.3))
+    estimate = bootstrap([0.3] * 7)
+    assert (estimate.mean, estimate.low, estimate.high) == pytest.approx((0.3, 0.3, 0.3))
     assert ratio([(1.0, 4.0)] * 7).low == pytest.approx(0.25)
 
 
 def test_a_value_that_is_not_a_number_leaves_nothing_known() -> None:
     # warnings are errors here: scipy must not be asked
-    found = [bootstrap([0.1, math.nan, 0.3]), ratio([(0.1, 1.0), (math.nan, 1.0)])]
-    for unknown in found:
+    estimates = [bootstrap([0.1, math.nan, 0.3]), ratio([(0.1, 1.0), (math.nan, 1.0)])]
+    for unknown in estimates:
         assert all(math.isnan(value) for value in (unknown.mean, unknown.low, unknown.high))
 
 
 def test_one_value_has_a_mean_and_no_interval() -> None:
-    found = bootstrap([0.25])
-    assert (found.mean, found.n) == (0.25, 1)
-    assert math.isnan(found.low) and math.isnan(found.high)
+    estimate = bootstrap([0.25])
+    assert (estimate.mean, estimate.n) == (0.25, 1)
+    assert math.isnan(estimate.low) and math.isnan(estimate.high)
 
 
 def test_no_values_have_neither() -> None:
-    found = bootstrap([])
-    assert found.n == 0
-    assert all(math.isnan(value) for value in (found.mean, found.low, found.high))
+    estimate = bootstrap([])
+    assert estimate.n == 0
+    assert all(math.isnan(value) for value in (estimate.mean, estimate.low, estimate.high))
 
 
 @pytest.mark.parametrize(
@@ -96,15 +96,15 @@ def test_no_values_have_neither() -> None:
     ],
 )
 def test_wilson(successes: int, n: int, low: float, high: float) -> None:
-    found = wilson(successes, n)
-    assert (found.mean, found.n) == (successes / n, n)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+    estimate = wilson(successes, n)
+    assert (estimate.mean, estimate.n) == (successes / n, n)
+    assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_of_no_trials_nothing_is_known() -> None:
-    found = wilson(0, 0)
-    assert (found.low, found.high, found.n) == (0.0, 1.0, 0)
-    assert math.isnan(found.mean)
+    estimate = wilson(0, 0)
+    assert (estimate.low, estimate.high, estimate.n) == (0.0, 1.0, 0)
+    assert math.isnan(estimate.mean)
 
 
 def test_a_metric_of_zeros_and_ones_has_wilsons_interval_and_others_the_bootstraps() -> None:
@@ -114,9 +114,9 @@ def test_a_metric_of_zeros_and_ones_has_wilsons_interval_and_others_the_bootstra
 
 def test_a_paired_difference_sees_what_the_spread_of_samples_hides() -> None:
     before = np.linspace(0.0, 0.9, 20)
-    found = paired_difference(before.tolist(), (before + 0.05).tolist())
+    estimate = paired_difference(before.tolist(), (before + 0.05).tolist())
     # Every sample gains 0.05, so there is no doubt, though the samples themselves range widely.
-    assert (found.mean, found.low, found.high) == pytest.approx((0.05, 0.05, 0.05))
+    assert (estimate.mean, estimate.low, estimate.high) == pytest.approx((0.05, 0.05, 0.05))
 
 
 def test_a_loss_is_a_negative_difference() -> None:
@@ -129,7 +129,7 @@ def test_two_runs_over_different_numbers_of_samples_have_no_paired_difference() 
 
 
 def throws(right: int, n: int) -> list[float]:
-    """So many right ones among n answers."""
+    """Return n answers of which so many are right."""
     return [1.0] * right + [0.0] * (n - right)
 
 
@@ -192,16 +192,16 @@ def test_majority(votes: list[str | None], values: list[float], mean: float) -> 
 def test_a_ratio_of_sums_is_no_mean_of_ratios() -> None:
     # (1 + 9) / (10 + 10) = 0.5; and 1/2 with 90/100 is 91/102, not the mean 0.7
     assert ratio([(1, 10), (9, 10)]).mean == pytest.approx(0.5)
-    found = ratio([(1, 2), (90, 100)])
-    assert found.mean == pytest.approx(91 / 102)
+    estimate = ratio([(1, 2), (90, 100)])
+    assert estimate.mean == pytest.approx(91 / 102)
     # the bootstrap draws either part twice, or both: from 0.5 to 0.9
-    assert (found.low, found.high, found.n) == (pytest.approx(0.5), pytest.approx(0.9), 2)
+    assert (estimate.low, estimate.high, estimate.n) == (pytest.approx(0.5), pytest.approx(0.9), 2)
 
 
 def test_ratios_over_equal_denominators_have_the_interval_of_their_mean() -> None:
     values = [0.1, 0.5, 0.9, 0.3, 0.8]
-    found, expected = ratio([(value, 1.0) for value in values]), bootstrap(values)
-    assert (found.mean, found.low, found.high) == pytest.approx(
+    estimate, expected = ratio([(value, 1.0) for value in values]), bootstrap(values)
+    assert (estimate.mean, estimate.low, estimate.high) == pytest.approx(
         (expected.mean, expected.low, expected.high)
     )
 
@@ -209,8 +209,8 @@ def test_ratios_over_equal_denominators_have_the_interval_of_their_mean() -> Non
 def test_a_ratio_that_is_not_defined_has_no_interval() -> None:
     undefined: list[list[tuple[float, float]]] = [[], [(0.0, 0.0)], [(0.0, 0.0), (0.0, 0.0)]]
     for parts in undefined:
-        found = ratio(parts)
-        assert math.isnan(found.mean) and math.isnan(found.low)
+        estimate = ratio(parts)
+        assert math.isnan(estimate.mean) and math.isnan(estimate.low)
     assert ratio([(1, 4)]).mean == 0.25 and math.isnan(ratio([(1, 4)]).low)
     # some draws have no denominator: they are left out
     assert ratio([(0.0, 0.0), (1.0, 2.0)]).high == pytest.approx(0.5)
@@ -220,27 +220,27 @@ def test_the_difference_of_ratios_is_paired() -> None:
     # each sample gains 0.1 of its denominator: so do all draws
     before = [(1.0, 10.0), (5.0, 10.0), (3.0, 20.0)]
     after = [(2.0, 10.0), (6.0, 10.0), (5.0, 20.0)]
-    found = ratio_difference(before, after)
-    assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1))
+    estimate = ratio_difference(before, after)
+    assert (estimate.mean, estimate.low, estimate.high) == pytest.approx((0.1, 0.1, 0.1))
     with pytest.raises(ValueError):
         ratio_difference(before, after[:2])
 
 
 def test_leaving_out_leaves_every_sample_out_once() -> None:
-    kept = leave_out(25)
-    assert len(kept) == 10
-    left_out = sorted(index for part in kept for index in set(range(25)) - set(part))
+    others = leave_out(25)
+    assert len(others) == 10
+    left_out = sorted(index for part in others for index in set(range(25)) - set(part))
     assert left_out == list(range(25))
-    assert leave_out(9) == [] and kept == leave_out(25)
+    assert leave_out(9) == [] and others == leave_out(25)
 
 
 def test_the_jackknife_interval_of_a_mean_is_nearly_the_bootstraps() -> None:
     values = np.random.default_rng(1).uniform(0, 1, 400)
     # ten folds know the spread only roughly, so within half
     expected = bootstrap(values.tolist())
-    found = jackknife(values.mean(), [values[part].mean() for part in leave_out(400)], 400)
-    assert found.mean == expected.mean
-    ratio_of_widths = (found.high - found.low) / (expected.high - expected.low)
+    estimate = jackknife(values.mean(), [values[part].mean() for part in leave_out(400)], 400)
+    assert estimate.mean == expected.mean
+    ratio_of_widths = (estimate.high - estimate.low) / (expected.high - expected.low)
     assert 0.5 < ratio_of_widths < 1.7
 
 
@@ -248,15 +248,15 @@ def test_the_jackknife_interval_holds_the_true_mean_about_95_times_in_100() -> N
     held = 0
     for values in np.random.default_rng(2).uniform(0, 1, (400, 50)):
         means = [values[part].mean() for part in leave_out(50)]
-        found = jackknife(values.mean(), means, 50)
-        held += found.low <= 0.5 <= found.high
+        estimate = jackknife(values.mean(), means, 50)
+        held += estimate.low <= 0.5 <= estimate.high
     # of 400 intervals 380 should: the spread is sqrt(400 * 0.95 * 0.05) = 4.4
     assert 364 <= held <= 396
 
 
 def test_a_statistic_of_few_samples_has_no_interval() -> None:
-    found = jackknife(0.5, [], 9)
-    assert (found.mean, found.n, math.isnan(found.low)) == (0.5, 9, True)
+    estimate = jackknife(0.5, [], 9)
+    assert (estimate.mean, estimate.n, math.isnan(estimate.low)) == (0.5, 9, True)
     assert math.isnan(jackknife(0.5, [0.4, math.nan], 30).high)
     # ten folds without a success say nothing of the chance of one
     assert math.isnan(jackknife(0.0, [0.0] * 10, 30).high)

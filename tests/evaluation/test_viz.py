@@ -18,14 +18,14 @@ def plain(width: int = 112, height: int = 112) -> Image.Image:
 def exhibit(text: str = "<answer>x</answer>", **fields: object) -> Exhibit:
     answer = Answer("answer", text, {"iou": 0.5}, readable=True, boxes=(Box(0.5, 0.5, 0.9, 0.9),))
     truth = (Box(0.1, 0.1, 0.4, 0.4),)
-    made = {"name": "a", "question": "Where?", "answers": (answer,), "truth": truth} | fields
-    return Exhibit(**made)  # type: ignore[arg-type]
+    given = {"name": "a", "question": "Where?", "answers": (answer,), "truth": truth} | fields
+    return Exhibit(**given)  # type: ignore[arg-type]
 
 
 def colours(image: Image.Image) -> set[tuple[int, ...]]:
-    found = image.getcolors(maxcolors=1 << 24)
-    assert found is not None
-    return {colour for _, colour in found if isinstance(colour, tuple)}
+    counts = image.getcolors(maxcolors=1 << 24)
+    assert counts is not None
+    return {colour for _, colour in counts if isinstance(colour, tuple)}
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ BETTER = ANSWERS | {
 
 
 def write_reasonseg(root: Path) -> Path:
-    """A ReasonSeg folder with the split "test"; a and b are of kind "class", c and d of "use"."""
+    """Write a ReasonSeg folder with the split "test": a and b of kind "class", c and d of "use"."""
     folder = root / "test"
     folder.mkdir(parents=True)
     for name, instruction in INSTRUCTIONS.items():
@@ -50,13 +50,13 @@ def write_reasonseg(root: Path) -> Path:
 
 
 def benchmark(data_dir: Path, **fields: object) -> Benchmark:
-    """The grounding task on the test split of such a folder."""
+    """Return the grounding task on the test split of such a folder, as a benchmark."""
     task = TaskConfig("lisa_grounding", {"data_dir": str(data_dir)})
     return Benchmark(name="four", task=task, **fields)  # type: ignore[arg-type]
 
 
 class Scripted:
-    """Answers each instruction by its text, and keeps what it was asked.
+    """A policy that answers each instruction by its text, and records what it is asked.
 
     A dictionary value that is a list holds one answer per generation. After ``patience`` calls it
     fails, as a machine does.

@@ -84,7 +84,7 @@ def check_split(
     if opened:
         answered = with_progress(opened, f"{split}, gold answers")
         gold, faults = gold_answers.try_gold_answers(task, answered)
-        # Garbage and the journey to another process depend on the task: one sample is enough.
+        # Both depend on the task and hardly on its data: one sample is enough.
         findings += faults + gold_answers.try_garbage(task, opened[0])
         findings += gold_answers.try_other_process(task, opened[0])
     return SplitCheck(split, len(samples), len(pictures), spreads, gold, findings), fingerprints

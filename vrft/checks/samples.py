@@ -121,7 +121,7 @@ def open_picture(source: Path | Image.Image) -> OpenedPicture | str:
 
 
 def picture_key(source: Path | Image.Image) -> str:
-    """Return a key that is the same for the same file, or the same picture in memory."""
+    """Return a key that is equal for the same file, and for the same picture in memory."""
     # Samples hold their pictures all the while, so that no id() is given to a second one.
     return str(source) if isinstance(source, Path) else f"picture in memory {id(source)}"
 

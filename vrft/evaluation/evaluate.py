@@ -138,7 +138,7 @@ def predict(
         ids = missing[start : start + batch_size]
         batch = [prompts[id] for id in ids]
         if blank_images:
-            # In here, so that the grey pictures of one batch are in memory and not those of all.
+            # Batch by batch: the grey pictures of all samples might not fit into memory.
             batch = [blank_pictures(prompt) for prompt in batch]
         # A seed per sample: neither the batch size nor an interruption changes what is drawn.
         seeds = [sample_seed(seed, id) for id in ids]

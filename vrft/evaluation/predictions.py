@@ -57,7 +57,7 @@ def from_row(row: Any, where: str) -> Prediction:
 
 
 def to_views(rows: Any, where: str) -> tuple[View, ...]:
-    """Return the views written as [[width, height, space], ...]; raise UserError for another."""
+    """Return the views written as [[width, height, space], ...]; else raise UserError."""
     match rows:
         case [*views] if all(is_view(view) for view in views):
             return tuple(View(*view) for view in views)
@@ -78,8 +78,8 @@ def is_view(row: Any) -> bool:
 def read_predictions(path: Path) -> list[Prediction]:
     """Read the predictions of a file, ours or one with only ``id`` and ``text`` in each line.
 
-    A last line that a kill has cut off is left out. Raises UserError that names the line for one
-    that cannot be read, and for a second answer to the same sample and repeat.
+    A last line that a kill has cut off is left out. Raises UserError, with the number of the line,
+    for a line that cannot be read and for a second answer to the same sample and repeat.
     """
     try:
         # Not splitlines(): that would also split at U+2028 and other separators inside a text.

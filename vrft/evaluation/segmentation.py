@@ -105,7 +105,7 @@ def mask_iou(intersection: float, union: float) -> float:
 
 
 def mask_key(answer: Scored[A]) -> MaskKey:
-    """Return what an answer's mask depends on: the sample and the first box that was read."""
+    """Return the key of an answer's mask: the sample and the first box that was read."""
     boxes = parsed_boxes(answer.score)
     return answer.sample.id, astuple(boxes[0]) if boxes else ()
 
@@ -152,8 +152,8 @@ def open_to_append(path: Path) -> TextIO:
 def read_masks(path: Path, name: str) -> Codes:
     """Read the masks of a file that the segmenter ``name`` made.
 
-    A last line that a kill has cut off is left out. Raises UserError that names the line for one
-    that cannot be read.
+    A last line that a kill has cut off is left out. Raises UserError, with the number of the line,
+    for a line that cannot be read.
     """
     # The piece behind the last line end is "" or cut off: either way it is no mask.
     lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []

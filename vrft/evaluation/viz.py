@@ -189,7 +189,7 @@ def typeface(size: int) -> ImageFont.FreeTypeFont:
 
 
 def wrap(text: str, font: ImageFont.FreeTypeFont, width: float, most: int = 12) -> list[str]:
-    """Break a text into at most ``most`` lines of ``width`` pixels; "…" stands for the rest."""
+    """Wrap a text into at most ``most`` lines of ``width`` pixels; "…" stands for the rest."""
     lines: list[str] = []
     for paragraph in text.splitlines():
         line = ""

@@ -1,4 +1,4 @@
-"""A training step against TRL's: equality, counters, times, memory, and RESULTS.md.
+"""A training step against TRL's: equality, counts, times, memory, and RESULTS.md.
 
 python -m benchmarks.speed --quick --device cpu
 """
@@ -10,15 +10,17 @@ import os
 import sys
 from collections.abc import Sequence
 
+from benchmarks.speed.settings import QUICK, SETTINGS
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure as the options say; exit status 2 where the two sides do not agree."""
+    """Measure as the options say and publish; return 2 where the two sides do not agree."""
     options = arguments().parse_args(argv)
+    # torch and its libraries read these when they are imported, here and in the lanes
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    # torch reads all this when it is imported
     from benchmarks.speed import command
     from vrft.errors import UserError
 
@@ -31,17 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The options."""
+    """Return the parser of the options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--quick", action="store_true", help="ten minutes on two cores (default)")
-    mode.add_argument("--full", action="store_true", help="with checkpointing, ladder and growth")
     mode.add_argument("--learning", action="store_true", help="held-out reward over time (CPU)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--settings", nargs="+", help="some of the settings only")
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=QUICK)
     parser.add_argument("--pairs", type=int, default=5, help="pairs of steps for each setting")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="with --learning")
-    parser.add_argument("--shape", help="model shape: cpu, cpu-third, 2b, 3b or test")
+    parser.add_argument("--shape", choices=("cpu-third", "cpu", "2b", "test"), help="of the model")
     return parser
 
 

@@ -1,7 +1,7 @@
-"""What a step must compute, and what each side does: closed forms in floating-point operations.
+"""Operations that a step must compute, and that each side does compute, in closed forms.
 
 For the 2B shape they equal what torch's counter finds on a model without weights. A product of
-matrices [a, b] and [b, c] is 2abc operations; the rest is left out.
+matrices [a, b] and [b, c] is 2abc operations; norms, activations and softmax are left out.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from benchmarks.speed.shapes import PATCH_VALUES, Shape
 
 @dataclass(frozen=True)
 class Load:
-    """One group: ``prompt`` tokens, of which ``pictures`` pictures of ``picture`` tokens each, and
-    ``generations`` completions of ``completion`` tokens."""
+    """One group: `prompt` tokens, those of `pictures` pictures with `picture` tokens each included,
+    and `generations` completions of `completion` tokens."""
 
     prompt: int
     picture: int
@@ -25,7 +25,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Cost:
-    """Operations of one group's parts."""
+    """The operations of one group, by the parts of a step; `policy` is forward and backward."""
 
     prefill: float
     decode: float
@@ -33,103 +33,98 @@ class Cost:
 
     @property
     def total(self) -> float:
-        """Those of the whole step."""
+        """Return the operations of the whole step."""
         return self.prefill + self.decode + self.policy
 
 
 def vision(shape: Shape, tokens: int) -> float:
-    """One picture of so many image tokens through the vision tower and its merger."""
-    patches, depth = 4 * tokens, shape.vision_depth
-    full = len(shape.full_blocks) if shape.window else depth
-    keys = full * patches + (depth - full) * min(shape.window, patches)
-    attention = 4 * shape.vision_size * keys
+    """Return the operations of one picture of so many image tokens: vision tower and merger."""
+    patches = 4 * tokens  # an image token is made of 2 x 2 patches
+    attention = 4 * shape.vision_size * shape.vision_depth * patches  # of one patch to all
     return patches * (2 * patch_weights(shape) + attention) + 2 * tokens * merger_weights(shape)
 
 
 def patch_weights(shape: Shape) -> int:
-    """Weights of the vision tower that every patch passes."""
+    """Count the weights of the vision tower that every patch passes."""
     size = shape.vision_size
-    block = 4 * size**2 + (3 if shape.gated else 2) * size * shape.vision_inner
+    block = 4 * size**2 + 2 * size * shape.vision_inner  # attention and MLP
     return PATCH_VALUES * size + shape.vision_depth * block
 
 
 def merger_weights(shape: Shape) -> int:
-    """Weights that every image token passes: four patches become one token."""
+    """Count the weights that every image token passes: four patches become one token."""
     merged = 4 * shape.vision_size
     return merged**2 + merged * shape.hidden
 
 
 def weights(shape: Shape) -> float:
-    """Weights of all matrices."""
+    """Count the weights of all matrices."""
     seen = 0 if shape.family == "qwen2" else patch_weights(shape) + merger_weights(shape)
     return seen + decoder_weights(shape)
 
 
 def decoder_weights(shape: Shape) -> float:
-    """Weights that every token passes on its way to the next: layers and head."""
+    """Count the weights that every token passes on its way to the next: layers and head."""
     return (per_token(shape) + head(shape)) / 2
 
 
 def per_token(shape: Shape) -> float:
-    """One token through all layers, less what it attends to."""
+    """Return the operations of one token in all layers, attention to other tokens left out."""
     kv = shape.kv_heads * shape.head_size
     attention = 4 * shape.hidden * (shape.hidden + kv)
     return shape.layers * (attention + 6 * shape.hidden * shape.inner)
 
 
 def per_pair(shape: Shape) -> float:
-    """One query attending to one key in all layers."""
+    """Return the operations of one query attending to one key in all layers."""
     return 4 * shape.layers * shape.hidden
 
 
-def prompt(shape: Shape, tokens: int) -> float:
-    """A prompt through the language model."""
-    return per_token(shape) * tokens + per_pair(shape) * tokens**2 / 2
-
-
-def completion(shape: Shape, load: Load) -> float:
-    """One completion after its prompt."""
-    length = load.completion
-    pairs = length * load.prompt + length**2 / 2
-    return per_token(shape) * length + per_pair(shape) * pairs
-
-
 def head(shape: Shape) -> float:
-    """The logits of one token."""
+    """Return the operations of the logits of one token."""
     return 2 * shape.hidden * shape.vocabulary
 
 
-def seeing(shape: Shape, load: Load) -> float:
-    """All pictures of a prompt through the vision tower."""
-    return load.pictures * vision(shape, load.picture)
+def passes_of(shape: Shape, load: Load) -> tuple[float, float, float]:
+    """Return the operations of a forward pass: the prompt with its pictures, then one completion's
+    tokens, and its logits."""
+    length = load.completion
+    # causal attention: on average a token attends to half of its own sequence
+    prompt_pairs = load.prompt**2 / 2
+    pairs = length * load.prompt + length**2 / 2
+    prompt = per_token(shape) * load.prompt + per_pair(shape) * prompt_pairs
+    completion = per_token(shape) * length + per_pair(shape) * pairs
+    pictures = load.pictures * vision(shape, load.picture)
+    return pictures + prompt, completion, length * head(shape)
 
 
 def theirs(shape: Shape, load: Load, *, checkpointing: bool) -> Cost:
-    """A group in TRL: everything G times. With checkpointing the forward pass is done twice."""
+    """Return a group's cost in TRL: everything G times, the forward pass twice if checkpointed.
+
+    A backward pass costs two forward passes. The logits are always computed again for it.
+    """
     passes, count = (4 if checkpointing else 3), load.generations
-    first = seeing(shape, load) + prompt(shape, load.prompt)
-    own, logits = completion(shape, load), load.completion * head(shape)
+    prompt, completion, logits = passes_of(shape, load)
     return Cost(
-        prefill=count * (first + head(shape)),
-        decode=count * (own + logits),
-        policy=count * (passes * (first + own) + 4 * logits),
+        prefill=count * (prompt + head(shape)),
+        decode=count * (completion + logits),
+        policy=count * (passes * (prompt + completion) + 4 * logits),
     )
 
 
 def ours(shape: Shape, load: Load, *, checkpointing: bool) -> Cost:
-    """A group with its prompt and its pictures computed once."""
+    """Return a group's cost with its prompt and its pictures computed once."""
     passes, count = (4 if checkpointing else 3), load.generations
-    first = seeing(shape, load) + prompt(shape, load.prompt)
-    own, logits = completion(shape, load), load.completion * head(shape)
+    prompt, completion, logits = passes_of(shape, load)
     return Cost(
-        prefill=first + head(shape),
-        decode=count * (own + logits),
-        policy=passes * (first + count * own) + 4 * count * logits,
+        prefill=prompt + head(shape),
+        decode=count * (completion + logits),
+        policy=passes * (prompt + count * completion) + 4 * count * logits,
     )
 
 
 def necessary(shape: Shape, load: Load) -> Cost:
-    """A group without any recomputation: what no implementation can do without."""
+    """Return a group's cost without any recomputation, which no implementation can undercut."""
     shared = ours(shape, load, checkpointing=False)
     recomputed = load.generations * load.completion * head(shape)
     return Cost(shared.prefill, shared.decode, shared.policy - recomputed)

@@ -1,25 +1,21 @@
-"""Both sides given the same completions must find the same log-probabilities and gradient."""
+"""The condition of the race: given the same completions, both sides find the same gradient."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
+from benchmarks.speed.contestant import Record
 from vrft.errors import UserError
-
-Logps = Mapping[tuple[int, ...], Tensor]
-"""Log-probabilities [C] of completions, by their token ids."""
 
 
 @dataclass(frozen=True)
 class Equality:
-    """How near two updates are.
+    """The distance of two updates.
 
-    ``logps`` is the largest difference of a log-probability, ``cosine`` that of the gradients,
-    ``gradient`` the norm of their difference over that of TRL's.
+    `logps` is the largest difference of a log-probability, `cosine` that of the angle between the
+    gradients, `gradient` the norm of their difference divided by the norm of TRL's.
     """
 
     logps: float
@@ -28,29 +24,33 @@ class Equality:
 
 
 EXACT = Equality(logps=1e-4, cosine=0.99999, gradient=1e-3)
-"""How near float32 must be."""
+"""The distance that float32 may have."""
 
 ROUNDED = Equality(logps=0.3, cosine=0.99, gradient=0.15)
-"""How near bfloat16 must be, whose sums differ with their order."""
+"""The distance that bfloat16 may have, where the order of a sum decides what is lost."""
 
 
-def compare(
-    theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], their_logps: Logps, our_logps: Logps
-) -> Equality:
-    """The differences of two updates; UserError if they are of different parameters or texts."""
-    if theirs.keys() != ours.keys() or not our_logps or their_logps.keys() != our_logps.keys():
+def compare(theirs: Record, ours: Record) -> Equality:
+    """Return the distance of two recorded updates.
+
+    Raises UserError if they are of different parameters or completions, or have none.
+    """
+    same_weights = theirs.gradient.keys() == ours.gradient.keys()
+    if not same_weights or not ours.logps or theirs.logps.keys() != ours.logps.keys():
         raise UserError("the two sides have not trained the same parameters on the same texts")
-    first = torch.cat([theirs[name].flatten() for name in theirs]).double()
-    second = torch.cat([ours[name].flatten() for name in theirs]).double()
+    # float64: the norms are sums over millions of squares
+    first = torch.cat([theirs.gradient[name].flatten() for name in theirs.gradient]).double()
+    second = torch.cat([ours.gradient[name].flatten() for name in theirs.gradient]).double()
     return Equality(
-        max(float((their_logps[key] - our_logps[key]).abs().max()) for key in our_logps),
+        max(float((theirs.logps[key] - ours.logps[key]).abs().max()) for key in ours.logps),
         float(first @ second / (first.norm() * second.norm())),
         float((first - second).norm() / first.norm()),
     )
 
 
-def require(found: Equality, allowed: Equality) -> None:
-    """UserError where two updates are further apart than allowed: nothing is timed then."""
-    near = found.logps <= allowed.logps and found.gradient <= allowed.gradient
-    if not near or found.cosine < allowed.cosine:
-        raise UserError(f"the two sides do not compute the same: {found}; nothing was timed")
+def require(equality: Equality, allowed: Equality) -> None:
+    """Raise UserError where two updates are further apart than allowed: nothing is timed then."""
+    near = equality.logps <= allowed.logps and equality.gradient <= allowed.gradient
+    # `not (...)`, as every comparison with NaN is false
+    if not (near and equality.cosine >= allowed.cosine):
+        raise UserError(f"the two sides do not compute the same: {equality}; nothing was timed")

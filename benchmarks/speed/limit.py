@@ -1,4 +1,4 @@
-"""The hardware's limit: how fast it multiplies and copies here and now, and what follows of it."""
+"""The hardware's limit: how fast it multiplies and copies, and the least time of a step."""
 
 from __future__ import annotations
 
@@ -9,41 +9,40 @@ import torch
 from torch import nn
 
 from benchmarks.speed import cost
+from benchmarks.speed.contestant import now
 from benchmarks.speed.cost import Load
 from benchmarks.speed.shapes import Shape
-from benchmarks.speed.watch import now
 from vrft.policy.onednn import prepacked
 
 PROBE = 0.15
-"""Seconds for which each of the two speeds is measured around each step."""
+"""Seconds for which each of the two speeds is measured, before and after every step."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Operations per second in matrix products, and bytes per second read and written."""
+    """A machine's speed: operations per second in products, bytes per second read and written."""
 
     products: float
     copies: float
 
     def spread(self, other: Machine) -> float:
-        """By which share the slower of two moments multiplied more slowly."""
+        """Return the share by which the slower of two moments multiplied more slowly."""
         slow, fast = sorted((self.products, other.products))
         return 1 - slow / fast
 
 
 def probe(device: str) -> Machine:
-    """Both speeds over a moment: what else runs on the machine shows in them."""
-    return Machine(multiply(device), copy(device))
+    """Measure how fast the device is at present."""
+    return Machine(products(device), copies(device))
 
 
 @torch.no_grad()
-def multiply(device: str) -> float:
-    """Operations per second of square matrix products in the type that is computed in.
-
-    On a CPU those of the faster of two libraries: torch's own choice, and the rollout's.
-    """
+def products(device: str) -> float:
+    """Return the operations per second of a large product, by the fastest library that is there."""
     size = 8192 if device == "cuda" else 1024
-    matrix = torch.randn(size, size, device=device, dtype=dtype(device))
+    # both sides use autocast on CUDA
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    matrix = torch.randn(size, size, device=device, dtype=dtype)
     often = frequency(lambda: matrix @ matrix)
     if device == "cpu":
         layer = nn.Linear(size, size, bias=False)
@@ -52,15 +51,15 @@ def multiply(device: str) -> float:
     return 2 * size**3 * often
 
 
-def copy(device: str) -> float:
-    """Bytes per second, read and written, of copies that no cache holds."""
+def copies(device: str) -> float:
+    """Return the bytes per second, read and written, of a copy too large for any cache."""
     source = torch.ones(2**28 if device == "cuda" else 2**26, device=device)
     target = torch.empty_like(source)
     return 2 * source.nbytes * frequency(lambda: target.copy_(source))
 
 
 def frequency(function: Callable[[], object]) -> float:
-    """Runs per second during a probe; one run comes before."""
+    """Return the runs per second of a function during PROBE, after a first run that warms it up."""
     function()
     count, started = 0, now()
     while now() - started < PROBE:
@@ -69,27 +68,24 @@ def frequency(function: Callable[[], object]) -> float:
     return count / (now() - started)
 
 
-def dtype(device: str) -> torch.dtype:
-    """What products are computed in: both sides use autocast on CUDA."""
-    return torch.bfloat16 if device == "cuda" else torch.float32
-
-
 def parts(shape: Shape, load: Load, prompts: int, machine: Machine, width: int) -> dict[str, float]:
-    """The time of light of a step's parts: necessary products, and bytes that must be read.
+    """Return the least seconds of a step's parts: its products, and the bytes that must be read.
 
-    Every token that is decoded reads all weights (``width`` bytes each) and the keys and values
+    Every token that is decoded reads all weights (`width` bytes each) and the keys and values
     of what it follows, a prompt's once for its group; the optimizer reads four numbers of each
     weight and writes three. A backward pass has twice the products of its forward pass.
     """
     work = cost.necessary(shape, load)
-    pair = 2 * shape.layers * shape.kv_heads * shape.head_size
+    key_and_value = 2 * shape.layers * shape.kv_heads * shape.head_size
+    # on average, half of a completion stands before a token of it
     followed = prompts * (load.prompt + load.generations * load.completion / 2)
-    decoded = width * load.completion * (cost.decoder_weights(shape) + pair * followed)
-    sampled = prompts * (work.prefill + work.decode) / machine.products
+    numbers_read = load.completion * (cost.decoder_weights(shape) + key_and_value * followed)
+    multiplied = prompts * (work.prefill + work.decode) / machine.products
     forward = prompts * work.policy / 3 / machine.products
     return {
-        "rollout": sampled + decoded / machine.copies,
+        "rollout": multiplied + width * numbers_read / machine.copies,
         "forward": forward,
         "backward": 2 * forward,
+        # weight, gradient and two moments are read, all but the gradient written, in float32
         "optimizer": 4 * 7 * cost.weights(shape) / machine.copies,
     }

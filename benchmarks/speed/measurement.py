@@ -1,4 +1,4 @@
-"""What one command measured, kept as JSON: the only source of RESULTS.md."""
+"""The measurement of one command, kept as JSON: the only source of RESULTS.md."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.publishing import commit
-from benchmarks.speed.growth import Sweep
-from benchmarks.speed.ladder import Rung
+from benchmarks import publishing
 from benchmarks.speed.learning import Comparison
 from benchmarks.speed.memory import Memory
-from benchmarks.speed.pairs import Race
+from benchmarks.speed.race import Race
 from vrft.cli.environment import versions_and_devices
 from vrft.config import coercion
 from vrft.evaluation.predictions import write_json
@@ -23,13 +21,15 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 
 VERSIONS = ("vrft", "torch", "transformers", "trl", "accelerate", "platform", "cpu cores")
+"""The entries of `vrft env` on which times depend."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """All that was measured with ``mode`` (an option of the command) on ``device``, and where.
+    """Everything that was measured with `mode` (an option of the command) on `device`, and where.
 
-    ``shape`` is the model's, where it is not the one that the mode has on a CPU.
+    `shape` is the model's, "" where it is the one that the mode has on a CPU; `seconds` are those
+    of the whole command.
     """
 
     mode: str
@@ -41,48 +41,45 @@ class Measurement:
     seconds: float = 0.0
     races: tuple[Race, ...] = ()
     memory: Mapping[str, Memory] = field(default_factory=dict)
-    ladder: tuple[Rung, ...] = ()
-    growth: tuple[Sweep, ...] = ()
     learning: tuple[Comparison, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """Return the name of its files."""
+        return "-".join(filter(None, (self.device, self.mode, self.shape)))
 
-def versions() -> dict[str, str]:
-    """What the times may depend on."""
-    found = versions_and_devices()
-    return {name: found[name] for name in VERSIONS}
+
+def keep(measurement: Measurement, seconds: float) -> Path:
+    """Write a measurement, with the place where it was made, over an older one of its name."""
+    located = dataclasses.replace(
+        measurement,
+        hardware=hardware(measurement.device),
+        commit=publishing.commit(),
+        versions=publishing.versions(VERSIONS),
+        seconds=seconds,
+    )
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{located.name}.json"
+    write_json(path, dataclasses.asdict(located))
+    return path
 
 
 def hardware(device: str) -> str:
-    """The name of the processor that computes."""
+    """Return the name of the processor that computes."""
     if device == "cuda":
         return versions_and_devices()["devices"]
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
+        # outside of Linux
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 
 
-def keep(found: Measurement) -> Path:
-    """Write it in the place of an older one of the same mode, device and shape."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name(found)}.json"
-    write_json(path, dataclasses.asdict(found))
-    return path
-
-
-def name(found: Measurement) -> str:
-    """What its files are called."""
-    return "-".join(filter(None, (found.device, found.mode, found.shape)))
-
-
-def kept(folder: Path = RESULTS) -> list[Measurement]:
-    """All that is kept."""
+def read_all(folder: Path = RESULTS) -> list[Measurement]:
+    """Return all measurements that are kept."""
     return [
         coercion.build(Measurement, json.loads(path.read_text(encoding="utf-8")))
         for path in sorted(folder.glob("*.json"))
     ]
-
-
-__all__ = ["Measurement", "commit", "hardware", "keep", "kept", "name", "versions"]

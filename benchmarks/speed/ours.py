@@ -1,56 +1,36 @@
-"""Our side: `vrft.update.step` as it is, on a run whose completions never end early."""
+"""Our side: `vrft.training.step` as it is, on a run whose completions never end early."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
+from benchmarks.speed.contestant import Contestant, Step, TokenIds
 from benchmarks.speed.questions import SEED, Questions
-from benchmarks.speed.settings import Setting
-from benchmarks.speed.watch import Clock, Step, Watched
 from vrft import models
 from vrft.config.methods import AlgorithmConfig
 from vrft.config.schema import Config, ModelConfig, SamplingConfig, TrainConfig
 from vrft.models.encoding import Encoded
-from vrft.models.loaded import LoadedModel
 from vrft.policy.policy import ModelPolicy
 from vrft.training import distributed, train
-from vrft.training import step as update
-from vrft.training.checkpoint import Progress
-from vrft.training.collect import Batch, Source
-from vrft.training.objective import GroupObjective, Signal, Sums
+from vrft.training.step import step
+from vrft.training.types import Progress
 from vrft.types import Rollout
-
-Completions = dict[tuple[int, ...], list[tuple[int, ...]]]
-"""Token ids of a prompt's completions, by the prompt's token ids."""
-
-
-class Endless(LoadedModel):
-    """A model whose completions end only at ``max_completion_length``."""
-
-    @cached_property
-    def end_ids(self) -> frozenset[int]:
-        """A token that is never sampled."""
-        return frozenset(self.banned_ids[:1])
 
 
 class TimedPolicy(ModelPolicy):
-    """A policy that tells the clock what it does, and cuts completions as the setting has it.
+    """A policy that tells its contestant what it does.
 
-    Where ``given`` is not empty its completions are returned in the place of what was sampled, and
-    ``logps_of`` keeps the log-probabilities of each.
+    Where `given` has completions, by the token ids of their prompt, they replace those that were
+    sampled: both sides then learn from the same texts.
     """
 
-    def __init__(self, loaded: LoadedModel, clock: Clock, setting: Setting) -> None:
+    def __init__(self, loaded: models.LoadedModel, side: Contestant) -> None:
         super().__init__(loaded)
-        self.clock, self.setting = clock, setting
-        self.given: Completions = {}
-        self.logps_of: dict[tuple[int, ...], Tensor] = {}
+        self.side = side
+        self.given: dict[TokenIds, list[TokenIds]] = {}
 
     def sample(
         self,
@@ -59,105 +39,70 @@ class TimedPolicy(ModelPolicy):
         sampling: SamplingConfig,
         seeds: Sequence[int],
     ) -> list[tuple[Rollout, ...]]:
-        with self.clock.during("rollout"):
-            drawn = self.draw(encoded, num_generations, sampling, seeds)
-        lengths = self.setting.lengths
-        cut = [[one.tokens[:n] for one, n in zip(rows, lengths, strict=True)] for rows in drawn]
-        if self.given:
-            cut = [self.given[tuple(one.tokens.tolist())] for one in encoded]
+        """Sample, timed as the rollout, also where the given completions are returned."""
+        with self.side.clock.during("rollout"):
+            sampled = super().sample(encoded, num_generations, sampling, seeds)
+        if not self.given:
+            return sampled
         return [
-            tuple(self.rollout(row, one.views) for row in rows)
-            for rows, one in zip(cut, encoded, strict=True)
+            tuple(
+                self.rollout(tokens, prompt.views)
+                for tokens in self.given[tuple(prompt.tokens.tolist())]
+            )
+            for prompt in encoded
         ]
-
-    def draw(
-        self,
-        encoded: Sequence[Encoded],
-        num_generations: int,
-        sampling: SamplingConfig,
-        seeds: Sequence[int],
-    ) -> list[tuple[Rollout, ...]]:
-        """What is sampled, of full length."""
-        return super().sample(encoded, num_generations, sampling, seeds)
 
     def logps(
         self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float
     ) -> Tensor:
-        found = super().logps(encoded, groups, temperature)
-        if self.given:
-            rollouts = (rollout for group in groups for rollout in group)
-            for one, row in zip(rollouts, found.detach().flatten(0, 1), strict=True):
-                self.logps_of[one.tokens] = row[: len(one.tokens)]
-        return found
+        """Return log-probabilities [B, G, C], timed as the forward pass."""
+        with self.side.clock.during("forward"):
+            logps_BGC = super().logps(encoded, groups, temperature)
+        if self.side.record is not None:
+            for group, logps_GC in zip(groups, logps_BGC.detach(), strict=True):
+                for rollout, logps_C in zip(group, logps_GC, strict=True):
+                    own = logps_C[: len(rollout.tokens)].cpu()
+                    self.side.record.logps[tuple(rollout.tokens)] = own
+        return logps_BGC
 
 
-@dataclass(frozen=True)
-class TimedObjective(GroupObjective):
-    """GPG's objective with its forward pass timed; ``skip``: tied groups are not forwarded."""
-
-    clock: Clock
-    skip: bool = True
-
-    def judge(self, source: Source, batch: Batch) -> Signal:
-        signal = super().judge(source, batch)
-        return signal if self.skip else replace(signal, teaches=signal.teaches | True)
-
-    def loss(
-        self, source: Source, batch: Batch, signal: Signal, rows: Sequence[int], weights: Tensor
-    ) -> tuple[Tensor, Sums]:
-        with self.clock.during("forward"):
-            return super().loss(source, batch, signal, rows, weights)
-
-
-class Ours(Watched):
-    """A run of the benchmark's task, one step at a time."""
+class Ours(Contestant):
+    """A run of the race's task, one step at a time."""
 
     def __init__(
-        self,
-        questions: Questions,
-        folder: Path,
-        device: str,
-        *,
-        checkpointing: bool = False,
-        skip: bool = True,
-        shared: bool = True,
-        policy: Callable[[LoadedModel, Clock, Setting], TimedPolicy] = TimedPolicy,
+        self, questions: Questions, folder: Path, device: str, *, checkpointing: bool = False
     ) -> None:
-        config = configuration(questions, folder, checkpointing=checkpointing, shared=shared)
+        config = configuration(questions, folder, checkpointing=checkpointing)
         loaded = models.load_model(config.model, train=True, device=device)
-        fields = {field.name: getattr(loaded, field.name) for field in dataclasses.fields(loaded)}
         super().__init__(loaded.core, loaded.processor)
-        self.policy = policy(Endless(**fields), self.clock, questions.setting)
+        # A completion ends only at its full length: no token that can be sampled is an end.
+        loaded.end_ids = frozenset(loaded.banned_ids[:1])
+        self.policy = TimedPolicy(loaded, self)
         accelerator = distributed.accelerator(config.model)
         samples = questions.samples("train")
-        run = train.finish(Source(config, questions, samples, self.policy, accelerator, Progress()))
-        self.run = replace(run, objective=TimedObjective(self.clock, skip))
+        self.run = train.make_run(config, questions, samples, self.policy, accelerator, Progress())
         self.watch_backward(accelerator)
         self.watch_optimizer(self.run.optimizer.optimizer)
 
     def step(self) -> Step:
-        """One optimizer step."""
+        """Take one optimizer step and return its times."""
         self.clock.start()
-        update.step(self.run)
+        step(self.run)
         return self.clock.stop()
 
 
-def configuration(
-    questions: Questions, folder: Path, *, checkpointing: bool, shared: bool
-) -> Config:
-    """GPG with what TRL does by default: the group's deviation, the mean over all tokens."""
+def configuration(questions: Questions, folder: Path, *, checkpointing: bool) -> Config:
+    """Return GPG with TRL's defaults: the group's deviation, and the mean over all tokens."""
     setting = questions.setting
     return Config(
-        model=ModelConfig(
-            name=str(folder), gradient_checkpointing=checkpointing, shared_prefix=shared
-        ),
+        model=ModelConfig(name=str(folder), gradient_checkpointing=checkpointing),
         algorithm=AlgorithmConfig(num_generations=setting.generations, token_mean="global"),
         sampling=SamplingConfig(max_completion_length=setting.completion, max_prompt_length=None),
         train=TrainConfig(
             per_device_train_batch_size=1,
             gradient_accumulation_steps=setting.prompts,
             max_steps=questions.steps,
-            max_grad_norm=1e9,  # measured on both sides, never reached
+            max_grad_norm=1e9,  # the norm is computed on both sides, and nothing is clipped
             dataloader_num_workers=0,  # each side computes with one thread alone
             seed=SEED,
         ),

@@ -1,4 +1,4 @@
-"""The task of the benchmark: pictures of noise, and rewards that nobody has to earn."""
+"""The task of the race: pictures of noise, and rewards that depend on nothing but the text."""
 
 from __future__ import annotations
 
@@ -12,49 +12,46 @@ from PIL import Image
 from benchmarks.speed.settings import Setting
 from vrft.images import FACTOR
 from vrft.task import Reward, Task
-from vrft.training import collect
+from vrft.training.stream import shuffled_index
 from vrft.types import Completion, Prompt, Sample, Score, View
 
 SEED = 42
-"""Of the run, and so of the order in which it draws its samples."""
+"""The seed of both sides' runs, and so of the order in which samples are drawn."""
 
 
-def lottery(sample: Sample[bool], completion: Completion) -> float:
-    """A number in [0, 1) read off the text; the same for every text where the group is tied."""
-    return 0.5 if sample.answer else zlib.crc32(completion.text.encode()) / 2**32
+def lottery(sample: Sample[None], completion: Completion) -> float:
+    """Return a number in [0, 1) that depends on the text alone, so that no group is tied."""
+    return zlib.crc32(completion.text.encode()) / 2**32
 
 
 @dataclass(frozen=True)
-class Questions(Task[bool]):
-    """Samples for ``steps`` steps of a setting, every one of them drawn once.
-
-    The answer is whether the group of the sample is tied: all its rewards are equal.
-    """
+class Questions(Task[None]):
+    """Samples for `steps` steps of a setting, each of them drawn once."""
 
     setting: Setting
     steps: int
     primary = "reward"
     data = "none"
 
-    def samples(self, split: str) -> Sequence[Sample[bool]]:
-        made: list[Sample[bool] | None] = [None] * (self.steps * self.setting.prompts)
-        for place, index in enumerate(self.order()):
-            tied = place % self.setting.prompts < self.setting.tied * self.setting.prompts
-            made[index] = Sample(str(index), self.words(index), tied, self.pictures(index))
-        return [sample for sample in made if sample is not None]
+    def samples(self, split: str) -> Sequence[Sample[None]]:
+        """Return the samples, all of them different: caches must not help one side."""
+        return [
+            Sample(str(index), self.question(index), None, self.pictures(index))
+            for index in range(self.steps * self.setting.prompts)
+        ]
 
     def order(self) -> list[int]:
-        """The indices of the samples in the order in which a run draws them."""
+        """Return the indices of the samples in the order in which our run draws them."""
         size = self.steps * self.setting.prompts
-        return [collect.shuffled(size, SEED, place) for place in range(size)]
+        return [shuffled_index(size, SEED, place) for place in range(size)]
 
-    def words(self, index: int) -> str:
-        """A question like no other and as long as all others: TRL pads those that are not."""
+    def question(self, index: int) -> str:
+        """Return a question like no other and as long as all others: TRL pads shorter ones."""
         number = f"{index:08b}".replace("0", " red").replace("1", " blue")
         return "Question:" + number + " the" * (self.setting.words - 8)
 
     def pictures(self, index: int) -> tuple[Image.Image, ...]:
-        """Noise of exactly the size that the model sees: nothing is resized."""
+        """Draw noise of exactly the size that the model sees, so that nothing is resized."""
         random = np.random.default_rng(index)
         sides = (self.setting.rows * FACTOR, self.setting.columns * FACTOR, 3)
         return tuple(
@@ -62,14 +59,18 @@ class Questions(Task[bool]):
             for _ in range(self.setting.pictures)
         )
 
-    def prompt(self, sample: Sample[bool]) -> Prompt:
+    def prompt(self, sample: Sample[None]) -> Prompt:
+        """Return the pictures before the question."""
         return Prompt(sample.question, sample.images)
 
-    def reference(self, sample: Sample[bool], views: tuple[View, ...]) -> str:
+    def reference(self, sample: Sample[None], views: tuple[View, ...]) -> str:
+        """Return any word: there is no right answer."""
         return "the"
 
-    def rewards(self) -> Mapping[str, Reward[bool]]:
+    def rewards(self) -> Mapping[str, Reward[None]]:
+        """Return the only reward."""
         return {"lottery": lottery}
 
-    def score(self, sample: Sample[bool], completion: Completion) -> Score:
+    def score(self, sample: Sample[None], completion: Completion) -> Score:
+        """Return the reward as the score."""
         return Score({"reward": lottery(sample, completion)}, completion.text or None)

@@ -1,4 +1,4 @@
-"""What is measured: pictures, prompts and completions as in the paper's tasks."""
+"""The settings of the race: pictures, prompts and completions as in the paper's tasks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Setting:
-    """One kind of step: ``prompts`` groups of ``generations`` completions of ``completion`` tokens.
+    """A kind of step: `prompts` groups of `generations` completions of `completion` tokens.
 
-    Each prompt has ``words`` words and ``pictures`` pictures of ``rows`` x ``columns`` image tokens
-    (28 x 28 pixels each). ``floor`` is how many times faster than TRL the whole step must at least
-    be; 0 where none was set. ``tied`` is the share of groups whose rewards are all equal. Where
-    completions are ``uneven`` those of a group are cut to 1, 2, ... Gths of their length.
+    Each prompt has `words` words and `pictures` pictures of `rows` x `columns` image tokens (28 x
+    28 pixels each). A step is wanted to be at least `floor` times as fast as TRL's; 0 where nothing
+    was set.
     """
 
     name: str
@@ -24,32 +23,23 @@ class Setting:
     pictures: int = 1
     generations: int = 8
     prompts: int = 4
-    tied: float = 0.0
-    uneven: bool = False
     floor: float = 0.0
 
     @property
     def picture_tokens(self) -> int:
-        """Image tokens of one picture."""
+        """Return the image tokens of one picture."""
         return self.rows * self.columns
 
     @property
-    def lengths(self) -> tuple[int, ...]:
-        """Tokens of each completion of a group."""
-        if not self.uneven:
-            return (self.completion,) * self.generations
-        shares = range(1, self.generations + 1)
-        return tuple(-(-self.completion * share // self.generations) for share in shares)
-
-    @property
     def image_tokens(self) -> int:
-        """Image tokens of one prompt."""
+        """Return the image tokens of one prompt."""
         return self.pictures * self.picture_tokens
 
 
 SETTINGS = {
     setting.name: setting
     for setting in (
+        # 512 image tokens are 401,408 pixels, the cap of the published recipe
         Setting("lisa", "LISA at the published pixel cap", 95, 100, 16, 32, floor=6.0),
         Setting("cvbench", "CV-Bench", 85, 120, 20, 20, floor=5.0),
         Setting("cvbench_high", "CV-Bench, large pictures", 85, 120, 25, 40),
@@ -61,17 +51,16 @@ SETTINGS = {
 }
 
 QUICK = ("lisa", "cvbench", "classification", "geoqa", "mathematics")
-"""The settings of --quick: those with a floor."""
+"""The settings that are raced unless others are asked for: those with a floor."""
 
-QUICK_COMPLETION = 512
-"""Longest completion with --quick: 2000 tokens of mathematics do not fit into its time."""
+LONGEST = 512
+"""The longest completion: 2000 tokens of mathematics do not fit into ten minutes."""
 
-FEW = 2
+CPU_PROMPTS = 2
 """Prompts of a step on a CPU."""
 
 
-def fitted(setting: Setting, *, quick: bool, device: str) -> Setting:
-    """The setting cut down to what fits into the time of --quick, and to a device."""
-    longest = min(setting.completion, QUICK_COMPLETION) if quick else setting.completion
-    prompts = FEW if device == "cpu" else setting.prompts
-    return replace(setting, completion=longest, prompts=prompts)
+def fitted(setting: Setting, device: str) -> Setting:
+    """Return a setting cut to the time of --quick, and to the prompts that a device takes."""
+    prompts = CPU_PROMPTS if device == "cpu" else setting.prompts
+    return replace(setting, completion=min(setting.completion, LONGEST), prompts=prompts)

@@ -1,4 +1,4 @@
-"""Models of the true classes with random weights: as wide and deep as the published ones, or less.
+"""Models of Qwen's own classes with random weights, as wide and deep as the published ones or less.
 
 A matrix product takes as long with random weights as with trained ones.
 """
@@ -22,19 +22,18 @@ from vrft.demo import tiny
 from vrft.models import families
 
 PATCH_VALUES = 3 * 2 * tiny.PATCH**2
-"""Numbers in one patch: colours, frames (a picture is shown twice), pixels."""
+"""Numbers in one patch: 3 colours, 2 frames (a picture is a film of two), 14 x 14 pixels."""
 
 MAX_PIXELS = 1024 * 28 * 28
-"""Larger than any picture of the settings: they come in the size in which they are seen."""
+"""A limit above every picture of the settings, so that none is resized."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Widths and depths of a model.
+    """The widths and depths of a model.
 
-    ``vision_inner`` is the width inside the vision tower's MLP, which ``gated`` (Qwen2.5-VL) has
-    a third matrix. ``window`` is how many patches attend to each other in windowed blocks, 0 for
-    none; ``full_blocks`` are those that are not windowed.
+    `hidden`, `inner` and `vision_inner` are the widths of the decoder, of its MLP and of the vision
+    tower's MLP.
     """
 
     name: str
@@ -49,22 +48,15 @@ class Shape:
     vision_depth: int
     vision_heads: int
     vision_inner: int
-    window: int = 0
-    full_blocks: tuple[int, ...] = ()
 
     @property
     def head_size(self) -> int:
-        """Width of a head of the language model."""
+        """Return the width of an attention head of the decoder."""
         return self.hidden // self.heads
 
     def reading(self, pictures: int) -> Shape:
-        """The shape as it is, or without a vision tower where there are no pictures."""
+        """Return the shape, without a vision tower where a prompt has no pictures."""
         return self if pictures else replace(self, family="qwen2")
-
-    @property
-    def gated(self) -> bool:
-        """Whether the vision tower's MLP has a gate."""
-        return self.family == "qwen2_5_vl"
 
 
 SHAPES = {
@@ -74,27 +66,23 @@ SHAPES = {
         Shape("cpu", "qwen2_vl", 384, 6, 6, 2, 1536, 8192, 256, 8, 4, 1024),
         Shape("cpu-third", "qwen2_vl", 384, 2, 6, 2, 1536, 3072, 256, 3, 4, 1024),
         Shape("2b", "qwen2_vl", 1536, 28, 12, 2, 8960, 151936, 1280, 32, 16, 5120),
-        Shape("3b", "qwen2_5_vl", 2048, 36, 16, 2, 11008, 151936, 1280, 32, 16, 3420, 64,
-              (7, 15, 23, 31)),
     )
-}  # fmt: skip
+}
 
 
 FOLDERS = ExitStack()
-"""What ``written`` has made, until the program ends."""
+"""The folders that `written` has made, until the program ends."""
 
 atexit.register(FOLDERS.close)
 
 
 @functools.cache
 def written(shape: Shape, device: str) -> Path:
-    """A folder with a model of the shape, the same one whenever it is asked for."""
-    folder = FOLDERS.enter_context(tempfile.TemporaryDirectory())
-    return write(shape, Path(folder), device)
+    """Return a folder with a model of the shape, written when it is first asked for.
 
-
-def write(shape: Shape, folder: Path, device: str) -> Path:
-    """Saves a model of the shape, from the same seed always, as a folder that ``load`` reads."""
+    The weights come from a fixed seed, drawn on the device: a CPU would take minutes for billions.
+    """
+    folder = Path(FOLDERS.enter_context(tempfile.TemporaryDirectory()))
     words = tokenizer(shape.vocabulary)
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(0)
@@ -105,34 +93,36 @@ def write(shape: Shape, folder: Path, device: str) -> Path:
     if shape.family == "qwen2":
         words.save_pretrained(folder)
     else:
-        made = families.image_only(families.FAMILIES[shape.family])
-        pictures = tiny.image_processor(MAX_PIXELS)
-        made(pictures, words, chat_template=tiny.CHAT_TEMPLATE).save_pretrained(folder)
+        processor = families.image_only(families.FAMILIES[shape.family])
+        images = tiny.image_processor(MAX_PIXELS)
+        processor(images, words, chat_template=tiny.CHAT_TEMPLATE).save_pretrained(folder)
     return folder
 
 
 def tokenizer(size: int) -> PreTrainedTokenizerBase:
-    """The tiny tokenizer with entries that no text is cut into, so that it has ``size`` tokens.
+    """Return the tiny tokenizer with `size` entries, most of which no text is cut into.
 
-    Without them every token above would have to be suppressed in sampling, in each step.
+    Without these every row of the head beyond the vocabulary would be suppressed in each step of
+    sampling, which neither side has to do with a published model.
     """
     small: Any = tiny.tokenizer()
     state = json.loads(small.backend_tokenizer.to_str())
-    # A space is written as another letter inside tokens: words never merge into these.
+    # Inside tokens a space is written as another letter: no text merges into a token with a space.
     unused = {f"unused {number}": number for number in range(len(small), size)}
     state["model"]["vocab"] |= unused
-    made = Qwen2Tokenizer(
+    padded = Qwen2Tokenizer(
         tokenizer_object=Tokenizer.from_str(json.dumps(state)),
         eos_token=small.eos_token,
         pad_token=small.pad_token,
         unk_token=None,  # type: ignore[arg-type]
     )
-    made.chat_template = tiny.CHAT_TEMPLATE
-    return made
+    padded.chat_template = tiny.CHAT_TEMPLATE
+    return padded
 
 
 def config_of(shape: Shape, words: PreTrainedTokenizerBase) -> Any:
-    """The family's configuration at this shape."""
+    """Return the family's configuration at this shape."""
+    # the published share of rotary frequencies: time 1/4, rows and columns 3/8 each
     sections = [shape.head_size // 8, *[3 * shape.head_size // 16] * 2]
     rope = {} if shape.family == "qwen2" else {"mrope_section": sections}
     text = {
@@ -149,34 +139,22 @@ def config_of(shape: Shape, words: PreTrainedTokenizerBase) -> Any:
     }
     if shape.family == "qwen2":
         return Qwen2Config(**text, tie_word_embeddings=True)
+    vision = {
+        "depth": shape.vision_depth,
+        "embed_dim": shape.vision_size,
+        "num_heads": shape.vision_heads,
+        "mlp_ratio": shape.vision_inner // shape.vision_size,
+        "hidden_size": shape.hidden,  # the width that the merger puts out, not the tower's own
+        "patch_size": tiny.PATCH,
+        "spatial_merge_size": tiny.MERGE,
+    }
     ids = words.convert_tokens_to_ids
     return tiny.CONFIGS[shape.family](
         text_config=text,
-        vision_config=vision_settings(shape),
+        vision_config=vision,
         image_token_id=ids("<|image_pad|>"),
         video_token_id=ids("<|video_pad|>"),
         vision_start_token_id=ids("<|vision_start|>"),
         vision_end_token_id=ids("<|vision_end|>"),
         tie_word_embeddings=True,
     )
-
-
-def vision_settings(shape: Shape) -> dict[str, Any]:
-    """The fields of the vision tower's configuration."""
-    settings: dict[str, Any] = {
-        "depth": shape.vision_depth,
-        "num_heads": shape.vision_heads,
-        "patch_size": tiny.PATCH,
-        "spatial_merge_size": tiny.MERGE,
-    }
-    if not shape.gated:
-        ratio = shape.vision_inner // shape.vision_size
-        own = {"embed_dim": shape.vision_size, "hidden_size": shape.hidden, "mlp_ratio": ratio}
-        return settings | own
-    return settings | {
-        "hidden_size": shape.vision_size,
-        "intermediate_size": shape.vision_inner,
-        "out_hidden_size": shape.hidden,
-        "window_size": tiny.PATCH * int(shape.window**0.5),
-        "fullatt_block_indexes": list(shape.full_blocks),
-    }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,8 @@ from trl.trainer import utils
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from benchmarks.speed.ours import Completions
+from benchmarks.speed.contestant import Contestant, Step
 from benchmarks.speed.questions import SEED, Questions, lottery
-from benchmarks.speed.watch import Clock, Step, Watched
 from vrft import models
 from vrft.images import open_image
 from vrft.models import families
@@ -38,153 +36,162 @@ from vrft.types import Sample
 
 
 class TimedTrainer(GRPOTrainer):
-    """TRL's trainer that tells the clock what it does, keeps what it sampled, and cuts completions
-    as the setting has it: it decodes all of a batch for as long as the longest takes anyway."""
+    """TRL's trainer that tells its contestant what it does."""
 
-    clock: Clock
-    lengths: tuple[int, ...]
-    completions: Completions
-    logps_of: dict[tuple[int, ...], Tensor]
+    side: Contestant
 
     def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
-        with self.clock.during("rollout"):
-            drawn, logprobs = super()._generate_single_turn(prompt_ids, *args, **kwargs)  # type: ignore[no-untyped-call]
-        rows = [row[:n] for row, n in zip(drawn, cycle(self.lengths), strict=False)]
-        self.completions = {}
-        for prompt, row in zip(prompt_ids, rows, strict=True):
-            self.completions.setdefault(tuple(prompt), []).append(tuple(row))
-        return rows, logprobs
-
-    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        with self.clock.during("forward"):
-            return super().compute_loss(*args, **kwargs)
+        with self.side.clock.during("rollout"):
+            sampled = super()._generate_single_turn(prompt_ids, *args, **kwargs)  # type: ignore[no-untyped-call]
+        if self.side.record is not None:
+            # TRL repeats a prompt for each of its completions
+            for prompt, tokens in zip(prompt_ids, sampled[0], strict=True):
+                self.side.record.completions.setdefault(tuple(prompt), []).append(tuple(tokens))
+        return sampled
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Tensor, mask: Tensor, width: int, *args: Any, **kwargs: Any
     ) -> Any:
-        found = super()._get_per_token_logps_and_entropies(
-            model, input_ids, mask, width, *args, **kwargs
-        )
-        lengths = mask[:, -width:].sum(1).tolist()
-        for tokens, length, row in zip(
-            input_ids[:, -width:].tolist(), lengths, found[0].detach(), strict=True
-        ):
-            self.logps_of[tuple(tokens[:length])] = row[:length]
-        return found
+        with self.side.clock.during("forward"):
+            out = super()._get_per_token_logps_and_entropies(
+                model, input_ids, mask, width, *args, **kwargs
+            )
+        if self.side.record is not None:
+            # prompts are padded on the left, completions [rows, width] on the right
+            lengths = mask[:, -width:].sum(1).tolist()
+            completions = input_ids[:, -width:].tolist()
+            for tokens, length, logps in zip(completions, lengths, out[0].detach(), strict=True):
+                self.side.record.logps[tuple(tokens[:length])] = logps[:length].cpu()
+        return out
 
 
-class Turns(TrainerCallback):
-    """Times every optimizer step, and gives the other side its turn after it."""
+class StepTimer(TrainerCallback):
+    """A callback that times every optimizer step, and then asks whether to go on."""
 
-    def __init__(self, watched: Watched, after: Callable[[Step], bool]) -> None:
-        self.watched, self.after = watched, after
+    def __init__(self, side: Contestant, after_step: Callable[[Step], bool]) -> None:
+        self.side, self.after_step = side, after_step
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.watched.watch_optimizer(kwargs["optimizer"].optimizer)
+        """Watch the optimizer, which TRL makes only now."""
+        self.side.watch_optimizer(kwargs["optimizer"].optimizer)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.watched.clock.start()
+        """Begin a step."""
+        self.side.clock.start()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if not self.after(self.watched.clock.stop()):
+        """End the step, and the training where that is asked for."""
+        if not self.after_step(self.side.clock.stop()):
             control.should_training_stop = True
 
 
-class Theirs(Watched):
-    """TRL's trainer on the benchmark's task."""
+class Theirs(Contestant):
+    """TRL's trainer on the race's task."""
 
     def __init__(
         self, questions: Questions, folder: Path, device: str, *, checkpointing: bool = False
     ) -> None:
-        score_completions_only()
-        auto: Any = AutoModelForImageTextToText
-        if not questions.setting.pictures:
-            auto = AutoModelForCausalLM
+        setting = questions.setting
+        auto: Any = AutoModelForImageTextToText if setting.pictures else AutoModelForCausalLM
         # On a GPU in half precision, or TRL's generation would cast all weights for each token.
         dtype = torch.float32 if device == "cpu" else torch.bfloat16
         model = auto.from_pretrained(folder, dtype=dtype).to(device)
-        super().__init__(model, processor(folder))
-        with tempfile.TemporaryDirectory() as unused:
-            config = configuration(questions, unused, device, checkpointing=checkpointing)
+        super().__init__(model, load_processor(folder))
         samples = questions.samples("train")
-        ordered = [samples[index] for index in questions.order()]
-        config.generation_kwargs = config.generation_kwargs | {"suppress_tokens": banned(self)}
-        self.trainer = TimedTrainer(
+        family = families.FAMILIES[model.config.model_type]
+        banned = models.LoadedModel(model, self.processor, family).banned_ids
+        self.trainer = make_trainer(
+            TimedTrainer,
             model=model,
-            reward_funcs=to_trl("lottery", lottery, samples),
-            args=config,
-            train_dataset=dataset(questions, ordered),
-            processing_class=self.processor,
+            processor=self.processor,
+            rewards=[to_trl("lottery", lottery, samples)],
+            data=dataset(questions, [samples[index] for index in questions.order()]),
+            banned=banned,
+            use_cpu=device == "cpu",
+            bf16=device != "cpu",
+            activation_checkpointing=checkpointing,
+            num_generations=setting.generations,
+            per_device_train_batch_size=setting.generations,
+            gradient_accumulation_steps=setting.prompts,
+            max_completion_length=setting.completion,
+            generation_kwargs={"min_new_tokens": setting.completion},
+            max_steps=questions.steps,
+            max_grad_norm=1e9,  # the norm is computed on both sides, and nothing is clipped
+            seed=SEED,
         )
-        self.trainer.remove_callback(PrinterCallback)
-        self.trainer.clock, self.trainer.lengths = self.clock, questions.setting.lengths
-        self.trainer.completions, self.trainer.logps_of = {}, {}
+        self.trainer.side = self
         self.watch_backward(self.trainer.accelerator)
 
-    def train(self, after: Callable[[Step], bool]) -> None:
-        """TRL's own loop; ``after`` is called with each step's times, until it returns False."""
-        self.trainer.add_callback(Turns(self, after))
+    def train(self, after_step: Callable[[Step], bool]) -> None:
+        """Run TRL's own loop; `after_step` gets each step's times and says whether to go on."""
+        self.trainer.add_callback(StepTimer(self, after_step))
         self.trainer.train()
 
 
-def processor(folder: Path | str) -> Any:
-    """A model's processor as TRL loads it: on the other side, its types of tokens would not stand
-    beside the tokens, which it always pads on the left."""
-    made: Any = families.load_processor(str(folder))
-    getattr(made, "tokenizer", made).padding_side = "left"
+def make_trainer(
+    trainer: type[GRPOTrainer],
+    *,
+    model: Any,
+    processor: Any,
+    rewards: Sequence[Any],
+    data: Dataset,
+    banned: Sequence[int],
+    generation_kwargs: dict[str, Any],
+    **settings: Any,
+) -> Any:
+    """Return TRL's trainer with these settings of its GRPOConfig, quiet and without a penalty.
+
+    The `banned` tokens are those that our side never samples.
+    """
+    # The head on completion tokens alone on a CPU too, where TRL would score the prompt as well.
+    # The switch is meant for Triton's kernels, but the tiles that it chooses are plain torch.
+    utils._use_triton = lambda device: True  # type: ignore[attr-defined]
+    with tempfile.TemporaryDirectory() as unused:
+        config = GRPOConfig(
+            output_dir=unused,  # nothing is written there
+            gradient_checkpointing=None,  # type: ignore[arg-type]  # activation_checkpointing's old name
+            beta=0.0,
+            generation_kwargs={**generation_kwargs, "suppress_tokens": list(banned)},
+            shuffle_dataset=False,
+            report_to="none",
+            logging_strategy="no",
+            save_strategy="no",
+            disable_tqdm=True,
+            **settings,
+        )
+    made = trainer(
+        model=model,
+        reward_funcs=list(rewards),
+        args=config,
+        train_dataset=data,
+        processing_class=processor,
+    )
+    made.remove_callback(PrinterCallback)
     return made
 
 
-def score_completions_only() -> None:
-    """TRL's head on completion tokens alone on a CPU too, where it would score the prompt as well.
+def load_processor(folder: Path | str) -> Any:
+    """Load a model's processor as TRL does, padding on the left.
 
-    It is meant for Triton's kernels, but the tiles that it chooses are plain torch.
+    TRL always pads prompts on that side; with the other one, the types of tokens that the processor
+    returns would not stand beside the tokens.
     """
-    utils._use_triton = lambda device: True  # type: ignore[attr-defined]
-
-
-def configuration(questions: Questions, folder: str, device: str, *, checkpointing: bool) -> Any:
-    """TRL's defaults but for what the module's head says."""
-    setting = questions.setting
-    return GRPOConfig(
-        output_dir=folder,
-        use_cpu=device == "cpu",
-        bf16=device != "cpu",
-        activation_checkpointing=checkpointing,
-        gradient_checkpointing=None,  # type: ignore[arg-type]  # the old name of the line above
-        beta=0.0,
-        num_generations=setting.generations,
-        per_device_train_batch_size=setting.generations,
-        gradient_accumulation_steps=setting.prompts,
-        max_completion_length=setting.completion,
-        generation_kwargs={"min_new_tokens": setting.completion},
-        max_steps=questions.steps,
-        max_grad_norm=1e9,
-        shuffle_dataset=False,
-        seed=SEED,
-        report_to="none",
-        logging_strategy="no",
-        save_strategy="no",
-        disable_tqdm=True,
-    )
-
-
-def banned(side: Watched) -> list[int]:
-    """The tokens that our side never samples."""
-    family = families.FAMILIES[side.model.config.model_type]
-    return list(models.LoadedModel(side.model, side.processor, family).banned_ids)
+    processor: Any = families.load_processor(str(folder))
+    getattr(processor, "tokenizer", processor).padding_side = "left"
+    return processor
 
 
 def dataset(task: Task[Any], samples: Sequence[Sample[Any]]) -> Dataset:
-    """Samples of a task as TRL reads them, in this order, with pictures as in memory."""
+    """Return samples of a task as TRL reads them, in this order, with pictures as in memory."""
     prompts = {sample.id: task.prompt(sample) for sample in samples}
     pictures = {key: [open_image(one) for one in p.images] for key, p in prompts.items()}
     messages = {key: [{"role": "user", "content": p.text}] for key, p in prompts.items()}
-    rows = Dataset.from_list(
+    table = Dataset.from_list(
         [{"sample_id": sample.id, "prompt": messages[sample.id]} for sample in samples]
     )
 
     def with_pictures(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         return batch | {"images": [pictures[key] for key in batch["sample_id"]]}
 
-    return rows.with_transform(with_pictures) if any(pictures.values()) else rows
+    # a column of pictures would be encoded as PNG, and decoded in every step
+    return table.with_transform(with_pictures) if any(pictures.values()) else table

@@ -1,0 +1,86 @@
+"""benchmarks/speed/command.py and __main__.py: the options, and the work that follows from them."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor, Future
+from pathlib import Path
+
+import pytest
+from fakes.race import compared, measured
+
+from benchmarks.speed import __main__ as entry
+from benchmarks.speed import command, learning, measurement, memory, report
+from benchmarks.speed.race import Plan, Race
+from benchmarks.speed.settings import QUICK, SETTINGS, Setting
+from benchmarks.speed.shapes import SHAPES
+
+
+class Here(Executor):
+    """An executor that runs a task at once, in this process."""
+
+    def submit(self, function, /, *args, **kwargs):  # type: ignore[no-untyped-def]
+        future: Future[object] = Future()
+        future.set_result(function(*args, **kwargs))
+        return future
+
+
+@pytest.fixture
+def raced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Setting, str, Plan]]:
+    """Note the races that would be run, in their order; all have the same outcome."""
+    begun: list[tuple[Setting, str, Plan]] = []
+
+    def race(setting: Setting, shape: object, plan: Plan, *, checkpointing: bool) -> Race:
+        assert not checkpointing
+        begun.append((setting, shape.name, plan))  # type: ignore[attr-defined]
+        return measured().races[0]
+
+    monkeypatch.setattr(command, "race", race)
+    monkeypatch.setattr(command, "lanes", lambda *_, **__: Here())
+    monkeypatch.setattr(memory, "measure", lambda *_: measured().memory["ours"])
+    monkeypatch.setattr(learning, "compare", lambda *_: iter([compared(5.0)]))
+    monkeypatch.setattr(measurement, "RESULTS", tmp_path)
+    monkeypatch.setattr(report, "write", lambda _: [tmp_path / "RESULTS.md"])
+    return begun
+
+
+def test_the_longest_race_begins_first_and_gets_time_like_its_work(
+    raced: list[tuple[Setting, str, Plan]], tmp_path: Path
+) -> None:
+    assert entry.main(["--quick", "--device", "cpu"]) == 0
+    assert {setting.name for setting, _, _ in raced} == set(QUICK)
+    assert raced[0][0].name == "lisa" and {name for _, name, _ in raced} == {"cpu-third"}
+    seconds = [plan.seconds for _, _, plan in raced]
+    assert seconds == sorted(seconds, reverse=True)
+    lanes = command.lane_count("cpu")
+    assert sum(seconds) == pytest.approx(lanes * command.RACE_SECONDS)
+    assert (tmp_path / "cpu-quick.json").is_file()
+
+
+def test_some_settings_and_another_shape_can_be_asked_for(
+    raced: list[tuple[Setting, str, Plan]], tmp_path: Path
+) -> None:
+    assert entry.main(["--settings", "geoqa", "--pairs", "1", "--shape", "test"]) == 0
+    ((setting, shape, plan),) = raced
+    assert (setting.name, setting.prompts, shape) == ("geoqa", 2, "test")
+    assert (plan.pairs, plan.least) == (1, 1)
+    assert (tmp_path / "cpu-quick-test.json").is_file()
+
+
+def test_learning_is_kept_by_itself(raced: list[tuple[Setting, str, Plan]], tmp_path: Path) -> None:
+    assert entry.main(["--learning", "--seeds", "1"]) == 0
+    (kept,) = measurement.read_all(tmp_path)
+    assert kept.mode == "learning" and kept.learning == (compared(5.0),) and not raced
+
+
+def test_a_device_that_is_not_there_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert entry.main(["--device", "cuda"]) == 2
+    assert "error: --device cuda: there is no CUDA device" in capsys.readouterr().err
+
+
+def test_every_shape_and_setting_can_be_named() -> None:
+    choices = {action.dest: action.choices for action in entry.arguments()._actions}
+    assert set(choices["shape"] or ()) == set(SHAPES)
+    assert choices["settings"] is SETTINGS

@@ -217,7 +217,7 @@ def test_a_whole_number_stands_alone_among_words(text: str, number: int | None) 
         # one option a hundred thousand times, and both
         ("(b) ", 1, 8),
         ("(a) above (b) below ", None, 8),
-        # what options, denials and lead-ins begin with, over and over
+        # the beginnings of options, denials and lead-ins, over and over
         ("belo", 1, None),
         ("not ", None, 8),
         ("answer is ", 1, 8),

@@ -45,7 +45,7 @@ class Case:
     """The right answer in digits, or letters, that are not ASCII."""
     views: tuple[View, ...] = (View(84, 56),)
     tolerance: float = 0.0
-    """What everything at once may earn: a fair share for one right box among many."""
+    """The most that everything at once may earn: a fair share for one right box among many."""
 
 
 CAR = "2012 Acura RL Sedan"
@@ -186,14 +186,14 @@ def _closed() -> Iterator[None]:
 
 
 def rewards(case: Case, text: str) -> dict[str, float]:
-    """What an answer earns for being right: no reward for its form or its confidence."""
-    marks = rewards_of(case.task, case.sample, Completion(text, case.views))
-    assert all(value is not None and 0 <= value <= 1 for value in marks.values())
-    return {k: v or 0.0 for k, v in marks.items() if k not in ("format", "confidence")}
+    """Return what an answer earns for being right, without the rewards for form and confidence."""
+    values = rewards_of(case.task, case.sample, Completion(text, case.views))
+    assert all(value is not None and 0 <= value <= 1 for value in values.values())
+    return {k: v or 0.0 for k, v in values.items() if k not in ("format", "confidence")}
 
 
 def earned(case: Case, text: str) -> dict[str, float]:
-    """The same and the primary metric."""
+    """Return these rewards and the primary metric."""
     score = case.task.score(case.sample, Completion(text, case.views))
     assert all(0 <= value <= 1 for value in score.metrics.values())
     return {**rewards(case, text), "score": score.metrics[case.task.primary]}

@@ -64,7 +64,7 @@ def test_a_category_without_true_boxes_has_no_precision_and_one_without_answers_
 
 
 def test_fractions_give_what_cocos_evaluator_gives_on_pixels() -> None:
-    """Fifty pictures of different sizes with noisy answers, scored in pixels as COCO does it."""
+    """Compare on fifty pictures of different sizes with noisy answers, scored in pixels by COCO."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 

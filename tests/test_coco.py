@@ -51,7 +51,7 @@ def test_an_unknown_split_is_named() -> None:
 
 @pytest.fixture
 def instances(tmp_path: Path) -> Callable[..., Path]:
-    """A file of one cat in one picture, with the given parts instead."""
+    """Write a file of one cat in one picture, with the given parts instead."""
 
     def write(**parts: Any) -> Path:
         good = {

@@ -21,7 +21,7 @@ RED, BLUE = (200, 30, 30), (30, 30, 200)
 
 
 def png_header(path: Path, width: int, height: int) -> Path:
-    """A PNG file that claims a size and holds no pixels."""
+    """Write a PNG file that claims a size and holds no pixels."""
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = b"IDAT" + zlib.compress(b"")
     chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c))
@@ -146,7 +146,7 @@ def test_the_source_is_left_as_it_was() -> None:
 
 @pytest.fixture
 def qwen_vl_utils(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """The real ``vision_process`` of qwen-vl-utils; where torchvision is absent, with an empty one.
+    """Return the real ``vision_process`` of qwen-vl-utils, with an empty torchvision if need be.
 
     It uses torchvision only for videos and tensors, never for pictures.
     """

@@ -15,14 +15,14 @@ FOREVER = "9^{9^{9^{9}}}"
 
 @pytest.fixture(autouse=True, scope="module")
 def closed() -> Iterator[None]:
-    """No worker outlives this file."""
+    """Close the workers: none outlives this file."""
     yield
     mathverify.close()
 
 
 @pytest.fixture
 def worker() -> Worker:
-    """The only worker; no verdict is remembered."""
+    """Return the only worker, with no verdict remembered."""
     mathverify.close()
     equivalent.cache_clear()
     assert equivalent("1", "1") is True
@@ -149,7 +149,7 @@ def test_closing_ends_the_processes(worker: Worker) -> None:
 
 
 def run(code: str) -> list[str]:
-    """What a fresh Python prints; it and all that it started must end in time."""
+    """Return the words that a fresh Python prints; it and all that it started must end in time."""
     code = f"import os\nfrom vrft.mathverify import *\nfrom vrft.mathverify import idle\n{code}"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60

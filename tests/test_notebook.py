@@ -39,7 +39,7 @@ class ByPicture:
 
 
 def write_demo_run(folder: Path) -> None:
-    """What ``make demo`` leaves, of a model that learned all pictures but one and forgot that."""
+    """Write a run of ``make demo`` whose model learned all pictures but one and forgot that one."""
     benchmark = load_benchmark("demo_grounding")
     task = registry.build(benchmark.task)
     samples = task.samples(benchmark.split)[:COUNT]

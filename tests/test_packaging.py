@@ -1,4 +1,4 @@
-"""What the wheel holds, and what a source checkout shares with it."""
+"""The contents of the wheel, and of a source checkout beside it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hatchling.builders.wheel import WheelBuilder
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel, built from this checkout by the backend that pip calls."""
+    """Build the wheel from this checkout, by the backend that pip calls."""
     folder = str(tmp_path_factory.mktemp("wheel"))
     (path,) = WheelBuilder(str(ROOT)).build(directory=folder, versions=["standard"])
     return zipfile.ZipFile(path)
 
 
 def shipped(folder: str, pattern: str) -> set[str]:
-    """The files in a folder of the checkout, as paths below it."""
+    """Return the files in a folder of the checkout, as paths below it."""
     return {
         path.relative_to(ROOT / folder).as_posix()
         for path in (ROOT / folder).rglob(pattern)

@@ -23,7 +23,7 @@ HERE = RECORDS / "records"
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of each test's own."""
+    """Give each test a cache of its own."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("VRFT_CACHE", str(folder))
     return folder
@@ -31,7 +31,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def content(picture: Callable[..., Image.Image]) -> bytes:
-    """The bytes of a PNG file of 9 x 5 pixels."""
+    """Return the bytes of a PNG file of 9 x 5 pixels."""
     return png(picture(9, 5))
 
 

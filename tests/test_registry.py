@@ -51,7 +51,7 @@ class Yes(Task[str]):
 
 @pytest.fixture
 def task_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A task in a file of its own; import state is restored afterwards."""
+    """Write a task into a file of its own; import state is restored afterwards."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     path = tmp_path / f"say_yes_{tmp_path.name.replace('-', '_')}.py"
     path.write_text(TASK_FILE)

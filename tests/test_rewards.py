@@ -1,4 +1,4 @@
-"""Shared rewards, grading, and TRL's reward signature both ways."""
+"""Shared rewards, all rewards of a completion, and TRL's reward signature both ways."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ def odd(sample: Sample[int], completion: Completion) -> float | None:
     return 1.0 if sample.answer % 2 else None
 
 
-def test_grading_gives_every_reward_by_name_and_none_where_it_does_not_apply() -> None:
+def test_a_completion_has_every_reward_by_name_and_none_where_it_does_not_apply() -> None:
     task = Counting()
     three, four = task.samples("train")
     good = Completion("<think>1, 2, 3</think><answer>3</answer>")
@@ -72,7 +72,7 @@ def test_an_unreadable_box_scores_zero() -> None:
 def trl_accuracy(
     completions: list[list[dict[str, str]]], solution: list[str], **kwargs: Any
 ) -> list[float | None]:
-    """A reward as people write them for TRL."""
+    """Reward the answer in the way that people write rewards for TRL."""
     found = [re.search(r"<answer>(.*?)</answer>", c[0]["content"]) for c in completions]
     return [None if m is None else float(m[1] == s) for m, s in zip(found, solution, strict=True)]
 

@@ -43,7 +43,7 @@ def answered(answer: str, views: tuple[View, ...] = VIEWS) -> Completion:
 
 
 def rewards(sample: Sample[Objects], answer: str) -> tuple[float | None, float | None]:
-    """What an answer earns for overlap and for confidence."""
+    """Return the rewards of an answer for overlap and for confidence."""
     given = TASK.rewards()
     completion = answered(answer)
     return given["iou"](sample, completion), given["confidence"](sample, completion)
@@ -156,7 +156,7 @@ def test_references_earn_full_marks() -> None:
     assert "No Objects" in TASK.reference(NONE, VIEWS)
 
 
-# --- grading
+# --- rewards and scores
 
 # IoU 0.7 with LEFT: seven tenths of its height, 0.1 to 0.45
 ROUGH = item("100, 100, 400, 450", 0.9)
@@ -282,7 +282,7 @@ def test_cheating_pays_less_than_answering() -> None:
 
 
 @pytest.mark.timeout(60)
-def test_a_megabyte_of_text_is_graded_in_linear_time() -> None:
+def test_a_megabyte_of_text_is_scored_in_linear_time() -> None:
     many = f"[{', '.join([item()] * 20_000)}]"
     for text in (many, "[" * 1_000_000, "<answer>" * 100_000, "'Position': [" * 70_000):
         completion = answered(text)
@@ -359,8 +359,8 @@ def test_legacy_average_precision_reads_what_was_cut_off() -> None:
 
 
 def test_without_objects_there_is_no_average_precision() -> None:
-    graded = scoring.score_answers(TASK, [NONE_WITH_PICTURE], [])
-    assert math.isnan(TASK.aggregates(graded)["map"])
+    scored = scoring.score_answers(TASK, [NONE_WITH_PICTURE], [])
+    assert math.isnan(TASK.aggregates(scored)["map"])
 
 
 NONE_WITH_PICTURE = replace(NONE, images=(HERE / "coco/val2017/000000000632.jpg",))

@@ -37,7 +37,7 @@ def sample(label: str, dataset: str = "flowers102") -> Sample[Label]:
 
 
 def all_classes(dataset: str) -> list[Sample[Label]]:
-    """One sample of every class of a data set."""
+    """Return one sample of every class of a data set."""
     lines = (LABELS / f"{dataset}.txt").read_text(encoding="utf-8").splitlines()
     classes = ClassList.parse(lines, dataset)
     return [Sample(name, "?", Label(name, name, classes)) for name in classes.names]
@@ -136,7 +136,7 @@ def test_a_bad_row_is_named(tmp_path: Path, row: dict[str, str], message: str) -
 
 @pytest.fixture
 def folders(tmp_path: Path) -> Callable[..., Path]:
-    """A folder with one folder of pictures per class, below each of the given splits."""
+    """Make a folder with one folder of pictures per class, below each of the given splits."""
 
     def make(*splits: str, count: int = 6) -> Path:
         for split in splits or (".",):
@@ -281,12 +281,12 @@ def test_the_reference_earns_full_marks(reward: str) -> None:
     for found in (*task.samples("train"), *task.samples("test")):
         completion = Completion(task.reference(found, ()))
         assert task.score(found, completion).metrics == {"accuracy": 1.0, "legacy_accuracy": 1.0}
-        assert [graded(found, completion) for graded in task.rewards().values()] == [1.0, 1.0]
+        assert [reward(found, completion) for reward in task.rewards().values()] == [1.0, 1.0]
 
 
-# --- grading
+# --- rewards and scores
 
-GRADED = [
+READINGS = [
     # answer, what it names, right, right as published; the truth is "desert-rose"
     ("desert-rose", "desert-rose", 1, 1),
     # the published rule does not know that hyphens are spaces
@@ -310,7 +310,7 @@ GRADED = [
 ]
 
 
-@pytest.mark.parametrize(("text", "named", "strict", "legacy"), GRADED)
+@pytest.mark.parametrize(("text", "named", "strict", "legacy"), READINGS)
 def test_an_answer_is_right_if_it_names_the_class_and_no_other(
     text: str, named: str | None, strict: int, legacy: int
 ) -> None:
@@ -342,7 +342,7 @@ def test_answers_to_most_of_a_published_test_set_earn_nothing() -> None:
         assert metrics == {"accuracy": 0.0, "legacy_accuracy": 1.0}
 
 
-# What one and the same answer to every picture of a test set scored by the published rule, in
+# The published score of one and the same answer to every picture of a test set, in
 # percent, measured on the published labels: of aircraft, flowers, pets and cars.
 ONE_ANSWER = [
     ("", (100, 100, 100, 100)),
@@ -441,7 +441,7 @@ def test_no_attack_earns_anything(text: str) -> None:
 
 
 @pytest.mark.timeout(20)
-def test_a_megabyte_of_text_is_graded_in_linear_time() -> None:
+def test_a_megabyte_of_text_is_scored_in_linear_time() -> None:
     rose = sample("rose")
     for text in (
         "<answer>" * 125_000,

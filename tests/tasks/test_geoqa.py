@@ -126,7 +126,7 @@ def test_the_reference_earns_full_marks() -> None:
         assert [reward(found, completion) for reward in TASK.rewards().values()] == [1.0, 1.0]
 
 
-# --- grading
+# --- rewards and scores
 
 GRADED = [
     # gold, answer, right (None: unreadable)
@@ -231,7 +231,7 @@ def test_the_last_of_repeated_blocks_counts_and_the_format_is_lost() -> None:
 
 
 @pytest.mark.timeout(60)
-def test_a_megabyte_of_text_is_graded_in_linear_time() -> None:
+def test_a_megabyte_of_text_is_scored_in_linear_time() -> None:
     for text in ("<answer>" * 125_000, "<answer>" + "9" * 1_000_000 + "</answer>", "(" * 1_000_000):
         rewards = [reward(sample("145"), Completion(text)) for reward in TASK.rewards().values()]
         assert rewards == [0.0, 0.0]

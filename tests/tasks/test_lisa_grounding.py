@@ -79,7 +79,7 @@ def test_pictures_lie_beside_their_records() -> None:
 
 @pytest.fixture
 def split(tmp_path: Path) -> Callable[..., LisaGrounding]:
-    """A data folder whose split "val" holds one record: the given fields over a good one."""
+    """Write a data folder whose split "val" holds one record: the given fields over a good one."""
 
     def write(raw: bytes | None = None, picture: bool = True, **fields: Any) -> LisaGrounding:
         folder = tmp_path / "val"
@@ -239,7 +239,7 @@ def test_the_reference_thinks_of_the_object_where_it_is_known() -> None:
     assert TASK.reference(stool, THOUSANDTHS).startswith("<think>the stool</think>\n")
 
 
-# --- grading
+# --- rewards and scores
 
 
 GRADED = [
@@ -346,7 +346,7 @@ def test_legacy_rewards_read_pixels_where_the_model_writes_pixels() -> None:
 
 
 @pytest.mark.timeout(20)
-def test_a_megabyte_of_text_is_graded_in_linear_time() -> None:
+def test_a_megabyte_of_text_is_scored_in_linear_time() -> None:
     for text in ("<answer>(" * 100_000, "(1,1),(" * 150_000, "<answer>" + "9" * 1_000_000):
         assert legacy_box(text, *THOUSANDTHS) is None
         assert TASK.score(SAMPLE, Completion(text, THOUSANDTHS)).parsed is None

@@ -41,7 +41,7 @@ def answered(answer: str) -> Completion:
 
 
 def rows(path: Path, *values: dict[str, Any]) -> str:
-    """A jsonl file with these rows, and pictures that they may name."""
+    """Write a jsonl file with these rows, and pictures that they may name."""
     Image.new("RGB", (28, 28)).save(path.parent / "a.png")
     path.write_text("\n".join(map(json.dumps, values)), encoding="utf-8")
     return str(path)
@@ -83,9 +83,10 @@ def test_options_are_shuffled_by_seed_and_row_alone() -> None:
 
 
 def test_the_shuffle_leaves_no_place_where_the_right_option_stands(tmp_path: Path) -> None:
-    """In SAT's own order the right one is first in 300 of 300; a fair order puts 100 +- 25 there.
+    """Expect a fair order, which puts the right option first in 100 +- 25 of 300 rows.
 
-    (The standard deviation is sqrt(300 * 1/3 * 2/3) = 8.2; the bound is three of them.)
+    In SAT's own order it is first in all of them. The standard deviation is
+    sqrt(300 * 1/3 * 2/3) = 8.2, and the bound is three of them.
     """
     row = {"image": "a.png", "question": "?", "options": ["x", "y", "z"], "answer": "x"}
     samples = Spatial(rows(tmp_path / "many.jsonl", *[row] * 300)).samples("train")
@@ -246,7 +247,7 @@ def test_what_was_read_is_told() -> None:
     assert Spatial().score(CUP, answered("above or below")).parsed is None
 
 
-# What the published evaluator makes of answers, measured; the right option is given.
+# Verdicts of the published evaluator on answers, measured; the right option is given.
 PUBLISHED = [
     # the number, the letter in every form, text and letter together
     ("2", ("1", "2", "3"), 1, True),
@@ -285,7 +286,7 @@ def test_the_published_reading_gives_the_measured_verdicts(
 
 
 def test_the_published_reading_agrees_with_math_verify() -> None:
-    """The published evaluator asks math-verify for strings; here it reads the same table."""
+    """Ask math-verify for strings, as the published evaluator does, on the same table."""
     math_verify = pytest.importorskip("math_verify")
     for text, options, right, counts in PUBLISHED:
         letters = [form for c in "abcdef" for form in (c, c.upper(), f"({c})", f"({c.upper()})")]
@@ -337,7 +338,7 @@ def test_accuracy_is_the_micro_total_of_cv_bench(
 
 
 def published(share: float) -> tuple[float, float]:
-    """A share in percent with two decimals: rounded, as in some rows of the table, or cut."""
+    """Return a share in percent with two decimals, rounded and cut: the table has rows of both."""
     return round(100 * share, 2), math.floor(10_000 * share) / 100
 
 

@@ -13,17 +13,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
 from fakes.folders import FAKES, ROOT
 from safetensors.torch import load_file
+from torch.distributed.fsdp import FSDPModule
 from transformers import AutoModelForImageTextToText
 
 from vrft import config, registry
-from vrft.config.schema import TaskConfig
+from vrft.config.schema import ModelConfig, TaskConfig
 from vrft.errors import UserError
-from vrft.training import stream, train
+from vrft.training import distributed, stream, train
 from vrft.training.run_log import read_metrics
 
 METHODS = {
@@ -123,7 +126,9 @@ def test_the_prompts_leave_a_process_without_a_picture() -> None:
     task = registry.build(TaskConfig(str(FAKES / "mixed_task.py")))
     with_picture = [bool(task.prompt(sample).images) for sample in task.samples("train")]
     for step in range(3):
-        drawn = [with_picture[stream.shuffled_index(12, 42, 6 * step + place)] for place in range(6)]
+        drawn = [
+            with_picture[stream.shuffled_index(12, 42, 6 * step + place)] for place in range(6)
+        ]
         if any(drawn[:3]) != any(drawn[3:]):
             return
     raise AssertionError("choose another seed")
@@ -138,7 +143,7 @@ def test_two_processes_make_the_update_of_one(
     model_folder: Callable[[str], Path],
     tmp_path: Path,
 ) -> None:
-    """And where the engine shares the weights out, a resumed run goes on with the same ones."""
+    """And where the engine shards the weights, a resumed run goes on with the same ones."""
     one, two = alone("gpg"), tmp_path / "two"
     launch(engine, *settings("gpg", two, 1))
     assert any(0 < row["frac_reward_zero_std"] < 1 for row in read_metrics(two / "metrics.jsonl"))
@@ -208,3 +213,50 @@ def test_fine_tuning_on_several_processes_is_refused(
     made = config.load(None, [*settings("gpg", tmp_path / "run", 1), "algorithm=sft"])
     with pytest.raises(UserError, match="algorithm=sft runs in one process, not in 2"):
         sft.train(made)
+
+
+def test_a_deepspeed_that_keeps_its_weights_elsewhere_is_refused() -> None:
+    other = SimpleNamespace(optimizer=SimpleNamespace(optimizer=None))
+    with pytest.raises(UserError, match="this DeepSpeed's SimpleNamespace has no float32 weights"):
+        distributed.master_weights(other)
+
+
+def test_the_weights_that_deepspeed_steps_are_found_in_every_stage() -> None:
+    for name in ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups"):
+        inner, part = object(), torch.zeros(3)
+        zero = SimpleNamespace(optimizer=inner, **{name: [part]})
+        assert distributed.master_weights(SimpleNamespace(optimizer=zero)) == (inner, [part])
+
+
+def test_a_trl_without_its_hooks_for_zero3_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all(map(callable, distributed.zero3_hooks()))
+    monkeypatch.delattr("trl.models.utils.remove_hooks")
+    with pytest.raises(UserError, match=r"ZeRO-3 needs TRL's .* use configs/accelerate/zero2.yaml"):
+        distributed.zero3_hooks()
+
+
+def test_an_fsdp2_whose_root_cannot_be_chosen_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sharded(FSDPModule, torch.nn.Module):
+        """As ``fully_shard`` makes of a module, without any devices."""
+
+        def __new__(cls) -> Sharded:  # FSDPModule's own unwraps what it shards
+            return torch.nn.Module.__new__(cls)
+
+        def _get_fsdp_state(self) -> object:
+            return object()
+
+    accelerator = SimpleNamespace(state=SimpleNamespace(deepspeed_plugin=None))
+    with pytest.raises(UserError, match="cannot be told which module is the root"):
+        distributed.check_engine(accelerator, Sharded(), None)  # type: ignore[arg-type]
+
+
+def test_an_update_without_pictures_leaves_no_weight_without_a_gradient() -> None:
+    """3 and 4 have a norm of 5; the weight that no pass reached counts as 0."""
+    module = torch.nn.ParameterList([torch.zeros(2), torch.zeros(1)])
+    module[0].grad = torch.tensor([3.0, 4.0])
+    accelerator = distributed.accelerator(ModelConfig())
+    assert distributed.clip(accelerator, module, 1.0) == pytest.approx(5.0)
+    assert module[0].grad.tolist() == pytest.approx([0.6, 0.8], rel=1e-5)
+    assert module[1].grad is not None and module[1].grad.tolist() == [0.0]
+    assert distributed.clip(accelerator, module, 0.0) == pytest.approx(1.0)  # 0: no limit
+    assert module[0].grad.tolist() == pytest.approx([0.6, 0.8], rel=1e-5)

@@ -1,10 +1,19 @@
-"""Several devices through accelerate: set up, gather, and whole groups on each rank."""
+"""Several devices through accelerate: DDP, DeepSpeed's ZeRO and PyTorch's FSDP2.
+
+Each process holds whole groups. Data parallelism exchanges gradients only; ZeRO-2 also shards the
+optimizer's state, ZeRO-3 and FSDP2 the weights too. Every function here that communicates must be
+called by all processes, and equally often: one that is left out makes the others wait forever.
+
+The engines are driven past what they do for an ordinary loop of forwards and backwards. Where that
+takes a private name of theirs, the name is looked for before the first step (``check_engine``), and
+a version that lacks it is refused in one line.
+"""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -17,12 +26,16 @@ from torch.distributed.tensor import DTensor
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from vrft.config.schema import ModelConfig
+from vrft.errors import UserError
 
 T = TypeVar("T")
 
 
 def accelerator(config: ModelConfig) -> Accelerator:
-    """The accelerator of this process: on CUDA it computes in bfloat16 unless told otherwise."""
+    """Return the accelerator of this process, which computes in the precision of ``model.dtype``.
+
+    ``auto`` is bfloat16 on CUDA and float32 on a CPU.
+    """
     cuda = torch.cuda.is_available()
     if not cuda:
         start_on_cpu()
@@ -31,64 +44,96 @@ def accelerator(config: ModelConfig) -> Accelerator:
     else:
         precision = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[config.dtype]
     made = Accelerator(mixed_precision=precision)
-    # Or transformers would load every model in ZeRO-3's parts: a reference too, which stays whole.
+    # accelerate has told transformers of the ZeRO-3 launch, which would then load every model in
+    # parts. The policy is sharded by `prepare`; a reference model stays whole on every device.
     unset_hf_deepspeed_config()
     return made
 
 
 def start_on_cpu() -> None:
-    """Meet the other processes over gloo, before accelerate looks for a device."""
-    # Told to use the CPU, accelerate would leave out DeepSpeed and FSDP and go on without a word;
-    # it does not if it finds the processes started, and for FSDP their kind to be a GPU's.
+    """Join the other processes over gloo, before accelerate looks for a device.
+
+    Told to use the CPU, accelerate would leave DeepSpeed and FSDP out without a word. It does not
+    where it finds the processes joined already and, for FSDP, their kind to be a GPU's.
+    """
     state = PartialState(cpu=True)
     if launched_with("FSDP"):
         state.distributed_type = DistributedType.MULTI_GPU
     if launched_with("DEEPSPEED"):
         from deepspeed import ops
 
-        # Compiled at its first use, for more than a minute; gloo does the same.
-        ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        # DeepSpeed would compile its own shared-memory communication for more than a minute. Where
+        # a version has no such table it does so, and nothing else changes.
+        getattr(ops, "__compatible_ops__", {})["deepspeed_shm_comm"] = False
 
 
 def launched_with(engine: str) -> bool:
-    """Whether ``accelerate launch`` asked for an engine, "DEEPSPEED" or "FSDP"."""
+    """Return whether ``accelerate launch`` asked for an engine, "DEEPSPEED" or "FSDP"."""
     return os.environ.get(f"ACCELERATE_USE_{engine}", "").lower() == "true"
 
 
 def prepare(
     accelerator: Accelerator, module: nn.Module, optimizer: Any, max_grad_norm: float
 ) -> tuple[nn.Module, Any]:
-    """The module and its optimizer as the launch wants them: copied, or shared out in parts.
+    """Return the module and its optimizer as the launch wants them: whole, copied or sharded.
 
-    Gradients are clipped by DeepSpeed itself; 0 is no limit.
+    ``max_grad_norm`` is for DeepSpeed, which clips gradients itself; 0 is no limit. Raises
+    UserError for a version of an engine that cannot be driven.
     """
     plugin = accelerator.state.deepspeed_plugin
     if plugin is not None:
         plugin.deepspeed_config |= {
             "gradient_clipping": max_grad_norm,
-            "gradient_accumulation_steps": 1,  # the loss has the weight of its tokens already
-            "train_micro_batch_size_per_gpu": 1,  # of no effect, but DeepSpeed asks for it
+            # DeepSpeed would divide each loss by the number of passes. Ours are sums whose tokens
+            # are weighted already, and `accumulation` says when an update is complete.
+            "gradient_accumulation_steps": 1,
+            "train_micro_batch_size_per_gpu": 1,  # without effect here, but DeepSpeed asks for it
         }
     module, optimizer = accelerator.prepare(module, optimizer)
+    check_engine(accelerator, module, optimizer)
     if isinstance(module, FSDPModule):
-        # The module that is called first becomes the root, and sampling calls its parts alone.
+        # The module that FSDP2 sees called first becomes the root of all. Sampling calls the parts
+        # alone, so the whole module is made the root before anything is called.
         module._get_fsdp_state()._lazy_init()
     return module, optimizer
 
 
+def check_engine(accelerator: Accelerator, module: nn.Module, optimizer: Any) -> None:
+    """Raise UserError where an engine lacks a private name by which this module drives it.
+
+    Better before the first step than at the first checkpoint, hours later.
+    """
+    plugin = accelerator.state.deepspeed_plugin
+    if isinstance(module, FSDPModule):
+        state = getattr(module, "_get_fsdp_state", lambda: None)()
+        if not hasattr(state, "_lazy_init"):
+            raise UserError(
+                f"FSDP2 of torch {torch.__version__} cannot be told which module is the root; "
+                "install the torch that the Makefile names, or use configs/accelerate/zero3.yaml"
+            )
+    if plugin is not None:
+        master_weights(optimizer)
+        if plugin.zero_stage == 3:
+            zero3_hooks()
+
+
 @contextmanager
 def accumulation(accelerator: Accelerator, module: nn.Module, *, last: bool) -> Iterator[None]:
-    """One of an update's passes: only the last exchanges gradients, and lets DeepSpeed step."""
-    accelerator.sync_gradients = last
+    """Accumulate gradients within the block; only an update's ``last`` pass exchanges them.
+
+    DeepSpeed takes its step within the last pass.
+    """
+    accelerator.sync_gradients = last  # which DeepSpeed asks at each backward
     with nullcontext() if last else accelerator.no_sync(module):
         yield
 
 
 def clip(accelerator: Accelerator, module: nn.Module, limit: float) -> float:
-    """Scale the gradients down to a norm of ``limit`` (0: none); returns their norm before.
+    """Scale the gradients to a norm of at most ``limit`` (0: no limit); return their norm before.
 
-    A weight that no pass reached, as those of the vision tower where there was no picture, has a
-    gradient of zero: DeepSpeed, which keeps all gradients in one tensor, knows no other.
+    A weight that no pass has reached, such as those of the vision tower in an update without
+    pictures, gets a gradient of zero: so AdamW treats it on one device as DeepSpeed does, which
+    keeps all gradients in one tensor and knows no missing ones.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     if accelerator.distributed_type != DistributedType.DEEPSPEED:
@@ -96,14 +141,17 @@ def clip(accelerator: Accelerator, module: nn.Module, limit: float) -> float:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
     norm = accelerator.clip_grad_norm_(parameters, limit or math.inf)
+    # FSDP2 returns each device's part of the norm.
     return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
 
 @contextmanager
 def gathered_weights(accelerator: Accelerator, module: nn.Module) -> Iterator[None]:
-    """The weights whole on every device meanwhile, gathered once, to be read in any order.
+    """Hold the weights whole on every device within the block, gathered once.
 
-    Within, ranks need not call the same parts of the module equally often.
+    Otherwise each forward of each layer would gather them again, once for every token that is
+    sampled, and devices would wait for each other's answers: within the block they need not call
+    the same parts of the module equally often.
     """
     plugin = accelerator.state.deepspeed_plugin
     if isinstance(module, FSDPModule):
@@ -113,35 +161,55 @@ def gathered_weights(accelerator: Accelerator, module: nn.Module) -> Iterator[No
             part.unshard()
         yield
         for part in shards:
+            # As accelerate has set it up: the root stays whole between forward and backward.
             part.set_reshard_after_forward(part is not module, recurse=False)
             part.reshard()
     elif plugin is not None and plugin.zero_stage == 3:
         from deepspeed.runtime.zero import GatheredParameters
-        from trl.models.utils import add_hooks, remove_hooks
 
+        add_hooks, remove_hooks = zero3_hooks()
         with GatheredParameters(list(module.parameters())):
-            remove_hooks(module)  # they would put each part away again after its first call
+            # The hooks would put each layer's weights away again after its first call.
+            remove_hooks(module)
             yield
             add_hooks(module)
     else:
         yield
 
 
+def zero3_hooks() -> tuple[Callable[[nn.Module], None], Callable[[nn.Module], None]]:
+    """Return TRL's functions that put ZeRO-3's hooks on a module, and that take them off.
+
+    Raises UserError for a TRL that has them no more, or elsewhere.
+    """
+    try:
+        from trl.models.utils import add_hooks, remove_hooks
+    except ImportError as error:
+        raise UserError(
+            f"ZeRO-3 needs TRL's trl.models.utils.remove_hooks ({error}); install the TRL that "
+            "pyproject.toml names, or use configs/accelerate/zero2.yaml"
+        ) from error
+    return add_hooks, remove_hooks
+
+
 def shards_optimizer(accelerator: Accelerator) -> bool:
-    """Whether each process holds a share of the optimizer's state, and not a copy."""
+    """Return whether each process holds a part of the optimizer's state, and not a copy."""
     return accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP)
 
 
 def optimizer_state(accelerator: Accelerator, optimizer: Any) -> Any:
-    """The optimizer's state, or this process's share of it, as tensors and plain values."""
+    """Return the optimizer's state, or this process's part of it, as tensors and plain values."""
     if accelerator.state.deepspeed_plugin is None:
         return optimizer.state_dict()
+    # DeepSpeed's own state_dict also holds objects of its classes, such as the loss scaler, which a
+    # torch.load that runs no code refuses. The float32 weights belong to the state: those of the
+    # module may be bfloat16.
     inner, flat = master_weights(optimizer)
     return [{"weights": part.detach(), **inner.state[part]} for part in flat]
 
 
 def restore_optimizer(accelerator: Accelerator, optimizer: Any, state: Any) -> None:
-    """Put back what ``optimizer_state`` gave this process."""
+    """Put back the state that ``optimizer_state`` returned in this process."""
     if accelerator.state.deepspeed_plugin is None:
         optimizer.load_state_dict(state)
         return
@@ -152,16 +220,27 @@ def restore_optimizer(accelerator: Accelerator, optimizer: Any, state: Any) -> N
 
 
 def master_weights(optimizer: Any) -> tuple[Any, Sequence[Tensor]]:
-    """The optimizer that DeepSpeed wraps, and this process's share of the weights it steps."""
+    """Return the optimizer that DeepSpeed wraps and this process's part of the weights it steps.
+
+    The weights are flat float32 tensors, one a parameter group. Raises UserError for a DeepSpeed
+    that keeps them elsewhere.
+    """
     zero = optimizer.optimizer
-    stage3 = hasattr(zero, "fp32_partitioned_groups_flat")
-    return zero.optimizer, (
-        zero.fp32_partitioned_groups_flat if stage3 else zero.single_partition_of_fp32_groups
+    # ZeRO-3's name, then that of stages 1 and 2.
+    for name in ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups"):
+        if hasattr(zero, name):
+            return zero.optimizer, getattr(zero, name)
+    raise UserError(
+        f"this DeepSpeed's {type(zero).__name__} has no float32 weights that a checkpoint could "
+        "hold; use ZeRO stage 2 or 3 and deepspeed>=0.19, or configs/accelerate/fsdp2.yaml"
     )
 
 
 def gather(accelerator: Accelerator, rows: Tensor) -> Tensor:
-    """Rows [b, ...] of every rank, in rank order: [b * world, ...]; b is the same on all."""
+    """Return the rows [b, ...] of every process in the order of ranks: [b * processes, ...].
+
+    b must be the same in all processes.
+    """
     if accelerator.num_processes == 1:
         return rows
     out: Tensor = accelerator.gather(rows.to(accelerator.device))
@@ -169,20 +248,20 @@ def gather(accelerator: Accelerator, rows: Tensor) -> Tensor:
 
 
 def local_rows(accelerator: Accelerator, rows: Tensor) -> Tensor:
-    """This rank's rows of a tensor that ``gather`` made."""
+    """Return this process's rows of a tensor that ``gather`` returned."""
     size = len(rows) // accelerator.num_processes
     return rows[accelerator.process_index * size :][:size]
 
 
 def from_main(accelerator: Accelerator, value: T) -> T:
-    """The main process's value, on every process."""
+    """Return the main process's value in every process."""
     if accelerator.num_processes == 1:
         return value
     values = [value]
-    broadcast_object_list(values)
+    broadcast_object_list(values)  # in place; pickled, so the value may be of any type
     return values[0]
 
 
 def max_over_ranks(accelerator: Accelerator, number: int) -> int:
-    """The largest of a number over all ranks."""
+    """Return the largest of all processes' numbers."""
     return int(gather(accelerator, torch.tensor([number])).max())

@@ -1,4 +1,4 @@
-"""The grammar of the command line: every command, its options, help and example."""
+"""The grammar of the command line: every command with its options, help and example."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from vrft.cli import demo
 from vrft.errors import UserError
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line like every other mistake's."""
+    """An argument parser that reports a mistake in one line, as the rest of the toolkit does."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise UserError, instead of argparse's usage text and exit."""
         raise UserError(f"{message}; see `{self.prog} --help`")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The arguments of a command; ``key.path=value`` settings may stand anywhere among them."""
+    """Parse the arguments of a command, with ``key.path=value`` settings anywhere among them.
+
+    Raises UserError for a word that the command does not know, and SystemExit for ``--help``.
+    """
+    # argparse takes positional words in one piece only: a setting behind the next option is left
+    # over, and so is a misspelt option. Options begin with a dash, settings do not.
     args, rest = parser().parse_known_args(argv)
     takes_settings = "settings" in args
     for word in rest:
@@ -30,7 +37,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def parser() -> Parser:
-    """The parser of all commands."""
+    """Return the parser of all commands."""
     root = Parser(
         prog="vrft",
         description="Visual reinforcement fine-tuning of Qwen-VL models.",
@@ -46,14 +53,17 @@ def parser() -> Parser:
     add_verb(verbs, "algorithms", "compare the training methods", "vrft algorithms")
     add_check(verbs)
     add_config(verbs)
+    add_demo(verbs)
     add_verb(verbs, "env", "print versions and devices, for bug reports", "vrft env")
     return root
 
 
 class Version(argparse.Action):
-    """Prints the version; reads it only when asked, as that takes longer than all the rest."""
+    """The action of ``--version``, unlike argparse's own without the version at hand."""
 
     def __call__(self, *_: Any) -> NoReturn:
+        """Print the version and exit."""
+        # Reading the package's metadata takes longer than all the rest of `vrft --help`.
         from importlib.metadata import version
 
         print("vrft", version("vrft"))
@@ -61,7 +71,10 @@ class Version(argparse.Action):
 
 
 def add_verb(verbs: Any, name: str, summary: str, example: str) -> Parser:
-    """A command with its one-line summary and an example."""
+    """Add a command with its one-line summary and an example; return its parser.
+
+    ``command`` of the parsed arguments is then its name, "config list" for one of two words.
+    """
     verb: Parser = verbs.add_parser(
         name,
         help=summary,
@@ -74,6 +87,7 @@ def add_verb(verbs: Any, name: str, summary: str, example: str) -> Parser:
 
 
 def add_settings(verb: Parser) -> None:
+    """Add the ``key.path=value`` settings that a command takes."""
     verb.add_argument(
         "settings",
         nargs="*",
@@ -84,6 +98,7 @@ def add_settings(verb: Parser) -> None:
 
 
 def add_train(verbs: Any) -> None:
+    """Add ``vrft train``."""
     verb = add_verb(
         verbs,
         "train",
@@ -104,6 +119,7 @@ def add_train(verbs: Any) -> None:
 
 
 def add_eval(verbs: Any) -> None:
+    """Add ``vrft eval``."""
     verb = add_verb(
         verbs,
         "eval",
@@ -130,6 +146,7 @@ def add_eval(verbs: Any) -> None:
 
 
 def add_show(verbs: Any) -> None:
+    """Add ``vrft show``."""
     verb = add_verb(
         verbs,
         "show",
@@ -144,6 +161,7 @@ def add_show(verbs: Any) -> None:
 
 
 def add_compare(verbs: Any) -> None:
+    """Add ``vrft compare``."""
     verb = add_verb(
         verbs,
         "compare",
@@ -156,6 +174,7 @@ def add_compare(verbs: Any) -> None:
 
 
 def add_check(verbs: Any) -> None:
+    """Add ``vrft check``."""
     verb = add_verb(
         verbs,
         "check",
@@ -177,6 +196,7 @@ def add_check(verbs: Any) -> None:
 
 
 def add_config(verbs: Any) -> None:
+    """Add ``vrft config list``, ``show`` and ``copy``."""
     config = verbs.add_parser("config", help="list, show or copy the shipped configurations")
     actions = config.add_subparsers(metavar="action", required=True)
     add_verb(actions, "list", "list the shipped configurations", "vrft config list")
@@ -198,8 +218,15 @@ def add_config(verbs: Any) -> None:
     verb.add_argument("to", type=Path, nargs="?", metavar="FILE", help="default: NAME.yaml here")
 
 
+def add_demo(verbs: Any) -> None:
+    """Add ``vrft demo``."""
+    summary = "train the embedded model on the embedded data, evaluated before and after"
+    demo.add_arguments(add_verb(verbs, "demo", summary, "vrft demo --seed 1 2 3"))
+
+
 def positive(text: str) -> int:
-    """A whole number above zero; ArgumentTypeError for anything else."""
+    """Return a whole number above zero; ArgumentTypeError for anything else."""
+    # int() would also take " 8", "8_0" and digits of other scripts.
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"expected a whole number above zero, got {text!r}")
     return int(text)

@@ -1,7 +1,9 @@
-"""The command line: parse, import what the command needs, call it, print.
+"""The commands: each imports the modules that it needs, calls them, and prints.
 
 Exit status: 0 done, 1 a check that did not pass, 2 a mistake of the user's (one line on standard
 error), 130 interrupted, 141 cut off by a closed pipe. Bugs keep their traceback.
+
+Imports of rooms stand inside the commands: `vrft --help` and `vrft tasks` must not wait for torch.
 """
 
 from __future__ import annotations
@@ -21,9 +23,7 @@ from vrft.cli import arguments
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
-    from vrft.checks.findings import Findings
-    from vrft.checks.samples import PromptCounter
-    from vrft.config.schema import Config, ModelConfig
+    from vrft.config.schema import Config
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = arguments.parse(sys.argv[1:] if argv is None else argv)
         status = COMMANDS[args.command](args)
-        sys.stdout.flush()
+        sys.stdout.flush()  # here, where a closed pipe is still caught, and not at Python's exit
         return status
     except UserError as error:
         print("vrft: error:", str(error).replace("\n", " "), file=sys.stderr)
@@ -46,10 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
-    """The configuration that ``--task``, ``--config``, ``--resume`` and the settings name.
+    """Return the configuration that ``--task``, ``--config``, ``--resume`` and settings name.
 
-    Without a file, a run to resume brings its own, and a task takes the shipped one of its name.
-    A resumed run stays in its folder, wherever that has been moved to.
+    Without a file, a run to resume brings its own configuration, and a task takes the shipped one
+    of its name. A resumed run stays in its folder, wherever that has been moved to. Raises
+    UserError where no task is named and where ``resume`` holds no run.
     """
     from vrft import config
 
@@ -60,58 +61,61 @@ def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
         source = str(resume / "config.yaml")
     if source is None and args.task in paths.names("configs"):
         source = args.task
-    found = config.load(source, args.settings)
+    resolved = config.load(source, args.settings)
     if args.task is not None:
-        found = replace(found, task=replace(found.task, name=args.task))
-    if not found.task.name:
+        # Only the name: settings of the task in the file stay, as they do for task=NAME.
+        resolved = replace(resolved, task=replace(resolved.task, name=args.task))
+    if not resolved.task.name:
         raise UserError("give --task or --config; `vrft tasks` and `vrft config list` list them")
     if resume is not None:
-        found = replace(found, train=replace(found.train, output_dir=str(resume)))
-    return found
+        resolved = replace(resolved, train=replace(resolved.train, output_dir=str(resume)))
+    return resolved
 
 
 def train(args: argparse.Namespace) -> int:
+    """Train a model, or print the plan of it."""
     config = resolve(args, args.resume)
-    run = trainer(config.algorithm.name)(config, resume=args.resume, dry_run=args.dry_run)
+    if config.algorithm.name == "sft":
+        from vrft.training import sft
+
+        run = sft.train(config, resume=args.resume, dry_run=args.dry_run)
+    else:
+        from vrft.training import train
+
+        run = train.train(config, resume=args.resume, dry_run=args.dry_run)
+    # One process speaks for all that a launcher has started.
     if not args.dry_run and os.environ.get("RANK", "0") == "0":
         print(f"run: {run}")
         print(f"model: {run / 'final'}")
     return 0
 
 
-def trainer(algorithm: str) -> Callable[..., Path]:
-    """What trains with an algorithm: SFT has a loop of its own."""
-    if algorithm == "sft":
-        from vrft.training import sft
-
-        return sft.train
-    from vrft.training import train
-
-    return train.train
-
-
 def evaluate(args: argparse.Namespace) -> int:
+    """Evaluate a model or saved predictions, or list the benchmarks."""
+    from vrft import config
+
     if args.list:
-        print_pairs({name: benchmark_title(name) for name in paths.names("benchmarks")})
+        benchmarks = {name: paths.find("benchmarks", name) for name in paths.names("benchmarks")}
+        print_pairs({name: config.read(p).get("title", "") for name, p in benchmarks.items()})
         return 0
     if args.benchmark is None:
         raise UserError("give --benchmark NAME; `vrft eval --list` lists them")
     if args.model is None and args.predictions is None:
         raise UserError("give --model DIR or ID, or --predictions FILE")
-    from vrft import config
     from vrft.evaluation import evaluate, report
     from vrft.evaluation.benchmark import load_benchmark
 
+    # A benchmark is a task with its sampling; the model's settings belong to what is measured.
     of_model = [setting for setting in args.settings if setting.startswith("model.")]
     others = [setting for setting in args.settings if setting not in of_model]
     benchmark = load_benchmark(args.benchmark, others, args.data)
     out: Path | None = args.out
     if args.predictions is not None:
-        found = evaluate.score_file(args.predictions, benchmark, limit=args.limit, out=out)
+        result = evaluate.score_file(args.predictions, benchmark, limit=args.limit, out=out)
     else:
         model = replace(config.load(None, of_model).model, name=args.model)
         out = out or results_folder(args)
-        found = evaluate.run(
+        result = evaluate.run(
             benchmark,
             model,
             out,
@@ -119,27 +123,26 @@ def evaluate(args: argparse.Namespace) -> int:
             limit=args.limit,
             blank_images=args.blank_images,
         )
-    print(report.text(report.table(found)))
+    print(report.text(report.table(result)))
     if out is not None:
         print(f"page: {out / 'index.html'}")
     return 0
 
 
-def benchmark_title(name: str) -> str:
-    from vrft import config
-
-    return str(config.read(paths.find("benchmarks", name)).get("title", ""))
-
-
 def results_folder(args: argparse.Namespace) -> Path:
-    """Where the results of an evaluation go if nobody says: one folder for each kind of it."""
+    """Return the default folder of an evaluation's results: one for each kind of evaluation.
+
+    An interrupted evaluation is found again by it, and none is taken for another.
+    """
     parts = [Path(args.benchmark).stem, *Path(args.model).parts]
     parts += ["blank"] if args.blank_images else []
     parts += [f"first{args.limit}"] if args.limit else []
+    # Neither "/" nor ".." of a model's path may lead out of runs/eval.
     return Path("runs", "eval", "-".join(part.strip("/.") for part in parts if part.strip("/.")))
 
 
 def show(args: argparse.Namespace) -> int:
+    """Write a page of saved predictions, the worst first."""
     from vrft.evaluation import results
 
     print("page:", results.show(args.predictions, args.out, worst=args.worst))
@@ -147,17 +150,20 @@ def show(args: argparse.Namespace) -> int:
 
 
 def compare(args: argparse.Namespace) -> int:
+    """Compare two evaluations of the same samples."""
     from vrft.evaluation import comparison, report
 
-    found = comparison.pair(args.before, args.after)
+    pairing = comparison.pair(args.before, args.after)
     if args.json:
-        print(json.dumps(report.to_json(found), indent=2, ensure_ascii=False))
+        print(json.dumps(report.to_json(pairing), indent=2, ensure_ascii=False))
     else:
-        print("\n".join([report.text(report.pairing_table(found)), *report.change_lines(found)]))
+        lines = [report.text(report.pairing_table(pairing)), *report.change_lines(pairing)]
+        print("\n".join(lines))
     return 0
 
 
 def tasks(args: argparse.Namespace) -> int:
+    """List the installed tasks."""
     from vrft import registry
 
     print_pairs(registry.names())
@@ -165,6 +171,7 @@ def tasks(args: argparse.Namespace) -> int:
 
 
 def algorithms(args: argparse.Namespace) -> int:
+    """Print the table of training methods and the papers that they are from."""
     from vrft.config.methods import METHODS
     from vrft.training.algorithms import table_row
 
@@ -176,47 +183,47 @@ def algorithms(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
+    """Check a task and its data before training; status 1 if a problem is found."""
     from vrft import registry
     from vrft.checks import check
+    from vrft.checks.findings import Finding, Findings
+    from vrft.models import prompt_tokens
 
     config = resolve(args)
     if args.data is not None:
         settings = {**config.task.settings, "data_dir": args.data}
         config = replace(config, task=replace(config.task, settings=settings))
     task = registry.build(config.task)
-    reader, unknown = prompt_reader(config.model)
+    try:
+        # By the model's processor alone: counting a prompt's tokens needs no weights.
+        counter, uncounted = prompt_tokens.load_counter(config.model), Findings()
+    except UserError as error:
+        # A check of the data is worth having without the model: offline, or before its download.
+        note = Finding(f"prompts are not counted in tokens: {error}")
+        counter, uncounted = None, Findings(notes=(note,))
     smallest, largest = check.PIXELS
     result = check.check(
         task,
         args.splits.split(","),
-        reader,
+        counter,
         limit=args.limit,
         pixels=(config.model.min_pixels or smallest, config.model.max_pixels or largest),
         longest=config.sampling.max_prompt_length,
     )
-    result = replace(result, findings=result.findings + unknown)
+    result = replace(result, findings=result.findings + uncounted)
     lines = [json.dumps(result.to_json(), indent=2)] if args.json else result.lines()
     print("\n".join(lines))
     return 0 if result.ok else 1
 
 
-def prompt_reader(model: ModelConfig) -> tuple[PromptCounter | None, Findings]:
-    """What counts a model's prompts, without its weights; or a note that says why nothing does."""
-    from vrft.checks.findings import Finding, Findings
-    from vrft.models import prompt_tokens
-
-    try:
-        return prompt_tokens.load_counter(model), Findings()
-    except UserError as error:
-        return None, Findings(notes=(Finding(f"prompts are not counted in tokens: {error}"),))
-
-
 def config_list(args: argparse.Namespace) -> int:
+    """List the shipped configurations."""
     print("\n".join(paths.names("configs")))
     return 0
 
 
 def config_show(args: argparse.Namespace) -> int:
+    """Print a configuration with every setting resolved."""
     from vrft import config
 
     print(config.to_yaml(config.load(args.name, args.settings)), end="")
@@ -224,6 +231,7 @@ def config_show(args: argparse.Namespace) -> int:
 
 
 def config_copy(args: argparse.Namespace) -> int:
+    """Copy a shipped configuration, never over a file that is there already."""
     source = paths.find("configs", args.name)
     target: Path = args.to or Path(source.name)
     if target.exists():
@@ -236,7 +244,15 @@ def config_copy(args: argparse.Namespace) -> int:
     return 0
 
 
+def demo(args: argparse.Namespace) -> int:
+    """Train and evaluate the embedded model; status 1 if it did not learn to look."""
+    from vrft.cli import demo
+
+    return demo.run(args, main)
+
+
 def env(args: argparse.Namespace) -> int:
+    """Print versions and devices."""
     from vrft.cli import environment
 
     print_pairs(environment.versions_and_devices())
@@ -244,12 +260,12 @@ def env(args: argparse.Namespace) -> int:
 
 
 def print_pairs(pairs: Mapping[str, str]) -> None:
-    """Two columns, the first as wide as its longest entry."""
+    """Print two columns, the first as wide as its longest entry."""
     print_columns(list(pairs.items()))
 
 
 def print_columns(rows: Sequence[Sequence[str]]) -> None:
-    """Columns, each as wide as its longest entry."""
+    """Print columns, each as wide as its longest entry."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
@@ -267,5 +283,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "config list": config_list,
     "config show": config_show,
     "config copy": config_copy,
+    "demo": demo,
     "env": env,
 }
+"""The function of each command, by the name that ``arguments`` gives it."""

@@ -1,4 +1,4 @@
-"""What ``vrft env`` prints: versions, devices and the known trap, for a bug report."""
+"""Versions, devices and a known trap of the installation: ``vrft env``, for bug reports."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
+# Those whose versions change results or break runs; the optional ones come last.
 PACKAGES = (
     "vrft",
     "torch",
@@ -21,13 +22,13 @@ PACKAGES = (
     "pillow",
     "qwen-vl-utils",
     "deepspeed",
-    "wandb",
     "tensorboard",
+    "wandb",
 )
 
 
 def versions_and_devices() -> dict[str, str]:
-    """Names and values in the order to print them; a package that is missing says so."""
+    """Return names and values in the order in which to print them, missing packages included."""
     return {
         "python": f"{platform.python_version()} ({sys.executable})",
         "platform": platform.platform(),
@@ -39,7 +40,7 @@ def versions_and_devices() -> dict[str, str]:
 
 
 def installed(package: str) -> str:
-    """The version of a package, or "not installed"."""
+    """Return the version of a package, or "not installed"."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -47,21 +48,27 @@ def installed(package: str) -> str:
 
 
 def torchvision() -> str:
-    """torchvision's version and whether it loads: a broken one takes transformers down with it."""
-    found = installed("torchvision")
-    if found == "not installed":
+    """Return torchvision's version and whether it loads.
+
+    A torchvision built for another torch is the trap: transformers imports it wherever it is
+    installed, and fails with it.
+    """
+    number = installed("torchvision")
+    if number == "not installed":
         return "not installed (not needed)"
     try:
+        # Its metadata look healthy; only the import shows that its operators do not fit.
         importlib.import_module("torchvision")
     except (ImportError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())
-        return f"{found} BROKEN beside this torch ({reason}); run `pip uninstall torchvision`"
-    return found
+        return f"{number} BROKEN beside this torch ({reason}); run `pip uninstall torchvision`"
+    return number
 
 
 def devices() -> str:
-    """The CUDA devices with their memory, or why there are none."""
+    """Return the CUDA devices with their memory in GiB, or the reason why there are none."""
     try:
+        # Here and not above: `vrft env` must also work where torch is what is broken.
         import torch
     except ImportError:
         return "torch is not installed"

@@ -53,8 +53,8 @@ CATEGORIES: dict[str, Description] = {
 }
 """Noun -> its classes, for "Find the animal." """
 
-# The arguable classes err on the side of silence: a picture with a duck and a swimming cow would
-# make "Which one can swim?" a matter of opinion, so that it is not asked.
+# The second list errs on the side of silence: cows can swim if they must, and so nobody is asked
+# "Which one can swim?" about a duck beside a cow.
 USES: dict[str, Description] = {
     "can fly": described("duck flamingo owl plane rocket", "penguin"),
     "can swim": described(

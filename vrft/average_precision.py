@@ -60,13 +60,13 @@ def precision(queries: Sequence[Query]) -> tuple[float, float]:
     """
     from pycocotools.cocoeval import COCOeval
 
-    truth, found = [], []
+    truth, detected = [], []
     for number, query in enumerate(queries, start=1):
         truth += [annotation(number, box) for box in query.truth]
         truth += [annotation(number, box, iscrowd=1) for box in query.crowds]
-        found += [annotation(number, d.box, score=d.confidence) for d in query.found]
+        detected += [annotation(number, d.box, score=d.confidence) for d in query.found]
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
-        evaluation = COCOeval(dataset(len(queries), truth), dataset(len(queries), found), "bbox")
+        evaluation = COCOeval(dataset(len(queries), truth), dataset(len(queries), detected), "bbox")
         # One range for all areas; areas are shares of the picture, at most 1.
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 2]], ["all"]
         evaluation.params.maxDets = [100]

@@ -53,7 +53,8 @@ def find(root: Path, split: str) -> Instances | None:
     and for a file that cannot be read.
     """
     if root.is_file():
-        # COCO's file is one object, a file of rows a list: the first bytes of gigabytes tell.
+        # COCO's file is an object, a file of rows a list. The first bytes tell, where the file may
+        # have gigabytes.
         with root.open("rb") as file:
             is_object = root.suffix == ".json" and file.read(64).lstrip().startswith(b"{")
         return read(root, root.parent) if is_object else None

@@ -26,7 +26,7 @@ LAUNCH = "accelerate/"
 
 
 def cache() -> Path:
-    """Return the folder for what can be made or fetched again: $VRFT_CACHE, else ~/.cache/vrft."""
+    """Return the folder of files that can be made again: $VRFT_CACHE, else ~/.cache/vrft."""
     # The variable may be set to "", which means the same as unset.
     return Path(os.environ.get("VRFT_CACHE") or Path.home() / ".cache" / "vrft")
 

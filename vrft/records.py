@@ -90,7 +90,7 @@ class Record:
         return value
 
     def text(self, *names: str) -> str:
-        """Return a text, stripped: also of a whole number, or of what the user says in messages."""
+        """Return a text, stripped; a whole number and a user's chat messages have a text too."""
         value = self.value(*names)
         if isinstance(value, int) and not isinstance(value, bool):  # True is an int in Python
             return str(value)

@@ -37,7 +37,7 @@ class Task(ABC, Generic[A]):
     primary: str
     """The metric of ``score`` that stands for the task where a single number is reported."""
     data: str
-    """What ``data_dir`` must hold, in one line for error messages."""
+    """The content that ``data_dir`` must have, in one line for error messages."""
 
     @abstractmethod
     def samples(self, split: str) -> Sequence[Sample[A]]:

@@ -1,4 +1,4 @@
-"""Lists of boxes with confidences: how the detection task reads answers and data.
+"""Boxes with confidences: how the detection task reads them and matches them with the objects.
 
 Answers and published rows share one form,
 
@@ -11,6 +11,7 @@ mends answers as the published code does.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any, Literal
 
 from vrft import answers, coco
 from vrft.average_precision import DetectedBox
-from vrft.boxes import Box, units
+from vrft.boxes import Box, iou, units
 from vrft.errors import UserError
 from vrft.records import Record
 from vrft.types import Sample, View
@@ -27,6 +28,9 @@ NO_OBJECTS = "No Objects"
 
 LARGEST = 1e6
 """A bound on coordinates and confidences, beyond any sensible one."""
+
+MATCHED = 0.5
+"""A box matches an object that it overlaps by more than this IoU."""
 
 CATEGORY = re.compile(r"category '([^'\n]{1,200})'")
 
@@ -43,7 +47,7 @@ def read_answer(text: str, view: View) -> tuple[DetectedBox, ...] | None:
     """Read the boxes of an answer; () for "No Objects", None for an unreadable answer.
 
     A single box that is empty, inverted or outside the picture, or a confidence outside [0, 1],
-    makes the whole answer unreadable.
+    makes the answer unreadable.
     """
     if text.strip(" .'\"").casefold() == NO_OBJECTS.casefold():
         return ()
@@ -166,7 +170,7 @@ def _true_boxes(record: Record) -> tuple[Box, ...]:
 
 
 def _true_box(item: Any) -> Box | None:
-    """Read one box in thousandths; a side that rounding has shrunk to nothing becomes one long."""
+    """Read one box in thousandths; a side that rounding has shrunk to 0 becomes one unit long."""
     match item:
         case {"Position": [_, _, _, _] as corners} if all(map(_is_number, corners)):
             x1, y1, x2, y2 = corners
@@ -177,3 +181,50 @@ def _true_box(item: Any) -> Box | None:
             right, bottom = max(x2, left + 1), max(y2, top + 1)
             return Box(left / 1000, top / 1000, right / 1000, bottom / 1000)
     return None
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean; NaN for no values."""
+    return sum(values) / len(values) if values else math.nan
+
+
+def match(detected: Sequence[DetectedBox], truth: Sequence[Box]) -> list[tuple[DetectedBox, float]]:
+    """Return the detected boxes, most confident first, each with the IoU of its match, 0 for none.
+
+    Each box in turn takes, of the objects still free, the one that it overlaps most, if by more
+    than MATCHED.
+    """
+    # Greedy, not the best assignment: this is how COCO and the published reward match.
+    free, matched = list(truth), []
+    # The sort is stable: of equal confidence the box that was written first chooses first.
+    for candidate in sorted(detected, key=lambda candidate: -candidate.confidence):
+        nearest = max(free, key=lambda box: iou(box, candidate.box), default=None)
+        shared = 0.0 if nearest is None else iou(nearest, candidate.box)
+        if nearest is not None and shared > MATCHED:
+            free.remove(nearest)
+        matched.append((candidate, shared if shared > MATCHED else 0.0))
+    return matched
+
+
+def overlap(detected: Sequence[DetectedBox] | None, truth: Sequence[Box]) -> float:
+    """Return the sum of matched IoUs over the number of objects, or of boxes if more; in [0, 1].
+
+    Where there is no object, 1 for saying so; 0 for an unreadable answer.
+    """
+    if detected is None or not (detected or truth):
+        return float(detected is not None)
+    return sum(shared for _, shared in match(detected, truth)) / max(len(detected), len(truth))
+
+
+def honesty(detected: Sequence[DetectedBox] | None, truth: Sequence[Box]) -> float:
+    """Return the mean confidence of matched boxes and doubt, 1 - confidence, of others, in [0, 1].
+
+    Where there is no object, 1 for saying so; 0 for an unreadable answer, and for one without a
+    match, as boxes without confidence could be made up for the reward.
+    """
+    if detected is None or not (detected or truth):
+        return float(detected is not None)
+    matched = match(detected, truth)
+    if not any(shared for _, shared in matched):
+        return 0.0
+    return mean([box.confidence if shared else 1 - box.confidence for box, shared in matched])

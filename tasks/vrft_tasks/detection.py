@@ -13,7 +13,6 @@ Rows by hand may name the category in ``question`` and answer by the list or "No
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
@@ -21,13 +20,16 @@ from typing import Literal
 
 from vrft import answers, coco, records, rewards
 from vrft.average_precision import DetectedBox, Query, average_precision
-from vrft.boxes import THOUSANDTHS, Box, iou
+from vrft.boxes import THOUSANDTHS, Box
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, Scored, Space, View
 from vrft_tasks._detection import (
     NO_OBJECTS,
     Objects,
     coco_samples,
+    honesty,
+    mean,
+    overlap,
     read_answer,
     read_legacy_answer,
     read_row,
@@ -46,9 +48,6 @@ COORDINATES: Mapping[Space, str] = {
     "thousandths": "between 0 and 1000 on both axes whatever the picture's size",
     "pixels": "in pixels of the picture as you see it",
 }
-
-MATCHED = 0.5
-"""A box matches an object that it overlaps by more than this IoU."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ class Detection(Task[Objects]):
             # The published reward never credits an answer without boxes, even a right one.
             "legacy_iou": overlap(legacy, sample.answer.boxes) if legacy else 0.0,
         }
-        corners = None if detected is None else [c for one in detected for c in astuple(one.box)]
+        corners = None if detected is None else [c for d in detected for c in astuple(d.box)]
         return Score(metrics, corners)
 
     def aggregates(self, scored: Sequence[Scored[Objects]]) -> Mapping[str, float]:
@@ -159,50 +158,3 @@ def query(
     truth = answer.sample.answer
     detected = read(Completion(answer.prediction.text, answer.prediction.views)) or ()
     return Query(answer.sample.question, truth.boxes, detected, truth.crowds)
-
-
-def mean(values: Sequence[float]) -> float:
-    """Return the mean; NaN for no values."""
-    return sum(values) / len(values) if values else math.nan
-
-
-def match(detected: Sequence[DetectedBox], truth: Sequence[Box]) -> list[tuple[DetectedBox, float]]:
-    """Return the detected boxes, most confident first, each with the IoU of its match, 0 for none.
-
-    Each box in turn takes, of the objects still free, the one that it overlaps most, if by more
-    than MATCHED.
-    """
-    # Greedy, not the best assignment: this is how COCO and the published reward match.
-    free, matched = list(truth), []
-    # The sort is stable: of equal confidence the box that was written first chooses first.
-    for candidate in sorted(detected, key=lambda candidate: -candidate.confidence):
-        nearest = max(free, key=lambda box: iou(box, candidate.box), default=None)
-        shared = 0.0 if nearest is None else iou(nearest, candidate.box)
-        if nearest is not None and shared > MATCHED:
-            free.remove(nearest)
-        matched.append((candidate, shared if shared > MATCHED else 0.0))
-    return matched
-
-
-def overlap(detected: Sequence[DetectedBox] | None, truth: Sequence[Box]) -> float:
-    """Return the sum of matched IoUs over the number of objects, or of boxes if more; in [0, 1].
-
-    Where there is no object, 1 for saying so; 0 for an unreadable answer.
-    """
-    if detected is None or not (detected or truth):
-        return float(detected is not None)
-    return sum(shared for _, shared in match(detected, truth)) / max(len(detected), len(truth))
-
-
-def honesty(detected: Sequence[DetectedBox] | None, truth: Sequence[Box]) -> float:
-    """Return the mean confidence of matched boxes and doubt, 1 - confidence, of others, in [0, 1].
-
-    Where there is no object, 1 for saying so; 0 for an unreadable answer, and for one without a
-    match, as boxes without confidence could be made up for the reward.
-    """
-    if detected is None or not (detected or truth):
-        return float(detected is not None)
-    matched = match(detected, truth)
-    if not any(shared for _, shared in matched):
-        return 0.0
-    return mean([box.confidence if shared else 1 - box.confidence for box, shared in matched])

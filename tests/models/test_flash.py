@@ -15,7 +15,7 @@ from vrft.models.flash import (
     FLASH_ON_CUDA,
     PLAIN_ATTENTION,
     Kernel,
-    OneByOne,
+    PerSequence,
     SequenceLayout,
 )
 
@@ -242,4 +242,4 @@ def test_cudas_operators_are_tried_without_a_gpu(monkeypatch: pytest.MonkeyPatch
     flash.has_cuda_operators.cache_clear()
     monkeypatch.setattr(flash, "CUDA_OPERATORS", ("_gone", "_gone_backward"))
     assert not flash.has_cuda_operators()
-    assert isinstance(flash.kernel_for(torch.empty(1, 1, 64, device="meta")), OneByOne)
+    assert isinstance(flash.kernel_for(torch.empty(1, 1, 64, device="meta")), PerSequence)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ CPU_OPERATORS = (
 """Forward and backward in torch.ops.aten."""
 
 MISFITS = (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError)
-"""What calling an operator raises that is missing, or takes or returns other things."""
+"""Errors of calling an operator that is missing, or takes or returns something else."""
 
 Gradients = tuple[Tensor, Tensor, Tensor]
 """The gradients of queries, keys and values."""
@@ -50,11 +50,13 @@ class SequenceLayout:
 
     @cached_property
     def cu_seqlens(self) -> tuple[Tensor, Tensor]:
-        """Return where the sequences' queries, and keys, begin and the last ones end.
+        """Return the cumulative lengths of queries and of keys, [sequences + 1] each.
 
-        Two tensors [sequences + 1] of int32 on the device, as CUDA's kernels take them. They are
-        made once for all layers of a model.
+        They say where each sequence begins and the last one ends, as CUDA's kernels take it, and
+        are made once for all layers of a model.
         """
+        # Lengths 3, 1, 5 give 0, 3, 4, 9; int32 is the kernels' own type. They are made on the CPU
+        # and sent without waiting until the device has done what was launched before.
         queries, keys = (
             torch.tensor([0, *lengths]).cumsum(0, dtype=torch.int32)
             for lengths in (self.query_lengths, self.key_lengths)
@@ -62,76 +64,17 @@ class SequenceLayout:
         return queries.to(self.device, non_blocking=True), keys.to(self.device, non_blocking=True)
 
 
-class Kernel(Protocol):
-    """An implementation: queries [T, H, D] over keys and values [S, K, D], K dividing H."""
+class FlashOnCuda:
+    """Torch's flash attention for sequences of different lengths, all of them in one launch.
+
+    Queries [T, H, D] attend to keys and values [S, K, D], of which each key head is shared by
+    H / K query heads (grouped-query attention).
+    """
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, layout: SequenceLayout, scaling: float
     ) -> tuple[Tensor, Tensor]:
         """Return the output [T, H, D] and the log-sum-exps [T, H] of the scaled scores."""
-        ...
-
-    def backward(
-        self,
-        grad: Tensor,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        out: Tensor,
-        lse: Tensor,
-        layout: SequenceLayout,
-        scaling: float,
-    ) -> Gradients:
-        """Return the gradients, given the output's, of these keys' part in the attention.
-
-        ``out`` and ``lse`` are those over all keys, of which these may be a part.
-        """
-        ...
-
-
-def kernel_for(query: Tensor) -> Kernel:
-    """Return the fastest kernel for queries of this device, type and head size."""
-    if query.device.type == "cpu":
-        return FLASH_ON_CPU
-    return FLASH_ON_CUDA if fits_cuda_flash(query) else PLAIN_ATTENTION
-
-
-def fits_cuda_flash(query: Tensor) -> bool:
-    """Return whether torch's flash attention for NVIDIA's GPUs takes queries [T, H, D]."""
-    if (
-        not query.is_cuda
-        or torch.version.hip  # AMD's build calls its devices "cuda" too
-        or not torch.backends.cuda.is_flash_attention_available()
-    ):
-        return False
-    half = query.dtype in (torch.float16, torch.bfloat16)
-    width = query.shape[2]
-    ampere = torch.cuda.get_device_capability(query.device) >= (8, 0)
-    return half and ampere and width % 8 == 0 and width <= 256 and has_cuda_operators()
-
-
-@cache
-def has_cuda_operators() -> bool:
-    """Return whether this torch's CUDA operators are called as here, without computing anything."""
-    # On "meta" tensors an operator checks its arguments and tells the shapes of its results.
-    device = torch.device("meta")
-    probe = torch.zeros(1, 1, 8, dtype=torch.bfloat16, device=device)
-    layout = SequenceLayout((1,), (1,), True, device)
-    try:
-        out, lse = FLASH_ON_CUDA.forward(probe, probe, probe, layout, 1.0)
-        gradients = FLASH_ON_CUDA.backward(probe, probe, probe, probe, out, lse, layout, 1.0)
-    except MISFITS:
-        return False
-    return lse.shape == (1, 1) and len(gradients) == 3
-
-
-class FlashOnCuda:
-    """Torch's flash attention for sequences of different lengths, all of them in one launch."""
-
-    def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, layout: SequenceLayout, scaling: float
-    ) -> tuple[Tensor, Tensor]:
-        """Return the output and the log-sum-exps, as ``Kernel`` says."""
         operator = getattr(torch.ops.aten, CUDA_OPERATORS[0])
         longest = max(layout.query_lengths), max(layout.key_lengths)
         dropout, debug_mask = 0.0, False
@@ -152,7 +95,10 @@ class FlashOnCuda:
         layout: SequenceLayout,
         scaling: float,
     ) -> Gradients:
-        """Return the gradients, as ``Kernel`` says."""
+        """Return the gradients, given the output's, of these keys' part in the attention.
+
+        ``out`` and ``lse`` are those over all keys, of which these may be a part.
+        """
         operator = getattr(torch.ops.aten, CUDA_OPERATORS[1])
         longest = max(layout.query_lengths), max(layout.key_lengths)
         dropout = 0.0
@@ -165,27 +111,22 @@ class FlashOnCuda:
         return gradients
 
 
-SequenceForward = Callable[..., tuple[Tensor, Tensor]]
-"""(query, key, value, dropout, causal, scale=) -> (out, lse): attention of batches of one sequence.
-
-Queries are [1, H, T, D], keys and values [1, H, S, D], log-sum-exps [1, H, T].
-"""
-
-SequenceBackward = Callable[..., Gradients]
-"""(grad, query, key, value, out, lse, dropout, causal, scale=) -> gradients, of the same shapes."""
-
-
 @dataclass(frozen=True)
-class OneByOne:
-    """A kernel made of two functions for single sequences, called for one after the other."""
+class PerSequence:
+    """A kernel made of two functions for single sequences, called for one after the other.
 
-    attend: SequenceForward
-    attend_backward: SequenceBackward
+    Both take (query, key, value, dropout, causal, scale=), the second after ``grad`` and with
+    ``out`` and ``lse`` after the values. Queries are [1, H, T, D], keys and values [1, H, S, D].
+    They return the output and log-sum-exps [1, H, T], and the gradients.
+    """
+
+    attend: Callable[..., tuple[Tensor, Tensor]]
+    attend_backward: Callable[..., Gradients]
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, layout: SequenceLayout, scaling: float
     ) -> tuple[Tensor, Tensor]:
-        """Return the output and the log-sum-exps, as ``Kernel`` says."""
+        """Return the output and the log-sum-exps, as FlashOnCuda does."""
         out = torch.empty_like(query)
         # At least float32 in every precision: merging two attentions subtracts log-sum-exps.
         wide = torch.promote_types(query.dtype, torch.float32)
@@ -220,8 +161,8 @@ class OneByOne:
         layout: SequenceLayout,
         scaling: float,
     ) -> Gradients:
-        """Return the gradients, as ``Kernel`` says."""
-        # Keys of a sequence without queries are skipped below: their gradient is 0.
+        """Return the gradients, as FlashOnCuda does."""
+        # Keys of sequences without queries are left out of the loop: their gradient is 0.
         gradients = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
         repeats = query.shape[1] // key.shape[1]
         by_query = [rows.split(layout.query_lengths) for rows in (grad, query, out, lse)]
@@ -233,6 +174,7 @@ class OneByOne:
             strict=True,
         )
         parts = zip(*by_query, *by_key, strict=True)
+        # do, dq, dk, dv: the gradients of the output, the queries, keys and values.
         for (do, q, o, log_sums, k, v), (dq, dk, dv) in zip(parts, results, strict=True):
             if len(q) == 0:
                 continue
@@ -254,10 +196,53 @@ class OneByOne:
         return gradients
 
 
+Kernel = FlashOnCuda | PerSequence
+"""An implementation of attention over packed sequences."""
+
+
+def kernel_for(query: Tensor) -> Kernel:
+    """Return the fastest kernel for queries of this device, type and head size."""
+    if query.device.type == "cpu":
+        return FLASH_ON_CPU
+    return FLASH_ON_CUDA if fits_cuda_flash(query) else PLAIN_ATTENTION
+
+
+def fits_cuda_flash(query: Tensor) -> bool:
+    """Return whether torch's flash attention for NVIDIA's GPUs takes queries [T, H, D]."""
+    if (
+        not query.is_cuda
+        or torch.version.hip  # AMD's build calls its devices "cuda" too
+        or not torch.backends.cuda.is_flash_attention_available()
+    ):
+        return False
+    # The kernels exist in half precision alone, for compute capability 8.0 and above, and for
+    # heads of up to 256 numbers in steps of 8.
+    half = query.dtype in (torch.float16, torch.bfloat16)
+    width = query.shape[2]
+    ampere = torch.cuda.get_device_capability(query.device) >= (8, 0)
+    return half and ampere and width % 8 == 0 and width <= 256 and has_cuda_operators()
+
+
+@cache
+def has_cuda_operators() -> bool:
+    """Return whether this torch's CUDA operators are called as here, without computing anything."""
+    # On "meta" tensors an operator checks its arguments and makes results without numbers: no
+    # GPU is needed, and none is disturbed.
+    device = torch.device("meta")
+    probe = torch.zeros(1, 1, 8, dtype=torch.bfloat16, device=device)
+    layout = SequenceLayout((1,), (1,), True, device)
+    try:
+        out, lse = FLASH_ON_CUDA.forward(probe, probe, probe, layout, 1.0)
+        gradients = FLASH_ON_CUDA.backward(probe, probe, probe, probe, out, lse, layout, 1.0)
+    except MISFITS:
+        return False
+    return lse.shape == (1, 1) and len(gradients) == 3
+
+
 def plain_forward(
     query: Tensor, key: Tensor, value: Tensor, dropout: float, causal: bool, *, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Attend by plain products, with all scores in memory: see ``SequenceForward``."""
+    """Attend by plain products, with all scores in memory, as PerSequence calls it."""
     scores = plain_scores(query, key, causal, scale)
     return scores.softmax(-1).to(value.dtype) @ value, scores.logsumexp(-1)
 
@@ -274,8 +259,9 @@ def plain_backward(
     *,
     scale: float,
 ) -> Gradients:
-    """Return the gradients of ``plain_forward``: see ``SequenceBackward``."""
-    # P = exp(S - lse); dS = P * (dP - D) with dP = dO V^T and D = rowsum(dO * O).
+    """Return the gradients of ``plain_forward``, as PerSequence calls it."""
+    # P = exp(S - lse); dS = P * (dP - D) with dP = dO V^T and D = rowsum(dO * O). Where lse is
+    # over more keys than these, P is their part of the softmax over all of them.
     weights = (plain_scores(query, key, causal, scale) - lse.unsqueeze(-1)).exp()
     rowsum = (grad * out).sum(-1, dtype=lse.dtype).unsqueeze(-1)
     of_scores = (weights * (grad @ value.mT - rowsum) * scale).to(query.dtype)
@@ -288,13 +274,14 @@ def plain_scores(query: Tensor, key: Tensor, causal: bool, scale: float) -> Tens
     scores = (query @ key.mT).to(wide) * scale
     if not causal:
         return scores
+    # Above the diagonal: the keys after the query's own place.
     hidden = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
     return scores.masked_fill(hidden, -torch.inf)
 
 
-def flash_on_cpu() -> Kernel:
+def flash_on_cpu() -> PerSequence:
     """Return torch's flash attention on a CPU, or plain products where this torch has none."""
-    probe = torch.zeros(1, 1, 1, 8)
+    probe = torch.zeros(1, 1, 1, 8)  # one query and key of one head
     try:
         attend: Any = getattr(torch.ops.aten, CPU_OPERATORS[0])
         attend_backward: Any = getattr(torch.ops.aten, CPU_OPERATORS[1])
@@ -304,9 +291,9 @@ def flash_on_cpu() -> Kernel:
         return PLAIN_ATTENTION
     if (lse.shape, of_query.shape) != ((1, 1, 1), probe.shape):
         return PLAIN_ATTENTION
-    return OneByOne(attend, attend_backward)
+    return PerSequence(attend, attend_backward)
 
 
-FLASH_ON_CUDA: Kernel = FlashOnCuda()
-PLAIN_ATTENTION: Kernel = OneByOne(plain_forward, plain_backward)
-FLASH_ON_CPU: Kernel = flash_on_cpu()
+FLASH_ON_CUDA = FlashOnCuda()
+PLAIN_ATTENTION = PerSequence(plain_forward, plain_backward)
+FLASH_ON_CPU = flash_on_cpu()

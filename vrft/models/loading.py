@@ -94,6 +94,7 @@ def prepare_training(model: Any, config: ModelConfig, family: Family) -> Any:
     core: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     for part in frozen_parts(core, config, family):
         part.requires_grad_(False)
+    # An optimizer without weights would fail much later, and less clearly.
     if not any(weight.requires_grad for weight in model.parameters()):
         raise UserError("model: everything is frozen; unfreeze a part or set model.lora.r")
     if config.gradient_checkpointing:
@@ -107,7 +108,7 @@ def frozen_parts(core: Any, config: ModelConfig, family: Family) -> Iterator[nn.
         yield core.get_submodule(family.vision_tower)
     if config.freeze_language_model:
         yield core.get_submodule(family.decoder)
-        yield core.get_output_embeddings()
+        yield core.get_output_embeddings()  # no part of the decoder, unless tied to its embeddings
 
 
 class MatmulPatchEmbedding(nn.Conv3d):

@@ -55,12 +55,13 @@ class FeatureCache:
         self, tower: nn.Module, pictures: Sequence[PatchedPicture], encoder: VisionEncoder
     ) -> list[Tensor]:
         """Return the features [tokens, D] of each picture; equal pictures are encoded once."""
+        # The prompts of a batch often share a picture, which the tower needs to see once.
         distinct = list({picture.key: picture for picture in pictures}.values())
         if is_fixed(tower):
             state = tower_state(tower)
             features = [self.fixed_features(picture, state, encoder) for picture in distinct]
         else:
-            features = list(encoder(distinct))
+            features = list(encoder(distinct))  # all in one pass, with gradients
         keys = [picture.key for picture in distinct]
         by_key = dict(zip(keys, features, strict=True))
         return [by_key[picture.key] for picture in pictures]
@@ -86,7 +87,7 @@ def is_fixed(tower: nn.Module) -> bool:
     A tower in parts must be called by all devices together, remembered features or not.
     """
     if not hasattr(Tensor, CHANGE_COUNTER):
-        return False
+        return False  # a change of the weights could not be noticed
     return not any(weight.requires_grad or is_part(weight) for weight in tower.parameters())
 
 
@@ -99,6 +100,7 @@ def tower_state(tower: nn.Module) -> bytes:
     weights = [
         (weight.data_ptr(), getattr(weight, CHANGE_COUNTER)) for weight in tower.parameters()
     ]
+    # Under autocast the same weights give other features: an evaluation may run without it.
     device = next(tower.parameters()).device.type
     precision = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
     return hashlib.sha256(repr((weights, precision)).encode()).digest()

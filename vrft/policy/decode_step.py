@@ -44,7 +44,7 @@ def cuda_graph(step: DecodeStep) -> DecodeStep:
 
     The step is run once before: what libraries set up at their first call must not be captured.
     """
-    # A capture is not allowed on the default stream, nor is the warm-up for it.
+    # Torch asks for a warm-up on a side stream, which first waits for all that runs before it.
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

@@ -73,7 +73,7 @@ class ModelPolicy:
 
     def __init__(self, loaded: models.LoadedModel) -> None:
         self.loaded = loaded
-        self.module: nn.Module = GroupLogps(loaded)
+        self.module: nn.Module = GroupLogps(loaded)  # the trainer puts a wrapped one in its place
 
     def encode(self, prompts: Sequence[Prompt], max_length: int | None = None) -> list[Encoded]:
         """Encode prompts, pictures included; UserError for one over ``max_length`` tokens."""
@@ -100,6 +100,7 @@ class ModelPolicy:
     def rollout(self, tokens: Sequence[int], views: tuple[View, ...]) -> Rollout:
         """Return token ids as a rollout, whose text has no special tokens."""
         text = self.loaded.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        # Without an end token as its last the completion was cut at the limit.
         finished = tokens[-1] in self.loaded.end_ids
         return Rollout(Completion(str(text), views, len(tokens)), tuple(tokens), finished)
 
@@ -150,7 +151,7 @@ class AdapterOff(ModelPolicy):
 
     def __init__(self, trained: ModelPolicy) -> None:
         self.loaded, self.module = trained.loaded, trained.module
-        self.trained = trained
+        self.trained = trained  # whose module may be wrapped later, and is the one to call
 
     def logps(
         self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float

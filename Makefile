@@ -22,7 +22,7 @@ help:
 	@echo 'make clean  remove the virtual environment, caches and builds (runs/ stays)'
 
 demo: .venv/installed
-	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m vrft.cli.demo --seed $(SEED)
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m vrft demo --seed $(SEED)
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest

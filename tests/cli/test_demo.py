@@ -79,7 +79,7 @@ def test_a_model_is_evaluated_on_three_parts_with_the_limit_as_it_was_typed(tmp_
 @pytest.mark.slow
 def test_the_demo_goes_all_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = ["train.max_steps=1", "train.per_device_train_batch_size=2"]
-    status = demo.main(["--seed", "1", "--out", str(tmp_path), "--limit", "4", *small])
+    status = cli.main(["demo", "--seed", "1", "--out", str(tmp_path), "--limit", "4", *small])
     out = capsys.readouterr().out
     commands = [line.split()[2] for line in out.splitlines() if line.startswith("$ ")]
     assert commands == ["eval"] * 3 + ["train"] + ["eval"] * 3

@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import io
 import shlex
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,16 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     # Handed on as it is typed: ``vrft eval`` checks it.
     parser.add_argument("--limit", help="evaluate on the first so many samples only")
     parser.add_argument("settings", nargs="*", metavar="key.path=value", help="as for vrft train")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo with a command line of its own and return its exit status."""
-    # Not at the top of the file: the command line of ``vrft`` itself imports this module.
-    from vrft import cli
-
-    parser = argparse.ArgumentParser(prog="python -m vrft.cli.demo", description=DESCRIPTION)
-    add_arguments(parser)
-    return run(parser.parse_args(argv), cli.main)
 
 
 def run(args: argparse.Namespace, command: Command) -> int:
@@ -155,7 +144,3 @@ def conclusion(table: Sequence[Comparison]) -> str:
     if learned_to_look(table):
         return "It learned to look: the gain is above zero, and above the gain on blanked pictures."
     return "It did not learn to look: the gain, or its interval's low end, is too small."
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,9 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from fakes.folders import FAKES
 from safetensors.torch import load_file
 
@@ -22,6 +24,7 @@ from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.training import checkpoint, train
 from vrft.training.run_log import read_metrics
+from vrft.training.types import Progress
 
 LETTERS = FAKES / "letters_task.py"
 
@@ -164,25 +167,49 @@ def test_old_checkpoints_are_deleted_but_for_the_newest(tmp_path: Path) -> None:
     assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-100"  # not the last by name
     checkpoint.prune(tmp_path, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-100", "checkpoint-20"]
-    checkpoint.prune(tmp_path, None)
-    assert len(list(tmp_path.iterdir())) == 2
+    for keep in (None, 2, 3, 4):  # fewer are there than may be kept: none is deleted
+        checkpoint.prune(tmp_path, keep)
+        assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_that_was_emptied_is_no_checkpoint(tmp_path: Path) -> None:
+    for step in (1, 2):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    (tmp_path / "checkpoint-1" / checkpoint.STATE).write_text("{}")
+    assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-1"
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "final"
+    for name in ("old", "new"):
+        with checkpoint.written_whole(folder) as temporary:
+            assert not (folder / name).exists()  # not before all is written
+            (temporary / name).touch()
+        assert [path.name for path in tmp_path.iterdir()] == ["final"]
+        assert [path.name for path in folder.iterdir()] == [name]
+
+
+def test_the_progress_is_read_as_it_was_written(tmp_path: Path) -> None:
+    done = Progress(step=3, cursor=24, num_tokens=500)
+    scheduler = SimpleNamespace(state_dict=dict)
+    checkpoint.write_state(tmp_path, done, scheduler, SimpleNamespace(num_processes=2))  # type: ignore[arg-type]
+    assert checkpoint.read_progress(tmp_path) == done
+
+
+def test_a_checkpoint_of_another_launch_is_refused(tmp_path: Path) -> None:
+    """Two processes have saved a ZeRO-3 optimizer in two parts; four do not go on with them."""
+    (tmp_path / "optimizer-deepspeed-0-of-2.pt").touch()
+    four = SimpleNamespace(
+        distributed_type=DistributedType.DEEPSPEED, process_index=0, num_processes=4
+    )
+    with pytest.raises(UserError, match=r"has no optimizer-deepspeed-0-of-4\.pt: it was saved by"):
+        checkpoint.restore_state(tmp_path, None, None, four)  # type: ignore[arg-type]
 
 
 def test_a_state_that_does_not_parse_is_named(tmp_path: Path) -> None:
     (tmp_path / checkpoint.STATE).write_text('{"step": 3')
     with pytest.raises(UserError, match=r"trainer_state\.json: not the state of a run"):
         checkpoint.read_progress(tmp_path)
-
-
-def test_an_output_folder_of_another_run_is_left_alone(
-    settings: Callable[[str], list[str]], tmp_path: Path
-) -> None:
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "config.yaml").write_text("task: other\n")
-    (tmp_path / "old" / "metrics.jsonl").write_text("")
-    with pytest.raises(UserError, match="holds another run"):
-        train.train(config.load(None, settings("old")))
-    assert (tmp_path / "old" / "config.yaml").read_text() == "task: other\n"
 
 
 def test_the_run_folder_holds_a_config_that_loads(

@@ -1,4 +1,9 @@
-"""Saving and restoring everything that a run needs to go on bit for bit."""
+"""Checkpoints: everything that a run needs to go on as if it had never stopped, bit for bit.
+
+A checkpoint is the folder ``checkpoint-<step>`` in the run's: the model, which is loadable by
+itself, the optimizer's state, the schedule and the progress. Random generators are not in it:
+every step seeds them.
+"""
 
 from __future__ import annotations
 
@@ -19,75 +24,77 @@ from vrft.training import distributed
 from vrft.training.types import Progress
 
 STATE = "trainer_state.json"
+"""The file with the progress, under the name that transformers gives to its own."""
 
 
 def path_of(run: Path, step: int) -> Path:
-    """The folder of a step's checkpoint."""
+    """Return the folder of a step's checkpoint."""
     return run / f"checkpoint-{step}"
 
 
 def complete(run: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first.
-
-    A folder with this name is complete: it is renamed into place only when all is written.
-    """
-    found = [path for path in run.glob("checkpoint-*") if (path / STATE).is_file()]
-    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+    """Return the checkpoints of a run, the oldest first."""
+    # A folder of this name is complete, as it takes the name last. The state is asked for all the
+    # same: somebody may have emptied a folder to make room.
+    folders = [path for path in run.glob("checkpoint-*") if (path / STATE).is_file()]
+    return sorted(folders, key=lambda path: int(path.name.rpartition("-")[2]))  # 20 before 100
 
 
 def latest(run: Path) -> Path | None:
-    """The newest complete checkpoint of a run, or None."""
-    found = complete(run)
-    return found[-1] if found else None
+    """Return the newest complete checkpoint of a run, or None."""
+    folders = complete(run)
+    return folders[-1] if folders else None
 
 
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside ``folder`` that takes its name once the block has succeeded."""
+    """Yield a temporary folder, which takes the name ``folder`` once the block has succeeded.
+
+    A run that is killed meanwhile leaves no half-written folder of that name.
+    """
     temporary = temporary_of(folder)
-    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(temporary, ignore_errors=True)  # what an earlier kill has left
     temporary.mkdir(parents=True)
     yield temporary
     if folder.exists():
-        shutil.rmtree(folder)
+        shutil.rmtree(folder)  # a rename replaces empty folders only
     temporary.rename(folder)
 
 
 @contextmanager
 def written_together(folder: Path, accelerator: Accelerator) -> Iterator[Path]:
-    """``written_whole`` for a folder into which every process writes."""
+    """Yield a temporary folder as ``written_whole`` does, one for all processes."""
     with contextlib.ExitStack() as stack:
         if accelerator.is_main_process:
             stack.enter_context(written_whole(folder))
-        accelerator.wait_for_everyone()
+        accelerator.wait_for_everyone()  # until the folder is there
         yield temporary_of(folder)
-        accelerator.wait_for_everyone()
+        accelerator.wait_for_everyone()  # until all have written: then it takes its name
 
 
 def temporary_of(folder: Path) -> Path:
-    """Where a folder is written before it takes its name."""
+    """Return the folder that is written before it takes its name: beside it, on the same disk."""
+    # The dot hides it from the patterns for checkpoints, here and in other tools.
     return folder.with_name(f".{folder.name}")
 
 
 def write_state(folder: Path, progress: Progress, scheduler: Any, accelerator: Accelerator) -> None:
-    """The schedule and the progress, beside the model's own files.
-
-    The global generators are not kept: every step seeds them.
-    """
+    """Write the schedule and the progress; only the main process calls this."""
     torch.save(scheduler.state_dict(), folder / "scheduler.pt")
     text = json.dumps(asdict(progress) | {"processes": accelerator.num_processes}, indent=2)
     (folder / STATE).write_text(text + "\n", encoding="utf-8")
 
 
 def write_optimizer(folder: Path, optimizer: Any, accelerator: Accelerator) -> None:
-    """The optimizer's state, or this process's share of it; every process calls this."""
+    """Write the optimizer's state, or this process's part of it; every process calls this."""
     if distributed.shards_optimizer(accelerator) or accelerator.is_main_process:
         state = distributed.optimizer_state(accelerator, optimizer)
         torch.save(state, folder / optimizer_file(accelerator))
 
 
 def optimizer_file(accelerator: Accelerator) -> str:
-    """The name of the file with this process's share of the optimizer's state."""
+    """Return the name of the file with this process's part of the optimizer's state."""
+    # The parts fit the same engine and number of processes only, so the name tells both.
     if not distributed.shards_optimizer(accelerator):
         return "optimizer.pt"
     kind = accelerator.distributed_type.value.lower()
@@ -95,7 +102,7 @@ def optimizer_file(accelerator: Accelerator) -> str:
 
 
 def read_progress(folder: Path) -> Progress:
-    """How far the run was at a checkpoint; UserError if its file does not parse."""
+    """Read how far the run was at a checkpoint; UserError if the file does not parse."""
     path = folder / STATE
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
@@ -106,24 +113,34 @@ def read_progress(folder: Path) -> Progress:
 
 
 def restore_state(folder: Path, optimizer: Any, scheduler: Any, accelerator: Accelerator) -> None:
-    """Put back what was saved; UserError where the processes share the state in another way."""
+    """Restore the optimizer and the schedule of a checkpoint.
+
+    Raises UserError where the checkpoint was sharded over another number of processes or by
+    another engine.
+    """
     path = folder / optimizer_file(accelerator)
     if not path.is_file():
         raise UserError(
             f"{folder} has no {path.name}: it was saved by another launch; resume with the same "
             "accelerate configuration and number of processes"
         )
+    # Loaded onto the CPU, or every process would put a copy onto the device that saved it.
     state = torch.load(path, map_location="cpu", weights_only=True)
     distributed.restore_optimizer(accelerator, optimizer, state)
     scheduler.load_state_dict(
         torch.load(folder / "scheduler.pt", map_location="cpu", weights_only=True)
     )
+    # The state that is saved with DeepSpeed holds no learning rate, and a schedule sets one only
+    # when it steps: the first update would be taken at the rate of step 0.
     for group, rate in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
         group["lr"] = rate
 
 
 def prune(run: Path, keep: int | None) -> None:
     """Delete all but the ``keep`` newest checkpoints; None keeps all."""
-    found = complete(run)
-    for path in found[: len(found) - keep] if keep else []:
+    if keep is None:
+        return
+    folders = complete(run)
+    # Not [:-keep]: with fewer checkpoints than `keep` the end is negative and must mean none.
+    for path in folders[: max(len(folders) - keep, 0)]:
         shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""The folder of a run: claimed once, never mixed with another's, left in order on a signal."""
+"""The folder of a run, claimed for one run only, and the signals that ask a run to stop."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from vrft.training import run_log
 
 
 def claim(config: Config) -> Config:
-    """Make the run folder of a fresh run and write its config.yaml; UserError if it holds one.
+    """Make the folder of a fresh run and write its config.yaml.
 
-    Returns the configuration with ``train.output_dir`` filled in. A run counts from its first
-    metrics.jsonl on: one that failed before leaves its folder free.
+    Returns the configuration with ``train.output_dir`` filled in. Raises UserError if the folder
+    holds another run or cannot be made, and for a tracker that cannot be had.
     """
-    run_log.check_trackers(config.train.report_to)
-    folder = Path(config.train.output_dir or default_folder(config))
+    run_log.check_trackers(config.train.report_to)  # before a folder is made in vain
     check_free(config)
+    folder = Path(config.train.output_dir or default_folder(config))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"train.output_dir={folder}: cannot be made ({error}); choose another "
-                        "folder") from error  # fmt: skip
+        raise UserError(
+            f"train.output_dir={folder}: cannot be made ({error}); choose another folder"
+        ) from error
     config = replace(config, train=replace(config.train, output_dir=str(folder)))
     (folder / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
     return config
@@ -37,6 +38,8 @@ def claim(config: Config) -> Config:
 def check_free(config: Config) -> None:
     """Raise UserError if ``train.output_dir`` holds another run; nothing is written."""
     folder = config.train.output_dir
+    # A folder is taken from the first metrics.jsonl on: a run that failed before leaves it free,
+    # so that its command can be given again once the mistake is mended.
     if folder and (Path(folder) / "metrics.jsonl").exists():
         raise UserError(
             f"train.output_dir={folder} holds another run; go on with `vrft train --resume "
@@ -45,14 +48,15 @@ def check_free(config: Config) -> None:
 
 
 def default_folder(config: Config) -> str:
-    """runs/<task>-<date>-<time>."""
+    """Return runs/<task>-<date>-<time>, the folder of a run that names none."""
     return f"runs/{Path(config.task.name).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 class StopSignal:
-    """Ctrl-C and SIGTERM ask the run to stop after the step; a second Ctrl-C stops at once.
+    """A context in which Ctrl-C and SIGTERM ask the run to stop after its step.
 
-    A context manager: the handlers are put back when it ends.
+    ``number`` is the signal that came, None before. A second Ctrl-C stops at once, by
+    KeyboardInterrupt. The former handlers are put back when the context ends.
     """
 
     def __init__(self) -> None:
@@ -60,6 +64,7 @@ class StopSignal:
         self.former: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignal:
+        # SIGTERM is what a batch system sends some seconds before it kills.
         for number in (signal.SIGINT, signal.SIGTERM):
             self.former[number] = signal.signal(number, self.receive)
         return self
@@ -74,7 +79,8 @@ class StopSignal:
             signal.signal(number, handler)
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """Remember the signal; the loop looks at it after each step."""
+        """Remember the signal, for the loop to look at after each step."""
+        # Nothing else is done here: a handler runs between any two instructions of the step.
         if self.number is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.number = number

@@ -1,10 +1,14 @@
-"""Who imports whom: the contracts of .importlinter, and what must start without torch."""
+"""Who imports whom: contracts, circles, tests and their modules, and what starts without torch."""
 
 from __future__ import annotations
 
+import ast
+import graphlib
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fakes.folders import ROOT
@@ -18,14 +22,18 @@ HEAVY = {
 
 LIGHT = (
     "vrft",
-    *(f"vrft.{name}" for name in ("answers", "average_precision", "boxes", "classes", "coco")),
-    *(f"vrft.{name}" for name in ("errors", "images", "masks", "mathverify", "numbers", "paths")),
-    *(f"vrft.{name}" for name in ("progress", "records", "registry", "rewards", "task", "types")),
+    *(f"vrft.{path.stem}" for path in sorted((ROOT / "vrft").glob("[!_]*.py"))),
     *(f"vrft.{name}" for name in ("cli", "cli.environment", "config", "evaluation")),
-    *(f"vrft.checks.{name}" for name in ("check", "findings", "gold_answers", "leaks", "samples")),
-    *(f"vrft.evaluation.{name}" for name in ("predictions", "report", "stats", "viz")),
+    *(f"vrft.checks.{path.stem}" for path in sorted((ROOT / "vrft/checks").glob("[!_]*.py"))),
+    *(
+        f"vrft.evaluation.{name}"
+        for name in ("comparison", "predictions", "report", "stats", "viz")
+    ),
     *(f"vrft_tasks.{module.name}" for module in pkgutil.iter_modules(vrft_tasks.__path__)),
 )
+
+
+# --- contracts and circles
 
 
 def test_the_import_contracts_hold(
@@ -38,8 +46,128 @@ def test_the_import_contracts_hold(
     assert status == 0, capsys.readouterr().out
 
 
+def imports(code: str) -> Iterator[str]:
+    """Yield the dotted names that a module imports, at its top and inside functions.
+
+    ``from a import b`` gives "a.b", as b may be a module. Imports for type checkers alone are left
+    out: they are never run.
+    """
+    waiting: list[ast.AST] = [ast.parse(code)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
+
+
+def modules() -> dict[str, Path]:
+    """Return the files of all modules of the repository, tests included, by dotted name."""
+    found = {}
+    # The folders on sys.path: the checkout, the second source root, and pytest's `pythonpath`.
+    for root, package in (
+        *((ROOT, name) for name in ("vrft", "benchmarks")),
+        (ROOT / "tasks", "vrft_tasks"),
+        (ROOT / "tests", "."),
+    ):
+        for path in (root / package).rglob("*.py"):
+            parts = path.relative_to(root).with_suffix("").parts
+            found[".".join(part for part in parts if part != "__init__")] = path
+    return found
+
+
+def graph(code_of: dict[str, str]) -> dict[str, set[str]]:
+    """Return module -> the modules of the same mapping that its code imports.
+
+    A name that is no module, as in ``from vrft.boxes import Box``, counts for the module before it.
+    """
+    return {
+        module: {
+            name if name in code_of else name.rpartition(".")[0]
+            for name in imports(code)
+            if name in code_of or name.rpartition(".")[0] in code_of
+        }
+        for module, code in code_of.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "circle"),
+    [
+        # at the top, inside a function, and by the module's package
+        ("import b", True),
+        ("def f():\n    from b import g", True),
+        ("if later:\n    import b", True),
+        # another module, a name that only begins alike, and for type checkers alone
+        ("import c", False),
+        ("import bc", False),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import b", False),
+    ],
+)
+def test_the_probe_sees_a_circle_of_two_modules(code: str, circle: bool) -> None:
+    sorter = graphlib.TopologicalSorter(graph({"a": code, "b": "from a import f", "c": ""}))
+    if circle:
+        with pytest.raises(graphlib.CycleError):
+            sorter.prepare()
+    else:
+        sorter.prepare()
+
+
+def test_no_modules_of_the_repository_import_each_other_in_a_circle() -> None:
+    code = {name: path.read_text(encoding="utf-8") for name, path in modules().items()}
+    # All four kinds are there, and their imports were seen.
+    arrows = graph(code)
+    assert "vrft.training.step" in arrows["vrft.training.train"]
+    assert {"vrft_tasks.math", "benchmarks.publishing", "fakes.bigram"} <= arrows.keys()
+    try:
+        graphlib.TopologicalSorter(arrows).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def test_a_task_imports_its_own_reader_and_no_other_module_of_the_tasks() -> None:
+    code = {name: path.read_text(encoding="utf-8") for name, path in modules().items()}
+    tasks = {
+        name: imported for name, imported in graph(code).items() if name.startswith("vrft_tasks.")
+    }
+    assert "vrft_tasks._math" in tasks["vrft_tasks.math"]
+    for name, imported in tasks.items():
+        own = f"vrft_tasks._{name.removeprefix('vrft_tasks.')}"
+        assert {other for other in imported if other.startswith("vrft_tasks.")} <= {own}, name
+
+
+# --- tests and their modules
+
+
+def test_every_module_has_its_test_file() -> None:
+    missing = []
+    for path in (ROOT / "vrft").rglob("[!_]*.py"):
+        room = path.parent.relative_to(ROOT / "vrft")
+        test = ROOT / "tests" / room / f"test_{path.name}"
+        if not test.is_file():
+            missing.append(test.relative_to(ROOT).as_posix())
+    assert sorted(missing) == []
+
+
+def test_no_test_imports_another_test() -> None:
+    tests = sorted((ROOT / "tests").rglob("test_*.py"))
+    assert len(tests) > 70
+    for path in tests:
+        for name in imports(path.read_text(encoding="utf-8")):
+            parts = name.split(".")
+            assert not any(part.startswith("test_") or part == "conftest" for part in parts), path
+
+
+# --- light modules and commands
+
+
 def loaded_after(code: str) -> set[str]:
-    """The top-level packages that a fresh Python has imported after running ``code``."""
+    """Return the top-level packages that a fresh Python has imported after running ``code``."""
     report = f"import sys\n{code}\nprint(*sys.modules, file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", report], capture_output=True, text=True, check=True, cwd="/"
@@ -67,5 +195,5 @@ def test_help_imports_next_to_nothing() -> None:
 
 
 def run(command: str) -> str:
-    """Code that runs a command of ``vrft``."""
+    """Return code that runs a command of ``vrft``."""
     return f"from vrft.cli import main\ntry: main({command.split()})\nexcept SystemExit: pass"

@@ -59,6 +59,7 @@ def test_a_picture_has_one_token_per_28_pixels_square(
     encoded = encoding.encode(loaded, Prompt("Where?", (picture(56, 84), picture(112, 28))))
     image_id = loaded.core.config.image_token_id
     assert int((encoded.tokens == image_id).sum()) == 2 * 3 + 4 * 1
+    # limits of the tiny model's processor: 56 * 56 to 112 * 112 pixels, so nothing is resized
     assert encoded.views == (View(56, 84), View(112, 28))
     assert encoded.pixels is not None
     assert len(encoded.pixels) == 4 * (2 * 3 + 4 * 1)  # patches of 14 pixels
@@ -79,6 +80,7 @@ def test_a_prompt_over_the_limit_is_an_error_and_never_cut(
     loaded = load_tiny("qwen2_vl")
     prompt = Prompt("Where is the key?", (tmp_path / "large.png",))
     length = len(encoding.encode(loaded, prompt).tokens)
+    # the limit itself is allowed, one less is not
     assert len(encoding.encode(loaded, prompt, max_length=length).tokens) == length
     with pytest.raises(UserError) as caught:
         encoding.encode(loaded, prompt, max_length=length - 1)
@@ -140,6 +142,7 @@ def test_prompts_and_image_tokens_under_the_real_qwen2_vl_tokenizer(
     text = encoding.render(processor, prompt)
     out = processor(text=[text], images=list(prompt.images), return_tensors="pt")
     tokens = out["input_ids"][0].tolist()
+    # 112 x 84 pixels are 4 x 3 tokens between the markers of a picture's beginning and end
     assert tokens.count(151_655) == 4 * 3
     start = tokens.index(151_652)
     assert tokens[start : start + 14] == [151_652, *[151_655] * 12, 151_653]
@@ -188,10 +191,12 @@ def test_a_picture_is_processed_once_for_its_content_and_the_processors_settings
     assert opened == ["a.png"]
 
     processor = loaded.processor.image_processor  # type: ignore[union-attr]
+    # other settings: the same file becomes another picture
     processor.size = {"shortest_edge": 28 * 28, "longest_edge": 56 * 56}
     smaller = encoding.read_picture(loaded, tmp_path / "a.png")
     assert smaller.grid.tolist() == [[1, 4, 4]] and first.grid.tolist() == [[1, 8, 8]]
 
+    # another content under the same name
     picture(112, 112, seed=1).save(tmp_path / "a.png")
     other = encoding.read_picture(loaded, tmp_path / "a.png")
     assert other.key != smaller.key and not torch.equal(other.patches, smaller.patches)

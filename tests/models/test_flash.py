@@ -29,6 +29,7 @@ LAYOUTS = [
     SequenceLayout((70, 300), (40, 600), False, CPU),  # more than one block of a flash kernel's
 ]
 
+# by the queries' lengths, which differ in all of them
 each_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=lambda one: str(one.query_lengths))
 
 
@@ -72,6 +73,7 @@ def test_values_and_gradients_are_those_of_plain_attention(
     inputs = states(layout)
     leaves = [state.clone().requires_grad_() for state in inputs]
     expected, expected_lse = by_definition(*leaves, layout)
+    # Not ones: the gradient of a sum of outputs hides errors that add up to 0.
     grad = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator())
     out, lse = kernel.forward(*inputs, layout, SCALING)
     assert torch.allclose(out, expected, atol=1e-12)
@@ -79,7 +81,7 @@ def test_values_and_gradients_are_those_of_plain_attention(
     gradients = kernel.backward(grad, *inputs, out, lse, layout, SCALING)
     for ours, theirs in zip(gradients, torch.autograd.grad(expected, leaves, grad), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-11)
-        assert theirs.abs().max() > 1e-3
+        assert theirs.abs().max() > 1e-3  # the comparison is not one of zeros
 
 
 def test_the_backward_of_a_part_of_the_keys_is_that_part_of_the_gradient() -> None:
@@ -91,7 +93,7 @@ def test_the_backward_of_a_part_of_the_keys_is_that_part_of_the_gradient() -> No
     expected = PLAIN_ATTENTION.backward(grad, query, key, value, out, lse, all_keys, SCALING)
     for kernel in (FLASH_ON_CPU, PLAIN_ATTENTION):
         parts = []
-        for cols in (slice(0, 4), slice(4, 9)):
+        for cols in (slice(0, 4), slice(4, 9)):  # as the prompt's keys and a completion's own
             layout = SequenceLayout((5,), (cols.stop - cols.start,), False, CPU)
             parts.append(
                 kernel.backward(grad, query, key[cols], value[cols], out, lse, layout, SCALING)
@@ -117,7 +119,7 @@ class Contract:
     def layout(self, query_starts: Tensor, key_starts: Tensor, *longest: int) -> SequenceLayout:
         assert query_starts.dtype == key_starts.dtype == torch.int32
         lengths = [tuple(starts.diff().tolist()) for starts in (query_starts, key_starts)]
-        assert longest == tuple(map(max, lengths))
+        assert longest == tuple(map(max, lengths))  # shorter, the kernel would skip tokens
         return SequenceLayout(lengths[0], lengths[1], self.causal, CPU)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, *rest: Any, scale: float) -> Any:
@@ -125,7 +127,7 @@ class Contract:
         assert (dropout, causal, debug) == (0.0, self.causal, False)
         assert scale == SCALING
         out, lse = by_definition(query, key, value, self.layout(*where))
-        nothing = torch.empty(0)
+        nothing = torch.empty(0)  # the state of dropout and the debug mask
         return out, lse.T.contiguous(), nothing, nothing, nothing
 
     def backward(

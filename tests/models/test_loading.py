@@ -29,6 +29,7 @@ def one_update(loaded: LoadedModel, picture: Image.Image) -> dict[str, bool]:
     prompt = encoding.encode(loaded, Prompt("Where?", images))
     module = GroupLogps(loaded)
     module([prompt], [[[5, 6, 7], [8, 9]]]).sum().backward()
+    # SGD without momentum moves a weight exactly where its gradient is not 0
     trained = [p for p in module.parameters() if p.requires_grad]
     torch.optim.SGD(trained, lr=1.0).step()
     return {name: not torch.equal(p, before[name]) for name, p in loaded.model.named_parameters()}
@@ -79,6 +80,7 @@ def test_lora_trains_adapters_only_and_its_folder_loads_again(
     assert {name for name, moved in changed.items() if moved}
     assert all("lora_" in name for name, moved in changed.items() if moved)
 
+    # only the adapter is written; its folder names the model that it belongs to
     models.save_model(loaded, tmp_path)
     assert (tmp_path / "adapter_config.json").is_file()
     assert not (tmp_path / "model.safetensors").exists()
@@ -118,6 +120,7 @@ def test_pixel_limits_are_saved_with_the_model_and_used_again(
     load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image], tmp_path: Path
 ) -> None:
     prompt = Prompt("Where?", (picture(280, 140),))
+    # 280 x 140 within 84 * 56 = 4704 pixels: 2 to 1 would be 97 x 48, in steps of 28 84 x 28
     limited = load_tiny("qwen2_vl", min_pixels=28 * 28, max_pixels=84 * 56)
     assert encoding.encode(limited, prompt).views == (View(84, 28),)
     models.save_model(limited, tmp_path)
@@ -142,7 +145,7 @@ def test_the_patch_embedding_is_the_convolution_it_replaces() -> None:
     expected.square().sum().backward()
     gradients = patches.grad.clone(), stock.proj.weight.grad.clone()
     patches.grad = stock.proj.weight.grad = None
-    weight = stock.proj.weight
+    weight = stock.proj.weight  # the same object goes on being trained
     before = torch.random.get_rng_state()
     loading.multiply_patches(stock, "proj")
     assert torch.equal(torch.random.get_rng_state(), before)  # nothing was drawn

@@ -18,6 +18,7 @@ from vrft.models.loaded import LoadedModel
 @pytest.fixture
 def mesh() -> Iterator[DeviceMesh]:
     """Start a process group of this process alone."""
+    # in the memory of this process: no port is opened, and no launcher is needed
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     yield init_device_mesh("cpu", (1,))
     dist.destroy_process_group()
@@ -35,7 +36,7 @@ def test_plain_weights_are_whole() -> None:
 
 def test_one_weight_that_deepspeed_numbers_makes_a_sharded_module() -> None:
     module = net()
-    module[1].bias.ds_id = 7
+    module[1].bias.ds_id = 7  # as DeepSpeed numbers the weights that it shards
     assert sharding.is_part(module[1].bias) and not sharding.is_part(module[0].bias)
     assert sharding.is_sharded(module) and not sharding.is_sharded(module[0])
 

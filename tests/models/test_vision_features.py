@@ -188,6 +188,7 @@ def test_remembered_features_change_neither_values_nor_gradients(
     other_logps, others = measure(ModelPolicy(load_tiny(family, train=True)))
     assert torch.allclose(logps, other_logps, atol=1e-6)
     assert gradients.keys() == others.keys() and others
+    # float32 keeps 24 bits, 6e-8 of a value; a gradient sums up some hundred of them
     for name, other in others.items():
         assert (gradients[name] - other).norm() < 3e-6 * other.norm(), name
 
@@ -229,6 +230,7 @@ def test_weights_that_are_changed_in_place_make_new_features(
     moved = embedded(loaded, prompt) - before
     assert moved[0].mean(-1).round(decimals=4).unique().tolist() == [0, 1]  # words, pictures
     tower: Any = loaded.vision_tower
+    # loading the old weights back is a change too: the address is the same, the count is not
     tower.load_state_dict(load_tiny("qwen2_vl").vision_tower.state_dict())  # type: ignore[union-attr]
     assert torch.equal(embedded(loaded, prompt), before)
 
@@ -243,7 +245,7 @@ def test_a_tower_that_is_trained_for_a_while_is_not_served_from_before(
     tower.requires_grad_(True)
     encoded = encoding.encode(loaded, prompt)
     loaded.embed(encoded.tokens.unsqueeze(0), encoded.pictures).square().sum().backward()
-    torch.optim.SGD(tower.parameters(), lr=0.1).step()
+    torch.optim.SGD(tower.parameters(), lr=0.1).step()  # changes every weight in its place
     trained = embedded(loaded, prompt)
     tower.requires_grad_(False)
     assert not torch.allclose(trained, before, atol=1e-4)
@@ -267,6 +269,7 @@ def test_the_bound_is_kept_and_what_was_dropped_is_made_again(
     one, two, three = (
         encoding.encode(loaded, Prompt("?", (picture(seed=seed),))).pictures[0] for seed in range(3)
     )
+    # room for two pictures of three
     (made,) = vision_features.FeatureCache(0).encode(tower, [one], loaded.encode_pictures)
     held = vision_features.FeatureCache(2 * made.nbytes)
     with counted(loaded) as passes:

@@ -54,6 +54,7 @@ def test_neither_the_strategy_nor_a_capture_changes_a_token(
         captures.clear()
         return sampling.sample(loaded, prompts, 8, SAMPLING, [3, 4], strategy)
 
+    # rows leave at once, and nothing is captured: the reference for all others
     expected = sampled(STRATEGIES["cpu"])
     lengths = sorted(len(row) for group in expected for row in group)
     assert lengths[0] < 10 and lengths[-1] == 60 and len(set(lengths)) > 6
@@ -95,6 +96,7 @@ def test_host_and_device_never_wait_for_each_other_within_a_pass(
     loaded = load_tiny(family, train=True)
     prompts = encoded(loaded, picture)
     on_meta(loaded.model)
+    # the device is as strict as the test needs it
     with pytest.raises(NotImplementedError, match="no data"):
         torch.zeros(1, device=loaded.device).tolist()
 
@@ -105,6 +107,7 @@ def test_host_and_device_never_wait_for_each_other_within_a_pass(
     logps.sum().backward()
     assert all(weight.grad is not None for weight in loaded.model.parameters())
 
+    # asking which rows have ended is the one thing for which the host must wait
     unchecked = replace(STRATEGIES["cpu"], check_every=100)
     tokens = sampling.decode(loaded, prompts, 4, replace(SAMPLING, top_k=5), [3, 4], unchecked)
     assert tokens.shape == (8, 60)

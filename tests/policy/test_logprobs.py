@@ -23,13 +23,14 @@ def plain_logps(loaded: LoadedModel, prompt: encoding.Encoded, tokens: list[int]
     ids = torch.cat([prompt.tokens, torch.tensor(tokens)]).unsqueeze(0)
     inputs: dict[str, Any] = {"input_ids": ids, "use_cache": False}
     if prompt.pixels is not None:
-        types = (ids == loaded.core.config.image_token_id).int()
+        types = (ids == loaded.core.config.image_token_id).int()  # 1: picture
         inputs |= {
             "pixel_values": prompt.pixels,
             "image_grid_thw": prompt.grids,
             "mm_token_type_ids": types,
         }
     logits = loaded.core(**inputs).logits[0].float() / TEMPERATURE
+    # The last token of the prompt predicts the first of the completion; the last one, nothing.
     logps = logits.log_softmax(-1)[len(prompt.tokens) - 1 : -1]
     return logps.gather(-1, torch.tensor(tokens).unsqueeze(-1)).squeeze(-1)
 
@@ -60,6 +61,8 @@ def batch(family: str, picture: Callable[..., Image.Image]) -> list[Prompt]:
     ]
 
 
+# Three groups of three. A completion of a single token adds none to the packed row: the prompt
+# predicts it.
 COMPLETIONS = [
     [[5, 6, 7, 8, 9], [10], [11, 12]],
     [[13, 14, 15], [16, 17, 18, 19, 20, 21, 22], [23]],
@@ -77,6 +80,7 @@ def test_values_and_gradients_equal_the_plain_repeated_forward(
 ) -> None:
     loaded = load_tiny(family, train=True, gradient_checkpointing=checkpointing)
     prompts = [encoding.encode(loaded, prompt) for prompt in batch(family, picture)]
+    # A weight of its own for every token: errors of different tokens do not cancel out.
     weights = torch.randn(3, 3, 7, generator=torch.Generator().manual_seed(0))
 
     plain = torch.zeros(3, 3, 7)
@@ -84,7 +88,7 @@ def test_values_and_gradients_equal_the_plain_repeated_forward(
         for g, tokens in enumerate(group):
             plain[b, g, : len(tokens)] = plain_logps(loaded, prompts[b], tokens)
     (plain * weights).sum().backward()
-    expected = gradients(loaded)
+    expected = gradients(loaded)  # a copy, which zero_grad leaves as it is
     loaded.model.zero_grad()
 
     shared = GroupLogps(loaded)(prompts, COMPLETIONS, TEMPERATURE)
@@ -98,17 +102,17 @@ def test_values_and_gradients_equal_the_plain_repeated_forward(
     assert relative(gradients(loaded), expected) > 0.1
 
 
-def test_siblings_do_not_see_each_other(
+def test_the_completions_of_a_group_do_not_see_each_other(
     load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
 ) -> None:
     loaded = load_tiny("qwen2_vl")
     prompts = [encoding.encode(loaded, Prompt("Where?", (picture(),)))]
     module = GroupLogps(loaded)
     with torch.no_grad():
-        one = module(prompts, [[[5, 6, 7], [8, 9, 10]]])
-        other = module(prompts, [[[5, 6, 7], [30, 31, 32]]])
-    assert torch.allclose(one[0, 0], other[0, 0], atol=1e-6)
-    assert not torch.allclose(one[0, 1], other[0, 1], atol=1e-3)
+        before = module(prompts, [[[5, 6, 7], [8, 9, 10]]])
+        after = module(prompts, [[[5, 6, 7], [30, 31, 32]]])  # another second completion
+    assert torch.allclose(before[0, 0], after[0, 0], atol=1e-6)
+    assert not torch.allclose(before[0, 1], after[0, 1], atol=1e-3)
 
 
 def test_chunks_of_the_head_give_the_same_values_and_gradients(
@@ -121,12 +125,30 @@ def test_chunks_of_the_head_give_the_same_values_and_gradients(
     whole.square().sum().backward()
     expected = hidden.grad, head.weight.grad
     hidden.grad = head.weight.grad = None
-    monkeypatch.setattr(logprobs, "CHUNK", 5)
+    monkeypatch.setattr(logprobs, "CHUNK", 5)  # 17 = 5 + 5 + 5 + 2; the last is not recomputed
     chunked = logprobs.token_logps(hidden, targets, head, 0.5)
     chunked.square().sum().backward()
     assert torch.allclose(whole, chunked, atol=1e-6)
     assert torch.allclose(hidden.grad, expected[0], atol=1e-5)
     assert torch.allclose(head.weight.grad, expected[1], atol=1e-5)
+
+
+def test_entropies_are_those_of_the_distributions_at_the_temperature(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    head = torch.nn.Linear(8, 50)
+    hidden, targets = torch.randn(7, 8), torch.arange(7)
+    monkeypatch.setattr(logprobs, "CHUNK", 3)
+    with torch.no_grad():
+        both = logprobs.token_logps(hidden, targets, head, 0.5, entropy=True)
+        alone = logprobs.token_logps(hidden, targets, head, 0.5)
+        expected = torch.distributions.Categorical(logits=head(hidden) / 0.5).entropy()
+    assert both.shape == (7, 2)
+    assert torch.allclose(both[:, 0], alone, atol=1e-6)
+    assert torch.allclose(both[:, 1], expected, atol=1e-6)
+    # more than for a certain token, less than for 50 alike ones: ln 50 = 3.9
+    assert both[:, 1].min() > 0 and both[:, 1].max() < 3.9
 
 
 def test_a_single_token_completion_needs_no_completion_forward(
@@ -135,6 +157,7 @@ def test_a_single_token_completion_needs_no_completion_forward(
     loaded = load_tiny("qwen2_vl")
     prompt = encoding.encode(loaded, Prompt("Where?", (picture(),)))
     with torch.no_grad():
+        # The packed row is the prompt alone, whose last token predicts both.
         logps = GroupLogps(loaded)([prompt], [[[5], [6]]], TEMPERATURE)
         assert logps.shape == (1, 2, 1)
         assert torch.allclose(logps[0, 0], plain_logps(loaded, prompt, [5]), atol=1e-5)

@@ -41,6 +41,7 @@ def replaced(model: nn.Module) -> list[bool]:
 @pytest.mark.parametrize("rows", [0, 1, 16, 300])
 @torch.no_grad()
 def test_the_numbers_are_the_same(wide: nn.Sequential, rows: int) -> None:
+    # neither two axes nor contiguous, as hidden states may be
     hidden = torch.randn(rows, 2, WIDE).transpose(0, 1)
     expected = wide(hidden)
     with onednn.prepacked(wide):
@@ -54,7 +55,7 @@ def test_a_changed_weight_counts_the_next_time(wide: nn.Sequential) -> None:
     hidden = torch.randn(3, WIDE)
     with onednn.prepacked(wide):
         before = wide(hidden)
-    wide[0].weight.mul_(2)
+    wide[0].weight.mul_(2)  # as an update does between two rollouts
     with onednn.prepacked(wide):
         after = wide(hidden)
     torch.testing.assert_close(after, wide(hidden))
@@ -81,6 +82,7 @@ def test_an_error_leaves_the_layers_as_they_were(wide: nn.Sequential) -> None:
 
 
 def test_what_a_hook_put_in_the_place_of_forward_stays(wide: nn.Sequential) -> None:
+    # accelerate's hooks put functions there
     wide[0].forward = hooked = torch.zeros_like  # type: ignore[method-assign, assignment]
     with onednn.prepacked(wide):
         assert replaced(wide) == [True, True, False]
@@ -91,9 +93,10 @@ def test_what_a_hook_put_in_the_place_of_forward_stays(wide: nn.Sequential) -> N
 def test_a_large_model_and_other_precisions_stay_as_they_are(
     wide: nn.Sequential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # oneDNN has no products in double precision
     with onednn.prepacked(wide.double()):
         assert not any(replaced(wide))
-    monkeypatch.setattr(onednn, "MAX_MODEL", 2**18)
+    monkeypatch.setattr(onednn, "MAX_MODEL", 2**18)  # the two layers that gain have 2**19
     with onednn.prepacked(wide.float()):
         assert not any(replaced(wide))
 
@@ -112,7 +115,7 @@ def test_no_token_changes(
     prompts = [encoding.encode(loaded, Prompt("Where is the key?", images))]
     sampling = SamplingConfig(max_completion_length=20)
     expected = sample(loaded, prompts, 8, sampling, [3])
-    monkeypatch.setattr(onednn, "MIN_LAYER", 1)
+    monkeypatch.setattr(onednn, "MIN_LAYER", 1)  # the tiny model's layers are all small
     with onednn.prepacked(loaded.model):
         assert sum(replaced(loaded.model)) > 10
     assert sample(loaded, prompts, 8, sampling, [3]) == expected

@@ -16,6 +16,7 @@ from vrft.policy import sampling
 from vrft.policy.logprobs import GroupLogps
 from vrft.types import Prompt
 
+# of different lengths: the plain way pads them, and hides the padding
 COMPLETIONS = [[[5, 6, 7, 8, 9], [10]], [[13, 14, 15], [16, 17]]]
 SAMPLING = SamplingConfig(max_completion_length=8)
 
@@ -54,6 +55,7 @@ def test_greedy_tokens_are_those_of_the_shared_way(
     family: str, load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
 ) -> None:
     shared, plain, prompts = both(load_tiny, family, picture)
+    # the penalty reads the prompt as well, which the two ways hold differently
     greedy = replace(SAMPLING, temperature=0.0, repetition_penalty=1.2)
     found = [sampling.sample(loaded, prompts, 2, greedy, [0, 1]) for loaded in (shared, plain)]
     assert found[0] == found[1]
@@ -64,7 +66,7 @@ def test_a_seed_repeats_its_draws_whatever_is_drawn_beside(
 ) -> None:
     _, plain, prompts = both(load_tiny, "qwen2_vl", picture)
     first = sampling.sample(plain, prompts, 3, SAMPLING, [0, 1])
-    torch.rand(1)
+    torch.rand(1)  # the global generator has moved on meanwhile
     assert sampling.sample(plain, prompts[1:], 3, SAMPLING, [1]) == first[1:]
     assert sampling.sample(plain, prompts[1:], 3, SAMPLING, [2]) != first[1:]
 

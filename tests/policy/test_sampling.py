@@ -56,7 +56,7 @@ def test_greedy_tokens_are_those_of_transformers_generate(
             eos_token_id=sorted(loaded.end_ids),
             pad_token_id=loaded.tokenizer.pad_token_id,
         )[0, tokens.shape[1] :].tolist()
-        assert group == [expected, expected]
+        assert group == [expected, expected]  # greedy: both completions are the same
 
 
 def test_a_prompt_is_answered_alike_alone_and_in_a_batch(
@@ -86,7 +86,8 @@ def test_all_answers_of_a_group_differ_whatever_the_checkpoint_ships(
     load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
 ) -> None:
     loaded = load_tiny("qwen2_vl")
-    # What every Qwen-VL checkpoint ships; taken over, it makes all G answers alike.
+    # What every Qwen-VL checkpoint ships; taken over, it makes all G answers alike, and a group
+    # of equal answers teaches nothing.
     loaded.core.generation_config.update(do_sample=True, temperature=0.01, top_k=1, top_p=0.001)
     encoded = [encoding.encode(loaded, prompts(picture)[0])]
     group = engine.sample(loaded, encoded, 16, SAMPLING, [0])[0]
@@ -115,6 +116,7 @@ def test_either_end_token_stops_a_row_and_is_counted_once(
     ends = {known["<|im_end|>"], known["<|endoftext|>"]}
     assert loaded.end_ids == ends
     policy = ModelPolicy(loaded)
+    # hot and long enough that most of 24 rows meet one of the two end tokens, and not all
     sampling = replace(SAMPLING, max_completion_length=400, temperature=3.0)
     group = policy.generate(prompts(picture)[:1], 24, sampling, [0])[0]
     finished = [rollout for rollout in group if rollout.finished]
@@ -136,7 +138,7 @@ def test_the_draws_follow_the_distribution() -> None:
 
 def test_a_token_of_no_probability_is_never_drawn() -> None:
     logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf]]).expand(3, 5)
-    uniforms = torch.tensor([0.0, 0.5, 1 - 2**-24])
+    uniforms = torch.tensor([0.0, 0.5, 1 - 2**-24])  # the last is the largest below 1 in float32
     assert engine.draw(logits, uniforms).tolist() == [1, 3, 3]
 
 
@@ -146,7 +148,7 @@ def test_log_probabilities_of_sampled_tokens_are_those_they_were_drawn_with(
     """Draw at a low temperature: the drawn tokens are likely if it divides their logits too."""
     policy = ModelPolicy(load_tiny("qwen2_vl"))
     encoded = policy.encode(prompts(picture))
-    cold = replace(SAMPLING, temperature=0.05)
+    cold = replace(SAMPLING, temperature=0.05)  # logits are divided by it, so multiplied by 20
     groups = policy.sample(encoded, 4, cold, [0, 1, 2])
     with torch.no_grad():
         at_cold = policy.logps(encoded, groups, 0.05).sum(-1)

@@ -231,6 +231,21 @@ def test_sigterm_saves_and_exits(
     assert int(saved.name.rpartition("-")[2]) < 4
 
 
+def test_a_transformers_that_loads_checkpoints_otherwise_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sft.check_resuming()  # the one that is installed does not
+    monkeypatch.delattr("transformers.Trainer._load_from_checkpoint")
+    with pytest.raises(UserError, match="this transformers loads checkpoints in a way of its own"):
+        sft.check_resuming()
+
+
+def test_a_model_that_is_not_there_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no model there"):
+        sft.train(config(tmp_path, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_dry_run_trains_nothing(
     model_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,7 +28,7 @@ from vrft.config.schema import Config
 from vrft.demo import scenes, tiny
 from vrft.demo.instructions import Kind, instructions
 from vrft.demo.scenes import Scene, Style
-from vrft.training import run_folder, sft
+from vrft.training import sft
 from vrft.training.sft import Lesson
 from vrft.types import Sample, View
 
@@ -74,7 +74,7 @@ def teach(stage: PointingStage, settings: Config) -> None:
             # The answer is written when the lesson is encoded, as its numbers depend on the size at
             # which the model sees the picture.
             lessons.append(Lesson(prompt, partial(answer, scene, marked, stage.looseness)))
-    sft.fit(run_folder.claim(settings), lessons, task)
+    sft.fit(settings, lessons, task)
 
 
 def annotate(

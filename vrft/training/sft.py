@@ -1,14 +1,13 @@
 """Supervised fine-tuning on a task's reference answers: the baseline and the cold start.
 
-The loop is TRL's SFTTrainer. Prompts are rendered and pictures prepared as everywhere else in the
-toolkit, so a model that starts here meets nothing new when it is trained by reward; the loss is
+The loop is TRL's SFTTrainer, in one process. Prompts and pictures are encoded as everywhere else in
+the toolkit, so a model that starts here meets nothing new when it is trained by reward. The loss is
 taken on the answer alone, its end token included.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -31,11 +30,11 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
-from vrft import policy, registry
+from vrft import policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.evaluation import evaluate, scoring
+from vrft.evaluation import evaluate
 from vrft.models import encoding
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel
@@ -47,7 +46,7 @@ from vrft.training.run_log import RunLog
 from vrft.types import Prompt, View
 
 IGNORED = -100
-"""The label of a token that has no part in the loss."""
+"""The label of a token that has no part in the loss, by PyTorch's convention."""
 
 
 def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) -> Path:
@@ -59,25 +58,16 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     checkpoint when it is told to stop.
     """
     if dry_run:
-        print(plan.plan_text(config))
+        print(plan.plan_text(config, fresh=resume is None))
         return Path(config.train.output_dir)
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes > 1:
-        raise UserError(f"algorithm=sft runs in one process, not in {processes}; start it without "
-                        "accelerate launch and torchrun")  # fmt: skip
-    task = registry.build(config.task)
-    lessons = [
-        Lesson(task.prompt(sample), partial(task.reference, sample))
-        for sample in scoring.read_samples(task, "train")
-    ]
-    config = config if resume is not None else run_folder.claim(config)
-    fit(config, lessons, task, resume=resume is not None)
-    return Path(config.train.output_dir)
+    task, samples = plan.check(config, fresh=resume is None)
+    lessons = [Lesson(task.prompt(sample), partial(task.reference, sample)) for sample in samples]
+    return fit(config, lessons, task, resume=resume is not None)
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """A prompt, and the answer to learn for a model that sees its pictures through the views."""
+    """A prompt, and its answer: a function of the views in which the model sees the pictures."""
 
     prompt: Prompt
     answer: Callable[[tuple[View, ...]], str]
@@ -85,38 +75,50 @@ class Lesson:
 
 def fit(
     config: Config, lessons: Sequence[Lesson], task: Task[Any], *, resume: bool = False
-) -> None:
-    """Fine-tune on lessons into the claimed run folder; ``task`` is what ``eval.split`` is of."""
-    folder = Path(config.train.output_dir)
-    found = checkpoint.latest(folder) if resume else None
-    name = config.model.name if found is None else str(found)
+) -> Path:
+    """Fine-tune on lessons and return the run folder, which then holds ``final``.
+
+    ``task`` is the one that ``eval.split`` belongs to. With ``resume``, the run in
+    ``train.output_dir`` goes on from its latest checkpoint.
+    """
+    newest = checkpoint.latest(Path(config.train.output_dir)) if resume else None
+    name = config.model.name if newest is None else str(newest)
     learner = policy.load(replace(config.model, name=name), train=True)
-    step = 0 if found is None else int(found.name.rpartition("-")[2])
+    if newest is not None:
+        check_resuming()
+    if not resume:
+        config = run_folder.claim(config)  # not before the model: a wrong name leaves no folder
+    folder = Path(config.train.output_dir)
+    step = 0 if newest is None else int(newest.name.rpartition("-")[2])
     log = RunLog(folder, config.train.report_to, step if resume else None, flat(config))
     with contextlib.closing(log), run_folder.StopSignal() as stop:
         trainer = Trainer(
             model=learner.loaded.model,
             args=arguments(config, folder, learner.loaded),
+            # Numbers of lessons: the collator makes a batch when it is needed, so that pictures
+            # are neither held in memory all at once nor written to disk by datasets.
             train_dataset=Dataset.from_dict({"row": list(range(len(lessons)))}),
             data_collator=Collator(learner.loaded, lessons, config.sampling.max_prompt_length),
             processing_class=learner.loaded.processor,
             callbacks=[Watch(config, task, learner, log, stop)],
         )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=str(found) if found is not None else None)
+        trainer.remove_callback(PrinterCallback)  # it would print each row of metrics.jsonl
+        trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
+        if stop.number is None:
+            # Before the log is closed: a tracker that fails then must not cost the model.
+            with checkpoint.written_whole(folder / "final") as temporary:
+                learner.save(temporary)
     if stop.number is not None:
         print(f"stopped; go on with `vrft train --resume {folder}`", file=sys.stderr)
         raise SystemExit(128 + stop.number)
-    if trainer.is_world_process_zero():
-        with checkpoint.written_whole(folder / "final") as temporary:
-            learner.save(temporary)
+    return folder
 
 
 def arguments(config: Config, folder: Path, loaded: LoadedModel) -> SFTConfig:
-    """Our settings as TRL's; what they do not name stays off rather than TRL's choice."""
+    """Return the configuration as TRL's; what it does not name is off, whatever TRL's default."""
     train = config.train
     with warnings.catch_warnings():
-        # TRL turns checkpointing on unless told; transformers has begun to rename the setting.
+        # TRL turns checkpointing on unless told not to, by a name that transformers calls old.
         warnings.filterwarnings("ignore", "`gradient_checkpointing`", FutureWarning)
         return SFTConfig(
             output_dir=str(folder),
@@ -126,7 +128,7 @@ def arguments(config: Config, folder: Path, loaded: LoadedModel) -> SFTConfig:
             gradient_accumulation_steps=train.gradient_accumulation_steps,
             learning_rate=train.learning_rate,
             lr_scheduler_type=train.lr_scheduler_type,
-            warmup_steps=train.warmup_ratio,
+            warmup_steps=train.warmup_ratio,  # below 1 a share of all steps, to transformers
             weight_decay=train.weight_decay,
             adam_beta1=train.adam_beta1,
             adam_beta2=train.adam_beta2,
@@ -138,13 +140,14 @@ def arguments(config: Config, folder: Path, loaded: LoadedModel) -> SFTConfig:
             logging_steps=train.logging_steps,
             bf16=loaded.device.type == "cuda" and config.model.dtype in ("auto", "bfloat16"),
             use_cpu=loaded.device.type == "cpu",
-            gradient_checkpointing=False,  # models.load has turned it on where it is wanted
+            gradient_checkpointing=False,  # the model's loader has turned it on where it is wanted
+            # The rows are numbers, which only our collator understands.
             dataset_kwargs={"skip_prepare_dataset": True},
             remove_unused_columns=False,
             dataloader_pin_memory=False,
-            max_length=None,
-            disable_tqdm=True,
-            report_to="none",
+            max_length=None,  # TRL would cut longer prompts, in the middle of a picture's tokens
+            disable_tqdm=True,  # `Watch` shows the run's own progress
+            report_to="none",  # `RunLog` reports
         )
 
 
@@ -209,21 +212,33 @@ def pad_right(
 
 
 class Trainer(SFTTrainer):
-    """TRL's trainer, less two things that it would do to a run folder."""
+    """TRL's trainer, without its model card and without its way of loading weights."""
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: config.yaml says what the run was."""
+        """Write no model card into checkpoints: config.yaml says what the run was."""
 
     def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: ``fit`` has loaded the checkpoint's weights.
+        """Load no weights: those of the checkpoint are in the model already.
 
-        transformers would match them by name, and finding the published names of Qwen2-VL in the
-        file, other than those of its own module, it would go on with the weights it has.
+        transformers would match them by name. It would find the published names of Qwen2-VL in
+        the file, which are not those of its own module, and go on with the weights it has.
         """
 
 
+def check_resuming() -> None:
+    """Raise UserError where transformers loads a checkpoint's weights under another name.
+
+    ``Trainer`` could not keep it from doing so, and the run would go on with other weights.
+    """
+    if not hasattr(SFTTrainer, "_load_from_checkpoint"):
+        raise UserError(
+            "this transformers loads checkpoints in a way of its own; resume the run with the "
+            "transformers that pyproject.toml names"
+        )
+
+
 class Watch(TrainerCallback):
-    """Shows progress, writes TRL's metrics to the run's log, evaluates, and stops on a signal."""
+    """The callback that gives a TRL run our progress, log, evaluation and stop on a signal."""
 
     def __init__(
         self,
@@ -241,8 +256,8 @@ class Watch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Open the progress display."""
-        shown = progress(state.max_steps, "fine-tuning", done=state.global_step)
-        self.shown = self.console.enter_context(shown)
+        display = progress(state.max_steps, "fine-tuning", done=state.global_step)
+        self.display = self.console.enter_context(display)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -259,21 +274,22 @@ class Watch(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Append what TRL reports of a step to metrics.jsonl."""
-        if state.is_world_process_zero and logs:
+        if logs:
             self.log.metrics(state.global_step, logs)
             if "loss" in logs:
-                self.shown.note(f"loss {logs['loss']:.3f}")
+                self.display.note(f"loss {logs['loss']:.3f}")
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Evaluate every ``eval_steps`` and at the end; save and stop when told to."""
-        self.shown.advance(1)
+        """Evaluate every ``eval_steps`` and at the end; save and stop when a signal has come."""
+        self.display.advance(1)
         every, last = self.config.train.eval_steps, state.global_step == state.max_steps
         due = last or (every > 0 and state.global_step % every == 0)
-        if self.config.eval.split and due and state.is_world_process_zero:
+        if self.config.eval.split and due:
             self.log.metrics(
                 state.global_step, evaluate.while_training(self.config, self.task, self.learner)
             )
         if self.stop.number is not None:
+            # transformers writes the checkpoint and ends the loop when this callback returns.
             control.should_save = control.should_training_stop = True

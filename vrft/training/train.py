@@ -19,6 +19,7 @@ from accelerate.utils import set_seed
 from transformers import get_scheduler
 
 from vrft import policy
+from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.evaluation import evaluate
 from vrft.policy import Policy
@@ -62,7 +63,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
         print(f"resuming {folder} from step {run.progress.step}", file=sys.stderr)
     with contextlib.ExitStack() as stack:
         resume_step = None if resume is None else run.progress.step
-        log = RunLog(folder, config.train.report_to, resume_step) if main else None
+        log = RunLog(folder, config.train.report_to, resume_step, flat(config)) if main else None
         if log is not None:
             stack.callback(log.close)
         stack.callback(run.reader.close)

@@ -1,6 +1,6 @@
 """The means that both reports share: where a number is from, Markdown tables, intervals, figures.
 
-`benchmarks.paper` and `benchmarks.speed` import this module; it imports neither.
+``benchmarks.paper`` and ``benchmarks.speed`` import this module; it imports neither.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def git(*argv: str) -> str:
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """Return the versions of some packages, or other entries of `vrft env`, by their names."""
+    """Return the versions of some packages, or other entries of ``vrft env``, by their names."""
     environment = versions_and_devices()
     return {name: environment[name] for name in names}
 
 
 def markdown(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
-    """Render a table in Markdown; each cell is written as `str` writes it."""
+    """Render a table in Markdown; each cell is written as ``str`` writes it."""
     table = [header, ["---"] * len(header), *lines]
     return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in table)
 
@@ -68,7 +68,7 @@ def over_seeds(values: Sequence[float]) -> Interval:
 
 
 def figure(width: float, height: float) -> Figure:
-    """Return an empty figure, `width` x `height` inches.
+    """Return an empty figure, ``width`` x ``height`` inches.
 
     The same drawing gives the same file, byte for byte, so that git shows only real changes.
     """

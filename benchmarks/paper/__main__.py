@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    # also after a budget that ran out: the page shows what there is
     print(report.publish())
     return 0 if complete else 1
 
@@ -68,9 +69,10 @@ def add_command(
     tasks: Sequence[str],
     seeds: Sequence[int],
 ) -> None:
-    """Add a command that trains; `commands` are the parser's subparsers."""
+    """Add a command that trains; ``commands`` are the parser's subparsers."""
     parser = commands.add_parser(name, help=title, description=title)
     parser.add_argument("--tasks", nargs="+", choices=tasks, default=list(tasks))
+    # other seeds than SEARCH_SEED, with which the learning rates were chosen
     parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds))
     add_out(parser)
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, sharing the cores")
@@ -93,12 +95,14 @@ def resources(options: argparse.Namespace) -> Resources:
 def run_studies(options: argparse.Namespace) -> bool:
     """Run the studies of a table within one budget, print them, and tell whether all is there."""
     allowed, complete = resources(options), True
+    # the studies share one budget, in their order
     deadline = time.monotonic() + 60 * allowed.budget
     for item in STUDIES[options.command]:
         if item.plan.task not in options.tasks:
             continue
         left = (deadline - time.monotonic()) / 60
         results = study.run(item, options.seeds, replace(allowed, budget=left))
+        # arms whose search is unfinished have no runs at all
         complete &= len(results) == len(item.arms) * len(options.seeds)
         print(report.study_table(item, results), report.verdicts(item, results), sep="\n\n")
         print()

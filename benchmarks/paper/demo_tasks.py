@@ -10,6 +10,7 @@ from benchmarks.publishing import markdown
 NAME = "demo_tasks"
 
 BENCHMARKS = {
+    # its benchmark is named after what is asked, not after the data set whose form it has
     "lisa_grounding": "demo_grounding",
     **{
         task: f"demo_{task}"
@@ -71,6 +72,7 @@ def table(results: Sequence[Result]) -> str:
 
 def verdict(results: Sequence[Result], expected: int) -> str:
     """Say in one sentence how many gains are surely above zero, and how many trials are missing."""
+    # sure of the direction: the interval leaves out zero and everything below it
     sure = sum(result.low > 0 for result in results)
     missing = f"; {expected - len(results)} not run yet" if len(results) < expected else ""
     return f"In {sure} of {len(results)} runs the whole interval lies above zero{missing}."

@@ -1,7 +1,7 @@
 """Carrying out trials: train with a seed, evaluate before and after, write down the result.
 
-Every step is an ordinary `vrft` command in a process of its own. A trial that was interrupted goes
-on where it stopped, and one that has its result already is not run again.
+Every step is an ordinary ``vrft`` command in a process of its own. A trial that was interrupted
+goes on where it stopped, and one that has its result already is not run again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Resources:
 
     @property
     def threads_each(self) -> int:
-        """Return the threads of one run: as given, or the cores divided by `jobs`."""
+        """Return the threads of one run: as given, or the cores divided by ``jobs``."""
         return self.threads or max(1, (os.cpu_count() or 1) // self.jobs)
 
 
@@ -86,6 +86,7 @@ def run(trial: Trial, out: Path, threads: int) -> Result:
     train(trial, folder / "run", threads)
     trained = str(folder / "run" / "final")
     evaluate(trial, trained, folder / "after", threads)
+    # without its pictures a model that reads them should lose what it gained
     if trial.blanked:
         evaluate(trial, trained, folder / "blanked", threads, "--blank-images")
     comparison = compare(trial.key, untrained(trial, out), folder / "after")
@@ -130,7 +131,7 @@ def untrained(trial: Trial, out: Path) -> Path:
 
 
 def train(trial: Trial, folder: Path, threads: int) -> None:
-    """Train in `folder`; resume a run that is there, and leave a finished one alone."""
+    """Train in ``folder``; resume a run that is there, and leave a finished one alone."""
     if (folder / "final").is_dir():
         return
     # the configuration is the first file of a run
@@ -142,13 +143,14 @@ def train(trial: Trial, folder: Path, threads: int) -> None:
 
 
 def evaluate(trial: Trial, model: str, folder: Path, threads: int, *options: str) -> None:
-    """Evaluate a model in `folder`; `vrft eval` itself goes on with answers that are there."""
+    """Evaluate a model in ``folder``; ``vrft eval`` itself goes on with answers that are there."""
+    # a large batch, as the models are tiny
     argv = ["eval", "--benchmark", trial.benchmark, "--model", model, "--out", str(folder)]
     command([*argv, "--batch-size", "50", *options, *trial.asked], folder.parent, threads)
 
 
 def command(argv: Sequence[str], folder: Path, threads: int) -> None:
-    """Run a `vrft` command whose output goes to FOLDER/log.txt; raise UserError if it fails."""
+    """Run a ``vrft`` command whose output goes to FOLDER/log.txt; raise UserError if it fails."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "log.txt"
     # Importing torch and transformers takes longer than many a run of the tiny models does: the
@@ -164,7 +166,7 @@ def command(argv: Sequence[str], folder: Path, threads: int) -> None:
 
 
 def run_command(argv: Sequence[str], path: Path, threads: int) -> None:
-    """Run a `vrft` command in this process, with its output to a file, and exit as it exits."""
+    """Run a ``vrft`` command in this process, with its output to a file, and exit as it exits."""
     import torch
 
     with path.open("a", encoding="utf-8") as log:

@@ -1,7 +1,7 @@
 """Figure 3: loss, reward and completion length over the steps of training, GPG against GRPO.
 
-The curves are those of the runs that `table3` left on disk. They are kept in results/figure3.json,
-from which figure3.png and figure3.svg are drawn.
+The curves are those of the runs that ``table3`` left on disk. They are kept in
+results/figure3.json, from which figure3.png and figure3.svg are drawn.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Curves = Mapping[str, Mapping[str, list[list[float]]]]
 
 
 def keep_curves(out: Path) -> None:
-    """Read the finished runs below `out` and keep their curves, if there are runs of both arms.
+    """Read the finished runs below ``out`` and keep their curves, if there are runs of both arms.
 
     Raises UserError if there are not, and none were kept before.
     """
@@ -67,6 +67,7 @@ def collect(folder: Path) -> Curves:
         for final in sorted(folder.glob(f"{arm}/seed-*/run/final")):
             steps = read_metrics(final.parent / "metrics.jsonl")
             for metric in PANELS:
+                # five digits: more than a picture shows, and a small file
                 curves[arm][metric].append([round(step[metric], 5) for step in steps])
     return curves
 
@@ -79,6 +80,7 @@ def read_curves() -> Any:
 
 def smooth(values: Sequence[float]) -> list[float]:
     """Average each value with those up to WINDOW - 1 steps before it."""
+    # the first steps have fewer before them, and are averaged over those
     windows = (values[max(0, i + 1 - WINDOW) : i + 1] for i in range(len(values)))
     return [sum(window) / len(window) for window in windows]
 

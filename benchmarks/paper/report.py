@@ -26,14 +26,16 @@ HEADER = ("arm", "learning rate", "seeds", "untrained", "trained", "95 %", "epoc
 
 
 def publish(folder: Path = HERE) -> Path:
-    """Write RESULTS.md and its pictures into `folder`, and return the page's path."""
+    """Write RESULTS.md and its pictures into ``folder``, and return the page's path."""
     demos = list(read_results(demo_tasks.NAME).values())
     sections = [HEAD, demo_tasks.section(demos)]
     results = list(demos)
     studies = [study for table in STUDIES.values() for study in table]
+    # a task's results stand in one file, whatever tables show them
     for task in dict.fromkeys(study.plan.task for study in studies):
         results += read_results(task).values()
     for study in studies:
+        # a table without any result has no section
         if shown := study.select(list(read_results(study.plan.task).values())):
             draw_study(study, shown, folder)
             sections.append(study_section(study, shown))
@@ -46,7 +48,7 @@ def publish(folder: Path = HERE) -> Path:
 
 
 def study_section(study: Study, results: Sequence[Result]) -> str:
-    """Render a study's section of RESULTS.md; `results` are those of its own arms."""
+    """Render a study's section of RESULTS.md; ``results`` are those of its own arms."""
     factors = ", ".join(f"x{factor:g}" for factor in study.plan.grid)
     search = (
         f"{study.plan.steps} steps on `{study.plan.config}`; learning rates tried on other "
@@ -85,6 +87,7 @@ def study_table(study: Study, results: Sequence[Result]) -> str:
 
 def verdicts(study: Study, results: Sequence[Result]) -> str:
     """Render a line for every claim, judged by the differences of runs with the same seed."""
+    # The same seed draws the same prompts: paired, the luck of a draw cancels out.
     after = {(result.arm, result.seed): result.after for result in results}
     lines = []
     for claim in study.claims:
@@ -132,6 +135,7 @@ def draw_study(study: Study, results: Sequence[Result], folder: Path) -> list[Pa
 def provenance(results: Sequence[Result]) -> str:
     """Render the table of all commits, versions and machines that the results are from."""
     names = ("vrft", "torch", "transformers", "platform")
+    # a set: most results are of few commits
     origins = {
         (result.commit, result.threads, *(result.versions[name] for name in names))
         for result in results

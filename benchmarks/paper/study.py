@@ -29,7 +29,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the paper's table: the arm `better` scores above the arm `worse`."""
+    """A statement of the paper's table: the arm ``better`` scores above the arm ``worse``."""
 
     better: str
     worse: str
@@ -39,8 +39,8 @@ class Claim:
 class Plan:
     """How every arm of a task is trained and scored.
 
-    Each takes `steps` steps at each rate of the `grid`, whose factors multiply the learning rate of
-    the task's demo configuration.
+    Each takes ``steps`` steps at each rate of the ``grid``, whose factors multiply the learning
+    rate of the task's demo configuration.
     """
 
     task: str
@@ -68,7 +68,8 @@ class Plan:
 class Study:
     """The arms of a table on one task, and the paper's claims about them.
 
-    `name` is also the file name of the picture; `title` and `text` open the section of RESULTS.md.
+    ``name`` is also the file name of the picture; ``title`` and ``text`` open the section of
+    RESULTS.md.
     """
 
     name: str
@@ -89,6 +90,7 @@ def run(study: Study, seeds: Sequence[int], resources: Resources) -> list[Result
     Trials for which the budget has no time are left for the next call.
     """
     deadline = time.monotonic() + 60 * resources.budget
+    # complete already, this returns at once; cut short, it leaves some arms without a rate
     experiment.measure(study.plan.search, search_trials(study), resources)
     # one seed after the other, so that a short budget gives every arm equally many
     trials = [trial for seed in seeds for trial in final_trials(study, seed)]
@@ -114,6 +116,7 @@ def search_trials(study: Study) -> list[Trial]:
 
 def search_arm(arm: Arm, factor: float) -> str:
     """Return the name of an arm at one rate of the grid."""
+    # part of a key of the JSON files: another spelling would search everything again
     return f"{arm.name} x{factor:g}"
 
 

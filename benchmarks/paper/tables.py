@@ -87,7 +87,7 @@ TABLE_5 = tuple(
 
 
 def grouped(size: int, prompts: int) -> Arm:
-    """Return GPG with groups of `size` completions and `prompts` prompts a step."""
+    """Return GPG with groups of ``size`` completions and ``prompts`` prompts a step."""
     settings = (
         f"algorithm.num_generations={size}",
         f"train.per_device_train_batch_size={prompts}",
@@ -119,10 +119,12 @@ TABLE_10 = Study(
     MATH,
     (
         GPG_V1,
+        # divided by the deviation of all rewards of a step
         Arm("gpg v1, batch", ("algorithm.f_norm=batch_std", "algorithm.alpha=false")),
         Arm("gpg v1 + KL 0.04", (*VERSION_1, "algorithm.beta=0.04")),
         Arm("gpg without alpha", ("algorithm.f_norm=none", "algorithm.alpha=false")),
         GPG,
+        # beta_th: sampled again until this share of the groups has signal
         Arm("gpg + beta_th 0.6", ("algorithm=gpg", "algorithm.min_informative=0.6")),
     ),
     (

@@ -18,8 +18,8 @@ RESULTS = HERE / "results"
 class Trial:
     """One training run with its evaluation: a configuration, settings laid over it, and a seed.
 
-    `arm` is its line of the table, which all seeds share. If `blanked`, the trained model also
-    answers with grey pictures. `asked` are settings of the benchmark, such as "split=val".
+    ``arm`` is its line of the table, which all seeds share. If ``blanked``, the trained model also
+    answers with grey pictures. ``asked`` are settings of the benchmark, such as "split=val".
     """
 
     arm: str
@@ -33,6 +33,7 @@ class Trial:
     @property
     def key(self) -> str:
         """Return the trial's name among the results of one file, also its folder's path."""
+        # an arm's settings are not in it: see Result.belongs_to
         return f"{self.arm}/seed-{self.seed}"
 
 
@@ -40,10 +41,11 @@ class Trial:
 class Result:
     """The measured outcome of a trial.
 
-    Scores `before` and `after` training, and on `blanked` pictures, lie in [0, 1]; `gain` is their
-    difference paired by question, `low` to `high` its 95 % interval. `epochs` are passes over the
-    prompts, groups that were drawn and dropped included; `tokens` counts the completions that were
-    learnt from. The fields are the keys of the JSON files: renaming one orphans what is kept.
+    Scores ``before`` and ``after`` training, and on ``blanked`` pictures, lie in [0, 1]; ``gain``
+    is their difference paired by question, ``low`` to ``high`` its 95 % interval. ``epochs`` are
+    passes over the prompts, groups that were drawn and dropped included; ``tokens`` counts the
+    completions that were learnt from. The fields are the keys of the JSON files: renaming one
+    orphans what is kept.
     """
 
     key: str

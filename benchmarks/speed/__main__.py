@@ -20,7 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if options.device == "cpu":
+        # else TRL and accelerate would find a GPU that is there and use it
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    # imported here, as it imports torch
     from benchmarks.speed import command
     from vrft.errors import UserError
 

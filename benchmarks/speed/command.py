@@ -1,4 +1,4 @@
-"""The work of `python -m benchmarks.speed`: races in lanes beside each other, memory, learning."""
+"""The work of ``python -m benchmarks.speed``: races in lanes beside each other, then memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
         with lanes(options.device) as pool:
             measured = Measurement("learning", options.device, learning=learn(pool, options.seeds))
     else:
-        measured = race_and_weigh(options)
+        measured = measure_steps(options)
     print(measurement.keep(measured, time.monotonic() - started))
     print(*report.write(measurement.read_all()), sep="\n")
 
@@ -58,10 +58,10 @@ def lane_count(device: str) -> int:
 
 
 def lanes(device: str, *, fresh: bool = False) -> Executor:
-    """Return the processes in which races are run; if `fresh`, a new one for each of them."""
+    """Return the processes in which races are run; if ``fresh``, a new one for each of them."""
     return ProcessPoolExecutor(
         lane_count(device),
-        # spawned: a forked process would inherit torch's threads and CUDA's state, half of each
+        # A forked process would inherit locks of torch's threads, and CUDA does not survive a fork.
         mp_context=multiprocessing.get_context("spawn"),
         initializer=settle,
         max_tasks_per_child=1 if fresh else None,
@@ -74,13 +74,13 @@ def learn(pool: Executor, seeds: Sequence[int]) -> tuple[Comparison, ...]:
     with progress(len(seeds), "learning") as display:
         for comparison in learning.compare(pool, seeds):
             comparisons.append(comparison)
-            theirs, ours = map(report.after, comparison.seconds)
+            theirs, ours = map(report.when_reached, comparison.seconds)
             display.note(f"seed {comparison.ours.seed}: the goal {theirs} (TRL) and {ours}")
             display.advance(1)
     return tuple(comparisons)
 
 
-def race_and_weigh(options: argparse.Namespace) -> Measurement:
+def measure_steps(options: argparse.Namespace) -> Measurement:
     """Measure the times of whole steps and their parts, and the memory of a step.
 
     Raises UserError if the device is not there.
@@ -93,6 +93,7 @@ def race_and_weigh(options: argparse.Namespace) -> Measurement:
     settings = [fitted(SETTINGS[name], device) for name in options.settings]
     with lanes(device) as pool:
         races = race_all(pool, settings, shape, options)
+    # After the races, which another process's step would disturb.
     with lanes(device, fresh=True) as pool:
         one_prompt = replace(fitted(SETTINGS["lisa"], device), prompts=1)
         weighed = memory.compare(pool, one_prompt, shape, device)
@@ -107,20 +108,20 @@ def race_all(
     work = [operations(setting, shape) for setting in settings]
     futures = {}
     for index in sorted(range(len(settings)), key=lambda index: -work[index]):
-        # each race gets a share of the time like its share of the work
+        # Each race gets a share of the time like its share of the work. The longest begins first,
+        # or it would still run in one lane when the other has nothing left to do.
         seconds = RACE_SECONDS * lane_count(options.device) * work[index] / sum(work)
         plan = Plan(options.device, options.pairs, min(options.pairs, 3), seconds)
         # on a GPU with checkpoints, as TRL's activations of the published shapes do not fit
         checkpointing = options.device == "cuda"
-        futures[pool.submit(race, settings[index], shape, plan, checkpointing=checkpointing)] = (
-            index
-        )
+        future = pool.submit(race, settings[index], shape, plan, checkpointing=checkpointing)
+        futures[future] = index
     races = {}
     with progress(len(settings), "racing") as display:
         for future in as_completed(futures):
             finished = races[futures[future]] = future.result()
-            ratios = report.spread(report.ratio(finished, report.whole))
-            display.note(f"{finished.setting.name} {ratios}")
+            speedups = report.spread(report.ratios(finished, report.step_seconds))
+            display.note(f"{finished.setting.name} {speedups}")
             display.advance(1)
     return tuple(races[index] for index in range(len(settings)))
 

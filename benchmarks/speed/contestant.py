@@ -56,7 +56,7 @@ class Clock:
     def enter(self, part: str) -> None:
         """Begin a part of the step."""
         self.calls[part] += 1
-        self.running.append((part, now()))
+        self.running.append((part, now()))  # last, so that nothing of the clock's own is counted
 
     def leave(self) -> None:
         """End the part that was begun last."""
@@ -65,7 +65,7 @@ class Clock:
 
     @contextmanager
     def during(self, part: str) -> Iterator[None]:
-        """Count the time within as that part of the step."""
+        """Count the time within as that part of the step, and as the part around it as well."""
         self.enter(part)
         try:
             yield
@@ -100,11 +100,12 @@ def forget() -> None:
 
 @dataclass
 class Record:
-    """What one step of a contestant computed; tensors lie on the CPU.
+    """The outcome of one step of a contestant; tensors lie on the CPU.
 
-    `completions` are token ids by the token ids of their prompt, `logps` [C] the log-probabilities
-    of a completion by its token ids, `gradient` that of the update by parameter, and `counts` how
-    many tokens, patches and pictures passed the weights (see `counters`).
+    ``completions`` are token ids by the token ids of their prompt, ``logps`` [C] the
+    log-probabilities of a completion by its token ids, ``gradient`` that of the update by
+    parameter, and ``counts`` how many tokens, patches and pictures passed the weights (see
+    ``counters``).
     """
 
     completions: dict[TokenIds, list[TokenIds]] = field(default_factory=dict)
@@ -121,8 +122,8 @@ class Record:
 class Contestant:
     """A model and its trainer, with hooks that time every part of a step.
 
-    `preprocessed` counts the pictures that passed the image processor. While `record` is not None,
-    the step that is taken writes into it.
+    ``preprocessed`` counts the pictures that passed the image processor. While ``record`` is not
+    None, the step that is taken writes into it.
     """
 
     def __init__(self, model: Any, processor: Any) -> None:
@@ -168,6 +169,7 @@ class Contestant:
                     for name, weight in named
                     if weight.grad is not None
                 }
+            # after copying the gradients, which is no part of the step
             self.clock.enter("optimizer")
 
         # Hooks: a wrapped `step` would make torch warn that the schedule was begun before it.

@@ -13,8 +13,11 @@ from benchmarks.speed.shapes import PATCH_VALUES, Shape
 
 @dataclass(frozen=True)
 class Load:
-    """One group: `prompt` tokens, those of `pictures` pictures with `picture` tokens each included,
-    and `generations` completions of `completion` tokens."""
+    """One group: a prompt of ``prompt`` tokens and its ``generations`` completions.
+
+    The prompt has ``pictures`` pictures of ``picture`` tokens each, which ``prompt`` counts as
+    well; a completion has ``completion`` tokens.
+    """
 
     prompt: int
     picture: int
@@ -25,7 +28,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Cost:
-    """The operations of one group, by the parts of a step; `policy` is forward and backward."""
+    """The operations of one group, by the parts of a step; ``policy`` is forward and backward."""
 
     prefill: float
     decode: float
@@ -47,18 +50,20 @@ def vision(shape: Shape, tokens: int) -> float:
 def patch_weights(shape: Shape) -> int:
     """Count the weights of the vision tower that every patch passes."""
     size = shape.vision_size
-    block = 4 * size**2 + 2 * size * shape.vision_inner  # attention and MLP
+    # queries, keys, values and output; two matrices of the MLP
+    block = 4 * size**2 + 2 * size * shape.vision_inner
     return PATCH_VALUES * size + shape.vision_depth * block
 
 
 def merger_weights(shape: Shape) -> int:
     """Count the weights that every image token passes: four patches become one token."""
-    merged = 4 * shape.vision_size
+    merged = 4 * shape.vision_size  # a first matrix keeps this width, a second one changes it
     return merged**2 + merged * shape.hidden
 
 
 def weights(shape: Shape) -> float:
     """Count the weights of all matrices."""
+    # embedding and head are tied: one matrix, counted as the head
     seen = 0 if shape.family == "qwen2" else patch_weights(shape) + merger_weights(shape)
     return seen + decoder_weights(shape)
 
@@ -71,12 +76,15 @@ def decoder_weights(shape: Shape) -> float:
 def per_token(shape: Shape) -> float:
     """Return the operations of one token in all layers, attention to other tokens left out."""
     kv = shape.kv_heads * shape.head_size
+    # Two operations for each weight: queries and output [D, D], keys and values [D, kv], and the
+    # three matrices of a gated MLP.
     attention = 4 * shape.hidden * (shape.hidden + kv)
     return shape.layers * (attention + 6 * shape.hidden * shape.inner)
 
 
 def per_pair(shape: Shape) -> float:
     """Return the operations of one query attending to one key in all layers."""
+    # a product with the key, and one with the value, over all heads
     return 4 * shape.layers * shape.hidden
 
 
@@ -86,8 +94,11 @@ def head(shape: Shape) -> float:
 
 
 def passes_of(shape: Shape, load: Load) -> tuple[float, float, float]:
-    """Return the operations of a forward pass: the prompt with its pictures, then one completion's
-    tokens, and its logits."""
+    """Return the operations of three forward passes.
+
+    The first is that of a prompt with its pictures, the second that of one completion's tokens, the
+    third that of their logits.
+    """
     length = load.completion
     # causal attention: on average a token attends to half of its own sequence
     prompt_pairs = load.prompt**2 / 2
@@ -126,5 +137,6 @@ def ours(shape: Shape, load: Load, *, checkpointing: bool) -> Cost:
 def necessary(shape: Shape, load: Load) -> Cost:
     """Return a group's cost without any recomputation, which no implementation can undercut."""
     shared = ours(shape, load, checkpointing=False)
+    # of the four passes of the logits, that which is made again for the backward pass
     recomputed = load.generations * load.completion * head(shape)
     return Cost(shared.prefill, shared.decode, shared.policy - recomputed)

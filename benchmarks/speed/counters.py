@@ -63,12 +63,14 @@ class ProductCounter(TorchDispatchMode):
     ) -> Any:
         out = func(*args, **(kwargs or {}))
         operator = str(func.overloadpacket)
+        # by name: a build of torch may lack an operator, and has no object for it then
         if operator == REORDER:
             self.reordered[out] = self.name_of(args[0])
         elif operator in PRODUCTS and (phase := PHASES.get(self.side.clock.part)):
             tensors = [arg for arg in args if isinstance(arg, Tensor)]
             for name in {self.name_of(tensor) for tensor in tensors} - {""}:
                 key = f"{phase}: {name}"
+                # rounded from the sum, as a slice of a weight gives less than a row
                 self.numbers[key] += out.numel()
                 self.counts[key] = round(self.numbers[key] / self.widths[name])
         return out
@@ -82,6 +84,7 @@ class ProductCounter(TorchDispatchMode):
 
 def storage(tensor: Tensor) -> int:
     """Return the address of a tensor's numbers, the same for all views of them."""
+    # not tensor.data_ptr(), which differs for a slice
     return tensor.untyped_storage().data_ptr()
 
 
@@ -89,6 +92,7 @@ def watched_weights(side: Contestant) -> dict[str, Tensor]:
     """Return a weight that every token, logit or patch passes once, by the name of its rows."""
     language_model: Any = side.language_model
     weights = {
+        # Any matrix of any layer would do; attention's are split and merged by some models.
         TOKENS: language_model.layers[0].mlp.down_proj.weight,
         LOGITS: side.model.get_output_embeddings().weight,
     }
@@ -98,7 +102,7 @@ def watched_weights(side: Contestant) -> dict[str, Tensor]:
 
 
 def least(setting: Setting, prompt: int) -> dict[str, int]:
-    """Return the smallest possible counts of a step on prompts of `prompt` tokens.
+    """Return the smallest possible counts of a step on prompts of ``prompt`` tokens.
 
     Every prompt and picture passes once in each phase, whatever its group, and every token of a
     completion except the last, which nothing follows.
@@ -147,6 +151,7 @@ def recorded(side: Contestant, device: str) -> Iterator[Record]:
             yield record
     finally:
         side.record = None
+    # both are counted by the contestant itself
     if device == "cpu":
         record.counts[BACKWARD] = side.clock.calls["backward"]
         if side.has_vision:

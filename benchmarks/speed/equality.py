@@ -14,8 +14,8 @@ from vrft.errors import UserError
 class Equality:
     """The distance of two updates.
 
-    `logps` is the largest difference of a log-probability, `cosine` that of the angle between the
-    gradients, `gradient` the norm of their difference divided by the norm of TRL's.
+    ``logps`` is the largest difference of a log-probability, ``cosine`` that of the angle between
+    the gradients, ``gradient`` the norm of their difference divided by the norm of TRL's.
     """
 
     logps: float

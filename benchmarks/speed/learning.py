@@ -44,7 +44,7 @@ SHARE = 0.8
 
 @dataclass(frozen=True)
 class Point:
-    """The mean held-out reward of greedy answers after `seconds` of training."""
+    """The mean held-out reward of greedy answers after ``seconds`` of training."""
 
     step: int
     seconds: float
@@ -91,14 +91,15 @@ class Comparison:
     @property
     def ratio(self) -> float | None:
         """Return TRL's time to the goal over ours; None if one of both never reached it."""
-        theirs, ours = self.seconds
-        return theirs / ours if theirs and ours else None
+        of_trl, of_ours = self.seconds
+        # a goal that was reached untrained, after 0 seconds, says nothing about speed either
+        return of_trl / of_ours if of_trl and of_ours else None
 
 
 def compare(
     pool: Executor, seeds: Sequence[int], settings: Sequence[str] = (), every: int = EVERY
 ) -> Iterator[Comparison]:
-    """Yield both curves of each seed; `settings` are laid over the demo's configuration."""
+    """Yield both curves of each seed; ``settings`` are laid over the demo's configuration."""
     # all are submitted before the first is waited for
     curves = [
         [pool.submit(side, seed, settings, every) for side in (learn, learn_with_trl)]
@@ -117,8 +118,8 @@ def configuration(seed: int, settings: Sequence[str]) -> Config:
 class Examination:
     """Held-out questions, and a model of its own that answers them with a learner's weights.
 
-    TRL's model is in training mode and padded otherwise; with a model apart, both sides are
-    examined by the same code.
+    With a model apart, both sides are examined by the same code, and no learner has to leave its
+    training mode.
     """
 
     def __init__(self, settings: Config, task: Task[Any], every: int) -> None:
@@ -134,6 +135,7 @@ class Examination:
         """Add a point where an examination is due; the time that it takes does not count."""
         if step % self.every and step != self.last:
             return
+        # before the first step nothing was trained
         if step:
             self.trained += time.perf_counter() - self.resumed
         self.policy.loaded.core.load_state_dict(weights())
@@ -149,13 +151,13 @@ class Examination:
         # greedy answers need no seeds
         answers = self.policy.generate(prompts, 1, self.greedy, [0] * len(samples))
         return [
-            sum(value or 0.0 for value in rewards_of(self.task, sample, one.completion).values())
-            for sample, (one,) in zip(samples, answers, strict=True)
+            sum(value or 0.0 for value in rewards_of(self.task, sample, answer.completion).values())
+            for sample, (answer,) in zip(samples, answers, strict=True)
         ]
 
 
 def learn(seed: int, settings: Sequence[str], every: int) -> Curve:
-    """Return our curve: the steps of `vrft train`."""
+    """Return our curve: the steps of ``vrft train``."""
     chosen = configuration(seed, settings)
     task: Task[Any] = registry.build(chosen.task)
     samples = read_samples(task, "train")
@@ -166,7 +168,7 @@ def learn(seed: int, settings: Sequence[str], every: int) -> Curve:
     for number in range(1, chosen.train.max_steps + 1):
         step(run)
         exam.take(number, weights)
-    run.reader.close()
+    run.reader.close()  # the lane goes on, and its threads would stay
     return Curve("ours", seed, tuple(exam.points))
 
 
@@ -205,7 +207,7 @@ def learn_with_trl(seed: int, settings: Sequence[str], every: int) -> Curve:
         model=model,
         processor=theirs.load_processor(source),
         rewards=[
-            # the demo's answers are read in the pixels of the picture as the model sees it
+            # a box is read in the space of the picture as the model sees it
             to_trl(name, reward, samples, lambda sample: encode([task.prompt(sample)])[0].views)
             for name, reward in task.rewards().items()
         ],
@@ -214,8 +216,10 @@ def learn_with_trl(seed: int, settings: Sequence[str], every: int) -> Curve:
         use_cpu=True,
         bf16=False,
         activation_checkpointing=False,
+        # what TRL has no word for is a KeyError, and never another algorithm
         scale_rewards={"none": "none", "group_std": "group"}[method.f_norm],
         num_generations=method.num_generations,
+        # TRL counts completions, we count prompts
         per_device_train_batch_size=training.per_device_train_batch_size * method.num_generations,
         max_completion_length=sampling.max_completion_length or 0,
         temperature=sampling.temperature,

@@ -42,9 +42,11 @@ def products(device: str) -> float:
     size = 8192 if device == "cuda" else 1024
     # both sides use autocast on CUDA
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    # large enough to be bound by multiplying, small enough for some runs within PROBE
     matrix = torch.randn(size, size, device=device, dtype=dtype)
     often = frequency(lambda: matrix @ matrix)
     if device == "cpu":
+        # the rollout multiplies in oneDNN's own layout, which is faster on some processors
         layer = nn.Linear(size, size, bias=False)
         with prepacked(layer):
             often = max(often, frequency(lambda: layer(matrix)))
@@ -71,7 +73,7 @@ def frequency(function: Callable[[], object]) -> float:
 def parts(shape: Shape, load: Load, prompts: int, machine: Machine, width: int) -> dict[str, float]:
     """Return the least seconds of a step's parts: its products, and the bytes that must be read.
 
-    Every token that is decoded reads all weights (`width` bytes each) and the keys and values
+    Every token that is decoded reads all weights (``width`` bytes each) and the keys and values
     of what it follows, a prompt's once for its group; the optimizer reads four numbers of each
     weight and writes three. A backward pass has twice the products of its forward pass.
     """
@@ -81,7 +83,7 @@ def parts(shape: Shape, load: Load, prompts: int, machine: Machine, width: int) 
     followed = prompts * (load.prompt + load.generations * load.completion / 2)
     numbers_read = load.completion * (cost.decoder_weights(shape) + key_and_value * followed)
     multiplied = prompts * (work.prefill + work.decode) / machine.products
-    forward = prompts * work.policy / 3 / machine.products
+    forward = prompts * work.policy / 3 / machine.products  # a third of three equal passes
     return {
         "rollout": multiplied + width * numbers_read / machine.copies,
         "forward": forward,

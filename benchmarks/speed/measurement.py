@@ -21,15 +21,17 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 
 VERSIONS = ("vrft", "torch", "transformers", "trl", "accelerate", "platform", "cpu cores")
-"""The entries of `vrft env` on which times depend."""
+"""The entries of ``vrft env`` on which times depend."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Everything that was measured with `mode` (an option of the command) on `device`, and where.
+    """Everything that one command measured on a device, and where.
 
-    `shape` is the model's, "" where it is the one that the mode has on a CPU; `seconds` are those
-    of the whole command.
+    ``mode`` is the option that it was run with, "quick" or "learning".
+
+    ``shape`` is the model's, "" where it is the one that the mode has on a CPU; ``seconds`` are
+    those of the whole command.
     """
 
     mode: str
@@ -73,12 +75,14 @@ def hardware(device: str) -> str:
     except OSError:
         # outside of Linux
         return platform.processor() or platform.machine()
+    # one entry for each core
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 
 
 def read_all(folder: Path = RESULTS) -> list[Measurement]:
     """Return all measurements that are kept."""
+    # coercion checks every key and type: a file of an older form is refused by name
     return [
         coercion.build(Measurement, json.loads(path.read_text(encoding="utf-8")))
         for path in sorted(folder.glob("*.json"))

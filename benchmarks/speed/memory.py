@@ -32,7 +32,7 @@ class Memory:
 
 
 def compare(fresh: Executor, setting: Setting, shape: Shape, device: str) -> dict[str, Memory]:
-    """Return the memory of a step of both sides; `fresh` gives each a process of its own."""
+    """Return the memory of a step of both sides; ``fresh`` gives each a process of its own."""
     sides = {side: fresh.submit(measure, side, setting, shape, device) for side in SIDES}
     return {side: memory.result() for side, memory in sides.items()}
 

@@ -1,4 +1,4 @@
-"""Our side: `vrft.training.step` as it is, on a run whose completions never end early."""
+"""Our side: ``vrft.training.step`` as it is, on a run whose completions never end early."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vrft.types import Rollout
 class TimedPolicy(ModelPolicy):
     """A policy that tells its contestant what it does.
 
-    Where `given` has completions, by the token ids of their prompt, they replace those that were
+    Where ``given`` has completions, by the token ids of their prompt, they replace those that were
     sampled: both sides then learn from the same texts.
     """
 
@@ -44,6 +44,7 @@ class TimedPolicy(ModelPolicy):
             sampled = super().sample(encoded, num_generations, sampling, seeds)
         if not self.given:
             return sampled
+        # Sampled all the same: what passed the weights in this step is counted.
         return [
             tuple(
                 self.rollout(tokens, prompt.views)
@@ -61,6 +62,7 @@ class TimedPolicy(ModelPolicy):
         if self.side.record is not None:
             for group, logps_GC in zip(groups, logps_BGC.detach(), strict=True):
                 for rollout, logps_C in zip(group, logps_GC, strict=True):
+                    # zeros stand behind the end of a shorter completion
                     own = logps_C[: len(rollout.tokens)].cpu()
                     self.side.record.logps[tuple(rollout.tokens)] = own
         return logps_BGC
@@ -99,6 +101,7 @@ def configuration(questions: Questions, folder: Path, *, checkpointing: bool) ->
         algorithm=AlgorithmConfig(num_generations=setting.generations, token_mean="global"),
         sampling=SamplingConfig(max_completion_length=setting.completion, max_prompt_length=None),
         train=TrainConfig(
+            # a group a micro-batch, as TRL's side has it
             per_device_train_batch_size=1,
             gradient_accumulation_steps=setting.prompts,
             max_steps=questions.steps,

@@ -21,15 +21,17 @@ SEED = 42
 
 def lottery(sample: Sample[None], completion: Completion) -> float:
     """Return a number in [0, 1) that depends on the text alone, so that no group is tied."""
+    # not hash(), which differs from process to process
     return zlib.crc32(completion.text.encode()) / 2**32
 
 
 @dataclass(frozen=True)
 class Questions(Task[None]):
-    """Samples for `steps` steps of a setting, each of them drawn once."""
+    """Samples for ``steps`` steps of a setting, each of them drawn once."""
 
     setting: Setting
     steps: int
+    # what a task has to name: its metric, and the source of its data
     primary = "reward"
     data = "none"
 
@@ -47,11 +49,13 @@ class Questions(Task[None]):
 
     def question(self, index: int) -> str:
         """Return a question like no other and as long as all others: TRL pads shorter ones."""
+        # eight bits as eight words, each of them one token
         number = f"{index:08b}".replace("0", " red").replace("1", " blue")
         return "Question:" + number + " the" * (self.setting.words - 8)
 
     def pictures(self, index: int) -> tuple[Image.Image, ...]:
         """Draw noise of exactly the size that the model sees, so that nothing is resized."""
+        # by index: both sides draw the same, however often they ask
         random = np.random.default_rng(index)
         sides = (self.setting.rows * FACTOR, self.setting.columns * FACTOR, 3)
         return tuple(

@@ -39,14 +39,14 @@ class Pair:
     @property
     def around_ours(self) -> Machine:
         """Return how fast the machine was around our step."""
-        _, before, after = self.probes
+        _, before, after = self.probes  # the first was before TRL's step
         return Machine(fmean((before.products, after.products)),
                        fmean((before.copies, after.copies)))  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Race:
-    """Everything that was measured of one setting; `prompt` counts tokens, image tokens included.
+    """Everything that was measured of one setting; ``prompt`` counts tokens, image tokens included.
 
     The fields are the keys of the JSON files: renaming one orphans what is kept.
     """
@@ -63,7 +63,7 @@ class Race:
 
 @dataclass(frozen=True)
 class Plan:
-    """The length of a race: `least` pairs, then up to `pairs` quiet ones while `seconds` last."""
+    """The length of a race: ``least`` pairs, then ``pairs`` quiet ones while ``seconds`` last."""
 
     device: str
     pairs: int = 5
@@ -82,17 +82,14 @@ def race(setting: Setting, shape: Shape, plan: Plan, *, checkpointing: bool = Fa
     Raises UserError, and times nothing, if the sides disagree; RuntimeError for counts that cannot
     be true.
     """
+    started = time.monotonic()
     shape = shape.reading(setting.pictures)
-    questions = Questions(setting, steps=1 + plan.most)
+    questions = Questions(setting, steps=1 + plan.most)  # the first step is not timed
     folder = shapes.written(shape, plan.device)
     theirs = Theirs(questions, folder, plan.device, checkpointing=checkpointing)
     ours = Ours(questions, folder, plan.device, checkpointing=checkpointing)
-    turns = Turns(theirs, ours, plan)
+    turns = Turns(theirs, ours, setting, plan, started)
     turns.run()
-    counts = {"theirs": dict(turns.reference.counts), "ours": dict(turns.answer.counts)}
-    if plan.device == "cpu":
-        for side in counts.values():
-            counters.require_complete(side, setting, turns.reference.prompt)
     finished = Race(
         setting=setting,
         shape=shape,
@@ -100,7 +97,7 @@ def race(setting: Setting, shape: Shape, plan: Plan, *, checkpointing: bool = Fa
         checkpointing=checkpointing,
         prompt=turns.reference.prompt,
         equality=turns.equality,
-        counts=counts,
+        counts={"theirs": dict(turns.reference.counts), "ours": dict(turns.answer.counts)},
         pairs=tuple(turns.pairs),
     )
     del theirs, ours, turns
@@ -116,11 +113,13 @@ class Turns:
     and compared, and not timed.
     """
 
-    def __init__(self, theirs: Theirs, ours: Ours, plan: Plan) -> None:
-        self.theirs, self.ours, self.plan = theirs, ours, plan
+    def __init__(
+        self, theirs: Theirs, ours: Ours, setting: Setting, plan: Plan, started: float
+    ) -> None:
+        self.theirs, self.ours, self.setting, self.plan = theirs, ours, setting, plan
+        self.started = started
         self.pairs: list[Pair] = []
-        self.started = time.monotonic()
-        self.before = Machine(0.0, 0.0)
+        self.before = Machine(0.0, 0.0)  # probed after the first step
 
     def run(self) -> None:
         """Take all steps."""
@@ -135,11 +134,13 @@ class Turns:
         if self.theirs.record is not None:
             self.first_step.close()
             self.answer_first_step()
+            self.before = limit.probe(device)
         else:
             between = limit.probe(device)
             own = self.ours.step()
-            self.pairs.append(Pair(step, own, (self.before, between, limit.probe(device))))
-        self.before = limit.probe(device)
+            after = limit.probe(device)
+            self.pairs.append(Pair(step, own, (self.before, between, after)))
+            self.before = after
         if len(self.pairs) < self.plan.least:
             return True
         quiet = sum(pair.quiet for pair in self.pairs)
@@ -147,7 +148,10 @@ class Turns:
         return not enough and time.monotonic() - self.started < self.plan.seconds
 
     def answer_first_step(self) -> None:
-        """Take our first step on TRL's completions; raise UserError if the updates differ."""
+        """Take our first step on TRL's completions.
+
+        Raises UserError if the updates differ, RuntimeError if products were not counted.
+        """
         self.ours.policy.given = self.reference.completions
         with counters.recorded(self.ours, self.plan.device) as self.answer:
             self.ours.step()
@@ -155,3 +159,6 @@ class Turns:
         self.equality = equality.compare(self.reference, self.answer)
         allowed = equality.EXACT if self.plan.device == "cpu" else equality.ROUNDED
         equality.require(self.equality, allowed)
+        if self.plan.device == "cpu":
+            for record in (self.reference, self.answer):
+                counters.require_complete(record.counts, self.setting, self.reference.prompt)

@@ -37,6 +37,9 @@ and backward lose to what the limit leaves out (norms, activations, softmax), an
 torch's own matrix products where the limit is that of a faster library. An optimizer that finds \
 its numbers in the processor's cache needs less than the limit has it read."""
 
+LIMITED = ("rollout", "forward", "backward", "optimizer")
+"""The parts of a step that have a limit: pictures are prepared by another library."""
+
 MODES = ("quick", "learning")
 """The modes in the order of their chapters."""
 
@@ -46,14 +49,16 @@ BEGIN, END = "<!-- speed: made by python -m benchmarks.speed.report -->\n", "<!-
 
 def write(measurements: Sequence[Measurement]) -> list[Path]:
     """Write RESULTS.md, its pictures and the README's table, and return the paths."""
-    drawn = [path for one in measurements if one.learning for path in draw(one)]
-    return [*drawn, publish(measurements), fill_readme(measurements)]
+    learnings = [measurement for measurement in measurements if measurement.learning]
+    pictures = [path for measurement in learnings for path in draw(measurement)]
+    return [*pictures, publish(measurements), fill_readme(measurements)]
 
 
 def publish(measurements: Sequence[Measurement], folder: Path = HERE) -> Path:
     """Write RESULTS.md and return its path."""
     path = folder / "RESULTS.md"
-    ordered = sorted(measurements, key=lambda one: MODES.index(one.mode))
+    # quick before learning, whatever the alphabet says
+    ordered = sorted(measurements, key=lambda measurement: MODES.index(measurement.mode))
     path.write_text("\n".join([HEAD, *map(chapter, ordered)]), encoding="utf-8")
     return path
 
@@ -71,25 +76,29 @@ def fill_readme(
 def in_short(measurements: Sequence[Measurement]) -> str:
     """Render what the README shows: the ratios of --quick, and that of --learning."""
     header = ("", "image / prompt / completion tokens", "whole step", "log-probs and backward")
-    told = (
+    of_goal = (
         f"Time to {learning.SHARE:.0%} of TRL's gain in held-out reward on the demo "
         "(`--learning`), TRL's over ours:"
     )
     texts = []
-    for one in measurements:
-        if one.mode == "quick" and not one.shape:
+    for measurement in sorted(measurements, key=lambda item: MODES.index(item.mode)):
+        if measurement.mode == "learning":
+            texts.append(f"{of_goal} {mean_ratio(measurement)}\n")
+        elif not measurement.shape:  # another model was only tried
             lines = [
                 [
                     race.setting.title,
                     tokens(race),
-                    f"{median(ratio(race, whole)):.1f}x",
-                    f"{median(ratio(race, update)):.1f}x",
+                    f"{median(ratios(race, step_seconds)):.1f}x",
+                    f"{median(ratios(race, update_seconds)):.1f}x",
                 ]
-                for race in one.races
+                for race in measurement.races
             ]
-            place = f"TRL {one.versions['trl']}, one thread of {one.hardware}, commit {one.commit}."
-            texts.append(f"{markdown(header, lines)}\n\n{place}\n")
-    texts += [f"{told} {mean_ratio(one)}\n" for one in measurements if one.mode == "learning"]
+            where = (
+                f"TRL {measurement.versions['trl']}, one thread of {measurement.hardware}, "
+                f"commit {measurement.commit}."
+            )
+            texts.append(f"{markdown(header, lines)}\n\n{where}\n")
     return "\n".join(texts)
 
 
@@ -122,18 +131,18 @@ def counted(race: Race) -> list[Pair]:
     return [pair for pair in race.pairs if pair.quiet] or list(race.pairs)
 
 
-def ratio(race: Race, seconds: Callable[[Step], float]) -> list[float]:
-    """Return TRL's time over ours in each pair, of whatever `seconds` reads from a step."""
-    pairs = [(seconds(pair.theirs), seconds(pair.ours)) for pair in counted(race)]
-    return [theirs / ours for theirs, ours in pairs if ours]
+def ratios(race: Race, seconds: Callable[[Step], float]) -> list[float]:
+    """Return TRL's time over ours in each pair, of whatever ``seconds`` reads from a step."""
+    # By pair: whatever slowed the machine down slowed both steps of a pair.
+    return [seconds(pair.theirs) / seconds(pair.ours) for pair in counted(race)]
 
 
-def whole(step: Step) -> float:
+def step_seconds(step: Step) -> float:
     """Return the seconds of a step."""
     return step.whole
 
 
-def update(step: Step) -> float:
+def update_seconds(step: Step) -> float:
     """Return the seconds of a step's forward and backward passes."""
     return step.parts["forward"] + step.parts["backward"]
 
@@ -150,8 +159,8 @@ def load(race: Race) -> Load:
                 setting.generations)  # fmt: skip
 
 
-def lights(race: Race) -> list[dict[str, float]]:
-    """Return the least seconds of the parts of our step in each pair."""
+def least_seconds(race: Race) -> list[dict[str, float]]:
+    """Return the least seconds of the parts of our step in each pair, at the speed around it."""
     width = 2 if race.device == "cuda" else 4  # bytes of a weight in the rollout
     return [
         limit.parts(race.shape, load(race), race.setting.prompts, pair.around_ours, width)
@@ -175,8 +184,8 @@ def headline(races: Sequence[Race]) -> str:
         theirs = cost.theirs(race.shape, load(race), checkpointing=race.checkpointing)
         ours = cost.ours(race.shape, load(race), checkpointing=race.checkpointing)
         of_limit = median(
-            sum(light.values()) / pair.ours.whole
-            for light, pair in zip(lights(race), pairs, strict=True)
+            sum(least.values()) / pair.ours.whole
+            for least, pair in zip(least_seconds(race), pairs, strict=True)
         )
         lines.append([
             setting.title,
@@ -185,10 +194,10 @@ def headline(races: Sequence[Race]) -> str:
             tokens(race),
             spread([pair.theirs.whole for pair in pairs]),
             spread([pair.ours.whole for pair in pairs]),
-            f"**{spread(ratio(race, whole))}**",
+            f"**{spread(ratios(race, step_seconds))}**",
             f"{setting.floor:g}" if setting.floor else "",
             f"{theirs.total / ours.total:.2f}",
-            spread(ratio(race, update)),
+            spread(ratios(race, update_seconds)),
             f"{theirs.policy / ours.policy:.2f}",
             f"{of_limit:.0%}",
             f"{sum(pair.quiet for pair in race.pairs)} of {len(race.pairs)}",
@@ -213,16 +222,14 @@ def to_limit(races: Sequence[Race]) -> str:
     """Render the least seconds of each part of our step, and which share of it they are."""
     lines = []
     for race in races:
-        pairs = list(zip(lights(race), counted(race), strict=True))
+        pairs = list(zip(least_seconds(race), counted(race), strict=True))
         cells = []
-        for part in pairs[0][0]:
-            light = median(light[part] for light, _ in pairs)
-            share = median(light[part] / pair.ours.parts[part] for light, pair in pairs)
-            cells.append(f"{light:.3f} ({share:.0%})")
+        for part in LIMITED:
+            seconds = median(least[part] for least, _ in pairs)
+            share = median(least[part] / pair.ours.parts[part] for least, pair in pairs)
+            cells.append(f"{seconds:.3f} ({share:.0%})")
         lines.append([race.setting.title, *cells])
-    if not lines:
-        return ""
-    return f"{LIMIT}\n\n{markdown(['setting', *lights(races[0])[0]], lines)}"
+    return f"{LIMIT}\n\n{markdown(['setting', *LIMITED], lines)}" if lines else ""
 
 
 def counts(races: Sequence[Race]) -> str:
@@ -259,8 +266,8 @@ def memory(measurement: Measurement) -> str:
     if not measurement.memory:
         return ""
     lines = [
-        [side, *(f"{value / 2**20:,.0f}" for value in (one.before, one.peak, one.step))]
-        for side, one in measurement.memory.items()
+        [side, *(f"{value / 2**20:,.0f}" for value in (held.before, held.peak, held.step))]
+        for side, held in measurement.memory.items()
     ]
     table = markdown(["LISA, MiB", "before the step", "peak", "of the step"], lines)
     share = measurement.memory["ours"].step / measurement.memory["theirs"].step
@@ -274,39 +281,39 @@ def learned(measurement: Measurement) -> str:
     header = ("seed", "TRL's seconds", "ours", "TRL's reward at the end", "ours at the end",
               "untrained", "goal", "TRL reaches it", "ours", "ratio")  # fmt: skip
     lines = []
-    for one in measurement.learning:
-        ends = one.theirs.points[-1], one.ours.points[-1]
+    for comparison in measurement.learning:
+        ends = comparison.theirs.points[-1], comparison.ours.points[-1]
         lines.append([
-            one.ours.seed,
+            comparison.ours.seed,
             *(f"{end.seconds:.0f}" for end in ends),
             *(f"{end.reward:.3f}" for end in ends),
-            f"{one.ours.points[0].reward:.3f}",
-            f"{one.goal:.3f}",
-            *map(after, one.seconds),
-            f"{one.ratio:.1f}x" if one.ratio else "",
+            f"{comparison.ours.points[0].reward:.3f}",
+            f"{comparison.goal:.3f}",
+            *map(when_reached, comparison.seconds),
+            f"{comparison.ratio:.1f}x" if comparison.ratio else "",
         ])  # fmt: skip
-    told = (
+    explanation = (
         f"The goal is {learning.SHARE:.0%} of what TRL gained by its end with the seed; both sides "
         f"take the steps of `{learning.CONFIG}` and are examined every {learning.EVERY} steps. "
         f"TRL's time over ours: {mean_ratio(measurement)}"
     )
     picture = f"![held-out reward over time]({measurement.name}.svg)"
-    return "\n\n".join([markdown(header, lines), told, picture])
+    return "\n\n".join([markdown(header, lines), explanation, picture])
 
 
 def mean_ratio(measurement: Measurement) -> str:
     """Render the geometric mean of the ratios, its interval, and how many seeds have a ratio."""
-    ratios = [one.ratio for one in measurement.learning if one.ratio]
-    count = f"{len(ratios)} of {len(measurement.learning)} seeds"
-    if len(ratios) < 2:
+    by_seed = [comparison.ratio for comparison in measurement.learning if comparison.ratio]
+    count = f"{len(by_seed)} of {len(measurement.learning)} seeds"
+    if len(by_seed) < 2:
         return f"{count} reached the goal on both sides."
     # by logarithms, so that twice as fast and half as fast cancel each other
-    of_logs = over_seeds([math.log(value) for value in ratios])
+    of_logs = over_seeds([math.log(value) for value in by_seed])
     mean, low, high = map(math.exp, (of_logs.mean, of_logs.low, of_logs.high))
     return f"geometric mean {mean:.1f} (95 % {low:.1f} to {high:.1f}; {count})."
 
 
-def after(seconds: float | None) -> str:
+def when_reached(seconds: float | None) -> str:
     """Render when a goal was reached."""
     return "never" if seconds is None else f"after {seconds:.0f} s"
 
@@ -315,13 +322,13 @@ def draw(measurement: Measurement, folder: Path = HERE) -> list[Path]:
     """Draw the curves of both sides with each seed."""
     drawing = figure(7, 3.2)
     axis = drawing.subplots()
-    for one in measurement.learning:
-        for curve, colour, label in ((one.ours, "C0", "vrft"), (one.theirs, "C1", "TRL")):
+    for number, comparison in enumerate(measurement.learning):
+        sides = ((comparison.ours, "C0", "vrft"), (comparison.theirs, "C1", "TRL"))
+        for curve, colour, label in sides:
             seconds = [point.seconds for point in curve.points]
             rewards = [point.reward for point in curve.points]
-            # one entry of the legend for all seeds of a side
-            first = one is measurement.learning[0]
-            axis.plot(seconds, rewards, colour, label=label if first else None)
+            # The legend names a side once, not once for each seed.
+            axis.plot(seconds, rewards, colour, label=None if number else label)
     axis.set(xlabel="seconds of training", ylabel="held-out reward")
     axis.legend(frameon=False)
     return save_figure(drawing, folder, measurement.name)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Setting:
-    """A kind of step: `prompts` groups of `generations` completions of `completion` tokens.
+    """A kind of step: ``prompts`` groups of ``generations`` completions of ``completion`` tokens.
 
-    Each prompt has `words` words and `pictures` pictures of `rows` x `columns` image tokens (28 x
-    28 pixels each). A step is wanted to be at least `floor` times as fast as TRL's; 0 where nothing
-    was set.
+    Each prompt has ``words`` words and ``pictures`` pictures of ``rows`` x ``columns`` image tokens
+    (28 x 28 pixels each). A step is wanted to be at least ``floor`` times as fast as TRL's; 0 where
+    nothing was set.
     """
 
     name: str
@@ -44,6 +44,7 @@ SETTINGS = {
         Setting("cvbench", "CV-Bench", 85, 120, 20, 20, floor=5.0),
         Setting("cvbench_high", "CV-Bench, large pictures", 85, 120, 25, 40),
         Setting("classification", "few-shot classification", 105, 100, 20, 20, floor=5.0),
+        # small pictures and long answers, where the least can be shared
         Setting("geoqa", "GEOQA", 85, 250, 10, 15, floor=2.2),
         Setting("two_pictures", "two pictures in a prompt", 95, 100, 16, 16, pictures=2),
         Setting("mathematics", "mathematics, no picture", 125, 2000, pictures=0, floor=1.1),

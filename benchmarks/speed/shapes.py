@@ -32,8 +32,8 @@ MAX_PIXELS = 1024 * 28 * 28
 class Shape:
     """The widths and depths of a model.
 
-    `hidden`, `inner` and `vision_inner` are the widths of the decoder, of its MLP and of the vision
-    tower's MLP.
+    ``hidden``, ``inner`` and ``vision_inner`` are the widths of the decoder, of its MLP and of the
+    vision tower's MLP.
     """
 
     name: str
@@ -62,6 +62,8 @@ class Shape:
 SHAPES = {
     shape.name: shape
     for shape in (
+        # family; decoder: width, layers, heads, key heads, MLP, vocabulary; tower: width, blocks,
+        # heads, MLP. "2b" is Qwen2-VL-2B.
         Shape("test", "qwen2_vl", 64, 2, 2, 1, 128, 1024, 32, 2, 2, 128),
         Shape("cpu", "qwen2_vl", 384, 6, 6, 2, 1536, 8192, 256, 8, 4, 1024),
         Shape("cpu-third", "qwen2_vl", 384, 2, 6, 2, 1536, 3072, 256, 3, 4, 1024),
@@ -71,7 +73,7 @@ SHAPES = {
 
 
 FOLDERS = ExitStack()
-"""The folders that `written` has made, until the program ends."""
+"""The folders that ``written`` has made, until the program ends."""
 
 atexit.register(FOLDERS.close)
 
@@ -84,6 +86,7 @@ def written(shape: Shape, device: str) -> Path:
     """
     folder = Path(FOLDERS.enter_context(tempfile.TemporaryDirectory()))
     words = tokenizer(shape.vocabulary)
+    # the caller's random state stays as it is: both sides sample with it
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(0)
         model = tiny.MODELS[shape.family](config_of(shape, words))
@@ -100,12 +103,13 @@ def written(shape: Shape, device: str) -> Path:
 
 
 def tokenizer(size: int) -> PreTrainedTokenizerBase:
-    """Return the tiny tokenizer with `size` entries, most of which no text is cut into.
+    """Return the tiny tokenizer with ``size`` entries, most of which no text is cut into.
 
     Without these every row of the head beyond the vocabulary would be suppressed in each step of
     sampling, which neither side has to do with a published model.
     """
     small: Any = tiny.tokenizer()
+    # added by editing its JSON: added_tokens would be searched for in every text
     state = json.loads(small.backend_tokenizer.to_str())
     # Inside tokens a space is written as another letter: no text merges into a token with a space.
     unused = {f"unused {number}": number for number in range(len(small), size)}

@@ -98,6 +98,7 @@ class Theirs(Contestant):
         model = auto.from_pretrained(folder, dtype=dtype).to(device)
         super().__init__(model, load_processor(folder))
         samples = questions.samples("train")
+        # what our side never samples, so that both sample from the same distribution
         family = families.FAMILIES[model.config.model_type]
         banned = models.LoadedModel(model, self.processor, family).banned_ids
         self.trainer = make_trainer(
@@ -111,10 +112,11 @@ class Theirs(Contestant):
             bf16=device != "cpu",
             activation_checkpointing=checkpointing,
             num_generations=setting.generations,
+            # TRL counts completions: a micro-batch is a group, as on our side
             per_device_train_batch_size=setting.generations,
             gradient_accumulation_steps=setting.prompts,
             max_completion_length=setting.completion,
-            generation_kwargs={"min_new_tokens": setting.completion},
+            generation_kwargs={"min_new_tokens": setting.completion},  # no completion ends early
             max_steps=questions.steps,
             max_grad_norm=1e9,  # the norm is computed on both sides, and nothing is clipped
             seed=SEED,
@@ -123,7 +125,7 @@ class Theirs(Contestant):
         self.watch_backward(self.trainer.accelerator)
 
     def train(self, after_step: Callable[[Step], bool]) -> None:
-        """Run TRL's own loop; `after_step` gets each step's times and says whether to go on."""
+        """Run TRL's own loop; ``after_step`` gets each step's times and says whether to go on."""
         self.trainer.add_callback(StepTimer(self, after_step))
         self.trainer.train()
 
@@ -141,7 +143,7 @@ def make_trainer(
 ) -> Any:
     """Return TRL's trainer with these settings of its GRPOConfig, quiet and without a penalty.
 
-    The `banned` tokens are those that our side never samples.
+    The ``banned`` tokens are those that our side never samples.
     """
     # The head on completion tokens alone on a CPU too, where TRL would score the prompt as well.
     # The switch is meant for Triton's kernels, but the tiles that it chooses are plain torch.
@@ -159,15 +161,15 @@ def make_trainer(
             disable_tqdm=True,
             **settings,
         )
-    made = trainer(
+    built = trainer(
         model=model,
         reward_funcs=list(rewards),
         args=config,
         train_dataset=data,
         processing_class=processor,
     )
-    made.remove_callback(PrinterCallback)
-    return made
+    built.remove_callback(PrinterCallback)  # it prints every log
+    return built
 
 
 def load_processor(folder: Path | str) -> Any:
@@ -184,8 +186,10 @@ def load_processor(folder: Path | str) -> Any:
 def dataset(task: Task[Any], samples: Sequence[Sample[Any]]) -> Dataset:
     """Return samples of a task as TRL reads them, in this order, with pictures as in memory."""
     prompts = {sample.id: task.prompt(sample) for sample in samples}
-    pictures = {key: [open_image(one) for one in p.images] for key, p in prompts.items()}
-    messages = {key: [{"role": "user", "content": p.text}] for key, p in prompts.items()}
+    pictures = {
+        key: [open_image(image) for image in prompt.images] for key, prompt in prompts.items()
+    }
+    messages = {key: [{"role": "user", "content": prompt.text}] for key, prompt in prompts.items()}
     table = Dataset.from_list(
         [{"sample_id": sample.id, "prompt": messages[sample.id]} for sample in samples]
     )

@@ -8,7 +8,7 @@ TRIAL = Trial("counting", "demo/lisa_grounding", "demo_grounding", 1, ("train.ma
 
 
 def result_of(trial: Trial, low: float = 0.1, after: float = 0.375) -> Result:
-    """Return a result of the trial whose gain of 12.5 points lies between `low` and 0.15."""
+    """Return a result of the trial whose gain of 12.5 points lies between ``low`` and 0.15."""
     return Result(
         key=trial.key,
         arm=trial.arm,

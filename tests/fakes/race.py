@@ -53,6 +53,6 @@ def curve(side: str, *points: tuple[float, float]) -> Curve:
 
 
 def compared(ours: float, reward: float = 2.0) -> Comparison:
-    """Return a comparison: TRL is at its goal, 1.8, after 12 s, we are at `reward` after `ours`."""
+    """Return a comparison: TRL reaches its goal, 1.8, after 12 s; we end after ``ours`` s."""
     theirs = curve("theirs", (0, 1.0), (15, 2.0))
     return Comparison(curve("ours", (0, 1.0), (ours, reward)), theirs)

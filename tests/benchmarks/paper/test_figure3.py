@@ -12,7 +12,7 @@ from vrft.errors import UserError
 
 
 def write_run(folder: Path, reward: float) -> None:
-    """Write the log of a run of three steps whose reward grows by `reward`."""
+    """Write the log of a run of three steps whose reward grows by ``reward``."""
     folder.mkdir(parents=True)
     lines = [
         {"loss": 0.1 * step, "reward": reward * step, "completions/mean_length": 9.0}

@@ -24,7 +24,7 @@ def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def run_instead(monkeypatch: pytest.MonkeyPatch, low: float) -> list[Trial]:
     """Give every trial a result without running it; return the list of those that were asked for.
 
-    A trial that was run has the result; the gains are above `low`.
+    A trial that was run has the result; the gains are above ``low``.
     """
     begun: list[Trial] = []
 

@@ -1,4 +1,4 @@
-"""benchmarks/speed/ours.py: our side is `vrft.training.step`, with completions of full length."""
+"""benchmarks/speed/ours.py: our side is ``vrft.training.step``, with completions of full length."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -66,7 +67,7 @@ def test_our_step_lies_between_the_second_probe_and_the_third() -> None:
 
 
 class Recorded:
-    """A contestant whose steps take no time; `record` is None, so that its steps are timed."""
+    """A contestant whose steps take no time; ``record`` is None, so that its steps are timed."""
 
     record = None
 
@@ -87,7 +88,7 @@ class Recorded:
 def test_pairs_are_raced_until_enough_are_quiet_or_time_is_over(
     monkeypatch: pytest.MonkeyPatch, plan: Plan, noisy: int, pairs: int
 ) -> None:
-    turns = Turns(Recorded(), Recorded(), plan)  # type: ignore[arg-type]
+    turns = Turns(Recorded(), Recorded(), SETTING, plan, time.monotonic())  # type: ignore[arg-type]
 
     def probe(device: str) -> Machine:
         disturbed = len(turns.pairs) < noisy

@@ -6,7 +6,7 @@ The names here are those that a task file needs. None of them imports torch, so 
 
 from vrft.errors import UserError
 from vrft.task import Reward, Task
-from vrft.types import Completion, Prediction, Prompt, Report, Rollout, Sample, Score, View
+from vrft.types import Completion, Prediction, Prompt, Report, Rollout, Sample, Score, Turn, View
 
 __all__ = [
     "Completion",
@@ -18,6 +18,7 @@ __all__ = [
     "Sample",
     "Score",
     "Task",
+    "Turn",
     "UserError",
     "View",
 ]

@@ -49,10 +49,23 @@ class Sample(Generic[A]):
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """An earlier message of a conversation; ``<image>`` in it is the place of a picture."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
-    """The model's input: pictures first, then the user's text, below an optional system text."""
+    """The model's input: a system text, earlier turns if any, and the user's last turn.
+
+    Each ``<image>`` in a turn is the place of one picture, in order; with no place in any turn,
+    the pictures stand before the last turn's text.
+    """
 
     text: str
+    """The user's last turn."""
     images: tuple[Path | Image.Image, ...] = ()
     system: str | None = None
     prefill: str = ""
@@ -62,6 +75,8 @@ class Prompt:
 
     Pictures, system, text and prefill then follow each other as they stand.
     """
+    turns: tuple[Turn, ...] = ()
+    """The turns before the last one, the oldest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -240,3 +241,19 @@ def test_other_libraries_bars_are_hidden_while_the_log_is_open(
     assert bars_shown() == (False, False, False)
     log.close()
     assert bars_shown() == before
+
+
+def test_a_checkpoint_draws_no_bar_into_the_runs_own(
+    load_tiny: Callable[..., Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> None:
+    request.addfinalizer(partial(show_bars, bars_shown()))
+    model = load_tiny("qwen2").model
+    show_bars((True, True, True))
+    model.save_pretrained(tmp_path / "before")
+    assert "Writing model shards" in capsys.readouterr().err
+    with closing(RunLog(tmp_path)):
+        model.save_pretrained(tmp_path / "meanwhile")
+    assert capsys.readouterr().err == ""

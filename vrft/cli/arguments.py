@@ -80,8 +80,10 @@ def add_verb(verbs: Any, name: str, summary: str, example: str) -> Parser:
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
         epilog=f"example:\n  {example}",
+        # argparse would fill the example up into one paragraph, and break it where it is long.
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    # The parser knows its place among the verbs: "vrft config list".
     verb.set_defaults(command=verb.prog.removeprefix("vrft "))
     return verb
 
@@ -91,7 +93,7 @@ def add_settings(verb: Parser) -> None:
     verb.add_argument(
         "settings",
         nargs="*",
-        default=[],
+        default=[],  # and not None: `parse` adds the settings that stand between options
         metavar="key.path=value",
         help="settings that override the file's, such as train.learning_rate=1e-6",
     )
@@ -128,6 +130,7 @@ def add_eval(verbs: Any) -> None:
     )
     verb.add_argument("--benchmark", metavar="NAME|FILE.yaml", help="what to evaluate on")
     verb.add_argument("--list", action="store_true", help="list the benchmarks and stop")
+    # Neither is required by argparse, as `--list` needs none: `commands.evaluate` asks for one.
     source = verb.add_mutually_exclusive_group()
     source.add_argument("--model", metavar="DIR|ID", help="a folder, a hub id, or `demo`")
     source.add_argument(

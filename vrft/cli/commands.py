@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a closed pipe is still caught, and not at Python's exit
         return status
     except UserError as error:
+        # Of an error from a library, quoted in ours, line breaks may be left.
         print("vrft: error:", str(error).replace("\n", " "), file=sys.stderr)
         return 2
     except KeyboardInterrupt:

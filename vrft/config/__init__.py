@@ -1,4 +1,4 @@
-"""Settings: what there is to set, the algorithms' rows, and configurations from files."""
+"""Settings: their schema, the rows of the algorithms, and configurations from files."""
 
 from vrft.config.loading import load, merge, parse_override, read, to_yaml
 from vrft.config.schema import (

@@ -113,6 +113,7 @@ METHODS: Mapping[str, Method] = {
     "gpg": Method("Chu et al. 2025, arXiv:2504.02546, Eq. 5 and 6"),
     "grpo": Method(
         "Shao et al. 2024, arXiv:2402.03300, Eq. 3 and 4",
+        # The paper's KL weight; TRL's GRPO trainer has none by default.
         {"surrogate": "clipped", "beta": 0.04, "token_mean": "sequence"},
     ),
     "dr_grpo": Method(
@@ -166,7 +167,7 @@ METHODS: Mapping[str, Method] = {
             "beta": 0.05,
             "kl_in": "reward",
             "token_mean": "global",
-            "num_iterations": 4,
+            "num_iterations": 4,  # TRL's num_ppo_epochs
         },
     ),
     "sft": Method("supervised fine-tuning on reference answers, through TRL's SFTTrainer"),

@@ -45,12 +45,13 @@ class RunLog:
     ) -> None:
         self.path = folder / "metrics.jsonl"
         self.completions_dir = folder / "completions"
+        wanted = check_trackers(report_to)
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             # Trackers first: a folder counts as a run's from its first metrics.jsonl on, and a
             # tracker that does not start (no login, no network) leaves the folder free.
             self.trackers = []
-            for name in check_trackers(report_to):
+            for name in wanted:
                 tracker = start_tracker(name, folder, resume_step, settings or {})
                 stack.callback(tracker.finish)
                 self.trackers.append(tracker)
@@ -142,8 +143,8 @@ def start_tracker(
     """Start a tracker on a run that bears the folder's name, and give it the hyper-parameters.
 
     A resumed run goes on in the same record where its tracker finds one by a name or an id of
-    ours: TensorBoard, W&B, Trackio, ClearML and DVCLive. At the others it begins another of the
-    same name.
+    ours: TensorBoard, W&B, Trackio, ClearML and DVCLive. At the others it begins a second record
+    of the same name.
     """
     from accelerate import PartialState
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS

@@ -82,10 +82,10 @@ def fit(
     ``train.output_dir`` goes on from its latest checkpoint.
     """
     newest = checkpoint.latest(Path(config.train.output_dir)) if resume else None
-    name = config.model.name if newest is None else str(newest)
-    learner = policy.load(replace(config.model, name=name), train=True)
     if newest is not None:
         check_resuming()
+    name = config.model.name if newest is None else str(newest)
+    learner = policy.load(replace(config.model, name=name), train=True)
     if not resume:
         config = run_folder.claim(config)  # not before the model: a wrong name leaves no folder
     folder = Path(config.train.output_dir)

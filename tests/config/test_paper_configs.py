@@ -289,6 +289,7 @@ def test_it_resolves(
     plan = capsys.readouterr().out
     prompts = got.train.per_device_train_batch_size * got.train.gradient_accumulation_steps
     assert f"task       {got.task.name}: " in plan
-    assert f"{prompts} prompts x {got.algorithm.num_generations} completions" in plan
+    completions = f" x {got.algorithm.num_generations} completions"
+    assert f"{prompts} prompts{completions * (got.algorithm.name != 'sft')}" in plan
     assert f"at learning rate {got.train.learning_rate:g}" in plan
     assert not (tmp_path / "runs").exists()  # nothing was trained

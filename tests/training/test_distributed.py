@@ -215,6 +215,12 @@ def test_fine_tuning_on_several_processes_is_refused(
         sft.train(made)
 
 
+def test_a_second_run_of_a_process_may_have_another_precision() -> None:
+    for dtype, precision in (("bfloat16", "bf16"), ("float32", "no"), ("float16", "fp16")):
+        made = distributed.accelerator(ModelConfig(dtype=dtype))  # type: ignore[arg-type]
+        assert made.mixed_precision == precision
+
+
 def test_a_deepspeed_that_keeps_its_weights_elsewhere_is_refused() -> None:
     other = SimpleNamespace(optimizer=SimpleNamespace(optimizer=None))
     with pytest.raises(UserError, match="this DeepSpeed's SimpleNamespace has no float32 weights"):

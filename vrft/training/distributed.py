@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, broadcast_object_list
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
@@ -43,6 +44,9 @@ def accelerator(config: ModelConfig) -> Accelerator:
         precision = "bf16" if cuda else "no"
     else:
         precision = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[config.dtype]
+    # accelerate fixes the precision of a process with its first Accelerator, and refuses another
+    # one, which a second run of a script may have. Without the private method, so does this.
+    getattr(AcceleratorState, "_reset_state", lambda: None)()
     made = Accelerator(mixed_precision=precision)
     # accelerate has told transformers of the ZeRO-3 launch, which would then load every model in
     # parts. The policy is sharded by `prepare`; a reference model stays whole on every device.

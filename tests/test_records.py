@@ -296,3 +296,10 @@ def test_without_the_hub_the_message_says_how_to_give_files() -> None:
     assert message.startswith("array/SAT: no split 'train' from the hub (")
     assert "task.data_dir to a folder with train.parquet, train.jsonl" in message
     assert "\n" not in message
+
+
+def test_plain_columns_are_the_rows_own_without_bytes_of_pictures() -> None:
+    picture = {"bytes": b"PNG", "path": "a.png"}
+    values = {"q": "How many?", "answer": 3, "image": picture, "images": [[picture]], "raw": b"x"}
+    record = Record({**values, "extra": {"a": [1]}}, "rows", 0, columns={"question": "q"})
+    assert record.plain() == {"q": "How many?", "answer": 3, "extra": {"a": [1]}}

@@ -142,6 +142,10 @@ class Record:
                 return path
         raise self.error(f"no picture {candidates[0]}; correct the path or remove the row")
 
+    def plain(self) -> dict[str, Any]:
+        """Return the columns by the data's own names, without those that hold bytes of pictures."""
+        return {name: value for name, value in self.values.items() if not holds_bytes(value)}
+
     def error(self, complaint: str) -> UserError:
         """Return a UserError about this row, to be raised."""
         return UserError(f"{self.where}: {complaint}")
@@ -295,6 +299,15 @@ def flattened(value: Any) -> list[Any]:
     if isinstance(value, list):
         return [item for part in value for item in flattened(part)]
     return [] if value is None else [value]
+
+
+def holds_bytes(value: Any) -> bool:
+    """Tell whether a value is bytes, or a list or mapping with bytes somewhere inside."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        return any(map(holds_bytes, value))
+    return isinstance(value, bytes)
 
 
 def cached_picture(content: bytes, where: str) -> Path:

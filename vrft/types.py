@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -46,6 +46,8 @@ class Sample(Generic[A]):
     """In the order in which the prompt shows them; a path is opened when the picture is needed."""
     subset: str = ""
     """The part of the data set that a report counts separately; "" for none."""
+    columns: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """The row's columns by the data's own names, for rewards of ``--reward``; {} without rows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,8 @@ def read_row(record: Record) -> Sample[Objects]:
     images = record.images("images", "image")
     if len(images) != 1:
         raise record.error(f"{len(images)} pictures; expected one")
-    return Sample(record.id, category, Objects(_true_boxes(record)), images, category)
+    boxes = Objects(_true_boxes(record))
+    return Sample(record.id, category, boxes, images, category, record.plain())
 
 
 def _true_boxes(record: Record) -> tuple[Box, ...]:

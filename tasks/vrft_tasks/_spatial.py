@@ -47,7 +47,7 @@ def read_sample(row: Record, seed: int) -> Sample[Choice]:
     question = ask(row.text("question", "prompt"), choice)
     subset = str(row.get("subset", "task", "question_type") or "")
     pictures = row.images("images", "image", "image_bytes")
-    return Sample(row.id, question, choice, pictures, subset)
+    return Sample(row.id, question, choice, pictures, subset, row.plain())
 
 
 def named(choice: Choice, index: int) -> str:

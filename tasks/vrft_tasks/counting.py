@@ -108,4 +108,5 @@ def read_sample(row: Record) -> Sample[int]:
         raise row.error(f"the answer {written!r:.60} is no number of things; correct the row")
     question = row.text("question", "problem", "prompt")
     pictures = row.images("images", "image", "image_path")
-    return Sample(row.id, question, gold, pictures, str(row.get("subset") or ""))
+    subset = str(row.get("subset") or "")
+    return Sample(row.id, question, gold, pictures, subset, row.plain())

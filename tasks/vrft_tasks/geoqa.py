@@ -135,4 +135,5 @@ def read_sample(record: Record) -> Sample[Gold]:
         record.text("question", "problem", "prompt"),
         Gold(text, Quantity.parse(text)),
         record.images("images", "image", "image_path"),
+        columns=record.plain(),
     )

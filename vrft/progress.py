@@ -118,13 +118,13 @@ def bar(total: int, description: str, done: int, stream: TextIO) -> Iterator[Pro
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
+    # Without markup: "[reward]" in a text would be read as a style and vanish.
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        # Without markup: "[reward]" in a note would be read as a style and vanish.
         TextColumn("{task.fields[note]}", markup=False),
     )
     with RichProgress(*columns, console=Console(file=stream)) as display:

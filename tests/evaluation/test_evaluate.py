@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from vrft import cli, registry
 from vrft.boxes import Box
 from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.errors import UserError
-from vrft.evaluation import evaluate, predictions, segmentation
+from vrft.evaluation import evaluate, predictions, results, segmentation
 from vrft.evaluation.benchmark import GREEDY
 from vrft.masks import Mask
 from vrft.task import Task
@@ -283,3 +284,46 @@ def test_an_unknown_split_is_the_users_mistake(data: Path, tmp_path: Path) -> No
     with pytest.raises(UserError, match="no split 'val'"):
         evaluate.run(benchmark(data, split="val"), MODEL, tmp_path / "out", policy=Scripted())
     assert not (tmp_path / "out").exists()
+
+
+HALF = "\ud83d"  # of an emoji, as a cut-off file leaves it
+
+
+@pytest.mark.parametrize("place", ["answer", "question", "id", "subset"])
+def test_half_a_surrogate_pair_is_escaped_in_every_file(place: str, tmp_path: Path) -> None:
+    data = write_reasonseg(tmp_path / "data")
+    four, answers = benchmark(data), dict(ANSWERS)
+    if place == "answer":
+        answers["the owl"] += HALF
+    elif place == "subset":
+        four = replace(four, name=f"four {HALF}")
+    task: Task[Any] = registry.build(four.task)
+    samples = list(task.samples("test"))
+    if place == "question":
+        samples[0] = replace(samples[0], question=f"the owl {HALF}")
+    elif place == "id":
+        samples[0] = replace(samples[0], id=HALF)
+    elif place == "subset":
+        samples[0] = replace(samples[0], subset=HALF)
+    prompts = {sample.id: task.prompt(sample) for sample in samples}
+    predictions.prepare(tmp_path / "out", {"benchmark": {"name": four.name}})
+    made = evaluate.predict(Scripted(answers), prompts, GREEDY, batch_size=2)
+    made = list(predictions.append(tmp_path / "out", made))
+    read = predictions.read_predictions(tmp_path / "out" / "predictions.jsonl")
+    assert read == made
+    evaluation = results.score_predictions(four, task, samples, read, {"note": HALF})
+    results.publish(evaluation, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "scores.json").read_bytes())["n"] == 4
+    assert "\\ud83d" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+
+
+def test_scores_are_kept_where_the_page_cannot_be_drawn(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(*_: object) -> None:
+        raise UserError("no page today")
+
+    monkeypatch.setattr(results, "write_page", draw)
+    with pytest.raises(UserError, match="no page today"):
+        evaluate.run(benchmark(data), MODEL, tmp_path / "out", policy=Scripted())
+    assert json.loads((tmp_path / "out" / "scores.json").read_text())["n"] == 4

@@ -167,3 +167,26 @@ def test_a_comparison_page_shows_both_answers() -> None:
     html = report.comparison_page("Demo", [CHANGE], [("Random", [exhibit("was")])])
     for text in ("<h1>Demo</h1>", "+20.0", "-1.0 to +35.0", "before", "after", "was"):
         assert text in html
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("[/b]", "[/b]"),  # rich's markup, which closes nothing
+        ("[red]all", "[red]all"),  # a style that would vanish
+        (":cat:", ":cat:"),  # an emoji's code
+        ("half \ud83d", "half \\ud83d"),  # half a surrogate pair
+        ("\x1b[2Jgone", "\\x1b[2Jgone"),  # a command to the terminal
+    ],
+)
+def test_names_stand_in_tables_as_they_are(name: str, shown: str) -> None:
+    named = replace(FULL, benchmark=name, subsets={name: FULL.metrics}, paper={name: 50.0})
+    text = report.text(report.table(named))
+    text.encode()
+    assert text.count(shown) == 5  # the title, a row for each metric, of subset and of paper
+    row = replace(CHANGE, name=name)
+    pairing = Pairing(name, (row,), (Change(name, 0.0, 1.0),))
+    assert report.text(report.pairing_table(pairing)).count(shown) == 2
+    assert report.change_lines(pairing) == [f"better: {shown}  0.0 to 100.0 (+100.0)"]
+    report.json_text(pairing).encode()
+    assert json.loads(report.json_text(pairing))["benchmark"] == name

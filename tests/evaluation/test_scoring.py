@@ -2,6 +2,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -222,3 +223,29 @@ def test_a_split_that_cannot_be_scored_is_refused(split: str, message: str) -> N
 
 def test_the_limit_takes_the_first_samples(task: Task[Any]) -> None:
     assert [sample.id for sample in scoring.read_samples(task, "test", 3)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        # a row's number taken as its id
+        (Sample(7, "?", ""), "sample 1 has the id 7, of type int"),
+        # NumPy's and other texts' look-alikes
+        (Sample(Path("a"), "?", ""), r"sample 1 has the id PosixPath\('a'\), of type PosixPath"),
+        (Sample(None, "?", ""), "sample 1 has the id None, of type NoneType"),
+        # a class's number as the part that a report counts
+        (Sample("b", "?", "", (), 3), "sample 1 has the subset 3, of type int"),
+        (Sample("b", 4, ""), "sample 1 has the question 4, of type int"),
+    ],
+)
+def test_an_id_question_or_subset_that_is_no_text_is_refused_by_its_number(
+    sample: Sample[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=f"split 'test': {message}; make it a text"):
+        scoring.check_texts([Sample("a", "?", ""), sample], "test")
+
+
+def test_reading_samples_checks_their_texts() -> None:
+    task = SimpleNamespace(samples=lambda split: [Sample(7, "?", "yes")])  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="the id 7, of type int"):
+        scoring.read_samples(task, "train")  # type: ignore[arg-type]

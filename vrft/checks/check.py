@@ -21,6 +21,7 @@ from vrft.checks.samples import (
     picture_spreads,
     with_progress,
 )
+from vrft.evaluation.scoring import check_texts
 from vrft.images import FACTOR
 from vrft.task import Task
 from vrft.types import A, Sample
@@ -66,6 +67,7 @@ def check_split(
     longest: int | None,
 ) -> tuple[SplitCheck, list[Fingerprint]]:
     """Check one split by itself; return the fingerprints of its samples for comparison too."""
+    check_texts(samples, split)  # which every run and evaluation refuses
     pictures, findings = open_pictures(samples, split)
     # A sample with a damaged picture is reported above, and takes no part in what follows.
     opened = opened_samples(samples, pictures, pixels)

@@ -156,7 +156,7 @@ def compare(args: argparse.Namespace) -> int:
 
     pairing = comparison.pair(args.before, args.after)
     if args.json:
-        print(json.dumps(report.to_json(pairing), indent=2, ensure_ascii=False))
+        print(report.json_text(pairing))
     else:
         lines = [report.text(report.pairing_table(pairing)), *report.change_lines(pairing)]
         print("\n".join(lines))

@@ -169,7 +169,8 @@ def while_training(config: Config, task: Task[Any], policy: Generator) -> dict[s
 def sample_seed(seed: int, sample_id: str) -> int:
     """Return the seed of one sample, in [0, 2**32) and the same in every process."""
     # Python's own hash() of a text differs from process to process.
-    return int.from_bytes(hashlib.sha256(f"{seed}/{sample_id}".encode()).digest()[:4], "big")
+    text = f"{seed}/{sample_id}".encode(errors=predictions.ESCAPED)
+    return int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
 
 
 def blank_pictures(prompt: Prompt) -> Prompt:

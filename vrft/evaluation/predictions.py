@@ -19,6 +19,10 @@ from vrft.types import Prediction, Space, View
 PREDICTIONS = "predictions.jsonl"
 SETTINGS = "settings.json"
 
+ESCAPED = "backslashreplace"
+"""How our files hold half a surrogate pair, which UTF-8 cannot: as ``\\ud83d``, in JSON an escape
+that reads back as what it was."""
+
 
 # --- one line
 
@@ -130,7 +134,8 @@ def prepare(folder: Path, settings: Mapping[str, Any]) -> list[Prediction]:
 
 def append(folder: Path, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
     """Yield each prediction as soon as it is written to the folder's file."""
-    with (folder / PREDICTIONS).open("a", encoding="utf-8", newline="\n") as file:
+    path = folder / PREDICTIONS
+    with path.open("a", encoding="utf-8", errors=ESCAPED, newline="\n") as file:
         for prediction in predictions:
             file.write(to_line(prediction))
             # The next answer may take minutes; a kill meanwhile must not cost this one.
@@ -175,6 +180,7 @@ def differences(
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, never seen half-written under its name."""
     partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    partial.write_text(text, encoding="utf-8", errors=ESCAPED)
     # A rename within one folder is atomic: readers see the old file or the new one.
     partial.replace(path)

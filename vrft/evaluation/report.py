@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,12 +15,15 @@ from rich.console import Console
 from rich.table import Table
 
 from vrft.config import coercion
-from vrft.evaluation import viz
+from vrft.evaluation import predictions, viz
 from vrft.evaluation.viz import Exhibit
 from vrft.types import Comparison, Interval, Pairing, Report
 
 Sections = Sequence[tuple[str, Sequence[Exhibit]]]
 """Exhibits under headings, in the order in which a page shows them."""
+
+CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+"""The characters that move a terminal's cursor, colour it or beep, but for the line end."""
 
 
 # --- numbers as text, shared by tables and pages
@@ -129,8 +133,10 @@ def change_lines(pairing: Pairing, count: int = 10) -> list[str]:
     # Changes go from the greatest gain to the greatest loss: losses begin at the end.
     losses = [change for change in reversed(pairing.changes) if change.gain < 0]
     return [
-        f"{heading}{change.id}  {percent(change.before)} to {percent(change.after)} "
-        f"({percent(change.gain, True)})"
+        printable(
+            f"{heading}{change.id}  {percent(change.before)} to {percent(change.after)} "
+            f"({percent(change.gain, True)})"
+        )
         for heading, changes in (("better: ", gains), ("worse: ", losses))
         for change in changes[:count]
     ]
@@ -139,10 +145,28 @@ def change_lines(pairing: Pairing, count: int = 10) -> list[str]:
 def text(shown: Table, width: int = 100) -> str:
     """Return a table as plain text, for files and pipes."""
     # A file of its own and no colours: the text must not depend on the terminal it is printed to.
-    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
+    # Nor markup and emoji: a subset may be called "[/b]" or ":cat:".
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        color_system=None,
+        force_terminal=False,
+        markup=False,
+        emoji=False,
+    )
     with console.capture() as capture:
         console.print(shown)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+    return printable("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
+
+
+def printable(text: str) -> str:
+    """Return a text that any terminal can print.
+
+    Half a surrogate pair and control characters but the line end are escaped, as ``\\ud83d`` and
+    ``\\x1b``.
+    """
+    text = CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return text.encode("utf-8", predictions.ESCAPED).decode("utf-8")
 
 
 # --- JSON
@@ -161,6 +185,12 @@ def without_nan(tree: Any) -> Any:
     if isinstance(tree, list):
         return [without_nan(value) for value in tree]
     return None if isinstance(tree, float) and math.isnan(tree) else tree
+
+
+def json_text(value: Report | Comparison | Pairing) -> str:
+    """Return the report or comparison as indented JSON that any terminal can print."""
+    text = json.dumps(to_json(value), indent=2, ensure_ascii=False)
+    return text.encode("utf-8", predictions.ESCAPED).decode("utf-8")
 
 
 # --- pages

@@ -75,6 +75,9 @@ def load_evaluation(path: Path) -> Evaluation[Any]:
 
 def publish(evaluation: Evaluation[Any], folder: Path, count: int = 8) -> None:
     """Write scores.json and index.html, with the worst, best and some random ``count`` answers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # The scores first: drawing a page may fail, as for a picture that has gone.
+    predictions.write_json(folder / "scores.json", report.to_json(evaluation.report))
     ranked = worst_first(evaluation)
     # A fixed seed: the same answers are shown whenever the evaluation is published again.
     chosen = random.Random(0).sample(evaluation.scored, min(count, len(ranked)))
@@ -84,7 +87,6 @@ def publish(evaluation: Evaluation[Any], folder: Path, count: int = 8) -> None:
         ("Random", exhibits(evaluation, chosen)),
     ]
     write_page(folder / "index.html", evaluation, sections)
-    predictions.write_json(folder / "scores.json", report.to_json(evaluation.report))
 
 
 def show(path: Path, out: Path | None = None, *, worst: int = 20) -> Path:
@@ -104,7 +106,7 @@ def write_page(out: Path, evaluation: Evaluation[Any], sections: Sections) -> No
     """Write the evaluation's page with these sections of exhibits."""
     html = report.page(evaluation.report, sections, evaluation.settings)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(html, encoding="utf-8")
+    out.write_text(html, encoding="utf-8", errors=predictions.ESCAPED)
 
 
 def worst_first(evaluation: Evaluation[A]) -> list[Scored[A]]:

@@ -34,11 +34,13 @@ from vrft.types import (
 def read_samples(task: Task[A], split: str, limit: int | None = None) -> Sequence[Sample[A]]:
     """Read the first ``limit`` samples of a split.
 
-    Raises UserError for a split without samples and for an id that occurs twice.
+    Raises UserError for a split without samples, for an id that occurs twice, and as
+    ``check_texts`` does.
     """
     samples = task.samples(split)[:limit]
     if not samples:
         raise UserError(f"split {split!r} has no samples")
+    check_texts(samples, split)
     # Predictions are tied to samples by their ids alone.
     seen: set[str] = set()
     for sample in samples:
@@ -46,6 +48,21 @@ def read_samples(task: Task[A], split: str, limit: int | None = None) -> Sequenc
             raise UserError(f"split {split!r}: the id {sample.id!r} occurs twice; make ids unique")
         seen.add(sample.id)
     return samples
+
+
+def check_texts(samples: Sequence[Sample[A]], split: str) -> None:
+    """Raise UserError that counts the sample for an id, question or subset that is no text.
+
+    A prediction names its sample by a text: an id of another type would find none of them again.
+    """
+    for number, sample in enumerate(samples):
+        for name in ("id", "question", "subset"):
+            value = getattr(sample, name)
+            if not isinstance(value, str):
+                raise UserError(
+                    f"split {split!r}: sample {number} has the {name} {value!r:.100}, of type "
+                    f"{type(value).__name__}; make it a text in the task's samples()"
+                )
 
 
 def score_answers(

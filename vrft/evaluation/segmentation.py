@@ -21,6 +21,7 @@ from PIL import Image
 from vrft import masks
 from vrft.boxes import Box
 from vrft.errors import UserError
+from vrft.evaluation.predictions import ESCAPED
 from vrft.evaluation.scoring import parsed_boxes
 from vrft.images import image_size, open_image
 from vrft.masks import Mask, Region
@@ -144,7 +145,7 @@ def open_to_append(path: Path) -> TextIO:
     """Open a file to add lines; a last line that a kill has cut off is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     complete = path.read_bytes().rfind(b"\n") + 1 if path.is_file() else 0  # bytes up to a line end
-    file = path.open("a", encoding="utf-8", newline="\n")
+    file = path.open("a", encoding="utf-8", errors=ESCAPED, newline="\n")
     file.truncate(complete)
     return file
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,22 @@ NOUNS = [
 @pytest.mark.parametrize("noun", NOUNS, ids=lambda noun: type(noun).__name__)
 def test_a_noun_travels_to_another_process_unchanged(noun: object) -> None:
     assert pickle.loads(pickle.dumps(noun)) == noun
+
+
+@pytest.mark.parametrize(
+    ("images", "taken"),
+    [
+        # a list, a single path or text or content of a file, none
+        ([Path("a.jpg"), "b.jpg"], (Path("a.jpg"), "b.jpg")),
+        (Path("a.jpg"), (Path("a.jpg"),)),
+        ("a.jpg", ("a.jpg",)),
+        (b"content", (b"content",)),
+        (None, ()),
+        ([], ()),
+    ],
+)
+def test_the_pictures_of_a_sample_are_a_tuple(images: Any, taken: tuple[object, ...]) -> None:
+    assert Sample("a", "", 0, images).images == Prompt("", images).images == taken
 
 
 def test_every_noun_is_frozen() -> None:

@@ -34,6 +34,14 @@ Qwen2-VL writes thousandths of each axis, Qwen2.5-VL pixels of the picture that 
 """
 
 
+def as_tuple(images: Any) -> tuple[Any, ...]:
+    """Return the pictures of a sample or prompt as a tuple, a single one or a list included."""
+    # A text is a path: as a tuple of its letters it would be a hundred pictures.
+    if isinstance(images, tuple | list):
+        return tuple(images)
+    return () if images is None else (images,)
+
+
 @dataclass(frozen=True, slots=True)
 class Sample(Generic[A]):
     """A question of a data set with its checkable answer."""
@@ -43,11 +51,17 @@ class Sample(Generic[A]):
     question: str
     answer: A
     images: tuple[Path | Image.Image, ...] = ()
-    """In the order in which the prompt shows them; a path is opened when the picture is needed."""
+    """In the order in which the prompt shows them; a path is opened when the picture is needed.
+
+    Any value that ``images.as_picture`` takes does, and a single one without a tuple too.
+    """
     subset: str = ""
     """The part of the data set that a report counts separately; "" for none."""
     columns: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """The row's columns by the data's own names, for rewards of ``--reward``; {} without rows."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "images", as_tuple(self.images))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +93,9 @@ class Prompt:
     """
     turns: tuple[Turn, ...] = ()
     """The turns before the last one, the oldest first."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "images", as_tuple(self.images))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -84,6 +85,34 @@ def test_sizes_and_image_tokens_are_spread_over_pictures_and_samples() -> None:
     # 3 x 2, 6 + 100 and 10 x 10
     assert spreads["image tokens"] == Spread(6, 100, 106, 106)
     assert picture_spreads([], []) == {}
+
+
+def test_pictures_of_one_colour_and_samples_without_one_are_noted(tmp_path: Path) -> None:
+    # 16-bit pixels without a value of white, a clear picture, one with a dot, a grey ramp
+    clear, ramp = Image.new("RGBA", (56, 28)), Image.linear_gradient("L")
+    dotted = Image.new("RGB", (56, 28))
+    dotted.putpixel((0, 0), (0, 0, 1))
+    samples = [sample("a", clear), sample("b", dotted), sample("c", dotted, clear), sample("d")]
+    _, findings = open_pictures([*samples, sample("e", ramp)], "train")
+    assert not findings.problems
+    assert [str(note) for note in findings.notes] == [
+        "2 show a picture of a single colour: a, c",
+        "1 have no picture, where others have one: d",
+    ]
+    assert open_pictures([sample("d")], "train")[1].notes == ()
+
+
+def test_every_form_of_a_picture_is_opened(tmp_path: Path) -> None:
+    noise = Image.effect_noise((56, 28), 50)
+    path = tmp_path / "a.png"
+    noise.save(path)
+    # as a list, as a text, as a single value, as the content of the file
+    forms: list[Any] = [[path], (str(path),), path, str(path), path.read_bytes(), noise]
+    samples = [Sample(str(n), "Where?", None, form) for n, form in enumerate(forms)]
+    pictures, findings = open_pictures(samples, "train")
+    assert not findings.problems
+    assert len({picture.digest for picture in pictures.values()}) == 1
+    assert len(opened_samples(samples, pictures, PIXELS)) == len(forms)
 
 
 # --- texts
@@ -172,6 +201,49 @@ def test_shapes_that_leave_their_picture_are_named() -> None:
     (problem,), (note,) = findings.problems, findings.notes
     assert str(problem) == "2 have shapes that lie mostly outside their picture: d, e"
     assert str(note) == "1 have shapes that are cut at the edge of their picture: c"
+
+
+@dataclass(frozen=True)
+class Boxed(Pointing):
+    """A task whose samples all have the same boxes."""
+
+    true: tuple[Box, ...] = ()
+
+    def boxes(self, sample: Sample[Region | None]) -> tuple[Box, ...]:
+        return self.true
+
+
+SIDE = 200
+FRACTIONS = [(0.2, 0.3, 0.9, 0.8), (0.0, 0.0, 1.0, 1.0)]
+# Corners of four boxes in a picture of 200 x 200, three of which end behind its middle.
+CORNERS = [(10, 20, 60, 80), (90, 30, 190, 120), (120, 120, 180, 190), (30, 110, 90, 180)] * 3
+
+
+def pixels(x1: float, y1: float, x2: float, y2: float) -> Box:
+    box = Box.of_pixels(x1, y1, x2, y2, SIDE, SIDE)
+    assert box is not None
+    return box
+
+
+@pytest.mark.parametrize(
+    ("boxes", "note"),
+    [
+        # right; fractions read as pixels, and as thousandths; corners read as width and height
+        ([pixels(*corners) for corners in CORNERS], ""),
+        ([pixels(*corners) for corners in FRACTIONS], "in the first pixel"),
+        ([Box(*(n / 1000 for n in corners)) for corners in FRACTIONS], "in the first pixel"),
+        ([pixels(x, y, x + w, y + h) for x, y, w, h in CORNERS], "ends at the right or bottom"),
+        # whole pictures, and too few boxes to tell
+        ([Box(0, 0, 1, 1)] * 20, ""),
+        ([Box(0.5, 0.5, 1, 1)] * 8, ""),
+    ],
+)
+def test_boxes_that_were_read_in_another_frame_are_noted(boxes: list[Box], note: str) -> None:
+    opened = OpenedSample(sample("a"), (OpenedPicture((SIDE, SIDE), ""),), ((56, 56),))
+    findings = check_shapes(Boxed(tuple(boxes)), [opened])
+    assert not findings.problems
+    assert len(findings.notes) == bool(note)
+    assert all(note in str(finding) for finding in findings.notes)
 
 
 def test_a_true_box_without_a_picture_is_named() -> None:

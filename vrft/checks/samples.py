@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from PIL import Image
 
@@ -41,6 +41,17 @@ NEARLY = 0.99
 """Shapes with less than this fraction inside lose more by the cut than rounding explains."""
 
 
+TINY = 1 / 1000
+"""The longest side of a box, as a fraction, that came of reading fractions as thousandths."""
+MANY = 0.5
+"""Of true boxes, the fraction at the right or bottom edge that no way of taking pictures explains.
+
+Corners read as width and height put three boxes of four there; of COCO's, it is one of four.
+"""
+FEW_BOXES = 8
+"""Up to so many boxes of a split may all lie at an edge by chance."""
+
+
 class PromptCounter(Protocol):
     """A model's reading of prompts, which takes its tokenizer and none of its weights."""
 
@@ -58,6 +69,8 @@ class OpenedPicture:
 
     size: tuple[int, int]
     digest: str
+    plain: bool = False
+    """Whether all pixels have one colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +96,10 @@ def with_progress(items: Sequence[T], title: str) -> Iterator[T]:
 def open_pictures(
     samples: Sequence[Sample[A]], split: str
 ) -> tuple[dict[str, OpenedPicture], Findings]:
-    """Open every picture once; return those that opened, by key, and a problem for each other."""
+    """Open every picture once; return those that opened, by key, and a problem for each other.
+
+    Pictures of one colour are noted, and so are samples without any beside samples with some.
+    """
     sources = {picture_key(source): source for sample in samples for source in sample.images}
     # Each opening silences a warning for its time, and Python keeps such filters per process:
     # threads would undo them for one another. Silenced here, the warning stays silent for all.
@@ -95,20 +111,29 @@ def open_pictures(
         results = dict(zip(keys, pool.map(open_picture, sources.values()), strict=True))
     pictures = {key: result for key, result in results.items() if isinstance(result, OpenedPicture)}
     damaged = {key: result for key, result in results.items() if isinstance(result, str)}
+    plain = {key for key, picture in pictures.items() if picture.plain}
     users = defaultdict(list)
+    blank, textual = [], []
     for sample in samples:
-        for key in damaged.keys() & set(map(picture_key, sample.images)):
+        shown = set(map(picture_key, sample.images))
+        for key in damaged.keys() & shown:
             users[key].append(sample.id)
+        if shown & plain:
+            blank.append(sample.id)
+        if not shown and sources:
+            textual.append(sample.id)
     problems = (Finding(text, tuple(users[key])) for key, text in damaged.items())
-    return pictures, Findings(tuple(problems))
+    notes = (
+        *name_samples("show a picture of a single colour", blank),
+        *name_samples("have no picture, where others have one", textual),
+    )
+    return pictures, Findings(tuple(problems), notes)
 
 
-def open_picture(source: Path | Image.Image) -> OpenedPicture | str:
+def open_picture(source: Any) -> OpenedPicture | str:
     """Open a picture and hash its pixels; return in words why it cannot be seen, if so."""
     try:
         image = images.open_image(source)
-        # For its error alone: a picture 200 times as long as wide has no size for the model.
-        images.resized_size(*image.size, 1, 1)
     except UserError as error:
         return str(error)
     width, height = image.size
@@ -117,13 +142,14 @@ def open_picture(source: Path | Image.Image) -> OpenedPicture | str:
     # In strips, as tobytes() would copy up to 300 MB of pixels for each thread.
     for top in range(0, height, STRIP):
         digest.update(image.crop((0, top, width, min(top + STRIP, height))).tobytes())
-    return OpenedPicture(image.size, digest.hexdigest())
+    plain = image.getcolors(1) is not None
+    return OpenedPicture(image.size, digest.hexdigest(), plain)
 
 
-def picture_key(source: Path | Image.Image) -> str:
+def picture_key(source: Any) -> str:
     """Return a key that is equal for the same file, and for the same picture in memory."""
     # Samples hold their pictures all the while, so that no id() is given to a second one.
-    return str(source) if isinstance(source, Path) else f"picture in memory {id(source)}"
+    return str(source) if isinstance(source, Path | str) else f"picture in memory {id(source)}"
 
 
 def opened_samples(
@@ -198,6 +224,7 @@ def check_questions(samples: Sequence[Sample[A]]) -> Findings:
 
 def check_shapes(task: Task[A], samples: Iterable[OpenedSample[A]]) -> Findings:
     """Report true boxes without a picture and shapes that lie outside; note those that are cut."""
+    samples = list(samples)
     no_picture: list[str] = []
     outside: list[str] = []
     cut: list[str] = []
@@ -217,7 +244,33 @@ def check_shapes(task: Task[A], samples: Iterable[OpenedSample[A]]) -> Findings:
         *name_samples("have shapes that lie mostly outside their picture", outside),
     ]
     notes = name_samples("have shapes that are cut at the edge of their picture", cut)
-    return Findings(tuple(problems), notes)
+    return Findings(tuple(problems), notes) + check_boxes(task, samples)
+
+
+def check_boxes(task: Task[A], samples: Sequence[OpenedSample[A]]) -> Findings:
+    """Note true boxes that look as if their numbers had been read in another frame."""
+    boxes = [
+        (opened.sample.id, box, opened.pictures[0].size)
+        for opened in samples
+        if opened.pictures
+        for box in task.boxes(opened.sample)
+    ]
+    # In pixels of the file, or in thousandths, a box in fractions lies within the first unit.
+    tiny = [
+        name
+        for name, box, (width, height) in boxes
+        if box.x2 <= max(1 / width, TINY) and box.y2 <= max(1 / height, TINY)
+    ]
+    at_far_edge = [name for name, box, _ in boxes if box.x2 == 1 or box.y2 == 1]
+    at_near_edge = [name for name, box, _ in boxes if box.x1 == 0 or box.y1 == 0]
+    enough = len(boxes) > FEW_BOXES and len(at_far_edge) > MANY * len(boxes)
+    cut = at_far_edge if enough and 2 * len(at_near_edge) < len(at_far_edge) else []
+    fractions = "have a true box in the first pixel, as boxes in 0..1 that were read as pixels"
+    corners = (
+        "have a true box that ends at the right or bottom edge, as corners (x2, y2) that were "
+        "read as width and height"
+    )
+    return Findings((), (*name_samples(fractions, tiny), *name_samples(corners, cut)))
 
 
 def fraction_inside(polygons: Sequence[Polygon], size: tuple[int, int]) -> float:

@@ -24,7 +24,7 @@ def next_prompts(run: Run) -> list[Drawn]:
     Meanwhile threads begin to encode the samples that come after these.
     """
     drawn = upcoming(run)
-    run.progress.cursor += run.prompts
+    run.progress.cursor += run.local_prompts * int(run.accelerator.num_processes)
     following = [sample for sample, _ in upcoming(run)]
     read = run.reader.take([sample for sample, _ in drawn], following)
     return [Drawn(*draw, *encoded) for draw, encoded in zip(drawn, read, strict=True)]

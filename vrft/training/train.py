@@ -62,16 +62,17 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     if latest is not None and main:
         print(f"resuming {folder} from step {run.progress.step}", file=sys.stderr)
     with contextlib.ExitStack() as stack:
+        stack.callback(run.reader.close)
         resume_step = None if resume is None else run.progress.step
         log = RunLog(folder, config.train.report_to, resume_step, flat(config)) if main else None
         if log is not None:
+            # Closed last: a tracker that fails to close must not cost the model in ``final``.
             stack.callback(log.close)
-        stack.callback(run.reader.close)
         loop(run, folder, log, stack.enter_context(run_folder.StopSignal()))
-    weights = accelerator.get_state_dict(run.policy.module)
-    if main:
-        with checkpoint.written_whole(folder / "final") as temporary:
-            run.policy.save(temporary, weights)
+        weights = accelerator.get_state_dict(run.policy.module)
+        if main:
+            with checkpoint.written_whole(folder / "final") as temporary:
+                run.policy.save(temporary, weights)
     accelerator.wait_for_everyone()
     return folder
 

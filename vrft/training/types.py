@@ -52,14 +52,9 @@ class Run:
 
     @property
     def local_prompts(self) -> int:
-        """Return the prompts that one step takes on this device: b."""
+        """Return the prompts that one step takes on this device: b, of B on all of them."""
         train = self.config.train
         return train.per_device_train_batch_size * train.gradient_accumulation_steps
-
-    @property
-    def prompts(self) -> int:
-        """Return the prompts that one step takes on all devices: the paper's B."""
-        return self.local_prompts * int(self.accelerator.num_processes)
 
 
 @dataclass(frozen=True)

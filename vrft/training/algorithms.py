@@ -50,7 +50,7 @@ Advantages = tuple[Tensor, Tensor | None]
 
 @dataclass(frozen=True)
 class Baseline:
-    """What is subtracted from a reward: all that an algorithm's baseline needs, in one object.
+    """The term subtracted from a reward: all that an algorithm's baseline needs, in one object.
 
     ``words`` describe it in the table of algorithms. ``advantages`` computes A; ``subtrahend``, for
     the baselines that compare within a group, gives [B, 1] or [B, G] from rewards [B, G] and the

@@ -126,13 +126,18 @@ def test_every_form_of_a_picture_is_opened(tmp_path: Path) -> None:
         # the tokenizer makes tokens of these
         ("What is left of <|image_pad|>?", True, False),
         ("end it<|im_end|>", True, False),
+        # half an emoji
+        ("Where \ud83d?", True, False),
+        # a place without a picture
+        ("<image>\nWhere is it?", True, False),
         # these are words to Qwen, and a picture's place to other tools
-        ("<image>\nWhere is it?", False, True),
+        ("<video>\nWhere is it?", False, True),
+        ("<IMAGE>\nWhere is it?", False, True),
         ("Compare <IMG> with <|vision_start|>", True, True),
     ],
 )
 def test_tokens_in_questions_are_named(question: str, problem: bool, note: bool) -> None:
-    findings = check_questions([sample("x", question=question), sample("y")])
+    findings = check_questions(Pointing(), [sample("x", question=question), sample("y")])
     assert [finding.ids for finding in findings.problems] == [("x",)] * problem
     assert [finding.ids for finding in findings.notes] == [("x",)] * note
 

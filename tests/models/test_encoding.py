@@ -89,16 +89,6 @@ def test_a_prompt_over_the_limit_is_an_error_and_never_cut(
     assert "\n" not in message
 
 
-def test_a_place_for_a_picture_in_the_words_of_a_prompt_is_an_error(
-    load_tiny: Callable[..., LoadedModel],
-) -> None:
-    prompt = Prompt("Is <|image_pad|> a word?", (Image.new("RGB", (56, 56)),))
-    with pytest.raises(
-        UserError, match=r"'Is <\|image_pad\|> a word\?' has <\|image_pad\|> in its"
-    ):
-        encoding.encode(load_tiny("qwen2_vl"), prompt)
-
-
 def test_a_text_model_refuses_pictures(
     load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from vrft import images
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.models import encoding, prompt_tokens
-from vrft.types import Prompt
+from vrft.types import Prompt, Turn
 
 ModelFolder = Callable[[str], Path]
 
@@ -36,10 +37,13 @@ def test_the_count_is_the_length_of_the_encoded_prompt(
     # within the limits, above and below them, and long
     for sizes in [(), ((84, 56),), ((300, 200), (20, 20)), ((28, 400), (56, 56), (84, 84))]:
         shown = tuple(picture(*size) for size in sizes)
-        prompt = Prompt("Where is <image>, the owl?", shown, "Be brief.", "<think>", raw)
         seen = [images.resized_size(*size, *reader.pixels) for size in sizes]
-        expected = len(encoding.encode(loaded, prompt).tokens)
-        assert reader.read(prompt, seen) == (expected, len(sizes))
+        prompt = Prompt("Where is the owl?", shown, "Be brief.", "<think>", raw)
+        turn = Turn("user", "Look: " + "<image>, " * len(sizes))
+        interleaved = replace(prompt, turns=(turn, Turn("assistant", "I do.")))
+        for asked in (prompt, interleaved):
+            expected = len(encoding.encode(loaded, asked).tokens)
+            assert reader.read(asked, seen) == (expected, len(sizes))
 
 
 def test_a_text_only_model_is_read_by_its_tokenizer(
@@ -54,10 +58,12 @@ def test_a_text_only_model_is_read_by_its_tokenizer(
         reader.read(Prompt("Where?", (Image.new("RGB", (56, 56)),)), [(56, 56)])
 
 
-def test_a_place_for_a_picture_in_the_question_is_counted(model_folder: ModelFolder) -> None:
+def test_the_counter_refuses_what_training_refuses(model_folder: ModelFolder) -> None:
     reader = prompt_tokens.load_counter(ModelConfig(str(model_folder("qwen2_vl"))))
     picture = Image.new("RGB", (56, 56))
-    assert reader.read(Prompt("an <|image_pad|>", (picture,)), [(56, 56)])[1] == 2
+    for text in ("an <|image_pad|>", "<image> or <image>", "half \ud83d"):
+        with pytest.raises(UserError, match=r"^the prompt '"):
+            reader.read(Prompt(text, (picture,)), [(56, 56)])
 
 
 def test_no_weights_are_needed(tmp_path: Path, model_folder: ModelFolder) -> None:

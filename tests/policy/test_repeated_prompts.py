@@ -14,7 +14,7 @@ from vrft.models import encoding
 from vrft.models.loaded import LoadedModel
 from vrft.policy import sampling
 from vrft.policy.logprobs import GroupLogps
-from vrft.types import Prompt
+from vrft.types import Prompt, Turn
 
 # of different lengths: the plain way pads them, and hides the padding
 COMPLETIONS = [[[5, 6, 7, 8, 9], [10]], [[13, 14, 15], [16, 17]]]
@@ -30,7 +30,9 @@ def both(
     prompts = [Prompt("Where is the key?"), Prompt("Find it.", system="Be brief.")]
     if shared.family.has_vision:
         pictures = (picture(56, 84), picture(84, 28, 1))
-        prompts = [replace(prompts[0], images=pictures), replace(prompts[1], images=pictures[:1])]
+        turns = (Turn("user", "This is <image>the owl."), Turn("assistant", "Yes."))
+        talk = replace(prompts[1], text="Find it in <image>.", images=pictures, turns=turns)
+        prompts = [replace(prompts[0], images=pictures), talk]
     return shared, plain, [encoding.encode(shared, prompt) for prompt in prompts]
 
 

@@ -24,12 +24,15 @@ from vrft.policy.logprobs import GroupLogps
 from vrft.training import sft
 from vrft.training.run_log import read_metrics
 from vrft.training.sft import IGNORED, Collator, Lesson
-from vrft.types import Prompt, View
+from vrft.types import Prompt, Turn, View
 
 LETTERS = str(FAKES / "letters_task.py")
 
 Load = Callable[..., LoadedModel]
 Picture = Callable[..., Image.Image]
+
+
+TURNS = (Turn("user", "This is <image>the key."), Turn("assistant", "Yes."))
 
 
 def lessons(family: str, picture: Picture) -> list[Lesson]:
@@ -40,6 +43,10 @@ def lessons(family: str, picture: Picture) -> list[Lesson]:
         Lesson(Prompt("Where is it?", (picture(56, 84),)), lambda views: "(20,40),(60,80)"),
         Lesson(Prompt("Where?", (picture(112, 56, 1), picture(84, 140, 2))), lambda views: "here"),
         Lesson(Prompt("No picture.", system="Be brief."), lambda views: ""),
+        Lesson(
+            Prompt("And <image>?", (picture(56, 84), picture(84, 56)), turns=TURNS),
+            lambda views: "an owl",
+        ),
     ]
 
 
@@ -140,6 +147,24 @@ def test_what_the_prompt_opens_is_not_learnt_again(load_tiny: Load) -> None:
     assert str(loaded.tokenizer.decode(batch["input_ids"][0])).endswith(
         "<think>the owl</think><|im_end|>"
     )
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "said"),
+    [
+        # the same line as in training by reward
+        ("an <|image_pad|>", "", r"the prompt 'an <\|image_pad\|>' has the special token"),
+        ("half \ud83d", "", r"half a character \(\\ud83d\) in its question"),
+        # an answer that ends in its middle, and one that no tokenizer takes
+        ("Where?", "here<|im_end|>there", r"the answer 'here.*' has the special token <\|im_end"),
+        ("Where?", "half \ude00", r"half a character \(\\ude00\) in it"),
+    ],
+)
+def test_letters_that_are_no_words_are_refused(
+    question: str, answer: str, said: str, load_tiny: Load
+) -> None:
+    with pytest.raises(UserError, match=said):
+        batch_of(load_tiny("qwen2_vl"), [Lesson(Prompt(question), lambda views: answer)])
 
 
 def test_a_prompt_over_the_limit_is_refused(load_tiny: Load, picture: Picture) -> None:

@@ -74,13 +74,16 @@ def check_split(
     fingerprints = [Fingerprint.of(sample) for sample in opened]
     findings += leaks.find_shared_ids([sample.id for sample in samples])
     findings += leaks.find_repeated(fingerprints)
-    findings += check_questions(samples) + check_shapes(task, opened)
+    questions = check_questions(task, samples)
+    findings += questions + check_shapes(task, opened)
+    refused = {name for finding in questions.problems for name in finding.ids}
+    countable = [asked for asked in opened if asked.sample.id not in refused]
     spreads = picture_spreads(pictures.values(), opened)
     gold: dict[str, float] = {}
     if not samples:
         findings += Findings((Finding("no samples"),))
-    if opened and counter:
-        asked = with_progress(opened, f"{split}, prompts")
+    if countable and counter:
+        asked = with_progress(countable, f"{split}, prompts")
         spreads["prompt tokens"], faults = check_prompts(task, asked, counter, longest)
         findings += faults
     if opened:

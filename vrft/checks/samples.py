@@ -19,6 +19,7 @@ from vrft import images
 from vrft.checks.findings import Finding, Findings, Spread, name_samples
 from vrft.errors import UserError
 from vrft.masks import Polygon
+from vrft.models.conversation import check_prompt
 from vrft.progress import progress
 from vrft.task import Task
 from vrft.types import A, Prompt, Sample
@@ -30,10 +31,8 @@ OPENERS = min(4, os.cpu_count() or 1)
 STRIP = 512
 """Rows of a picture that are hashed at a time."""
 
-SPECIAL = re.compile(r"<\|[a-z_]{6,}\|>")
-"""What Qwen's tokenizers make a special token of, wherever it stands; unlike <|b|> in |a|<|b|>c."""
-PLACEHOLDER = re.compile(r"<(?:image|img|video)>", re.IGNORECASE)
-"""Where other tools put a picture; to Qwen it is a word like any other."""
+PLACEHOLDER = re.compile(r"(?!<(?-i:image)>)<(?:image|img|video)>", re.IGNORECASE)
+"""Where other tools put a picture or a video; to Qwen it is a word like any other."""
 
 INSIDE = 0.5
 """Shapes of which less than this fraction lies inside the picture were drawn for another one."""
@@ -192,7 +191,7 @@ def check_prompts(
 ) -> tuple[Spread, Findings]:
     """Return the spread of the prompts' tokens, and the faults of their length and placeholders.
 
-    There must be at least one sample.
+    There must be at least one sample, and none of which ``check_questions`` reports a problem.
     """
     lengths, too_long, misplaced = [], [], []
     for opened in samples:
@@ -209,13 +208,19 @@ def check_prompts(
     return Spread.of(lengths), Findings(problems)
 
 
-def check_questions(samples: Sequence[Sample[A]]) -> Findings:
-    """Report special tokens in questions, and note what other tools replace by a picture."""
-    special = [sample.id for sample in samples if SPECIAL.search(sample.question)]
+def check_questions(task: Task[A], samples: Sequence[Sample[A]]) -> Findings:
+    """Report prompts that training refuses, and note words that other tools take for a picture."""
+    refused: dict[str, str] = {}
+    for sample in samples:
+        try:
+            check_prompt(task.prompt(sample))
+        except UserError as error:
+            refused[sample.id] = str(error)
+    first = next(iter(refused.values()), "")
     places = [sample.id for sample in samples if PLACEHOLDER.search(sample.question)]
     return Findings(
-        name_samples("have a special token such as <|image_pad|> in their question", special),
-        name_samples("have <image> in their question, which the model reads as a word", places),
+        name_samples(f"have a prompt that training refuses ({first})", refused),
+        name_samples("have a tag in their question that the model reads as a word", places),
     )
 
 

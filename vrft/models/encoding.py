@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from vrft.errors import UserError
-from vrft.images import content_hash, image_tokens, open_image
-from vrft.models.families import IMAGE_TEXT, IMAGE_TOKEN, Processor
+from vrft.images import content_hash, image_tokens, open_image, picture_name
+from vrft.models.conversation import chat_messages, check_prompt, raw_text
+from vrft.models.families import IMAGE_TOKEN, Processor
 from vrft.models.loaded import LoadedModel
 from vrft.models.vision_features import PatchedPicture
 from vrft.types import Prompt, View
@@ -63,40 +64,30 @@ class PromptBatch:
 def render(processor: Processor, prompt: Prompt) -> str:
     """Return the text that the model continues, with one image token for each picture.
 
-    Every other module has a prompt's text from here. Raises UserError for a prompt with pictures
-    where the model reads none.
+    Every other module has a prompt's text from here. Raises UserError for a prompt that
+    ``conversation.check_prompt`` refuses, and for a chat template that leaves pictures out.
     """
     has_vision = hasattr(processor, "image_processor")
-    if prompt.images and not has_vision:
-        raise UserError("the model reads no pictures; choose one of the Qwen-VL family")
+    check_prompt(prompt, has_vision=has_vision)
     if prompt.raw:
-        pictures = IMAGE_TEXT * len(prompt.images)
-        return pictures + (prompt.system or "") + prompt.text + prompt.prefill
-    messages: list[dict[str, Any]] = []
-    if prompt.system:  # without one, Qwen's templates put in "You are a helpful assistant."
-        messages.append({"role": "system", "content": prompt.system})
-    # Chat templates of text models take strings alone; those of Qwen-VL, pictures before the text.
-    pictures_and_text = [*({"type": "image"} for _ in prompt.images),
-                         {"type": "text", "text": prompt.text}]  # fmt: skip
-    content = pictures_and_text if has_vision else prompt.text
-    messages.append({"role": "user", "content": content})
-    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return str(text) + prompt.prefill
+        return raw_text(prompt)
+    messages = chat_messages(prompt, has_vision=has_vision)
+    text = str(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    if has_vision and text.count(IMAGE_TOKEN) != len(prompt.images):
+        raise UserError(
+            f"the model's chat template makes {text.count(IMAGE_TOKEN)} x {IMAGE_TOKEN} of "
+            f"{len(prompt.images)} picture(s); copy chat_template.jinja from the published model"
+        )
+    return text + prompt.prefill
 
 
 def encode(loaded: LoadedModel, prompt: Prompt, max_length: int | None = None) -> Encoded:
     """Encode one prompt, with its pictures opened, resized and counted; threads may call it.
 
     Raises UserError for a prompt of more than ``max_length`` tokens: it is never cut, since a cut
-    between image tokens would be silent nonsense. Raises it as well for a prompt whose words
-    contain the image token: the model would take it for the place of a picture.
+    between image tokens would be silent nonsense. Raises it as well for what ``render`` refuses.
     """
     text = render(loaded.processor, prompt)
-    if loaded.family.has_vision and text.count(IMAGE_TOKEN) != len(prompt.images):
-        raise UserError(
-            f"the prompt {prompt.text[:60]!r} has {IMAGE_TOKEN} in its text; "
-            "remove it from the data"
-        )
     pictures = tuple(read_picture(loaded, source) for source in prompt.images)
     grids: Tensor | None = None
     views: tuple[View, ...] = ()
@@ -140,7 +131,7 @@ def read_picture(loaded: LoadedModel, source: Path | Image.Image) -> PatchedPict
 def too_long(encoded: Encoded, prompt: Prompt, limit: int) -> str:
     """Return the message for a prompt over the limit, which says how much of it is pictures."""
     pictures = sum(image_tokens(view.width, view.height) for view in encoded.views)
-    first = f"{prompt.images[0]}: " if prompt.images else ""
+    first = f"{picture_name(prompt.images[0])}: " if prompt.images else ""
     return (
         f"{first}the prompt {prompt.text[:60]!r} has {len(encoded.tokens)} tokens, {pictures} of "
         f"them image tokens, over sampling.max_prompt_length={limit}; lower model.max_pixels or "

@@ -30,10 +30,10 @@ class TokenCounter:
         return pictures.size["shortest_edge"], pictures.size["longest_edge"]
 
     def read(self, prompt: Prompt, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-        """Count a prompt's tokens, image tokens included, and the places for pictures in its text.
+        """Count a prompt's tokens, image tokens included, and its pictures in their places.
 
-        ``sizes`` are the (width, height) at which the model sees the pictures. The places are as
-        many as the pictures, unless the words of the prompt contain the image token too.
+        ``sizes`` are the (width, height) at which the model sees the pictures. Raises UserError
+        for a prompt that training refuses.
         """
         text = encoding.render(self.processor, prompt)
         places = text.count(families.IMAGE_TOKEN) if self.pixels else 0

@@ -35,7 +35,7 @@ from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.evaluation import evaluate
-from vrft.models import encoding
+from vrft.models import conversation, encoding
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel
 from vrft.policy.policy import ModelPolicy
@@ -164,7 +164,7 @@ class Collator:
     max_prompt_length: int | None
 
     def __call__(self, rows: Sequence[Mapping[str, int]]) -> dict[str, Tensor]:
-        """Return the batch; raise UserError for a prompt over ``max_prompt_length`` tokens."""
+        """Return the batch; raise UserError for prompts and answers that cannot be encoded."""
         lessons = [self.lessons[row["row"]] for row in rows]
         prompts = [
             encoding.encode(self.loaded, lesson.prompt, self.max_prompt_length)
@@ -174,6 +174,10 @@ class Collator:
         for lesson, prompt in zip(lessons, prompts, strict=True):
             # The answer depends on what the model sees: boxes are in pixels of the resized picture.
             text = lesson.answer(prompt.views).removeprefix(lesson.prompt.prefill)
+            fault = conversation.unreadable(text)
+            if fault:
+                raise UserError(f"the answer {text[:60]!r} has {fault} in it; remove it from the "
+                                "data")  # fmt: skip
             tokens = self.loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
             answers.append([*tokens, self.loaded.tokenizer.eos_token_id])
         return pad_right(self.loaded, prompts, answers)

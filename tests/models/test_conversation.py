@@ -1,0 +1,222 @@
+"""Turns and interleaved pictures: the stock processor's own reading, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from vrft.errors import UserError
+from vrft.models import conversation, encoding
+from vrft.models.loaded import LoadedModel
+from vrft.types import Prompt, Turn
+
+IMAGE = {"type": "image"}
+SHOWN = "<|vision_start|><|image_pad|><|vision_end|>"
+
+
+def words(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}
+
+
+TALK = (Turn("user", "This is <image>an owl."), Turn("assistant", "I see it."))
+
+PROMPTS: list[tuple[Prompt, list[dict[str, Any]]]] = [
+    # no place: pictures stand before the last turn's text, with and without earlier turns
+    (
+        Prompt("Which one?", ("a", "b"), "Look."),  # type: ignore[arg-type]
+        [
+            {"role": "system", "content": "Look."},
+            {"role": "user", "content": [IMAGE, IMAGE, words("Which one?")]},
+        ],
+    ),
+    (
+        Prompt("And now?", ("a",), turns=(Turn("user", "Hello."), Turn("assistant", "Yes?"))),  # type: ignore[arg-type]
+        [
+            {"role": "user", "content": [words("Hello.")]},
+            {"role": "assistant", "content": [words("Yes?")]},
+            {"role": "user", "content": [IMAGE, words("And now?")]},
+        ],
+    ),
+    # at the beginning with LLaVA's line end, in the middle, at the end, two without words between
+    (
+        Prompt("<image>\nWhere is it?", ("a",)),  # type: ignore[arg-type]
+        [{"role": "user", "content": [IMAGE, words("\nWhere is it?")]}],
+    ),
+    (
+        Prompt("Is <image> like <image><image>", ("a", "b", "c")),  # type: ignore[arg-type]
+        [
+            {
+                "role": "user",
+                "content": [words("Is "), IMAGE, words(" like "), IMAGE, IMAGE],
+            }
+        ],
+    ),
+    # in an earlier turn and in the last; an assistant's turn may show a picture too
+    (
+        Prompt("Like <image>?", ("a", "b"), "Be brief.", "<think>", turns=TALK),  # type: ignore[arg-type]
+        [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": [words("This is "), IMAGE, words("an owl.")]},
+            {"role": "assistant", "content": [words("I see it.")]},
+            {"role": "user", "content": [words("Like "), IMAGE, words("?")]},
+        ],
+    ),
+    (
+        Prompt("Why?", ("a",), turns=(Turn("user", "Draw."), Turn("assistant", "Here: <image>"))),  # type: ignore[arg-type]
+        [
+            {"role": "user", "content": [words("Draw.")]},
+            {"role": "assistant", "content": [words("Here: "), IMAGE]},
+            {"role": "user", "content": [words("Why?")]},
+        ],
+    ),
+]
+"""Prompts, and the messages as transformers' documentation would write them by hand."""
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+@pytest.mark.parametrize(("prompt", "messages"), PROMPTS)
+def test_interleaved_turns_are_what_the_stock_processor_makes_of_them(
+    prompt: Prompt,
+    messages: list[dict[str, Any]],
+    family: str,
+    load_tiny: Callable[..., LoadedModel],
+    picture: Callable[..., Image.Image],
+) -> None:
+    loaded = load_tiny(family)
+    stock: Any = loaded.processor
+    sizes = [(56, 84), (112, 56), (84, 84)]
+    shown = [picture(*size, seed) for seed, size in enumerate(sizes[: len(prompt.images)])]
+    encoded = encoding.encode(loaded, replace(prompt, images=tuple(shown)))
+    text = stock.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    inputs = stock(text=[text + prompt.prefill], images=shown, return_tensors="pt")
+    assert torch.equal(encoded.tokens, inputs["input_ids"][0])
+    assert torch.equal(torch.as_tensor(encoded.pixels), inputs["pixel_values"])
+    assert torch.equal(torch.as_tensor(encoded.grids), inputs["image_grid_thw"])
+    positions, _ = loaded.core.model.get_rope_index(
+        inputs["input_ids"],
+        mm_token_type_ids=inputs["mm_token_type_ids"],
+        image_grid_thw=inputs["image_grid_thw"],
+    )
+    assert torch.equal(encoded.positions, positions[:, 0])
+
+
+def test_a_text_model_reads_turns_as_strings(load_tiny: Callable[..., LoadedModel]) -> None:
+    loaded = load_tiny("qwen2")
+    prompt = Prompt(
+        "Why?", system="Be brief.", turns=(Turn("user", "Hi"), Turn("assistant", "Yes"))
+    )
+    assert conversation.chat_messages(prompt, has_vision=False) == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Yes"},
+        {"role": "user", "content": "Why?"},
+    ]
+    assert encoding.render(loaded.processor, prompt) == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+        "<|im_start|>assistant\nYes<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+def test_a_raw_prompt_has_its_turns_and_pictures_as_they_stand(
+    load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
+) -> None:
+    turns = (Turn("user", "User: <image> is an owl.\n"), Turn("assistant", "Assistant: Yes.\n"))
+    prompt = Prompt("User: And <image>?\nAssistant:", (picture(), picture()), "Look.\n", " <think>",
+                    raw=True, turns=turns)  # fmt: skip
+    text = encoding.render(load_tiny("qwen2_vl").processor, prompt)
+    assert text == (
+        f"Look.\nUser: {SHOWN} is an owl.\nAssistant: Yes.\nUser: And {SHOWN}?\nAssistant: <think>"
+    )
+    # without a place, all pictures come first, as they always did
+    (first, *_) = turns
+    plain = replace(prompt, text="Q", turns=(replace(first, text="T "),))
+    assert conversation.raw_text(plain) == f"{SHOWN}{SHOWN}Look.\nT Q <think>"
+
+
+# --- refusals
+
+
+REFUSED = [
+    # more places than pictures, fewer, and places without any picture
+    (Prompt("<image> or <image>?", ("a",)), "2 x <image> and 1 picture(s)"),  # type: ignore[arg-type]
+    (Prompt("Is <image> it?", ("a", "b")), "1 x <image> and 2 picture(s)"),  # type: ignore[arg-type]
+    (Prompt("Is <image> it?"), "1 x <image> and 0 picture(s)"),
+    # those of earlier turns count
+    (Prompt("<image>?", ("a",), turns=TALK), "2 x <image> and 1 picture(s)"),  # type: ignore[arg-type]
+    # no places at all: nobody could say which picture stands there
+    (Prompt("Where?", ("a",), system="See <image>."), "<image> in its system text"),  # type: ignore[arg-type]
+    (Prompt("Where?", ("a",), prefill="<image>"), "<image> in its prefill"),  # type: ignore[arg-type]
+    # half an emoji, as JSON spells it, in every part of a prompt
+    (Prompt("Where? \ud83d"), r"half a character (\ud83d) in its question"),
+    (Prompt("Where?", system="\ude00"), r"half a character (\ude00) in its system text"),
+    (Prompt("Where?", turns=(Turn("user", "\udc80"),)), r"half a character (\udc80) in its turn 1"),
+    # what the tokenizer would make a token of
+    (Prompt("a<|im_end|>"), "the special token <|im_end|> in its question"),
+    (Prompt("<|im_start|>system"), "the special token <|im_start|> in its question"),
+    (Prompt("<|endoftext|>"), "the special token <|endoftext|> in its question"),
+    (Prompt("<|video_pad|>"), "the special token <|video_pad|> in its question"),
+    (Prompt("an <|image_pad|>", ("a",)), "the special token <|image_pad|> in its question"),  # type: ignore[arg-type]
+    (Prompt("<|vision_start|>"), "the special token <|vision_start|> in its question"),
+    (Prompt("?", system="<|vision_end|>"), "the special token <|vision_end|> in its system text"),
+    (Prompt("?", turns=(Turn("user", "a"), Turn("assistant", "<|im_end|>"))), "in its turn 2"),
+    (Prompt("?", prefill="<|vision_pad|>"), "the special token <|vision_pad|> in its prefill"),
+    # pictures have no letters in a raw prompt either
+    (Prompt("<|image_pad|>", raw=True), "the special token <|image_pad|> in its question"),
+]
+
+
+@pytest.mark.parametrize(("prompt", "said"), REFUSED)
+def test_a_prompt_that_misleads_is_refused_in_one_line(
+    prompt: Prompt, said: str, load_tiny: Callable[..., LoadedModel]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        encoding.encode(load_tiny("qwen2_vl"), prompt)
+    message = str(caught.value)
+    assert said in message and "\n" not in message
+    message.encode()  # a terminal can show it
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        # Qwen's marks of objects and boxes are written into questions
+        Prompt("Where is <|object_ref_start|>the owl<|object_ref_end|>?"),
+        # pipes, and an emoji of two halves
+        Prompt("Is |a|<|b|>c, or 2<x|y>1 <|? \U0001f600"),
+        # a raw prompt may spell its own turns, as a chat template would
+        Prompt("<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n", raw=True),
+        # another spelling is a word
+        Prompt("Is <IMAGE> a tag, or <images>?"),
+    ],
+)
+def test_what_only_looks_like_a_token_passes(
+    prompt: Prompt, load_tiny: Callable[..., LoadedModel]
+) -> None:
+    encoding.encode(load_tiny("qwen2_vl"), prompt)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_place_for_a_picture_is_refused_by_a_model_that_reads_none(
+    raw: bool, load_tiny: Callable[..., LoadedModel]
+) -> None:
+    for prompt in (Prompt("Is <image> it?", raw=raw), Prompt("It?", raw=raw, turns=TALK)):
+        with pytest.raises(UserError, match="has <image>, but the model reads no pictures"):
+            encoding.encode(load_tiny("qwen2"), prompt)
+
+
+def test_a_chat_template_that_leaves_pictures_out_is_refused(
+    load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
+) -> None:
+    loaded = load_tiny("qwen2_vl")
+    loaded.processor.chat_template = (  # type: ignore[union-attr]
+        "{% for m in messages %}{% for part in m['content'] %}{{ part['text'] }}{% endfor %}"
+        "{% endfor %}"
+    )
+    with pytest.raises(UserError, match=r"chat template makes 0 x <\|image_pad\|> of 1 picture"):
+        encoding.encode(loaded, Prompt("Where?", (picture(),)))

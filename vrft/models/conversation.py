@@ -1,0 +1,103 @@
+"""Prompts as conversations: turns, the places of pictures in them, and words that are no words."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from vrft.errors import UserError
+from vrft.models.families import IMAGE_TEXT, VISION_TOKENS
+from vrft.types import Prompt
+
+PLACE = "<image>"
+"""The place of a picture in a turn, as TRL, LLaVA and SWIFT write it."""
+
+TURN_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+"""The special tokens that begin and end turns in all families' chat templates."""
+
+SPECIAL = re.compile("|".join(map(re.escape, (*TURN_TOKENS, *VISION_TOKENS))))
+"""Tokens that no prompt may spell: the tokenizer makes them of these letters wherever they stand.
+
+Qwen's marks of boxes and objects are none of them, as its users write these into questions.
+"""
+
+VISION = re.compile("|".join(map(re.escape, VISION_TOKENS)))
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+"""Half a surrogate pair, as JSON's escapes can spell it; no tokenizer takes it."""
+
+
+def chat_messages(prompt: Prompt, *, has_vision: bool) -> list[dict[str, Any]]:
+    """Return a prompt as the messages of a chat template, its pictures in their places.
+
+    Contents of turns are lists of pictures and texts with ``has_vision``; without, they are
+    strings, as the chat templates of text models take no others.
+    """
+    messages: list[dict[str, Any]] = []
+    if prompt.system:  # without one, Qwen's templates put in "You are a helpful assistant."
+        messages.append({"role": "system", "content": prompt.system})
+    turns = [(turn.role, turn.text) for turn in prompt.turns]
+    for role, text in [*turns, ("user", prompt.text)]:
+        messages.append({"role": role, "content": parts(text) if has_vision else text})
+    if prompt.images and not places(prompt):
+        messages[-1]["content"] = [{"type": "image"}] * len(prompt.images) + parts(prompt.text)
+    return messages
+
+
+def parts(text: str) -> list[dict[str, str]]:
+    """Return a turn's text as a chat template takes it, with a picture at each place."""
+    words, *following = ({"type": "text", "text": piece} for piece in text.split(PLACE))
+    return [words, *(part for after in following for part in ({"type": "image"}, after))]
+
+
+def raw_text(prompt: Prompt) -> str:
+    """Return a prompt as it stands without a chat template, pictures written as Qwen writes them.
+
+    Turns follow each other without anything between them.
+    """
+    text = "".join([*(turn.text for turn in prompt.turns), prompt.text])
+    pictures = "" if places(prompt) else IMAGE_TEXT * len(prompt.images)
+    text = text.replace(PLACE, IMAGE_TEXT)
+    return pictures + (prompt.system or "") + text + prompt.prefill
+
+
+def places(prompt: Prompt) -> int:
+    """Return how many places for pictures the turns of a prompt have."""
+    return sum(text.count(PLACE) for text in (*(turn.text for turn in prompt.turns), prompt.text))
+
+
+def check_prompt(prompt: Prompt, *, has_vision: bool = True) -> None:
+    """Raise UserError, in one line with the prompt's first words, for a prompt that misleads.
+
+    That is one with pictures or places for them where the model reads none, with places that are
+    not as many as its pictures, or with letters that the tokenizer reads as no words.
+    """
+    named = f"the prompt {prompt.text[:60]!r}"
+    count, pictures = places(prompt), len(prompt.images)
+    if pictures and not has_vision:
+        raise UserError("the model reads no pictures; choose one of the Qwen-VL family")
+    if count and not has_vision:
+        raise UserError(f"{named} has {PLACE}, but the model reads no pictures; remove it from "
+                        "the data, or choose one of the Qwen-VL family")  # fmt: skip
+    if count and count != pictures:
+        raise UserError(f"{named} has {count} x {PLACE} and {pictures} picture(s); write {PLACE} "
+                        "once for each picture, or nowhere to show them first")  # fmt: skip
+    others = {"system text": prompt.system or "", "prefill": prompt.prefill}
+    for name, text in others.items():
+        if PLACE in text:
+            raise UserError(f"{named} has {PLACE} in its {name}, where it is no place of a "
+                            "picture; put it into the question")  # fmt: skip
+    # Without a chat template, whoever writes a prompt may write the marks of turns as well.
+    special = VISION if prompt.raw else SPECIAL
+    turns = {f"turn {number}": turn.text for number, turn in enumerate(prompt.turns, 1)}
+    for name, text in (turns | {"question": prompt.text} | others).items():
+        fault = unreadable(text, special)
+        if fault:
+            raise UserError(f"{named} has {fault} in its {name}; remove it from the data")
+
+
+def unreadable(text: str, special: re.Pattern[str] = SPECIAL) -> str | None:
+    """Return what in a text cannot be read as words, as a message names it; None for nothing."""
+    half, token = HALF_CHARACTER.search(text), special.search(text)
+    if half:
+        return f"half a character ({ascii(half[0])[1:-1]})"
+    return f"the special token {token[0]}" if token else None

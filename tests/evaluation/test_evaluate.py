@@ -18,7 +18,7 @@ from vrft import cli, registry
 from vrft.boxes import Box
 from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.errors import UserError
-from vrft.evaluation import evaluate, predictions, results, segmentation
+from vrft.evaluation import comparison, evaluate, predictions, results, segmentation
 from vrft.evaluation.benchmark import GREEDY
 from vrft.masks import Mask
 from vrft.task import Task
@@ -197,19 +197,185 @@ def test_answers_of_a_model_that_was_trained_again_are_not_taken_for_its_own(
         evaluate.run(benchmark(data), model, tmp_path / "out", policy=Scripted())
 
 
+def record(data: Path, name: str) -> dict[str, Any]:
+    """Return the json of a picture."""
+    tree: dict[str, Any] = json.loads((data / "test" / f"{name}.json").read_text())
+    return tree
+
+
+def change_question(data: Path) -> None:
+    changed = json.dumps(record(data, "b") | {"text": ["the lamp"]})
+    (data / "test" / "b.json").write_text(changed)
+
+
+def change_answer(data: Path) -> None:
+    shapes = [{"label": "target", "points": [[1, 1], [9, 1], [9, 9]]}]
+    (data / "test" / "b.json").write_text(json.dumps(record(data, "b") | {"shapes": shapes}))
+
+
+def change_picture(data: Path) -> None:
+    """Change a byte of a picture, and neither its size nor its time of writing."""
+    path = data / "test" / "b.jpg"
+    stat, content = path.stat(), bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def change_order(data: Path) -> None:
+    for name in "ab":
+        for suffix in (".jpg", ".json"):
+            (data / "test" / (name + suffix)).rename(data / "test" / (name + "x" + suffix))
+    for name, other in ("ab", "ba"):
+        for suffix in (".jpg", ".json"):
+            (data / "test" / (name + "x" + suffix)).rename(data / "test" / (other + suffix))
+
+
+def remove_sample(data: Path) -> None:
+    for suffix in (".jpg", ".json"):
+        (data / "test" / ("d" + suffix)).unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (change_question, "the ids or questions of the data have changed"),
+        (change_answer, "the gold answers or subsets of the data have changed"),
+        (change_picture, "the pictures have changed"),
+        (change_order, "the ids or questions of the data have changed"),
+        (remove_sample, "the ids or questions of the data have changed"),
+    ],
+)
+def test_answers_to_other_data_are_not_taken_for_its_own(
+    change: Callable[[Path], None], message: str, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
+    change(data)
+    answers = ANSWERS | {"the lamp": "?"}
+    with pytest.raises(UserError, match=f"{message} since its answers were made; --fresh asks"):
+        evaluate.run(benchmark(data), MODEL, out, policy=Scripted(answers))
+    again = Scripted(answers)
+    evaluate.run(benchmark(data), MODEL, out, policy=again, fresh=True)
+    assert len(again.asked) == len(ids(out)) == len(set(ids(out)))
+
+
+def test_saved_answers_are_shown_with_the_questions_they_were_given(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
+    change_answer(data)
+    results.load_evaluation(out)  # corrected answers are a reason to score again
+    note = "the gold answers or subsets of the data have changed; scored against today's"
+    assert note in capsys.readouterr().err
+    change_question(data)
+    with pytest.raises(UserError, match="questions of the data have changed since they were"):
+        results.load_evaluation(out)
+
+
+def test_a_fresh_evaluation_forgets_everything_but_what_is_not_its_own(
+    data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
+    for name in ("worst.html", "notes.txt"):
+        (out / name).write_text("old")
+    other = ModelConfig(name="other")
+    evaluate.run(benchmark(data), other, out, policy=Scripted(), fresh=True)
+    assert predictions.read_settings(out)["model"]["name"] == "other"
+    assert not (out / "worst.html").exists()
+    assert (out / "notes.txt").exists()
+
+
+def test_a_folder_of_a_version_without_fingerprints_is_continued(
+    data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
+    settings = predictions.read_settings(out)
+    del settings["fingerprint"]
+    predictions.write_json(out / "settings.json", settings)
+    silent = Scripted()
+    evaluate.run(benchmark(data), MODEL, out, policy=silent)
+    assert silent.asked == []
+
+
 def test_saved_answers_score_the_same_without_a_model(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     report = evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
     assert evaluate.score_file(out / "predictions.jsonl", benchmark(data)) == report
 
 
-def test_answers_of_another_tool_are_scored_and_published(data: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """Return a file of another tool with one right answer, in thousandths."""
     path = tmp_path / "other.jsonl"
     path.write_text(json.dumps({"id": "a", "text": ANSWERS["the owl"]}) + "\n")
-    report = evaluate.score_file(path, benchmark(data), out=tmp_path / "scored")
+    return path
+
+
+def test_answers_of_another_tool_are_scored_and_published(
+    data: Path, foreign: Path, tmp_path: Path
+) -> None:
+    report = evaluate.score_file(
+        foreign, benchmark(data), out=tmp_path / "scored", boxes="thousandths"
+    )
     assert (report.metrics["iou"].mean, report.missing) == (pytest.approx(0.25), 3)
     page = (tmp_path / "scored" / "index.html").read_text(encoding="utf-8")
     assert "3 unreadable (3 of them missing)" in page and "other.jsonl" in page
+
+
+def test_scored_answers_leave_a_folder_that_can_be_shown_and_compared(
+    data: Path, foreign: Path, tmp_path: Path
+) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    evaluate.run(benchmark(data), MODEL, ours, policy=Scripted())
+    report = evaluate.score_file(foreign, benchmark(data), out=theirs, boxes="thousandths")
+    names = ["index.html", "predictions.jsonl", "scores.json", "settings.json"]
+    assert sorted(path.name for path in theirs.iterdir()) == names
+    assert results.load_evaluation(theirs).report == report
+    assert "(200,200),(600,600)" in results.show(theirs).read_text(encoding="utf-8")
+    pairing = comparison.pair(ours, theirs)
+    assert [change.id for change in pairing.changes] == ["b"]  # a is right in both; c, d wrong
+    # scored again, in place and from the file
+    for path in (theirs / "predictions.jsonl", foreign):
+        boxes = "thousandths" if path == foreign else None
+        assert evaluate.score_file(path, benchmark(data), out=theirs, boxes=boxes) == report
+
+
+def test_answers_are_scored_where_they_lie_beside_the_settings_that_made_them(
+    data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    report = evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
+    before = (out / "settings.json").read_bytes(), (out / "predictions.jsonl").read_bytes()
+    (out / "scores.json").unlink()
+    assert evaluate.score_file(out / "predictions.jsonl", benchmark(data), out=out) == report
+    assert (out / "scores.json").is_file()
+    after = (out / "settings.json").read_bytes(), (out / "predictions.jsonl").read_bytes()
+    assert before == after
+    other = benchmark(data, repeats=2)
+    with pytest.raises(UserError, match=r"with benchmark\.repeats: 1, not 2"):
+        evaluate.score_file(out / "predictions.jsonl", other, out=out)
+
+
+def test_a_folder_of_another_evaluation_is_not_overwritten_by_scored_answers(
+    data: Path, foreign: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
+    with pytest.raises(UserError, match=r"choose another folder, or begin anew with --fresh"):
+        evaluate.score_file(foreign, benchmark(data), out=out, boxes="thousandths")
+    assert ids(out) == ["a", "b", "c", "d"]
+    evaluate.score_file(foreign, benchmark(data), out=out, boxes="thousandths", fresh=True)
+    assert ids(out) == ["a"]
+
+
+def test_refused_answers_leave_no_folder(data: Path, foreign: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--boxes thousandths, pixels"):
+        evaluate.score_file(foreign, benchmark(data), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_blanked_pictures_are_grey_and_of_the_same_size(prompts: dict[str, Prompt]) -> None:

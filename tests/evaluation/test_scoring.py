@@ -9,12 +9,12 @@ import pytest
 from fakes.scripted import ANSWERS, INSTRUCTIONS, benchmark, write_reasonseg
 
 from vrft import registry
-from vrft.boxes import Box
+from vrft.boxes import THOUSANDTHS, Box
 from vrft.errors import UserError
 from vrft.evaluation import scoring
 from vrft.evaluation.stats import bootstrap, wilson
 from vrft.task import Task
-from vrft.types import Completion, Prediction, Prompt, Sample, Score, Scored, View
+from vrft.types import Completion, Prediction, Prompt, Sample, Score, Scored, Space, View
 from vrft_tasks.lisa_grounding import LisaGrounding, Target
 
 
@@ -23,8 +23,11 @@ def task(tmp_path: Path) -> Task[Any]:
     return registry.build(benchmark(write_reasonseg(tmp_path / "data")).task)
 
 
+SEEN = (View(112, 112),)
+
+
 def predictions(texts: Mapping[str, str]) -> list[Prediction]:
-    return [Prediction(name, text, (View(112, 112),)) for name, text in texts.items()]
+    return [Prediction(name, text, SEEN) for name, text in texts.items()]
 
 
 ALL = {name: ANSWERS[instruction] for name, instruction in INSTRUCTIONS.items()}
@@ -67,9 +70,9 @@ def test_several_answers_to_a_sample_score_their_mean(task: Task[Any]) -> None:
     samples = task.samples("test")[:2]
     # a: right, then unreadable: (1 + 0) / 2. b: never answered, so unreadable. (0.5 + 0) / 2.
     answers = [
-        Prediction("a", ALL["a"], repeat=0),
-        Prediction("a", "?", repeat=1),
-        Prediction("b", "?", repeat=0),
+        Prediction("a", ALL["a"], SEEN, repeat=0),
+        Prediction("a", "?", SEEN, repeat=1),
+        Prediction("b", "?", SEEN, repeat=0),
     ]
     report = scoring.summarize(task, samples, answers, "two", repeats=2)
     assert (report.n, report.unreadable, report.missing) == (2, 1, 1)
@@ -79,7 +82,11 @@ def test_several_answers_to_a_sample_score_their_mean(task: Task[Any]) -> None:
 def test_of_overlaps_the_best_passes(task: Task[Any]) -> None:
     samples = task.samples("test")[:2]
     texts = {"a": ["?", ALL["a"]], "b": [ALL["b"], ALL["b"]]}
-    answers = [Prediction(name, t, repeat=r) for name in texts for r, t in enumerate(texts[name])]
+    answers = [
+        Prediction(name, text, SEEN, repeat=repeat)
+        for name in texts
+        for repeat, text in enumerate(texts[name])
+    ]
     metrics = scoring.summarize(task, samples, answers, "two", repeats=2).metrics
     assert list(metrics) == ["iou", "acc@0.5", "legacy_iou", "avg@2", "pass@2", "maj@2"]
     assert metrics["avg@2"] == metrics["iou"]
@@ -131,10 +138,76 @@ def test_an_unreadable_answer_is_wrong_and_does_not_vote() -> None:
     assert (metrics["avg@2"].mean, metrics["maj@2"].mean) == (0.5, 1.0)
 
 
-def test_without_views_a_box_is_read_in_thousandths_of_the_picture(task: Task[Any]) -> None:
-    (sample, *_) = task.samples("test")
-    completion = scoring.completion_of(task.prompt(sample), Prediction("a", "text"))
-    assert completion == Completion("text", (View(100, 100, "thousandths"),))
+SPANS = "<think>t</think><answer>({}),({})</answer>"
+
+
+@pytest.mark.parametrize(
+    ("boxes", "corners", "view"),
+    [
+        ("thousandths", ("200,200", "600,600"), THOUSANDTHS),
+        ("pixels", ("20,20", "60,60"), View(100, 100, "pixels")),  # of the file's 100 x 100
+        ("fractions", ("0.2,0.2", "0.6,0.6"), View(1, 1, "pixels")),
+    ],
+)
+def test_boxes_of_another_tool_are_read_as_they_are_said_to_be_written(
+    boxes: scoring.Written, corners: tuple[str, str], view: View, task: Task[Any]
+) -> None:
+    samples = task.samples("test")[:1]
+    answer = Prediction("a", SPANS.format(*corners))
+    (scored,) = scoring.score_answers(task, samples, [answer], boxes=boxes)
+    assert scored.score.metrics["iou"] == pytest.approx(1)
+    assert scored.prediction.views == (view,)
+
+
+def test_boxes_that_are_written_nobody_knows_how_are_refused(task: Task[Any]) -> None:
+    answers = [Prediction("a", "", (View(9, 9),)), Prediction("b", "(1,1),(2,2)")]
+    with pytest.raises(UserError, match="the answer to 'b' does not say how its boxes are written"):
+        scoring.score_answers(task, task.samples("test"), answers)
+
+
+@dataclass(frozen=True)
+class Stated(LisaGrounding):
+    """Grounding that reads one space alone, as detection does."""
+
+    coordinates: Space = "thousandths"
+
+    def score(self, sample: Sample[Target], completion: Completion) -> Score:
+        views = tuple(replace(view, space=self.coordinates) for view in completion.views)
+        return super().score(sample, replace(completion, views=views))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "corners"),
+    [("thousandths", ("200,200", "600,600")), ("pixels", ("20,20", "60,60")),
+     ("fractions", ("0.2,0.2", "0.6,0.6"))],
+)  # fmt: skip
+@pytest.mark.parametrize("asked_for", ["thousandths", "pixels"])
+def test_a_task_that_asks_for_one_space_reads_another_tools(
+    asked_for: Space, boxes: scoring.Written, corners: tuple[str, str], tmp_path: Path
+) -> None:
+    task = Stated(write_reasonseg(tmp_path / "data"), coordinates=asked_for)
+    answer = Prediction("a", SPANS.format(*corners))
+    (scored,) = scoring.score_answers(task, task.samples("test")[:1], [answer], boxes=boxes)
+    assert scored.score.metrics["iou"] == pytest.approx(1)
+
+
+def test_pictures_are_not_opened_where_the_score_does_not_need_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = LisaGrounding(write_reasonseg(tmp_path / "data"))
+    samples = task.samples("test")
+    for picture in (tmp_path / "data" / "test").glob("*.jpg"):
+        picture.unlink()
+    # with views; missing; and in a space that does not depend on the size
+    seen = scoring.score_answers(task, samples, predictions({"a": ALL["a"]}))
+    assert seen[0].score.metrics["iou"] == pytest.approx(1)
+    said = scoring.score_answers(task, samples, [Prediction("a", ALL["a"])], boxes="thousandths")
+    assert said[0].score.metrics["iou"] == pytest.approx(1)
+    with pytest.raises(UserError, match=r"a\.jpg: no such picture"):
+        scoring.score_answers(task, samples, [Prediction("a", ALL["a"])], boxes="pixels")
+    # a task without boxes
+    monkeypatch.setattr(LisaGrounding, "boxes", lambda task, sample: ())
+    assert len(scoring.score_answers(task, samples, [Prediction("a", ALL["a"])])) == 4
 
 
 def test_a_completion_is_as_long_as_its_prediction(task: Task[Any]) -> None:
@@ -148,8 +221,8 @@ def test_the_views_of_a_prediction_decide_how_its_box_is_read(task: Task[Any]) -
     seen = Prediction("a", text, (View(280, 280, "pixels"),))
     samples = task.samples("test")[:1]
     assert scoring.summarize(task, samples, [seen], "one").metrics["iou"].mean == pytest.approx(1)
-    unseen = Prediction("a", text)
-    assert scoring.summarize(task, samples, [unseen], "one").metrics["iou"].mean < 0.1
+    thousandths = replace(seen, views=(View(280, 280),))
+    assert scoring.summarize(task, samples, [thousandths], "one").metrics["iou"].mean < 0.1
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def colours(image: Image.Image) -> set[tuple[int, ...]]:
         ((56, 28), (336, 168)),  # wide
         ((1000, 2000), (168, 336)),  # large: reduced
         ((1, 1), (336, 336)),
-        ((1, 2000), (1, 336)),  # never thinner than a pixel
+        ((10, 2000), (2, 336)),  # as thin as pictures may be
     ],
 )
 def test_the_longer_side_is_scaled_to_the_wanted_one(

@@ -14,9 +14,9 @@ from PIL import Image
 from vrft import paths, registry
 from vrft.config import coercion
 from vrft.config.schema import Config, ModelConfig, SamplingConfig
-from vrft.evaluation import predictions, results
+from vrft.evaluation import fingerprint, predictions, results
 from vrft.evaluation.benchmark import Benchmark
-from vrft.evaluation.scoring import read_samples, summarize
+from vrft.evaluation.scoring import Written, read_samples, summarize
 from vrft.images import image_size
 from vrft.progress import progress
 from vrft.task import Task
@@ -37,18 +37,21 @@ def run(
     batch_size: int = 8,
     limit: int | None = None,
     blank_images: bool = False,
+    fresh: bool = False,
 ) -> Report:
     """Evaluate ``model`` and write predictions.jsonl, scores.json and index.html to ``out``.
 
     An interrupted evaluation with the same settings is continued. The model is loaded only if
     answers are missing, and not at all where ``policy`` holds it already. Raises UserError if
-    ``out`` holds predictions that were made with other settings.
+    ``out`` holds predictions that were made with other settings, data or code; ``fresh`` forgets
+    them.
     """
     task: Task[Any] = registry.build(benchmark.task)
     samples = read_samples(task, benchmark.split, limit)
-    settings = answer_settings(benchmark, model, limit=limit, blank_images=blank_images)
-    answers = predictions.prepare(out, settings)
     prompts = {sample.id: task.prompt(sample) for sample in samples}
+    settings = answer_settings(benchmark, model, limit=limit, blank_images=blank_images)
+    settings["fingerprint"] = fingerprint.of_evaluation(task, samples, prompts)
+    answers = predictions.prepare(out, settings, fresh=fresh)
     total = len(samples) * benchmark.repeats
     if len(answers) < total:
         fresh = predict(
@@ -73,21 +76,52 @@ def run(
 
 
 def score_file(
-    path: Path, benchmark: Benchmark, *, limit: int | None = None, out: Path | None = None
+    path: Path,
+    benchmark: Benchmark,
+    *,
+    limit: int | None = None,
+    out: Path | None = None,
+    boxes: Written | None = None,
+    fresh: bool = False,
 ) -> Report:
     """Score saved answers without a model; write to ``out`` what ``run`` writes there.
 
     ``path`` is a predictions.jsonl, or a file of another tool with ``id`` and ``text`` in each
-    line. Raises UserError for a line that cannot be read and for an answer to no sample.
+    line; ``boxes`` says how that tool writes boxes. Raises UserError for a line that cannot be
+    read, for an answer to no sample, for boxes written nobody knows how, and if ``out`` holds
+    another evaluation, which ``fresh`` forgets.
     """
     task: Task[Any] = registry.build(benchmark.task)
     samples = read_samples(task, benchmark.split, limit)
-    settings = {"benchmark": coercion.to_plain(benchmark), "predictions": str(path), "limit": limit}
+    settings: dict[str, Any] = {
+        "benchmark": coercion.to_plain(benchmark),
+        "predictions": str(path.resolve()),
+        "limit": limit,
+        "fingerprint": fingerprint.of_samples(samples),
+    }
+    if out is not None and path.resolve() == (out / predictions.PREDICTIONS).resolve():
+        settings = settings_in_place(out, settings)
+    if boxes is not None:
+        settings["boxes"] = boxes
     answers = predictions.read_predictions(path)
     evaluation = results.score_predictions(benchmark, task, samples, answers, settings, folder=out)
     if out is not None:
+        predictions.store(out, settings, answers, fresh=fresh)
         results.publish(evaluation, out)
     return evaluation.report
+
+
+def settings_in_place(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of answers that are scored where they lie: those that made them.
+
+    Raises UserError if they were made for another benchmark or limit.
+    """
+    if not (out / predictions.SETTINGS).is_file():
+        return settings
+    made = predictions.read_settings(out)
+    now = {"benchmark": settings["benchmark"], "limit": settings["limit"], "fingerprint": {}}
+    predictions.check_same(out, {**made, **now})
+    return made
 
 
 def load_policy(model: ModelConfig) -> Generator:

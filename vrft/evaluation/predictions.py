@@ -14,10 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from vrft.errors import UserError
+from vrft.evaluation.fingerprint import CHANGED
 from vrft.types import Prediction, Space, View
 
 PREDICTIONS = "predictions.jsonl"
 SETTINGS = "settings.json"
+
+DERIVED = ("scores.json", "index.html", "worst.html", "masks.jsonl")
+"""The files beside them that were made from answers, and are of no use without them."""
+
+WORDS = ("title", "paper", "paper_by_metric", "data")
+"""The fields of a benchmark on which no answer depends."""
 
 ESCAPED = "backslashreplace"
 """How our files hold half a surrogate pair, which UTF-8 cannot: as ``\\ud83d``, in JSON an escape
@@ -109,27 +116,75 @@ def read_predictions(path: Path) -> list[Prediction]:
     return list(predictions.values())
 
 
-def prepare(folder: Path, settings: Mapping[str, Any]) -> list[Prediction]:
+def prepare(folder: Path, settings: Mapping[str, Any], *, fresh: bool = False) -> list[Prediction]:
     """Make ``folder`` ready for more predictions, and return those that it holds already.
 
-    A last line that a kill has cut off is removed. Raises UserError if the folder holds
-    predictions that were made with other settings.
+    A last line that a kill has cut off is removed. ``fresh`` forgets the evaluation in the folder.
+    Raises UserError if the folder holds predictions that were made with other settings, from other
+    data or by other code.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / PREDICTIONS
     complete = path.read_bytes().rfind(b"\n") + 1 if path.is_file() else 0  # bytes up to a line end
-    if not complete:
+    if fresh or not complete:
+        for name in DERIVED:
+            (folder / name).unlink(missing_ok=True)
         # Nothing was answered yet, so that mistyped settings may be replaced.
         write_json(folder / SETTINGS, settings)
         path.write_bytes(b"")
         return []
-    for name, old, new in differences(read_settings(folder), settings):
-        raise UserError(
-            f"{folder}: holds an evaluation with {name}: {old}, not {new}; choose another folder"
-        )
+    check_same(folder, settings)
     # Only after the settings are known to agree: a refused folder stays as it was.
     os.truncate(path, complete)
     return read_predictions(path)
+
+
+def check_same(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Raise UserError if the evaluation in ``folder`` is another than that of ``settings``."""
+    old = read_settings(folder)
+    # A folder of an earlier version has no fingerprint that could differ.
+    known, now = old.get("fingerprint") or {}, settings.get("fingerprint") or {}
+    for name, was, new in differences(asked(old), asked(settings)):
+        raise UserError(
+            f"{folder}: holds an evaluation with {name}: {was}, not {new}; choose another folder, "
+            "or begin anew with --fresh"
+        )
+    for part, change in CHANGED.items():
+        if part in known and part in now and known[part] != now[part]:
+            raise UserError(
+                f"{folder}: {change} changed since its answers were made; --fresh asks all anew, "
+                "another --out keeps them, and `vrft eval --predictions` scores them as they are"
+            )
+
+
+def asked(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings on which answers depend, without the benchmark's words and numbers."""
+    tree = {key: value for key, value in settings.items() if key not in ("fingerprint", "boxes")}
+    if isinstance(tree.get("benchmark"), Mapping):
+        benchmark = tree["benchmark"].items()
+        tree["benchmark"] = {key: value for key, value in benchmark if key not in WORDS}
+    return tree
+
+
+def store(
+    folder: Path,
+    settings: Mapping[str, Any],
+    answers: Sequence[Prediction],
+    *,
+    fresh: bool = False,
+) -> None:
+    """Write predictions that are complete, with their settings, into a folder of their own.
+
+    Raises UserError if the folder holds another evaluation, unless it is to begin ``fresh``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / SETTINGS).is_file() and not fresh:
+        check_same(folder, {**settings, "fingerprint": {}})
+    write_json(folder / SETTINGS, settings)
+    partial = folder / (PREDICTIONS + ".part")
+    lines = "".join(map(to_line, answers))
+    partial.write_text(lines, encoding="utf-8", errors=ESCAPED, newline="\n")
+    partial.replace(folder / PREDICTIONS)
 
 
 def append(folder: Path, predictions: Iterable[Prediction]) -> Iterator[Prediction]:

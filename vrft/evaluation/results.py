@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +12,16 @@ from typing import Any, Generic
 from vrft import registry
 from vrft.config import coercion
 from vrft.errors import UserError
-from vrft.evaluation import predictions, report, segmentation
+from vrft.evaluation import fingerprint, predictions, report, segmentation
 from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.report import Sections
-from vrft.evaluation.scoring import parsed_boxes, read_samples, report_on, score_answers
+from vrft.evaluation.scoring import (
+    parsed_boxes,
+    read_samples,
+    reading,
+    report_on,
+    score_answers,
+)
 from vrft.evaluation.viz import COLOURS, Answer, Exhibit
 from vrft.task import Task
 from vrft.types import A, Prediction, Prompt, Report, Sample, Scored
@@ -48,7 +55,9 @@ def score_predictions(
     benchmark's segmenter makes are stored in ``folder``. Raises UserError for a prediction that
     answers none of the samples.
     """
-    scored = score_answers(task, samples, answers, benchmark.repeats, prompts)
+    boxes = settings.get("boxes")
+    scored = score_answers(task, samples, answers, benchmark.repeats, prompts, boxes)
+    task = reading(task, boxes)
     if benchmark.segmenter:
         scored = segmentation.score_masks(task, scored, benchmark.segmenter, folder)
     summary = report_on(task, scored, benchmark.name, benchmark.paper)
@@ -59,7 +68,8 @@ def score_predictions(
 def load_evaluation(path: Path) -> Evaluation[Any]:
     """Load an evaluation from its folder or predictions.jsonl, and score its answers again.
 
-    Raises UserError if the predictions or the settings.json beside them cannot be read.
+    Raises UserError if the predictions or the settings.json beside them cannot be read, and if the
+    questions of the data have changed since they were answered. Pictures are not compared.
     """
     path = path / predictions.PREDICTIONS if path.is_dir() else path
     answers = predictions.read_predictions(path)
@@ -70,7 +80,26 @@ def load_evaluation(path: Path) -> Evaluation[Any]:
     benchmark = coercion.build(Benchmark, settings["benchmark"])
     task: Task[Any] = registry.build(benchmark.task)
     samples = read_samples(task, benchmark.split, settings.get("limit"))
+    check_samples(samples, settings, path.parent)
     return score_predictions(benchmark, task, samples, answers, settings, folder=path.parent)
+
+
+def check_samples(
+    samples: Sequence[Sample[Any]], settings: Mapping[str, Any], folder: Path
+) -> None:
+    """Raise UserError if these samples ask other questions than those that were answered.
+
+    Other gold answers are noted on standard error, as correcting them is a reason to score again.
+    """
+    known, now = settings.get("fingerprint") or {}, fingerprint.of_samples(samples)
+    if known.get("questions", now["questions"]) != now["questions"]:
+        raise UserError(
+            f"{folder}: {fingerprint.CHANGED['questions']} changed since they were answered; "
+            "evaluate again with --fresh"
+        )
+    if known.get("answers", now["answers"]) != now["answers"]:
+        change = fingerprint.CHANGED["answers"]
+        print(f"note: {folder}: {change} changed; scored against today's", file=sys.stderr)
 
 
 def publish(evaluation: Evaluation[Any], folder: Path, count: int = 8) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
-from vrft.boxes import Box
+from vrft.boxes import THOUSANDTHS, Box
 from vrft.errors import UserError
 from vrft.evaluation import stats
 from vrft.images import image_size
@@ -27,6 +28,13 @@ from vrft.types import (
     Scored,
     View,
 )
+
+Written = Literal["thousandths", "pixels", "fractions"]
+"""The way in which another tool writes boxes: in thousandths of each axis, in pixels of the upright
+picture in its file, or as fractions of each axis."""
+
+UNIT = View(1, 1, "pixels")
+"""The view of fractions: pixels of a picture of one pixel."""
 
 # --- answers to scores
 
@@ -71,23 +79,33 @@ def score_answers(
     predictions: Sequence[Prediction],
     repeats: int = 1,
     prompts: Mapping[str, Prompt] | None = None,
+    boxes: Written | None = None,
 ) -> tuple[Scored[A], ...]:
     """Score ``repeats`` answers to every sample, in the order of the samples.
 
-    ``prompts``, by sample id, spares building those again that the samples were asked with. Raises
-    UserError for a prediction that answers none of the samples.
+    ``prompts``, by sample id, spares building those again that the samples were asked with;
+    ``boxes`` says how answers without views write boxes. Raises UserError for a prediction that
+    answers none of the samples, and for one whose boxes are written nobody knows how.
     """
     unused = {(prediction.sample_id, prediction.repeat): prediction for prediction in predictions}
+    reader = reading(task, boxes)
+    boxed = boxes is None and any(task.boxes(sample) for sample in samples)
     scored = []
     for sample in samples:
         prompt = task.prompt(sample) if prompts is None else prompts[sample.id]
         for repeat in range(repeats):
             answer = unused.pop((sample.id, repeat), None)
+            if boxed and answer and prompt.images and not answer.views:
+                raise UserError(
+                    f"the answer to {sample.id!r} does not say how its boxes are written; give "
+                    "--boxes thousandths, pixels (of the picture's file) or fractions to `vrft "
+                    'eval --predictions`, or "views" in every line'
+                )
             prediction = answer or Prediction(sample.id, "", repeat=repeat, finished=False)
-            completion = completion_of(prompt, prediction)
+            completion = completion_of(prompt, prediction, boxes)
             # The views are kept as well: aggregates such as mAP read boxes from the text again.
             prediction = replace(prediction, views=completion.views)
-            score = task.score(sample, completion)
+            score = reader.score(sample, completion)
             scored.append(Scored(sample, prompt, prediction, score, missing=answer is None))
     for sample_id, repeat in unused:
         raise UserError(
@@ -97,13 +115,29 @@ def score_answers(
     return tuple(scored)
 
 
-def completion_of(prompt: Prompt, prediction: Prediction) -> Completion:
+def reading(task: Task[A], boxes: Written | None) -> Task[A]:
+    """Return the task that reads boxes which are written in this way."""
+    space = "thousandths" if boxes == "thousandths" else "pixels"
+    # A task with this setting tells the model how to write boxes, and reads no others whatever the
+    # views say.
+    if boxes is None or getattr(task, "coordinates", space) == space:
+        return task
+    return replace(task, coordinates=space)  # type: ignore[type-var]
+
+
+def completion_of(
+    prompt: Prompt, prediction: Prediction, boxes: Written | None = None
+) -> Completion:
     """Return the answer to a prompt as the task scores it.
 
-    A prediction of another tool has no views. Its pictures count as seen in their full size, with
-    coordinates in thousandths.
+    ``boxes`` says how a prediction without views writes boxes. A picture is opened only where its
+    size is needed, which is for pixels.
     """
-    views = prediction.views or tuple(View(*image_size(image)) for image in prompt.images)
+    views = prediction.views
+    if not views and boxes == "pixels" and prediction.text:
+        views = tuple(View(*image_size(image), "pixels") for image in prompt.images)
+    elif not views:
+        views = (UNIT if boxes == "fractions" else THOUSANDTHS,) * len(prompt.images)
     return Completion(prediction.text, views, prediction.tokens)
 
 

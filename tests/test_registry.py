@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,11 @@ import pytest
 from fakes.folders import RECORDS
 
 from vrft import registry
+from vrft.config.methods import AlgorithmConfig
 from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
+from vrft.rewards import rewards_of
+from vrft.types import Completion
 
 TASK_FILE = '''"""Say yes."""
 
@@ -49,12 +53,52 @@ class Yes(Task[str]):
 '''
 
 
+REWARD_FILE = """
+import functools
+
+class Judge:
+    def __call__(self, completions, **columns):
+        return [0.5] * len(completions)
+
+class Strange:
+    pass
+
+def right(completions, solution, **columns):
+    return [float(s in c[0]["content"]) for c, s in zip(completions, solution)]
+
+async def slow(completions, **columns):
+    return [0.25] * len(completions)
+
+def positional(completions, /):
+    return [0.0]
+
+def without(text):
+    return 0.0
+
+def format(completions):
+    return [0.0] * len(completions)
+
+judge = Judge()
+brief = lambda completions, **columns: [0.125] * len(completions)
+partial = functools.partial(right, unused=1)
+number = 3
+"""
+
+
 @pytest.fixture
 def task_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write a task into a file of its own; import state is restored afterwards."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     path = tmp_path / f"say_yes_{tmp_path.name.replace('-', '_')}.py"
     path.write_text(TASK_FILE)
+    return path
+
+
+@pytest.fixture
+def reward_file(task_file: Path) -> Path:
+    """Write reward functions into a file beside the task's, under a name of its own."""
+    path = task_file.with_name(task_file.name.replace("say_yes", "my_rewards"))
+    path.write_text(REWARD_FILE)
     return path
 
 
@@ -185,3 +229,49 @@ def test_a_package_of_tasks_is_found_by_its_entry_point(
     (package / "lisa_grounding.py").write_text(TASK_FILE)
     with pytest.raises(UserError, match=r"two tasks 'lisa_grounding': .*; uninstall one"):
         registry.names()
+
+
+def rewarded(task_file: Path, *rewards: str):  # type: ignore[no-untyped-def]
+    return registry.build_rewarded(TaskConfig(str(task_file)), AlgorithmConfig(rewards=rewards))
+
+
+def test_reward_functions_of_a_file_join_the_tasks_own(task_file: Path, reward_file: Path) -> None:
+    names = ("right", "slow", "judge", "brief", "partial")
+    task = rewarded(task_file, *(f"{reward_file}:{name}=2" for name in names))
+    (sample,) = task.samples("train")
+    expected = {"format": 0.0, "right": 1.0, "slow": 0.25, "judge": 0.5, "brief": 0.125}
+    assert rewards_of(task, sample, Completion("yes")) == {**expected, "partial": 1.0}
+    # A lambda and an object travel too: by their names.
+    again = pickle.loads(pickle.dumps(task))
+    assert rewards_of(again, sample, Completion("yes")) == {**expected, "partial": 1.0}
+    assert again.word == "yes"  # a setting of the task
+
+
+def test_without_further_rewards_the_task_is_itself(task_file: Path) -> None:
+    assert rewarded(task_file) == registry.build(TaskConfig(str(task_file)))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("righ", "no function 'righ'; did you mean 'right'?"),
+        ("number", "no function 'number'"),
+        ("Strange", "no function 'Strange'"),  # a class is no function
+        ("positional", "takes 'completions' by position only"),
+        ("without", "does not take `completions`"),
+    ],
+)
+def test_a_function_that_is_no_reward_is_refused(
+    name: str, message: str, task_file: Path, reward_file: Path
+) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        rewarded(task_file, f"{reward_file}:{name}")
+
+
+def test_reward_files_and_names_are_checked(task_file: Path, reward_file: Path) -> None:
+    with pytest.raises(UserError, match=r"no reward file nowhere\.py; give a Python file"):
+        rewarded(task_file, "nowhere.py:right")
+    with pytest.raises(UserError, match="'right' is given twice"):
+        rewarded(task_file, f"{reward_file}:right", f"{reward_file}:right=2")
+    with pytest.raises(UserError, match="'format': the task has a reward of that name"):
+        rewarded(task_file, f"{reward_file}:format")

@@ -10,13 +10,16 @@ import importlib.util
 import inspect
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vrft import paths
 from vrft.config import coercion
+from vrft.config.methods import AlgorithmConfig, RewardSource, reward_source
 from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
-from vrft.task import Task
+from vrft.rewards import with_rewards
+from vrft.task import Reward, Task
+from vrft.trl_rewards import FileFunction, FunctionReward, parameters
 
 GROUP = "vrft.tasks"
 """The group of entry points that name packages whose public modules are tasks."""
@@ -41,7 +44,7 @@ def task_class(name: str) -> type[Task[Any]]:
     Raises UserError for an unknown name, a missing file, or a module without exactly one Task.
     """
     if name.endswith(".py"):
-        return _only_task(_import_file(Path(name)))
+        return _only_task(_import_file(Path(name), "task"))
     modules = _modules()
     if not name:
         raise UserError(
@@ -73,6 +76,40 @@ def build(task: TaskConfig) -> Task[Any]:
     return coercion.build(cls, settings, prefix="task.")
 
 
+def build_rewarded(task: TaskConfig, algorithm: AlgorithmConfig) -> Task[Any]:
+    """Return the task with its settings, and with the further rewards of ``algorithm.rewards``.
+
+    Raises UserError as ``build`` does, for a file or function that is not there, and for a
+    function that cannot be called as TRL calls rewards.
+    """
+    built = build(task)
+    further: dict[str, Reward[Any]] = {}
+    for text in algorithm.rewards:
+        source = reward_source(text)
+        if source.name in further:
+            raise UserError(f"reward {source.name!r} is given twice; leave one out or rename it")
+        further[source.name] = _reward(source, built)
+    return with_rewards(built, further)
+
+
+def _reward(source: RewardSource, task: Task[Any]) -> Reward[Any]:
+    """Import a reward function from its file; raise UserError if it is no function to call."""
+    module = _import_file(Path(source.file), "reward")
+    function = getattr(module, source.name, None)
+    if not callable(function) or inspect.isclass(function):
+        known = [
+            name
+            for name, member in inspect.getmembers(module, inspect.isfunction)
+            if member.__module__ == module.__name__
+        ]
+        raise UserError(
+            f"{source.file}: no function {source.name!r}; {paths.suggest(source.name, known)}"
+        )
+    named = FileFunction(module.__name__, source.name)
+    parameters(named, source.name)  # raises for a signature that is no reward's
+    return FunctionReward(named, source.name, prompt=task.prompt)
+
+
 def _modules() -> dict[str, tuple[str, Path]]:
     """Return task name -> (module's name, its file) for all packages of the entry points.
 
@@ -93,12 +130,15 @@ def _modules() -> dict[str, tuple[str, Path]]:
     return modules
 
 
-def _import_file(path: Path) -> Any:
+def _import_file(path: Path, kind: Literal["task", "reward"]) -> Any:
     """Import the module in a file under the file's stem, so that its classes can be pickled."""
     if not path.is_file():
-        raise UserError(f"no task file {path}; give a Python file or the name of a task")
+        other = " or the name of a task" if kind == "task" else ""
+        raise UserError(f"no {kind} file {path}; give a Python file{other}")
     if not path.stem.isidentifier():
-        raise UserError(f"{path}: a task file needs a name that Python can import, as my_task.py")
+        raise UserError(
+            f"{path}: a {kind} file needs a name that Python can import, as my_{kind}.py"
+        )
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         # Last, so that no file beside the task hides an installed module. Worker processes inherit

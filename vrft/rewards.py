@@ -1,18 +1,57 @@
-"""Rewards that tasks share, and the reward signature of TRL in both directions."""
+"""Rewards that tasks share, and the rewards and scores of a task with every value checked.
+
+Numbers of Python, NumPy and torch become floats; any other value is refused in one line, before it
+reaches a weight or a file.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vrft import answers
 from vrft.boxes import Box, iou
+from vrft.errors import UserError
 from vrft.task import Reward, Task
-from vrft.types import A, Completion, Sample, View
+from vrft.trl_rewards import (
+    FunctionReward,
+    GroupReward,
+    RewardLog,
+    TrainerState,
+    from_trl,
+    to_trl,
+)
+from vrft.types import A, Completion, Group, Prompt, Sample, Score, Scored, View
+from vrft.values import described, to_json, to_number
 
-TrlReward = Callable[..., Sequence[float | None]]
-"""``fn(completions, **columns) -> list[float | None]``, every column one value per completion."""
+if TYPE_CHECKING:
+    from vrft.masks import Region  # which would load numpy
+
+__all__ = [
+    "FORMATS",
+    "FormatRule",
+    "FunctionReward",
+    "GroupReward",
+    "GroupRewards",
+    "TaskWithRewards",
+    "TrainerState",
+    "checked",
+    "follows_format",
+    "from_trl",
+    "group_rewards",
+    "legacy_format",
+    "overlap",
+    "rewards_of",
+    "score_of",
+    "to_trl",
+    "with_rewards",
+]
+
+LARGEST = 1e18
+"""The largest size of a reward: the square of a larger one is no float32."""
 
 FormatRule = Literal["strict", "legacy"]
 """The setting ``task.format``: our rule for the form of an answer, or the published one."""
@@ -39,63 +78,160 @@ def overlap(truth: Box, predicted: Box | None) -> float:
     return 0.0 if predicted is None else iou(truth, predicted)
 
 
+# --- rewards and scores with checked values
+
+
+def checked(
+    value: Any, name: str, sample: Sample[Any], text: str, *, may_be_missing: bool = False
+) -> float | None:
+    """Return a reward as a finite float, or None where it does not apply.
+
+    Raises UserError that names reward, sample, value and the answer's ``text`` for anything else.
+    With ``may_be_missing`` a number that is NaN, infinite or too large counts as None.
+    """
+    if value is None:
+        return None
+    number = to_number(value)
+    if number is not None and abs(number) <= LARGEST:
+        return number
+    if number is not None and may_be_missing:
+        return None
+    remedy = "" if number is None else "; algorithm.missing_rewards=none counts such values as None"
+    raise UserError(
+        f"reward {name!r}, sample {sample.id!r}: got {described(value)} for the answer "
+        f"{text!r:.60}; expected a finite number of at most {LARGEST:g}, or None where the reward "
+        f"does not apply{remedy}"
+    )
+
+
 def rewards_of(task: Task[A], sample: Sample[A], completion: Completion) -> dict[str, float | None]:
-    """Return every reward of the task for one completion, by name."""
-    return {name: reward(sample, completion) for name, reward in task.rewards().items()}
+    """Return every reward of the task for one completion, by name, each checked."""
+    return {
+        name: checked(reward(sample, completion), name, sample, completion.text)
+        for name, reward in task.rewards().items()
+    }
 
 
-def from_trl(
-    function: TrlReward,
-    columns: Callable[[Sample[A]], Mapping[str, Any]],
-    conversational: bool = True,
-) -> Reward[A]:
-    """Make a reward of a function that was written for TRL.
+@dataclass(frozen=True)
+class GroupRewards:
+    """The rewards of a group by name, G checked values each, and what the rewards logged."""
 
-    ``columns`` gives the columns that the function reads besides the completions, such as
-    ``lambda sample: {"solution": sample.answer}``. A completion is passed as a list of one
-    assistant message, or as a plain string if not ``conversational``.
+    values: dict[str, list[float | None]]
+    log: RewardLog
+
+
+def group_rewards(
+    task: Task[A],
+    group: Group[A],
+    state: TrainerState | None = None,
+    missing: Literal["error", "none"] = "error",
+) -> GroupRewards:
+    """Return every reward of the task for a group, each value checked: a finite number or None.
+
+    A reward that takes whole groups is called once, any other once for each completion. Where
+    ``missing`` is "none", NaN and infinity count as None, and the metric rewards/NAME/missing is
+    their share. Raises UserError that names reward, sample and value for any other value.
     """
+    log = RewardLog(len(group.rollouts))
+    texts = [rollout.completion.text for rollout in group.rollouts]
+    values: dict[str, list[float | None]] = {}
+    for name, reward in task.rewards().items():
+        given: Sequence[Any]
+        if isinstance(reward, GroupReward):
+            given = reward.of_group(group, state or TrainerState(), log)
+        else:
+            given = [reward(group.sample, rollout.completion) for rollout in group.rollouts]
+        skip = missing == "none"
+        values[name] = [
+            checked(value, name, group.sample, text, may_be_missing=skip)
+            for value, text in zip(given, texts, strict=True)
+        ]
+        if skip:
+            pairs = zip(given, values[name], strict=True)
+            lost = sum(before is not None and after is None for before, after in pairs)
+            log.log_metric(f"rewards/{name}/missing", lost / len(texts))
+    return GroupRewards(values, log)
 
-    def reward(sample: Sample[A], completion: Completion) -> float | None:
-        message = [{"role": "assistant", "content": completion.text}]
-        # TRL calls a reward with the whole batch; here the batch is one completion.
-        batch: list[Any] = [message if conversational else completion.text]
-        values = function(batch, **{name: [v] for name, v in columns(sample).items()})
-        return values[0]
 
-    return reward
+def score_of(task: Task[A], sample: Sample[A], completion: Completion) -> Score:
+    """Return the task's score of a completion, its values checked.
 
-
-def to_trl(
-    name: str,
-    reward: Reward[A],
-    samples: Sequence[Sample[A]],
-    views: Callable[[Sample[A]], tuple[View, ...]] = lambda sample: (),
-) -> Callable[..., list[float | None]]:
-    """Make a function for TRL's trainers of a task's reward, to be logged under ``name``.
-
-    The data set needs a column ``sample_id``. ``views`` tells how the model sees the pictures of a
-    sample, which matters for models that write pixels. TRL's column ``completion_ids`` gives the
-    lengths in tokens.
+    Metrics and ratios are finite floats, and ``parsed`` is what JSON can hold. Raises UserError
+    that names the sample and the value for anything else.
     """
-    by_id = {sample.id: sample for sample in samples}
+    score = task.score(sample, completion)
+    where = f"score, sample {sample.id!r}, answer {completion.text!r:.60}"
 
-    def function(
-        completions: Sequence[Any], sample_id: Sequence[str], **columns: Any
-    ) -> list[float | None]:
-        asked = [by_id[key] for key in sample_id]
-        # Without token ids every length is 0, which stands for "not known".
-        tokens = columns.get("completion_ids") or [()] * len(asked)
-        values = []
-        for sample, completion, ids in zip(asked, completions, tokens, strict=True):
-            # A conversational completion is a list of messages, any other a plain string.
-            text = (
-                completion
-                if isinstance(completion, str)
-                else "".join(message["content"] for message in completion)
+    def number(name: str, value: Any) -> float:
+        given = to_number(value)
+        if given is None or not math.isfinite(given):
+            raise UserError(f"{where}: {name} is {described(value)}; expected a finite number")
+        return given
+
+    metrics = {name: number(name, value) for name, value in score.metrics.items()}
+    ratios = {
+        name: (number(name, over), number(name, under))
+        for name, (over, under) in score.ratios.items()
+    }
+    try:
+        parsed = to_json(score.parsed)
+    except TypeError as error:
+        raise UserError(
+            f"{where}: parsed holds {error}; expected a text, finite numbers, lists of these, or "
+            "None for an unreadable answer"
+        ) from None
+    return replace(score, metrics=metrics, parsed=parsed, ratios=ratios)
+
+
+# --- rewards beside the task's own
+
+
+def with_rewards(task: Task[A], further: Mapping[str, Reward[A]]) -> Task[A]:
+    """Return the task with further rewards beside its own.
+
+    Raises UserError for a name that the task's own rewards have already.
+    """
+    for name in further:
+        if name in task.rewards():
+            raise UserError(
+                f"reward {name!r}: the task has a reward of that name; rename the function"
             )
-            values.append(reward(sample, Completion(text, views(sample), len(ids))))
-        return values
+    return TaskWithRewards(task, further) if further else task
 
-    function.__name__ = name  # the name under which TRL logs it
-    return function
+
+class TaskWithRewards(Task[A]):
+    """A task with further rewards; in everything else it is the task itself."""
+
+    def __init__(self, task: Task[A], further: Mapping[str, Reward[A]]) -> None:
+        self.task, self.further = task, further
+        self.primary, self.data = task.primary, task.data
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the task that is none of Task's: a setting, or a method."""
+        if name == "task":  # a copy that pickle has begun, without attributes so far
+            raise AttributeError(name)
+        return getattr(self.task, name)
+
+    def samples(self, split: str) -> Sequence[Sample[A]]:
+        return self.task.samples(split)
+
+    def prompt(self, sample: Sample[A]) -> Prompt:
+        return self.task.prompt(sample)
+
+    def reference(self, sample: Sample[A], views: tuple[View, ...]) -> str:
+        return self.task.reference(sample, views)
+
+    def rewards(self) -> Mapping[str, Reward[A]]:
+        return {**self.task.rewards(), **self.further}
+
+    def score(self, sample: Sample[A], completion: Completion) -> Score:
+        return self.task.score(sample, completion)
+
+    def aggregates(self, scored: Sequence[Scored[A]]) -> Mapping[str, float]:
+        return self.task.aggregates(scored)
+
+    def boxes(self, sample: Sample[A]) -> tuple[Box, ...]:
+        return self.task.boxes(sample)
+
+    def region(self, sample: Sample[A]) -> Region | None:
+        return self.task.region(sample)

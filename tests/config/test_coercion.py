@@ -101,7 +101,12 @@ def test_a_value_is_read_as_its_type(hint: Any, value: Any, expected: Any) -> No
         # just outside a range, at its open end, and not a number
         (Annotated[float, Range(0, 1)], 1.001, "expected at least 0 and at most 1, got 1.001"),
         (Annotated[float, Range(0, open=True)], 0, "here: expected above 0, got 0"),
-        (Annotated[float, Range(0)], math.nan, "here: expected at least 0, got nan"),
+        # no number at all, though greater than 0
+        (Annotated[float, Range(0)], math.nan, "here: expected a finite number, got nan"),
+        (Annotated[float, Range(0)], math.inf, "here: expected a finite number, got inf"),
+        (float, "-inf", "here: expected a finite number, got '-inf'"),
+        (float, 1e400, "here: expected a finite number, got inf"),
+        (Mapping[str, float], {"iou": math.inf}, "here.iou: expected a finite number, got inf"),
     ],
 )
 def test_a_value_of_another_type_is_one_clear_line(hint: Any, value: Any, message: str) -> None:

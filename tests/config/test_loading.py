@@ -139,7 +139,9 @@ def test_an_override_is_read_as_the_type_of_its_setting(
         # out of range: at, below, above, and not a number
         ("train.logging_steps=0", "train.logging_steps: expected at least 1, got 0"),
         ("train.learning_rate=-1", "train.learning_rate: expected at least 0, got -1"),
-        ("train.learning_rate=.nan", "train.learning_rate: expected at least 0, got nan"),
+        ("train.learning_rate=.nan", "train.learning_rate: expected a finite number, got nan"),
+        ("train.learning_rate=inf", "train.learning_rate: expected a finite number, got 'inf'"),
+        ("algorithm.reward_weights.iou=.inf", "reward_weights.iou: expected a finite number"),
         ("algorithm.num_generations=0", "algorithm.num_generations: expected at least 1, got 0"),
         ("sampling.top_p=0", "sampling.top_p: expected above 0 and at most 1, got 0"),
         ("sampling.top_p=1.01", "sampling.top_p: expected above 0 and at most 1, got 1.01"),

@@ -87,10 +87,14 @@ def coerce(hint: Any, value: Any, where: str) -> Any:
     if isinstance(value, Mapping) and isinstance(origin, type) and issubclass(origin, Mapping):
         return {str(key): coerce(args[1], item, f"{where}.{key}") for key, item in value.items()}
     try:
-        return SCALARS[hint](value)
+        scalar = SCALARS[hint](value)
     except (KeyError, TypeError, ValueError, OverflowError):
         expected = getattr(hint, "__name__", str(hint))
         raise UserError(f"{where}: expected {expected}, got {value!r}") from None
+    if isinstance(scalar, float) and not math.isfinite(scalar):
+        # No rate, weight or limit is infinite: what has no limit is None or 0, as documented.
+        raise UserError(f"{where}: expected a finite number, got {value!r}")
+    return scalar
 
 
 def to_bool(value: Any) -> bool:

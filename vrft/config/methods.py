@@ -10,6 +10,8 @@ Where it needs an advantage, a surrogate or a mean of its own, that is one more 
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -84,6 +86,12 @@ class AlgorithmConfig:
     falls linearly, by 1 at the end; 0: it does not."""
     reward_weights: Mapping[str, float] = field(default_factory=dict)
     """Weight of each reward by name; 1 where none is given."""
+    rewards: tuple[str, ...] = ()
+    """Reward functions beside the task's own, ``file.py:function`` or ``file.py:function=weight``,
+    with TRL's signature; ``--reward`` adds one."""
+    missing_rewards: Literal["error", "none"] = "error"
+    """A reward that is NaN or infinite stops the run, or counts as None: it adds nothing, and the
+    metric rewards/NAME/missing is the share of such values."""
     critic: CriticConfig = CriticConfig()
 
     @property
@@ -92,13 +100,50 @@ class AlgorithmConfig:
         return self.epsilon, self.epsilon if self.epsilon_high is None else self.epsilon_high
 
     @property
+    def weights(self) -> Mapping[str, float]:
+        """Return the weights that are given, by the reward's name."""
+        return {reward.name: reward.weight for reward in map(reward_source, self.rewards)} | dict(
+            self.reward_weights
+        )
+
+    @property
     def reuses_batches(self) -> bool:
         """Return whether the policy changes between sampling a batch and its last update."""
         return self.num_iterations * self.num_mini_batches > 1
 
 
-COMMON = ("num_generations", "reward_weights")
+COMMON = ("num_generations", "reward_weights", "rewards", "missing_rewards")
 """Settings of a file that stay when another algorithm is chosen over the file's own."""
+
+
+@dataclass(frozen=True)
+class RewardSource:
+    """A reward function by its file and its name there, and its weight."""
+
+    file: str
+    name: str
+    weight: float
+
+
+REWARD_SOURCE = re.compile(r"(?P<file>.+\.py):(?P<name>[^\W\d]\w*)(?:=(?P<weight>[^=]+))?")
+
+
+def reward_source(text: str) -> RewardSource:
+    """Return what ``file.py:function`` or ``file.py:function=weight`` names.
+
+    Raises UserError for any other form, and for a weight that is no finite number.
+    """
+    match = REWARD_SOURCE.fullmatch(text)
+    try:
+        weight = float((match and match["weight"]) or 1)
+    except ValueError:
+        weight = math.nan
+    if match is None or not math.isfinite(weight):
+        raise UserError(
+            f"reward {text!r}: expected file.py:function or file.py:function=weight, such as "
+            "my_rewards.py:brevity=0.5"
+        )
+    return RewardSource(match["file"], match["name"], weight)
 
 
 @dataclass(frozen=True)

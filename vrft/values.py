@@ -1,0 +1,54 @@
+"""Values from other people's functions: as numbers, as lists, and as JSON can hold them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+
+def to_number(value: Any) -> float | None:
+    """Return a number of Python, NumPy or torch as a float; None for anything else.
+
+    True and False are 1 and 0. A text, a Decimal and an array of several numbers are no numbers.
+    """
+    # NumPy's truth values, and arrays and tensors without axes, are no Real; their item may be.
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()
+    if not isinstance(value, Real):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # an int or a fraction beyond the range of floats
+        return math.inf
+
+
+def to_list(values: Any) -> list[Any] | None:
+    """Return the items of a list, tuple or one-dimensional array; None for anything else."""
+    if isinstance(values, list | tuple) or len(getattr(values, "shape", ())) == 1:
+        return list(values)
+    return None
+
+
+def to_json(value: Any) -> Any:
+    """Return a value as JSON can hold it: numbers of NumPy and torch as Python's, arrays as lists.
+
+    Raises TypeError with the offending part for a value that JSON cannot hold, NaN included.
+    """
+    if hasattr(value, "tolist") and hasattr(value, "shape"):
+        value = value.tolist()
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: to_json(item) for key, item in value.items()}
+    raise TypeError(described(value))
+
+
+def described(value: Any) -> str:
+    """Return a value and its type in a few words, for the messages of errors."""
+    return f"{value!r:.60} of type {type(value).__name__}"

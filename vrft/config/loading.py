@@ -6,8 +6,9 @@ the file that ``extends`` names, the YAML file, then ``key.path=value`` from the
 Spelling: a setting is given by its path. A scalar given to the section ``task``, ``model`` or
 ``algorithm`` sets its ``name``: ``model=Qwen/Qwen2-VL-2B-Instruct`` is ``model.name=...``. A task's
 own settings stand beside its name, ``task.data_dir=...``; those that are about data may also be
-given as ``data.columns.image=img``, short for ``task.columns.image=img``. The mapping
-``task.settings``, in which the resolved config.yaml writes them, is read as well.
+given as ``data.columns.image=img``, short for ``task.columns.image=img``, and ``data.format`` and
+``data.boxes`` are ``task.data_format`` and ``task.box_unit``. The mapping ``task.settings``, in
+which the resolved config.yaml writes them, is read as well.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ from vrft.config import coercion, methods
 from vrft.config.methods import AlgorithmConfig
 from vrft.config.schema import Config
 from vrft.errors import UserError
+
+DATA_NAMES = {"format": "data_format", "boxes": "box_unit"}
+"""Settings below ``data`` -> the task's: its ``format`` is that of answers, its ``boxes`` a method.
+"""
 
 
 def load(source: str | None = None, overrides: Iterable[str] = ()) -> Config:
@@ -108,7 +113,8 @@ def expand(tree: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(tree.get(section), str):
             tree[section] = {"name": tree[section]}
     if isinstance(tree.get("data"), Mapping):
-        tree = merge({"task": tree.pop("data")}, tree)
+        about = {DATA_NAMES.get(key, key): value for key, value in tree.pop("data").items()}
+        tree = merge({"task": about}, tree)
     task = tree.get("task")
     # A `settings` of another type stays where it is, and is refused when the schema is built.
     if isinstance(task, Mapping) and isinstance(task.get("settings"), Mapping | None):

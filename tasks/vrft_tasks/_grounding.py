@@ -1,0 +1,162 @@
+"""Boxes and points as answers: read from rows and from completions, and matched with the truth."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vrft import answers, frames
+from vrft.boxes import NUMBER, OPENING, WRITTEN, Box, iou, units
+from vrft.frames import Frame, Point, Shape
+from vrft.images import image_size
+from vrft.rows import Row
+from vrft.types import Turn, View
+
+Kind = Literal["box", "boxes", "point", "points"]
+
+POINT = re.compile(rf"\({NUMBER},{NUMBER}\)|\[{NUMBER},{NUMBER}\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The true boxes or points, and what of a row belongs to its prompt besides the question."""
+
+    kind: Kind
+    """The kind of answer that is asked for; a point may be asked for where boxes are true."""
+    shapes: tuple[Shape, ...]
+    system: str | None = None
+    turns: tuple[Turn, ...] = ()
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """Return the true boxes, () where points are true."""
+        return tuple(shape for shape in self.shapes if isinstance(shape, Box))
+
+    @property
+    def ideal(self) -> tuple[Shape, ...]:
+        """Return the best answer: the shapes, or points in their middle where points are asked."""
+        if self.kind in ("box", "boxes"):
+            return self.shapes
+        return tuple(centre(s) if isinstance(s, Box) else s for s in self.shapes)
+
+
+def centre(box: Box) -> Point:
+    """Return the point in the middle of a box."""
+    return Point((box.x1 + box.x2) / 2, (box.y1 + box.y2) / 2)
+
+
+def kind_of(rows: Sequence[Row]) -> Kind:
+    """Return the kind of answer that all rows of a split have.
+
+    Raises UserError for an answer that is neither boxes nor points, for a split with both, and for
+    pairs of points in every row, which may as well be the corners of boxes.
+    """
+    every = [written(row) for row in rows]
+    sides = [len(shapes[0]) for shapes in every]
+    if len(set(sides)) > 1:
+        odd = next(row for row, side in zip(rows, sides, strict=True) if side != sides[0])
+        raise odd.record.error(
+            f"the answer {odd.answer!r:.60} is of another kind than those before: give boxes or "
+            "points in every row"
+        )
+    several = any(len(shapes) > 1 for shapes in every)
+    if sides[0] == 4:
+        return "boxes" if several else "box"
+    if all(len(shapes) == 2 for shapes in every):
+        raise rows[0].record.error(
+            f"the answer {rows[0].answer!r:.60}, as all others, is two points or the corners of a "
+            "box; set task.kind=points or task.kind=box"
+        )
+    return "points" if several else "point"
+
+
+def written(row: Row, corners: bool = False) -> tuple[frames.Numbers, ...]:
+    """Return the numbers of a row's boxes or points; raise UserError for any other answer."""
+    shapes = frames.written(row.answer, corners)
+    if shapes is None:
+        raise row.record.error(
+            f"the answer {row.answer!r:.60} is neither boxes nor points; expected "
+            "[x1, y1, x2, y2], [x, y], or a list of these"
+        )
+    return shapes
+
+
+def target_of(row: Row, kind: Kind, frame: Frame, picture: Path) -> Target:
+    """Return the truth of a row, whose boxes and points lie in ``picture`` as ``frame`` says.
+
+    Raises UserError for numbers that lie outside the picture and for an answer of another kind.
+    """
+    shapes, size = written(row, corners=kind in ("box", "boxes")), image_size(picture)
+    if kind in ("box", "point") and len(shapes) > 1:
+        raise row.record.error(f"{len(shapes)} answers; task.kind={kind} takes one")
+    if kind in ("box", "boxes") and len(shapes[0]) == 2:
+        raise row.record.error(f"a point, {row.answer!r:.60}; task.kind={kind} takes boxes")
+    try:
+        placed = tuple(frame.shape(numbers, size) for numbers in shapes)
+    except ValueError as error:
+        raise row.record.error(str(error)) from None
+    return Target(kind, placed, row.system, row.turns)
+
+
+def read_answer(text: str, kind: Kind, view: View) -> tuple[Shape, ...] | None:
+    """Read the boxes or points of an answer, of one where ``kind`` asks for one.
+
+    None for no shape, for several where one is asked for, for a shape that is cut off, empty or
+    outside the picture, and for shapes of the other kind.
+    """
+    text = answers.unwrapped(text)
+    pattern = WRITTEN if kind in ("box", "boxes") else POINT
+    matches = list(pattern.finditer(text))
+    if not matches or (len(matches) > 1 and kind in ("box", "point")):
+        return None
+    # The rest of the text must not hold the beginning of another box or point.
+    if OPENING.search(pattern.sub(" ", text)):
+        return None
+    read: Callable[[str, View], Shape | None] = Box.parse if pattern is WRITTEN else read_point
+    shapes = [read(match[0], view) for match in matches]
+    placed = tuple(shape for shape in shapes if shape is not None)
+    return placed if len(placed) == len(shapes) else None
+
+
+def read_point(text: str, view: View) -> Point | None:
+    """Read a point as a model with this view writes it; None for one outside the picture."""
+    match = POINT.fullmatch(text)
+    if match is None:
+        return None
+    x, y = (float(number) for number in match.groups() if number is not None)
+    width, height = units(view)
+    return Point(x / width, y / height) if 0 <= x <= width and 0 <= y <= height else None
+
+
+def match(target: Target, answered: Sequence[Shape] | None, radius: float) -> float:
+    """Return the sum of matched shapes' values over the larger number of shapes, in [0, 1].
+
+    The value of two boxes is their IoU, and of a point 1 where it lies in the true box, or within
+    ``radius`` of the true point. The best pairs are matched first. 0 for an unreadable answer.
+    """
+    if not answered:
+        return 0.0
+    values = [
+        (value(true, given, radius), i, j)
+        for i, true in enumerate(target.shapes)
+        for j, given in enumerate(answered)
+    ]
+    total, trues, givens = 0.0, set[int](), set[int]()
+    for worth, i, j in sorted(values, key=lambda pair: -pair[0]):
+        if i not in trues and j not in givens:
+            total += worth
+            trues.add(i)
+            givens.add(j)
+    return total / max(len(target.shapes), len(answered))
+
+
+def value(true: Shape, given: Shape, radius: float) -> float:
+    """Return how well an answered shape fits a true one, in [0, 1]."""
+    if isinstance(given, Box):
+        return iou(true, given) if isinstance(true, Box) else 0.0
+    if isinstance(true, Box):
+        return float(given.inside(true))
+    return float(given.distance(true) <= radius)

@@ -1,0 +1,184 @@
+"""Grounding: anyone's rows about pictures, answered by one or several boxes, or by points.
+
+``data_dir`` is a hub id, a file or a folder with rows of any format of ``vrft.formats``, such as
+
+    {"id": "a1", "images": ["a.jpg"], "question": "the red cup", "answer": [10, 20, 110, 220]}
+    {"id": "a2", "images": ["b.jpg"], "question": "cups", "answer": [[0, 0, 9, 9], [5, 5, 8, 8]]}
+    {"id": "a3", "images": ["c.jpg"], "question": "the handle", "answer": [55, 71]}
+
+or COCO's json, or labelme's. Numbers are pixels of the original picture unless the format has
+another custom or ``data.boxes=`` names another unit; they are checked against the pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, field, replace
+
+from vrft import answers, formats, rewards
+from vrft.boxes import THOUSANDTHS, Box
+from vrft.errors import UserError
+from vrft.formats import FormatName, Reading
+from vrft.frames import MAX_PIXELS, MIN_PIXELS, PIXELS, BoxFormat, Frame, Shape, Unit
+from vrft.rows import Row
+from vrft.task import Reward, Task, check_template
+from vrft.types import Completion, Prompt, Sample, Score, View
+from vrft_tasks._grounding import Kind, Target, kind_of, match, read_answer, target_of
+
+TEMPLATE = (
+    "{question}\n"
+    "First reason between <think> and </think>, then give {answer} between <answer> and "
+    "</answer>, exactly in this form:\n"
+    "<think>your reasoning</think>\n<answer>{form}</answer>"
+)
+
+ASKED: Mapping[Kind, tuple[str, str]] = {
+    "box": ("the corners of its bounding box", "(x1,y1),(x2,y2)"),
+    "boxes": ("the corners of every bounding box, one a line,", "(x1,y1),(x2,y2)\n(x1,y1),(x2,y2)"),
+    "point": ("the coordinates of a point on it", "(x,y)"),
+    "points": ("the coordinates of every point, one a line,", "(x,y)\n(x,y)"),
+}
+"""Kind -> the words for {answer} and {form} in the template."""
+
+
+SHOWN: Mapping[Kind, str] = {
+    "box": "boxes",
+    "boxes": "one or several boxes",
+    "point": "points",
+    "points": "one or several points",
+}
+"""Kind -> the words for it in the line that says how data are read."""
+
+
+@dataclass(frozen=True)
+class Grounding(Task[Target]):
+    """Pointing at what a question means; the reward is the overlap of boxes, or points that hit.
+
+    ``box_unit`` (``data.boxes=``) is the unit of the data's boxes, ``box_format`` "xyxy" or "xywh";
+    ``min_pixels`` and ``max_pixels`` are the limits of the processor behind "resized" data.
+    ``data_format`` (``data.format=``) forces the format of the rows. ``kind`` forces the kind of
+    answer: with "point" a box is hit by a point in it.
+    """
+
+    data_dir: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    data_format: FormatName | None = None
+    encoding: str = ""
+    """The encoding of texts without a byte order mark; UTF-8 unless given."""
+    box_unit: Unit | None = None
+    box_format: BoxFormat = "xyxy"
+    min_pixels: int = MIN_PIXELS
+    max_pixels: int = MAX_PIXELS
+    kind: Kind | None = None
+    picture: int | None = None
+    """Which picture the boxes are in, from 1; must be given for rows with several pictures."""
+    radius: float = 0.05
+    """The largest distance between an answered and a true point, in fractions of the sides."""
+    template: str = TEMPLATE
+    """The user's text; {question} is replaced, and {answer} and {form} by the kind's words."""
+    system: str | None = None
+    """A system text for the rows that have none."""
+    rows: int | None = None
+    """Only the first rows of a split; from the hub no more are fetched."""
+
+    primary = "match"
+    data = "rows of questions and boxes or points: a hub id, a file or a folder"
+
+    def __post_init__(self) -> None:
+        check_template(self.template, "question")
+        for name in ("rows", "picture"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise UserError(f"task.{name}: expected at least 1, got {number}")
+
+    def samples(self, split: str) -> Sequence[Sample[Target]]:
+        reading = self.read(split)
+        kind = self.kind or kind_of(reading.rows)
+        frame = self.frame(reading)
+        return [self.sample(row, kind, frame) for row in reading.rows]
+
+    def read(self, split: str) -> Reading:
+        """Read the rows of a split, without opening a picture."""
+        return formats.read(
+            self.data_dir,
+            split,
+            name=self.data_format,
+            columns=self.columns,
+            limit=self.rows,
+            encoding=self.encoding,
+        )
+
+    def frame(self, reading: Reading) -> Frame:
+        """Return the frame of the data's boxes: that of the settings, or the format's custom."""
+        unit = self.box_unit or reading.unit
+        return Frame(unit, self.box_format, self.min_pixels, self.max_pixels)
+
+    def sample(self, row: Row, kind: Kind, frame: Frame) -> Sample[Target]:
+        """Return the sample of a row; raise UserError for an answer outside its picture."""
+        if row.unit is not None:  # the row itself says how its boxes are written
+            if self.box_unit not in (None, row.unit):
+                raise row.record.error(f"boxes in {row.unit}; data.boxes={self.box_unit} is wrong")
+            frame = replace(frame, unit=row.unit)
+        files = row.files()
+        if self.picture is None and len(files) > 1:
+            raise row.record.error(
+                f"{len(files)} pictures; task.picture=1 says which has the boxes"
+            )
+        place = (self.picture or 1) - 1
+        if place >= len(files):
+            raise row.record.error(f"no picture {place + 1}, in which its boxes should be")
+        target = target_of(row, kind, frame, files[place])
+        columns = row.record.plain()
+        return Sample(row.id, row.question, target, files, row.subset, columns)
+
+    def describe(self, split: str) -> str:
+        """Return in one line how a split is read: format, boxes, and the first prompt."""
+        reading = self.read(split)
+        kind, frame = self.kind or kind_of(reading.rows), self.frame(reading)
+        units = {row.unit or frame.unit for row in reading.rows}
+        # Readers of annotations have divided the file's pixels by the size of the picture.
+        spelt = {replace(frame, unit=unit) for unit in units} if reading.own_units else {PIXELS}
+        first = self.prompt(self.sample(reading.rows[0], kind, frame))
+        return (
+            f"read as {reading.title}, {SHOWN[kind]} in {' or '.join(sorted(map(str, spelt)))}; "
+            f"first prompt: {first.text!r:.200}"
+        )
+
+    def prompt(self, sample: Sample[Target]) -> Prompt:
+        target = sample.answer
+        answer, form = ASKED[target.kind]
+        text = self.template.replace("{answer}", answer).replace("{form}", form)
+        # The question last: braces in it are the user's own.
+        text = text.replace("{question}", sample.question)
+        system = self.system if target.system is None else target.system
+        return Prompt(text, sample.images, system, turns=target.turns)
+
+    def reference(self, sample: Sample[Target], views: tuple[View, ...]) -> str:
+        answer = "\n".join(shape.format(self.view(views)) for shape in sample.answer.ideal)
+        return f"<think>I look for it in the picture.</think>\n<answer>{answer}</answer>"
+
+    def rewards(self) -> Mapping[str, Reward[Target]]:
+        return {"match": self.match_reward, "format": rewards.follows_format}
+
+    def match_reward(self, sample: Sample[Target], completion: Completion) -> float:
+        """Return how well the answered shapes match the true ones, in [0, 1]; 0 if unreadable."""
+        return match(sample.answer, self.answered(sample, completion), self.radius)
+
+    def score(self, sample: Sample[Target], completion: Completion) -> Score:
+        answered = self.answered(sample, completion)
+        matched = match(sample.answer, answered, self.radius)
+        numbers = None if answered is None else [n for shape in answered for n in astuple(shape)]
+        return Score({"match": matched, "acc@0.5": float(matched >= 0.5)}, numbers)
+
+    def answered(self, sample: Sample[Target], completion: Completion) -> tuple[Shape, ...] | None:
+        """Return the boxes or points of an answer; None where it cannot be read."""
+        text = answers.last_answer(completion.text)
+        view = self.view(completion.views)
+        return None if text is None else read_answer(text, sample.answer.kind, view)
+
+    def view(self, views: tuple[View, ...]) -> View:
+        """Return the view of the picture with the boxes, or the published one if none is known."""
+        return views[(self.picture or 1) - 1] if views else THOUSANDTHS
+
+    def boxes(self, sample: Sample[Target]) -> tuple[Box, ...]:
+        return sample.answer.boxes if sample.answer.kind in ("box", "boxes") else ()

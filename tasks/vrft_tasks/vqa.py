@@ -1,0 +1,124 @@
+"""Questions and answers: anyone's rows about pictures, answered by an option, number, text or yes.
+
+``data_dir`` is a hub id, a file or a folder with rows of any format of ``vrft.formats``, such as
+
+    {"id": "a1", "images": ["a.jpg"], "question": "What is it made of?", "answer": "wood"}
+    {"id": "a2", "images": ["b.jpg"], "question": "Which?", "options": ["a", "b"], "answer": "A"}
+
+The kind of answer is found from the answers of the whole split, or set by ``kind``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vrft import answers, formats, rewards
+from vrft.errors import UserError
+from vrft.formats import FormatName, Reading
+from vrft.rows import Row
+from vrft.task import Reward, Task, check_template
+from vrft.types import Completion, Prompt, Sample, Score, View
+from vrft_tasks._vqa import Gold, Kind, gold_of, kind_of, readable, right
+
+TEMPLATE = (
+    "{question}\n"
+    "First reason between <think> and </think>, then give {answer} between <answer> and "
+    "</answer>, exactly in this form:\n"
+    "<think>your reasoning</think>\n<answer>your answer</answer>"
+)
+
+ASKED: Mapping[Kind, str] = {
+    "option": "the letter of the right option",
+    "number": "the number, with its unit if it has one,",
+    "yes_no": "yes or no",
+    "text": "a short answer",
+}
+"""Kind -> the words for {answer} in the template."""
+
+
+@dataclass(frozen=True)
+class Vqa(Task[Gold]):
+    """Answering questions about pictures; the reward is 1 for the right answer.
+
+    Earlier turns and a system text of a row are kept. ``data_format`` (``data.format=``) forces the
+    format of the rows, ``kind`` the kind of answer.
+    """
+
+    data_dir: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    data_format: FormatName | None = None
+    encoding: str = ""
+    """The encoding of texts without a byte order mark; UTF-8 unless given."""
+    kind: Kind | None = None
+    template: str = TEMPLATE
+    """The user's text; {question} is replaced, and {answer} by what the kind of answer asks for."""
+    system: str | None = None
+    """A system text for the rows that have none."""
+    rows: int | None = None
+    """Only the first rows of a split; from the hub no more are fetched."""
+
+    primary = "accuracy"
+    data = "rows of questions and answers: a hub id, a file or a folder"
+
+    def __post_init__(self) -> None:
+        check_template(self.template, "question")
+        if self.rows is not None and self.rows < 1:
+            raise UserError(f"task.rows: expected at least 1, got {self.rows}")
+
+    def samples(self, split: str) -> Sequence[Sample[Gold]]:
+        rows = self.read(split).rows
+        kind = self.kind or kind_of(rows)
+        return [read_sample(row, kind) for row in rows]
+
+    def read(self, split: str) -> Reading:
+        """Read the rows of a split, without opening a picture."""
+        return formats.read(
+            self.data_dir,
+            split,
+            name=self.data_format,
+            columns=self.columns,
+            limit=self.rows,
+            encoding=self.encoding,
+        )
+
+    def describe(self, split: str) -> str:
+        """Return in one line how a split is read: format, kind of answer and the first prompt."""
+        reading = self.read(split)
+        kind = self.kind or kind_of(reading.rows)
+        first = self.prompt(read_sample(reading.rows[0], kind))
+        words = {"option": "options", "number": "numbers", "yes_no": "yes or no", "text": "texts"}
+        return (
+            f"read as {reading.title}, answers are {words[kind]}; first prompt: {first.text!r:.200}"
+        )
+
+    def prompt(self, sample: Sample[Gold]) -> Prompt:
+        gold = sample.answer
+        text = self.template.replace("{answer}", ASKED[gold.kind])
+        # The question last: braces in it are the user's own.
+        text = text.replace("{question}", gold.asked(sample.question))
+        system = self.system if gold.system is None else gold.system
+        return Prompt(text, sample.images, system, turns=gold.turns)
+
+    def reference(self, sample: Sample[Gold], views: tuple[View, ...]) -> str:
+        return f"<think>I look at the picture.</think>\n<answer>{sample.answer.text}</answer>"
+
+    def rewards(self) -> Mapping[str, Reward[Gold]]:
+        return {"accuracy": accuracy, "format": rewards.follows_format}
+
+    def score(self, sample: Sample[Gold], completion: Completion) -> Score:
+        answer = answers.last_answer(completion.text)
+        read = None if answer is None else readable(sample.answer, answer)
+        return Score({"accuracy": accuracy(sample, completion)}, read)
+
+
+def accuracy(sample: Sample[Gold], completion: Completion) -> float:
+    """Return 1 if the last answer block is the right answer, else 0."""
+    answer = answers.last_answer(completion.text)
+    return float(answer is not None and right(sample.answer, answer))
+
+
+def read_sample(row: Row, kind: Kind) -> Sample[Gold]:
+    """Return the sample of a row; raise UserError where its answer is of another kind."""
+    columns = row.record.plain()
+    return Sample(row.id, row.question, gold_of(row, kind), row.files(), row.subset, columns)

@@ -1,0 +1,240 @@
+"""Boxes and points of any data: units, kinds of answer, matching, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.folders import RECORDS
+
+from vrft import config, registry
+from vrft.boxes import THOUSANDTHS, Box
+from vrft.checks import check
+from vrft.errors import UserError
+from vrft.frames import Point, Shape
+from vrft.rewards import rewards_of
+from vrft.types import Completion, Sample, View
+from vrft_tasks._grounding import Kind, Target, match, read_answer
+from vrft_tasks.grounding import Grounding
+
+HERE = RECORDS / "formats"
+FILES = (
+    "canonical.jsonl", "vlm_r1.jsonl", "swift.jsonl", "r1v.jsonl", "easyr1.parquet", "coco.json",
+    "labelme", "reasonseg",
+)  # fmt: skip
+BOX = Box(0.1, 0.2, 0.5, 0.5)
+PIXELS = View(280, 140, "pixels")
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VRFT_CACHE", str(tmp_path / "cache"))
+
+
+def task_of(folder: Path, answers: list[Any], **settings: Any) -> Grounding:
+    """The task of rows about a picture of 120 x 90 pixels with these answers."""
+    shutil.copy(HERE / "a.png", folder)
+    rows = [{"images": ["a.png"], "question": "Where?", "answer": answer} for answer in answers]
+    file = folder / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return Grounding(str(file), **settings)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_format_passes_the_check(file: str) -> None:
+    result = check.check(Grounding(str(HERE / file)), ["train"])
+    assert result.ok, result.lines()
+
+
+@pytest.mark.parametrize(
+    ("answer", "settings"),
+    [
+        # the same box in each unit and order
+        ([12, 18, 60, 45], {}),
+        ([12, 18, 48, 27], {"box_format": "xywh"}),
+        ([100, 200, 500, 500], {"box_unit": "thousandths"}),
+        ([0.1, 0.2, 0.5, 0.5], {"box_unit": "fractions"}),
+        ([0.1, 0.2, 0.4, 0.3], {"box_unit": "fractions", "box_format": "xywh"}),
+        # a picture of 120 x 90 is shown as 112 x 84
+        ([11.2, 16.8, 56, 42], {"box_unit": "resized"}),
+        # as text, and as the corners of a box where that is said
+        ("(12,18),(60,45)", {}),
+        ([[12, 18], [60, 45]], {"kind": "box"}),
+    ],
+)
+def test_a_box_is_read_in_the_unit_of_the_data(
+    answer: Any, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    (sample,) = task_of(tmp_path, [answer], **settings).samples("train")
+    (box,) = sample.answer.boxes
+    assert (box.x1, box.y1, box.x2, box.y2) == pytest.approx((0.1, 0.2, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("answers", "settings", "complaint"),
+    [
+        # units that cannot be meant, with the remedy
+        ([[100, 200, 500, 500]], {}, r"line 1: .*data\.boxes=thousandths"),
+        ([[0.1, 0.2, 0.5, 0.5]], {}, r"line 1: .*set data\.boxes=fractions"),
+        ([[1, 2, 3, 4], [60, 45, 12, 18]], {}, r"line 2: .*data\.box_format=xywh"),
+        ([[12, 18, 110, 80]], {"box_format": "xywh"}, r"line 1: .*data\.box_format=xyxy"),
+        # kinds that do not agree
+        ([[1, 2, 3, 4], [1, 2]], {}, r"line 2: .*another kind than those before"),
+        ([[[1, 2], [3, 4]]], {}, r"line 1: .*two points or the corners of a box"),
+        ([[[1, 2, 3, 4], [5, 6, 7, 8]]], {"kind": "box"}, r"line 1: 2 answers; task\.kind=box"),
+        ([[1, 2]], {"kind": "box"}, r"line 1: a point"),
+        (["red"], {}, r"line 1: the answer 'red' is neither boxes nor points"),
+        # several pictures, of which nobody says which has the boxes
+        ([[1, 2, 3, 4]], {"picture": 2}, r"line 1: no picture 2"),
+    ],
+)
+def test_rows_that_cannot_be_meant_so_are_refused(
+    answers: list[Any], settings: dict[str, Any], complaint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=complaint):
+        task_of(tmp_path, answers, **settings).samples("train")
+
+
+def test_a_row_that_tells_its_unit_is_believed_and_must_agree() -> None:
+    second = Grounding(str(HERE / "swift.jsonl")).samples("train")[1]
+    assert second.answer.boxes == (Box(0.1, 0.3, 0.9, 0.8),)
+    with pytest.raises(UserError, match=r"line 2: boxes in fractions; data\.boxes=pixels is wrong"):
+        Grounding(str(HERE / "swift.jsonl"), box_unit="pixels").samples("train")
+
+
+def test_with_several_pictures_a_setting_says_which_has_the_boxes(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        shutil.copy(HERE / name, tmp_path)
+    row = {"images": ["a.png", "b.png"], "question": "Where?", "answer": [20, 30, 180, 80]}
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row), encoding="utf-8")
+    with pytest.raises(UserError, match=r"line 1: 2 pictures; task\.picture=1 says which"):
+        Grounding(str(file)).samples("train")
+    task = Grounding(str(file), picture=2)
+    (sample,) = task.samples("train")
+    views = (View(112, 84, "pixels"), View(200, 100, "pixels"))
+    assert "(20,30),(180,80)" in task.reference(sample, views)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "kind", "view", "written"),
+    [
+        ((BOX,), "box", THOUSANDTHS, "(100,200),(500,500)"),
+        ((BOX,), "box", PIXELS, "(28,28),(140,70)"),
+        ((BOX, Box(0, 0, 1, 1)), "boxes", THOUSANDTHS, "(100,200),(500,500)\n(0,0),(1000,1000)"),
+        ((Point(0.25, 0.5),), "point", PIXELS, "(70,70)"),
+        ((Point(0, 0), Point(1, 1)), "points", THOUSANDTHS, "(0,0)\n(1000,1000)"),
+        # a point is asked for where boxes are true: their middles
+        ((BOX,), "point", THOUSANDTHS, "(300,350)"),
+    ],
+)
+def test_answers_are_written_as_the_model_writes_and_read_back(
+    shapes: tuple[Shape, ...], kind: Kind, view: View, written: str
+) -> None:
+    task, sample = Grounding(""), Sample("1", "Where?", Target(kind, shapes))
+    completion = Completion(task.reference(sample, (view,)), (view,))
+    assert completion.text.endswith(f"<answer>{written}</answer>")
+    assert rewards_of(task, sample, completion) == {"match": pytest.approx(1), "format": 1.0}
+    assert task.score(sample, completion).metrics == {"match": pytest.approx(1), "acc@0.5": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "count"),
+    [
+        ("(1,2),(3,4)", "box", 1),
+        ("The cup is at [1, 2, 3, 4].", "box", 1),
+        ("[[1,2,3,4],[5,6,7,8]]", "boxes", 2),
+        ('[{"bbox_2d": [1, 2, 3, 4]}, {"bbox_2d": [5, 6, 7, 8]}]', "boxes", 2),
+        ("(1,2)", "point", 1),
+        ('{"point_2d": [1, 2]}', "point", 1),
+        ("(1,2), (3,4)", "points", 2),
+        # several where one is asked for; cut off; empty; outside; of the other kind; nothing
+        ("(1,2),(3,4) or (5,6),(7,8)", "box", None),
+        ("(1,2) or (3,4)", "point", None),
+        ("(1,2),(3,4)\n(5,6),(7", "boxes", None),
+        ("(1,2),(1,4)", "boxes", None),
+        ("(1,2),(3,1001)", "boxes", None),
+        ("(1,1001)", "point", None),
+        ("[1,2,3,4]", "point", None),
+        ("(1,2)", "box", None),
+        ("nowhere", "points", None),
+        ("", "boxes", None),
+    ],
+)
+def test_answers_are_read_strictly(text: str, kind: Kind, count: int | None) -> None:
+    shapes = read_answer(text, kind, THOUSANDTHS)
+    assert (None if shapes is None else len(shapes)) == count
+
+
+LEFT, RIGHT = Box(0, 0, 0.5, 1), Box(0.5, 0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("true", "answered", "value"),
+    [
+        ((LEFT,), (LEFT,), 1),
+        # half of the box: IoU 0.5
+        ((LEFT,), (Box(0, 0, 0.25, 1),), 0.5),
+        ((LEFT,), (RIGHT,), 0),
+        # two boxes in the other order; one of two; one too many; the same one twice
+        ((LEFT, RIGHT), (RIGHT, LEFT), 1),
+        ((LEFT, RIGHT), (RIGHT,), 0.5),
+        ((LEFT,), (LEFT, RIGHT), 0.5),
+        ((LEFT, RIGHT), (LEFT, LEFT), 0.5),
+        # the best pair first: the second answer is the exact one of the only box
+        ((LEFT,), (Box(0, 0, 0.25, 1), LEFT), 0.5),
+        # points: within the distance of 0.05, or in the box
+        ((Point(0.5, 0.5),), (Point(0.54, 0.5),), 1),
+        ((Point(0.5, 0.5),), (Point(0.56, 0.5),), 0),
+        ((Point(0, 0), Point(1, 1)), (Point(1, 1), Point(0.5, 0.5)), 0.5),
+        ((LEFT,), (Point(0.2, 0.9),), 1),
+        ((LEFT,), (Point(0.7, 0.9),), 0),
+        ((LEFT,), None, 0),
+    ],
+)
+def test_shapes_are_matched_with_the_truth(
+    true: tuple[Shape, ...], answered: tuple[Shape, ...] | None, value: float
+) -> None:
+    assert match(Target("boxes", true), answered, radius=0.05) == pytest.approx(value)
+
+
+def test_a_reward_for_many_guesses_does_not_grow() -> None:
+    guesses = tuple(Box(x / 10, 0, x / 10 + 0.1, 1) for x in range(9))
+    assert match(Target("boxes", (LEFT,)), guesses, 0.05) < 0.03
+
+
+def test_true_boxes_are_drawn_where_boxes_are_answered() -> None:
+    task = Grounding("")
+    assert task.boxes(Sample("1", "", Target("box", (BOX,)))) == (BOX,)
+    assert task.boxes(Sample("1", "", Target("point", (BOX,)))) == ()
+
+
+def test_the_reading_is_said_in_one_line() -> None:
+    line = Grounding(str(HERE / "vlm_r1.jsonl")).describe("train")
+    start = "read as VLM-R1 conversations, boxes in pixels of the original picture; first prompt: "
+    assert line.startswith(start + "'<image>Please")
+    coco = Grounding(str(HERE / "coco.json")).describe("train")
+    assert "one or several boxes in pixels of the original picture" in coco
+    swift = Grounding(str(HERE / "swift.jsonl")).describe("train")
+    assert "in fractions of the picture's sides or pixels of the original picture" in swift
+
+
+def test_samples_can_be_pickled() -> None:
+    sample = Grounding(str(HERE / "canonical.jsonl")).samples("train")[0]
+    assert pickle.loads(pickle.dumps(sample)) == sample
+
+
+def test_settings_have_their_names_of_the_command_line() -> None:
+    settings = ["task.data_dir=x", "data.format=llava", "data.boxes=pixels"]
+    task = registry.build(config.load("grounding", settings).task)
+    assert task == Grounding("x", data_format="llava", box_unit="pixels")
+    with pytest.raises(UserError, match=r"task\.box_unit: 'inches' is not one of"):
+        registry.build(config.load("grounding", ["task.data_dir=x", "data.boxes=inches"]).task)
+    with pytest.raises(UserError, match=r"task\.picture: expected at least 1"):
+        Grounding("x", picture=0)
+    with pytest.raises(UserError, match=r"task\.template: write \{question\}"):
+        Grounding("x", template="Well?")

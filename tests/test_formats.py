@@ -1,0 +1,170 @@
+"""Formats: each is recognised by its columns, read whole, and named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.folders import RECORDS
+
+from vrft import formats
+from vrft.errors import UserError
+from vrft.formats import FORMATS, FormatName, recognise
+from vrft.records import Record
+from vrft.types import Turn
+
+HERE = RECORDS / "formats"
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VRFT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "geometric", "answers"),
+    [
+        (
+            "canonical.jsonl",
+            "canonical",
+            True,
+            [[12, 18, 60, 45], [[20, 30, 180, 80], [0, 0, 10.5, 20]]],
+        ),
+        ("canonical_vqa.jsonl", "canonical", False, ["red", "B"]),
+        ("trl.jsonl", "trl", False, ["1", "160"]),
+        ("llava.json", "llava", False, ["Red", "A bar"]),
+        ("vlm_r1.jsonl", "vlm-r1", True, ["[12, 18, 60, 45]", "[20, 30, 180, 80]"]),
+        ("swift.jsonl", "swift", True, [[[12, 18, 60, 45]], [[0.1, 0.3, 0.9, 0.8]]]),
+        ("swift_solution.jsonl", "swift", False, ["yes", "Yes", "no"]),
+        ("sharegpt.jsonl", "sharegpt", False, ["4", "B"]),
+        ("openai.jsonl", "openai", False, ["a rectangle", "a bar"]),
+        ("r1v.jsonl", "r1v", True, ["(100,200),(500,500)", "(100,300),(900,800)"]),
+        ("easyr1.parquet", "easyr1", True, ["[12, 18, 60, 45]", "[20, 30, 180, 80]"]),
+        ("verl.parquet", "verl", False, ["160", "48"]),
+        ("coco.json", "coco", True, None),
+        ("labelme", "labelme", True, None),
+        ("reasonseg", "reasonseg", True, None),
+    ],
+)
+def test_a_format_is_recognised_by_its_columns(
+    file: str, name: FormatName, geometric: bool, answers: list[Any] | None
+) -> None:
+    reading = formats.read(HERE / file, "train")
+    assert (reading.name, reading.geometric) == (name, geometric)
+    if answers is not None:
+        assert [row.answer for row in reading.rows] == answers
+    # Every picture is there, and as many places for pictures as pictures, or none.
+    assert all(len(row.files()) == len(row.pictures) > 0 for row in reading.rows)
+    # Named, it is read alike.
+    forced = formats.read(HERE / file, "train", name=name)
+    assert [row.answer for row in forced.rows] == [row.answer for row in reading.rows]
+
+
+def test_every_format_has_a_sample_file_here() -> None:
+    stems = {path.stem.replace("_", "-") for path in HERE.iterdir()}
+    assert {"coco", "labelme", "reasonseg", *FORMATS} <= stems
+
+
+@pytest.mark.parametrize(
+    ("columns", "name"),
+    [
+        # a question under another name, and answers called solution
+        ({"question": "?", "solution": "1"}, "canonical"),
+        # a prompt with an answer, as own data often have it
+        ({"prompt": "?", "answer": "1"}, "trl"),
+        # a null where another row has a picture changes nothing
+        ({"problem": "?", "answer": "1", "images": None}, "easyr1"),
+        # messages with parts of content are OpenAI's, whatever stands beside them
+        (
+            {
+                "messages": [{"role": "user", "content": [{"type": "text", "text": "?"}]}],
+                "images": [],
+            },
+            "openai",
+        ),
+        # of text alone, without other columns, OpenAI's too
+        ({"messages": [{"role": "user", "content": "?"}]}, "openai"),
+        # verl's prompt is TRL's as well: the reward model tells
+        ({"prompt": [], "reward_model": {}, "answer": "1"}, "verl"),
+    ],
+)
+def test_columns_tell_formats_apart(columns: dict[str, Any], name: str) -> None:
+    assert recognise(Record(columns, "f: row 0", 0)) == name
+
+
+def test_columns_of_no_format_are_named_with_the_remedy() -> None:
+    with pytest.raises(UserError) as error:
+        recognise(Record({"q": "?", "a": "1"}, "mine.jsonl: line 1", 0))
+    assert str(error.value).startswith(
+        "mine.jsonl: line 1: the columns q, a are of no known format"
+    )
+    assert "data.columns.question=NAME" in str(error.value)
+
+
+def test_renamed_columns_count_by_the_names_of_the_setting(tmp_path: Path) -> None:
+    rows = [{"q": "?", "truth": {"value": "1"}}]
+    file = written(tmp_path, rows)
+    columns = {"question": "q", "answer": "truth.value"}
+    reading = formats.read(file, "train", columns=columns)
+    assert (reading.name, reading.rows[0].answer) == ("canonical", "1")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        # a row of another format behind the first
+        (
+            [{"question": "?", "answer": "1"}, {"prompt": "?", "solution": "1"}],
+            "line 2: no question",
+        ),
+        # a box among texts
+        (
+            [
+                {"question": "?", "answer": "red"},
+                {"question": "?", "images": ["a.png"], "answer": [1, 2, 3, 4]},
+            ],
+            "line 1: the answer 'red' is no box or point in a picture, while that of .*line 2 is",
+        ),
+        # a box without a picture to lie in is a text, and none among boxes
+        (
+            [
+                {"question": "?", "images": ["a.png"], "answer": [1, 2, 3, 4]},
+                {"question": "?", "answer": [1, 2, 3, 4]},
+            ],
+            "line 2: the answer .* is no box or point in a picture",
+        ),
+        ([], "no rows in the split 'train'"),
+    ],
+)
+def test_a_split_of_mixed_rows_is_refused(
+    rows: list[dict[str, Any]], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        _ = formats.read(written(tmp_path, rows), "train").geometric
+
+
+def test_replies_that_are_left_out_are_counted() -> None:
+    reading = formats.read(HERE / "swift_solution.jsonl", "train")
+    assert reading.title == "ms-swift messages (1 replies left out: `solution` answers)"
+
+
+def test_a_limit_reads_no_further(tmp_path: Path) -> None:
+    rows = [{"question": "?", "answer": "1"}, {"nothing": 0}]
+    assert len(formats.read(written(tmp_path, rows), "train", limit=1).rows) == 1
+    assert len(formats.read(HERE / "coco.json", "train", limit=1).rows) == 1
+
+
+def test_conversations_keep_system_text_and_turns() -> None:
+    first = formats.read(HERE / "trl.jsonl", "train").rows[0]
+    assert (first.system, first.question) == ("Be brief.", "How many?")
+    # TRL puts pictures without places before the first turn of the user.
+    assert first.turns == (Turn("user", "<image>Which colour?"), Turn("assistant", "Red."))
+
+
+def written(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    """The file of rows, one a line."""
+    file = folder / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file

@@ -1,0 +1,155 @@
+"""Labelled pictures: COCO's json, labelme's shapes, ReasonSeg's instructions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.folders import RECORDS
+
+from vrft import labelled
+from vrft.boxes import Box
+from vrft.errors import UserError
+from vrft.frames import Point
+from vrft.labelled import kind_of, read_shape
+
+HERE = RECORDS / "formats"
+SIZE = (120, 90)
+
+
+def shape_of(kind: str, points: list[list[float]]) -> dict[str, Any]:
+    return {"label": "it", "shape_type": kind, "points": points}
+
+
+def test_coco_asks_for_each_category_of_a_picture() -> None:
+    first, second = labelled.read(HERE / "coco.json", "train", "coco")
+    assert (first.id, first.question, first.picture.name) == ("1#rectangle", "rectangle", "a.png")
+    assert first.shapes == (Box(0.1, 0.2, 0.5, 0.5),)
+    assert second.numbers() == [[0.1, 0.3, 0.9, 0.8], [0, 0, 0.05, 0.2]]
+
+
+def test_labelme_asks_for_each_label() -> None:
+    rectangle, sky = labelled.read(HERE / "labelme", "train", "labelme")
+    # The corners of the rectangle are given from right to left.
+    assert (rectangle.question, rectangle.shapes) == ("rectangle", (Box(0.1, 0.2, 0.5, 0.5),))
+    # A circle around (100, 20) through (100, 25).
+    assert (sky.question, sky.numbers()) == ("sky", [[95 / 120, 15 / 90, 105 / 120, 25 / 90]])
+
+
+def test_reasonseg_asks_each_instruction_for_one_box_around_the_targets() -> None:
+    first, second = labelled.read(HERE / "reasonseg", "train", "reasonseg")
+    assert (first.id, second.id) == ("x#0", "x#1")
+    assert first.shapes == second.shapes == (Box(0.1, 0.2, 0.5, 0.5),)
+
+
+def test_splits_may_have_folders_of_their_own(tmp_path: Path) -> None:
+    shutil.copytree(HERE / "labelme", tmp_path / "val")
+    assert kind_of(tmp_path, "val") == "labelme"
+    assert kind_of(tmp_path, "train") is None
+    with pytest.raises(UserError, match="no json beside pictures, in it or in train/"):
+        labelled.read(tmp_path, "train", "labelme")
+
+
+def test_roboflow_keeps_cocos_json_among_the_pictures(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    for name in ("a.png", "b.png"):
+        shutil.copy(HERE / name, tmp_path / "train")
+    shutil.copy(HERE / "coco.json", tmp_path / "train" / "_annotations.coco.json")
+    assert kind_of(tmp_path, "train") == "coco"
+    assert len(labelled.read(tmp_path, "train", "coco")) == 2
+
+
+def test_other_data_are_no_annotations(tmp_path: Path) -> None:
+    assert kind_of(HERE / "trl.jsonl", "train") is None
+    assert kind_of(HERE / "llava.json", "train") is None
+    # Rows in a .json file of lines begin with a brace as COCO's file does.
+    (tmp_path / "rows.json").write_text('{"question": "?", "answer": "1"}\n', encoding="utf-8")
+    assert kind_of(tmp_path / "rows.json", "train") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "points", "box"),
+    [
+        # every type that labelme draws; pixels of a picture of 120 x 90
+        ("rectangle", [[60, 45], [12, 18]], (12, 18, 60, 45)),
+        ("rectangle", [[12, 18], [60, 18], [60, 45], [12, 45]], (12, 18, 60, 45)),
+        ("polygon", [[12, 18], [60, 20], [30, 45]], (12, 18, 60, 45)),
+        ("linestrip", [[12, 18], [60, 20], [30, 45]], (12, 18, 60, 45)),
+        ("line", [[12, 45], [60, 18]], (12, 18, 60, 45)),
+        ("mask", [[12, 18], [60, 45]], (12, 18, 60, 45)),
+        # radius 5 = the distance of (3, 4)
+        ("circle", [[30, 30], [33, 34]], (25, 25, 35, 35)),
+        # no type: a polygon, as in ReasonSeg
+        (None, [[12, 18], [60, 20], [30, 45]], (12, 18, 60, 45)),
+    ],
+)
+def test_every_shape_of_labelme_has_its_box(
+    kind: str | None, points: list[list[float]], box: tuple[float, ...]
+) -> None:
+    (read,) = read_shape({"points": points, "shape_type": kind}, SIZE, "x.json")
+    assert isinstance(read, Box)
+    assert read.pixels(*SIZE) == pytest.approx(box)
+
+
+def test_points_of_labelme_are_points() -> None:
+    shape = {"points": [[60, 45], [0, 90]], "shape_type": "points"}
+    assert read_shape(shape, SIZE, "x.json") == [Point(0.5, 0.5), Point(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        # shapes that have no place, or none inside the picture
+        ({"shapes": []}, "expected `shapes` with at least one shape"),
+        ({"shapes": [{"points": [[1, 2], [3, 4]]}]}, "shape 0: expected an object with label"),
+        (
+            {"shapes": [shape_of("star", [[1, 2], [3, 4]])]},
+            "a 'star' of 2 points; expected a rectangle",
+        ),
+        ({"shapes": [shape_of("circle", [[1, 2]])]}, "a 'circle' of 1 points"),
+        ({"shapes": [shape_of("line", [[1, 2], [1, 9]])]}, "the line spans no area"),
+        ({"shapes": [shape_of("rectangle", [[500, 2], [600, 9]])]}, "spans no area inside"),
+        ({"shapes": [shape_of("point", [[500, 2]])]}, "is no point inside its picture"),
+        ({"shapes": [shape_of("point", [[float("nan"), 2]])]}, "a point that is no"),
+        (
+            {"shapes": [shape_of("point", [[1, 2]]), shape_of("line", [[1, 2], [3, 4]])]},
+            "two labels",
+        ),
+        # sizes of the picture before it was turned
+        (
+            {"imageWidth": 90, "imageHeight": 120},
+            "90x120, but the picture, turned upright, is 120x90",
+        ),
+    ],
+)
+def test_mistakes_in_labelmes_files_are_named(
+    change: dict[str, Any], complaint: str, tmp_path: Path
+) -> None:
+    shutil.copytree(HERE / "labelme", tmp_path / "set")
+    file = tmp_path / "set" / "x.json"
+    tree = json.loads(file.read_text(encoding="utf-8")) | change
+    file.write_text(json.dumps(tree), encoding="utf-8")
+    with pytest.raises(UserError, match=r"x\.json") as error:
+        labelled.read(tmp_path / "set", "train", "labelme")
+    assert complaint in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"text": []}, "`text` must hold at least one instruction"),
+        ({"shapes": [{"label": "ignore", "points": [[1, 2], [3, 4]]}]}, "label one `target`"),
+    ],
+)
+def test_mistakes_in_reasonsegs_files_are_named(
+    change: dict[str, Any], complaint: str, tmp_path: Path
+) -> None:
+    shutil.copytree(HERE / "reasonseg", tmp_path / "set")
+    file = tmp_path / "set" / "x.json"
+    tree = json.loads(file.read_text(encoding="utf-8")) | change
+    file.write_text(json.dumps(tree), encoding="utf-8")
+    with pytest.raises(UserError, match=complaint):
+        labelled.read(tmp_path / "set", "train", "reasonseg")

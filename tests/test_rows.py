@@ -1,0 +1,224 @@
+"""Rows of each format: turns, places of pictures, options, ids, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from vrft import rows
+from vrft.errors import UserError
+from vrft.records import Record
+from vrft.rows import Row
+from vrft.types import Turn
+
+USER = {"role": "user", "content": "Q?"}
+REPLY = {"role": "assistant", "content": "A."}
+
+
+def record(**values: Any) -> Record:
+    return Record(values, "rows.jsonl: line 3", 2)
+
+
+def test_answers_lose_the_tags_of_published_solutions() -> None:
+    row = rows.read_problem(record(problem=" Q? ", solution="<answer> 3 </answer>", image="a.png"))
+    assert (row.id, row.question, row.answer, row.pictures) == ("2", "Q?", "3", ("a.png",))
+
+
+def test_parts_of_a_message_keep_the_places_of_their_pictures() -> None:
+    content = [
+        {"type": "text", "text": "Is "},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}},
+        {"type": "text", "text": " like "},
+        {"type": "image", "image": "b.png"},
+        {"type": "text", "text": "?"},
+    ]
+    row = rows.read_messages(record(messages=[{"role": "user", "content": content}, REPLY]))
+    assert row.question == "Is <image> like <image>?"
+    assert row.pictures == ("data:image/png;base64,AA", "b.png")
+    assert row.answer == "A."
+
+
+def test_the_last_reply_is_the_answer_and_earlier_turns_stay() -> None:
+    said = [{"role": "system", "content": "S"}, USER, REPLY, USER, {**REPLY, "content": "B."}]
+    row = rows.read_messages(record(messages=said))
+    assert row.system == "S"
+    assert row.turns == (Turn("user", "Q?"), Turn("assistant", "A."))
+    assert (row.question, row.answer, row.reply_left_out) == ("Q?", "B.", False)
+
+
+def test_verl_rows_have_the_index_of_their_extra_info_as_id() -> None:
+    values = {"prompt": [USER], "reward_model": {"style": "rule", "ground_truth": 3}}
+    assert rows.read_verl(record(**values, extra_info={"index": 7})).id == "7"
+    assert rows.read_verl(record(**values, extra_info={"index": 7}, id="x")).id == "x"
+    assert rows.read_verl(record(**values)).answer == 3
+
+
+def test_options_are_a_list_or_stand_under_their_letters() -> None:
+    for options in (["cup", " jug"], {"A": "cup", "B": "jug"}, '["cup", "jug"]'):
+        row = rows.read_canonical(record(question="?", answer="A", options=options))
+        assert row.options == ("cup", "jug")
+
+
+@pytest.mark.parametrize(
+    ("turns", "question", "pictures", "first"),
+    [
+        # one turn: without a place, pictures stand before it anyway
+        ((), "Q", ("a",), "Q"),
+        ((), "in <image>", ("a",), "in <image>"),
+        # several turns: before the first one, unless a place is marked
+        ((Turn("user", "U"), Turn("assistant", "V")), "Q", ("a", "b"), "<image><image>U"),
+        ((Turn("user", "U"), Turn("assistant", "V")), "Q <image>", ("a",), "U"),
+        ((Turn("user", "U <image>"), Turn("assistant", "V")), "Q", ("a",), "U <image>"),
+        ((Turn("user", "U"), Turn("assistant", "V")), "Q", (), "U"),
+    ],
+)
+def test_pictures_have_places(
+    turns: tuple[Turn, ...], question: str, pictures: tuple[str, ...], first: str
+) -> None:
+    row = rows.with_places(Row("1", question, "A", record(), pictures, turns=turns))
+    assert [*(turn.text for turn in row.turns), row.question][0] == first
+
+
+@pytest.mark.parametrize(
+    ("read", "values", "complaint"),
+    [
+        # places and pictures that do not agree, in either direction and in any turn
+        (
+            rows.read_canonical,
+            {"question": "<image> <image>", "images": ["a"], "answer": "1"},
+            "2 places <image> for 1 pictures",
+        ),
+        (
+            rows.read_canonical,
+            {"question": "<image>", "answer": "1"},
+            "1 places <image> for 0 pictures",
+        ),
+        (
+            rows.read_canonical,
+            {
+                "question": "Q",
+                "images": ["a", "b"],
+                "answer": "1",
+                "turns": [{"role": "user", "content": "<image>"}, REPLY],
+            },
+            "1 places <image> for 2 pictures",
+        ),
+        (
+            rows.read_canonical,
+            {"question": "Q", "answer": "1", "system": "<image>"},
+            "<image> in the system text",
+        ),
+        (
+            rows.read_conversations,
+            {
+                "conversations": [
+                    {"from": "human", "value": "<img>a.jpg</img> Q"},
+                    {"from": "gpt", "value": "1"},
+                ]
+            },
+            "--task lisa_grounding",
+        ),
+        (
+            rows.read_messages,
+            {
+                "messages": [{"role": "user", "content": [{"type": "image", "image": "a"}]}, REPLY],
+                "images": ["b"],
+            },
+            "give them once",
+        ),
+        # turns that cannot be kept
+        (
+            rows.read_messages,
+            {"messages": [{"role": "tool", "content": "T"}, USER, REPLY]},
+            "message 0 is of the role 'tool'",
+        ),
+        (
+            rows.read_messages,
+            {"messages": [USER, {"role": "system", "content": "S"}, REPLY]},
+            "message 1 is a system text behind the start",
+        ),
+        (
+            rows.read_messages,
+            {"messages": [{"role": "user"}, REPLY]},
+            "message 0 has no role and content",
+        ),
+        (
+            rows.read_messages,
+            {"messages": [{"role": "user", "content": [{"type": "video"}]}, REPLY]},
+            "neither text nor picture",
+        ),
+        (rows.read_messages, {"messages": "Q?"}, "expected a list of messages"),
+        (rows.read_messages, {"messages": []}, "expected a list of messages"),
+        # no question or no answer
+        (rows.read_messages, {"messages": [USER]}, "no answer"),
+        (rows.read_messages, {"messages": [REPLY]}, "no question"),
+        (rows.read_trl, {"prompt": [USER, REPLY, REPLY], "solution": "1"}, "no question"),
+        (rows.read_trl, {"prompt": [USER]}, "no solution or answer"),
+        (rows.read_canonical, {"question": "Q", "answer": None}, "no answer or solution"),
+        (rows.read_verl, {"prompt": [USER], "reward_model": {"style": "rule"}}, "no ground_truth"),
+        (rows.read_verl, {"prompt": [USER], "reward_model": "rule"}, "no ground_truth"),
+        # ms-swift's marks
+        (
+            rows.read_swift,
+            {"messages": [{"role": "user", "content": "the <ref-object>"}, REPLY]},
+            "1 marks <ref-object> for the names",
+        ),
+        (
+            rows.read_swift,
+            {
+                "messages": [{"role": "user", "content": "in <bbox>?"}, REPLY],
+                "objects": {"bbox": [[1, 2, 3, 4]]},
+            },
+            "<bbox> before the last reply",
+        ),
+        (
+            rows.read_swift,
+            {
+                "messages": [USER, {"role": "assistant", "content": "<bbox>"}],
+                "objects": {"bbox": [[1, 2, 3, 4]] * 2},
+            },
+            "1 marks <bbox> for 2 boxes",
+        ),
+        (
+            rows.read_swift,
+            {"messages": [USER], "objects": {"bbox": [[1, 2, 3, 4]], "bbox_type": "xywh"}},
+            "bbox_type real or norm1",
+        ),
+        (
+            rows.read_swift,
+            {"messages": [USER], "objects": {"bbox": [[1, 2, 3, 4]], "image_id": [1]}},
+            "the first picture alone",
+        ),
+        # options
+        (
+            rows.read_canonical,
+            {"question": "Q", "answer": "A", "options": "cup, jug"},
+            "expected a list of texts",
+        ),
+        (
+            rows.read_canonical,
+            {"question": "Q", "answer": "A", "options": {"B": "jug", "A": "cup"}},
+            "by letters from A",
+        ),
+    ],
+)
+def test_a_row_that_is_not_understood_is_refused_by_name(
+    read: Callable[[Record], Row], values: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(UserError, match=r"^rows\.jsonl: line 3: ") as error:
+        rows.with_places(read(record(**values)))
+    assert complaint in str(error.value)
+
+
+def test_names_of_objects_stand_where_swift_marks_them() -> None:
+    said = [{"role": "user", "content": "<ref-object> or <ref-object>?"}]
+    row = rows.read_swift(record(messages=said, objects={"ref": ["cup", "jug"]}, solution="cup"))
+    assert (row.question, row.answer, row.unit) == ("cup or jug?", "cup", None)
+
+
+def test_a_place_in_the_row_says_how_its_boxes_are_written() -> None:
+    objects = {"bbox": [[0.1, 0.2, 0.3, 0.4]], "bbox_type": "norm1"}
+    row = rows.read_swift(record(messages=[USER], images=["a.png"], objects=objects))
+    assert (row.unit, row.answer) == ("fractions", [[0.1, 0.2, 0.3, 0.4]])

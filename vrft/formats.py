@@ -1,0 +1,189 @@
+"""Formats of data sets: recognised by their columns, named, and read into one kind of row.
+
+``FORMATS`` lists the formats of rows; ``vrft.labelled`` adds COCO's json, and the json of
+labelme and ReasonSeg. The first row of a split tells the format; a row of another form is refused.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vrft import frames, labelled, records, rows
+from vrft.errors import UserError
+from vrft.frames import Unit
+from vrft.records import Record
+from vrft.rows import Row
+
+FormatName = Literal[
+    "canonical", "trl", "llava", "vlm-r1", "sharegpt", "swift", "openai", "verl", "easyr1", "r1v",
+    "coco", "labelme", "reasonseg",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format of rows: its title, the columns that it is known by, its reader, its boxes' unit."""
+
+    title: str
+    columns: str
+    matches: Callable[[Record], bool]
+    read: Callable[[Record], Row]
+    unit: Unit = "pixels"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The rows of a split, and the format in which they were read."""
+
+    name: FormatName
+    rows: tuple[Row, ...]
+
+    @property
+    def title(self) -> str:
+        """Return the format in words, with the number of replies that were left out."""
+        form = FORMATS.get(self.name)
+        title = labelled.TITLES[self.name] if form is None else form.title
+        left_out = sum(row.reply_left_out for row in self.rows)
+        return f"{title} ({left_out} replies left out: `solution` answers)" if left_out else title
+
+    @property
+    def unit(self) -> Unit:
+        """Return the unit of boxes, where neither a setting nor the row tells it."""
+        return FORMATS[self.name].unit if self.name in FORMATS else "fractions"
+
+    @property
+    def own_units(self) -> bool:
+        """Return whether boxes stand in the unit of the data, and not in fractions already."""
+        return self.name in FORMATS
+
+    @property
+    def geometric(self) -> bool:
+        """Return whether the answers of all rows are boxes or points in pictures.
+
+        Raises UserError where some are and others are not.
+        """
+        placed = [
+            bool(row.pictures) and frames.written(row.answer) is not None for row in self.rows
+        ]
+        if any(placed) and not all(placed):
+            other, box = self.rows[placed.index(False)], self.rows[placed.index(True)]
+            raise other.record.error(
+                f"the answer {other.answer!r:.60} is no box or point in a picture, while that of "
+                f"{box.record.where} is; correct it, or choose by --task vqa or --task grounding"
+            )
+        return all(placed)
+
+
+def read(
+    source: str | Path,
+    split: str,
+    *,
+    name: FormatName | None = None,
+    columns: Mapping[str, str] = records.AS_NAMED,
+    limit: int | None = None,
+    encoding: str = "",
+) -> Reading:
+    """Read a split of any format, which is recognised unless ``name`` tells it.
+
+    ``source`` is what ``vrft.records.read`` takes, COCO's json, or a folder of labelme's or
+    ReasonSeg's json beside the pictures. Raises UserError for data of no known format, and for the
+    first row that is not understood.
+    """
+    root = Path(source).expanduser()
+    kind = name if name in labelled.TITLES else None
+    if name is None and root.exists():
+        kind = labelled.kind_of(root, split)
+    if kind is not None:
+        entries = labelled.read(root, split, kind)[:limit]
+        return Reading(kind, tuple(map(rows.of_picture, entries, itertools.count())))
+    stream = records.read(source, split, columns=columns, limit=limit, encoding=encoding)
+    first = next(stream, None)
+    if first is None:
+        raise UserError(f"{source}: no rows in the split {split!r}")
+    name = name or recognise(first)
+    every = itertools.chain([first], stream)
+    return Reading(name, tuple(rows.with_places(FORMATS[name].read(record)) for record in every))
+
+
+def recognise(record: Record) -> FormatName:
+    """Return the format that a row's columns tell; raise UserError where they tell none."""
+    for name, form in FORMATS.items():
+        if form.matches(record):
+            return name
+    known = "; ".join(f"{name}: {form.columns}" for name, form in FORMATS.items())
+    raise record.error(
+        f"the columns {', '.join(record.values) or '(none)'} are of no known format ({known}); "
+        "name yours by data.columns.question=NAME, or the format by data.format=NAME"
+    )
+
+
+def has(*columns: str) -> Callable[[Record], bool]:
+    """Return whether a row has all of some columns, by its own names or by those of a setting."""
+    return lambda record: all(name in record.values or name in record.columns for name in columns)
+
+
+def replied_by_boxes(record: Record) -> bool:
+    """Return whether the last reply of a conversation with one ``image`` is boxes or points."""
+    return is_llava(record) and frames.written(rows.read_conversations(record).answer) is not None
+
+
+def is_llava(record: Record) -> bool:
+    """Return whether a row is a conversation about the picture in ``image``."""
+    return has("conversations")(record) and "images" not in record.values
+
+
+def is_swift(record: Record) -> bool:
+    """Return whether a row has messages of plain text, and columns for what else belongs to it."""
+    messages = record.values.get("messages")
+    contents = [m.get("content") for m in messages or () if isinstance(m, dict)]
+    columns = {"images", "image", "objects", "solution"} & record.values.keys()
+    return bool(messages and columns) and all(isinstance(content, str) for content in contents)
+
+
+CONVERSATIONS = "image, conversations [{from, value}]"
+
+FORMATS: Mapping[FormatName, Format] = {
+    "vlm-r1": Format(
+        "VLM-R1 conversations", CONVERSATIONS, replied_by_boxes, rows.read_conversations
+    ),
+    "llava": Format(
+        "LLaVA conversations", CONVERSATIONS, is_llava, rows.read_conversations, "fractions"
+    ),
+    "sharegpt": Format(
+        "ShareGPT conversations", "images, conversations [{from, value}], system",
+        has("conversations"), rows.read_conversations,
+    ),
+    "swift": Format(
+        "ms-swift messages", "messages, images, objects {ref, bbox}, solution",
+        is_swift, rows.read_swift,
+    ),
+    "openai": Format(
+        "OpenAI messages", "messages [{role, content}]", has("messages"), rows.read_messages
+    ),
+    "verl": Format(
+        "verl rows", "prompt, images, reward_model {ground_truth}, extra_info",
+        has("reward_model"), rows.read_verl,
+    ),
+    "r1v": Format(
+        "R1-V and Visual-RFT rows", "image, problem, solution", has("problem", "solution"),
+        rows.read_problem, "thousandths",
+    ),
+    "easyr1": Format(
+        "EasyR1 rows", "images, problem, answer", has("problem", "answer"), rows.read_problem
+    ),
+    "canonical": Format(
+        "questions and answers", "id, images, question, answer",
+        lambda record: has("question", "answer")(record) or has("question", "solution")(record),
+        rows.read_canonical,
+    ),
+    "trl": Format(
+        "TRL rows", "prompt, images, solution",
+        lambda record: has("prompt", "solution")(record) or has("prompt", "answer")(record),
+        rows.read_trl,
+    ),
+}  # fmt: skip
+"""The formats of rows, in the order in which they are looked for."""

@@ -1,0 +1,280 @@
+"""One question of a data set, read from the rows of every known format.
+
+Readers take a record and return a ``Row``; they refuse a record that has another form than the
+format says. Which format a data set has: ``vrft.formats``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from vrft import answers, labelled, records
+from vrft.frames import Unit
+from vrft.records import Record
+from vrft.types import Turn
+
+PLACE = "<image>"
+"""The mark of a picture's place in a text, as in TRL, LLaVA and ms-swift."""
+
+ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
+    **{"system": "system", "developer": "system"},
+    **{"user": "user", "human": "user"},
+    **{"assistant": "assistant", "gpt": "assistant"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One question of a data set, whatever the format that it was written in."""
+
+    id: str
+    question: str
+    """The user's last turn; ``<image>`` in it is the place of a picture."""
+    answer: Any
+    """As the data write it, without tags: a text, number, truth value, box, or list of boxes."""
+    record: Record
+    """The row as it was read, for its pictures and for messages."""
+    pictures: tuple[Any, ...] = ()
+    """As the data have them: paths, bytes, or mappings of these."""
+    system: str | None = None
+    turns: tuple[Turn, ...] = ()
+    options: tuple[str, ...] = ()
+    subset: str = ""
+    unit: Unit | None = None
+    """The unit of the row's boxes, where the row itself tells it."""
+    reply_left_out: bool = False
+    """Whether the conversation ends in a reply that is not the answer, as ``solution`` is."""
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files of the pictures; raise UserError for one that is not there."""
+        return tuple(self.record.picture(value) for value in self.pictures)
+
+
+def with_places(row: Row) -> Row:
+    """Return a row that has as many places for pictures as pictures, or none before its only turn.
+
+    In a conversation without places the pictures stand before its first turn, as in TRL and
+    ms-swift. Raises UserError for any other number, and for a place in the system text.
+    """
+    if PLACE in (row.system or ""):
+        raise row.record.error(f"{PLACE} in the system text; pictures belong into turns")
+    if "<img>" in row.question:
+        raise row.record.error(
+            "<img> is Visual-RFT's mark; read such data by --task lisa_grounding"
+        )
+    places = sum(text.count(PLACE) for text in (*(turn.text for turn in row.turns), row.question))
+    if places not in (0, len(row.pictures)):
+        raise row.record.error(
+            f"{places} places {PLACE} for {len(row.pictures)} pictures; write one for each, or "
+            "none to have the pictures before the text"
+        )
+    if places or not row.pictures or not row.turns:
+        return row
+    first = replace(row.turns[0], text=PLACE * len(row.pictures) + row.turns[0].text)
+    return replace(row, turns=(first, *row.turns[1:]))
+
+
+@dataclass(slots=True)
+class Dialogue:
+    """A conversation as it is read: system text, turns, and the pictures inside its messages."""
+
+    system: str | None = None
+    turns: list[Turn] = field(default_factory=list)
+    pictures: list[Any] = field(default_factory=list)
+
+
+def dialogue(record: Record, messages: Any) -> Dialogue:
+    """Read a list of messages, {"role", "content"} or {"from", "value"}.
+
+    Raises UserError for a role other than system, user and assistant, for a system text behind
+    the start, and for contents that are neither text nor pictures.
+    """
+    if not isinstance(messages, list) or not messages:
+        raise record.error(f"expected a list of messages, got {messages!r:.60}")
+    read = Dialogue()
+    for number, message in enumerate(messages):
+        match message:
+            case {"role": str(speaker), "content": content}:
+                pass
+            case {"from": str(speaker), "value": content}:
+                pass
+            case _:
+                raise record.error(f"message {number} has no role and content: {message!r:.60}")
+        role = ROLES.get(speaker)
+        text = content_text(record, content, read.pictures, f"message {number}")
+        if role == "system" and number == 0:
+            read.system = text
+        elif role in ("user", "assistant"):
+            read.turns.append(Turn(role, text))
+        else:
+            what = "a system text behind the start" if role else f"of the role {speaker!r}"
+            raise record.error(f"message {number} is {what}; system, user, assistant are read")
+    return read
+
+
+def content_text(record: Record, content: Any, pictures: list[Any], where: str) -> str:
+    """Return the text of a message with its pictures' places; add pictures inside to the list."""
+    texts = []
+    for part in content if isinstance(content, list) else [content]:
+        match part:
+            case str(text) | {"type": "text", "text": str(text)}:
+                texts.append(text)
+            case {"type": "image_url", "image_url": {"url": str(picture)} | str(picture)}:
+                texts.append(PLACE)
+                pictures.append(picture)
+            case {"type": "image", **rest}:
+                texts.append(PLACE)
+                # Without a picture of its own, the part is the place of one in `images`.
+                pictures += [v for key in ("image", "path", "url") if (v := rest.get(key))][:1]
+            case _:
+                raise record.error(f"{where} holds neither text nor picture: {part!r:.60}")
+    return "".join(texts).strip()
+
+
+def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> Row:
+    """Return the row of a conversation whose answer is ``answer``, or else its last reply."""
+    turns = list(read.turns)
+    replied = bool(turns) and turns[-1].role == "assistant"
+    reply = turns.pop().text if replied else None
+    if answer is None and reply is None:
+        raise record.error("no answer: neither a solution nor a last reply of the assistant")
+    if not turns or turns[-1].role != "user":
+        raise record.error("no question: expected a turn of the user before the answer")
+    outside = records.flattened(records.listed(record.get("images", "image")))
+    if outside and read.pictures:
+        raise record.error("pictures both in the messages and in a column; give them once")
+    given = reply if answer is None else answer
+    options = record.get("options", "choices")
+    fields = {"subset": str(record.get("subset") or ""), "system": read.system} | fields
+    return Row(
+        fields.pop("id", record.id),
+        turns[-1].text,
+        bare(given),
+        record,
+        tuple(outside or read.pictures),
+        turns=tuple(turns[:-1]),
+        options=() if options is None else option_texts(record, options),
+        reply_left_out=answer is not None and reply is not None,
+        **fields,
+    )
+
+
+def bare(answer: Any) -> Any:
+    """Return an answer without the tags that published solutions have around it."""
+    return answers.last_answer(answer) or answer.strip() if isinstance(answer, str) else answer
+
+
+def option_texts(record: Record, options: Any) -> tuple[str, ...]:
+    """Return options, given as a list of texts or by letters as {"A": ..., "B": ...}."""
+    options = records.listed(options)
+    if isinstance(options, dict):
+        letters = [chr(ord("A") + place) for place in range(len(options))]
+        options = list(options.values()) if list(options) == letters else None
+    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
+        raise record.error("options: expected a list of texts, or texts by letters from A")
+    return tuple(option.strip() for option in options)
+
+
+def single(record: Record, question: str, answer: Any, **fields: Any) -> Row:
+    """Return the row of one question, with the columns ``system`` and ``turns`` if there are."""
+    earlier = record.get("turns")
+    read = Dialogue() if earlier is None else dialogue(record, earlier)
+    system = record.get("system")
+    read.system = read.system if system is None else record.text("system")
+    read.turns.append(Turn("user", question))
+    return asked(record, read, answer, **fields)
+
+
+def prompted(record: Record, prompt: Any, answer: Any, **fields: Any) -> Row:
+    """Return the row of a prompt that is a text or a list of messages."""
+    if isinstance(prompt, str):
+        return single(record, prompt.strip(), answer, **fields)
+    return asked(record, dialogue(record, prompt), answer, **fields)
+
+
+def read_canonical(record: Record) -> Row:
+    """Read {"id", "images", "question", "answer"}, with ``system`` and ``turns`` if there are."""
+    return single(record, record.text("question"), record.value("answer", "solution"))
+
+
+def read_trl(record: Record) -> Row:
+    """Read {"prompt", "images", "solution"} of TRL."""
+    return prompted(record, record.value("prompt"), record.value("solution", "answer"))
+
+
+def read_problem(record: Record) -> Row:
+    """Read {"problem", "images", "answer"} of EasyR1, or {"problem", "solution"} of R1-V."""
+    return single(record, record.text("problem"), record.value("solution", "answer"))
+
+
+def read_verl(record: Record) -> Row:
+    """Read {"prompt", "images", "reward_model": {"ground_truth"}, "extra_info"} of verl."""
+    truth = record.value("reward_model")
+    if not isinstance(truth, dict) or truth.get("ground_truth") is None:
+        raise record.error(f"reward_model has no ground_truth: {truth!r:.60}")
+    extra = record.get("extra_info")
+    index = extra.get("index") if isinstance(extra, dict) else None
+    fields = {} if index is None or "id" in record.values else {"id": str(index)}
+    return prompted(record, record.value("prompt", "problem"), truth["ground_truth"], **fields)
+
+
+def read_conversations(record: Record) -> Row:
+    """Read {"image", "conversations": [{"from", "value"}]} of LLaVA, VLM-R1 and ShareGPT."""
+    read = dialogue(record, record.value("conversations"))
+    if record.get("system") is not None:
+        read.system = record.text("system")
+    return asked(record, read)
+
+
+def read_messages(record: Record) -> Row:
+    """Read {"messages": [{"role", "content"}]} of OpenAI and others."""
+    return asked(record, dialogue(record, record.value("messages")), record.get("solution"))
+
+
+def read_swift(record: Record) -> Row:
+    """Read {"messages", "images", "objects": {"ref", "bbox"}, "solution"} of ms-swift.
+
+    ``<ref-object>`` in a message stands for the next of the names, and ``<bbox>`` in the last reply
+    for a box, in pixels of the picture unless ``bbox_type`` is "norm1".
+    """
+    read, objects = dialogue(record, record.value("messages")), record.get("objects") or {}
+    units: Mapping[Any, Unit | None] = {None: None, "real": "pixels", "norm1": "fractions"}
+    if not isinstance(objects, dict) or objects.get("bbox_type") not in units:
+        raise record.error(
+            f"objects: expected {{ref, bbox}}, bbox_type real or norm1; got {objects!r:.80}"
+        )
+    if any(objects.get("image_id") or ()):
+        raise record.error("objects.image_id: boxes are read in the first picture alone")
+    name_objects(record, read, objects.get("ref") or [])
+    boxes, answer = objects.get("bbox") or [], record.get("solution")
+    reply = read.turns[-1] if read.turns[-1].role == "assistant" else None
+    marks = [turn.text.count("<bbox>") for turn in read.turns]
+    if sum(marks) > (marks[-1] if reply else 0):
+        raise record.error("<bbox> before the last reply: a box can be an answer alone")
+    if answer is None and boxes and (reply is None or marks[-1]):
+        if reply and marks[-1] != len(boxes):
+            raise record.error(f"{marks[-1]} marks <bbox> for {len(boxes)} boxes in objects.bbox")
+        answer, read.turns = boxes, read.turns[:-1] if reply else read.turns
+    return asked(record, read, answer, unit=units[objects.get("bbox_type")])
+
+
+def name_objects(record: Record, read: Dialogue, names: Sequence[Any]) -> None:
+    """Put the names of objects, in order, where ``<ref-object>`` stands in the turns."""
+    marks = sum(turn.text.count("<ref-object>") for turn in read.turns)
+    if marks > len(names) or not all(isinstance(name, str) for name in names):
+        raise record.error(f"{marks} marks <ref-object> for the names {list(names)!r:.60}")
+    left = iter(names)
+    for place, turn in enumerate(read.turns):
+        first, *others = turn.text.split("<ref-object>")
+        text = first + "".join(next(left) + other for other in others)
+        read.turns[place] = Turn(turn.role, text)
+
+
+def of_picture(entry: labelled.Labelled, number: int) -> Row:
+    """Return the row of a question about an annotated picture."""
+    record = Record({}, entry.where, number)
+    pictures = (str(entry.picture),)
+    return Row(entry.id, entry.question, entry.numbers(), record, pictures, unit="fractions")

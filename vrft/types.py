@@ -221,6 +221,8 @@ class Report:
     """How many of the unreadable samples have no prediction at all."""
     paper_by_metric: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Another metric -> method -> its published value, in percent."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know beside the numbers, such as why the published values are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,3 +261,5 @@ class Pairing:
     """All metrics of the reports, the task's primary one first."""
     changes: tuple[Change, ...]
     """The samples that changed, from the greatest gain to the greatest loss."""
+    note: str = ""
+    """How many samples were compared, where one evaluation has more of them than the other."""

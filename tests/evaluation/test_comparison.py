@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes.scripted import Scripted, benchmark, evaluate_twice
+from fakes.scripted import BETTER, Scripted, benchmark, evaluate_twice
 
 from vrft.boxes import Box
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.evaluation import comparison, evaluate, stats
+from vrft.evaluation import comparison, evaluate, report, stats
 from vrft.evaluation.stats import paired_difference
 from vrft.evaluation.viz import BEFORE, PREDICTED
 from vrft.types import Scored
@@ -105,12 +105,56 @@ def test_changes_show_gains_and_losses_with_both_boxes(runs: tuple[Path, Path]) 
 def test_evaluations_of_different_samples_are_not_compared(
     runs: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    part = tmp_path / "part"
     data = benchmark(tmp_path / "data")
-    evaluate.run(data, ModelConfig(name="old"), part, policy=Scripted(), limit=2)
-    with pytest.raises(UserError, match="differ in limit"):
-        comparison.compare("x", runs[0], part)
+    other = tmp_path / "other"
+    evaluate.run(replace(data, split="test", seed=7), ModelConfig(name="old"), other,
+                 policy=Scripted())  # fmt: skip
+    with pytest.raises(UserError, match="differ in benchmark"):
+        comparison.compare("x", runs[0], other)
     blank = tmp_path / "blank"
     evaluate.run(data, ModelConfig(name="old"), blank, policy=Scripted(), blank_images=True)
     with pytest.raises(UserError, match="differ in blank_images"):
         comparison.change_sections(runs[0], blank)
+
+
+def test_evaluations_of_different_limits_are_compared_on_the_samples_of_both(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    part = tmp_path / "part"
+    four = benchmark(tmp_path / "data")
+    evaluate.run(four, ModelConfig(name="new"), part, policy=Scripted(BETTER), limit=3)
+    for before, after, note in (
+        (runs[0], part, "compared on the 3 samples that both have, of 4 and 3"),
+        (part, runs[0], "compared on the 3 samples that both have, of 3 and 4"),
+    ):
+        pairing = comparison.pair(before, after)
+        assert pairing.note == note
+        assert note in report.text(report.pairing_table(pairing))
+        assert report.to_json(pairing)["note"] == note
+        assert pairing.metrics[0].difference.n == pairing.metrics[0].before.n == 3
+        assert [change.id for change in pairing.changes] == ["a"]
+    # before: 1, 0.5 and 0 of three; after: 0.5, 0.5 and 0
+    row = comparison.compare("x", runs[0], part)
+    assert (row.before.mean, row.after.mean) == (pytest.approx(0.5), pytest.approx(1 / 3))
+    ((_, random), *_) = comparison.change_sections(runs[0], part)
+    assert len(random) == 3
+    assert comparison.pair(*runs).note == ""
+
+
+def test_evaluations_of_different_pictures_are_not_compared(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    settings = json.loads((runs[0] / "settings.json").read_text())
+    settings["fingerprint"]["pictures"] = "others"
+    (runs[0] / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(UserError, match="were asked about different pictures"):
+        comparison.pair(*runs)
+
+
+def test_words_and_published_values_of_a_benchmark_do_not_keep_it_from_being_compared(
+    runs: tuple[Path, Path],
+) -> None:
+    settings = json.loads((runs[0] / "settings.json").read_text())
+    settings["benchmark"] |= {"title": "Another", "paper": {"gpg": 50.0}, "paper_samples": 4}
+    (runs[0] / "settings.json").write_text(json.dumps(settings))
+    assert len(comparison.pair(*runs).changes) == 2

@@ -9,12 +9,12 @@ import pytest
 from fakes.scripted import ANSWERS, INSTRUCTIONS, benchmark, write_reasonseg
 
 from vrft import registry
-from vrft.boxes import THOUSANDTHS, Box
+from vrft.boxes import THOUSANDTHS, Box, Coordinates
 from vrft.errors import UserError
 from vrft.evaluation import scoring
 from vrft.evaluation.stats import bootstrap, wilson
 from vrft.task import Task
-from vrft.types import Completion, Prediction, Prompt, Sample, Score, Scored, Space, View
+from vrft.types import Completion, Prediction, Prompt, Sample, Score, Scored, View
 from vrft_tasks.lisa_grounding import LisaGrounding, Target
 
 
@@ -146,7 +146,7 @@ SPANS = "<think>t</think><answer>({}),({})</answer>"
     [
         ("thousandths", ("200,200", "600,600"), THOUSANDTHS),
         ("pixels", ("20,20", "60,60"), View(100, 100, "pixels")),  # of the file's 100 x 100
-        ("fractions", ("0.2,0.2", "0.6,0.6"), View(1, 1, "pixels")),
+        ("fractions", ("0.2,0.2", "0.6,0.6"), THOUSANDTHS),
     ],
 )
 def test_boxes_of_another_tool_are_read_as_they_are_said_to_be_written(
@@ -165,30 +165,38 @@ def test_boxes_that_are_written_nobody_knows_how_are_refused(task: Task[Any]) ->
         scoring.score_answers(task, task.samples("test"), answers)
 
 
-@dataclass(frozen=True)
-class Stated(LisaGrounding):
-    """Grounding that reads one space alone, as detection does."""
-
-    coordinates: Space = "thousandths"
-
-    def score(self, sample: Sample[Target], completion: Completion) -> Score:
-        views = tuple(replace(view, space=self.coordinates) for view in completion.views)
-        return super().score(sample, replace(completion, views=views))
-
-
 @pytest.mark.parametrize(
     ("boxes", "corners"),
     [("thousandths", ("200,200", "600,600")), ("pixels", ("20,20", "60,60")),
      ("fractions", ("0.2,0.2", "0.6,0.6"))],
 )  # fmt: skip
-@pytest.mark.parametrize("asked_for", ["thousandths", "pixels"])
+@pytest.mark.parametrize("asked_for", ["thousandths", "pixels", "fractions"])
 def test_a_task_that_asks_for_one_space_reads_another_tools(
-    asked_for: Space, boxes: scoring.Written, corners: tuple[str, str], tmp_path: Path
+    asked_for: Coordinates, boxes: scoring.Written, corners: tuple[str, str], tmp_path: Path
 ) -> None:
-    task = Stated(write_reasonseg(tmp_path / "data"), coordinates=asked_for)
+    task = LisaGrounding(write_reasonseg(tmp_path / "data"), coordinates=asked_for)
     answer = Prediction("a", SPANS.format(*corners))
     (scored,) = scoring.score_answers(task, task.samples("test")[:1], [answer], boxes=boxes)
     assert scored.score.metrics["iou"] == pytest.approx(1)
+
+
+@dataclass(frozen=True)
+class Plain(Task[int]):
+    """A task without settings."""
+
+    samples = prompt = reference = rewards = score = None  # type: ignore[assignment]
+
+
+def test_fractions_are_refused_by_a_task_that_could_not_read_them() -> None:
+    with pytest.raises(UserError, match="--boxes fractions: Plain has no setting `coordinates`"):
+        scoring.reading(Plain(), "fractions")
+    assert scoring.reading(Plain(), "pixels") == Plain()
+
+
+def test_lines_that_say_themselves_how_boxes_are_written_need_no_option(task: Task[Any]) -> None:
+    samples = task.samples("test")
+    with pytest.raises(UserError, match="--boxes pixels: the lines of the file have views"):
+        scoring.score_answers(task, samples, predictions(ALL), boxes="pixels")
 
 
 def test_pictures_are_not_opened_where_the_score_does_not_need_them(

@@ -39,6 +39,22 @@ class Benchmark:
     """A SAM model, hub id or folder, that makes a mask of every box, for gIoU and cIoU of masks."""
     data: str = ""
     """The contents of the folder given by --data; "" if the benchmark brings its own data."""
+    paper_samples: int = 0
+    """The samples of the published data; 0 where their number is not known."""
+    other_data: str = ""
+    """The setting by which other samples are asked than those of the file; "" if there is none."""
+
+    def why_unpublished(self, samples: int, limit: int | None) -> str:
+        """Return why the published values say nothing about ``samples`` of them; "" if they do."""
+        if not self.paper and not self.paper_by_metric:
+            return ""
+        if limit is not None:
+            return f"only the first {samples} samples were asked"
+        if self.other_data:
+            return f"{self.other_data} gives other data than the published"
+        if self.paper_samples not in (0, samples):
+            return f"the published data have {self.paper_samples} samples, these {samples}"
+        return ""
 
 
 def load_benchmark(
@@ -54,6 +70,7 @@ def load_benchmark(
     # SamplingConfig's own default is the temperature of training. A file that sets other keys of
     # ``sampling`` replaces the field's default, so that greedy decoding is merged in below it.
     tree = config.merge({"sampling": {"temperature": GREEDY.temperature}}, config.read(path))
+    own = coercion.build(Benchmark, {**tree, "name": path.stem})
     for override in overrides:
         tree = config.merge(tree, config.parse_override(override))
     if data_dir is not None:
@@ -68,7 +85,24 @@ def load_benchmark(
             f"{benchmark.name}: {benchmark.repeats} greedy answers to a question are all the same; "
             "set sampling.temperature above 0 or repeats=1"
         )
-    return replace(benchmark, task=with_absolute_paths(benchmark.task))
+    return replace(
+        benchmark,
+        task=with_absolute_paths(benchmark.task),
+        other_data=benchmark.other_data or difference_in_data(own, benchmark),
+    )
+
+
+def difference_in_data(own: Benchmark, asked: Benchmark) -> str:
+    """Return the first setting by which ``asked`` has other samples than its file says; else "".
+
+    A file that names no data has its user name them.
+    """
+    declared, given = (b.task.settings.get("data_dir") for b in (own, asked))
+    if declared is not None and given != declared:
+        return f"task.data_dir={given}"
+    if asked.task.name != own.task.name:
+        return f"task.name={asked.task.name}"
+    return f"split={asked.split}" if asked.split != own.split else ""
 
 
 def with_absolute_paths(task: TaskConfig) -> TaskConfig:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,15 @@ from vrft.config import coercion
 from vrft.errors import UserError
 from vrft.evaluation import stats
 from vrft.evaluation.benchmark import Benchmark
+from vrft.evaluation.predictions import WORDS
 from vrft.evaluation.results import Evaluation, exhibit, load_evaluation
-from vrft.evaluation.scoring import aggregates_and_folds, group_by_sample, ratio_parts, sample_mean
+from vrft.evaluation.scoring import (
+    aggregates_and_folds,
+    group_by_sample,
+    ratio_parts,
+    report_on,
+    sample_mean,
+)
 from vrft.evaluation.viz import Exhibit
 from vrft.types import A, Change, Comparison, Interval, Pairing, Scored
 
@@ -26,7 +33,8 @@ from vrft.types import A, Change, Comparison, Interval, Pairing, Scored
 def compare(name: str, before: Path, after: Path) -> Comparison:
     """Compare the primary metric of the evaluations in two folders, as the row ``name``.
 
-    Raises UserError if the two do not hold the same benchmark, limit and blanking of pictures.
+    Of different limits, the common samples are compared. Raises UserError if the two do not hold
+    the same benchmark, pictures and blanking of pictures.
     """
     first, second = load_both(before, after)
     return replace(compare_metric(first, second, first.task.primary), name=name)
@@ -37,7 +45,14 @@ def pair(before: Path, after: Path) -> Pairing:
 
     Raises UserError as ``compare`` does.
     """
-    first, second = load_both(before, after)
+    loaded = load_evaluation(before), load_evaluation(after)
+    first, second = on_common_samples(*loaded, f"{before} and {after}")
+    counts = [evaluation.report.n for evaluation in loaded]
+    note = ""
+    if counts[0] != counts[1]:
+        old_count, new_count = counts
+        note = f"compared on the {first.report.n} samples that both have, of "
+        note += f"{old_count} and {new_count}"
     primary = first.task.primary
     ids = [group[0].sample.id for group in group_by_sample(first.scored)]
     old, new = sample_means(first, primary), sample_means(second, primary)
@@ -47,7 +62,7 @@ def pair(before: Path, after: Path) -> Pairing:
     metrics = [
         compare_metric(first, second, name, differences.get(name)) for name in first.report.metrics
     ]
-    return Pairing(first.report.benchmark, tuple(metrics), tuple(changes))
+    return Pairing(first.report.benchmark, tuple(metrics), tuple(changes), note)
 
 
 def change_sections(before: Path, after: Path, count: int = 12) -> list[tuple[str, list[Exhibit]]]:
@@ -78,27 +93,57 @@ def change_sections(before: Path, after: Path, count: int = 12) -> list[tuple[st
 
 
 def load_both(before: Path, after: Path) -> tuple[Evaluation[Any], Evaluation[Any]]:
-    """Load two evaluations of the same samples.
+    """Load two evaluations, of both only the samples that the other has too.
 
-    Raises UserError if they differ in the benchmark, its limit or the blanking of pictures.
+    Raises UserError if they differ in the benchmark, the pictures or their blanking.
     """
-    first, second = load_evaluation(before), load_evaluation(after)
+    return on_common_samples(
+        load_evaluation(before), load_evaluation(after), f"{before} and {after}"
+    )
+
+
+def on_common_samples(
+    first: Evaluation[A], second: Evaluation[A], both: str
+) -> tuple[Evaluation[A], Evaluation[A]]:
+    """Return two evaluations with the reports of those samples alone that are in either.
+
+    Their limits may differ. Raises UserError, which calls them ``both``, if anything else does.
+    """
     old, new = asked_settings(first), asked_settings(second)
     for key in old:
         if old[key] != new[key]:
-            raise UserError(
-                f"{before} and {after} differ in {key}; compare two models on the same samples"
-            )
-    return first, second
+            raise UserError(f"{both} differ in {key}; compare two models on the same samples")
+    limits = [evaluation.settings.get("limit") for evaluation in (first, second)]
+    pictures = [
+        (evaluation.settings.get("fingerprint") or {}).get("pictures")
+        for evaluation in (first, second)
+    ]
+    # Of fewer samples there are fewer pictures; saved answers were scored without looking at any.
+    if limits[0] == limits[1] and None not in pictures and pictures[0] != pictures[1]:
+        raise UserError(f"{both} were asked about different pictures; evaluate one of them again")
+    ids = [{answer.sample.id for answer in evaluation.scored} for evaluation in (first, second)]
+    if ids[0] == ids[1]:
+        return first, second
+    common = ids[0] & ids[1]
+    if not common:
+        raise UserError(f"{both} have no sample in common; compare two models on the same samples")
+    return restricted(first, common), restricted(second, common)
+
+
+def restricted(evaluation: Evaluation[A], ids: Collection[str]) -> Evaluation[A]:
+    """Return an evaluation of some of its samples, with their report."""
+    scored = tuple(answer for answer in evaluation.scored if answer.sample.id in ids)
+    report = report_on(evaluation.task, scored, evaluation.report.benchmark)
+    return replace(evaluation, scored=scored, report=report)
 
 
 def asked_settings(evaluation: Evaluation[Any]) -> dict[str, Any]:
-    """Return the settings that decide which questions were asked, without the model's."""
+    """Return the settings that decide what was asked, without the model's and the limit."""
     settings = evaluation.settings
+    # Built again, so that a setting left out equals its default written down.
+    benchmark = coercion.to_plain(coercion.build(Benchmark, settings["benchmark"]))
     return {
-        # Built again, so that a setting left out equals its default written down.
-        "benchmark": coercion.build(Benchmark, settings["benchmark"]),
-        "limit": settings.get("limit"),
+        "benchmark": {key: value for key, value in benchmark.items() if key not in WORDS},
         # Scored answers of another tool have no such entry.
         "blank_images": settings.get("blank_images", False),
     }

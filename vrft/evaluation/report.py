@@ -79,7 +79,8 @@ def sample_counts(report: Report) -> str:
 
 def table(report: Report) -> Table:
     """Return the report as a table for the console, in percent."""
-    shown = Table(title=report.benchmark, caption=sample_counts(report), caption_justify="left")
+    caption = "\n".join([sample_counts(report), *report.notes])
+    shown = Table(title=report.benchmark, caption=caption, caption_justify="left")
     for heading in ("part", "metric"):
         shown.add_column(heading)
     for heading in ("%", "95 % interval", "n"):
@@ -90,6 +91,25 @@ def table(report: Report) -> Table:
         # Papers give no intervals, so that their column has room for the difference.
         gap = f"ours {percent(ours - paper, True)}"
         shown.add_row(f"paper: {method}", name, percent(paper), gap, "")
+    return shown
+
+
+def checkpoint_table(reports: Mapping[str, Report]) -> Table:
+    """Return a table of the models of a run, by name: every metric's mean in percent.
+
+    The interval is that of the first metric, the task's primary one.
+    """
+    first = next(iter(reports.values()))
+    shown = Table(title=first.benchmark, caption_justify="left")
+    shown.caption = "\n".join([f"{first.n} samples", *first.notes])
+    shown.add_column("")
+    names = list(first.metrics)
+    for heading in (names[0], "95 % interval", *names[1:], "unreadable"):
+        shown.add_column(heading, justify="right")
+    for name, report in reports.items():
+        means = [percent(value.mean) for value in report.metrics.values()]
+        primary = ends(report.metrics[names[0]])
+        shown.add_row(name, means[0], primary, *means[1:], str(report.unreadable))
     return shown
 
 
@@ -120,7 +140,8 @@ def pairing_table(pairing: Pairing) -> Table:
     shown = comparison_table(pairing.metrics, pairing.benchmark)
     primary, better = pairing.metrics[0], sum(change.gain > 0 for change in pairing.changes)
     worse, n = len(pairing.changes) - better, primary.difference.n
-    shown.caption = f"{primary.metric} of {n} samples: {better} better, {worse} worse"
+    caption = f"{primary.metric} of {n} samples: {better} better, {worse} worse"
+    shown.caption = f"{caption}\n{pairing.note}" if pairing.note else caption
     return shown
 
 

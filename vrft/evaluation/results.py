@@ -60,8 +60,11 @@ def score_predictions(
     task = reading(task, boxes)
     if benchmark.segmenter:
         scored = segmentation.score_masks(task, scored, benchmark.segmenter, folder)
-    summary = report_on(task, scored, benchmark.name, benchmark.paper)
-    summary = replace(summary, paper_by_metric=benchmark.paper_by_metric)
+    summary = report_on(task, scored, benchmark.name)
+    if reason := benchmark.why_unpublished(len(samples), settings.get("limit")):
+        summary = replace(summary, notes=(f"the paper's values are left out: {reason}",))
+    else:
+        summary = replace(summary, paper=benchmark.paper, paper_by_metric=benchmark.paper_by_metric)
     return Evaluation(task, scored, summary, settings)
 
 

@@ -33,9 +33,6 @@ Written = Literal["thousandths", "pixels", "fractions"]
 """The way in which another tool writes boxes: in thousandths of each axis, in pixels of the upright
 picture in its file, or as fractions of each axis."""
 
-UNIT = View(1, 1, "pixels")
-"""The view of fractions: pixels of a picture of one pixel."""
-
 # --- answers to scores
 
 
@@ -89,6 +86,8 @@ def score_answers(
     """
     unused = {(prediction.sample_id, prediction.repeat): prediction for prediction in predictions}
     reader = reading(task, boxes)
+    if boxes is not None and any(prediction.views for prediction in predictions):
+        raise UserError(f"--boxes {boxes}: the lines of the file have views; leave --boxes out")
     boxed = boxes is None and any(task.boxes(sample) for sample in samples)
     scored = []
     for sample in samples:
@@ -116,13 +115,21 @@ def score_answers(
 
 
 def reading(task: Task[A], boxes: Written | None) -> Task[A]:
-    """Return the task that reads boxes which are written in this way."""
-    space = "thousandths" if boxes == "thousandths" else "pixels"
-    # A task with this setting tells the model how to write boxes, and reads no others whatever the
-    # views say.
-    if boxes is None or getattr(task, "coordinates", space) == space:
+    """Return the task that reads boxes which are written in this way.
+
+    Raises UserError for fractions where the task has no setting to read them by.
+    """
+    if boxes is None:
         return task
-    return replace(task, coordinates=space)  # type: ignore[type-var]
+    # Such a task reads the numbers that it asks for, and fractions only where it asks for them.
+    if hasattr(task, "coordinates"):
+        return replace(task, coordinates=boxes)  # type: ignore[type-var]
+    if boxes == "fractions":
+        raise UserError(
+            f"--boxes fractions: {type(task).__name__} has no setting `coordinates` to read them "
+            "by; write the boxes in thousandths"
+        )
+    return task
 
 
 def completion_of(
@@ -137,7 +144,8 @@ def completion_of(
     if not views and boxes == "pixels" and prediction.text:
         views = tuple(View(*image_size(image), "pixels") for image in prompt.images)
     elif not views:
-        views = (UNIT if boxes == "fractions" else THOUSANDTHS,) * len(prompt.images)
+        # Fractions are the same in every view.
+        views = (THOUSANDTHS,) * len(prompt.images)
     return Completion(prediction.text, views, prediction.tokens)
 
 

@@ -1,0 +1,90 @@
+"""The model and the evaluation that are meant where the folder of a run is named."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from vrft import paths
+from vrft.errors import UserError
+from vrft.evaluation import predictions
+
+CHECKPOINT = re.compile(r"checkpoint-([0-9]+)")
+
+EVALUATIONS = Path("runs", "eval")
+"""The folder into which `vrft eval` writes where it is not told."""
+
+
+def model(name: str) -> str:
+    """Return the model that is meant: of a run's folder ``final``, or else the last checkpoint.
+
+    Any other name is returned as it is. Which was taken is said in a line on standard error.
+    Raises UserError for a run that has no model yet.
+    """
+    folder = Path(name)
+    if name in paths.EMBEDDED or not folder.is_dir() or is_model(folder):
+        return name
+    models = models_of(folder)
+    if not models:
+        if not (folder / "config.yaml").is_file():
+            return name  # no run either: loading says what is missing
+        raise UserError(
+            f"{folder}: the run has neither final nor a checkpoint; go on with `vrft train "
+            f"--resume {folder}`"
+        )
+    print(f"model: {models[-1]}", file=sys.stderr)
+    return str(models[-1])
+
+
+def models_of(run: Path) -> list[Path]:
+    """Return the checkpoints of a run, the oldest first, and behind them ``final``."""
+    steps = {path: CHECKPOINT.fullmatch(path.name) for path in run.glob("checkpoint-*")}
+    checkpoints = sorted(
+        (int(step[1]), path)
+        for path, step in steps.items()
+        # A folder of this name that lacks the state was emptied to make room.
+        if step and is_model(path) and (path / "trainer_state.json").is_file()
+    )
+    final = [run / "final"] if is_model(run / "final") else []
+    return [path for _, path in checkpoints] + final
+
+
+def is_model(folder: Path) -> bool:
+    """Return whether a folder holds a model or an adapter."""
+    return any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
+
+
+def evaluation(path: Path) -> Path:
+    """Return the evaluation that is meant: that in a folder, or the newest of a run's or model's.
+
+    Those of a run lie in its folder, or in runs/eval with the run's models in their settings. Which
+    was taken is said in a line on standard error. Raises UserError where there is none.
+    """
+    if not path.is_dir() or (path / predictions.PREDICTIONS).is_file():
+        return path
+    inside = [*path.glob("*/" + predictions.PREDICTIONS)]
+    inside += path.glob("*/*/" + predictions.PREDICTIONS)
+    outside = [
+        file
+        for file in EVALUATIONS.glob("*/" + predictions.PREDICTIONS)
+        if evaluates(file.parent, path)
+    ]
+    files = sorted({*inside, *outside}, key=lambda file: (file.stat().st_mtime_ns, str(file)))
+    if not files:
+        raise UserError(
+            f"{path}: no evaluation in it or of it in {EVALUATIONS}; make one with `vrft eval "
+            f"--benchmark NAME --model {path}`, or name its folder"
+        )
+    others = f" (the newest of {len(files)})" if len(files) > 1 else ""
+    print(f"evaluation: {files[-1].parent}{others}", file=sys.stderr)
+    return files[-1].parent
+
+
+def evaluates(folder: Path, run: Path) -> bool:
+    """Return whether the evaluation in ``folder`` is of the model in ``run``, or of one below it."""
+    if not (folder / predictions.SETTINGS).is_file():
+        return False
+    made = predictions.read_settings(folder).get("model")
+    name = made.get("name") if isinstance(made, dict) else None
+    return isinstance(name, str) and Path(name).is_relative_to(run.resolve())

@@ -87,3 +87,53 @@ def test_a_small_target_lies_on_top_of_a_large_ignored_shape() -> None:
     wanted, counted = masks.paint(region, 8, 8)
     # 4 wanted pixels; of 36 ignored ones the target uncovers 4
     assert (wanted.sum(), counted.sum()) == (4, 64 - 36 + 4)
+
+
+SHAPES = {
+    # the circle around (5, 4) through (8, 4) has radius 3, that through (8, 8) radius 5
+    "circle": ([(5.0, 4.0), (8.0, 4.0)], (2, 1, 8, 7)),
+    "circle by a rim point at an angle": ([(5.0, 5.0), (8.0, 9.0)], (0, 0, 10, 10)),
+    # opposite corners in any order; all four, as some tools write them
+    "rectangle": ([(2.0, 1.0), (6.0, 5.0)], (2, 1, 6, 5)),
+    "rectangle from below": ([(6.0, 1.0), (2.0, 5.0)], (2, 1, 6, 5)),
+    "rectangle of four corners": (SQUARE, (2, 1, 6, 5)),
+    "rotation": ([(4.0, 1.0), (6.0, 3.0), (4.0, 5.0), (2.0, 3.0)], (2, 1, 6, 5)),
+    "polygon": (SQUARE, (2, 1, 6, 5)),
+    # as published, two corners may stand for a polygon
+    "polygon of two points": ([(2.0, 1.0), (6.0, 5.0)], (2, 1, 6, 5)),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_with_an_area_has_its_outline(shape: str) -> None:
+    points, expected = SHAPES[shape]
+    box = masks.bounding_box([masks.outline(shape.split()[0], points)], 10, 10)
+    assert box is not None
+    assert box.pixels(10, 10) == pytest.approx(expected)
+
+
+def test_the_mask_of_a_circle_has_its_area() -> None:
+    disc = masks.outline("circle", [(50.0, 50.0), (80.0, 50.0)])
+    # pi * 30 * 30 = 2827 pixels
+    assert masks.draw([disc], 100, 100).sum() == pytest.approx(2827, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "message"),
+    [
+        ("point", 1, "a point has no area"),
+        ("points", 3, "a points has no area"),
+        ("line", 2, "a line has no area"),
+        ("linestrip", 5, "a linestrip has no area"),
+        ("mask", 2, "a mask of pixels is not read"),
+        # of other tools, and with too few or too many points
+        ("ellipse", 2, "a ellipse of 2 points is no shape of labelme"),
+        ("circle", 3, "a circle of 3 points"),
+        ("rectangle", 3, "a rectangle of 3 points"),
+        ("polygon", 1, "a polygon of 1 points"),
+        ("", 3, "is no shape of labelme"),
+    ],
+)
+def test_other_shapes_are_refused_by_name(kind: str, count: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        masks.outline(kind, [(float(n), 1.0) for n in range(count)])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import os
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -57,6 +61,14 @@ def record(columns: dict[str, str] | None = None, **values: Any) -> Record:
     return Record(values, "rows.json: row 3", 3, (HERE,), columns or {})
 
 
+def nested(depth: int) -> list[Any]:
+    """Return lists within lists, nested more deeply than Python calls functions."""
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 def test_the_canonical_rows_are_read_in_order() -> None:
     rows = list(records.read(HERE / "canonical.jsonl", "test"))
     assert [row.id for row in rows] == ["a1", "a2", "2", "7"]
@@ -89,12 +101,51 @@ def test_rows_of_trl_are_read_as_they_are() -> None:
     assert first.images("images") == second.images("images", "image")
 
 
-def test_json_in_cp1252_or_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
-    (row,) = records.read(HERE / "western.json", "train")
-    assert row.text("question") == "Where is the café’s door?"
-    marked = tmp_path / "marked.json"
-    marked.write_bytes(b'\xef\xbb\xbf[{"answer": "left"}]')
-    assert [row.text("answer") for row in records.read(marked, "train")] == ["left"]
+def test_a_conversation_of_several_turns_is_refused_by_name() -> None:
+    system, asked = {"role": "system", "content": "Think."}, {"role": "user", "content": "How?"}
+    answered = {"role": "assistant", "content": "So."}
+    assert record(prompt=[asked]).text("prompt") == "How?"
+    for turns in (
+        [system, asked],
+        [asked, answered, asked],
+        [system, asked, answered, asked],
+        # no question at all, an answer behind it, another role, two turns of the user
+        [answered],
+        [asked, answered],
+        [asked, {"role": "tool", "content": "x"}],
+        [asked, asked],
+    ):
+        with pytest.raises(UserError, match=r"row 3: prompt is a conversation \(.*--task vqa"):
+            record(prompt=turns).text("prompt")
+
+
+def test_columns_within_columns_are_named_by_dots() -> None:
+    columns = {"answer": "reward_model.ground_truth", "question": "turns.1.value"}
+    row = record(
+        columns, reward_model={"ground_truth": 3, "style": "rule"}, turns=[{}, {"value": "How?"}]
+    )
+    assert (row.text("question"), row.number("answer")) == ("How?", 3)
+    # A column whose own name has a dot comes first; nothing within nothing is no mistake.
+    assert record({"answer": "a.b"}, **{"a.b": "x", "a": {"b": "y"}}).text("answer") == "x"
+    assert record({"answer": "a.b"}, a=None, answer="z").get("answer") is None
+    others: list[dict[str, Any]] = [{"a": {}}, {"a": "text"}, {"a": [1]}, {}]
+    for values in others:
+        with pytest.raises(UserError, match=r"no column 'a\.b', which data\.columns\.answer names"):
+            record({"answer": "a.b"}, **values).get("answer")
+
+
+def test_whole_numbers_are_texts_however_the_data_holds_them() -> None:
+    # pandas writes 3.0 where another row has no number
+    assert [record(a=n).text("a") for n in (3, 3.0, Decimal("3.00"))] == ["3"] * 3
+    assert record(a=Decimal("2.5")).number("a") == 2.5
+
+
+def test_rows_without_a_picture_say_so() -> None:
+    forms: list[dict[str, Any]] = [{"images": []}, {"images": None}, {"image": None, "b": 1}]
+    for values in forms:
+        assert record(**values).images("images", "image", required=False) == ()
+    with pytest.raises(UserError, match="no images or image; there is picture"):
+        record(picture="a.png").images("images", "image", required=False)
 
 
 def test_parquet_holds_its_pictures_and_its_lists(tmp_path: Path, content: bytes) -> None:
@@ -176,13 +227,32 @@ def test_columns_have_the_names_that_the_user_says() -> None:
 
 
 def test_a_picture_is_a_path_bytes_or_lists_of_them(content: bytes, cache: Path) -> None:
-    forms = [content, {"bytes": content, "path": "gone.png"}, [[content]], [content, None]]
+    forms = [
+        *(content, {"bytes": content, "path": "gone.png"}, [[content]], [content, None]),
+        # a tuple, other bytes, a chat message's data URI, base64 text
+        *((content,), bytearray(content)),
+        {"url": "data:image/png;base64," + base64.b64encode(content).decode()},
+        base64.b64encode(content).decode(),
+    ]
     found = {record(image=form).images("image") for form in forms}
     (paths,) = found
     assert open_image(paths[0]).size == (9, 5)
     assert [path for path in cache.rglob("*") if path.is_file()] == list(paths)
     plain = HERE / "pictures" / "plain.png"
-    for form in ("pictures/plain.png", str(plain), {"path": "pictures/plain.png"}):
+    uri = plain.as_uri()
+    listed = '["pictures/plain.png"]'  # a cell of CSV
+    pixels = open_image(content)
+    for decoded in (pixels, np.asarray(pixels)):
+        (path,) = record(image=decoded).images("image")
+        assert open_image(path).tobytes() == pixels.tobytes()
+    for form in (
+        "pictures/plain.png",
+        str(plain),
+        {"path": "pictures/plain.png"},
+        plain,
+        uri,
+        listed,
+    ):
         assert record(image=form).images("image") == (plain,)
 
 
@@ -196,7 +266,10 @@ def test_a_picture_is_a_path_bytes_or_lists_of_them(content: bytes, cache: Path)
         # texts
         ("text", {"asked": 1.5}, "asked is no text: 1.5"),
         ("text", {"asked": True}, "asked is no text: True"),
-        ("text", {"asked": [{"role": "assistant", "content": "Hi"}]}, "asked is no text"),
+        ("text", {"asked": float("inf")}, "asked is no text: inf"),
+        ("text", {"asked": Decimal("NaN")}, r"asked is no text: Decimal\('NaN'\)"),
+        ("text", {"asked": [{"from": "human", "value": "Hi"}]}, "asked is no text"),
+        ("text", {"asked": nested(900)}, r"asked is no text: \[\[\[\.\.\.\]\]\]"),
         ("texts", {"asked": "a, b"}, "asked is no list of texts: 'a, b'"),
         ("texts", {"asked": ["a", 1]}, "asked is no list of texts"),
         # numbers
@@ -211,6 +284,11 @@ def test_a_picture_is_a_path_bytes_or_lists_of_them(content: bytes, cache: Path)
         ("images", {"asked": "gone.png"}, r"no picture .*gone\.png; correct the path"),
         ("images", {"asked": 5}, "a picture is a path or the bytes of a file, not 5"),
         ("images", {"asked": {"bytes": None, "path": None}}, "a picture is a path or the bytes"),
+        ("images", {"asked": nested(900)}, "asked holds no picture"),
+        ("images", {"asked": "https://example.org/a.png"}, "at a URL .*nothing is fetched"),
+        ("images", {"asked": "a" * 5000}, r"no picture .*a\.\.\. \(50.. characters\); correct"),
+        ("images", {"asked": object()}, "not a value of type object"),
+        ("images", {"asked": b"%!PS-Adobe-3.0 EPSF-3.0"}, "a picture that cannot be read"),
         ("images", {"asked": b"no picture"}, "a picture that cannot be read; remove the row"),
     ],
 )
@@ -232,7 +310,7 @@ def test_a_mistake_is_one_line_with_file_and_row(
         ("a.json", b"[1]", r"a\.json: row 0: expected an object with named values, got 1"),
         ("a.json", b"[" * 100_000, r"a\.json: not readable JSON"),
         ("a.jsonl", b'{"a": 1}\n[2]\n', r"a\.jsonl: line 2: expected an object"),
-        ("a.csv", b"a,b", r"a\.csv: unknown kind of file"),
+        ("a.tsv", b"a\tb", r"a\.tsv: unknown kind of file; give one of .*\.csv"),
     ],
 )
 def test_a_damaged_file_is_one_line(
@@ -244,9 +322,62 @@ def test_a_damaged_file_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_of_save_to_disk_is_read_by_its_splits(tmp_path: Path, content: bytes) -> None:
+    import datasets
+
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["owl", "barn owl"])}
+    )
+    picture = {"bytes": content, "path": None}
+    rows = [{"image": picture, "label": n % 2} for n in range(70)]
+    data = datasets.Dataset.from_list(rows, features=features)
+    datasets.DatasetDict(train=data, test=data.select([1])).save_to_disk(str(tmp_path / "two"))
+    data.save_to_disk(str(tmp_path / "single"))
+    for source, split, count in (("two", "train", 70), ("two", "test", 1), ("single", "train", 70)):
+        read = list(records.read(tmp_path / source, split))
+        assert len(read) == count
+        assert read[-1].text("label") == "barn owl"
+        assert open_image(read[0].images("image")[0]).size == (9, 5)
+    with pytest.raises(UserError, match=r"two: no split 'val'; there is train, test"):
+        records.read(tmp_path / "two", "val")
+
+
+def test_the_hubs_numbers_of_classes_are_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    features = datasets.Features({"label": datasets.ClassLabel(names=["owl", "barn owl"])})
+    data = datasets.Dataset.from_list([{"label": 1}], features=features)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **settings: data)
+    assert [row.text("label") for row in records.read("array/SAT", "train")] == ["barn owl"]
+
+
+def test_the_encoding_is_a_setting(tmp_path: Path) -> None:
+    (row,) = records.read(HERE / "western.json", "train", encoding="cp1252")
+    assert row.text("question") == "Where is the café’s door?"
+    with pytest.raises(UserError, match=r"western\.json: not in UTF-8 .* data\.encoding="):
+        next(records.read(HERE / "western.json", "train"))
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "train.jsonl")
+    for source in (tmp_path, tmp_path / "train.jsonl"):
+        with pytest.raises(UserError, match=r"train\.jsonl: no file that can be read"):
+            next(records.read(source, "train"))
+
+
 def test_data_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    for source in (tmp_path / "nowhere", "nowhere", "./a/b", "rows/train.jsonl"):
-        with pytest.raises(UserError, match=r"no data at .*; set task\.data_dir to"):
+    long = "a" * 5000
+    for source in (
+        tmp_path / "nowhere",
+        "nowhere",
+        "./a/b",
+        "rows/train.jsonl",
+        long,
+        f"a/{long}",
+        "~nobody-of-this-name/rows",
+    ):
+        with pytest.raises(UserError, match=r"no data at .*(; set task\.data_dir to|home dir)"):
             records.read(source, "train")
     with pytest.raises(UserError, match=r"no split .train.; expected train\.parquet"):
         records.read(tmp_path, "train")

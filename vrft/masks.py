@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +42,32 @@ def bounding_box(polygons: Sequence[Polygon], width: int, height: int) -> Box | 
     xs = [x for polygon in polygons for x, _ in polygon]
     ys = [y for polygon in polygons for _, y in polygon]
     return Box.of_pixels(min(xs), min(ys), max(xs), max(ys), width, height)
+
+
+def outline(kind: str, points: Polygon) -> Polygon:
+    """Return the polygon of a shape of labelme, by its ``shape_type`` and its points.
+
+    A circle is given by its centre and a point on its rim, a rectangle by two opposite corners or
+    all four. Raises ValueError for a shape without area, and for one of another kind.
+    """
+    match kind, points:
+        # A rotation is a rectangle at an angle, with four corners.
+        case "polygon" | "rotation", [_, _, *_]:
+            return points
+        case "rectangle", [(x1, y1), (x2, y2)]:
+            return [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+        case "rectangle", [_, _, _, _]:
+            return points
+        case "circle", [(x, y), (rim_x, rim_y)]:
+            radius = math.hypot(rim_x - x, rim_y - y)
+            # Every five degrees, so that the outermost points of the circle are among them.
+            angles = (math.radians(degrees) for degrees in range(0, 360, 5))
+            return [(x + radius * math.cos(a), y + radius * math.sin(a)) for a in angles]
+    if kind in ("point", "points", "line", "linestrip"):
+        raise ValueError(f"a {kind} has no area")
+    if kind == "mask":
+        raise ValueError("a mask of pixels is not read")
+    raise ValueError(f"a {kind} of {len(points)} points is no shape of labelme")
 
 
 def draw(

@@ -1,13 +1,14 @@
-"""Tabular data: rows of parquet, JSON and JSONL files and of the hub's data sets, all read alike.
+"""Tabular data: rows of files and of the hub's data sets, all read alike.
 
 Every task reads rows such as this one, which people can write by hand, one a line of a .jsonl file:
 
     {"id": "a1", "images": ["pictures/a1.jpg"], "question": "How many?", "answer": 3}
 
-Data sets that name their columns otherwise are read by giving the names:
-``data.columns.images=img``. Rows of TRL work as they are (``prompt`` as text or messages,
-``images``, ``solution``). Pictures inside the data are written once to the cache, so that one row
-at a time is held in memory, however large the data set.
+Data sets that name their columns otherwise are read by giving the names, with dots for what lies
+within a column: ``data.columns.images=img data.columns.answer=reward_model.ground_truth``. Rows of
+TRL work as they are (``prompt`` as text or one message, ``images``, ``solution``). Pictures inside
+the data are written once to the cache, so that one row at a time is held in memory, however large
+the data set.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import io
 import json
 import os
 import re
+import reprlib
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -29,16 +31,23 @@ from typing import Any
 
 from PIL import Image
 
-from vrft import paths
+from vrft import files, paths
 from vrft.errors import UserError
-from vrft.images import UNREADABLE
+from vrft.images import UNREADABLE, as_picture, open_image, picture_name, read_header
 
-# pyarrow and datasets are imported inside functions: they take seconds, and few commands need them.
+# datasets is imported inside a function: it takes seconds, and few commands need it.
 
-KINDS = (".parquet", ".jsonl", ".json")
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+KINDS = files.KINDS
+HUB_ID = re.compile(r"[\w-][\w.-]{0,99}/[\w-][\w.-]{0,99}")
 LARGEST = 1e300
 NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]{1,300})?")
+
+SHORT = reprlib.Repr()
+SHORT.maxlevel, SHORT.maxstring, SHORT.maxother, SHORT.maxlong = 2, 60, 60, 60
+"""Shows values in messages: repr() itself fails for lists that are 900 deep."""
+
+read_json = files.read_json
+read_western_json = files.read_western_json
 
 AS_NAMED: Mapping[str, str] = MappingProxyType({})
 """The renaming of no column."""
@@ -72,12 +81,18 @@ class Record:
         """Return the value as it stands; None where the row has none."""
         for name in names:
             column = self.columns.get(name, name)
+            value = look_up(self.values, column)
             # A column that the user names must exist: falling back to another would hide a typo.
-            if name in self.columns and column not in self.values:
+            if name in self.columns and value is ABSENT:
                 raise self.error(f"no column {column!r}, which data.columns.{name} names")
-            if self.values.get(column) is not None:
-                return self.values[column]
+            if value is not None and value is not ABSENT:
+                return value
         return None
+
+    def has(self, *names: str) -> bool:
+        """Return whether the row has one of the columns, if only with no value in it."""
+        columns = (self.columns.get(name, name) for name in names)
+        return any(look_up(self.values, column) is not ABSENT for column in columns)
 
     def value(self, *names: str) -> Any:
         """Return the value as it stands; raise UserError where the row has none."""
@@ -90,20 +105,31 @@ class Record:
         return value
 
     def text(self, *names: str) -> str:
-        """Return a text, stripped; a whole number and a user's chat messages have a text too."""
+        """Return a text, stripped; a whole number and a user's only message have a text too.
+
+        Raises UserError for a conversation of several turns, of which none may be left out.
+        """
         value = self.value(*names)
+        if isinstance(value, float | Decimal) and is_whole(value):
+            value = int(value)  # pandas writes 3.0 where another row has no number
         if isinstance(value, int) and not isinstance(value, bool):  # True is an int in Python
             return str(value)
+        roles = roles_of(value)
+        if roles and roles != ["user"]:
+            raise self.error(
+                f"{names[0]} is a conversation ({', '.join(roles[:5])}), of which this task takes "
+                "the user's only turn; --task vqa reads all turns"
+            )
         text = value if isinstance(value, str) else user_text(value)
         if text is None:
-            raise self.error(f"{names[0]} is no text: {value!r:.60}")
+            raise self.error(f"{names[0]} is no text: {shown(value)}")
         return text.strip()
 
     def texts(self, *names: str) -> tuple[str, ...]:
         """Return a list of texts."""
-        value = self.value(*names)
+        value = listed(self.value(*names))
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.error(f"{names[0]} is no list of texts: {value!r:.60}")
+            raise self.error(f"{names[0]} is no list of texts: {shown(value)}")
         return tuple(value)
 
     def number(self, *names: str) -> float:
@@ -112,35 +138,44 @@ class Record:
         # The pattern is narrower than float(), which also reads "nan", "1_000" and Arabic digits.
         if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
             value = float(value)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.error(f"{names[0]} is no number: {value!r:.60}")
-        if not abs(value) <= LARGEST:  # in this order NaN is refused as well
-            raise self.error(f"{names[0]} is no finite number: {value!r:.60}")
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+            raise self.error(f"{names[0]} is no number: {shown(value)}")
+        if not is_finite(value):
+            raise self.error(f"{names[0]} is no finite number: {shown(value)}")
         return float(value)
 
-    def images(self, *names: str) -> tuple[Path, ...]:
-        """Return the files of the pictures, at least one, in order.
+    def images(self, *names: str, required: bool = True) -> tuple[Path, ...]:
+        """Return the files of the pictures, in order; at least one where they are ``required``.
 
-        The value is a path, the bytes of a picture file, {"bytes", "path"}, or lists of these.
+        The value is a picture in any form that ``images.as_picture`` takes, or lists of these.
+        Where no picture is required, [] or null says that there is none.
         """
-        files = tuple(self.picture(value) for value in flattened(self.value(*names)))
-        if not files:
+        value = self.get(*names)
+        if value is None and not required and self.has(*names):
+            return ()
+        # Without a value, self.value raises UserError that names the columns there are.
+        given = self.value(*names) if value is None else value
+        pictures = tuple(self.picture(item) for item in flattened(listed(given)))
+        if required and not pictures:
             raise self.error(f"{names[0]} holds no picture")
-        return files
+        return pictures
 
     def picture(self, value: Any) -> Path:
-        """Return the file of one picture; bytes become a file of the cache."""
-        if isinstance(value, Mapping):  # the hub's form; its path is the uploader's, often gone
-            value = value.get("bytes") or value.get("path")
-        if isinstance(value, bytes):
-            return cached_picture(value, self.where)
-        if not isinstance(value, str):
-            raise self.error(f"a picture is a path or the bytes of a file, not {value!r:.60}")
-        candidates = [folder / value for folder in self.folders] or [Path(value)]
+        """Return the file of one picture; one inside the data becomes a file of the cache."""
+        try:
+            source = as_picture(value)
+            if isinstance(source, Image.Image):
+                source = png(open_image(source))
+        except UserError as error:
+            raise self.error(str(error)) from error
+        if isinstance(source, bytes):
+            return cached_picture(source, self.where)
+        candidates = [folder / source for folder in self.folders] or [source]
         for path in candidates:
-            if path.is_file():
+            if os.path.isfile(path):  # unlike Path.is_file, also for a name that is too long
                 return path
-        raise self.error(f"no picture {candidates[0]}; correct the path or remove the row")
+        name = picture_name(candidates[0])
+        raise self.error(f"no picture {name}; correct the path or remove the row")
 
     def plain(self) -> dict[str, Any]:
         """Return the columns by the data's own names, without those that hold bytes of pictures."""
@@ -157,24 +192,31 @@ def read(
     *,
     columns: Mapping[str, str] = AS_NAMED,
     limit: int | None = None,
+    encoding: str = "",
 ) -> Iterator[Record]:
     """Yield the rows of a split, or the first ``limit`` of them, always in the same order.
 
     ``source`` is one file, which is read whatever the split; a folder with files that name the
-    split (train.jsonl, data/train-00000-of-00002.parquet, train/rows.json, SAT_train.parquet); or
-    a hub id, of which no more than ``limit`` rows are fetched. Raises UserError at once where there
-    is no such data, and while the rows are read for data that is damaged.
+    split (train.jsonl, data/train-00000-of-00002.parquet, train/rows.json, SAT_train.parquet), or
+    one that ``save_to_disk`` wrote; or a hub id, of which no more than ``limit`` rows are fetched.
+    ``encoding`` is that of texts without a byte order mark, UTF-8 unless given. Raises UserError at
+    once where there is no such data, and while the rows are read for data that is damaged.
     """
     # No generator function itself, so that missing data is an error before the first row is asked.
-    root = Path(source).expanduser()
-    if root.exists():
-        files = split_files(root, split)
-        rows: Iterator[Row] = (row for path in files for row in file_rows(path))
+    try:
+        root = Path(source).expanduser()
+    except RuntimeError as error:  # "~name" of no user
+        raise UserError(f"no data at {source!s:.200} ({error})") from error
+    if os.path.exists(root):  # unlike Path.exists, also for a name that is too long
+        parts = split_files(root, split)
+        rows: Iterator[Row] = (row for path in parts for row in file_rows(path, encoding))
         folders: tuple[Path, ...] = (root,) if root.is_dir() else ()
     elif HUB_ID.fullmatch(str(source)) and root.suffix not in KINDS:  # "data/train.json" is a typo
         rows, folders = hub_rows(str(source), split, limit), ()
     else:
-        raise UserError(f"no data at {root}; set task.data_dir to a file, a folder or a hub id")
+        raise UserError(
+            f"no data at {root!s:.200}; set task.data_dir to a file, a folder or a hub id"
+        )
     return (
         Record(values, where, number, (*own_folder, *folders), columns)
         for number, (values, where, own_folder) in enumerate(islice(rows, limit))
@@ -190,77 +232,33 @@ def split_files(root: Path, split: str) -> list[Path]:
 
     Where a split exists in two kinds, as some are published, the first of KINDS counts.
     """
-    if root.is_file():
+    if not root.is_dir():
         return [root]
+    saved = files.saved_files(root, split)
+    if saved is not None:
+        return saved
     name = glob.escape(split)
     for kind in KINDS:
         # In this order: "train.jsonl" is meant even if "train_small.jsonl" lies beside it.
         patterns = [f"{name}{kind}", f"{name}[-_]*{kind}", f"*[-_]{name}{kind}"]
         patterns += [f"data/{pattern}" for pattern in patterns] + [f"{name}/*{kind}"]
         for pattern in patterns:
-            if files := sorted(root.glob(pattern)):
-                return files
+            if parts := sorted(root.glob(pattern)):
+                return parts
     raise UserError(
         f"{root}: no split {split!r}; expected {split}.parquet, {split}.jsonl, {split}.json, "
-        f"{split}-*.parquet, or such files in data/ or {split}/"
+        f"{split}.csv, {split}-*.parquet, such files in data/ or {split}/, or what save_to_disk "
+        "writes"
     )
 
 
-def file_rows(path: Path) -> Iterator[Row]:
+def file_rows(path: Path, encoding: str = "") -> Iterator[Row]:
     """Yield the rows of one file; raise UserError if it is damaged or of another kind."""
-    readers = {".parquet": parquet_rows, ".jsonl": jsonl_rows, ".json": json_rows}
-    if path.suffix not in readers:
-        raise UserError(f"{path}: unknown kind of file; give one of {', '.join(readers)}")
-    for values, row in readers[path.suffix](path):
+    for values, row in files.read(path, encoding):
         where = f"{path}: {row}"
         if not isinstance(values, dict):
-            raise UserError(f"{where}: expected an object with named values, got {values!r:.60}")
+            raise UserError(f"{where}: expected an object with named values, got {shown(values)}")
         yield values, where, (path.parent,)
-
-
-def parquet_rows(path: Path) -> Iterator[tuple[Any, str]]:
-    """Yield the rows of a parquet file with their numbers, 64 rows in memory at a time."""
-    import pyarrow.parquet
-
-    try:
-        batches = pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=64)
-        rows = (row for batch in batches for row in batch.to_pylist())
-        yield from ((row, f"row {number}") for number, row in enumerate(rows))
-    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
-        raise UserError(f"{path}: not readable parquet ({error}); fetch it again") from error
-
-
-def jsonl_rows(path: Path) -> Iterator[tuple[Any, str]]:
-    """Yield the values of a file with one JSON value a line; empty lines are skipped."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield loads(line, f"{path}: line {number}"), f"line {number}"
-
-
-def json_rows(path: Path) -> Iterator[tuple[Any, str]]:
-    """Yield the values of a JSON file that is one list."""
-    values = read_json(path)
-    if not isinstance(values, list):
-        raise UserError(f"{path}: expected a list of rows, got {type(values).__name__}")
-    yield from ((value, f"row {number}") for number, value in enumerate(values))
-
-
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file; raise UserError if it is damaged."""
-    return loads(path.read_bytes(), str(path))
-
-
-def loads(raw: bytes, where: str) -> Any:
-    """Return the value of JSON in UTF-8 or, as in some records of ReasonSeg, in cp1252."""
-    try:
-        text = raw.decode("utf-8-sig")  # without the byte order mark that Windows writes
-    except UnicodeDecodeError:
-        text = raw.decode("cp1252", errors="replace")
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:  # deep nesting exhausts the parser's stack
-        raise UserError(f"{where}: not readable JSON ({error}); mend or remove it") from error
 
 
 def hub_rows(name: str, split: str, limit: int | None) -> Iterator[Row]:
@@ -272,14 +270,63 @@ def hub_rows(name: str, split: str, limit: int | None) -> Iterator[Row]:
         fetched = datasets.load_dataset(name, split=split, streaming=limit is not None)
         stream = fetched if limit is not None else fetched.to_iterable_dataset()
         # decode(False): a damaged picture would end the iteration, and decoding all is slow.
+        features = fetched.features
+        labelled = files.with_classes({} if features is None else features.to_dict())
         for row, values in enumerate(stream.decode(False)):
-            yield values, f"{name} {split}: row {row}", ()
+            yield files.name_classes(values, labelled), f"{name} {split}: row {row}", ()
     except (OSError, ValueError, ImportError, datasets.exceptions.DatasetsError) as error:
         reason = " ".join(str(error).split())  # on one line
         raise UserError(
             f"{name}: no split {split!r} from the hub ({reason:.200}); give local files: set "
             f"task.data_dir to a folder with {split}.parquet, {split}.jsonl or {split}.json"
         ) from error
+
+
+ABSENT = object()
+"""Stands for the value of a column that a row does not have."""
+
+
+def look_up(values: Mapping[str, Any], column: str) -> Any:
+    """Return the value of a column, or of what lies within one by names with dots; else ABSENT.
+
+    A whole number in the name counts the items of a list, from 0: ``conversations.1.value``.
+    """
+    if column in values or "." not in column:
+        return values.get(column, ABSENT)
+    value: Any = values
+    for name in column.split("."):
+        if isinstance(value, Mapping):
+            value = value.get(name, ABSENT)
+        elif isinstance(value, list) and re.fullmatch("[0-9]{1,9}", name):
+            value = value[int(name)] if int(name) < len(value) else ABSENT
+        else:
+            # What lies within nothing is nothing, but a text has nothing within.
+            return None if value is None else ABSENT
+    return value
+
+
+def is_finite(value: int | float | Decimal) -> bool:
+    """Return whether a number is finite as a float too, which 10**400 is not."""
+    if isinstance(value, Decimal) and not value.is_finite():
+        return False  # comparing a Decimal's NaN is an error
+    return -LARGEST <= value <= LARGEST  # False for NaN
+
+
+def is_whole(value: float | Decimal) -> bool:
+    """Return whether a number is whole, such as 3.0, and finite."""
+    return is_finite(value) and value == int(value)
+
+
+def shown(value: Any) -> str:
+    """Return a value in at most 60 characters, for a message."""
+    return f"{SHORT.repr(value):.60}"
+
+
+def roles_of(messages: Any) -> list[str]:
+    """Return the roles of a list of chat messages; [] for any other value."""
+    if not isinstance(messages, list) or not all(isinstance(m, Mapping) for m in messages):
+        return []
+    return [str(message.get("role"))[:20] for message in messages if "role" in message]
 
 
 def user_text(messages: Any) -> str | None:
@@ -294,20 +341,45 @@ def user_text(messages: Any) -> str | None:
     return "\n".join(said) if said else None
 
 
+def listed(value: Any) -> Any:
+    """Return the list that a text holds as JSON, as in a cell of CSV; any other value as it is."""
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
 def flattened(value: Any) -> list[Any]:
     """Return the items of nested lists in order; any other value is one item, None is no item."""
-    if isinstance(value, list):
-        return [item for part in value for item in flattened(part)]
-    return [] if value is None else [value]
+    items, waiting = [], [value]
+    while waiting:  # a loop, as lists may be nested more deeply than functions
+        item = waiting.pop()
+        if isinstance(item, list | tuple):
+            waiting.extend(reversed(item))
+        elif item is not None:
+            items.append(item)
+    return items
 
 
 def holds_bytes(value: Any) -> bool:
-    """Tell whether a value is bytes, or a list or mapping with bytes somewhere inside."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list):
-        return any(map(holds_bytes, value))
-    return isinstance(value, bytes)
+    """Tell whether a value is bytes or a picture, or a list or mapping with one inside."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, bytes | bytearray | Image.Image):
+            return True
+        if isinstance(item, Mapping | list | tuple):
+            waiting += item.values() if isinstance(item, Mapping) else item
+    return False
+
+
+def png(image: Image.Image) -> bytes:
+    """Return the content of a PNG file of a picture."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
 
 
 def cached_picture(content: bytes, where: str) -> Path:
@@ -323,8 +395,7 @@ def cached_picture(content: bytes, where: str) -> Path:
         return path
     try:
         # Only the header is read here; the size is checked when the picture is opened.
-        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
-            Image.open(io.BytesIO(content)).close()
+        read_header(io.BytesIO(content)).close()
     except (*UNREADABLE, Image.DecompressionBombError) as error:
         raise UserError(f"{where}: a picture that cannot be read; remove the row") from error
     try:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vrft.boxes import THOUSANDTHS, Box
 from vrft.errors import UserError
-from vrft.images import image_size
-from vrft.masks import Polygon, Region, bounding_box
-from vrft.records import read_json
+from vrft.images import StoredSize, image_size, stored_size
+from vrft.masks import Polygon, Region, bounding_box, outline
+from vrft.records import read_json, read_western_json
 from vrft.types import Sample
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".JPG", ".JPEG", ".PNG")
+LARGEST = 1e6
+"""A bound on coordinates in pixels, far beyond any picture."""
+ROUNDING = 1.0
+"""Pixels by which a point may leave its picture for no reason but rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +47,23 @@ def splits(root: Path) -> dict[str, Path]:
     return {path.stem: path for path in root.glob("*.json")} | folders
 
 
-def read_reasonseg(folder: Path, every_instruction: bool) -> list[Sample[Target]]:
+def read_reasonseg(
+    folder: Path, every_instruction: bool, encoding: str = ""
+) -> list[Sample[Target]]:
     """Read a folder of ReasonSeg: a sample per instruction, or for the first of each picture."""
     samples = []
     for path in sorted(folder.glob("*.json")):
-        record = read_json(path)
+        record = read_western_json(path, encoding)
         if not isinstance(record, dict):
             raise UserError(f"{path}: expected an object with `text` and `shapes`")
+        if {"images", "annotations"} <= record.keys():
+            raise UserError(f"{path}: COCO's json, which the tasks grounding and detection read")
         text = record.get("text")
         texts = [text] if isinstance(text, str) else text
         if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
             raise UserError(f"{path}: `text` must hold at least one instruction")
-        image = path.with_suffix(".jpg")
-        target = _read_target(record, path, *image_size(image))
+        image = _picture_beside(path)
+        target = _read_target(record, path, stored_size(image))
         for number, instruction in enumerate(texts if every_instruction else texts[:1]):
             name = f"{path.stem}#{number}" if every_instruction else path.stem
             subset = str(record.get("kind", ""))
@@ -62,46 +71,100 @@ def read_reasonseg(folder: Path, every_instruction: bool) -> list[Sample[Target]
     return samples
 
 
-def _read_target(record: Mapping[str, Any], path: Path, width: int, height: int) -> Target:
-    """Read the target of a record whose picture has that size in pixels."""
+def _picture_beside(path: Path) -> Path:
+    """Return the picture of the same name as a record: .jpg, as published, or another ending."""
+    pictures = [path.with_suffix(suffix) for suffix in SUFFIXES]
+    return next((picture for picture in pictures if picture.is_file()), pictures[0])
+
+
+def _read_target(record: Mapping[str, Any], path: Path, stored: StoredSize) -> Target:
+    """Read the target of a record whose picture has that size in its file."""
     shapes = record.get("shapes")
     if not isinstance(shapes, list) or not shapes:
         raise UserError(f"{path}: `shapes` must hold at least one shape")
     polygons = [_read_points(shape, f"{path}: shape {i}") for i, shape in enumerate(shapes)]
+    if _in_stored_frame(record, polygons, path, stored):
+        polygons = [[stored.turn(x, y) for x, y in polygon] for polygon in polygons]
+    width, height = stored.upright
     wanted, ignored = [], []
-    for shape, polygon in zip(shapes, polygons, strict=True):
+    for number, (shape, polygon) in enumerate(zip(shapes, polygons, strict=True)):
         label = str(shape.get("label", "")).lower()
         # As published, any label that contains "ignore" counts so; a flag marks nothing at all.
         if "ignore" in label:
-            ignored.append(polygon)
+            ignored.append(_outline(shape, polygon, f"{path}: shape {number}"))
         elif label != "flag":
-            wanted.append(polygon)
+            wanted.append(_outline(shape, polygon, f"{path}: shape {number}"))
     if not wanted:
         raise UserError(f"{path}: no shape is a target; label one `target` or remove the file")
     box = bounding_box(wanted, width, height)
     if box is None:
         raise UserError(f"{path}: the targets span no area inside the picture; correct them")
+    # As published, the first shape is its bare points, whatever the type of shape.
     first = bounding_box(polygons[:1], width, height)
     region = Region(tuple(wanted), tuple(ignored), polygons[0])
     return Target(box, first or box, str(record.get("label", "")), region)
 
 
+def _in_stored_frame(
+    record: Mapping[str, Any], polygons: Sequence[Polygon], path: Path, stored: StoredSize
+) -> bool:
+    """Return whether points are in pixels of the picture as stored, before EXIF turns it upright.
+
+    The size that labelme writes tells. Raises UserError for one of another picture, and for points
+    without such a size that lie outside the upright picture and inside the stored one.
+    """
+    as_stored, upright = (stored.width, stored.height), stored.upright
+    told = (record.get("imageWidth"), record.get("imageHeight"))
+    if None not in told:
+        if told not in (as_stored, upright):
+            raise UserError(
+                f"{path}: imageWidth and imageHeight are {told[0]}x{told[1]}, the picture is "
+                f"{upright[0]}x{upright[1]}; annotate this picture"
+            )
+        return told != upright
+    right = max(x for polygon in polygons for x, _ in polygon)
+    bottom = max(y for polygon in polygons for _, y in polygon)
+    leaves = right > upright[0] + ROUNDING or bottom > upright[1] + ROUNDING
+    if as_stored != upright and leaves and right <= as_stored[0] and bottom <= as_stored[1]:
+        raise UserError(
+            f"{path}: points beyond the picture of {upright[0]}x{upright[1]}, which EXIF turns "
+            f"upright; write imageWidth {as_stored[0]} and imageHeight {as_stored[1]} if they are "
+            "meant before turning"
+        )
+    return False
+
+
+def _outline(shape: Mapping[str, Any], points: Polygon, where: str) -> Polygon:
+    """Return the polygon of a shape; a shape of ReasonSeg has no type and is one."""
+    kind = shape.get("shape_type")
+    if kind is None:
+        return points
+    try:
+        return outline(str(kind), points)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}; draw a polygon, rectangle or circle") from error
+
+
 def _read_points(shape: Any, where: str) -> Polygon:
-    """Read the corner points of a shape, in pixels."""
+    """Read the points of a shape, in pixels."""
     pairs = shape.get("points") if isinstance(shape, dict) else None
     if not isinstance(pairs, list) or not pairs:
         raise UserError(f"{where} has no points; correct or remove it")
     for pair in pairs:
-        # Python's json reads NaN and Infinity, which would make a box of nowhere.
-        numbers = pair if isinstance(pair, list) and len(pair) == 2 else [None]
-        if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
-            raise UserError(f"{where} has a point that is no [x, y]: {pair!r}")
+        if not (isinstance(pair, list) and len(pair) == 2 and all(map(_is_coordinate, pair))):
+            raise UserError(f"{where} has a point that is no [x, y]: {pair!r:.60}")
     return [(float(x), float(y)) for x, y in pairs]
 
 
-def read_conversations(path: Path) -> list[Sample[Target]]:
+def _is_coordinate(value: Any) -> bool:
+    """Return whether a value is a number of a sensible size; NaN and truth values are none."""
+    # Python's json reads NaN, for which the comparison is False, and True is an int.
+    return isinstance(value, int | float) and type(value) is not bool and abs(value) <= LARGEST
+
+
+def read_conversations(path: Path, encoding: str = "") -> list[Sample[Target]]:
     """Read a file of Visual-RFT's conversations; paths of pictures start at its folder."""
-    rows = read_json(path)
+    rows = read_json(path, encoding)
     if not isinstance(rows, list):
         raise UserError(f"{path}: expected a list of conversations")
     return [_read_conversation(record, path, row) for row, record in enumerate(rows)]

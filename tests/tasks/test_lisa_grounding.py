@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ import pytest
 from fakes.folders import RECORDS
 from PIL import Image
 
-from vrft.boxes import Box
+from vrft import masks
+from vrft.boxes import IN_FRACTIONS, Box
 from vrft.errors import UserError
-from vrft.types import Completion, Sample, View
+from vrft.types import Completion, Prediction, Sample, Scored, View
 from vrft_tasks.lisa_grounding import LisaGrounding, Target, legacy_box
 
 TASK = LisaGrounding(RECORDS / "reasonseg")
@@ -129,6 +130,9 @@ def test_a_text_may_be_a_single_string(split: Callable[..., LisaGrounding]) -> N
         ({"shapes": [{"label": "target", "points": [[1, 2], [3]]}]}, r"no \[x, y\]: \[3\]"),
         ({"shapes": [{"label": "target", "points": [["1", 2]]}]}, r"no \[x, y\]"),
         ({"shapes": [{"label": "target", "points": [[1, float("nan")]]}]}, r"no \[x, y\]"),
+        ({"shapes": [{"label": "target", "points": [[1, 10**400]]}]}, r"no \[x, y\]: \[1, 1000"),
+        ({"shapes": [{"label": "target", "points": [[True, 2]]}]}, r"no \[x, y\]"),
+        ({"images": [], "annotations": []}, "COCO's json, which the tasks grounding and detection"),
         ({"shapes": [{"label": "flag", "points": [[1, 2], [3, 4]]}]}, "no shape is a target"),
         ({"shapes": [{"label": "ignore", "points": [[1, 2], [3, 4]]}]}, "no shape is a target"),
         ({"shapes": [{"label": "target", "points": [[1, 2], [1, 9]]}]}, "span no area"),
@@ -142,6 +146,108 @@ def test_broken_data_is_named_in_one_line(
     with pytest.raises(UserError, match=message) as raised:
         split(**fields).samples("val")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "points", "corners"),
+    [
+        # centre and rim: a radius of 30; two corners, in the wrong order; a polygon by name
+        ("circle", [[50, 50], [80, 50]], (0.2, 0.2, 0.8, 0.8)),
+        ("rectangle", [[80, 70], [20, 30]], (0.2, 0.3, 0.8, 0.7)),
+        ("polygon", [[20, 30], [80, 30], [80, 70]], (0.2, 0.3, 0.8, 0.7)),
+    ],
+)
+def test_shapes_of_labelme_have_the_box_and_mask_that_was_drawn(
+    kind: str, points: list[list[int]], corners: tuple[float, ...],
+    split: Callable[..., LisaGrounding],
+) -> None:  # fmt: skip
+    task = split(shapes=[{"label": "target", "shape_type": kind, "points": points}])
+    (sample,) = task.samples("val")
+    assert astuple(sample.answer.box) == pytest.approx(corners)
+    region = task.region(sample)
+    assert region is not None
+    assert masks.paint(region, 100, 100)[0].sum() > 1000
+    # Published scores know the bare points alone.
+    assert list(region.first) == [tuple(point) for point in points]
+
+
+@pytest.mark.parametrize("kind", ["point", "points", "line", "linestrip", "mask", "ellipse"])
+def test_a_shape_without_a_known_area_is_refused_by_name(
+    kind: str, split: Callable[..., LisaGrounding]
+) -> None:
+    shape = {"label": "target", "shape_type": kind, "points": [[10, 10], [30, 10], [30, 30]]}
+    with pytest.raises(UserError, match=rf"a\.json: shape 0: a {kind} .*; draw a polygon"):
+        split(shapes=[shape]).samples("val")
+
+
+def turned(path: Path, orientation: int) -> None:
+    """Write a picture that is stored in 200 x 100 pixels and lies on its side from 5 on."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (200, 100)).save(path, exif=exif)
+
+
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [
+        # Points in x 20 to 80 and y 10 to 30, of 200 x 100 as stored and 100 x 200 as shown.
+        # Orientation 6 turns (x, y) into (100 - y, x): x 70 to 90 and y 20 to 80.
+        ((200, 100), Box(0.7, 0.1, 0.9, 0.4)),
+        # annotated upright, as labelme does, and without a size, as ReasonSeg
+        ((100, 200), Box(0.2, 0.05, 0.8, 0.15)),
+        (None, Box(0.2, 0.05, 0.8, 0.15)),
+    ],
+)
+def test_points_are_turned_with_their_picture(
+    size: tuple[int, int] | None, box: Box, split: Callable[..., LisaGrounding]
+) -> None:
+    shape = {"label": "target", "points": [[20, 10], [80, 10], [80, 30], [20, 30]]}
+    told = {} if size is None else {"imageWidth": size[0], "imageHeight": size[1]}
+    task = split(shapes=[shape], **told)
+    turned(task.data_dir / "val" / "a.jpg", 6)
+    assert astuple(task.samples("val")[0].answer.box) == pytest.approx(astuple(box))
+
+
+@pytest.mark.parametrize(
+    ("fields", "orientation", "message"),
+    [
+        # the size of another picture, also where nothing is turned
+        ({"imageWidth": 640, "imageHeight": 480}, 6, "are 640x480, the picture is 100x200"),
+        ({"imageWidth": 100, "imageHeight": 200}, 1, "are 100x200, the picture is 200x100"),
+        # points that fit the stored picture alone
+        ({}, 6, r"points beyond the picture of 100x200.*; write imageWidth 200"),
+        ({}, 8, r"points beyond the picture of 100x200"),
+    ],
+)
+def test_points_of_another_frame_are_refused(
+    fields: dict[str, Any], orientation: int, message: str, split: Callable[..., LisaGrounding]
+) -> None:
+    shape = {"label": "target", "points": [[150, 10], [190, 10], [190, 90]]}
+    task = split(shapes=[shape], **fields)
+    turned(task.data_dir / "val" / "a.jpg", orientation)
+    with pytest.raises(UserError, match=rf"a\.json: .*{message}"):
+        task.samples("val")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpeg", ".JPG"])
+def test_a_picture_may_have_another_ending(
+    suffix: str, split: Callable[..., LisaGrounding]
+) -> None:
+    task = split(picture=False)
+    Image.new("RGB", (100, 100)).save(task.data_dir / "val" / f"a{suffix}")
+    assert task.samples("val")[0].images[0].name == f"a{suffix}"  # type: ignore[union-attr]
+
+
+def test_json_of_another_encoding_is_refused_until_it_is_named(
+    split: Callable[..., LisaGrounding],
+) -> None:
+    shape = {"label": "target", "points": [[10, 10], [30, 10], [30, 30]]}
+    record = json.dumps({"text": ["左边的杯子"], "shapes": [shape]}, ensure_ascii=False)
+    task = split(raw=record.encode("gb2312"))
+    with pytest.raises(UserError, match=r"a\.json: not in UTF-8 .*data\.encoding=gb18030"):
+        task.samples("val")
+    (sample,) = replace(task, encoding="gb18030").samples("val")
+    assert sample.question == "左边的杯子"
 
 
 def test_a_picture_that_is_none_is_named(split: Callable[..., LisaGrounding]) -> None:
@@ -252,7 +358,14 @@ GRADED = [
     ("(100,100),(100,300)", None),
     ("(300,300),(100,100)", None),
     ("(100,100),(300,3000)", None),
-    ("(100,100),(300,300),(100,100),(300,300)", None),
+    ("(100,100),(300,300),(100,100),(300,301)", None),
+    # the same box twice, four numbers, points in square brackets
+    ("(100,100),(300,300),(100,100),(300,300)", 1.0),
+    ("(100,100,300,300)", 1.0),
+    ("[[100,100],[300,300]]", 1.0),
+    ("（１００，１００），（３００，３００）", 1.0),
+    # fractions, where none are expected
+    ("(0.1,0.1),(0.3,0.3)", None),
     ("in the middle", None),
     ("", None),
 ]
@@ -275,6 +388,30 @@ def test_boxes_in_pixels_are_those_of_the_resized_picture() -> None:
     completion = answered("(8.4,5.6),(25.2,16.8)", PIXELS)
     assert TASK.score(SAMPLE, completion).metrics["iou"] == pytest.approx(1)
     assert TASK.score(SAMPLE, completion).parsed == pytest.approx(astuple(TRUTH))
+
+
+def test_boxes_are_read_in_fractions_or_thousandths_where_the_setting_says_so() -> None:
+    fractions = LisaGrounding(RECORDS, coordinates="fractions")
+    completion = answered("(0.1,0.1),(0.3,0.3)", PIXELS)
+    assert fractions.score(SAMPLE, completion).metrics["iou"] == pytest.approx(1)
+    assert fractions.rewards()["iou"](SAMPLE, completion) == pytest.approx(1)
+    assert "<answer>(0.1,0.1),(0.3,0.3)</answer>" in fractions.reference(SAMPLE, PIXELS)
+    assert fractions.score(SAMPLE, answered("(100,100),(300,300)")).parsed is None
+    # a model whose family writes pixels may have been asked for thousandths
+    thousandths = LisaGrounding(RECORDS, coordinates="thousandths")
+    completion = answered("(100,100),(300,300)", PIXELS)
+    assert thousandths.score(SAMPLE, completion).metrics["iou"] == pytest.approx(1)
+    assert "(100,100),(300,300)" in thousandths.reference(SAMPLE, PIXELS)
+
+
+def test_answers_in_fractions_are_counted_with_the_name_of_the_setting() -> None:
+    prompt = TASK.prompt(SAMPLE)
+    score = TASK.score(SAMPLE, answered("(0.1,0.1),(0.3,0.3)"))
+    predictions = [Prediction("s", answered(t).text) for t in ("(0.1,0.1),(0.3,0.3)", "(1,1),(9,9)")]
+    scored = [Scored(SAMPLE, prompt, prediction, score) for prediction in predictions]
+    assert TASK.aggregates(scored) == {IN_FRACTIONS: 0.5}
+    assert TASK.aggregates(scored[1:]) == {}
+    assert LisaGrounding(RECORDS, coordinates="fractions").aggregates(scored) == {}
 
 
 def test_the_last_answer_counts_and_the_format_reward_sees_the_rest() -> None:

@@ -1,0 +1,224 @@
+"""Rows of files: kinds by what they hold, encodings, class names, and limits."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.ipc
+import pyarrow.parquet
+import pytest
+
+from vrft import files
+from vrft.errors import UserError
+
+
+def rows(path: Path, encoding: str = "") -> list[Any]:
+    return [row for row, _ in files.read(path, encoding)]
+
+
+TWO = '{"a": "left"}\n{"a": "right"}\n'
+LIST = '[{"a": "left"},\n {"a": "right"}]'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        # as the name says; each in the other's place; a list on a single line; with blank lines
+        ("a.jsonl", TWO),
+        ("a.json", LIST),
+        ("a.json", TWO),
+        ("a.jsonl", LIST),
+        ("a.jsonl", LIST.replace("\n", "")),
+        ("a.json", "\n  " + LIST),
+        ("a.jsonl", "\n" + LIST),
+        ("a.jsonl", TWO.replace("\n", "\r\n\r\n")),
+        # the same as CSV, with a blank line and breaks of Windows
+        ("a.csv", "a\nleft\nright\n"),
+        ("a.csv", 'a\r\n"left"\r\n\r\nright'),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_rows_are_read_by_what_the_file_holds(
+    name: str, content: str, encoding: str, tmp_path: Path
+) -> None:
+    if encoding == "utf-16" and (name, content) == ("a.json", TWO):
+        pytest.skip("JSON lines under the name of JSON are told in UTF-8 alone")
+    (tmp_path / name).write_bytes(content.encode(encoding))
+    assert rows(tmp_path / name) == [{"a": "left"}, {"a": "right"}]
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "shift_jis", "big5", "utf-16", "utf-32"])
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.csv"])
+def test_other_encodings_are_read_where_they_are_named(
+    name: str, encoding: str, tmp_path: Path
+) -> None:
+    text = "左右" if encoding != "shift_jis" else "左は"
+    content = {"a.json": f'[{{"a": "{text}"}}]', "a.jsonl": f'{{"a": "{text}"}}',
+               "a.csv": f"a\n{text}\n"}[name]  # fmt: skip
+    (tmp_path / name).write_bytes(content.encode(encoding))
+    assert rows(tmp_path / name, encoding) == [{"a": text}]
+    if encoding.startswith("utf"):
+        assert rows(tmp_path / name) == [{"a": text}]  # by the byte order mark
+        return
+    with pytest.raises(UserError, match=rf"{name}.*: not in UTF-8 .*data\.encoding=gb18030"):
+        rows(tmp_path / name)
+
+
+def test_an_unknown_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(TWO)
+    for name in ("utf-9", "base64", "zlib", "undefined"):
+        with pytest.raises(UserError, match=rf"data\.encoding: unknown encoding '{name}'"):
+            rows(tmp_path / "a.jsonl", name)
+
+
+@pytest.mark.parametrize(
+    ("raw", "western"),
+    [
+        # the typographic signs of English, side by side too; a letter of French
+        ("the cook’s “hat”—no".encode("cp1252"), True),
+        ("the café’s".encode("cp1252"), True),
+        # two letters side by side, Central European, Cyrillic, Greek, Chinese, Japanese
+        ("Größe".encode("cp1252"), False),
+        ("łódź".encode("cp1250"), False),
+        ("право".encode("cp1251"), False),
+        ("δεξιά".encode("cp1253"), False),
+        ("左右".encode("gb2312"), False),
+        ("みぎ".encode("shift_jis"), False),
+        # UTF-8 and its mark need no guess
+        ("café".encode(), False),
+        (b"plain", False),
+    ],
+)
+def test_cp1252_is_guessed_only_where_there_is_no_doubt(raw: bytes, western: bool) -> None:
+    assert files.is_western(raw) is western
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        # objects that are no list of rows, and what they are
+        ("a.json", {"images": [], "annotations": [], "categories": []}, "COCO's json"),
+        ("a.json", {"shapes": [], "imagePath": "a.jpg"}, "labelme's json"),
+        ("a.json", {"version": 1, "data": [{"a": 1}]}, "its `data` may be the rows"),
+        ("a.json", {"a": [1, 2], "b": [3, 4]}, "dict of columns"),
+        ("a.json", {"a": 1}, r"one row alone is written as \[\{...\}\]"),
+        # JSON lines, the second damaged
+        ("a.json", '{"a": 1}\n{"a": \n', r"a\.json: line 2: not readable JSON"),
+        ("a.jsonl", "[" * 100_000, "not readable JSON"),
+        # CSV: a value too many, two of a name, no names, semicolons, tabs, an open quote
+        ("a.csv", "a,b\n1,2\n1,2,3\n", "line 3: 3 values for 2 columns"),
+        ("a.csv", "a,a\n1,2\n", "line 1: expected names of columns, each once"),
+        ("a.csv", "\n1,2\n", "line 1: expected names of columns"),
+        ("a.csv", "", "line 1: expected names of columns"),
+        ("a.csv", "a;b\n1;2\n", "columns set apart by ';'; save it with commas"),
+        ("a.csv", "a\tb\n1\t2\n", r"set apart by '\\t'"),
+        ("a.csv", 'a,b\n"1,2\n', "not readable CSV"),
+        ("a.arrow", "words", "not readable arrow"),
+        ("a.txt", "words", "unknown kind of file; give one of .parquet, .jsonl"),
+    ],
+)
+def test_what_is_no_rows_is_named_in_one_line(
+    name: str, content: Any, message: str, tmp_path: Path
+) -> None:
+    text = content if isinstance(content, str) else json.dumps(content)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message) as raised:
+        rows(tmp_path / name)
+    assert "\n" not in str(raised.value)
+
+
+def test_csv_has_texts_lists_and_nothing(tmp_path: Path) -> None:
+    # pandas writes a column without a name for the number of the row
+    content = ',image,answer\n0,"a,b.png","say ""no"""\n1,,"two\nlines"\n'
+    (tmp_path / "a.csv").write_text(content)
+    found = list(files.read(tmp_path / "a.csv"))
+    assert found == [
+        ({"": "0", "image": "a,b.png", "answer": 'say "no"'}, "line 2"),
+        ({"": "1", "image": None, "answer": "two\nlines"}, "line 4"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_an_endless_line_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LONGEST_LINE", 2**20)
+    (tmp_path / name).write_text(TWO + "x" * (2**20 + 1))
+    with pytest.raises(UserError, match="line 3: longer than 1 MB; keep pictures as files"):
+        rows(tmp_path / name)
+
+
+# --- parquet and Arrow
+
+
+FEATURES = {
+    "label": {"_type": "ClassLabel", "names": ["owl", "barn owl"]},
+    "many": {"_type": "Sequence", "feature": {"_type": "ClassLabel", "names": ["up", "down"]}},
+    "old": [{"_type": "ClassLabel", "names": ["up", "down"]}],
+    "inside": {"kind": {"_type": "ClassLabel", "names": ["up", "down"]}, "n": {"_type": "Value"}},
+    "objects": {
+        "_type": "Sequence",
+        "feature": {"kind": {"_type": "ClassLabel", "names": ["up", "down"]}},
+    },
+    "n": {"dtype": "int64", "_type": "Value"},
+}
+STORED = {"label": 1, "many": [0, 1], "old": [1], "inside": {"kind": 0, "n": 1},
+          "objects": {"kind": [1, 0]}, "n": 1}  # fmt: skip
+NAMED = {"label": "barn owl", "many": ["up", "down"], "old": ["down"],
+         "inside": {"kind": "up", "n": 1}, "objects": {"kind": ["down", "up"]}, "n": 1}  # fmt: skip
+
+
+def table(values: list[dict[str, Any]]) -> pyarrow.Table:
+    metadata = {b"huggingface": json.dumps({"info": {"features": FEATURES}}).encode()}
+    return pyarrow.Table.from_pylist(values).replace_schema_metadata(metadata)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "stream", "file"])
+def test_numbers_of_classes_become_names(kind: str, tmp_path: Path) -> None:
+    stored = table([STORED, {**STORED, "label": None}, {**STORED, "label": -1}])
+    path = tmp_path / ("a.parquet" if kind == "parquet" else "a.arrow")
+    if kind == "parquet":
+        pyarrow.parquet.write_table(stored, path)
+    else:
+        new = pyarrow.ipc.new_stream if kind == "stream" else pyarrow.ipc.new_file
+        with new(str(path), stored.schema) as writer:
+            writer.write_table(stored)
+    # No class is stored as null, or by the hub as -1.
+    assert rows(path) == [NAMED, {**NAMED, "label": None}, {**NAMED, "label": None}]
+
+
+def test_a_number_without_a_class_is_refused(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(table([{**STORED, "label": 2}]), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: not readable parquet \(class 2 of 2\)"):
+        rows(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"info": {"features": []}}', b"\xff"])
+def test_metadata_without_classes_leave_the_rows_as_they_are(
+    content: bytes, tmp_path: Path
+) -> None:
+    plain = pyarrow.table({"label": [1]}).replace_schema_metadata({b"huggingface": content})
+    pyarrow.parquet.write_table(plain, tmp_path / "a.parquet")
+    assert rows(tmp_path / "a.parquet") == [{"label": 1}]
+
+
+def test_parquet_of_odd_types_is_read_or_refused(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"n": [Decimal("3.0")]}), tmp_path / "a.parquet")
+    assert rows(tmp_path / "a.parquet") == [{"n": Decimal("3.0")}]
+    # A time that Python's calendar does not have.
+    far = pyarrow.array([2**62], pyarrow.timestamp("us"))
+    pyarrow.parquet.write_table(pyarrow.table({"t": far}), tmp_path / "b.parquet")
+    with pytest.raises(UserError, match=r"b\.parquet: not readable parquet"):
+        rows(tmp_path / "b.parquet")
+
+
+def test_the_state_of_a_saved_folder_leads_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('{"_data_files": [{"filename": "../../etc/a.arrow"}]}')
+    assert files.saved_files(tmp_path, "train") == [tmp_path / "a.arrow"]
+    (tmp_path / "state.json").write_text('{"_data_files": 3}')
+    with pytest.raises(UserError, match="save_to_disk that is not read; save it again"):
+        files.saved_files(tmp_path, "train")

@@ -1,0 +1,377 @@
+"""Rows of files: parquet, JSON lines, JSON, CSV and Arrow, in encodings that are known.
+
+What a file holds decides how it is read, where its name is wrong: JSON lines in a .json file, and
+a list in a .jsonl file. Numbers of classes become the names that the hub's metadata give them.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vrft.errors import UserError
+
+# pyarrow is imported inside functions: it takes seconds, and few commands need it.
+
+KINDS = (".parquet", ".jsonl", ".json", ".csv", ".arrow")
+
+LONGEST_LINE = 64 * 2**20
+"""Bytes of a line, far more than pictures in base64 need. Python needs 16 times its memory."""
+FIRST_LINE = 2**20
+"""Bytes that are read to tell JSON lines from an object."""
+BATCH = 64
+"""Rows of parquet and Arrow that are in memory at a time."""
+
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark is the beginning of this one
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Byte order mark -> encoding."""
+
+PAGES = ("cp1250", "cp1252", "cp1254")
+SIGNS = frozenset(
+    sign
+    for sign in (bytes([byte]) for byte in range(0x80, 0x100))
+    if len({sign.decode(page, errors="replace") for page in PAGES}) == 1
+    and "\N{REPLACEMENT CHARACTER}" not in sign.decode(PAGES[0], errors="replace")
+)
+"""Bytes that are the same sign in all PAGES: quotation marks, dashes, and letters such as é."""
+
+QUOTES = re.compile(rb"[\x85\x91-\x97]+")
+"""Quotation marks, dashes and dots of the PAGES."""
+
+Numbered = Iterator[tuple[Any, str]]
+"""The values of rows, each with its place in the file, such as "row 3"."""
+
+
+def read(path: Path, encoding: str = "") -> Numbered:
+    """Yield the rows of one file; raise UserError if it is damaged or of another kind.
+
+    ``encoding`` is that of texts without a byte order mark; "" for UTF-8.
+    """
+    readers = {".jsonl": read_json_lines, ".json": read_json_rows, ".csv": read_csv}
+    if path.suffix not in KINDS:
+        raise UserError(f"{path}: unknown kind of file; give one of {', '.join(KINDS)}")
+    check_file(path)
+    if path.suffix in readers:
+        yield from readers[path.suffix](path, encoding)
+    else:
+        yield from read_arrow(path)
+
+
+def check_file(path: Path) -> None:
+    """Raise UserError unless there is such a file: a pipe would be waited for without end."""
+    if not os.path.isfile(path):
+        raise UserError(f"{path!s:.200}: no file that can be read; correct the path")
+
+
+# --- texts
+
+
+def encoding_of(head: bytes, asked: str) -> str:
+    """Return the encoding of a text by its first bytes: that of their mark, else the asked one."""
+    marked = next((name for mark, name in MARKS.items() if head.startswith(mark)), "")
+    try:
+        "a".encode(asked or "utf-8")  # codecs that are no encodings of texts fail too
+    except (LookupError, UnicodeError) as error:
+        raise UserError(f"data.encoding: unknown encoding {asked!r:.60}") from error
+    return marked or asked or "utf-8"
+
+
+def decode(raw: bytes, where: str, encoding: str) -> str:
+    """Return the text of some bytes; raise UserError if they are in another encoding."""
+    try:
+        return raw.decode(encoding)
+    except UnicodeError as error:
+        raise UserError(
+            f"{where}: not in {encoding.upper()} ({error!s:.120}); save it as UTF-8, or name its "
+            "encoding, as in data.encoding=gb18030 or data.encoding=cp1252"
+        ) from error
+
+
+def read_text(path: Path, encoding: str = "") -> str:
+    """Return the text of a file without its byte order mark."""
+    check_file(path)
+    raw = path.read_bytes()
+    return decode(raw, str(path), encoding_of(raw[:4], encoding))
+
+
+def read_lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a file with their numbers, from 1, as an editor counts them."""
+    with path.open("rb") as file:
+        encoding = encoding_of(file.read(4), encoding)
+        if codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
+            # A line break is more than a byte there.
+            yield from enumerate(read_text(path, encoding).split("\n"), start=1)
+            return
+        file.seek(0)
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):
+            if len(line) > LONGEST_LINE:
+                megabytes = LONGEST_LINE >> 20
+                raise UserError(
+                    f"{path}: line {number}: longer than {megabytes} MB; keep pictures as files, "
+                    "or a row a line"
+                )
+            yield number, decode(line, f"{path}: line {number}", encoding)
+
+
+def first_character(path: Path, encoding: str = "") -> str:
+    """Return the first character of a file that is no space; "" for an empty file."""
+    with path.open("rb") as file:
+        head = file.read(256)
+    return head.decode(encoding_of(head, encoding), errors="ignore").lstrip()[:1]
+
+
+# --- JSON
+
+
+def read_json(path: Path, encoding: str = "") -> Any:
+    """Return the content of a JSON file; raise UserError if it is damaged."""
+    return loads(read_text(path, encoding), str(path))
+
+
+def read_western_json(path: Path, encoding: str = "") -> Any:
+    """Return the content of a JSON file, also in a Western code page where that leaves no doubt.
+
+    Some of ReasonSeg's published records are in cp1252.
+    """
+    check_file(path)
+    raw = path.read_bytes()
+    if not encoding and is_western(raw):
+        encoding = "cp1252"
+    return loads(decode(raw, str(path), encoding_of(raw[:4], encoding)), str(path))
+
+
+def is_western(raw: bytes) -> bool:
+    """Return whether bytes are no UTF-8, and can only be English with some signs of cp1252.
+
+    A letter beyond ASCII must then stand alone among ASCII, quotation marks and dashes, where
+    Chinese, Cyrillic or Greek letters stand side by side; and all must mean the same in the code
+    pages of Western and Central Europe and of Turkey.
+    """
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        if raw.startswith(tuple(MARKS)):
+            return False
+        rest = re.findall(rb"[\x80-\xff]+", QUOTES.sub(b" ", raw))
+        between = re.search(rb"[\xa0-\xff]" + QUOTES.pattern + rb"[\xa0-\xff]", raw)
+        return not between and all(sign in SIGNS for sign in rest)
+    return False
+
+
+def loads(text: str, where: str) -> Any:
+    """Return the value of JSON text; raise UserError that names its place if it is damaged."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # deep nesting exhausts the parser's stack
+        raise UserError(f"{where}: not readable JSON ({error}); mend or remove it") from error
+    except MemoryError as error:
+        raise UserError(f"{where}: too large for the memory; write a row a line, .jsonl") from error
+
+
+def read_json_lines(path: Path, encoding: str = "") -> Numbered:
+    """Yield the values of a file with one JSON value a line; empty lines are skipped."""
+    if path.suffix == ".jsonl" and first_character(path, encoding) == "[":
+        yield from read_json_rows(path, encoding)
+        return
+    for number, line in read_lines(path, encoding):
+        if line.strip():
+            yield loads(line, f"{path}: line {number}"), f"line {number}"
+
+
+def is_json_lines(path: Path, encoding: str = "") -> bool:
+    """Return whether a file begins with a line that is a JSON object, with more lines behind it."""
+    with path.open("rb") as file:
+        # COCO's json of a gigabyte may be a single line, which is not read for this.
+        line, more = file.readline(FIRST_LINE), file.read(1)
+    try:
+        value = json.loads(line.decode(encoding_of(line, encoding)))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and line.endswith(b"\n") and bool(more)
+
+
+def read_json_rows(path: Path, encoding: str = "") -> Numbered:
+    """Yield the rows of a JSON file, which is a list of them or has one a line."""
+    if path.suffix == ".json" and is_json_lines(path, encoding):
+        yield from read_json_lines(path, encoding)
+        return
+    values = read_json(path, encoding)
+    if not isinstance(values, list):
+        raise UserError(f"{path}: expected a list of rows, got {_described(values)}")
+    yield from ((value, f"row {number}") for number, value in enumerate(values))
+
+
+def _described(value: Any) -> str:
+    """Return in words what a JSON value is that is no list of rows, and what to do with it."""
+    if not isinstance(value, dict):
+        return type(value).__name__
+    if {"images", "annotations"} <= value.keys():
+        return "COCO's json of instances, which the tasks grounding and detection read"
+    if "shapes" in value:
+        return "labelme's json of one picture; give the folder to grounding or lisa_grounding"
+    lists = {key: column for key, column in value.items() if isinstance(column, list) and column}
+    rows = [key for key, column in lists.items() if isinstance(column[0], dict)]
+    if len(rows) == 1:
+        return f"dict; its `{rows[0]}` may be the rows: write that list alone"
+    if len(lists) == len(value) > 1:
+        return "dict of columns; write a list of rows, or a row a line as .jsonl"
+    return "dict; one row alone is written as [{...}]"
+
+
+# --- CSV
+
+
+def read_csv(path: Path, encoding: str = "") -> Numbered:
+    """Yield the rows of a CSV file with commas, all values as texts; None for an empty one."""
+    csv.field_size_limit(LONGEST_LINE)
+    texts = (line for _, line in read_lines(path, encoding))
+    rows = csv.reader(texts, strict=True)
+    try:
+        # The mark that spreadsheets write is part of the encoding's name, so not of this line.
+        header = next(rows, [])
+        check_header(header, path)
+        for row in rows:
+            where = f"line {rows.line_num}"
+            if row and len(row) != len(header):
+                raise UserError(
+                    f"{path}: {where}: {len(row)} values for {len(header)} columns; put values "
+                    "with commas in quotes"
+                )
+            if row:
+                yield {k: v or None for k, v in zip(header, row, strict=True)}, where
+    except csv.Error as error:
+        raise UserError(f"{path}: line {rows.line_num}: not readable CSV ({error})") from error
+
+
+def check_header(header: Sequence[str], path: Path) -> None:
+    """Raise UserError unless the first line of a CSV file names columns, each differently."""
+    twice = [name for name in header if header.count(name) > 1]
+    if not any(header) or twice:
+        raise UserError(f"{path}: line 1: expected names of columns, each once, got {header!r:.80}")
+    for separator in (";", "\t", "|"):
+        if len(header) == 1 and separator in header[0]:
+            raise UserError(f"{path}: columns set apart by {separator!r}; save it with commas")
+
+
+# --- parquet and Arrow
+
+
+def read_arrow(path: Path) -> Numbered:
+    """Yield the rows of a parquet or Arrow file with their numbers, a batch in memory at a time."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        if path.suffix == ".parquet":
+            file = pyarrow.parquet.ParquetFile(path)
+            schema, batches = file.schema_arrow, file.iter_batches(batch_size=BATCH)
+        else:
+            schema, batches = open_arrow(path)
+        labelled = with_classes(hub_features(schema.metadata))
+        rows = (
+            row
+            for batch in batches
+            for start in range(0, batch.num_rows, BATCH)
+            for row in batch.slice(start, BATCH).to_pylist()
+        )
+        for number, row in enumerate(rows):
+            yield name_classes(row, labelled), f"row {number}"
+    except (OSError, ValueError, OverflowError, pyarrow.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        kind = path.suffix.removeprefix(".")
+        raise UserError(f"{path}: not readable {kind} ({reason:.200}); fetch it again") from error
+
+
+def open_arrow(path: Path) -> tuple[Any, Iterable[Any]]:
+    """Return the schema and the batches of an Arrow file, which stays on the disk."""
+    import pyarrow.ipc
+
+    content = pyarrow.memory_map(str(path))
+    if bytes(content.read(6)) == b"ARROW1":  # the form with an index at its end
+        indexed = pyarrow.ipc.open_file(content)
+        return indexed.schema, (indexed.get_batch(n) for n in range(indexed.num_record_batches))
+    content.seek(0)
+    stream = pyarrow.ipc.open_stream(content)
+    return stream.schema, stream
+
+
+def saved_files(root: Path, split: str) -> list[Path] | None:
+    """Return the Arrow files of a split that ``save_to_disk`` wrote; None for other folders.
+
+    A folder of one data set without splits is read whatever the split.
+    """
+    if os.path.isfile(root / "dataset_dict.json"):
+        splits = read_json(root / "dataset_dict.json").get("splits", [])
+        if split not in splits:
+            raise UserError(f"{root}: no split {split!r}; there is {', '.join(map(str, splits))}")
+        root = root / split
+    folders = [folder for folder in (root / split, root) if os.path.isfile(folder / "state.json")]
+    if not folders:
+        return None
+    state = read_json(folders[0] / "state.json")
+    entries = state.get("_data_files") if isinstance(state, dict) else None
+    if not isinstance(entries, list) or state.get("_indices_data_files"):
+        raise UserError(f"{folders[0]}: a form of save_to_disk that is not read; save it again")
+    # The name alone: a path in the state could lead anywhere.
+    return [folders[0] / Path(str(entry.get("filename"))).name for entry in entries]
+
+
+# --- names of classes
+
+
+def hub_features(metadata: Mapping[bytes, bytes] | None) -> Mapping[str, Any]:
+    """Return the hub's types of columns from a schema's metadata; {} where there are none."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return features if isinstance(features, dict) else {}
+
+
+def with_classes(features: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the columns that hold numbers of classes, at any depth."""
+    return {name: kind for name, kind in features.items() if '"ClassLabel"' in json.dumps(kind)}
+
+
+def name_classes(row: Mapping[str, Any], features: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a row with the names of classes in place of their numbers."""
+    if not features:
+        return row
+    return {name: named(value, features.get(name)) for name, value in row.items()}
+
+
+def named(value: Any, feature: Any) -> Any:
+    """Return a value with names for numbers of classes, by the hub's description of its type.
+
+    Raises ValueError for a number without a name; -1 is the hub's number of no class.
+    """
+    if isinstance(feature, list) and feature:  # an older form of {"_type": "Sequence"}
+        feature = {"_type": "Sequence", "feature": feature[0]}
+    if value is None or not isinstance(feature, Mapping):
+        return value
+    inner = feature.get("feature")
+    match feature.get("_type"), value:
+        case "ClassLabel", int():
+            names = feature.get("names") or []
+            if value < -1 or (names and value >= len(names)):
+                raise ValueError(f"class {value} of {len(names)}")
+            return None if value == -1 else names[value] if names else value
+        case "Sequence" | "List" | "LargeList", list():
+            return [named(item, inner) for item in value]
+        case "Sequence" | "List" | "LargeList", dict() if isinstance(inner, Mapping):
+            # A list of objects is stored as an object of lists.
+            return {k: named(items, [inner.get(k)]) for k, items in value.items()}
+        case None, dict():
+            return {k: named(item, feature.get(k)) for k, item in value.items()}
+    return value

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,42 @@ def test_a_benchmark_survives_being_written_to_settings(tmp_path: Path) -> None:
     text = "task: {name: lisa_grounding, system: Hi}\nrepeats: 2\nsampling: {temperature: 1}"
     benchmark = load_benchmark(write(tmp_path / "mine.yaml", text))
     assert coercion.build(Benchmark, coercion.to_plain(benchmark)) == benchmark
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "data_dir", "samples", "limit", "reason"),
+    [
+        # the published data: those of the file, or given where the file asks for them
+        ("cvbench", [], None, 2638, None, ""),
+        ("lisa_val", [], "/data/ReasonSeg", 200, None, ""),
+        ("lisa_val", ["task.system=Hi"], "/data/ReasonSeg", 200, None, ""),
+        # a limit
+        ("lisa_val", [], "/data", 20, 20, "only the first 20 samples were asked"),
+        # own data, by their number or because the file has its own
+        ("lisa_val", [], "/mine", 4, None, "the published data have 200 samples, these 4"),
+        ("cvbench", [], "/mine", 2638, None, "task.data_dir=/mine gives other data"),
+        ("math500", ["task.data_dir=me/math"], None, 500, None, "task.data_dir=me/math gives"),
+        ("cvbench", ["split=train"], None, 2638, None, "split=train gives other data"),
+        ("cvbench", ["task.name=vqa"], None, 2638, None, "task.name=vqa gives other data"),
+        # another set of the same task, or a part of the data
+        ("flowers102", ["task.dataset=pets37"], "/d", 3669, None, "have 2463 samples, these 3669"),
+        ("cvbench", ["task.rows=100"], None, 100, None, "the published data have 2638 samples"),
+        # no published values that could be left out
+        ("demo_grounding", [], None, 4, 4, ""),
+    ],
+)
+def test_published_values_are_left_out_beside_other_data(
+    name: str, settings: list[str], data_dir: str | None, samples: int, limit: int | None,
+    reason: str,
+) -> None:  # fmt: skip
+    why = load_benchmark(name, settings, data_dir).why_unpublished(samples, limit)
+    assert reason in why and bool(why) == bool(reason)
+
+
+def test_every_benchmark_with_published_values_says_how_many_samples_they_are_of() -> None:
+    for name in paths.names("benchmarks"):
+        benchmark = load_benchmark(name, data_dir=None if "demo" in name else "/data")
+        assert bool(benchmark.paper) == (benchmark.paper_samples > 0)
+        # the titles of most name the number as well
+        numbers = re.findall(r"\((\d+) (?:pictures|problems|questions)", benchmark.title)
+        assert not benchmark.paper or numbers in ([], [str(benchmark.paper_samples)])

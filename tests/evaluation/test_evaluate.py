@@ -18,7 +18,7 @@ from vrft import cli, registry
 from vrft.boxes import Box
 from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.errors import UserError
-from vrft.evaluation import comparison, evaluate, predictions, results, segmentation
+from vrft.evaluation import comparison, evaluate, predictions, report, results, segmentation
 from vrft.evaluation.benchmark import GREEDY
 from vrft.masks import Mask
 from vrft.task import Task
@@ -493,3 +493,16 @@ def test_scores_are_kept_where_the_page_cannot_be_drawn(
     with pytest.raises(UserError, match="no page today"):
         evaluate.run(benchmark(data), MODEL, tmp_path / "out", policy=Scripted())
     assert json.loads((tmp_path / "out" / "scores.json").read_text())["n"] == 4
+
+
+def test_a_report_says_why_published_values_are_left_out(data: Path, tmp_path: Path) -> None:
+    published = benchmark(data, paper={"gpg": 50.0}, paper_samples=4)
+    shown = evaluate.run(published, MODEL, tmp_path / "whole", policy=Scripted())
+    assert (shown.paper, shown.notes) == ({"gpg": 50.0}, ())
+    part = evaluate.run(published, MODEL, tmp_path / "part", policy=Scripted(), limit=2)
+    note = "the paper's values are left out: only the first 2 samples were asked"
+    assert (part.paper, part.notes) == ({}, (note,))
+    assert note in report.text(report.table(part), notes=part.notes).splitlines()
+    page = (tmp_path / "part" / "index.html").read_text(encoding="utf-8")
+    assert "paper&#39;s values are left out" in page and "Beside the paper" not in page
+    assert json.loads((tmp_path / "part" / "scores.json").read_text())["notes"] == [note]

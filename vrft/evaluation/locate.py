@@ -82,7 +82,7 @@ def evaluation(path: Path) -> Path:
 
 
 def evaluates(folder: Path, run: Path) -> bool:
-    """Return whether the evaluation in ``folder`` is of the model in ``run``, or of one below it."""
+    """Return whether the evaluation in ``folder`` is of the model ``run``, or of one below it."""
     if not (folder / predictions.SETTINGS).is_file():
         return False
     made = predictions.read_settings(folder).get("model")

@@ -79,8 +79,7 @@ def sample_counts(report: Report) -> str:
 
 def table(report: Report) -> Table:
     """Return the report as a table for the console, in percent."""
-    caption = "\n".join([sample_counts(report), *report.notes])
-    shown = Table(title=report.benchmark, caption=caption, caption_justify="left")
+    shown = Table(title=report.benchmark, caption=sample_counts(report), caption_justify="left")
     for heading in ("part", "metric"):
         shown.add_column(heading)
     for heading in ("%", "95 % interval", "n"):
@@ -100,8 +99,7 @@ def checkpoint_table(reports: Mapping[str, Report]) -> Table:
     The interval is that of the first metric, the task's primary one.
     """
     first = next(iter(reports.values()))
-    shown = Table(title=first.benchmark, caption_justify="left")
-    shown.caption = "\n".join([f"{first.n} samples", *first.notes])
+    shown = Table(title=first.benchmark, caption=f"{first.n} samples", caption_justify="left")
     shown.add_column("")
     names = list(first.metrics)
     for heading in (names[0], "95 % interval", *names[1:], "unreadable"):
@@ -140,8 +138,7 @@ def pairing_table(pairing: Pairing) -> Table:
     shown = comparison_table(pairing.metrics, pairing.benchmark)
     primary, better = pairing.metrics[0], sum(change.gain > 0 for change in pairing.changes)
     worse, n = len(pairing.changes) - better, primary.difference.n
-    caption = f"{primary.metric} of {n} samples: {better} better, {worse} worse"
-    shown.caption = f"{caption}\n{pairing.note}" if pairing.note else caption
+    shown.caption = f"{primary.metric} of {n} samples: {better} better, {worse} worse"
     return shown
 
 
@@ -163,8 +160,8 @@ def change_lines(pairing: Pairing, count: int = 10) -> list[str]:
     ]
 
 
-def text(shown: Table, width: int = 100) -> str:
-    """Return a table as plain text, for files and pipes."""
+def text(shown: Table, width: int = 100, notes: Sequence[str] = ()) -> str:
+    """Return a table as plain text, for files and pipes, and below it the notes, each in a line."""
     # A file of its own and no colours: the text must not depend on the terminal it is printed to.
     # Nor markup and emoji: a subset may be called "[/b]" or ":cat:".
     console = Console(
@@ -177,7 +174,8 @@ def text(shown: Table, width: int = 100) -> str:
     )
     with console.capture() as capture:
         console.print(shown)
-    return printable("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    return printable("\n".join([*lines, *filter(None, notes)]) + "\n")
 
 
 def printable(text: str) -> str:

@@ -53,6 +53,7 @@ def parser() -> Parser:
     add_verb(verbs, "algorithms", "compare the training methods", "vrft algorithms")
     add_check(verbs)
     add_config(verbs)
+    add_data(verbs)
     add_demo(verbs)
     add_verb(verbs, "env", "print versions and devices, for bug reports", "vrft env")
     return root
@@ -113,6 +114,11 @@ def add_train(verbs: Any) -> None:
         metavar="NAME|FILE.yaml",
         help="a name of `vrft config list`, or a file; default: the one named like the task",
     )
+    verb.add_argument(
+        "--data",
+        metavar="DIR|FILE|ID",
+        help="the data, of any known format; without --task they choose vqa or grounding",
+    )
     verb.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in a folder")
     verb.add_argument(
         "--dry-run", action="store_true", help="check everything, print the plan, train nothing"
@@ -136,7 +142,11 @@ def add_eval(verbs: Any) -> None:
     source.add_argument(
         "--predictions", type=Path, metavar="FILE", help="score saved answers, without a model"
     )
-    verb.add_argument("--data", metavar="DIR", help="where the benchmark's data lies")
+    verb.add_argument(
+        "--data",
+        metavar="DIR|FILE|ID",
+        help="where the benchmark's data lies; without --benchmark, rows of any known format",
+    )
     verb.add_argument("--out", type=Path, metavar="DIR", help="where the results go")
     verb.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
     verb.add_argument("--batch-size", type=positive, default=8, metavar="N", help="default: 8")
@@ -219,6 +229,24 @@ def add_config(verbs: Any) -> None:
     )
     verb.add_argument("name", metavar="NAME")
     verb.add_argument("to", type=Path, nargs="?", metavar="FILE", help="default: NAME.yaml here")
+
+
+def add_data(verbs: Any) -> None:
+    """Add ``vrft data convert``."""
+    data = verbs.add_parser("data", help="convert data from any known format to another")
+    actions = data.add_subparsers(metavar="action", required=True)
+    verb = add_verb(
+        actions,
+        "convert",
+        "write data in another format",
+        "vrft data convert --from rows.jsonl --to swift --out swift.jsonl data.boxes=pixels",
+    )
+    source = {"dest": "source", "metavar": "DIR|FILE|ID"}
+    verb.add_argument("--from", required=True, help="data of any known format", **source)
+    verb.add_argument("--to", required=True, metavar="FORMAT", help="trl, llava, swift, coco ...")
+    verb.add_argument("--out", required=True, type=Path, metavar="FILE|DIR", help="a new file")
+    verb.add_argument("--split", default="train", metavar="NAME", help="default: train")
+    add_settings(verb)
 
 
 def add_demo(verbs: Any) -> None:

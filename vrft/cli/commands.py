@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vrft import paths
-from vrft.cli import arguments
+from vrft.cli import arguments, data
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,22 +50,31 @@ def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
     """Return the configuration that ``--task``, ``--config``, ``--resume`` and settings name.
 
     Without a file, a run to resume brings its own configuration, and a task takes the shipped one
-    of its name. A resumed run stays in its folder, wherever that has been moved to. Raises
-    UserError where no task is named and where ``resume`` holds no run.
+    of its name. Data without a task are for the one that reads them, vqa or grounding. A resumed
+    run stays in its folder, wherever that has been moved to. Raises UserError where no task is
+    named and where ``resume`` holds no run.
     """
     from vrft import config
 
-    source = args.config
+    source, name = args.config, args.task
+    if args.data is not None and source is None and name is None and resume is None:
+        split = getattr(args, "splits", "train").split(",")[0]
+        name = config.load(None, args.settings).task.name or data.task_of(
+            args.data, split, args.settings
+        )
     if source is None and resume is not None:
         if not (resume / "config.yaml").is_file():
             raise UserError(f"--resume {resume}: no run there, config.yaml is missing")
         source = str(resume / "config.yaml")
-    if source is None and args.task in paths.names("configs"):
-        source = args.task
+    if source is None and name in paths.names("configs"):
+        source = name
     resolved = config.load(source, args.settings)
-    if args.task is not None:
+    if name is not None:
         # Only the name: settings of the task in the file stay, as they do for task=NAME.
-        resolved = replace(resolved, task=replace(resolved.task, name=args.task))
+        resolved = replace(resolved, task=replace(resolved.task, name=name))
+    if args.data is not None:
+        settings = {**resolved.task.settings, "data_dir": args.data}
+        resolved = replace(resolved, task=replace(resolved.task, settings=settings))
     if not resolved.task.name:
         raise UserError("give --task or --config; `vrft tasks` and `vrft config list` list them")
     if resume is not None:
@@ -76,6 +85,10 @@ def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
 def train(args: argparse.Namespace) -> int:
     """Train a model, or print the plan of it."""
     config = resolve(args, args.resume)
+    if config.task.name in data.TASKS:
+        from vrft import registry
+
+        data.say_reading(registry.build(config.task), "train")
     if config.algorithm.name == "sft":
         from vrft.training import sft
 
@@ -99,7 +112,7 @@ def evaluate(args: argparse.Namespace) -> int:
         benchmarks = {name: paths.find("benchmarks", name) for name in paths.names("benchmarks")}
         print_pairs({name: config.read(p).get("title", "") for name, p in benchmarks.items()})
         return 0
-    if args.benchmark is None:
+    if args.benchmark is None and args.data is None:
         raise UserError("give --benchmark NAME; `vrft eval --list` lists them")
     if args.model is None and args.predictions is None:
         raise UserError("give --model DIR or ID, or --predictions FILE")
@@ -109,7 +122,15 @@ def evaluate(args: argparse.Namespace) -> int:
     # A benchmark is a task with its sampling; the model's settings belong to what is measured.
     of_model = [setting for setting in args.settings if setting.startswith("model.")]
     others = [setting for setting in args.settings if setting not in of_model]
+    if args.benchmark is None:
+        args.benchmark = data.task_of(args.data, "test", others)
+        trained = data.settings_of_run(args.model, args.benchmark) if args.model else []
+        others = [*trained, *others]
     benchmark = load_benchmark(args.benchmark, others, args.data)
+    if benchmark.task.name in data.TASKS:
+        from vrft import registry
+
+        data.say_reading(registry.build(benchmark.task), benchmark.split)
     out: Path | None = args.out
     if args.predictions is not None:
         result = evaluate.score_file(args.predictions, benchmark, limit=args.limit, out=out)
@@ -136,6 +157,8 @@ def results_folder(args: argparse.Namespace) -> Path:
     An interrupted evaluation is found again by it, and none is taken for another.
     """
     parts = [Path(args.benchmark).stem, *Path(args.model).parts]
+    # These benchmarks are for any data, whose results must not lie in one folder.
+    parts += [Path(args.data).stem] if args.data and args.benchmark in data.TASKS else []
     parts += ["blank"] if args.blank_images else []
     parts += [f"first{args.limit}"] if args.limit else []
     # Neither "/" nor ".." of a model's path may lead out of runs/eval.
@@ -191,10 +214,8 @@ def check(args: argparse.Namespace) -> int:
     from vrft.models import prompt_tokens
 
     config = resolve(args)
-    if args.data is not None:
-        settings = {**config.task.settings, "data_dir": args.data}
-        config = replace(config, task=replace(config.task, settings=settings))
     task = registry.build(config.task)
+    data.say_reading(task, args.splits.split(",")[0])
     try:
         # By the model's processor alone: counting a prompt's tokens needs no weights.
         counter, uncounted = prompt_tokens.load_counter(config.model), Findings()
@@ -284,6 +305,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "config list": config_list,
     "config show": config_show,
     "config copy": config_copy,
+    "data convert": data.convert,
     "demo": demo,
     "env": env,
 }

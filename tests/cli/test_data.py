@@ -1,0 +1,190 @@
+"""Data without a task file on the command line: the task they are for, the line, and convert."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fakes.folders import RECORDS
+
+from vrft import cli, config
+from vrft.cli import arguments, commands, data
+from vrft.errors import UserError
+
+HERE = RECORDS / "formats"
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VRFT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("file", "task"),
+    [
+        ("vlm_r1.jsonl", "grounding"),
+        ("coco.json", "grounding"),
+        ("labelme", "grounding"),
+        ("trl.jsonl", "vqa"),
+        ("verl.parquet", "vqa"),
+    ],
+)
+def test_data_choose_their_task_and_its_configuration(file: str, task: str) -> None:
+    args = arguments.parse(["train", "--data", str(HERE / file), "model=demo"])
+    resolved = commands.resolve(args)
+    assert (resolved.task.name, resolved.model.name) == (task, "demo")
+    assert resolved.task.settings["data_dir"] == str(HERE / file)
+    # The shipped configuration of that name is taken.
+    assert resolved.model.max_pixels == config.load(task).model.max_pixels is not None
+
+
+def test_a_named_task_keeps_its_data() -> None:
+    data_args = ["--data", str(HERE / "trl.jsonl")]
+    for words in (["--task", "counting"], ["task=counting"], ["--config", "counting"]):
+        resolved = commands.resolve(arguments.parse(["train", *data_args, *words]))
+        assert (resolved.task.name, resolved.task.settings["data_dir"]) == (
+            "counting",
+            str(HERE / "trl.jsonl"),
+        )
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "complaint"),
+    [
+        # no known columns; a format that is named and is not there; an unknown name
+        ('{"q": "?"}', [], "rows.jsonl: line 1: the columns q are of no known format"),
+        ('{"q": "?"}', ["data.format=trl"], "rows.jsonl: line 1: no prompt"),
+        ('{"prompt": "?", "solution": "1"}', ["data.format=tlr"], "'tlr' is not one of"),
+        ('{"question": "?"}', [], "of no known format"),
+        ("", [], "no rows in the split 'train'"),
+    ],
+)
+def test_data_that_are_not_understood_are_refused_before_a_model_is_asked_for(
+    content: str, settings: list[str], complaint: str, tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(content + "\n", encoding="utf-8")
+    for verb in (["train", "--dry-run"], ["train"], ["check"]):
+        assert cli.main([*verb, "--data", str(file), *settings]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("vrft: error: ") and complaint in line
+
+
+def test_check_says_how_data_are_read(capsys: Capture) -> None:
+    assert cli.main(["check", "--data", str(HERE / "vlm_r1.jsonl"), "model=demo"]) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith("read as VLM-R1 conversations, boxes in pixels of the original pic")
+    assert "ready to train" in said.out
+
+
+def test_only_one_process_says_it(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    from vrft_tasks.vqa import Vqa
+
+    monkeypatch.setenv("RANK", "1")
+    data.say_reading(Vqa(str(HERE / "trl.jsonl")), "train")
+    assert capsys.readouterr().err == ""
+
+
+def test_own_data_are_evaluated_without_a_benchmark(tmp_path: Path, capsys: Capture) -> None:
+    right = "<think>I look.</think><answer>(100,200),(500,500)</answer>"
+    wrong = "<think>I look.</think><answer>(0,0),(50,50)</answer>"
+    predictions = tmp_path / "predictions.jsonl"
+    view = [112, 84, "thousandths"]
+    lines = [
+        json.dumps({"id": name, "text": text, "views": [view]})
+        for name, text in (("1", right), ("2", wrong))
+    ]
+    predictions.write_text("\n".join(lines), encoding="utf-8")
+    words = ["--data", str(HERE / "vlm_r1.jsonl"), "--predictions", str(predictions)]
+    assert cli.main(["eval", *words, "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    assert "match" in said.out and "50.0" in said.out
+    assert said.err.startswith("read as VLM-R1 conversations")
+
+
+def test_a_model_of_a_run_is_asked_as_it_was_trained(tmp_path: Path) -> None:
+    run = config.load("vqa", ["task.data_dir=train.jsonl", "task.template='{question}: now!'"])
+    (tmp_path / "config.yaml").write_text(config.to_yaml(run), encoding="utf-8")
+    (tmp_path / "final").mkdir()
+    for folder in (tmp_path, tmp_path / "final"):
+        settings = data.settings_of_run(str(folder), "vqa")
+        assert settings == ['task.template="{question}: now!"']
+        assert config.load(None, settings).task.settings == {"template": "{question}: now!"}
+    assert data.settings_of_run(str(tmp_path), "grounding") == []
+    assert data.settings_of_run("Qwen/Qwen2-VL-2B-Instruct", "vqa") == []
+
+
+def test_results_of_other_data_lie_in_other_folders() -> None:
+    folders = set()
+    for file in ("a.jsonl", "b.jsonl"):
+        args = arguments.parse(["eval", "--data", file, "--model", "run/final"])
+        args.benchmark = "vqa"
+        folders.add(commands.results_folder(args))
+    assert len(folders) == 2
+
+
+def test_data_are_converted(tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "swift.jsonl"
+    words = ["--from", str(HERE / "r1v.jsonl"), "--to", "swift", "--out", str(out)]
+    assert cli.main(["data", "convert", *words]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{out}: 2 rows\n"
+    assert said.err == "read as R1-V and Visual-RFT rows\n"
+    first = json.loads(out.read_text(encoding="utf-8").splitlines()[0])
+    # Thousandths of 120 x 90 have become pixels.
+    assert first["objects"]["bbox"] == [[12, 18, 60, 45]]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--from", "trl.jsonl", "--to", "tlr", "--out", "o.jsonl"], "--to tlr: expected one of"),
+        (["--from", "trl.jsonl", "--to", "trl", "--out", "o.csv"], "trl is a file o.jsonl"),
+        (["--from", "gone.jsonl", "--to", "trl", "--out", "o.jsonl"], "no data at"),
+        (["--from", "trl.jsonl", "--to", "trl"], "required: --out"),
+        (
+            [
+                "--from",
+                "canonical.jsonl",
+                "--to",
+                "trl",
+                "--out",
+                "o.jsonl",
+                "data.boxes=fractions",
+            ],
+            "data.boxes=pixels",
+        ),
+    ],
+)
+def test_mistakes_in_a_conversion_are_one_line(
+    words: list[str], complaint: str, tmp_path: Path, capsys: Capture
+) -> None:
+    places = {"--from": HERE, "--out": tmp_path}
+    pairs = zip(["", *words], words, strict=False)
+    full = [str(places[before] / word) if before in places else word for before, word in pairs]
+    assert cli.main(["data", "convert", *full]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("vrft: error: ") and complaint in line
+
+
+def test_columns_of_no_other_format_are_said_to_be_left_out(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"question": "?", "answer": "1", "source": "web"}\n', encoding="utf-8")
+    words = ["--from", str(file), "--to", "trl", "--out", str(tmp_path / "o.jsonl")]
+    assert cli.main(["data", "convert", *words]) == 0
+    assert "left out: the columns source\n" in capsys.readouterr().err
+
+
+def test_settings_reach_the_choice_of_the_task(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"q": "?", "a": "1"}\n', encoding="utf-8")
+    settings = ["data.columns.question=q", "data.columns.answer=a"]
+    assert data.task_of(str(file), "train", settings) == "vqa"
+    with pytest.raises(UserError, match="no known format"):
+        data.task_of(str(file), "train", [])
+    for kind, task in (("text", "vqa"), ("points", "grounding")):
+        assert data.task_of("unread", "train", [f"task.kind={kind}"]) == task

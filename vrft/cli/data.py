@@ -1,0 +1,91 @@
+"""Data without a task file: their built-in task, how they are read, and ``convert``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vrft.errors import UserError
+
+if TYPE_CHECKING:
+    from vrft.task import Task
+
+TASKS = ("grounding", "vqa")
+"""The tasks that read rows of any format; each has a configuration and a benchmark of its name."""
+
+
+READING = ("columns", "data_format", "encoding", "rows")
+"""The settings of both tasks that say how rows are read."""
+
+KINDS = {
+    **dict.fromkeys(("option", "number", "yes_no", "text"), "vqa"),
+    **dict.fromkeys(("box", "boxes", "point", "points"), "grounding"),
+}
+"""``task.kind`` -> the task that has it."""
+
+
+def task_of(data: str, split: str, settings: Sequence[str]) -> str:
+    """Return the task that reads a split: "grounding" for boxes and points, else "vqa".
+
+    ``settings`` are those of the command line, such as ``data.format=trl``; ``task.kind`` decides
+    where it is given.
+    """
+    from vrft import config, registry
+    from vrft.config.schema import TaskConfig
+
+    given = config.load(None, settings).task.settings
+    if given.get("kind") in KINDS:
+        return KINDS[given["kind"]]
+    reading = {name: value for name, value in given.items() if name in READING}
+    task: Any = registry.build(TaskConfig("vqa", {**reading, "data_dir": data}))
+    return "grounding" if task.read(split).geometric else "vqa"
+
+
+def say_reading(task: Task[Any], split: str) -> None:
+    """Print in one line on standard error how a task of TASKS reads a split; nothing for others."""
+    describe = getattr(task, "describe", None)
+    # One process speaks for all that a launcher has started.
+    if describe is not None and os.environ.get("RANK", "0") == "0":
+        print(describe(split), file=sys.stderr)
+
+
+def settings_of_run(model: str, task: str) -> list[str]:
+    """Return the task's settings of the run that a model is from, but for the data themselves.
+
+    A model asked in other words than it was trained on would be measured wrongly. [] for a model
+    that is from no run here, or from a run of another task.
+    """
+    from vrft import config
+
+    for folder in (Path(model), Path(model).parent):
+        if (folder / "config.yaml").is_file():
+            run = config.load(str(folder / "config.yaml")).task
+            if run.name != task:
+                return []
+            own = {k: v for k, v in run.settings.items() if k not in ("data_dir", "rows")}
+            return [f"task.{name}={json.dumps(value)}" for name, value in own.items()]
+    return []
+
+
+def convert(args: argparse.Namespace) -> int:
+    """Write data in another format."""
+    from vrft import config, foreign, registry
+    from vrft.config.schema import TaskConfig
+
+    if args.to not in foreign.WRITERS:
+        raise UserError(f"--to {args.to}: expected one of {', '.join(foreign.WRITERS)}")
+    settings = {**config.load(None, args.settings).task.settings, "data_dir": args.source}
+    # The task that knows the settings of boxes; its reader takes rows without boxes as well.
+    task: Any = registry.build(TaskConfig("grounding", settings))
+    reading = task.read(args.split)
+    count = foreign.convert(reading, task.frame(reading), args.to, args.out)
+    print(f"read as {reading.title}", file=sys.stderr)
+    if columns := foreign.left_out(reading):
+        print(f"left out: the columns {', '.join(columns)}", file=sys.stderr)
+    print(f"{args.out}: {count} rows")
+    return 0

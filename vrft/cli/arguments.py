@@ -138,7 +138,17 @@ def add_eval(verbs: Any) -> None:
     verb.add_argument("--list", action="store_true", help="list the benchmarks and stop")
     # Neither is required by argparse, as `--list` needs none: `commands.evaluate` asks for one.
     source = verb.add_mutually_exclusive_group()
-    source.add_argument("--model", metavar="DIR|ID", help="a folder, a hub id, or `demo`")
+    source.add_argument(
+        "--model",
+        metavar="DIR|ID",
+        help="a folder, a hub id, or `demo`; of a run's folder final, or the last checkpoint",
+    )
+    source.add_argument(
+        "--all-checkpoints",
+        type=Path,
+        metavar="RUN",
+        help="every checkpoint of a run and its final, in one table and checkpoints.json",
+    )
     source.add_argument(
         "--predictions", type=Path, metavar="FILE", help="score saved answers, without a model"
     )
@@ -155,6 +165,15 @@ def add_eval(verbs: Any) -> None:
         action="store_true",
         help="show the model grey pictures: what it scores without looking",
     )
+    verb.add_argument(
+        "--boxes",
+        choices=["thousandths", "pixels", "fractions"],
+        help="how the answers of --predictions write boxes, where their lines have no views; "
+        "pixels are those of the picture's file",
+    )
+    verb.add_argument(
+        "--fresh", action="store_true", help="forget the evaluation that the folder of results has"
+    )
     add_settings(verb)
 
 
@@ -167,7 +186,10 @@ def add_show(verbs: Any) -> None:
         "vrft show runs/my_run/eval/predictions.jsonl --worst 50",
     )
     verb.add_argument(
-        "predictions", type=Path, metavar="FILE|DIR", help="predictions.jsonl, or its folder"
+        "predictions",
+        type=Path,
+        metavar="FILE|DIR|RUN",
+        help="predictions.jsonl, its folder, or a run, of which the newest evaluation is taken",
     )
     verb.add_argument("--out", type=Path, metavar="FILE", help="default: beside the predictions")
     verb.add_argument("--worst", type=positive, default=20, metavar="N", help="default: 20")
@@ -182,7 +204,9 @@ def add_compare(verbs: Any) -> None:
         "vrft compare runs/eval/lisa_val-base runs/my_run/eval",
     )
     for name in ("before", "after"):
-        verb.add_argument(name, type=Path, metavar=name.upper(), help="the folder of an evaluation")
+        verb.add_argument(
+            name, type=Path, metavar=name.upper(), help="the folder of an evaluation, or a run"
+        )
     verb.add_argument("--json", action="store_true", help="print the result as JSON")
 
 

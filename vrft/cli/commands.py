@@ -52,7 +52,7 @@ def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
     Without a file, a run to resume brings its own configuration, and a task takes the shipped one
     of its name. Data without a task are for the one that reads them, vqa or grounding. A resumed
     run stays in its folder, wherever that has been moved to. Raises UserError where no task is
-    named and where ``resume`` holds no run.
+    named, where ``resume`` holds no run, and for settings that cannot change within a run.
     """
     from vrft import config
 
@@ -114,11 +114,17 @@ def evaluate(args: argparse.Namespace) -> int:
         return 0
     if args.benchmark is None and args.data is None:
         raise UserError("give --benchmark NAME; `vrft eval --list` lists them")
-    if args.model is None and args.predictions is None:
-        raise UserError("give --model DIR or ID, or --predictions FILE")
-    from vrft.evaluation import evaluate, report
+    if args.model is None and args.predictions is None and args.all_checkpoints is None:
+        raise UserError("give --model DIR or ID, --all-checkpoints RUN, or --predictions FILE")
+    if args.boxes is not None and args.predictions is None:
+        raise UserError("--boxes says how the answers of --predictions are written; leave it out")
+    from vrft.evaluation import checkpoints, evaluate, locate, report
     from vrft.evaluation.benchmark import load_benchmark
 
+    if args.all_checkpoints is not None:
+        args.model = str(args.all_checkpoints)
+    elif args.model is not None:
+        args.model = locate.model(args.model)
     # A benchmark is a task with its sampling; the model's settings belong to what is measured.
     of_model = [setting for setting in args.settings if setting.startswith("model.")]
     others = [setting for setting in args.settings if setting not in of_model]
@@ -133,19 +139,32 @@ def evaluate(args: argparse.Namespace) -> int:
         data.say_reading(registry.build(benchmark.task), benchmark.split)
     out: Path | None = args.out
     if args.predictions is not None:
-        result = evaluate.score_file(args.predictions, benchmark, limit=args.limit, out=out)
+        result = evaluate.score_file(
+            args.predictions,
+            benchmark,
+            limit=args.limit,
+            out=out,
+            boxes=args.boxes,
+            fresh=args.fresh,
+        )
     else:
         model = replace(config.load(None, of_model).model, name=args.model)
         out = out or results_folder(args)
-        result = evaluate.run(
-            benchmark,
-            model,
-            out,
-            batch_size=args.batch_size,
-            limit=args.limit,
-            blank_images=args.blank_images,
-        )
-    print(report.text(report.table(result)))
+        options = {
+            "batch_size": args.batch_size,
+            "limit": args.limit,
+            "blank_images": args.blank_images,
+            "fresh": args.fresh,
+        }
+        if args.all_checkpoints is not None:
+            run = args.all_checkpoints
+            reports = checkpoints.run_all(run, benchmark, model, out, **options)
+            notes = next(iter(reports.values())).notes
+            print(report.text(report.checkpoint_table(reports), notes=notes))
+            print(f"table: {out / checkpoints.SUMMARY}")
+            return 0
+        result = evaluate.run(benchmark, model, out, **options)
+    print(report.text(report.table(result), notes=result.notes))
     if out is not None:
         print(f"page: {out / 'index.html'}")
     return 0
@@ -167,21 +186,22 @@ def results_folder(args: argparse.Namespace) -> Path:
 
 def show(args: argparse.Namespace) -> int:
     """Write a page of saved predictions, the worst first."""
-    from vrft.evaluation import results
+    from vrft.evaluation import locate, results
 
-    print("page:", results.show(args.predictions, args.out, worst=args.worst))
+    print("page:", results.show(locate.evaluation(args.predictions), args.out, worst=args.worst))
     return 0
 
 
 def compare(args: argparse.Namespace) -> int:
     """Compare two evaluations of the same samples."""
-    from vrft.evaluation import comparison, report
+    from vrft.evaluation import comparison, locate, report
 
-    pairing = comparison.pair(args.before, args.after)
+    pairing = comparison.pair(locate.evaluation(args.before), locate.evaluation(args.after))
     if args.json:
         print(report.json_text(pairing))
     else:
-        lines = [report.text(report.pairing_table(pairing)), *report.change_lines(pairing)]
+        table = report.text(report.pairing_table(pairing), notes=[pairing.note])
+        lines = [table, *report.change_lines(pairing)]
         print("\n".join(lines))
     return 0
 

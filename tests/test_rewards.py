@@ -1,16 +1,23 @@
-"""Shared rewards, all rewards of a completion, and TRL's reward signature both ways."""
+"""Shared rewards, and the rewards and scores of a task with every value checked."""
 
-import re
+from __future__ import annotations
+
+import math
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from vrft import rewards
 from vrft.boxes import Box
+from vrft.errors import UserError
 from vrft.task import Reward, Task
-from vrft.types import Completion, Prompt, Sample, Score, View
+from vrft.types import Completion, Group, Prompt, Rollout, Sample, Score, View
 
 SAMPLE = Sample("s1", "How many?", 3)
 
@@ -69,65 +76,143 @@ def test_an_unreadable_box_scores_zero() -> None:
     assert rewards.overlap(Box(0, 0, 0.2, 1), None) == 0.0
 
 
-def trl_accuracy(
-    completions: list[list[dict[str, str]]], solution: list[str], **kwargs: Any
-) -> list[float | None]:
-    """Reward the answer in the way that people write rewards for TRL."""
-    found = [re.search(r"<answer>(.*?)</answer>", c[0]["content"]) for c in completions]
-    return [None if m is None else float(m[1] == s) for m, s in zip(found, solution, strict=True)]
+@dataclass(frozen=True)
+class Giving(Counting):
+    """The task whose reward and score are whatever the tests say."""
+
+    reward: Any = 0.0
+    metric: Any = 0.0
+    parsed: Any = None
+    ratio: Any = (1.0, 1.0)
+
+    def rewards(self) -> Mapping[str, Reward[int]]:
+        return {"given": lambda sample, completion: self.reward}
+
+    def score(self, sample: Sample[int], completion: Completion) -> Score:
+        return Score({"exact": self.metric}, self.parsed, {"iou": self.ratio})
 
 
-def test_a_reward_written_for_trl_runs_unchanged() -> None:
-    reward = rewards.from_trl(trl_accuracy, lambda sample: {"solution": str(sample.answer)})
-    assert reward(SAMPLE, Completion("<answer>3</answer>")) == 1.0
-    assert reward(SAMPLE, Completion("<answer>4</answer>")) == 0.0
-    assert reward(SAMPLE, Completion("three")) is None
+def group_of(*texts: str) -> Group[int]:
+    """Return the group of some completions of the sample."""
+    rollouts = tuple(Rollout(Completion(text), (1, 2), True) for text in texts)
+    return Group(SAMPLE, Prompt(SAMPLE.question), rollouts)
 
 
-def test_a_trl_reward_on_plain_strings_runs_unchanged() -> None:
-    def length(completions: list[str], **kwargs: Any) -> list[float]:
-        return [float(len(text)) for text in completions]
+@pytest.mark.parametrize(
+    "value", [True, 1, np.float32(1), np.bool_(True), np.int64(1), torch.tensor(1.0)]
+)
+def test_a_reward_may_be_a_number_of_any_library(value: Any) -> None:
+    task = Giving(reward=value)
+    (one,) = rewards.rewards_of(task, SAMPLE, Completion("x")).values()
+    (of_group,) = rewards.group_rewards(task, group_of("x", "y")).values.values()
+    assert (one, of_group) == (1.0, [1.0, 1.0])
+    assert type(one) is float
 
-    reward = rewards.from_trl(length, lambda sample: {}, conversational=False)
-    assert reward(SAMPLE, Completion("four")) == 4.0
+
+NO_REWARDS = [
+    # numbers that would reach the weights
+    (math.nan, "got nan of type float"),
+    (-math.inf, "got -inf of type float"),
+    (np.float32("nan"), r"got np.float32\(nan\)"),
+    (torch.tensor(math.inf), r"got tensor\(inf\)"),
+    (10**400, "got 1000"),
+    (1e30, r"got 1e\+30 of type float"),  # its square is no float32
+    # no numbers
+    ("0.5", "got '0.5' of type str"),
+    (Decimal("0.5"), r"got Decimal\('0.5'\)"),
+    ([0.5], r"got \[0.5\] of type list"),
+    ((), r"got \(\) of type tuple"),
+    (np.array([0.5]), r"got array\(\[0.5\]\)"),
+    ({"reward": 1}, "got {'reward': 1} of type dict"),
+    (1j, "got 1j of type complex"),
+]
 
 
-def test_a_reward_of_ours_has_trls_signature() -> None:
+@pytest.mark.parametrize(("value", "message"), NO_REWARDS)
+def test_a_value_that_is_no_reward_is_one_line_with_reward_sample_and_value(
+    value: Any, message: str
+) -> None:
+    task = Giving(reward=value)
+    calls = [
+        lambda: rewards.rewards_of(task, SAMPLE, Completion("three")),
+        lambda: rewards.group_rewards(task, group_of("three", "four")),
+    ]
+    for call in calls:
+        with pytest.raises(UserError, match=f"^reward 'given', sample 's1': {message}") as caught:
+            call()
+        assert "for the answer 'three'; expected a finite number" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_numbers_that_are_not_finite_count_as_none_where_that_is_asked_for() -> None:
+    given = rewards.group_rewards(Giving(reward=math.nan), group_of("a", "b"), missing="none")
+    assert given.values == {"given": [None, None]}
+    assert given.log.metrics == {"rewards/given/missing": [1.0]}
+    none = rewards.group_rewards(Giving(reward=None), group_of("a", "b"), missing="none")
+    assert none.log.metrics == {"rewards/given/missing": [0.0]}
+    with pytest.raises(UserError, match="of type str"):
+        rewards.group_rewards(Giving(reward="nan"), group_of("a"), missing="none")
+
+
+@pytest.mark.parametrize(
+    ("parsed", "plain"),
+    [
+        (None, None),
+        ("three", "three"),
+        (3, 3),
+        (np.float32(0.5), 0.5),
+        ((np.float64(0.5), 1.0), [0.5, 1.0]),
+        (np.array([0.5, 1.0]), [0.5, 1.0]),
+        (torch.tensor(2), 2),
+    ],
+)
+def test_a_score_is_what_json_can_hold(parsed: Any, plain: Any) -> None:
+    task = Giving(metric=np.bool_(True), parsed=parsed, ratio=(np.float32(0.5), 1))
+    score = rewards.score_of(task, SAMPLE, Completion("x"))
+    assert score == Score({"exact": 1.0}, plain, {"iou": (0.5, 1.0)})
+    assert type(score.metrics["exact"]) is float
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"metric": math.nan}, "exact is nan of type float; expected a finite number"),
+        ({"metric": "1"}, "exact is '1' of type str"),
+        ({"metric": None}, "exact is None of type NoneType"),
+        ({"ratio": (1.0, math.inf)}, "iou is inf"),
+        ({"parsed": math.nan}, "parsed holds nan of type float"),
+        ({"parsed": [1.0, math.inf]}, "parsed holds inf of type float"),
+        ({"parsed": Decimal(1)}, "parsed holds Decimal"),
+        ({"parsed": {1, 2}}, "parsed holds {1, 2} of type set"),
+    ],
+)
+def test_a_score_that_no_report_could_hold_is_one_line(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=f"^score, sample 's1', answer 'x': {message}"):
+        rewards.score_of(Giving(**given), SAMPLE, Completion("x"))
+
+
+def brief(sample: Sample[int], completion: Completion) -> float:
+    return -len(completion.text) / 100
+
+
+def test_a_task_with_further_rewards_is_otherwise_the_task() -> None:
     task = Counting()
-    function = rewards.to_trl("exact", task.rewards()["exact"], task.samples("train"))
-    assert function.__name__ == "exact"  # what TRL calls it in its logs
-    texts = ["<answer>3</answer>", "<answer>3</answer>"]
-    conversations = [[{"role": "assistant", "content": text}] for text in texts]
-    for completions in (texts, conversations):
-        given = function(
-            prompts=["?", "?"], completions=completions, sample_id=["s1", "s2"], step=7
-        )
-        assert given == [1.0, 0.0]
+    both: Any = rewards.with_rewards(task, {"brief": brief})
+    assert list(both.rewards()) == ["exact", "odd", "format", "brief"]
+    assert both.score(SAMPLE, Completion("3")) == task.score(SAMPLE, Completion("3"))
+    assert (both.primary, both.data) == ("exact", "nothing")
+    assert both.samples("train") == task.samples("train")
+    assert both.prompt(SAMPLE) == task.prompt(SAMPLE)
+    assert both.reference(SAMPLE, ()) == task.reference(SAMPLE, ())
+    assert both.boxes(SAMPLE) == () and both.region(SAMPLE) is None and both.aggregates([]) == {}
+    again = pickle.loads(pickle.dumps(both))
+    assert rewards.rewards_of(again, SAMPLE, Completion("3"))["brief"] == -0.01
+    giving: Any = rewards.with_rewards(Giving(metric=2.0), {"brief": brief})
+    assert giving.metric == 2.0
+    with pytest.raises(AttributeError):
+        giving.nothing  # noqa: B018
 
 
-def test_an_exported_reward_sees_the_views() -> None:
-    def width(sample: Sample[int], completion: Completion) -> float:
-        return float(completion.views[0].width)
-
-    function = rewards.to_trl(
-        "width", width, [SAMPLE], views=lambda sample: (View(56, 28, "pixels"),)
-    )
-    assert function(completions=["x"], sample_id=["s1"]) == [56.0]
-
-
-def test_an_exported_reward_sees_the_length_in_tokens() -> None:
-    def length(sample: Sample[int], completion: Completion) -> float:
-        return float(completion.tokens)
-
-    function = rewards.to_trl("length", length, [SAMPLE])
-    given = function(["x", "y"], ["s1", "s1"], completion_ids=[[5, 6, 7], [8]])
-    assert given == [3.0, 1.0]
-    assert function(["x"], ["s1"]) == [0.0]  # not known
-
-
-def test_export_and_import_cancel_out() -> None:
-    task = Counting()
-    exported = rewards.to_trl("exact", exact, task.samples("train"))
-    again = rewards.from_trl(exported, lambda sample: {"sample_id": sample.id})
-    for text in ("<answer>3</answer>", "<answer>5</answer>"):
-        assert again(SAMPLE, Completion(text)) == exact(SAMPLE, Completion(text))
+def test_every_method_of_a_task_is_handed_on() -> None:
+    methods = {name for name, member in vars(Task).items() if callable(member) and name[0] != "_"}
+    assert methods <= vars(rewards.TaskWithRewards).keys()

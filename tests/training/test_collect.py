@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 import pytest
+import torch
 from fakes.bigram import CONFIG, Echo, SameForAll, run, share, take_step, with_algorithm
 
 from vrft.errors import UserError
+from vrft.rewards import FunctionReward, with_rewards
+from vrft.task import Reward
+from vrft.types import Completion, Sample
 
 
 def test_reward_weights_scale_the_sum_of_rewards() -> None:
@@ -52,3 +62,108 @@ def test_what_happens_when_too_few_groups_have_signal(
     take_step(made)
     parameters = next(made.policy.module.parameters())
     assert bool(parameters.abs().sum() > 0) == moves
+
+
+@dataclass(frozen=True)
+class Giving(Echo):
+    """The echo task, whose reward is another function of the right one."""
+
+    change: Any = float
+
+    def rewards(self) -> Mapping[str, Reward[str]]:
+        def changed(sample: Sample[str], completion: Completion) -> Any:
+            return self.change(share(sample, completion))
+
+        return {"share": changed}
+
+
+def weights_after_a_step(task: Echo) -> torch.Tensor:
+    made = run(CONFIG, task)
+    take_step(made)
+    return next(made.policy.module.parameters()).detach()
+
+
+@pytest.mark.parametrize("change", [np.float64, torch.tensor, np.array])
+def test_numbers_of_any_library_train_as_floats_do(change: Any) -> None:
+    same = weights_after_a_step(Echo())
+    assert same.abs().max() > 0.05
+    # a float64 tensor rounds nothing
+    exact = (lambda x: torch.tensor(x, dtype=torch.float64)) if change is torch.tensor else change
+    assert torch.equal(weights_after_a_step(Giving(change=exact)), same)
+
+
+@pytest.mark.parametrize("change", [bool, round, np.bool_])
+def test_truth_values_and_whole_numbers_train(change: Any) -> None:
+    assert weights_after_a_step(Giving(change=change)).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, np.float32("nan"), "1", [1.0], 1e30])
+def test_a_value_that_is_no_reward_stops_the_run_before_the_step(value: Any) -> None:
+    made = run(CONFIG, Giving(change=lambda right: value if right > 0.3 else right))
+    with pytest.raises(UserError, match=r"^step 1: reward 'share', sample 'train-\d+': got"):
+        take_step(made)
+    assert not next(made.policy.module.parameters()).any()
+    assert made.progress.step == 0
+
+
+def test_missing_rewards_are_counted_where_that_is_asked_for() -> None:
+    config = with_algorithm(CONFIG, missing_rewards="none")
+    task = Giving(change=lambda right: math.nan if right > 0.3 else right)
+    metrics, rows = take_step(run(config, task))
+    missing = [row["rewards"]["share"] is None for row in rows]
+    assert 0 < sum(missing) < len(rows)
+    assert metrics["rewards/share/missing"] == pytest.approx(sum(missing) / len(rows))
+    assert math.isfinite(metrics["loss"])
+
+
+def test_weights_that_make_a_sum_too_large_are_refused() -> None:
+    made = run(with_algorithm(CONFIG, reward_weights={"share": 1e30}))
+    with pytest.raises(UserError, match=r"the weighted sum of its rewards is \d\S*e\+29"):
+        take_step(made)
+
+
+def with_function(function: Any) -> Any:
+    return with_rewards(Echo(), {"mine": FunctionReward(function, "mine")})
+
+
+def test_a_function_of_trl_is_called_once_for_each_group() -> None:
+    calls: list[dict[str, Any]] = []
+
+    def mine(completions: Any, **columns: Any) -> list[float]:
+        calls.append({"size": len(completions), **columns})
+        return [float(len(ids)) for ids in columns["completion_ids"]]
+
+    made = run(CONFIG, with_function(mine))
+    metrics, rows = take_step(made)
+    assert [call["size"] for call in calls] == [4] * 6
+    assert [row["rewards"]["mine"] for row in rows] == [row["tokens"] for row in rows]
+    assert calls[0]["trainer_state"].max_steps == 40
+    assert calls[0]["trainer_state"].global_step == 0
+    assert calls[0]["prompts"][0] == [{"role": "user", "content": calls[0]["question"][0]}]
+    assert metrics["rewards/mine/mean"] == pytest.approx(metrics["completions/mean_length"])
+
+
+def test_the_weight_behind_a_reward_counts() -> None:
+    def one(completions: Any) -> list[float]:
+        return [1.0] * len(completions)
+
+    config = with_algorithm(CONFIG, rewards=("my_rewards.py:mine=0.25",))
+    metrics, _ = take_step(run(config, with_function(one)))
+    assert metrics["reward"] == pytest.approx(metrics["rewards/share/mean"] + 0.25)
+
+
+def test_a_function_that_returns_too_few_values_stops_the_run_by_name() -> None:
+    made = run(CONFIG, with_function(lambda completions: [1.0]))
+    with pytest.raises(
+        UserError, match=r"step 1: reward 'mine', sample '.*': expected a list of 4"
+    ):
+        take_step(made)
+
+
+def test_a_logged_column_may_not_hide_one_of_the_logs_own() -> None:
+    def mine(completions: Any, log_extra: Any) -> list[float]:
+        log_extra("reward", ["x"] * len(completions))
+        return [0.0] * len(completions)
+
+    with pytest.raises(UserError, match=r"log_extra\('reward'\): completions have such a column"):
+        take_step(run(CONFIG, with_function(mine)))

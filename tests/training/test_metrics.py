@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
 from fakes.bigram import CONFIG, Echo, run, share, take_step
 
+from vrft.errors import UserError
+from vrft.rewards import FunctionReward, with_rewards
 from vrft.training.metrics import token_means
 from vrft.training.step import step
 from vrft.types import Completion, Sample, Score
@@ -63,3 +66,41 @@ def test_token_means_divide_by_the_tokens_of_all_micro_batches() -> None:
     # (3 + 1) / (2 + 6), not the mean of 1.5 and 1 / 6
     assert token_means(Accelerator(cpu=True), sums) == {"kl": 0.5}
     assert token_means(Accelerator(cpu=True), []) == {}
+
+
+def logging_task(function: Any) -> Any:
+    return with_rewards(Echo(), {"mine": FunctionReward(function, "mine")})
+
+
+def test_what_rewards_log_stands_in_metrics_and_rows() -> None:
+    def mine(completions: Any, completion_ids: Any, log_metric: Any, log_extra: Any) -> Any:
+        lengths = [len(ids) for ids in completion_ids]
+        log_metric("longest", max(lengths))
+        log_metric("never", math.nan)  # averaged over the values that are finite, here none
+        log_extra("letters", lengths)
+        return [0.0] * len(lengths)
+
+    metrics, rows = take_step(run(CONFIG, logging_task(mine)))
+    longest = [max(row["tokens"] for row in rows[i : i + 4]) for i in range(0, 24, 4)]
+    assert metrics["longest"] == pytest.approx(sum(longest) / 6)
+    assert math.isnan(metrics["never"])
+    assert [row["letters"] for row in rows] == [row["tokens"] for row in rows]
+
+
+@pytest.mark.parametrize("name", ["loss", "reward", "step", "learning_rate", "rewards/share/mean"])
+def test_a_logged_metric_may_not_hide_one_of_the_runs_own(name: str) -> None:
+    def mine(completions: Any, log_metric: Any) -> list[float]:
+        log_metric(name, 1.0)
+        return [0.0] * len(completions)
+
+    with pytest.raises(UserError, match="the run has a metric of that name"):
+        take_step(run(CONFIG, logging_task(mine)))
+
+
+def test_a_score_that_json_cannot_hold_is_one_line() -> None:
+    class Strange(Echo):
+        def score(self, sample: Sample[str], completion: Completion) -> Score:
+            return Score({"share": 0.0}, {1, 2})  # type: ignore[arg-type]
+
+    with pytest.raises(UserError, match=r"parsed holds \{1, 2\} of type set"):
+        take_step(run(CONFIG, Strange()))

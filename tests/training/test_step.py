@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
-from fakes.bigram import CONFIG, Bigram, SameForAll, run, take_step, with_algorithm, with_train
+from fakes.bigram import (
+    CONFIG,
+    Bigram,
+    BigramPolicy,
+    Echo,
+    SameForAll,
+    run,
+    share,
+    take_step,
+    with_algorithm,
+    with_train,
+)
+from torch import Tensor
 
 from vrft.config.schema import Config
+from vrft.errors import UserError
+from vrft.task import Reward
+from vrft.training import checkpoint, run_folder, train
+from vrft.training.run_log import RunLog, read_metrics
+from vrft.training.step import check_norm, check_weights
+from vrft.types import Completion, Sample
 
 
 def table(config: Config, steps: int = 1) -> torch.Tensor:
@@ -84,3 +109,120 @@ def test_a_step_without_any_signal_leaves_the_weights_alone() -> None:
     metrics, _ = take_step(made)
     assert metrics["loss"] == 0.0 and metrics["grad_norm"] == 0.0
     assert torch.equal(next(made.policy.module.parameters()).detach(), before)
+
+
+class Broken(BigramPolicy):
+    """A policy whose log-probabilities of some letters are multiplied by a factor."""
+
+    def __init__(self, factor: float, letters: str = "abcdef") -> None:
+        super().__init__()
+        self.factor, self.letters = factor, ["abcdef".index(letter) for letter in letters]
+
+    def logps(self, encoded: Any, groups: Any, temperature: float) -> Tensor:
+        logps = super().logps(encoded, groups, temperature)
+        factors = [self.factor if asked in self.letters else 1.0 for asked in encoded]
+        return logps * torch.tensor(factors)[:, None, None]
+
+
+@pytest.mark.parametrize("factor", [math.nan, math.inf])
+@pytest.mark.parametrize("size", [6, 1])
+def test_a_loss_that_is_not_finite_stops_the_run_before_the_step(factor: float, size: int) -> None:
+    config = with_train(
+        CONFIG, per_device_train_batch_size=size, gradient_accumulation_steps=6 // size
+    )
+    made = run(config, policy=Broken(factor))
+    with pytest.raises(UserError, match=r"^step 1: the loss is .*sample.*train-.*; lower train"):
+        take_step(made)
+    assert not next(made.policy.module.parameters()).any()
+    assert not made.optimizer.state  # the optimizer has seen nothing
+
+
+def test_the_samples_of_a_bad_loss_are_named() -> None:
+    config = with_train(CONFIG, per_device_train_batch_size=1, gradient_accumulation_steps=6)
+    made = run(config, policy=Broken(math.nan, "a"))
+    with pytest.raises(UserError) as caught:
+        for _ in range(10):  # until a group of that letter has signal
+            take_step(made)
+    letters = {sample.id: sample.answer for sample in made.samples}
+    named = [id for id in letters if repr(id) in str(caught.value)]
+    assert named and {letters[id] for id in named} == {"a"}
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step() -> None:
+    made = run(CONFIG)
+    table = next(made.policy.module.parameters())
+    table.register_hook(lambda gradient: gradient * math.nan)
+    with pytest.raises(UserError, match="step 1: the gradient's norm is nan, though the loss"):
+        take_step(made)
+    assert not table.any() and not made.optimizer.state
+
+
+@pytest.mark.parametrize(
+    ("precision", "scale", "stops"),
+    [
+        ("no", None, True),
+        ("bf16", None, True),
+        # the scaler skips this step and halves the scale
+        ("fp16", 65536.0, False),
+        # at a scale below 1 the gradient itself is beyond float16
+        ("fp16", 0.5, True),
+        # DeepSpeed's own scaler
+        ("fp16", None, False),
+    ],
+)
+def test_an_overflow_in_float16_is_the_scalers_to_handle(
+    precision: str, scale: float | None, stops: bool
+) -> None:
+    scaler = None if scale is None else SimpleNamespace(get_scale=lambda: scale)
+    made: Any = SimpleNamespace(
+        accelerator=SimpleNamespace(mixed_precision=precision, scaler=scaler),
+        progress=SimpleNamespace(step=0),
+    )
+    check_norm(made, 1.0)
+    if stops:
+        with pytest.raises(UserError, match="norm is inf"):
+            check_norm(made, math.inf)
+    else:
+        check_norm(made, math.inf)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
+    made = run(CONFIG)
+    table = next(made.policy.module.parameters())
+    check_weights(made, {"table": table})
+    with torch.no_grad():
+        table[0, 0, 0] = math.inf
+    with pytest.raises(UserError, match="weights table and 0 more are not finite"):
+        train.save(made, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@dataclass(frozen=True)
+class BadAt(Echo):
+    """The echo task, whose reward is NaN from a number of calls on."""
+
+    good: int = 0
+    calls: list[int] = field(default_factory=list)
+
+    def rewards(self) -> Mapping[str, Reward[str]]:
+        def reward(sample: Sample[str], completion: Completion) -> float:
+            self.calls.append(0)
+            return share(sample, completion) if len(self.calls) <= self.good else math.nan
+
+        return {"share": reward}
+
+
+def test_the_checkpoint_before_a_bad_reward_stays(tmp_path: Path) -> None:
+    config = with_train(CONFIG, save_steps=2, save_total_limit=1, max_steps=4)
+    # 24 completions a step: the fourth step, on which a checkpoint is due, meets a NaN
+    made = run(config, BadAt(good=3 * 24))
+    log = RunLog(tmp_path)
+    with (
+        pytest.raises(UserError, match=r"^step 4: reward 'share'"),
+        run_folder.StopSignal() as stop,
+    ):
+        train.loop(made, tmp_path, log, stop)
+    log.close()
+    assert [path.name for path in checkpoint.complete(tmp_path)] == ["checkpoint-2"]
+    assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2, 3]
+    assert torch.load(tmp_path / "checkpoint-2" / "table.pt")["table"].isfinite().all()

@@ -1,4 +1,4 @@
-"""From samples to a batch: rollouts of a policy, rewarded by the task."""
+"""From samples to a batch: rollouts of a policy, rewarded by the task, every value checked."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.rewards import rewards_of
+from vrft.rewards import LARGEST, TrainerState, group_rewards
 from vrft.task import Task
-from vrft.training import algorithms, distributed
+from vrft.training import algorithms, distributed, metrics, plan
 from vrft.training.stream import next_prompts
 from vrft.training.types import Batch, RewardedGroup, Run
 from vrft.types import Group
@@ -22,19 +24,28 @@ def collect(run: Run) -> Batch:
 
     Groups with signal are held on to, oldest first, and the batch is filled up with the newest
     groups without; alpha and every metric are those of the groups in the batch. Raises UserError
-    where ``max_resample_rounds`` are not enough and ``on_exhausted`` is "error".
+    where ``max_resample_rounds`` are not enough and ``on_exhausted`` is "error", and, on all
+    devices together, for a prompt or a reward of any of them that cannot be used.
     """
     config, size = run.config.algorithm, run.local_prompts
     groups: list[RewardedGroup] = []
     for rounds in range(1, config.max_resample_rounds + 2):
-        fresh = rewarded_groups(run)
+        fresh: list[RewardedGroup] = []
+        mistake: UserError | None = None
+        try:
+            fresh = rewarded_groups(run)
+        except UserError as error:
+            mistake = error
         informative = [rewarded for rewarded in groups + fresh if rewarded.has_signal]
         without_signal = [rewarded for rewarded in fresh + groups if not rewarded.has_signal]
         groups = (informative + without_signal)[:size]
         # Counted over all devices, so that all of them stop after the same round: one that went
         # on alone would wait for the others in its next exchange.
-        counts = torch.tensor([[sum(rewarded.has_signal for rewarded in groups), size]])
-        with_signal, total = distributed.gather(run.accelerator, counts).sum(0).tolist()
+        own = [sum(rewarded.has_signal for rewarded in groups), size, mistake is not None]
+        counts = distributed.gather(run.accelerator, torch.tensor([own])).sum(0)
+        with_signal, total, mistakes = counts.tolist()
+        if mistakes:
+            raise UserError(f"step {run.progress.step + 1}: {first(run.accelerator, mistake)}")
         if with_signal >= config.min_informative * total:
             return Batch.of(groups, rounds)
     if config.on_exhausted == "error":
@@ -46,9 +57,19 @@ def collect(run: Run) -> Batch:
     return Batch.of(groups, rounds, exhausted=True)
 
 
+def first(accelerator: Accelerator, mistake: UserError | None) -> str:
+    """Return the first mistake of all devices, of which at least one has made one."""
+    own = [str(mistake or "")]
+    lines = own if accelerator.num_processes == 1 else gather_object(own)
+    return next(line for line in lines if line)
+
+
 def rewarded_groups(run: Run) -> list[RewardedGroup]:
-    """Sample G rollouts of each of this device's next prompts, and reward them."""
-    config, drawn = run.config, next_prompts(run)
+    """Sample G rollouts of each of this device's next prompts, and reward them.
+
+    Raises UserError as ``reward_group`` does, and for a prompt that cannot be encoded.
+    """
+    config, drawn, state = run.config, next_prompts(run), trainer_state(run)
     encoded = [draw.encoded for draw in drawn]
     seeds = [draw.seed for draw in drawn]
     with run.accelerator.autocast():
@@ -56,7 +77,7 @@ def rewarded_groups(run: Run) -> list[RewardedGroup]:
             encoded, config.algorithm.num_generations, config.sampling, seeds
         )
     groups = [
-        reward_group(config, run.task, Group(draw.sample, draw.prompt, group), draw.encoded)
+        reward_group(config, run.task, Group(draw.sample, draw.prompt, group), draw.encoded, state)
         for draw, group in zip(drawn, rollouts, strict=True)
     ]
     if not algorithms.BASELINES[config.algorithm.baseline].needs_greedy:
@@ -64,7 +85,9 @@ def rewarded_groups(run: Run) -> list[RewardedGroup]:
     with run.accelerator.autocast():
         answers = run.policy.sample(encoded, 1, replace(config.sampling, temperature=0.0), seeds)
     greedy = [
-        reward_group(config, run.task, replace(rewarded.group, rollouts=answer), rewarded.encoded)
+        reward_group(
+            config, run.task, replace(rewarded.group, rollouts=answer), rewarded.encoded, state
+        )
         for rewarded, answer in zip(groups, answers, strict=True)
     ]
     return [
@@ -73,18 +96,45 @@ def rewarded_groups(run: Run) -> list[RewardedGroup]:
     ]
 
 
-def reward_group(config: Config, task: Task[Any], group: Group[Any], encoded: Any) -> RewardedGroup:
+def trainer_state(run: Run) -> TrainerState:
+    """Return the progress of the run as reward functions of TRL read it."""
+    settings, done, accelerator = run.config.train, run.progress, run.accelerator
+    return TrainerState(
+        global_step=done.step,
+        max_steps=plan.total_steps(run.config, len(run.samples), accelerator.num_processes),
+        epoch=done.cursor / len(run.samples),
+        num_train_epochs=settings.num_train_epochs,
+        num_input_tokens_seen=done.num_tokens,
+        is_local_process_zero=accelerator.is_local_main_process,
+        is_world_process_zero=accelerator.is_main_process,
+    )
+
+
+def reward_group(
+    config: Config,
+    task: Task[Any],
+    group: Group[Any],
+    encoded: Any,
+    state: TrainerState | None = None,
+) -> RewardedGroup:
     """Return a group with its rewards and their weighted sum; a reward of None adds nothing.
 
-    DAPO's punishment of overlong completions, where it is on, is taken off the sum.
+    DAPO's punishment of overlong completions, where it is on, is taken off the sum. Raises
+    UserError that names sample and reward for a value that is no finite number, and for a logged
+    column that bears the name of one of the log's own.
     """
-    by_rollout = [rewards_of(task, group.sample, r.completion) for r in group.rollouts]
-    rewards = {name: [row[name] for row in by_rollout] for name in by_rollout[0]}
+    given = group_rewards(task, group, state, config.algorithm.missing_rewards)
+    metrics.check_columns(given.log)
+    rewards, weights = given.values, config.algorithm.weights
     lengths_G = torch.tensor([float(len(r.tokens)) for r in group.rollouts])
     limit = config.sampling.max_completion_length
     total_G = -algorithms.overlong(lengths_G, limit, config.algorithm.overlong_cache)
     for name, values in rewards.items():
-        weight = config.algorithm.reward_weights.get(name, 1.0)
-        total_G += weight * torch.tensor([value or 0.0 for value in values])
+        total_G += weights.get(name, 1.0) * torch.tensor([value or 0.0 for value in values])
+    if not bool((total_G.abs() <= LARGEST).all()):
+        raise UserError(
+            f"sample {group.sample.id!r}: the weighted sum of its rewards is "
+            f"{float(total_G.abs().max()):g}, more than {LARGEST:g}; lower algorithm.reward_weights"
+        )
     has_signal = bool(algorithms.has_signal(total_G.unsqueeze(0)))
-    return RewardedGroup(group, encoded, rewards, total_G, has_signal)
+    return RewardedGroup(group, encoded, rewards, total_G, has_signal, log=given.log)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
+from vrft.errors import UserError
+from vrft.rewards import score_of
 from vrft.task import Task
 from vrft.training import algorithms, distributed
 from vrft.training.types import Batch, Experience, Run, TokenSums
+from vrft.trl_rewards import GroupReward, RewardLog
+
+COLUMNS = (
+    *("sample_id", "text", "parsed", "finished", "tokens", "rewards", "reward", "advantage"),
+)
+"""The columns of the log of completions; rewards may log others."""
 
 
 def step_metrics(
@@ -52,6 +61,40 @@ def step_metrics(
     }
 
 
+def logged_means(run: Run, batch: Batch, taken: Collection[str]) -> dict[str, float]:
+    """Return the means over all devices of the metrics that rewards have logged.
+
+    A value that is not finite does not count; a metric of such values alone is NaN. Raises
+    UserError for a metric whose name is ``taken``.
+    """
+    own: dict[str, tuple[float, int]] = {}
+    for rewarded in batch.groups:
+        for name, values in rewarded.log.metrics.items():
+            total, count = own.get(name, (0.0, 0))
+            finite = [value for value in values if math.isfinite(value)]
+            own[name] = (total + sum(finite), count + len(finite))
+    # Devices may have logged other names, but they agree on whether any reward can log at all.
+    can_log = run.config.algorithm.missing_rewards == "none" or any(
+        isinstance(reward, GroupReward) for reward in run.task.rewards().values()
+    )
+    alone = run.accelerator.num_processes == 1 or not can_log
+    devices = [own] if alone else gather_object([own])
+    means: dict[str, float] = {}
+    for name in dict.fromkeys(name for device in devices for name in device):
+        if name in taken:
+            raise UserError(f"log_metric({name!r}): the run has a metric of that name; rename it")
+        sums, counts = zip(*(device.get(name, (0.0, 0)) for device in devices), strict=True)
+        means[name] = sum(sums) / sum(counts) if sum(counts) else math.nan
+    return means
+
+
+def check_columns(log: RewardLog) -> None:
+    """Raise UserError for a logged column that bears the name of one of COLUMNS."""
+    for name in log.columns:
+        if name in COLUMNS:
+            raise UserError(f"log_extra({name!r}): completions have such a column; rename it")
+
+
 def token_means(accelerator: Accelerator, sums: Sequence[TokenSums]) -> dict[str, float]:
     """Return means over all devices' tokens, from the sums of this device's micro-batches."""
     if not sums:
@@ -67,18 +110,20 @@ def token_means(accelerator: Accelerator, sums: Sequence[TokenSums]) -> dict[str
 def completion_rows(task: Task[Any], batch: Batch, experience: Experience) -> list[dict[str, Any]]:
     """Return a row for each completion: its text, what was read of it, rewards and advantage.
 
-    Where the tokens of a completion differ in advantage, the first token's is given.
+    Where the tokens of a completion differ in advantage, the first token's is given. Columns that
+    rewards have logged follow. Raises UserError for a score that JSON cannot hold.
     """
     return [
         {
             "sample_id": rewarded.group.sample.id,
             "text": rollout.completion.text,
-            "parsed": task.score(rewarded.group.sample, rollout.completion).parsed,
+            "parsed": score_of(task, rewarded.group.sample, rollout.completion).parsed,
             "finished": rollout.finished,
             "tokens": len(rollout.tokens),
             "rewards": {name: values[g] for name, values in rewarded.rewards.items()},
             "reward": float(rewarded.total[g]),
             "advantage": float(experience.advantages[b, g, 0]),
+            **{name: values[g] for name, values in rewarded.log.columns.items()},
         }
         for b, rewarded in enumerate(batch.groups)
         for g, rollout in enumerate(rewarded.group.rollouts)

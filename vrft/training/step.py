@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -12,9 +13,10 @@ import torch
 from accelerate.utils import set_seed
 from torch import Tensor
 
+from vrft.errors import UserError
 from vrft.training import algorithms, distributed, metrics
 from vrft.training.collect import collect
-from vrft.training.micro_batches import passes
+from vrft.training.micro_batches import Pass, passes
 from vrft.training.objective import loss, make_experience
 from vrft.training.stream import rollout_seed
 from vrft.training.types import Batch, Experience, Run, TokenSums
@@ -28,6 +30,8 @@ def step(run: Run) -> tuple[dict[str, float], Rows]:
 
     Returns the metrics of the batch of all devices, and a function that makes the log's rows of
     this device's completions. An algorithm that reuses batches makes several updates of one.
+    Raises UserError, on all devices and before the update, for a reward that cannot be used and
+    for a loss or gradient that is not finite.
     """
     accelerator, done = run.accelerator, run.progress
     started = time.monotonic()
@@ -48,6 +52,7 @@ def step(run: Run) -> tuple[dict[str, float], Rows]:
         "alpha": experience.alpha,
         "step_time": time.monotonic() - started,
     }
+    measured |= metrics.logged_means(run, batch, {"step", "time", *measured})
     return measured, partial(metrics.completion_rows, run.task, batch, experience)
 
 
@@ -68,28 +73,90 @@ def update(run: Run, batch: Batch, experience: Experience, part: range) -> dict[
     """Take one optimizer step on some of the groups, and return its metrics.
 
     Only informative groups are forwarded; where a part of the batch has none, the weights stay.
+    Raises UserError, before the step, for a loss or gradient that is not finite.
     """
     accelerator, module = run.accelerator, run.policy.module
-    total = torch.zeros(1, device=accelerator.device)
+    total, total_loss = torch.zeros(1, device=accelerator.device), 0.0
+    losses: list[Tensor] = []
     sums: list[TokenSums] = []
     weights_BG = token_weights(run, batch, part)
     chunks = passes(run, batch, [row for row in part if experience.informative[row]])
     for number, (rows, scale) in enumerate(chunks, 1):
-        with distributed.accumulation(accelerator, module, last=number == len(chunks)):
+        last = number == len(chunks)
+        with distributed.accumulation(accelerator, module, last=last):
             part_loss, measured = loss(run, batch, experience, rows, scale * weights_BG[rows])
+            losses.append(part_loss.detach())
+            total += losses[-1]
+            if last:
+                # Before the backward, within which DeepSpeed steps. The sum over all devices: they
+                # stop together.
+                total_loss = float(distributed.gather(accelerator, total).sum())
+                if not math.isfinite(total_loss):
+                    raise bad_loss(run, batch, total_loss, chunks, losses)
             # Data parallelism averages gradients over devices; the loss is a sum over them.
             accelerator.backward(part_loss * accelerator.num_processes)
-        total += part_loss.detach()
         sums.append({name: scale * values for name, values in measured.items()})
     # Without any pass there is no gradient (None, not 0), and AdamW leaves the weights alone.
     norm = distributed.clip(accelerator, module, run.config.train.max_grad_norm) if chunks else 0.0
+    check_norm(run, norm)
     run.optimizer.step()
     run.optimizer.zero_grad()
     return {
-        "loss": float(distributed.gather(accelerator, total).sum()),
+        "loss": total_loss,
         **metrics.token_means(accelerator, sums),
         "grad_norm": norm,
     }
+
+
+REMEDY = (
+    "lower train.learning_rate, or set train.max_grad_norm or model.dtype=float32; nothing was "
+    "updated, and the last checkpoint is good"
+)
+
+
+def bad_loss(
+    run: Run, batch: Batch, total: float, chunks: Sequence[Pass], losses: Sequence[Tensor]
+) -> UserError:
+    """Return the error of a loss that is not finite, with this device's samples that made it so."""
+    rows = [
+        row
+        for (chunk, _), part in zip(chunks, losses, strict=True)
+        if not math.isfinite(float(part))
+        for row in chunk
+    ]
+    ids = ", ".join(repr(batch.groups[row].group.sample.id) for row in rows[:3])
+    samples = f" (sample{'s' if len(rows) > 1 else ''} {ids})" if rows else " (another device's)"
+    return UserError(f"step {run.progress.step + 1}: the loss is {total}{samples}; {REMEDY}")
+
+
+def check_norm(run: Run, norm: float) -> None:
+    """Raise UserError for a gradient whose norm is not finite; all devices have the same norm."""
+    if math.isfinite(norm):
+        return
+    accelerator = run.accelerator
+    # In float16 the scaled gradient may overflow: the scaler then skips the step and halves the
+    # scale. Below a scale of 1 it is the gradient itself. DeepSpeed has such a limit of its own.
+    scaler = accelerator.scaler
+    if accelerator.mixed_precision == "fp16" and (scaler is None or scaler.get_scale() >= 1):
+        return
+    raise UserError(
+        f"step {run.progress.step + 1}: the gradient's norm is {norm}, though the loss is finite; "
+        f"{REMEDY}"
+    )
+
+
+def check_weights(run: Run, weights: Mapping[str, Tensor]) -> None:
+    """Raise UserError for a weight that is not finite, on all devices if one of them holds it.
+
+    ``weights`` are those that are about to be saved, which only the main process may have.
+    """
+    bad = [name for name, weight in weights.items() if not bool(weight.isfinite().all())]
+    if distributed.max_over_ranks(run.accelerator, len(bad)):
+        where = f" {bad[0]} and {len(bad) - 1} more" if bad else ""
+        raise UserError(
+            f"step {run.progress.step}: weights{where} are not finite, and are not saved; go on "
+            "from the checkpoint before with a lower train.learning_rate"
+        )
 
 
 def token_weights(run: Run, batch: Batch, part: range) -> Tensor:

@@ -7,7 +7,7 @@ longest completion. Row ``b`` of a tensor belongs to group ``b`` of the batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from vrft.config.schema import Config
 from vrft.policy import Policy
 from vrft.task import Task
 from vrft.training.read_ahead import ReadAhead
+from vrft.trl_rewards import RewardLog
 from vrft.types import Group, Prompt, Sample
 
 
@@ -73,7 +74,7 @@ class RewardedGroup:
 
     ``rewards`` holds the G values of each reward by name, None where a reward does not apply;
     ``total`` [G] is their weighted sum; ``greedy`` is the total of the prompt's greedy completion,
-    where the baseline needs it.
+    where the baseline needs it; ``log`` holds what the rewards logged of the group.
     """
 
     group: Group[Any]
@@ -82,6 +83,7 @@ class RewardedGroup:
     total: Tensor
     has_signal: bool
     greedy: float | None = None
+    log: RewardLog = field(default_factory=lambda: RewardLog(0))
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,16 @@ from accelerate.utils import DistributedType
 from torch import nn
 
 from vrft import paths, policy, registry
+from vrft.config.methods import reward_source
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.evaluation.scoring import read_samples
 from vrft.images import image_tokens
 from vrft.models.loading import weight_dtype
+from vrft.rewards import FunctionReward, rewards_of
 from vrft.task import Task
 from vrft.training import algorithms, distributed, ppo, run_folder, run_log
-from vrft.types import Sample
+from vrft.types import Completion, Sample
 
 
 def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sample[Any]]]:
@@ -32,10 +34,12 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     Nothing is written. Raises UserError for a task, data or settings with which the run cannot
     start, and, for a ``fresh`` run, for a folder that holds another.
     """
-    task = registry.build(config.task)
+    task = registry.build_rewarded(config.task, config.algorithm)
     check_settings(config, task.rewards())
     run_log.check_trackers(config.train.report_to)
     samples = read_samples(task, "train")
+    if config.algorithm.name != "sft":
+        try_rewards(task, samples)
     if config.eval.split:
         # The first evaluation may be hours away: better to learn of a missing split now.
         read_samples(task, config.eval.split, config.eval.limit)
@@ -48,6 +52,8 @@ def check_settings(config: Config, rewards: Mapping[str, Any]) -> None:
     """Raise UserError for settings under which nothing can be learnt from the task's rewards."""
     algorithm, train = config.algorithm, config.train
     if algorithm.name == "sft":
+        if algorithm.rewards:
+            raise UserError("algorithm=sft learns from reference answers; leave --reward out")
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         if processes > 1:
             raise UserError(
@@ -75,6 +81,35 @@ def check_settings(config: Config, rewards: Mapping[str, Any]) -> None:
                 f"algorithm.reward_weights.{name}: the task has no such reward; "
                 f"{paths.suggest(name, list(rewards))}"
             )
+    for source in map(reward_source, algorithm.rewards):
+        weight = algorithm.weights[source.name]
+        if source.weight not in (1.0, weight):
+            raise UserError(
+                f"algorithm.reward_weights.{source.name}={weight:g}, but --reward gives it the "
+                f"weight {source.weight:g}; keep one of them"
+            )
+
+
+def try_rewards(task: Task[Any], samples: Sequence[Sample[Any]]) -> None:
+    """Raise UserError for rewards that the first step could not use.
+
+    An empty answer, which a model may give at any time, is tried on the first sample; rewards that
+    read columns are shown every sample.
+    """
+    for reward in task.rewards().values():
+        if isinstance(reward, FunctionReward):
+            for sample in samples:
+                reward.check(sample)
+    rewards_of(task, samples[0], Completion(""))
+
+
+def rewards_text(config: Config, task: Task[Any]) -> str:
+    """Return the rewards of a run with their weights, such as "accuracy, brief x 0.5"."""
+    weights = config.algorithm.weights
+    return ", ".join(
+        name if weights.get(name, 1.0) == 1 else f"{name} x {weights[name]:g}"
+        for name in task.rewards()
+    )
 
 
 def total_steps(config: Config, samples: int, processes: int) -> int:
@@ -108,7 +143,7 @@ def plan_text(config: Config, *, fresh: bool = True) -> str:
     sft = algorithm.name == "sft"
     gigabytes = memory(actor, config, accelerator) / 1e9
     lines = {
-        "task": f"{config.task.name}: {len(samples)} samples, rewards {', '.join(task.rewards())}",
+        "task": f"{config.task.name}: {len(samples)} samples, rewards {rewards_text(config, task)}",
         "model": f"{paths.model(config.model.name)}: {trained:,} parameters trained, "
         f"{frozen:,} frozen",
         "method": f"{algorithm.name}, which holds: {', '.join(algorithms.models_held(algorithm))}",

@@ -28,7 +28,7 @@ from vrft.task import Task
 from vrft.training import checkpoint, distributed, plan, ppo, run_folder
 from vrft.training.read_ahead import ReadAhead
 from vrft.training.run_log import RunLog
-from vrft.training.step import step
+from vrft.training.step import check_weights, step
 from vrft.training.stream import encode_sample
 from vrft.training.types import Progress, Run
 from vrft.types import Sample
@@ -59,6 +59,8 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     # Only now, when nothing is left that could stop the run before its first step.
     if resume is None and main:
         run_folder.claim(config)
+    if config.algorithm.rewards and main:
+        print(f"rewards: {plan.rewards_text(config, task)}", file=sys.stderr)
     if latest is not None and main:
         print(f"resuming {folder} from step {run.progress.step}", file=sys.stderr)
     with contextlib.ExitStack() as stack:
@@ -70,6 +72,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
             stack.callback(log.close)
         loop(run, folder, log, stack.enter_context(run_folder.StopSignal()))
         weights = accelerator.get_state_dict(run.policy.module)
+        check_weights(run, weights)
         if main:
             with checkpoint.written_whole(folder / "final") as temporary:
                 run.policy.save(temporary, weights)
@@ -201,6 +204,7 @@ def save(run: Run, folder: Path) -> None:
     """
     accelerator, done = run.accelerator, run.progress
     weights = accelerator.get_state_dict(run.policy.module)
+    check_weights(run, weights)
     target = checkpoint.path_of(folder, done.step)
     with checkpoint.written_together(target, accelerator) as temporary:
         checkpoint.write_optimizer(temporary, run.optimizer, accelerator)

@@ -1,16 +1,19 @@
 """COCO's instances: which file is one, what is read of it, and what is wrong with others."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.folders import RECORDS
+from PIL import Image
 
 from vrft import coco
 from vrft.boxes import Box
 from vrft.errors import UserError
+from vrft.images import image_size
 
 HERE = RECORDS / "detection"
 
@@ -94,3 +97,108 @@ def test_a_broken_entry_is_named_in_one_line(
     with pytest.raises(UserError, match=message) as raised:
         coco.find(instances(**parts), "train")
     assert "\n" not in str(raised.value)
+
+
+# --- the frame of the boxes
+
+
+@pytest.fixture
+def annotated(tmp_path: Path) -> Callable[..., coco.Picture]:
+    """Return the annotations of a picture that is stored in 200 x 100 pixels.
+
+    The cat lies in x 20 to 80 and y 10 to 30 of the annotated frame, and so does a crowd.
+    """
+
+    def write(orientation: int, width: int, height: int) -> coco.Picture:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.new("RGB", (200, 100)).save(tmp_path / "a.jpg", exif=exif)
+        entry = {"image_id": 1, "category_id": 2, "bbox": [20, 10, 60, 20]}
+        tree = {
+            "images": [{"id": 1, "file_name": "a.jpg", "width": width, "height": height}],
+            "annotations": [entry, {**entry, "iscrowd": 1}],
+            "categories": [{"id": 2, "name": "cat"}],
+        }
+        (tmp_path / "a.json").write_text(json.dumps(tree))
+        (picture,) = coco.read(tmp_path / "a.json", tmp_path).pictures
+        return picture
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "pixels"),
+    [
+        # not turned; annotated upright
+        (1, (200, 100), (20, 10, 80, 30)),
+        (6, (100, 200), (20, 10, 80, 30)),
+        (8, (100, 200), (20, 10, 80, 30)),
+        # annotated as stored: 6 turns (x, y) into (100 - y, x), 8 into (y, 200 - x)
+        (6, (200, 100), (70, 20, 90, 80)),
+        (8, (200, 100), (10, 120, 30, 180)),
+        # mirrored as well: 5 into (y, x), 7 into (100 - y, 200 - x)
+        (5, (200, 100), (10, 20, 30, 80)),
+        (7, (200, 100), (70, 120, 90, 180)),
+        # upside down, which the size does not tell: as it is shown
+        (3, (200, 100), (20, 10, 80, 30)),
+    ],
+)
+def test_boxes_are_turned_with_their_picture(
+    orientation: int, size: tuple[int, int], pixels: tuple[int, ...],
+    annotated: Callable[..., coco.Picture],
+) -> None:  # fmt: skip
+    picture = annotated(orientation, *size).upright()
+    ((box,),) = picture.boxes.values()
+    assert box.pixels(*image_size(picture.file)) == pytest.approx(pixels)
+    assert picture.crowds == picture.boxes
+    assert picture.upright() == picture
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size"),
+    [
+        # swapped although nothing turns; of a picture scaled down, or cut
+        (1, (100, 200)),
+        (3, (100, 200)),
+        (1, (100, 50)),
+        (6, (200, 99)),
+    ],
+)
+def test_annotations_of_another_picture_are_refused(
+    orientation: int, size: tuple[int, int], annotated: Callable[..., coco.Picture]
+) -> None:
+    picture = annotated(orientation, *size)
+    with pytest.raises(UserError, match=rf"a\.jpg: a picture of .* annotated as {size[0]}x"):
+        picture.upright()
+
+
+def test_annotations_among_the_pictures_of_a_split_are_read(tmp_path: Path) -> None:
+    source = HERE / "coco/annotations/instances_val2017.json"
+    (tmp_path / "valid").mkdir()
+    (tmp_path / "valid" / "_annotations.coco.json").write_bytes(source.read_bytes())
+    found = coco.find(tmp_path, "valid")
+    assert found is not None and found.categories == ("cat", "dog")
+    assert found.pictures[0].file == tmp_path / "valid/000000000139.jpg"
+    with pytest.raises(UserError, match=r"no split 'train' in .*; there is valid$"):
+        coco.find(tmp_path, "train")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_annotations_with_a_byte_order_mark_are_known(encoding: str, tmp_path: Path) -> None:
+    text = (HERE / "coco/annotations/instances_val2017.json").read_text()
+    (tmp_path / "a.json").write_bytes(text.encode(encoding))
+    assert coco.find(tmp_path / "a.json", "train") is not None
+
+
+def test_json_lines_under_the_name_of_json_are_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"image": "a.png"}\n{"image": "b.png"}\n')
+    assert coco.find(tmp_path / "a.json", "train") is None
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_among_the_pictures_is_no_picture(annotated: Callable[..., coco.Picture]) -> None:
+    picture = annotated(1, 200, 100)
+    picture.file.unlink()
+    os.mkfifo(picture.file)
+    with pytest.raises(UserError, match=r"no picture .*a\.jpg"):
+        picture.upright()

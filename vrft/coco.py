@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vrft import records
+from vrft import files
 from vrft.boxes import Box
 from vrft.errors import UserError
+from vrft.images import StoredSize, stored_size
+
+ROBOFLOW = "_annotations.coco.json"
+"""The file that Roboflow puts among the pictures of a split."""
 
 LARGEST = 1e6
 """A bound on coordinates in pixels, far beyond any picture; it also refuses NaN and infinity."""
@@ -27,14 +32,35 @@ class Picture:
     id: str
     file: Path
     boxes: ByCategory
+    """In fractions of the picture in the frame of the annotations, which ``upright`` checks."""
     crowds: ByCategory
+    size: tuple[float, float] = (0, 0)
+    """Width and height that the annotations give; zeros for unknown."""
 
     def source(self) -> Path:
         """Return the file; raise UserError if it is not there."""
         # Looked for only when it is asked for: train2017 has 118,287 pictures, and few are needed.
-        if not self.file.is_file():
-            raise UserError(f"no picture {self.file}; unpack COCO's pictures there")
+        if not os.path.isfile(self.file):
+            raise UserError(f"no picture {self.file!s:.200}; unpack COCO's pictures there")
         return self.file
+
+    def upright(self) -> Picture:
+        """Return the picture with boxes in the frame in which it is shown, by the file's head.
+
+        Annotations of the picture as stored are turned with it, as its EXIF orientation says.
+        Raises UserError for a picture that is not there or of another size than was annotated.
+        """
+        stored = stored_size(self.source())
+        if self.size in ((0, 0), stored.upright):
+            return self
+        if self.size != (stored.width, stored.height):
+            width, height = stored.upright
+            raise UserError(
+                f"{self.file}: a picture of {width}x{height}, but annotated as "
+                f"{self.size[0]}x{self.size[1]}; correct its width and height, and its boxes"
+            )
+        boxes, crowds = (turn(boxes, stored) for boxes in (self.boxes, self.crowds))
+        return replace(self, boxes=boxes, crowds=crowds, size=stored.upright)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,36 +71,51 @@ class Instances:
     pictures: tuple[Picture, ...]
 
 
-def find(root: Path, split: str) -> Instances | None:
+def turn(by_category: ByCategory, stored: StoredSize) -> ByCategory:
+    """Return boxes of a picture as stored in fractions of the upright picture."""
+    # In a picture of one unit each way, points turn as in any other.
+    unit = replace(stored, width=1, height=1)
+    return {name: tuple(turned(box, unit) for box in boxes) for name, boxes in by_category.items()}
+
+
+def turned(box: Box, unit: StoredSize) -> Box:
+    """Return a box after the turn of a picture, whose corners may have changed places."""
+    (x1, y1), (x2, y2) = unit.turn(box.x1, box.y1), unit.turn(box.x2, box.y2)
+    return Box(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
+
+
+def find(root: Path, split: str, encoding: str = "") -> Instances | None:
     """Read the instances of a split; None where ``root`` holds data of another kind.
 
     ``root`` is COCO's folder, with annotations/instances_<split>.json and the pictures in
-    <split>/, or one such file, with the pictures beside it. Raises UserError for an unknown split
-    and for a file that cannot be read.
+    <split>/, or with both in <split>/, as Roboflow exports them; or one such file, with the
+    pictures beside it. Raises UserError for an unknown split and for a file that cannot be read.
     """
-    if root.is_file():
-        # COCO's file is an object, a file of rows a list. The first bytes tell, where the file may
-        # have gigabytes.
-        with root.open("rb") as file:
-            is_object = root.suffix == ".json" and file.read(64).lstrip().startswith(b"{")
-        return read(root, root.parent) if is_object else None
-    files = sorted((root / "annotations").glob("instances_*.json"))
-    if not files:
+    if os.path.isfile(root):
+        # COCO's file is an object, a file of rows a list of objects or one a line.
+        is_object = root.suffix == ".json" and files.first_character(root, encoding) == "{"
+        if not is_object or files.is_json_lines(root, encoding):
+            return None
+        return read(root, root.parent, encoding)
+    parts = {
+        **{path.stem.removeprefix("instances_"): path
+           for path in sorted((root / "annotations").glob("instances_*.json"))},
+        **{path.parent.name: path for path in sorted(root.glob(f"*/{ROBOFLOW}"))},
+    }  # fmt: skip
+    if not parts:
         return None
-    path = root / "annotations" / f"instances_{split}.json"
-    if path not in files:
-        known = ", ".join(path.stem.removeprefix("instances_") for path in files)
-        raise UserError(f"no split {split!r} in {root}; there is {known}")
-    return read(path, root / split)
+    if split not in parts:
+        raise UserError(f"no split {split!r} in {root}; there is {', '.join(parts)}")
+    return read(parts[split], root / split, encoding)
 
 
-def read(path: Path, folder: Path) -> Instances:
+def read(path: Path, folder: Path, encoding: str = "") -> Instances:
     """Read the instances of a file whose pictures lie in ``folder``.
 
     Boxes are cut to their picture, and boxes without area inside it are left out. Raises UserError
     that names the entry which cannot be read.
     """
-    tree = records.read_json(path)
+    tree = files.read_json(path, encoding)
     names = {c["id"]: str(c["name"]) for c in entries(tree, "categories", ("id", "name"), path)}
     images = entries(tree, "images", ("id", "file_name", "width", "height"), path)
     sizes = {image["id"]: (image["width"], image["height"]) for image in images}
@@ -94,6 +135,7 @@ def read(path: Path, folder: Path) -> Instances:
             folder / str(image["file_name"]),
             boxes.get((image["id"], False), {}),
             boxes.get((image["id"], True), {}),
+            sizes[image["id"]],
         )
         for image in images
     ]

@@ -57,7 +57,7 @@ def kind_of(root: Path, split: str) -> Kind | None:
         return "coco"
     files = _label_files(root, split)
     # Rows may lie in such files too: only an object with shapes is an annotation.
-    tree = records.read_json(files[0]) if files else None
+    tree = records.read_western_json(files[0]) if files else None
     if not isinstance(tree, dict) or "shapes" not in tree:
         return None
     return "reasonseg" if "text" in tree else "labelme"
@@ -85,10 +85,11 @@ def _coco(root: Path, split: str) -> Iterator[Labelled]:
     instances = coco.read(inside, inside.parent) if inside else coco.find(root, split)
     if instances is None:
         raise UserError(f"{root}: no COCO json; give its file, or the folder above annotations/")
-    for picture in instances.pictures:
+    for annotated in instances.pictures:
+        picture = annotated.upright() if annotated.boxes else annotated
         for name, boxes in picture.boxes.items():
             where = f"{root}: image {picture.id}"
-            yield Labelled(f"{picture.id}#{name}", name, boxes, picture.source(), where)
+            yield Labelled(f"{picture.id}#{name}", name, boxes, picture.file, where)
 
 
 def _label_files(root: Path, split: str) -> list[Path]:
@@ -108,7 +109,7 @@ def _picture_beside(path: Path) -> Path | None:
 
 def _labelled(path: Path, kind: str) -> Iterator[Labelled]:
     """Yield the questions of one picture: its labels, or ReasonSeg's instructions."""
-    tree = records.read_json(path)
+    tree = records.read_western_json(path)
     picture = _picture_beside(path)
     shapes = tree.get("shapes") if isinstance(tree, dict) else None
     if picture is None or not isinstance(shapes, list) or not shapes:

@@ -3,6 +3,11 @@
 import pytest
 
 from vrft import answers
+from vrft.boxes import Box
+from vrft.classes import ClassList
+from vrft.numbers import Quantity
+from vrft.types import View
+from vrft_tasks._detection import read_answer
 
 STRICT = [
     ("<think>a</think><answer>b</answer>", "b"),
@@ -151,9 +156,81 @@ CHOICES = [
     ("-2", ("2", "3"), None),
     ("1/2", ("1", "2"), None),
     ("1,2", ("1", "2"), None),
-    # digits of other scripts are other characters
-    ("２", ("1", "2"), None),
+    # full-width characters are ASCII, digits of other scripts are other characters
+    ("２", ("1", "2"), 1),
+    ("（Ｂ）", PLACES, 1),
+    ("【B】", PLACES, 1),
+    ("Ｂ．", PLACES, 1),
     ("٢", ("1", "2"), None),
+    ("(Β)", PLACES, None),  # a Greek letter
+    # no option is read out of a longer number or expression
+    ("5\\sqrt{3}", ("5", "3"), None),
+    ("3 √2", ("3", "2"), None),
+    ("−3", ("3", "-3"), 1),
+    ("–3", ("3", "5"), None),
+    ("- 3", ("3", "5"), None),
+    ("50 %", ("50", "60"), None),
+    ("50 %", ("50%", "50"), 0),
+    ("50 percent", ("50", "60"), None),
+    ("2-3", ("2", "3"), None),
+    ("2-3", ("2", "4"), None),
+    ("2 - 3", ("2", "4"), None),
+    ("2+1", ("2", "1", "3"), None),
+    ("2 + x", ("2", "3"), None),
+    ("2^3", ("2", "3"), None),
+    ("2π", ("2", "3"), None),
+    ("2 × 4", ("2", "3"), None),
+    ("2x = 16", ("16", "8"), None),
+    ("< 3", ("3", "4"), None),
+    ("√(2)", ("2", "4"), None),
+    ("(2)^2", ("2", "4"), None),
+    ("(2) π", ("2", "4"), None),
+    ("2 million", ("2", "4"), None),
+    ("2 or 3", ("2", "4"), None),
+    ("There are 2, not counting 3 more", ("2", "4"), None),
+    ("2 - the lamps", ("2", "4"), 0),
+    ("there are 2 lamps", ("2", "4"), 0),
+    ("145°", ("35", "145"), 1),
+    ("D. 145°", ("35°", "55°", "125°", "145°"), 3),
+    ("D. 145°", ("35°", "55°", "145°", "90°"), None),
+    ("D. 145°, as 180 - 35 = 145", ("35°", "55°", "125°", "145°"), 3),
+    ("$145^\\circ$", ("35°", "145°"), 1),
+    ("chair-table", ("chair", "lamp"), None),
+    ("table-chair", ("chair", "lamp"), None),
+    ("chair+table", ("chair", "lamp"), None),
+    ("chair - it is brown", ("chair", "lamp"), 0),
+    # two letters in a row
+    ("A, B", PLACES, None),
+    ("A or B", PLACES, None),
+    ("A/B", PLACES, None),
+    # nor past a denial
+    ("(A) is incorrect", PLACES, None),
+    ("(A) is wrong", PLACES, None),
+    ("Anything but (A)", PLACES, None),
+    ("all but (A)", PLACES, None),
+    ("something other than the chair", ("chair", "lamp"), None),
+    ("the opposite of above", PLACES, None),
+    ("None of them, (A)", PLACES, None),
+    ("no way to tell", ("yes", "no"), None),
+    ("No idea", ("yes", "no"), None),
+    ("There is no chair", ("chair", "lamp"), None),
+    ("B is not the correct answer", PLACES, None),
+    ("The answer isn't B.", PLACES, None),
+    ("It isnt above", PLACES, None),
+    ("答案不是B", PLACES, None),
+    ("B不是正确答案", PLACES, None),
+    ("below, no doubt", PLACES, 1),
+    ("No", ("yes", "no"), 1),
+    ("No, the lamp is.", ("yes", "no"), 1),
+    ("it is false", ("true", "false"), 1),
+    # an option that looks like a wording, or like a side
+    ("Option 2", ("Option 1", "Option 2"), 1),
+    ("the cup is right", ("left", "right"), 1),
+    ("B is right", PLACES, 1),
+    ("It is the right one", ("left", "right"), 1),
+    # a measure word
+    ("7个", ("6", "7"), 1),
+    ("7", ("6个", "7个"), 1),
     # the longest option counts where one begins another
     ("left by 30 degrees", ("left", "left by 30 degrees"), 1),
     ("It moved left by 30 degrees", ("left", "left by 30 degrees"), 1),
@@ -186,7 +263,32 @@ WHOLE_NUMBERS = [
     ("7x", None),
     ("²", None),
     ("٧", None),
-    ("７", None),
+    ("７", 7),
+    ("−7", -7),
+    ("7 %", None),
+    ("7 percent", None),
+    ("7 √2", None),
+    ("7 π", None),
+    ("7 + x", None),
+    ("~7", None),
+    ("2x = 16", None),
+    ("7 million", None),
+    # a bound, a denial
+    ("more than 7", None),
+    ("at least 7", None),
+    ("There are not 7 cubes", None),
+    ("7 is wrong", None),
+    ("There are 7 cubes and no spheres.", 7),
+    ("There are 7 cubes, not spheres", 7),
+    # Chinese: measure words, no spaces; an ordinal, a decimal, a multiple, two numbers, a denial
+    ("7个", 7),
+    ("图中一共有7个立方体。", 7),
+    ("答案：７ 个", 7),
+    ("第7个", None),
+    ("7点5", None),
+    ("7万", None),
+    ("3到7个", None),
+    ("不是7个", None),
     ("1" * 10, None),
     # several, and the same one twice
     ("7 or 8", None),
@@ -196,6 +298,110 @@ WHOLE_NUMBERS = [
     ("seven", None),
     ("", None),
 ]
+
+
+# Every way in which models wrap an answer; {} is the answer.
+WRAPPINGS = [
+    "{}",
+    " {} \n",
+    "{}.",
+    "{}。",
+    # LaTeX: boxes, texts, dollar signs, brackets, fonts
+    "\\boxed{{{}}}",
+    "$\\boxed{{{}}}$",
+    "$$\\boxed{{\\text{{{}}}}}$$",
+    "\\text{{{}}}",
+    "\\textbf{{{}}}",
+    "\\mathrm{{{}}}",
+    "${}$",
+    "\\({}\\)",
+    "\\[{}\\]",
+    # Markdown: emphasis, a heading, code, fences
+    "**{}**",
+    "*{}*",
+    "__{}__",
+    "### {}",
+    "`{}`",
+    "```\n{}\n```",
+    "```text\n{}\n```",
+    # quotation marks of several scripts
+    '"{}"',
+    "'{}'",
+    "“{}”",
+    "‘{}’",
+    "「{}」",
+    # wordings
+    "Answer: {}",
+    "**Answer:** {}",
+    "**Answer: {}**",
+    "answer:{}",
+    "The answer is {}.",
+    "So the answer is {}",
+    "Therefore, the correct answer is: **{}**.",
+    "The final answer is $\\boxed{{{}}}$.",
+    "My answer is {}",
+    "I choose {}",
+    "{} is the correct answer.",
+    "{} is the answer",
+    "{} is correct.",
+    "答案：{}",
+    "答案是{}。",
+    "所以正确答案为：{}",
+    "{}是正确答案。",
+]
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_what_models_wrap_around_an_answer_comes_off(wrapping: str) -> None:
+    assert answers.bare(wrapping.format("145°")) == "145°"
+    assert answers.bare(wrapping.format("B")) == "B"
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_a_wrapped_answer_is_read_alike_by_every_parser(wrapping: str) -> None:
+    box = "[100, 200, 300, 400]"
+    item = '[{"bbox_2d": [100, 200, 300, 400], "label": "cat"}]'
+    roses = ClassList.parse(["desert rose", "rose"], "roses")
+    thousandths = View(84, 56)
+    assert answers.choice(wrapping.format("B"), PLACES) == 1
+    assert answers.choice(wrapping.format("below"), PLACES) == 1
+    assert answers.whole_number(wrapping.format("7")) == 7
+    assert answers.whole_number(wrapping.format("7个")) == 7
+    assert Quantity.parse(wrapping.format("145°")) == Quantity(145, "°")
+    assert roses.match(wrapping.format("desert rose")) == "desert rose"
+    assert Box.parse(wrapping.format(box), thousandths) == Box(0.1, 0.2, 0.3, 0.4)
+    detected = read_answer(wrapping.format(item), thousandths)
+    assert detected is not None
+    assert [one.box for one in detected.boxes] == [Box(0.1, 0.2, 0.3, 0.4)]
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        # stars and underscores that are no emphasis, a dollar that is money, a brace that is text
+        ("3*4*5", "3*4*5"),
+        ("(2)*3*(4)", "(2)*3*(4)"),
+        ("2**10", "2**10"),
+        ("snake_case_name", "snake_case_name"),
+        ("\\{1, 2\\}", "\\{1, 2\\}"),
+        ("\\$5", "5"),
+        # two boxes are two answers, a box that was cut off is none
+        ("\\boxed{7}\\boxed{8}", "7 8"),
+        ("\\boxed{7", "\\boxed{7"),
+        ("\\boxed{\\frac{1}{2}}", "\\frac{1}{2}"),
+        # a denial is kept
+        ("The answer is not B", "not B"),
+        ("B is not the correct answer", "B is not the correct answer"),
+        # wordings alone, and several around each other
+        ("Answer:", "Answer"),
+        ("The answer is: option B", "B"),
+        ("> 5", "> 5"),
+        ("22°30'", "22°30'"),
+        ("", ""),
+    ],
+)
+def test_nothing_else_comes_off(text: str, answer: str) -> None:
+    assert answers.bare(text) == answer
 
 
 @pytest.mark.parametrize(("text", "options", "index"), CHOICES)
@@ -219,7 +425,7 @@ def test_a_whole_number_stands_alone_among_words(text: str, number: int | None) 
         ("(a) above (b) below ", None, 8),
         # the beginnings of options, denials and lead-ins, over and over
         ("belo", 1, None),
-        ("not ", None, 8),
+        ("not ", None, None),
         ("answer is ", 1, 8),
         # numbers
         ("7 ", 1, None),

@@ -66,7 +66,7 @@ CASES: Mapping[str, Case] = {
         wrong="(A)",
         everything="(A) above (B) below",
         huge="9^9^9^9^9",
-        foreign="(Ｂ)",
+        foreign="(Β)",  # a Greek letter
     ),
     "geoqa": Case(
         GeoQa(),
@@ -129,7 +129,7 @@ CASES: Mapping[str, Case] = {
         wrong="\\boxed{8}",
         everything="\\boxed{" + ", ".join(map(str, range(10))) + "}",
         huge="\\boxed{7e999999}",
-        foreign="\\boxed{７}",
+        foreign="\\boxed{٧}",
         views=(),
     ),
 }
@@ -228,9 +228,10 @@ def test_a_box_that_is_none_earns_nothing(corners: str) -> None:
     grounding, detection = CASES["lisa_grounding"], CASES["detection"]
     for text in (f"({x1},{y1}),({x2},{y2})", f"[{x1}, {y1}, {x2}, {y2}]"):
         assert set(earned(grounding, wrapped(text)).values()) == {0.0}
+    assert set(earned(detection, wrapped(f"[{position(CORNERS[corners])}]")).values()) == {0.0}
+    # Beside a right one it counts as a wrong box, unless the list is none that can be read.
     boxes = f"[{position(CORNERS[corners])}, {position('100, 100, 400, 600')}]"
-    for text in (f"[{position(CORNERS[corners])}]", boxes):  # a right one beside it saves nothing
-        assert set(earned(detection, wrapped(text)).values()) == {0.0}
+    assert max(earned(detection, wrapped(boxes)).values()) <= 0.5
 
 
 @pytest.mark.timeout(60)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from vrft.boxes import Box, giou, iou
+from vrft.boxes import IN_FRACTIONS, Box, giou, iou, share_in_fractions
 from vrft.images import resized_size
 from vrft.types import View
 
@@ -26,18 +26,42 @@ READ = [
     ("[100, 200, 300, 400]", (0.1, 0.2, 0.3, 0.4)),
     ('{"bbox_2d": [100, 200, 300, 400], "label": "owl 7"}', (0.1, 0.2, 0.3, 0.4)),
     ('```json\n[{"bbox_2d": [100, 200, 300, 400]}]\n```', (0.1, 0.2, 0.3, 0.4)),
+    # two points in square brackets, four numbers in round ones, any brackets around them
+    ("[[100,200],[300,400]]", (0.1, 0.2, 0.3, 0.4)),
+    ("[100,200],[300,400]", (0.1, 0.2, 0.3, 0.4)),
+    ("[(100,200),(300,400)]", (0.1, 0.2, 0.3, 0.4)),
+    ("((100,200),(300,400))", (0.1, 0.2, 0.3, 0.4)),
+    ("(100,200,300,400)", (0.1, 0.2, 0.3, 0.4)),
+    ("\\boxed{(100,200),(300,400)}", (0.1, 0.2, 0.3, 0.4)),
+    ("$(100,200),(300,400)$", (0.1, 0.2, 0.3, 0.4)),
+    # full-width brackets, commas and digits
+    ("（１００，２００），（３００，４００）", (0.1, 0.2, 0.3, 0.4)),
+    ("【100，200，300，400】", (0.1, 0.2, 0.3, 0.4)),
+    # the same box again, in the same form or in another
+    ("(100,200),(300,400) (100,200),(300,400)", (0.1, 0.2, 0.3, 0.4)),
+    ("[100,200,300,400] is (100,200),(300.0,400)", (0.1, 0.2, 0.3, 0.4)),
+    # a box of one thousandth, and decimals that are no fractions
+    ("(0,0),(1,1)", (0, 0, 0.001, 0.001)),
+    ("(0.5,0.5),(1,1.5)", (0.0005, 0.0005, 0.001, 0.0015)),
 ]
 
 UNREADABLE = [
     "",
     "the owl in the middle",
-    # three numbers, one point, two points in one pair of brackets
+    # three numbers, one point, five numbers
     "(100,200),(300)",
     "(100,200)",
-    "(100,200,300,400)",
+    "(100,200,300)",
+    "[100,200,300,400,500]",
+    "[[100,200],[300,400],[500,600]]",
+    # brackets that do not belong together
+    "(100,200],[300,400)",
+    "[100,200,300,400)",
     # two boxes; a box and a point; a box and the start of another
-    "(100,200),(300,400) (100,200),(300,400)",
-    "[100,200,300,400] (100,200),(300,400)",
+    "(100,200),(300,400) (100,200),(300,401)",
+    "[100,200,300,400] (100,200),(300,401)",
+    "(100,200),(300,400) (100,200),(300,400) (1,2)",
+    "[[100,200,300,400],[100,200,300,401]]",
     "(100,200),(300,400),(500,600)",
     "(1,2) or (100,200),(300,400)",
     # no area: no width, no height, a point
@@ -55,7 +79,11 @@ UNREADABLE = [
     "(1e2,200),(300,400)",
     "(1e999,200),(1e9999,400)",
     "(١٠٠,٢٠٠),(٣٠٠,٤٠٠)",
-    "(１００,２００),(３００,４００)",
+    # fractions of the picture
+    "(0.1,0.2),(0.3,0.4)",
+    "[0.1, 0.2, 0.3, 0.4]",
+    "(0,0),(1,0.5)",
+    "(0.0,0.2),(1.0,1.0)",
     "(nan,nan),(inf,inf)",
     f"(0,0),({'9' * 5000},{'9' * 5000})",
 ]
@@ -69,6 +97,41 @@ def test_one_box_is_read_in_thousandths(text: str, box: tuple[float, ...]) -> No
 @pytest.mark.parametrize("text", UNREADABLE)
 def test_anything_but_one_proper_box_inside_the_picture_is_unreadable(text: str) -> None:
     assert Box.parse(text, THOUSANDTHS) is None
+
+
+FRACTIONS = [
+    ("(0.1,0.2),(0.3,0.4)", (0.1, 0.2, 0.3, 0.4)),
+    ('```json\n{"bbox_2d": [0.1, 0.2, 0.3, 0.4]}\n```', (0.1, 0.2, 0.3, 0.4)),
+    ("[[0.1,0.2],[0.3,0.4]]", (0.1, 0.2, 0.3, 0.4)),
+    ("(0,0),(1,1)", (0, 0, 1, 1)),
+    ("(0,0.5),(1.0,1)", (0, 0.5, 1, 1)),
+    # beyond the picture: thousandths and pixels are no fractions
+    ("(0.1,0.2),(0.3,1.4)", None),
+    ("(100,200),(300,400)", None),
+    ("(0,0),(0,1)", None),
+    ("(0.3,0.2),(0.1,0.4)", None),
+]
+
+
+@pytest.mark.parametrize(("text", "box"), FRACTIONS)
+@pytest.mark.parametrize("view", [THOUSANDTHS, PIXELS])
+def test_fractions_are_read_where_they_are_asked_for(
+    text: str, box: tuple[float, ...] | None, view: View
+) -> None:
+    assert Box.parse(text, view, fractions=True) == (None if box is None else Box(*box))
+
+
+def test_answers_in_fractions_are_counted_under_the_name_of_the_setting() -> None:
+    texts = ["(0.1,0.2),(0.3,0.4)", "(100,200),(300,400)", "(0,0),(1,1)", None, "nowhere"]
+    assert share_in_fractions(texts) == {IN_FRACTIONS: 0.2}
+    assert "task.coordinates=fractions" in IN_FRACTIONS
+    assert share_in_fractions(texts[1:]) == {}
+    assert share_in_fractions([]) == {}
+
+
+def test_a_box_is_written_in_fractions_of_four_decimals_and_never_empty() -> None:
+    assert Box(0.1, 0.2, 1 / 3, 1).fractions() == [0.1, 0.2, 0.3333, 1.0]
+    assert Box(0.99999, 0, 1, 0.00001).fractions() == [0.9999, 0.0, 1.0, 0.0001]
 
 
 def test_pixels_are_those_of_the_resized_picture() -> None:
@@ -88,7 +151,9 @@ def test_pixels_are_those_of_the_resized_picture() -> None:
         "(" + " " * 1_000_000,
         "(1,2)" + " " * 1_000_000 + ",",
         "9" * 1_000_000,
-        "(1,2),(3,4)" * 90_000,
+        "(1,2),(3,4)" * 90_000 + "(1,2),(3,5)",
+        "[1,2],[3,4]," * 90_000 + "[1,2],[3,5]",
+        "[[" * 500_000,
     ],
 )
 def test_a_megabyte_of_text_is_unreadable_in_linear_time(text: str) -> None:

@@ -112,6 +112,26 @@ MATCHED = [
     # the same letters across words that are no whole name
     ("primrose", None),
     ("roses", None),
+    # as models wrap it
+    ("**Answer:** desert rose", "desert-rose"),
+    ("\\boxed{\\text{Desert Rose}}", "desert-rose"),
+    ("```\ndesert rose\n```", "desert-rose"),
+    ("答案：rose。", "rose"),
+    ("Ｒｏｓｅ", "rose"),
+    ("Rose is the correct answer.", "rose"),
+    # past a denial
+    ("This is not a rose", None),
+    ("It isn't a desert rose.", None),
+    ("anything but a rose", None),
+    ("other than a rose", None),
+    ("A rose is not what this is.", None),
+    ("rose is wrong", None),
+    ("a rose? It is no rose", None),
+    ("不是 rose", None),
+    # a denial of something else
+    ("a rose, not a tulip", "rose"),
+    ("I see no petals, but a rose", "rose"),
+    ("no doubt a rose", "rose"),
     # several classes
     ("rose or mallow", None),
     ("desert-rose, rose", None),
@@ -166,10 +186,25 @@ def test_published_classes_are_told_apart(name: str, answer: str, expected: str 
     assert shipped(name).match(answer) == expected
 
 
+def test_a_denial_in_the_name_of_a_class_denies_nothing() -> None:
+    flowers = ClassList.parse(["forget-me-not", "rose", "no entry sign"], "flowers.txt")
+    assert flowers.match("It is a forget-me-not.") == "forget-me-not"
+    assert flowers.match("not a forget-me-not") is None
+    assert flowers.match("The no entry sign") == "no entry sign"
+
+
+def test_a_class_may_be_called_as_answers_are_worded() -> None:
+    wordings = ClassList.parse(["the answer is yes", "yes", "result"], "wordings.txt")
+    assert wordings.match("The answer is yes") == "the answer is yes"
+    assert wordings.match("Result") == "result"
+
+
 def test_a_short_class_is_named_by_the_whole_answer_only() -> None:
     digits = ClassList.parse(["0", "1", "10"], "digits.txt")
     assert digits.match("1") == "1"
     assert digits.match("it is 1") is None
+    assert digits.match("\\boxed{10}") == "10"
+    assert digits.match("１个") == "1"
 
 
 def test_digits_of_other_scripts_are_other_words() -> None:

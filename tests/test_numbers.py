@@ -68,6 +68,35 @@ READ = [
     ("3+4=7", 7, ""),
     # a word that is no known unit stands as it is
     ("3个", 3, "个"),
+    # as models wrap it: the door of every answer
+    ("So the answer is $145^\\circ$.", 145, "°"),
+    ("**Answer:** 145°", 145, "°"),
+    ("答案：145°", 145, "°"),
+    ("145° is the correct answer.", 145, "°"),
+    ("```\n145°\n```", 145, "°"),
+    ("`2√3`", 2 * 3**0.5, ""),
+    ("\\textbf{145}°", 145, "°"),
+    # with the letter of an option, in full-width brackets and digits
+    ("D. 145°", 145, "°"),
+    ("(d) 145°", 145, "°"),
+    ("（D）１４５°", 145, "°"),
+    ("【145°】", 145, "°"),
+    ("１４５", 145, ""),
+    ("−３．５", -3.5, ""),
+    # names before an equals sign: a ratio of sides, with a colon or a bar, and numbered angles
+    ("AB/AC = 3/5", 0.6, ""),
+    ("AB:AC = 3:5", 0.6, ""),
+    ("\\frac{AB}{AC} = \\frac{3}{5}", 0.6, ""),
+    ("\\angle 1 = 50°", 50, "°"),
+    ("x_1 = 5", 5, ""),
+    # units within a sum: equal values on both sides
+    ("180° - 35° = 145°", 145, "°"),
+    ("180°-35°=145", 145, ""),
+    ("(180° - 80°)/2 = 50°", 50, "°"),
+    ("180° ÷ 2 = 90°", 90, "°"),
+    ("3cm + 4cm = 7cm", 7, "cm"),
+    ("60km/h - 20km/h", 40, "km/h"),
+    ("60%", 60, "%"),
 ]
 
 
@@ -95,11 +124,34 @@ UNREADABLE = [
     "4 4",
     "1=2",
     "1=145=145",
+    # a number times an unknown, a quotient, a product, a root, a power: to be solved first
+    "2x = 16",
+    "2 x = 16",
+    "x/2 = 8",
+    "2/x = 8",
+    "\\frac{x}{2} = 8",
+    "xy = 16",
+    "πr = 4",
+    "√x = 4",
+    "x^2 = 16",
+    "-x = 4",
+    "AB/2 = 8",
+    # sides that differ, in value or in unit; a metre or an unknown m
+    "180° - 35° = 140°",
+    "180° - 35cm",
+    "3cm + 4cm = 7mm",
+    "2m + 3",
+    "1 - 40%",
+    # a denial, a factorial, a bound, a box that was cut off
+    "The answer is not 145",
+    "3!",
+    "> 3",
+    "\\boxed{3",
+    "3\\text{",
     # unknown names are no units
     "2a",
     "145°C",
     # other digits
-    "１４５",
     "١٤٥",
     "²",
     # what no float holds
@@ -135,6 +187,28 @@ EQUAL = [
     # six digits are enough, three are not: 3.4641016...
     ("2√{3}", "3.46410", True),
     ("2√{3}", "3.46", False),
+    # digits that count are significant ones: 1.41421356..., 8.48528137..., 0.00001234567
+    ("√2", "1.41421", True),
+    ("√2", "1.4142", False),
+    ("√2", "1.41422", False),
+    ("6√2", "8.48528", True),
+    ("6√2", "8.4853", False),
+    ("0.00001234567", "0.0000123457", True),
+    ("0.00001234567", "0.000012346", False),
+    ("99999.96", "100000", True),
+    ("99999.9", "100000", False),
+    # whole numbers agree to the last digit; 0 with what rounding leaves, and with nothing else
+    ("1000000", "1000001", False),
+    ("√{2}√{2}-2", "0", True),
+    ("0.000001", "0", False),
+    # a percentage is a number and a share
+    ("60%", "3/5", True),
+    ("60%", "0.6", True),
+    ("60%", "60", True),
+    ("60 percent", "60%", True),
+    ("60%", "0.6%", False),
+    ("60%", "6", False),
+    ("60%", "60cm", False),
     # pi and roots count: math-verify's reading of these golds is 4 and 2
     ("4πcm", "4", False),
     ("2√{3}", "2", False),
@@ -161,6 +235,18 @@ def test_numbers_agree_by_value_and_kind(one: str, other: str, equal: bool) -> N
     assert first is not None
     assert second is not None
     assert first.agrees(second) is second.agrees(first) is equal
+
+
+def test_a_tolerance_is_relative_to_the_larger() -> None:
+    # 3.46410...: a hundredth of it is 0.0346
+    exact, rounded = Quantity.parse("2√{3}"), Quantity.parse("3.46")
+    assert exact is not None and rounded is not None
+    assert exact.agrees(rounded, 0.01) and rounded.agrees(exact, 0.01)
+    assert not exact.agrees(rounded, 0.001)
+    assert not exact.agrees(Quantity(3.3), 0.01)
+    assert Quantity(100.0).agrees(Quantity(101.0), 0.01)
+    assert not Quantity(100.0).agrees(Quantity(0.0), 0.01)
+    assert Quantity(1.0, "m").agrees(Quantity(101.0, "cm"), 0.01)
 
 
 @pytest.mark.timeout(20)

@@ -1,5 +1,8 @@
 """The format contract ``<think>reasoning</think><answer>answer</answer>`` and its readings.
 
+An answer passes one door before any parser reads it: ``bare`` takes off what models wrap around
+answers, such as a box, emphasis or "So the answer is", and the parsers read what is left strictly.
+
 Every function takes time linear in the length of the text, whatever a model wrote: patterns have
 possessive quantifiers (``\\s*+``) or bounded repeats, so that no match is tried twice.
 """
@@ -13,19 +16,122 @@ TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 CONTRACT = re.compile(r"<think>(.*?)</think>\s*+<answer>(.*?)</answer>", re.DOTALL)
 JUNCTION = re.compile(r"</think>\s*+<answer>")
 
+# --- patterns of what stands around an answer
+
+# Full-width ASCII lies 0xFEE0 behind ASCII. Marks of other scripts become those that mean the same,
+# every hyphen and minus but the dash becomes "-", and characters of no width vanish.
+LOOKS = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | str.maketrans(
+    "\u3000。、【】〔〕「」『』《》−‐‑﹣",
+    ' .,[][]""""""----',
+    "\u200b\u200c\u200d\u2060\ufeff",
+)
+
+BRACES = re.compile(
+    r"\\(?:boxed|fbox|mbox|emph|text(?:bf|it|rm|normal)?|math(?:rm|bf|it))\s*+\{|\\.|[{}]",
+    re.DOTALL,
+)
+"""A command that only frames its content, or any escaped character, or a brace."""
+
+LATEX = (
+    (r"\^\s*+\{\s*+(?:\\circ|o)\s*+\}|\^\s*+(?:\\circ|o\b|[°˚º])|\\circ|\\degree|[˚º]", "°"),
+    (r"\\[()\[\]]|\\?\$", " "),
+    (r"\\(?:left|right)(?![a-zA-Z])|\\displaystyle(?![a-zA-Z])", ""),
+    (r"\\q?quad(?![a-zA-Z])|\\[,;!: ]", " "),
+    (r"\\%", "%"),
+)
+"""(pattern, sign): the delimiters, spaces, degrees and percents of LaTeX, in this order."""
+
+# Emphasis ends in the line and at the edge of a word: the stars of "3*4*5" are products.
+EMPHASIS = re.compile(
+    r"(?<![\w*\\)\]}°])(\*{1,3})(?=[^\s*])([^*\n]{1,300}+)(?<=\S)\1(?![\w*])"
+    r"|(?<!\w)(__)(?=[^\s_])((?:[^_\n]|_(?!_)){1,300}+)(?<=\S)__(?!\w)"
+)
+FENCE = re.compile(
+    r"```(?:(?:json|python|text|txt|plaintext|latex|math|markdown)\b)?", re.IGNORECASE
+)
+HEADING = re.compile(r"#{1,6} ")
+SPACED_STOP = re.compile(r" (?=[.,;:](?: |$))")
+PAIRS = {'"': '"', "'": "'", "“": "”", "‘": "’", "`": "`"}
+"""Opening quotation mark -> the closing one."""
+
+LEAD_IN = re.compile(
+    r"(?:(?:so|thus|hence|therefore|finally|and|then),? )?(?:the |my )?"
+    r"(?:(?:correct|right|final|best) ){0,2}(?:answer|option|choice|result)"
+    r"(?: (?:is|would be|should be|must be))?(?: ?: ?| )(?=\S)"
+    r"|i (?:would )?(?:choose|pick|select|go with) (?=\S)"
+    r"|(?:所以|因此|故|综上)?[,:]? ?(?:正确|最终|最后)?的?(?:答案|选项|结果)"
+    r"(?:应该?)?[是为选]? ?:? ?(?=\S)"
+    r"|(?:所以|因此|故)?应?选择? ?:? ?(?=[a-z(\[])",
+    re.IGNORECASE,
+)
+"""The words before an answer: "So the answer is: ", "option ", "答案:"."""
+ENDING = re.compile(
+    r" (?:is|would be) (?:correct|(?:the )?(?:(?:correct|right|final|best) )?"
+    r"(?:answer|option|choice|result)|the (?:correct|best) one)$"
+    r"|(?<=^[a-z]) is right$"
+    r"| ?[是为](?:正确|最终)的?(?:答案|选项)?$",
+    re.IGNORECASE,
+)
+"""The words behind an answer: " is the correct answer".
+
+"Right" alone is one of them only behind a letter, for "the cup is right" answers with a side.
+"""
+MOST_WORDINGS = 4
+"""Wordings around each other that are taken off: "So the answer is option"."""
+
+COUNTER = re.compile(r"([+-]?[0-9]+) ?[个只条张辆块件朵头匹本台座棵]")
+"""A whole number with a Chinese measure word, which says no more than the number."""
+
+# --- patterns of what an answer says
+
 # The patterns for options match text that `_normalised` has put in lower case on one line.
 QUOTES = "*`\"'“”‘’ "
 STOPS = ".,;:!?"
-LEAD_IN = re.compile(r"(the )?((correct |final )?answer|option|choice)( is)?:? ")
-"""The words before an answer: "the correct answer is: ", "option "."""
 OPENING_LETTER = re.compile(r"([a-z])([).:,](?= |$)|$)")
 """A letter that begins an answer and is followed by a stop, or is all of it: "b. below", "b".
 
 A letter without a stop is an article: "a chair" does not mean option A.
 """
-BRACKETED_LETTER = re.compile(r"\(([a-z])\)")
-DENIAL = re.compile(r"\b(not|never|neither|nor|cannot)\b|n['’]t\b")
+BRACKETED_LETTER = re.compile(r"[(\[]([a-z])[)\]]")
+SEVERAL_LETTERS = re.compile(r"[a-z](?:(?: ?[,;/&] ?| )(?:and |or )?[a-z])++")
+"""Letters in a row, none of which is the answer: "a, b", "a or b"."""
+
+DENIAL = re.compile(
+    r"\b(?:not|never|neither|nor|cannot|none|no(?! doubt|\.)|except|exclud(?:e|es|ed|ing)"
+    r"|incorrect|wrong|false|untrue|unlike(?:ly)?|impossible|opposite|(?:any|every)thing but"
+    r"|all but|(?:other|rather) than|different from|instead of|rule[sd]? out"
+    r"|(?:is|are|was|were|do|does|did|ca|could|would|should)nt)\b"
+    r"|n['’]t\b|[不没非]|除了|无法|错误",
+    re.IGNORECASE,
+)
+"""A word by which a sentence may say what the answer is not."""
+
+CLAUSE = re.compile(r"[.,;:!?](?= |$)|\band\b|(?<!thing )(?<!all )\bbut\b|但|而")
+VERB = re.compile(
+    r"(?:is|are|was|were|would be|can|could|does|do)(?:n['’]?t)?\b|[是并不]", re.IGNORECASE
+)
+
+# An option that begins or ends as a number does may be a part of a longer number or expression.
+WORD_BEFORE = re.compile(r"[\w./\\^+-]$|\d[,:]$")
+WORD_AFTER = re.compile(r"[\w/\\^+-]|[.,:]\d")
+NUMBER_BEFORE = re.compile(r"[\w./\\^%°]$|\d[,:]$|[\w√^]\($|[-–+*/×÷·^√π=<>≤≥≠≈~±] ?$")
+NUMBER_AFTER = re.compile(
+    r"[\w/\\]|[.,:]\d|[)\]]? ?[√π%^*/×÷·+=<>≤≥≠≈±\\]|[-–]| [-–] ?\d"
+    r"| (?:percent|per cent|hundred|thousand|million|billion|dozen)\b"
+)
+NEIGHBOURHOOD = 12
+"""Characters on either side that decide whether an option stands alone."""
+
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
+HAN = r"[\u3400-\u9fff]"
+BESIDE_HAN = re.compile(rf"(?<=[0-9])(?={HAN})|(?<={HAN})(?=[0-9])")
+NO_COUNT = re.compile(
+    r"[√π%^<>≤≥≈~±×÷\\]| [+] |\b(?:more|less|fewer|greater) than\b|\bat (?:least|most)\b"
+    r"|\b(?:percent|hundred|thousand|million|billion|dozen|and a half)\b"
+    r"|第 ?[0-9]|[0-9] ?(?:点|分之|[半多几余来])",
+    re.IGNORECASE,
+)
+"""A sign that a number is a part of an expression, a bound, or an ordinal."""
 
 
 def answer_text(text: str) -> str | None:
@@ -80,6 +186,82 @@ def legacy_answer(text: str) -> str:
     return answer.strip() if opened and closed else text
 
 
+# --- the door
+
+
+def bare(text: str) -> str:
+    """Return an answer on one line, without what models wrap around answers.
+
+    Taken off are LaTeX's boxes, texts and dollar signs, emphasis, code fences, quotation marks,
+    stops at the end, and wordings such as "So the answer is ..." or "... is the correct answer", in
+    English and Chinese. Full-width characters become ASCII. What is left is never changed.
+    """
+    answer = unwrapped(text)
+    for _ in range(MOST_WORDINGS):
+        start = LEAD_IN.match(answer)
+        shorter = answer[start.end() :] if start else answer
+        if ending := ENDING.search(shorter):
+            shorter = shorter[: ending.start()]
+        if shorter == answer or not shorter.strip():
+            break
+        answer = _stripped(shorter)
+    return answer
+
+
+def unwrapped(text: str) -> str:
+    """Return a text on one line without the marks around it; wordings stay as they are."""
+    text = _without_frames(unified(text).strip())
+    for pattern, sign in LATEX:
+        text = re.sub(pattern, sign, text)
+    text = EMPHASIS.sub(lambda match: match[2] or match[4], text)
+    return _stripped(" ".join(text.split()))
+
+
+def unified(text: str) -> str:
+    """Return a text whose full-width characters, minus signs and Chinese stops are ASCII."""
+    return text.translate(LOOKS)
+
+
+def _without_frames(text: str) -> str:
+    """Return a text without the commands that frame a part of it, as \\boxed{7} frames 7.
+
+    A text with a frame that stays open is returned as it is: it was cut off.
+    """
+    pieces: list[str] = []
+    frames: list[bool] = []  # of every open brace, whether it belongs to a frame
+    position = 0
+    for match in BRACES.finditer(text):
+        pieces.append(text[position : match.start()])
+        position = match.end()
+        opens = match[0].endswith("{") and match[0] != "\\{"
+        framed = opens and len(match[0]) > 1
+        if opens:
+            frames.append(framed)
+        elif match[0] == "}" and frames:
+            framed = frames.pop()
+        # A space for the frame: two boxes beside each other hold two numbers.
+        pieces.append(" " if framed else match[0])
+    return text if any(frames) else "".join([*pieces, text[position:]])
+
+
+def _stripped(line: str) -> str:
+    """Return a line without fences, heading marks, pairs of quotation marks and final stops."""
+    line = SPACED_STOP.sub("", line).strip()
+    before = None
+    while line != before and line:
+        before, line = line, line.rstrip(".,;: ")
+        if len(line) > 6 and (fence := FENCE.match(line)) and line.endswith("```"):
+            line = line[fence.end() : -3].strip()
+        if heading := HEADING.match(line):
+            line = line[heading.end() :]
+        if len(line) > 1 and PAIRS.get(line[0]) == line[-1]:
+            line = line[1:-1].strip()
+    return line
+
+
+# --- what an answer says
+
+
 def choice(text: str, options: Sequence[str]) -> int | None:
     """Return the index of the option that an answer names; None if it names none or several.
 
@@ -87,56 +269,110 @@ def choice(text: str, options: Sequence[str]) -> int | None:
 
     - by being its text, in any case;
     - by its letter: alone, in brackets, or before a stop at the start ("B", "(b)", "B. below");
-    - by its text within a sentence.
+    - by its text within a sentence, where it is a word or number of its own.
 
-    A sentence with a "not" names no option, and neither does a letter beside another option's text.
+    No option is read out of a longer number or expression, nor from a sentence with a "not" or
+    another denial, nor from a letter beside another option's text.
     """
-    wanted = [_normalised(option) for option in options]
-    answer = _normalised(text)
-    if lead_in := LEAD_IN.match(answer):
-        answer = answer[lead_in.end() :]
-    if answer and answer in wanted:
-        return wanted.index(answer)
+    wanted = [_normalised(unwrapped(option)) for option in options]
+    # "The answer" may itself be an option, so that wordings come off in the second place.
+    for answer in (_normalised(unwrapped(text)), _normalised(bare(text))):
+        if answer and answer in wanted:
+            return wanted.index(answer)
+    if SEVERAL_LETTERS.fullmatch(answer):
+        return None
 
     letters = BRACKETED_LETTER.findall(answer)
     if opening := OPENING_LETTER.match(answer):
         letters.append(opening[1])
         answer = answer[opening.end() :]
+    named = {ord(letter) - ord("a") for letter in letters}
+    mentions = _mentions(answer, wanted)
+    named |= {wanted.index(mention[0]) for mention in mentions}
+    if len(named) != 1:
+        return None
+    (index,) = named
+    # Mentions are removed first, as a "not" inside an option ("not moving") denies nothing.
+    rest = _without(answer, mentions)
+    if index >= len(options) or DENIAL.search(rest):  # a letter may lie behind the last option's
+        return None
+    # Beside a number that is an option no other number may stand: "2 or 3" is no 2.
+    number = not letters and not any(map(str.isalpha, wanted[index]))
+    return None if number and any(map(str.isnumeric, rest)) else index
 
+
+def _mentions(answer: str, wanted: Sequence[str]) -> list[re.Match[str]]:
+    """Return where the options stand in an answer as words or numbers of their own."""
     # The longest option first: "left" would match the beginning of "left by 30 degrees".
     by_length = sorted(filter(None, wanted), key=len, reverse=True)
     any_option = "|".join(map(re.escape, by_length)) or "(?!)"  # of no options nothing matches
-    # An option counts as a word of its own: "2" is no part of "-2", "1/2", "2.5" or "1,2".
-    mention = re.compile(rf"(?<![\w./-])(?<!\d[,:])(?:{any_option})(?![\w/]|[.,:]\d)")
+    return [match for match in re.finditer(any_option, answer) if _stands_alone(match)]
 
-    named = {ord(letter) - ord("a") for letter in letters}
-    named |= {wanted.index(option) for option in mention.findall(answer)}
-    # Mentions are removed first, as a "not" inside an option ("not moving") denies nothing.
-    denied = DENIAL.search(mention.sub("", answer)) is not None
-    if denied or len(named) != 1:
-        return None
-    (index,) = named
-    return index if index < len(options) else None  # a letter may lie behind the last option's
+
+def _stands_alone(match: re.Match[str]) -> bool:
+    """Return whether an option in an answer is no part of a longer word, number or expression."""
+    start, end = match.span()
+    before = match.string[max(start - NEIGHBOURHOOD, 0) : start]
+    after = match.string[end : end + NEIGHBOURHOOD]
+    # "No way to tell" is no "no", but "No, it is below" is.
+    if DENIAL.fullmatch(match[0]) and after[:1] not in ("", *STOPS):
+        return False
+    first, last = match[0][0].isalpha(), match[0][-1].isalpha()
+    return not (
+        (WORD_BEFORE if first else NUMBER_BEFORE).search(before)
+        or (WORD_AFTER if last else NUMBER_AFTER).match(after)
+    )
+
+
+def _without(text: str, matches: Sequence[re.Match[str]]) -> str:
+    """Return a text without the parts that were matched."""
+    starts = [0, *(match.end() for match in matches)]
+    ends = [*(match.start() for match in matches), len(text)]
+    return " ".join(text[start:end] for start, end in zip(starts, ends, strict=True))
 
 
 def whole_number(text: str) -> int | None:
     """Return the only whole number of an answer, of up to nine ASCII digits; None otherwise.
 
     Words may surround the number ("There are 7 cubes."), but none of them may hold another digit,
-    of any script. Decimals, sums and ranges are no whole numbers.
+    of any script, or deny the number. Decimals, sums, ranges and bounds are no whole numbers.
     """
+    answer = bare(text).replace("一共", " ")  # "in all", which holds the numeral for one
+    if NO_COUNT.search(answer):
+        return None
     around = QUOTES + "()[]"
+    words = BESIDE_HAN.sub(" ", answer).split()
     # isnumeric also sees the digits of other scripts, so that they make an answer unreadable.
-    numeric = (word for word in text.split() if any(map(str.isnumeric, word)))
-    numbers = {word.strip(around).rstrip(STOPS).strip(around) for word in numeric}
+    places = [place for place, word in enumerate(words) if any(map(str.isnumeric, word))]
+    numbers = {words[place].strip(around).rstrip(STOPS).strip(around) for place in places}
     if len(numbers) != 1:
         return None
     (number,) = numbers
+    if denied(" ".join(words[: places[0]]), " ".join(words[places[-1] + 1 :])):
+        return None
     return int(number) if WHOLE_NUMBER.fullmatch(number) else None
 
 
-def _normalised(text: str) -> str:
-    """Return the text in lower case on one line, without quotes around it and stops behind it."""
-    line = " ".join(text.split()).casefold()
+def denied(before: str, after: str) -> bool:
+    """Return whether a sentence denies what stands between two parts of it.
+
+    A denial is looked for in the clause before ("this is not a ...") and, where it goes on with a
+    verb, in the clause behind ("... is wrong"): of "a rose, not a tulip" the rose is not denied.
+    """
+    clause = CLAUSE.split(after, maxsplit=1)[0].strip()
+    told = VERB.match(clause) and DENIAL.search(clause)
+    return bool(told or DENIAL.search(CLAUSE.split(before)[-1]))
+
+
+def uncounted(text: str) -> str:
+    """Return the number of a number with a Chinese measure word (7个); any other text unchanged."""
+    counted = COUNTER.fullmatch(text)
+    return counted[1] if counted else text
+
+
+def _normalised(line: str) -> str:
+    """Return a line in lower case, without quotes around it, stops behind it, a measure word."""
+    line = line.casefold()
     # Stops lie inside quotes or outside: '"below".' and '"below."' are the same answer.
-    return line.strip(QUOTES).rstrip(STOPS).strip(QUOTES)
+    line = line.strip(QUOTES).rstrip(STOPS).strip(QUOTES)
+    return uncounted(re.sub(r" (?=%)", "", line))

@@ -7,22 +7,36 @@ processor. A ``View`` says which, and nothing outside this module knows about th
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from typing import Literal
 
+from vrft import answers
 from vrft.types import View
 
 # Possessive spaces (`*+`) and bounded digits keep every search linear in the length of the text.
 NUMBER = r"\s*+([+-]?[0-9]{1,7}(?:\.[0-9]{1,20})?)\s*+"
-ROUND = rf"\({NUMBER},{NUMBER}\)\s*+,\s*+\({NUMBER},{NUMBER}\)"
-SQUARE = rf"\[{NUMBER},{NUMBER},{NUMBER},{NUMBER}\]"
-WRITTEN = re.compile(rf"{ROUND}|{SQUARE}")
-"""A box as models write it. A match has eight groups, of which four are numbers."""
+POINTS = (rf"\({NUMBER},{NUMBER}\)", rf"\[{NUMBER},{NUMBER}\]")
+CORNERS = f"{NUMBER},{NUMBER},{NUMBER},{NUMBER}"
+FORMS = [rf"{point}\s*+,\s*+{point}" for point in POINTS] + [rf"\({CORNERS}\)", rf"\[{CORNERS}\]"]
+WRITTEN = re.compile("|".join(FORMS))
+"""A box as models write it. A match has sixteen groups, of which four are numbers."""
 
 OPENING = re.compile(r"[(\[]\s*+[+-]?[0-9]")
 """The start of any point or box, complete or not."""
 
 THOUSANDTHS = View(1000, 1000, "thousandths")
 """The view of published data, which writes thousandths whatever the size of the picture."""
+TEN_THOUSANDTHS = View(10_000, 10_000, "pixels")
+
+IN_FRACTIONS = "refused in [0, 1]: task.coordinates=fractions"
+"""The metric that counts answers in fractions of the picture, where none are expected."""
+
+Coordinates = Literal["thousandths", "pixels", "fractions"]
+"""The setting ``task.coordinates``: the numbers in which boxes are asked for and read.
+
+Pixels are those of the resized picture, fractions are shares of its width and height in [0, 1].
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +58,28 @@ class Box:
             raise ValueError(f"not a box in fractions of a picture: {astuple(self)}")
 
     @classmethod
-    def parse(cls, text: str, view: View) -> Box | None:
+    def parse(cls, text: str, view: View, fractions: bool = False) -> Box | None:
         """Read the only box in an answer, in the view's space; None for any other answer.
 
-        A box is ``(x1,y1),(x2,y2)`` or ``[x1,y1,x2,y2]``, also inside JSON such as Qwen2.5-VL's
-        ``{"bbox_2d": [...]}``, in integers or decimals; words around it are ignored.
+        A box is two points, ``(x1,y1),(x2,y2)``, or four numbers, ``[x1,y1,x2,y2]``, in round or
+        square brackets, also inside JSON such as Qwen2.5-VL's ``{"bbox_2d": [...]}``, in integers
+        or decimals; words around it are ignored, and the same box may be written again. Fractions
+        of the picture are read if ``fractions`` says so, and then nothing else is.
 
         No box, several boxes or a further point, an empty or inverted box, and one that leaves the
         picture are None and never repaired: a repair would reward answers that the evaluator
         cannot read, and choosing among several boxes would reward guessing.
         """
-        matches = list(WRITTEN.finditer(text))
-        if len(matches) != 1:
+        corners = _only_corners(text)
+        return None if corners is None else cls.of_corners(corners, view, fractions)
+
+    @classmethod
+    def of_corners(cls, corners: Sequence[float], view: View, fractions: bool) -> Box | None:
+        """Return the box of x1, y1, x2, y2 as a model wrote them; None for corners of no box."""
+        x1, y1, x2, y2 = corners
+        if in_fractions(corners) and not fractions:
             return None
-        start, end = matches[0].span()
-        # The beginning of another point, such as a box that was cut off, is an answer too.
-        if OPENING.search(text[:start]) or OPENING.search(text[end:]):
-            return None
-        x1, y1, x2, y2 = (float(number) for number in matches[0].groups() if number is not None)
-        width, height = units(view)
+        width, height = (1, 1) if fractions else units(view)
         # Box raises for such corners, as for a bug; in an answer they are merely unreadable.
         if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
             return None
@@ -89,6 +106,10 @@ class Box:
         x1, y1, x2, y2 = self.whole(view)
         return f"({x1},{y1}),({x2},{y2})"
 
+    def fractions(self) -> list[float]:
+        """Return [x1, y1, x2, y2] as fractions to four decimals, never empty."""
+        return [number / 10_000 for number in self.whole(TEN_THOUSANDTHS)]
+
     def whole(self, view: View) -> tuple[int, int, int, int]:
         """Return (x1, y1, x2, y2) in whole units of the view's space, never empty.
 
@@ -103,6 +124,43 @@ class Box:
     def area(self) -> float:
         """Return the area as a share of the picture, in (0, 1]."""
         return (self.x2 - self.x1) * (self.y2 - self.y1)
+
+
+def _only_corners(text: str) -> tuple[float, ...] | None:
+    """Return x1, y1, x2, y2 of the only box in a text; None if it has none, or anything beside."""
+    text = answers.unwrapped(text)
+    written = {
+        tuple(float(number) for number in match.groups() if number is not None)
+        for match in WRITTEN.finditer(text)
+    }
+    # The beginning of another point, such as a box that was cut off, is an answer too.
+    if len(written) != 1 or OPENING.search(WRITTEN.sub(" ", text)):
+        return None
+    return written.pop()
+
+
+def in_fractions(corners: Sequence[float]) -> bool:
+    """Return whether corners can only be fractions of the picture: all in [0, 1], not all whole.
+
+    No model means boxes of less than a thousandth or a pixel; (0,0),(1,1) is a box of one unit.
+    """
+    within = all(0 <= number <= 1 for number in corners)
+    return within and not all(float(number).is_integer() for number in corners)
+
+
+def written_in_fractions(text: str) -> bool:
+    """Return whether the only box of an answer is in fractions of the picture."""
+    corners = _only_corners(text)
+    return corners is not None and in_fractions(corners)
+
+
+def share_in_fractions(texts: Sequence[str | None]) -> dict[str, float]:
+    """Return the share of answers that are refused as fractions, under a name that says the remedy.
+
+    The dictionary is empty where no answer is; ``texts`` has None for an answer without text.
+    """
+    count = sum(text is not None and written_in_fractions(text) for text in texts)
+    return {IN_FRACTIONS: count / len(texts)} if count else {}
 
 
 def units(view: View) -> tuple[int, int]:

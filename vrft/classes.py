@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from vrft import answers
 from vrft.errors import UserError
 
 WORD = re.compile(r"[^\W_]+")  # \w without the underscore, which separates words in file names
@@ -67,17 +68,27 @@ class ClassList:
         """Return the class that an answer means; None if it names none or several.
 
         The answer is a spelling of the class, or a phrase that mentions spellings of this class
-        alone. A spelling within a longer one is no mention: "a tree mallow" is no mallow. Mentions
-        are made of complete words and have at least three letters and digits.
+        alone and denies none of them: "this is not a mallow" names nothing. A spelling within a
+        longer one is no mention: "a tree mallow" is no mallow. Mentions are made of complete words
+        and have at least three letters and digits.
         """
         if len(text) > LONGEST_ANSWER:
             return None
-        said = words(text)
-        name = self.keys.get("".join(said))
-        if name is not None:
-            return name
-        mentioned = {name for _, _, name in outermost(self.spans(said))}
-        return mentioned.pop() if len(mentioned) == 1 else None
+        line = answers.uncounted(answers.bare(text))
+        # A class may be called as an answer is worded: the text is tried as it is, too.
+        for spelling in (text, line):
+            if name := self.named(spelling):
+                return name
+        places = [match.span() for match in WORD.finditer(normalised(line))]
+        mentions = outermost(self.spans(words(line)))
+        mentioned = {name for _, _, name in mentions}
+        if len(mentioned) != 1:
+            return None
+        for first, stop, _ in mentions:
+            start, end = places[first][0], places[stop - 1][1]
+            if answers.denied(normalised(line)[:start], normalised(line)[end:]):
+                return None
+        return mentioned.pop()
 
     def spans(self, said: Sequence[str]) -> list[tuple[int, int, str]]:
         """Return (first word, word after the last, class) of every spelling among the words."""
@@ -96,8 +107,15 @@ class ClassList:
 
 def words(text: str) -> list[str]:
     """Return the runs of letters and digits in a text, in lower case."""
-    # NFKC unites compatible characters: full-width letters, ligatures, letters with their accents.
-    return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return WORD.findall(normalised(text))
+
+
+def normalised(text: str) -> str:
+    """Return a text in lower case, with compatible characters united.
+
+    These are full-width letters, ligatures, and letters with their accents.
+    """
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def outermost(spans: Sequence[tuple[int, int, str]]) -> list[tuple[int, int, str]]:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -24,6 +26,9 @@ from typing import Any, Literal
 
 Rule = Literal["boxed", "lighteval", "default"]
 """The way in which expressions are searched for and compared; see ``equivalent``."""
+
+FULL_STOP = re.compile(r"(?<!\.)\.$")
+"""The stop of a sentence behind a result, but no ellipsis."""
 
 SECONDS = 5.0
 """Processor time for reading the gold expression, and as much again for the answer.
@@ -42,7 +47,9 @@ def equivalent(
 
     An answer that cannot be read, or not within the limits, is wrong. The rules are
 
-    - ``boxed``: both are bare LaTeX, such as the contents of a box; nothing is searched for.
+    - ``boxed``: both are bare LaTeX, such as the contents of a box; nothing is searched for. What
+      math-verify calls equal up to rounding, up to a percent sign, or as a pair and a set, is told
+      apart: 1.41421356 is not the root of 2, 18% is not 18, and (3,4) is not "3 and 4".
     - ``lighteval``: the answer is a full output, in which lighteval's settings for open-rs search
       for the expression; numbers are equal that agree to 5 decimals.
     - ``default``: both are full texts, searched by math-verify's own settings and compared the
@@ -195,6 +202,7 @@ def load_rules() -> dict[Rule, tuple[Read, Read, Same]]:
         return list(parse(text, list(targets), parsing_timeout=None, **options))
 
     def boxed(text: str) -> list[Any]:
+        text = FULL_STOP.sub("", text.strip())
         # No fallback: the unparsed text would count as an expression, equal only to itself.
         options = {"fallback_mode": "no_fallback", "extraction_mode": "first_match"}
         return read(f"$\\boxed{{{text}}}$", [latex], **options)
@@ -208,12 +216,96 @@ def load_rules() -> dict[Rule, tuple[Read, Read, Same]]:
     def same(gold: list[Any], answer: list[Any], decimals: int = 6) -> bool:
         return bool(verify(gold, answer, float_rounding=decimals, timeout_seconds=None))
 
+    def exactly_same(gold: list[Any], answer: list[Any]) -> bool:
+        pairs = itertools.product(gold, answer)
+        return any(same([one], [other]) and exactly_equal(one, other) for one, other in pairs)
+
     return {
-        "boxed": (boxed, boxed, same),
+        "boxed": (boxed, boxed, exactly_same),
         "lighteval": (boxed, anywhere, functools.partial(same, decimals=5)),
         # verify(gold, answer) is not symmetric, and the published code has them swapped.
         "default": (by_default, by_default, lambda gold, answer: same(answer, gold)),
     }
+
+
+def exactly_equal(gold: Any, answer: Any) -> bool:
+    """Return whether two expressions that math-verify calls equal are so to the last digit.
+
+    Sets, pairs, intervals and matrices are compared part by part, relations by their right sides.
+    Equalities that no number can decide, as of names, are left to math-verify.
+    """
+    from sympy import Eq
+    from sympy.core.relational import Relational
+
+    if gold == answer:
+        return True
+    if isinstance(gold, Relational) and isinstance(answer, Relational):
+        return gold.lhs != answer.lhs or exactly_equal(gold.rhs, answer.rhs)
+    # "x = 2" answers where 2 is asked for.
+    gold, answer = (side.rhs if isinstance(side, Eq) else side for side in (gold, answer))
+    if isinstance(gold, Relational) or isinstance(answer, Relational):
+        return True
+    collections = parts_of(gold), parts_of(answer)
+    if collections == (None, None):
+        return not told_apart(gold, answer)
+    # A value beside a set is a set of one.
+    kind, parts = collections[0] or ("set", [gold])
+    other_kind, other_parts = collections[1] or ("set", [answer])
+    if kind != other_kind or len(parts) != len(other_parts):
+        return False
+    if kind == "set":
+        return all(any(exactly_equal(one, other) for other in other_parts) for one in parts)
+    return all(map(exactly_equal, parts, other_parts))
+
+
+def parts_of(expression: Any) -> tuple[str, list[Any]] | None:
+    """Return the kind of a collection and its parts; None for an expression of one value."""
+    import sympy
+
+    if isinstance(expression, sympy.FiniteSet):
+        return "set", list(expression.args)
+    if isinstance(expression, sympy.Tuple):
+        return "tuple", list(expression.args)
+    if isinstance(expression, sympy.Interval):  # (1,2) is an interval or a pair, as one likes
+        return "tuple", [expression.start, expression.end]
+    if isinstance(expression, sympy.MatrixBase):
+        return "matrix", list(expression.flat())
+    return None
+
+
+def in_rationals(expression: Any) -> Any:
+    """Return an expression with its decimals as fractions and its percentages multiplied out.
+
+    A decimal is taken as it is written, not as the binary number nearest to it.
+    """
+    import sympy
+
+    evaluated = expression.replace(
+        lambda part: isinstance(part, sympy.UnevaluatedExpr), lambda part: part.args[0]
+    )
+    return evaluated.replace(lambda part: part.is_Float, lambda part: sympy.Rational(str(part)))
+
+
+def told_apart(gold: Any, answer: Any) -> bool:
+    """Return whether two expressions differ for sure, for one value of each of their unknowns."""
+    import sympy
+
+    if not (isinstance(gold, sympy.Expr) and isinstance(answer, sympy.Expr)):
+        return False
+    if gold.is_Symbol or answer.is_Symbol:  # \\text{A} and A are one name to math-verify
+        return False
+    difference = in_rationals(gold) - in_rationals(answer)
+    # One value of every unknown decides: expressions that differ there are not the same.
+    values = {
+        unknown: sympy.Rational(sympy.prime(place), 7)
+        for place, unknown in enumerate(sorted(difference.free_symbols, key=str), start=5)
+    }
+    difference = difference.subs(values)
+    if difference.is_Rational:
+        return bool(difference != 0)
+    value = sympy.Abs(difference).evalf(20, maxn=400)
+    # A precision of 1 means that no digit is certain: the difference may be 0.
+    return bool(value.is_Float and value._prec > 1 and value != 0)
 
 
 if __name__ == "__main__":

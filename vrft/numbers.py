@@ -2,15 +2,17 @@
 
 Decimals, roots, pi, fractions and powers are read in LaTeX, in Unicode and as GEOQA writes them
 ("2√{3}", "\\frac{√{3}}{2}", "4πcm", "(6+2√{3})米", "140°"). Values are floats, compared to six
-digits. Nothing is evaluated but the grammar of ExpressionParser, whose cost is bounded whatever the
-text: no ``eval``, no sympy.
+significant digits. Nothing is evaluated but the grammar of ExpressionParser, whose cost is bounded
+whatever the text: no ``eval``, no sympy.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from vrft import answers
 
 LONGEST = 120
 """Characters; a longer text is no quantity."""
@@ -18,43 +20,50 @@ LONGEST = 120
 MOST_BRACKETS = 20
 """Opening brackets; a text with more is no quantity, which bounds the depth of the recursion."""
 
-TOLERANCE = 1e-6
-"""The relative difference up to which two values count as equal."""
+DIGITS = 6
+"""Significant digits to which two values are compared."""
 
 # Applied in this order: a later pattern matches what an earlier one has left. "\left(" must go
 # before "(" is read, "^\circ" before "^", and "\text" before the unit inside it.
 SPELLINGS = (
     # spaces of LaTeX and signs without meaning
-    (r"\\left|\\right|\\displaystyle|\\quad|\\[,;!: ()\[\]]|\*\*|\$|~", " "),
-    (r"\\(?:text|textrm|mathrm|mathbf|mathit|mbox|rm)\b", " "),
-    # degrees: ^\circ, ^{\circ}, ^o, and the ring, the masculine ordinal and the sign itself
-    (r"\^\s*\{\s*(?:\\circ|o)\s*\}|\^\s*(?:\\circ|o\b|[°˚º])|\\circ|\\degree|[˚º]", "°"),
-    (r"\\%", "%"),
+    (r"\*\*|~", " "),
+    (r"\\rm\b", " "),
     (r"\\[dt]?frac", "\\\\frac"),
     (r"\\sqrt|sqrt|√", "√"),
     (r"\\pi\b|\bpi\b|(?<=[0-9)}])pi\b|Π", "π"),
     (r"\\cdot|\\times|[×·⋅]", "*"),
-    (r"\\div|[÷／∶:：]", "/"),
-    (r"[−–]", "-"),
-    (r"（", "("),
-    (r"）", ")"),
+    (r"\\div|[÷∶:]", "/"),
+    (r"[–]", "-"),
     (r"²", "^2"),
     (r"³", "^3"),
     (r"['’′]", "′"),
 )
-"""(pattern, sign): every way of writing a sign, and the one in which the parser reads it."""
+"""(pattern, sign): every way of writing a sign, and the one in which the parser reads it.
 
-ENDINGS = " \t\r\n.,;。"
-"""Characters that may follow a quantity at the end of a sentence."""
+``answers.bare`` comes first, and has read boxes, texts, degrees, percents and full-width signs.
+"""
 
-NAME = re.compile(r"(?=.*(?:[^\W\d_]|[∠△⊙▱]))[\w\\{}∠△⊙▱′\s]{1,40}")
+LABEL = re.compile(r"\(?[A-Ha-h](?:\) ?|[.:] )(?=\S)")
+"""The letter of an option before its number: "D. 145°", "(D) 145°"."""
+
+# A digit at the start or before a letter multiplies an unknown: "2x = 16" does not say 16. So do
+# two small letters and π, while "AB" is a side. "\\angle 1" and "x_1" are names.
+NAME = re.compile(
+    r"(?=.*(?:[^\W\d_]|[∠△⊙▱]))(?!\s*[0-9])(?!.*(?:[0-9]\s*[^\W\d_]|π))(?!\s*[a-z]{2}\s*$)"
+    r"[\w\\{}∠△⊙▱′\s]{1,40}"
+)
 """The left side of "x = 3": "x", "∠ABC", "\\angle 1", "S△ABC". It has a letter or a symbol."""
+NAMED_RATIO = re.compile(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}|([^/]+)/([^/]+)")
+"""A quotient of two names: "AB/AC", "\\frac{AB}{AC}"."""
 
 # With thousands separators ("1,000"), with or without decimals, or without a digit before them.
 DECIMAL = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 WHOLE_FRACTION = re.compile(r"\\frac\s*\{\s*([0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}")
 MINUTES = re.compile(r"([0-9]+)\s*°\s*([0-9]+)\s*′")
 WORD = re.compile(r"[^\W\d_]{1,20}")
+SIGN = re.compile(r"(?<=\S)\s*[+-]")
+PERCENTS = ("%", "percent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +80,24 @@ class Quantity:
     def parse(cls, text: str) -> Quantity | None:
         """Read the quantity that the text is; None for any other text.
 
-        A name may stand before an equals sign ("x = 3"), and equal values on both sides of it
-        ("3 + 4 = 7"). Digits are ASCII.
+        A name or a ratio of names may stand before an equals sign ("x = 3", "AB/AC = 3/5"), and
+        equal values on both sides of it ("180° - 35° = 145°"). Digits are ASCII or full-width.
         """
+        text = answers.bare(text)
         if len(text) > LONGEST or len(re.findall(r"[({\[]", text)) > MOST_BRACKETS:
+            return None
+        if label := LABEL.match(text):
+            text = text[label.end() :]
+        if text.startswith("[") and text.endswith("]"):
+            text = text[1:-1]
+        if text.count("{") != text.count("}"):  # cut off
             return None
         for pattern, sign in SPELLINGS:
             text = re.sub(pattern, sign, text)
-        text = text.strip().rstrip(ENDINGS)
-        if text.startswith("\\boxed") and text.endswith("}"):
-            text = text.removeprefix("\\boxed").strip().removeprefix("{").removesuffix("}")
-        sides = text.strip().rstrip(ENDINGS).split("=")
+        sides = text.split("=")
 
         # Names are dropped from the left only: "3 = x" is an equation to solve.
-        while len(sides) > 1 and _parse_side(sides[0]) is None and NAME.fullmatch(sides[0]):
+        while len(sides) > 1 and _parse_side(sides[0]) is None and _is_name(sides[0]):
             sides = sides[1:]
         quantities = [_parse_side(side) for side in sides]
         last = quantities[-1]
@@ -92,22 +105,51 @@ class Quantity:
             return None
         return last
 
-    def agrees(self, other: Quantity) -> bool:
+    def agrees(self, other: Quantity, tolerance: float = 0.0) -> bool:
         """Return whether both are the same amount of the same measure.
 
-        A unit that only one of the two has is not missed; two units of one measure are converted.
+        Amounts are the same that agree to six significant digits, whole numbers to all of them, or
+        that differ by at most ``tolerance`` times the larger. A unit that only one of the two has
+        is not missed; two units of one measure are converted, and 60 % are 60 and 3/5.
         """
         if self.unit == other.unit or not self.unit or not other.unit:
-            return _nearly_equal(self.value, other.value)
+            if _nearly_equal(self.value, other.value, tolerance):
+                return True
+            return self._share() != other._share() and _nearly_equal(
+                self.value * self._share(), other.value * other._share(), tolerance
+            )
         mine, theirs = UNITS.get(self.unit), UNITS.get(other.unit)
         if mine is None or theirs is None or mine[0] != theirs[0]:
             return False
-        return _nearly_equal(self.value * mine[1], other.value * theirs[1])
+        return _nearly_equal(self.value * mine[1], other.value * theirs[1], tolerance)
+
+    def _share(self) -> float:
+        """Return 0.01 for a percentage, 1 for any other quantity."""
+        return 0.01 if self.unit in PERCENTS else 1.0
 
 
-def _nearly_equal(a: float, b: float) -> bool:
-    """Return whether two values count as equal; the absolute tolerance is for values near 0."""
-    return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-9)
+def _nearly_equal(a: float, b: float, tolerance: float) -> bool:
+    """Return whether two values agree to ``DIGITS`` digits, or to the relative tolerance.
+
+    Whole numbers agree to all their digits, and 0 agrees with what rounding may leave of it.
+    """
+    if a == b or math.isclose(a, b, rel_tol=tolerance, abs_tol=0.0):
+        return True
+    smaller = min(abs(a), abs(b))
+    if a.is_integer() and b.is_integer() and smaller:
+        return False
+    if not smaller:
+        return abs(a - b) < 1e-9
+    # Half a unit of the last digit, and a little more for a number that ends in a five there.
+    unit = 10.0 ** (math.floor(math.log10(smaller)) + 1 - DIGITS)
+    return abs(a - b) <= unit / 2 * (1 + 1e-9)
+
+
+def _is_name(text: str) -> bool:
+    """Return whether a side of an equation is a name, or a ratio of two names."""
+    ratio = NAMED_RATIO.fullmatch(text.strip())
+    names = [part for part in ratio.groups() if part is not None] if ratio else [text]
+    return all(NAME.fullmatch(name) for name in names)
 
 
 def _parse_side(text: str) -> Quantity | None:
@@ -121,7 +163,12 @@ def _parse_side(text: str) -> Quantity | None:
         return None
     # The parser stops where no expression goes on: the rest must be the unit.
     unit = _unit(text[parser.position :])
-    return None if unit is None or not math.isfinite(value) else Quantity(value, unit)
+    units = parser.units | ({unit} if unit else set())
+    if unit is None or len(units) > 1 or not math.isfinite(value):
+        return None
+    if unit in PERCENTS and SIGN.search(text):  # of which of its terms "1 - 40%" says nothing
+        return None
+    return Quantity(value, *units)
 
 
 def _unit(text: str) -> str | None:
@@ -145,7 +192,7 @@ class ExpressionParser:
     """A recursive-descent parser that evaluates an expression as it reads.
 
         sum     = [sign] product {("+" | "-") product}
-        product = power {["*" | "/"] power}
+        product = power [unit] {["*" | "/"] power [unit]}
         power   = factor ["^" group]
         factor  = decimal [fraction] | π | √ root | \\frac group group | bracket
         group   = bracket | digit | factor
@@ -157,6 +204,8 @@ class ExpressionParser:
 
     text: str
     position: int = 0
+    units: set[str] = field(default_factory=set)
+    """The units that stand within the expression, as in 180° - 35°."""
 
     def peek(self, *signs: str) -> str:
         """Return the first of the signs that stands here, spaces skipped; "" if none does."""
@@ -179,10 +228,10 @@ class ExpressionParser:
 
     def product(self) -> float:
         """Read factors with a sign between them, or directly behind each other as in "2√3"."""
-        value = self.power()
+        value = self.measured_power()
         while True:
             if sign := self.take("*", "/"):
-                factor = self.power()
+                factor = self.measured_power()
                 value = value * factor if sign == "*" else value / factor
             elif self.peek("√", "π", "\\frac", "(", "{"):
                 before = self.position
@@ -193,6 +242,14 @@ class ExpressionParser:
                     return value
             else:
                 return value
+
+    def measured_power(self) -> float:
+        """Read a power and the unit behind it, if the expression goes on behind that."""
+        value = self.power()
+        if unit := INNER_UNIT.match(self.text, self.position):
+            self.position = unit.end()
+            self.units.add(unit[1].lower())
+        return value
 
     def power(self) -> float:
         """Read a factor with its exponent, if it has one."""
@@ -269,7 +326,7 @@ NO_UNIT = ("number", 1.0)
 
 MEASURES = {
     NO_UNIT: "unit units squareunit squareunits cubicunit cubicunits 单位 平方单位 立方单位",
-    ("share", 0.01): "% percent",
+    ("share", 0.01): " ".join(PERCENTS),
     ("angle", 1.0): "° degree degrees deg 度",
     ("angle", 180 / math.pi): "rad radian radians 弧度",
     ("time", 1.0): "s sec second seconds 秒 秒钟",
@@ -304,3 +361,12 @@ def _all_units() -> dict[str, tuple[str, float]]:
 
 
 UNITS = _all_units()
+
+# One letter within an expression is an unknown: "2m + 3" is no 5 metres.
+_INNER = sorted((unit for unit in UNITS if unit == "°" or len(unit) > 1), key=len, reverse=True)
+INNER_UNIT = re.compile(
+    rf"\s*((?>{'|'.join(map(re.escape, _INNER))}))"
+    r"(?=\s*[-+*/)}])",
+    re.IGNORECASE,
+)
+"""A unit behind which an expression goes on."""

@@ -4,8 +4,9 @@ Answers and published rows share one form,
 
     [{'Position': [x1, y1, x2, y2], 'Confidence': number}, ...]
 
-or "No Objects". The strict reading takes or refuses an answer as it stands; the legacy reading
-mends answers as the published code does.
+or "No Objects"; answers may also write Qwen2.5-VL's ``bbox_2d`` and ``label``, and leave out the
+confidence. The strict reading takes or refuses each box as it stands; the legacy reading mends
+answers as the published code does.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Literal
 
 from vrft import answers, coco
 from vrft.average_precision import DetectedBox
-from vrft.boxes import Box, iou, units
+from vrft.boxes import Box, in_fractions, iou, units
 from vrft.errors import UserError
 from vrft.records import Record
 from vrft.types import Sample, View
@@ -28,6 +29,9 @@ NO_OBJECTS = "No Objects"
 
 LARGEST = 1e6
 """A bound on coordinates and confidences, beyond any sensible one."""
+
+KEYS = {"Position", "bbox_2d", "Confidence", "label"}
+"""The keys of an item; ``bbox_2d`` and ``label`` are Qwen2.5-VL's."""
 
 MATCHED = 0.5
 """A box matches an object that it overlaps by more than this IoU."""
@@ -43,22 +47,45 @@ class Objects:
     crowds: tuple[Box, ...] = ()
 
 
-def read_answer(text: str, view: View) -> tuple[DetectedBox, ...] | None:
-    """Read the boxes of an answer; () for "No Objects", None for an unreadable answer.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The boxes of a readable answer."""
 
-    A single box that is empty, inverted or outside the picture, or a confidence outside [0, 1],
-    makes the answer unreadable.
+    boxes: tuple[DetectedBox, ...]
+    senseless: int = 0
+    """Items that are no box in the picture: each counts as a box that matches no object."""
+
+
+def read_answer(text: str, view: View, fractions: bool = False) -> Answer | None:
+    """Read the boxes of an answer; none for "No Objects", None for an unreadable answer.
+
+    An item whose box is empty, inverted or outside the picture, or whose confidence is outside
+    [0, 1], is senseless; an answer with no other items is unreadable. ``fractions`` says that
+    coordinates are fractions of the picture.
     """
+    text = answers.bare(text)
     if text.strip(" .'\"").casefold() == NO_OBJECTS.casefold():
-        return ()
-    detected = []
-    for item in items(text) or []:
-        box = _strict_item(item, view)
-        if box is None:
-            return None
-        detected.append(box)
+        return Answer(())
+    listed = json_items(text)
+    read = [_strict_item(item, view, fractions) for item in listed or []]
+    boxes = tuple(box for box in read if box is not None)
     # An empty list is no way to say that there are none: the prompt asks for "No Objects".
-    return tuple(detected) or None
+    return Answer(boxes, len(read) - len(boxes)) if boxes else None
+
+
+def json_items(text: str) -> list[Any] | None:
+    """Return the items of a list as JSON has it, or else as ``items`` reads Python's notation."""
+    try:
+        value = json.loads(text)  # first as it stands: a label may hold an apostrophe
+    except (ValueError, RecursionError):
+        return items(text)
+    return value if isinstance(value, list) else None
+
+
+def wholly_in_fractions(text: str) -> bool:
+    """Return whether every box that an answer lists is in fractions of the picture."""
+    listed = [_corners(item) for item in json_items(answers.bare(text)) or []]
+    return bool(listed) and all(corners and in_fractions(corners) for corners in listed)
 
 
 def items(text: str) -> list[Any] | None:
@@ -71,19 +98,29 @@ def items(text: str) -> list[Any] | None:
     return value if isinstance(value, list) else None
 
 
-def _strict_item(item: Any, view: View) -> DetectedBox | None:
-    """Read one object; None unless it has a box inside the picture, a confidence and no more."""
+def _strict_item(item: Any, view: View, fractions: bool) -> DetectedBox | None:
+    """Read one object; None unless it has a box inside the picture, and no unknown key.
+
+    Without a confidence it is 1: the model does not doubt the box.
+    """
+    corners = _corners(item)
+    if corners is None or item.keys() - KEYS:
+        return None
+    confidence = item.get("Confidence", 1)
+    if not _is_number(confidence) or not 0 <= confidence <= 1:
+        return None
+    box = Box.of_corners(corners, view, fractions)
+    return None if box is None else DetectedBox(box, float(confidence))
+
+
+def _corners(item: Any) -> list[float] | None:
+    """Return the four numbers of an item's box, by either name; None without such a box."""
     match item:
-        case {"Position": [_, _, _, _] as corners, "Confidence": confidence, **rest} if not rest:
-            numbers = [*corners, confidence]
-        case _:
+        case {"Position": _, "bbox_2d": _}:
             return None
-    if not all(map(_is_number, numbers)) or not 0 <= confidence <= 1:
-        return None
-    (width, height), (x1, y1, x2, y2) = units(view), corners
-    if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
-        return None
-    return DetectedBox(Box(x1 / width, y1 / height, x2 / width, y2 / height), float(confidence))
+        case {"Position": [_, _, _, _] as corners} | {"bbox_2d": [_, _, _, _] as corners}:
+            return corners if all(map(_is_number, corners)) else None
+    return None
 
 
 def _is_number(value: Any) -> bool:
@@ -132,11 +169,16 @@ def coco_samples(
             raise UserError(f"task.categories: no {name!r} in the data; there is {known}")
     samples = []
     for picture in instances.pictures:
-        for name in categories or instances.categories:
-            answer = Objects(picture.boxes.get(name, ()), picture.crowds.get(name, ()))
-            if answer.boxes or (queries == "all" and not answer.crowds):
-                source = (picture.source(),)
-                samples.append(Sample(f"{picture.id}#{name}", name, answer, source, name))
+        asked = [
+            name
+            for name in categories or instances.categories
+            if picture.boxes.get(name) or (queries == "all" and not picture.crowds.get(name))
+        ]
+        # Only the heads of the files that are asked about are read.
+        shown = picture.upright() if asked else picture
+        for name in asked:
+            answer = Objects(shown.boxes.get(name, ()), shown.crowds.get(name, ()))
+            samples.append(Sample(f"{shown.id}#{name}", name, answer, (shown.file,), name))
     return samples
 
 
@@ -207,25 +249,27 @@ def match(detected: Sequence[DetectedBox], truth: Sequence[Box]) -> list[tuple[D
     return matched
 
 
-def overlap(detected: Sequence[DetectedBox] | None, truth: Sequence[Box]) -> float:
+def overlap(answer: Answer | None, truth: Sequence[Box]) -> float:
     """Return the sum of matched IoUs over the number of objects, or of boxes if more; in [0, 1].
 
     Where there is no object, 1 for saying so; 0 for an unreadable answer.
     """
-    if detected is None or not (detected or truth):
-        return float(detected is not None)
-    return sum(shared for _, shared in match(detected, truth)) / max(len(detected), len(truth))
+    if answer is None or not (answer.boxes or truth):
+        return float(answer is not None)
+    given = len(answer.boxes) + answer.senseless
+    return sum(shared for _, shared in match(answer.boxes, truth)) / max(given, len(truth))
 
 
-def honesty(detected: Sequence[DetectedBox] | None, truth: Sequence[Box]) -> float:
+def honesty(answer: Answer | None, truth: Sequence[Box]) -> float:
     """Return the mean confidence of matched boxes and doubt, 1 - confidence, of others, in [0, 1].
 
     Where there is no object, 1 for saying so; 0 for an unreadable answer, and for one without a
-    match, as boxes without confidence could be made up for the reward.
+    match, as boxes without confidence could be made up for the reward. A senseless item adds 0.
     """
-    if detected is None or not (detected or truth):
-        return float(detected is not None)
-    matched = match(detected, truth)
+    if answer is None or not (answer.boxes or truth):
+        return float(answer is not None)
+    matched = match(answer.boxes, truth)
     if not any(shared for _, shared in matched):
         return 0.0
-    return mean([box.confidence if shared else 1 - box.confidence for box, shared in matched])
+    right = [box.confidence if shared else 1 - box.confidence for box, shared in matched]
+    return mean([*right, *[0.0] * answer.senseless])

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from vrft import answers
+from vrft.numbers import Quantity
 from vrft.records import Record
 from vrft.types import Sample
 
 BOX = re.compile(r"\\boxed\s*+\{")
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 """A brace, or any escaped character: ``\\{`` is text and closes nothing."""
-DOLLARS = re.compile(r"\$+([^$]*)\$+")
+DOLLARS = re.compile(r"\$++([^$]*+)\$++|\$++")
 LONGEST_RESULT = 1000
 """Characters, far more than any result of the data sets has."""
 
@@ -75,4 +76,15 @@ def bare(text: str) -> str:
     """
     text = answers.last_answer(text) or text
     dollars = DOLLARS.fullmatch(text)
-    return last_box(text) or (dollars[1].strip() if dollars else text)
+    return last_box(text) or ((dollars[1] or "").strip() if dollars else text)
+
+
+def other_units(gold: str, result: str) -> bool:
+    """Return whether two results have units that do not agree, such as 5 cm and 5 m.
+
+    math-verify leaves units out.
+    """
+    one, other = Quantity.parse(gold), Quantity.parse(result)
+    if one is None or other is None or not one.unit or not other.unit:
+        return False
+    return not one.agrees(other)

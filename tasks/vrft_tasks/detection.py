@@ -20,11 +20,12 @@ from typing import Literal
 
 from vrft import answers, coco, records, rewards
 from vrft.average_precision import DetectedBox, Query, average_precision
-from vrft.boxes import THOUSANDTHS, Box
+from vrft.boxes import IN_FRACTIONS, THOUSANDTHS, Box, Coordinates
 from vrft.task import Reward, Task, check_template
-from vrft.types import Completion, Prompt, Sample, Score, Scored, Space, View
+from vrft.types import Completion, Prompt, Sample, Score, Scored, View
 from vrft_tasks._detection import (
     NO_OBJECTS,
+    Answer,
     Objects,
     coco_samples,
     honesty,
@@ -33,6 +34,7 @@ from vrft_tasks._detection import (
     read_answer,
     read_legacy_answer,
     read_row,
+    wholly_in_fractions,
 )
 
 TEMPLATE = (
@@ -44,9 +46,10 @@ TEMPLATE = (
     "<answer>[{'Position': [x1, y1, x2, y2], 'Confidence': number}, ...]</answer>"
 )
 
-COORDINATES: Mapping[Space, str] = {
+COORDINATES: Mapping[Coordinates, str] = {
     "thousandths": "between 0 and 1000 on both axes whatever the picture's size",
     "pixels": "in pixels of the picture as you see it",
+    "fractions": "as fractions of its width and height, from 0 to 1",
 }
 
 
@@ -64,12 +67,17 @@ class Detection(Task[Objects]):
     columns: Mapping[str, str] = field(default_factory=dict)
     categories: tuple[str, ...] = ()
     queries: Literal["present", "all"] = "present"
-    coordinates: Space = "thousandths"
-    """The space in which the model is told to write boxes, and is read. Published: thousandths."""
+    coordinates: Coordinates = "thousandths"
+    """The numbers in which the model is told to write boxes, and is read. Published: thousandths.
+
+    Boxes in fractions are refused, and counted in the report, unless they are asked for.
+    """
     template: str = TEMPLATE
     """The user's text; {category} and {coordinates} are replaced."""
     system: str | None = None
     format: rewards.FormatRule = "strict"
+    encoding: str = ""
+    """The encoding of files that are not in UTF-8, such as gb18030."""
 
     primary = "iou"
     data = "COCO, or Visual-RFT's rows"
@@ -78,23 +86,28 @@ class Detection(Task[Objects]):
         check_template(self.template, "category")
 
     def samples(self, split: str) -> Sequence[Sample[Objects]]:
-        instances = coco.find(Path(self.data_dir).expanduser(), split)
+        instances = coco.find(Path(self.data_dir).expanduser(), split, self.encoding)
         if instances is not None:
             return coco_samples(instances, self.categories, self.queries)
-        rows = records.read(self.data_dir, split, columns=self.columns)
+        rows = records.read(
+            self.data_dir, split, columns=self.columns, encoding=self.encoding
+        )
         # A row names its category itself, so `categories` chooses among the rows.
         samples = [read_row(record) for record in rows]
         return [s for s in samples if not self.categories or s.question in self.categories]
 
     def prompt(self, sample: Sample[Objects]) -> Prompt:
-        text = self.template.replace("{coordinates}", COORDINATES[self.coordinates])
+        # Whole numbers are none between 0 and 1.
+        whole = "" if self.coordinates == "fractions" else "in whole numbers, "
+        text = self.template.replace("in whole numbers, {coordinates}", whole + "{coordinates}")
+        text = text.replace("{coordinates}", COORDINATES[self.coordinates])
         # The category last: a name with "{coordinates}" in it must stay as it is.
         text = text.replace("{category}", sample.question)
         return Prompt(text, sample.images, self.system)
 
     def reference(self, sample: Sample[Objects], views: tuple[View, ...]) -> str:
-        boxes = [box.whole(self.view(views)) for box in sample.answer.boxes]
-        listed = [f"{{'Position': {list(box)}, 'Confidence': 1.00}}" for box in boxes]
+        boxes = [self.corners(box, views) for box in sample.answer.boxes]
+        listed = [f"{{'Position': {box}, 'Confidence': 1.00}}" for box in boxes]
         answer = f"[{', '.join(listed)}]" if listed else NO_OBJECTS
         return f"<think>I look for {sample.question}.</think>\n<answer>{answer}</answer>"
 
@@ -118,24 +131,34 @@ class Detection(Task[Objects]):
         metrics = {
             "iou": overlap(detected, sample.answer.boxes),
             # The published reward never credits an answer without boxes, even a right one.
-            "legacy_iou": overlap(legacy, sample.answer.boxes) if legacy else 0.0,
+            "legacy_iou": overlap(Answer(legacy), sample.answer.boxes) if legacy else 0.0,
         }
-        corners = None if detected is None else [c for d in detected for c in astuple(d.box)]
-        return Score(metrics, corners)
+        if detected is None:
+            return Score(metrics, None)
+        return Score(metrics, [corner for box in detected.boxes for corner in astuple(box.box)])
 
     def aggregates(self, scored: Sequence[Scored[Objects]]) -> Mapping[str, float]:
-        strict = average_precision([query(answer, self.detected) for answer in scored])
+        strict = average_precision([query(answer, self.detected_boxes) for answer in scored])
         legacy = average_precision([query(answer, self.legacy_detected) for answer in scored])
+        texts = [answers.last_answer(answer.prediction.text) or "" for answer in scored]
+        refused = 0 if self.coordinates == "fractions" else sum(map(wholly_in_fractions, texts))
         return {
+            **({IN_FRACTIONS: refused / len(texts)} if refused else {}),
             "map": mean([ap for ap, _ in strict.values()]),  # over the categories
             "map@0.5": mean([ap_at_half for _, ap_at_half in strict.values()]),
             "legacy_map": mean([ap for ap, _ in legacy.values()]),
         }
 
-    def detected(self, completion: Completion) -> tuple[DetectedBox, ...] | None:
+    def detected(self, completion: Completion) -> Answer | None:
         """Return the boxes of an answer; None where it cannot be read."""
         text = answers.last_answer(completion.text)
-        return None if text is None else read_answer(text, self.view(completion.views))
+        fractions = self.coordinates == "fractions"
+        return None if text is None else read_answer(text, self.view(completion.views), fractions)
+
+    def detected_boxes(self, completion: Completion) -> tuple[DetectedBox, ...]:
+        """Return the boxes of an answer; () where it cannot be read."""
+        detected = self.detected(completion)
+        return () if detected is None else detected.boxes
 
     def legacy_detected(self, completion: Completion) -> tuple[DetectedBox, ...]:
         """Return the boxes of an answer by the published reading; () where it cannot be read."""
@@ -145,16 +168,22 @@ class Detection(Task[Objects]):
     def view(self, views: tuple[View, ...]) -> View:
         """Return the view of the only picture, in the coordinates that were asked for."""
         # The setting decides, not the family of the model: Qwen2.5-VL can be asked for thousandths.
-        return replace(views[0], space=self.coordinates) if views else THOUSANDTHS
+        if not views or self.coordinates == "fractions":
+            return THOUSANDTHS
+        return replace(views[0], space=self.coordinates)
+
+    def corners(self, box: Box, views: tuple[View, ...]) -> list[float]:
+        """Return a box's corners as they are to be answered."""
+        return (
+            box.fractions() if self.coordinates == "fractions" else [*box.whole(self.view(views))]
+        )
 
     def boxes(self, sample: Sample[Objects]) -> tuple[Box, ...]:
         return sample.answer.boxes
 
 
-def query(
-    answer: Scored[Objects], read: Callable[[Completion], Sequence[DetectedBox] | None]
-) -> Query:
+def query(answer: Scored[Objects], read: Callable[[Completion], Sequence[DetectedBox]]) -> Query:
     """Return one answer as average precision takes it; an unreadable answer has no boxes."""
     truth = answer.sample.answer
-    detected = read(Completion(answer.prediction.text, answer.prediction.views)) or ()
+    detected = read(Completion(answer.prediction.text, answer.prediction.views))
     return Query(answer.sample.question, truth.boxes, detected, truth.crowds)

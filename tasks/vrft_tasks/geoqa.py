@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from vrft import answers, mathverify, records, rewards
+from vrft.errors import UserError
 from vrft.numbers import Quantity
 from vrft.records import Record
 from vrft.task import Reward, Task, check_template
@@ -42,12 +44,12 @@ class Gold:
     text: str
     quantity: Quantity | None
 
-    def equals(self, answer: str) -> bool:
+    def equals(self, answer: str, tolerance: float) -> bool:
         """Return whether an answer is the same number, or the same words if this is no number."""
         if self.quantity is None:
-            return answer.casefold().split() == self.text.casefold().split()
+            return answers.bare(answer).casefold() == answers.bare(self.text).casefold()
         given = Quantity.parse(answer)
-        return given is not None and given.agrees(self.quantity)
+        return given is not None and given.agrees(self.quantity, tolerance)
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,23 @@ class GeoQa(Task[Gold]):
     system: str | None = None
     reward: Literal["accuracy", "legacy"] = "accuracy"
     format: rewards.FormatRule = "strict"
+    tolerance: float = 0.0
+    """The relative difference at which an answer is still right; 0: it has six digits right."""
+    encoding: str = ""
+    """The encoding of files that are not in UTF-8, such as gb18030."""
 
     primary = "accuracy"
     data = "GEOQA_R1V_Train_8K's rows, or geoqa_test_prompts.jsonl beside its folder Geo170K"
 
     def __post_init__(self) -> None:
         check_template(self.template, "question")
+        if not 0 <= self.tolerance < 1:
+            raise UserError(f"task.tolerance: expected 0 or more and below 1, got {self.tolerance}")
 
     def samples(self, split: str) -> Sequence[Sample[Gold]]:
-        rows = records.read(self.data_dir, split, columns=self.columns)
+        rows = records.read(
+            self.data_dir, split, columns=self.columns, encoding=self.encoding
+        )
         return [read_sample(record) for record in rows]
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:
@@ -84,12 +94,14 @@ class GeoQa(Task[Gold]):
         return f"<think>the figure gives it</think>\n<answer>{sample.answer.text}</answer>"
 
     def rewards(self) -> Mapping[str, Reward[Gold]]:
-        right = {"accuracy": accuracy, "legacy": legacy_reward}[self.reward]
+        # `partial`, as a lambda could not be pickled for the workers that compute rewards.
+        strict: Reward[Gold] = partial(accuracy, tolerance=self.tolerance)
+        right = strict if self.reward == "accuracy" else legacy_reward
         return {self.reward: right, "format": rewards.FORMATS[self.format]}
 
     def score(self, sample: Sample[Gold], completion: Completion) -> Score:
         metrics = {
-            "accuracy": accuracy(sample, completion),
+            "accuracy": accuracy(sample, completion, self.tolerance),
             "legacy_accuracy": legacy_accuracy(sample, completion),
         }
         return Score(metrics, readable_answer(sample.answer, completion.text))
@@ -103,10 +115,10 @@ def readable_answer(gold: Gold, text: str) -> str | None:
     return answer
 
 
-def accuracy(sample: Sample[Gold], completion: Completion) -> float:
+def accuracy(sample: Sample[Gold], completion: Completion, tolerance: float = 0.0) -> float:
     """Return 1 if the last answer is the gold number, whatever its spelling, else 0."""
     answer = readable_answer(sample.answer, completion.text)
-    return float(answer is not None and sample.answer.equals(answer))
+    return float(answer is not None and sample.answer.equals(answer, tolerance))
 
 
 def legacy_accuracy(sample: Sample[Gold], completion: Completion) -> float:

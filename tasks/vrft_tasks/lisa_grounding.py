@@ -6,7 +6,8 @@ X.jpg an X.json such as
     {"text": ["the part that keeps the rain off", "..."], "is_sentence": false,
      "shapes": [{"label": "target", "points": [[113.5, 20.0], [180.0, 64.2], ...]}]}
 
-with points in pixels; shapes labelled "ignore" or "flag" are no targets. Or it holds Visual-RFT's
+with points in pixels of the picture; shapes labelled "ignore" or "flag" are no targets, and those
+of labelme may be polygons, rectangles and circles (`shape_type`). Or it holds Visual-RFT's
 conversations, as <split>.json or as the path of one such file (the split "train"):
 
     [{"id": "lisa_0", "conversations": [
@@ -18,16 +19,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from vrft import answers, rewards
-from vrft.boxes import THOUSANDTHS, Box, giou, units
+from vrft.boxes import THOUSANDTHS, Box, Coordinates, giou, share_in_fractions, units
 from vrft.errors import UserError
 from vrft.masks import Region
 from vrft.task import Reward, Task, check_template
-from vrft.types import Completion, Prompt, Sample, Score, View
+from vrft.types import Completion, Prompt, Sample, Score, Scored, View
 from vrft_tasks._lisa_grounding import Target, read_conversations, read_reasonseg, splits
 
 TEMPLATE = (
@@ -56,6 +57,13 @@ class LisaGrounding(Task[Target]):
     system: str | None = None
     reward: Literal["iou", "legacy"] = "iou"
     format: rewards.FormatRule = "strict"
+    encoding: str = ""
+    """The encoding of json that is not in UTF-8, such as gb18030."""
+    coordinates: Coordinates | None = None
+    """The numbers in which answers are read; None: those that the model's family writes.
+
+    Boxes in fractions are refused, and counted in the report, unless this asks for them.
+    """
 
     primary = "iou"
     data = "a ReasonSeg folder or Visual-RFT's json of conversations"
@@ -75,8 +83,8 @@ class LisaGrounding(Task[Target]):
         source = sources[split]
         if source.is_dir():
             # As published: training asks every instruction of a picture, evaluation the first one.
-            return read_reasonseg(source, every_instruction=split == "train")
-        return read_conversations(source)
+            return read_reasonseg(source, split == "train", self.encoding)
+        return read_conversations(source, self.encoding)
 
     def prompt(self, sample: Sample[Target]) -> Prompt:
         text = self.template.replace("{instruction}", sample.question)
@@ -84,15 +92,17 @@ class LisaGrounding(Task[Target]):
 
     def reference(self, sample: Sample[Target], views: tuple[View, ...]) -> str:
         target = sample.answer
-        thought, box = f"the {target.label or 'target'}", target.box.format(first_view(views))
+        thought, box = f"the {target.label or 'target'}", target.box.format(self.view(views))
+        if self.coordinates == "fractions":
+            box = "({},{}),({},{})".format(*target.box.fractions())
         return f"<think>{thought}</think>\n<answer>{box}</answer>"
 
     def rewards(self) -> Mapping[str, Reward[Target]]:
-        overlap = {"iou": iou_reward, "legacy": legacy_reward}[self.reward]
+        overlap = {"iou": self.iou_reward, "legacy": legacy_reward}[self.reward]
         return {self.reward: overlap, "format": rewards.FORMATS[self.format]}
 
     def score(self, sample: Sample[Target], completion: Completion) -> Score:
-        box = predicted_box(completion)
+        box = self.predicted_box(completion)
         # As published, the reasoning is searched too, and the first shape is the truth.
         first_box = legacy_box(completion.text, first_view(completion.views))
         overlap = rewards.overlap(sample.answer.box, box)
@@ -100,17 +110,34 @@ class LisaGrounding(Task[Target]):
         metrics = {"iou": overlap, "acc@0.5": float(overlap >= 0.5), "legacy_iou": legacy}
         return Score(metrics, None if box is None else astuple(box))
 
+    def aggregates(self, scored: Sequence[Scored[Target]]) -> Mapping[str, float]:
+        if self.coordinates == "fractions":
+            return {}
+        return share_in_fractions([answers.last_answer(one.prediction.text) for one in scored])
+
+    def predicted_box(self, completion: Completion) -> Box | None:
+        """Read the box in the last answer block; None unless there is exactly one in it."""
+        text = answers.last_answer(completion.text)
+        if text is None:
+            return None
+        return Box.parse(text, self.view(completion.views), self.coordinates == "fractions")
+
+    def iou_reward(self, sample: Sample[Target], completion: Completion) -> float:
+        """Return the IoU of the answered and the true box, in [0, 1]; 0 if unreadable."""
+        return rewards.overlap(sample.answer.box, self.predicted_box(completion))
+
+    def view(self, views: tuple[View, ...]) -> View:
+        """Return the view of the only picture, in the coordinates of the setting."""
+        view = first_view(views)
+        if self.coordinates is None or self.coordinates == "fractions":
+            return view
+        return replace(view, space=self.coordinates)
+
     def boxes(self, sample: Sample[Target]) -> tuple[Box, ...]:
         return (sample.answer.box,)
 
     def region(self, sample: Sample[Target]) -> Region | None:
         return sample.answer.region
-
-
-def predicted_box(completion: Completion) -> Box | None:
-    """Read the box in the last answer block; None unless there is exactly one in it."""
-    text = answers.last_answer(completion.text)
-    return None if text is None else Box.parse(text, first_view(completion.views))
 
 
 def first_view(views: tuple[View, ...]) -> View:
@@ -129,11 +156,6 @@ def legacy_box(text: str, view: View) -> Box | None:
         return None
     x1, y1, x2, y2 = (int(number) for number in match.groups())
     return Box.of_pixels(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2), *units(view))
-
-
-def iou_reward(sample: Sample[Target], completion: Completion) -> float:
-    """Return the IoU of the answered and the true box, in [0, 1]; 0 for an unreadable answer."""
-    return rewards.overlap(sample.answer.box, predicted_box(completion))
 
 
 def legacy_reward(sample: Sample[Target], completion: Completion) -> float:

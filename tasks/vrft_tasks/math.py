@@ -27,7 +27,7 @@ from vrft.errors import UserError
 from vrft.rewards import FormatRule
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
-from vrft_tasks._math import Gold, last_box, read_sample
+from vrft_tasks._math import Gold, bare, last_box, other_units, read_sample
 
 SYSTEM = (
     "You solve problems that a user asks, in English. First reason step by step between <think> "
@@ -54,6 +54,8 @@ class Math(Task[Gold]):
     longest: int = 3584
     """The length in tokens at which the reward "cosine" stops falling."""
     format: FormatRule = "strict"
+    encoding: str = ""
+    """The encoding of files that are not in UTF-8, such as gb18030."""
 
     primary = "accuracy"
     data = "a hub id, or a folder or file of rows with a problem and its answer or solution"
@@ -64,7 +66,9 @@ class Math(Task[Gold]):
             raise UserError(f"task.longest: expected at least 1 token, got {self.longest}")
 
     def samples(self, split: str) -> Sequence[Sample[Gold]]:
-        rows = records.read(self.data_dir, split, columns=self.columns)
+        rows = records.read(
+            self.data_dir, split, columns=self.columns, encoding=self.encoding
+        )
         return [read_sample(record) for record in rows]
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:
@@ -114,13 +118,14 @@ def spelling(result: str) -> str:
 
 
 def accuracy(sample: Sample[Gold], completion: Completion) -> float | None:
-    """Return 1 if the result means the same as the true one, else 0.
+    """Return 1 if the result means exactly the same as the true one, else 0.
 
     None where math-verify cannot read the true result, as then no answer could earn the reward.
     """
-    result = final_result(completion.text) or ""
-    same = mathverify.equivalent(sample.answer.result, result)
-    return None if same is None else float(same)
+    gold = answers.unified(sample.answer.result)
+    result = bare(answers.unified(final_result(completion.text) or ""))
+    same = mathverify.equivalent(gold, result)
+    return None if same is None else float(same and not other_units(gold, result))
 
 
 def cosine_reward(sample: Sample[Gold], completion: Completion, longest: int) -> float | None:

@@ -66,6 +66,40 @@ def test_rows_written_by_hand_and_rows_of_trl_are_read(tmp_path: Path) -> None:
     assert Counting(str(tmp_path / "mine.json"), rows=1).samples("train") == [first]
 
 
+@pytest.mark.parametrize("gold", [3, 3.0, "3", "3.0", "<answer> 3.00 </answer>"])
+def test_a_whole_number_is_read_however_the_data_write_it(gold: object, tmp_path: Path) -> None:
+    Image.new("RGB", (28, 28)).save(tmp_path / "a.png")
+    row = {"image": "a.png", "problem": "How many?", "solution": gold}
+    (tmp_path / "a.json").write_text(json.dumps([row]), encoding="utf-8")
+    assert [sample.answer for sample in Counting(str(tmp_path) + "/a.json").samples("train")] == [3]
+
+
+def test_csv_with_a_missing_answer_is_read_up_to_it(tmp_path: Path) -> None:
+    Image.new("RGB", (28, 28)).save(tmp_path / "a.png")
+    (tmp_path / "train.csv").write_text("image,question,answer\na.png,How many?,3.0\na.png,And?,\n")
+    assert Counting(str(tmp_path), rows=1).samples("train")[0].answer == 3
+    with pytest.raises(UserError, match=r"train\.csv: line 3: no answer or solution"):
+        Counting(str(tmp_path)).samples("train")
+
+
+def test_rows_without_a_picture_stand_beside_others(tmp_path: Path) -> None:
+    Image.new("RGB", (28, 28)).save(tmp_path / "a.png")
+    rows: list[dict[str, Any]] = [
+        {"images": ["a.png"], "question": "How many?", "answer": 3},
+        {"images": [], "question": "What is one and one?", "answer": 2},
+        {"images": None, "question": "And two?", "answer": 3},
+    ]
+    (tmp_path / "mine.json").write_text(json.dumps(rows), encoding="utf-8")
+    task = Counting(str(tmp_path / "mine.json"))
+    assert [len(sample.images) for sample in task.samples("train")] == [1, 0, 0]
+    notes = check.check(task, ["train"]).splits[0].findings.notes
+    assert "2 have no picture, where others have one: 1, 2" in [str(note) for note in notes]
+    # A column of another name is no row without a picture.
+    (tmp_path / "mine.json").write_text('[{"img": "a.png", "question": "?", "answer": 3}]')
+    with pytest.raises(UserError, match="no images or image or image_path; there is img"):
+        task.samples("train")
+
+
 @pytest.mark.parametrize("gold", ["", "three", "3 or 4", "3.5", "-1", "<answer></answer>", "٣"])
 def test_an_answer_that_is_no_number_of_things_is_named(gold: str, tmp_path: Path) -> None:
     Image.new("RGB", (28, 28)).save(tmp_path / "a.png")
@@ -121,9 +155,13 @@ READINGS = [
     ("seven", None, 0.0, 0.0),
     # every number at once
     ("3 4 5 6 7 8 9 10", None, 0.0, 0.0),
-    # digits of another script count by the published rule alone
+    # digits of another script count by the published rule alone, but full-width ones are read
     ("٧", None, 0.0, 1.0),
-    ("７", None, 0.0, 1.0),
+    ("７", 7, 1.0, 1.0),
+    # as models wrap it
+    ("\\boxed{7}", 7, 1.0, 0.0),
+    ("7个", 7, 1.0, 0.0),
+    ("**Answer:** 7", 7, 1.0, 0.0),
     # more digits than any number of things has
     ("7" * 5000, None, 0.0, 0.0),
     ("", None, 0.0, 0.0),

@@ -10,7 +10,7 @@ import pytest
 from fakes.folders import RECORDS
 
 from vrft import config, registry
-from vrft.boxes import Box
+from vrft.boxes import IN_FRACTIONS, Box
 from vrft.checks import check
 from vrft.config import coercion
 from vrft.errors import UserError
@@ -218,12 +218,16 @@ UNREADABLE = [
     f"[{item('-1, 100, 400, 600')}]",
     f"[{item('100, 100, 400')}]",
     f"[{item('100, 100, 400, 600, 700')}]",
-    # one bad box among good ones spoils the answer: it is never repaired
-    f"[{item()}, {item('500, 500, 400, 900')}]",
-    # confidence above 1, below 0, none, a text, a truth value, not a number, endless
+    # nothing but bad boxes
+    f"[{item('400, 600, 100, 100')}, {item('500, 500, 400, 900')}]",
+    # fractions of the picture, where thousandths are asked for
+    f"[{item('0.1, 0.1, 0.4, 0.6')}]",
+    # two names of the box, or an unknown one
+    "[{'Position': [100, 100, 400, 600], 'bbox_2d': [100, 100, 400, 600]}]",
+    "[{'box': [100, 100, 400, 600]}]",
+    # confidence above 1, below 0, a text, a truth value, not a number, endless
     f"[{item(confidence=1.01)}]",
     f"[{item(confidence=-0.1)}]",
-    "[{'Position': [100, 100, 400, 600]}]",
     "[" + item(confidence="'high'") + "]",
     f"[{item(confidence='true')}]",
     f"[{item(confidence='NaN')}]",
@@ -247,6 +251,63 @@ def test_an_unreadable_answer_earns_nothing_whether_or_not_there_is_something(te
         assert rewards(sample, text) == (0.0, 0.0)
         score = TASK.score(sample, answered(text))
         assert (score.parsed, score.metrics["iou"]) == (None, 0.0)
+
+
+QWENS = '{"bbox_2d": [100, 100, 400, 600], "label": "cat"}'
+READABLE = [
+    # as Qwen2.5-VL writes, bare and in a fence, with an apostrophe, without a label
+    f"[{QWENS}]",
+    f"```json\n[\n\t{QWENS}\n]\n```",
+    '[{"bbox_2d": [100, 100, 400, 600], "label": "the cat\'s"}]',
+    '[{"bbox_2d": [100, 100, 400, 600]}]',
+    # without a confidence, in either notation
+    "[{'Position': [100, 100, 400, 600]}]",
+    '[{"Position": [100, 100, 400, 600]}]',
+    # wrapped, full-width
+    f"**Answer:** [{item()}]",
+    f"\\boxed{{[{item()}]}}",
+    f"So the answer is [{item()}].",
+    "[{'Position'：[１００，１００，４００，６００]，'Confidence'：１}]",
+]
+
+
+@pytest.mark.parametrize("text", READABLE)
+def test_an_answer_is_read_however_it_is_wrapped(text: str) -> None:
+    assert rewards(Sample("s", "cat", Objects((LEFT,))), text) == (pytest.approx(1), 1.0)
+
+
+def test_a_bad_box_among_good_ones_counts_as_a_box_that_matches_nothing() -> None:
+    one = Sample("s", "cat", Objects((LEFT,)))
+    for bad in (item("500, 500, 400, 900"), item("0.5, 0.5, 0.6, 0.9"), "7", item(confidence=2)):
+        text = f"[{item(confidence=0.8)}, {bad}]"
+        # one of two boxes is right; the confidences are 0.8 and none
+        assert rewards(one, text) == (pytest.approx(0.5), pytest.approx(0.4))
+        assert TASK.score(one, answered(text)).parsed == [0.1, 0.1, 0.4, 0.6]
+        assert rewards(NONE, text) == (0.0, 0.0)
+        # of two objects one is found, as if the bad box were not there
+        assert rewards(TWO, text)[0] == pytest.approx(0.5)
+
+
+def test_boxes_in_fractions_are_asked_for_and_read_where_the_setting_says_so() -> None:
+    task = replace(TASK, coordinates="fractions")
+    asked = task.prompt(TWO).text
+    assert "bounding box as fractions of its width and height, from 0 to 1, and" in asked
+    completion = answered(f"[{item('0.1, 0.1, 0.4, 0.6')}, {item('0.5, 0.5, 0.9, 0.9')}]")
+    assert task.score(TWO, completion).metrics["iou"] == pytest.approx(1)
+    assert task.score(TWO, answered(f"[{item()}]")).parsed is None
+    gold = Completion(task.reference(TWO, VIEWS), VIEWS)
+    assert "[0.1, 0.1, 0.4, 0.6]" in gold.text
+    assert task.score(TWO, gold).metrics["iou"] == pytest.approx(1)
+
+
+def test_answers_in_fractions_are_counted_with_the_name_of_the_setting() -> None:
+    report = report_on({"139#cat": f"[{item('0.1, 0.1, 0.4, 0.6')}]", "632#dog": "No Objects"})
+    # one of five questions
+    assert report.metrics[IN_FRACTIONS].mean == pytest.approx(1 / 5)
+    assert IN_FRACTIONS not in report_on({"139#cat": f"[{item()}]"}).metrics
+    task = replace(TASK, coordinates="fractions")
+    scored = scoring.score_answers(task, [NONE_WITH_PICTURE], [])
+    assert IN_FRACTIONS not in task.aggregates(scored)
 
 
 def test_an_answer_outside_the_tags_is_unreadable() -> None:
@@ -327,7 +388,7 @@ def test_the_published_format_rule_is_a_setting() -> None:
 
 def report_on(answers: dict[str, str]) -> Any:
     task = replace(TASK, queries="all")
-    predictions = [Prediction(name, answered(text).text) for name, text in answers.items()]
+    predictions = [Prediction(name, answered(text).text, VIEWS) for name, text in answers.items()]
     return scoring.summarize(task, task.samples("val2017"), predictions, "two")
 
 

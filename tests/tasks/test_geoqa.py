@@ -150,11 +150,23 @@ GRADED = [
     ("145°", "35°, 145°", None),
     ("145°", "145 or 35", None),
     ("145°", "", None),
-    ("145°", "１４５", None),
+    ("145°", "١٤٥", None),
+    # wrapped, with the letter of an option, as an equation
+    ("145°", "So the answer is $145^\\circ$.", True),
+    ("145°", "D. 145°", True),
+    ("145°", "１４５°", True),
+    ("145°", "180° - 35° = 145°", True),
+    ("\\frac{3}{5}", "AB/AC = 3/5", True),
+    ("\\frac{3}{5}", "60%", True),
+    ("16", "2x = 16", None),
+    # six digits of the root of 2
+    ("√{2}", "1.41421", True),
+    ("√{2}", "1.4142", False),
     ("145°", "1e999", None),
     ("145°", "9^{9^{9}}", None),
     # a gold in words
     ("right triangle", "Right  triangle", True),
+    ("right triangle", "**Answer:** right triangle.", True),
     ("right triangle", "triangle", False),
 ]
 
@@ -165,6 +177,21 @@ def test_an_answer_is_right_by_its_value(gold: str, text: str, right: bool | Non
     score = TASK.score(sample(gold), answered(text))
     assert score.metrics["accuracy"] == float(right is True)
     assert (score.parsed is None) is (right is None)
+
+
+def test_the_tolerance_is_a_setting() -> None:
+    loose = GeoQa(tolerance=0.01)
+    for task, right in ((loose, 1.0), (TASK, 0.0)):
+        assert task.rewards()["accuracy"](sample("√{2}"), answered("1.41")) == right
+        assert task.score(sample("√{2}"), answered("1.41")).metrics["accuracy"] == right
+    assert loose.score(sample("√{2}"), answered("1.39")).metrics["accuracy"] == 0.0
+    assert pickle.loads(pickle.dumps(loose.rewards()))["accuracy"](sample("√{2}"), answered("1.41"))
+
+
+@pytest.mark.parametrize("tolerance", [-0.1, 1.0, float("nan"), float("inf")])
+def test_a_tolerance_that_is_none_is_refused(tolerance: float) -> None:
+    with pytest.raises(UserError, match=r"task\.tolerance: expected 0 or more and below 1"):
+        GeoQa(tolerance=tolerance)
 
 
 LEGACY = [

@@ -407,7 +407,9 @@ def test_boxes_are_read_in_fractions_or_thousandths_where_the_setting_says_so() 
 def test_answers_in_fractions_are_counted_with_the_name_of_the_setting() -> None:
     prompt = TASK.prompt(SAMPLE)
     score = TASK.score(SAMPLE, answered("(0.1,0.1),(0.3,0.3)"))
-    predictions = [Prediction("s", answered(t).text) for t in ("(0.1,0.1),(0.3,0.3)", "(1,1),(9,9)")]
+    predictions = [
+        Prediction("s", answered(t).text) for t in ("(0.1,0.1),(0.3,0.3)", "(1,1),(9,9)")
+    ]
     scored = [Scored(SAMPLE, prompt, prediction, score) for prediction in predictions]
     assert TASK.aggregates(scored) == {IN_FRACTIONS: 0.5}
     assert TASK.aggregates(scored[1:]) == {}

@@ -114,10 +114,18 @@ def test_a_row_without_an_answer_is_the_users_mistake(tmp_path: Path) -> None:
         ("$1$ and $2$", "$1$ and $2$"),  # not one formula
         (r"\$5", r"\$5"),  # five dollars
         (r"<answer>\boxed{5}</answer>", "5"),
+        ("$$", ""),
+        ("$", ""),
     ],
 )
 def test_a_gold_text_is_laid_bare(text: str, result: str) -> None:
     assert bare(text) == result
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("text", ["$" * 400_000 + "x", ("$x" * 200_000) + "$", "x" + "$" * 400_000])
+def test_a_gold_text_of_dollar_signs_is_laid_bare_in_linear_time(text: str) -> None:
+    assert bare(text) == text
 
 
 # --- asking
@@ -231,6 +239,19 @@ def test_what_has_a_meaning_is_still_told_apart(result: str) -> None:
         (r"\frac{1}{2}", r"\frac{2}{3}", 0.0),
         ("033", "33", 1.0),
         ("-2, 2", r"\pm 2", 1.0),
+        # to the last digit, as pairs and as percentages
+        (r"\frac{1}{2^{99}}", r"\frac{1}{2^{98}}", 0.0),
+        ("3,4", "(3,4)", 0.0),
+        (r"18\%", "18", 0.0),
+        # a full stop, full-width digits, dollar signs
+        ("73", "73.", 1.0),
+        ("7", "７", 1.0),
+        ("7", "$7$", 1.0),
+        # units that do not agree; a unit that is left out
+        (r"5\text{ cm}", r"5\text{ m}", 0.0),
+        (r"5\text{ cm}", r"5\text{ cm}", 1.0),
+        (r"5\text{ cm}", "5", 1.0),
+        (r"90^\circ", r"90\text{ rad}", 0.0),
         ("???", "???", None),  # an unreadable gold result: nobody is right or wrong
     ],
 )
@@ -338,8 +359,8 @@ PROMPT = Math("x").prompt(sample("7"))
         "\\boxed{" * 200_000,
         "\\boxed{" + "{" * 1_000_000,
         "</think>" * 100_000 + "<answer>7</answer>",
-        "\\boxed{７}",  # a full-width seven
-        "\\boxed{٧}",  # an Arabic one
+        "\\boxed{٧}",  # an Arabic seven
+        "\\boxed{\\text{not } 7}",
     ],
     ids=range(17),
 )

@@ -223,7 +223,7 @@ ATTACKS = [
     # blocks repeated until one fits: the last one counts
     "<think>x</think>" + "<answer>(B)</answer><answer>(A)</answer>" * 3,
     # letters of other scripts, exponents, a megabyte
-    "<think>x</think><answer>(Ｂ)</answer>",
+    "<think>x</think><answer>(Β)</answer>",
     "<think>x</think><answer>9^9^9^9</answer>",
     "<answer>" * 120_000,
     "<think>" + "x " * 500_000,

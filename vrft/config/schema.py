@@ -112,7 +112,12 @@ class TrainConfig:
     save_steps: Size = 100
     """Write a checkpoint every so many steps, and at the end; 0: at the end only."""
     save_total_limit: Count | None = 2
-    """Keep only the newest checkpoints, so many; None keeps all."""
+    """Keep only the newest checkpoints, so many, and the best; None keeps all."""
+    metric_for_best_model: str | None = None
+    """A metric of ``eval.split``, such as iou or eval_iou: the evaluation that is the best by it is
+    followed by a checkpoint, which is kept. None: no checkpoint is the best."""
+    greater_is_better: bool | None = None
+    """Whether a greater value of that metric is better; None: unless its name ends in "loss"."""
     logging_steps: Count = 1
     log_completions: bool = True
     """Write every logged step's completions with their rewards to completions/ in the run."""

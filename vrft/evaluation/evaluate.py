@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,7 @@ from vrft.evaluation.scoring import Written, read_samples, summarize
 from vrft.images import image_size
 from vrft.progress import progress
 from vrft.task import Task
-from vrft.types import Prediction, Prompt, Report
+from vrft.types import Prediction, Prompt, Report, Sample
 
 if TYPE_CHECKING:  # the room of policy imports torch
     from vrft.policy import Generator
@@ -198,6 +198,13 @@ def while_training(config: Config, task: Task[Any], policy: Generator) -> dict[s
     answers = list(predict(policy, prompts, greedy, batch_size=config.eval.batch_size))
     report = summarize(task, samples, answers, config.eval.split, prompts=prompts)
     return {f"eval_{name}": interval.mean for name, interval in report.metrics.items()}
+
+
+def metric_names(task: Task[Any], samples: Sequence[Sample[Any]]) -> list[str]:
+    """Return the names of the scores that ``while_training`` has on these samples."""
+    # Every answer missing: the denominator of every metric is the number of samples all the same.
+    report = summarize(task, samples, [], "")
+    return [f"eval_{name}" for name in report.metrics]
 
 
 def sample_seed(seed: int, sample_id: str) -> int:

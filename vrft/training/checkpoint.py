@@ -136,11 +136,12 @@ def restore_state(folder: Path, optimizer: Any, scheduler: Any, accelerator: Acc
         group["lr"] = rate
 
 
-def prune(run: Path, keep: int | None) -> None:
-    """Delete all but the ``keep`` newest checkpoints; None keeps all."""
+def prune(run: Path, keep: int | None, spared: Path | None = None) -> None:
+    """Delete all but the ``keep`` newest checkpoints and the one ``spared``; None keeps all."""
     if keep is None:
         return
     folders = complete(run)
     # Not [:-keep]: with fewer checkpoints than `keep` the end is negative and must mean none.
     for path in folders[: max(len(folders) - keep, 0)]:
-        shutil.rmtree(path)
+        if path != spared:
+            shutil.rmtree(path)

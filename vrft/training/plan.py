@@ -24,7 +24,7 @@ from vrft.images import image_tokens
 from vrft.models.loading import weight_dtype
 from vrft.rewards import FunctionReward, rewards_of
 from vrft.task import Task
-from vrft.training import algorithms, distributed, ppo, run_folder, run_log
+from vrft.training import algorithms, best, distributed, ppo, run_folder, run_log
 from vrft.types import Completion, Sample
 
 
@@ -40,9 +40,11 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     samples = read_samples(task, "train")
     if config.algorithm.name != "sft":
         try_rewards(task, samples)
+    asked: Sequence[Sample[Any]] = ()
     if config.eval.split:
         # The first evaluation may be hours away: better to learn of a missing split now.
-        read_samples(task, config.eval.split, config.eval.limit)
+        asked = read_samples(task, config.eval.split, config.eval.limit)
+    best.check(config, task, asked)
     if fresh:
         run_folder.check_free(config)
     return task, samples

@@ -25,7 +25,7 @@ from vrft.evaluation import evaluate
 from vrft.policy import Policy
 from vrft.progress import progress
 from vrft.task import Task
-from vrft.training import checkpoint, distributed, plan, ppo, run_folder
+from vrft.training import best, checkpoint, distributed, plan, ppo, run_folder
 from vrft.training.read_ahead import ReadAhead
 from vrft.training.run_log import RunLog
 from vrft.training.step import check_weights, step
@@ -77,6 +77,8 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
             with checkpoint.written_whole(folder / "final") as temporary:
                 run.policy.save(temporary, weights)
     accelerator.wait_for_everyone()
+    if main and (line := best.line(folder, config)):
+        print(line, file=sys.stderr)
     return folder
 
 
@@ -162,8 +164,9 @@ def make_run(
 def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal) -> None:
     """Take steps to the last, with records, evaluations and checkpoints on the way.
 
-    ``log`` is that of the main process. SystemExit(128 + signal) after a checkpoint when a signal
-    has asked any process to stop.
+    ``log`` is that of the main process. The evaluation that is the best so far is followed by a
+    checkpoint. SystemExit(128 + signal) after a checkpoint when a signal has asked any process to
+    stop.
     """
     settings, done, accelerator = run.config.train, run.progress, run.accelerator
     steps = plan.total_steps(run.config, len(run.samples), accelerator.num_processes)
@@ -171,9 +174,13 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
     with progress(steps, "training", done=done.step, stream=console) as display:
         while done.step < steps:
             metrics, rows = step(run)
+            improved: best.Best | None = None
             if run.config.eval.split and is_due(done.step, settings.eval_steps, steps):
                 with distributed.gathered_weights(accelerator, run.policy.module):
-                    metrics |= evaluate.while_training(run.config, run.task, run.policy)
+                    scores = evaluate.while_training(run.config, run.task, run.policy)
+                metrics |= scores
+                improved = best.better(run.config, folder, done.step, scores) if log else None
+                improved = distributed.from_main(accelerator, improved)  # all save, or none
             if log and is_due(done.step, settings.logging_steps, steps):
                 log.metrics(done.step, metrics)
                 if settings.log_completions:
@@ -182,8 +189,8 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
             display.advance(1)
             # A signal may have reached only some of the processes: all stop after the same step.
             signal = distributed.max_over_ranks(accelerator, stop.number or 0)
-            if signal or is_due(done.step, settings.save_steps, steps):
-                save(run, folder)
+            if signal or improved or is_due(done.step, settings.save_steps, steps):
+                save(run, folder, improved)
             if signal:
                 print(
                     f"stopped after step {done.step}; go on with `vrft train --resume {folder}`",
@@ -197,10 +204,11 @@ def is_due(step: int, every: int, steps: int) -> bool:
     return step == steps or (every > 0 and step % every == 0)
 
 
-def save(run: Run, folder: Path) -> None:
+def save(run: Run, folder: Path, improved: best.Best | None = None) -> None:
     """Write a checkpoint of this step, each process its share, and prune the older ones.
 
-    The checkpoint takes its name when all of it is written.
+    The checkpoint takes its name when all of it is written. ``improved`` says that it is the best
+    so far.
     """
     accelerator, done = run.accelerator, run.progress
     weights = accelerator.get_state_dict(run.policy.module)
@@ -212,5 +220,8 @@ def save(run: Run, folder: Path) -> None:
             run.policy.save(temporary, weights)
             checkpoint.write_state(temporary, done, run.scheduler, accelerator)
     if accelerator.is_main_process:
-        checkpoint.prune(folder, run.config.train.save_total_limit)
+        if improved is not None:
+            best.write(folder, improved)
+        spared = best.folder_of(folder, run.config)
+        checkpoint.prune(folder, run.config.train.save_total_limit, spared)
     accelerator.wait_for_everyone()

@@ -1,0 +1,149 @@
+"""The best checkpoint by a metric of the evaluations: written, kept and named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.folders import FAKES
+
+from vrft import config, registry
+from vrft.config.schema import Config
+from vrft.errors import UserError
+from vrft.evaluation import evaluate
+from vrft.training import best, checkpoint, plan, train
+
+
+def letters(*settings: str) -> Config:
+    """Return the settings of short steps of the letters task, evaluated after each."""
+    return config.load(
+        None,
+        [
+            f"task={FAKES / 'letters_task.py'}",
+            *("algorithm.num_generations=2", "sampling.max_completion_length=3"),
+            *("eval.split=val", "eval.limit=2", "train.eval_steps=1"),
+            "train.metric_for_best_model=different",
+            *settings,
+        ],
+    )
+
+
+def run_with(step: int, value: float, folder: Path, metric: str = "eval_different") -> Path:
+    """Write a run's best.json and the folder of its checkpoint."""
+    checkpoint.path_of(folder, step).mkdir()
+    best.write(folder, best.Best(step, metric, value))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("settings", "value", "improves"),
+    [
+        ((), 0.6, True),
+        ((), 0.5, False),  # as good: the first stays
+        ((), 0.4, False),
+        (("train.greater_is_better=false",), 0.4, True),
+        (("train.greater_is_better=false",), 0.6, False),
+        (("train.metric_for_best_model=eval_different",), 0.6, True),  # the name in full
+        (("train.metric_for_best_model=null",), 0.6, False),  # not asked for
+        ((), float("nan"), False),  # never the best
+        ((), float("inf"), False),
+        (("train.metric_for_best_model=other",), 0.4, False),  # an evaluation without the metric
+    ],
+)
+def test_an_evaluation_is_the_best_if_it_beats_all_before(
+    settings: tuple[str, ...], value: float, improves: bool, tmp_path: Path
+) -> None:
+    run_with(1, 0.5, tmp_path)
+    found = best.better(letters(*settings), tmp_path, 2, {"eval_different": value})
+    assert found == (best.Best(2, "eval_different", value) if improves else None)
+
+
+@pytest.mark.parametrize(("metric", "improves"), [("eval_loss", True), ("eval_iou", False)])
+def test_less_is_better_for_a_loss(metric: str, improves: bool, tmp_path: Path) -> None:
+    run_with(1, 0.5, tmp_path, metric)
+    made = letters(f"train.metric_for_best_model={metric}")
+    assert bool(best.better(made, tmp_path, 2, {metric: 0.4})) == improves
+
+
+def test_a_best_checkpoint_that_has_gone_or_is_of_another_metric_is_forgotten(
+    tmp_path: Path,
+) -> None:
+    run_with(1, 0.5, tmp_path)
+    assert best.read(tmp_path, "different") == best.Best(1, "eval_different", 0.5)
+    assert best.read(tmp_path, "iou") is best.read(tmp_path, None) is None
+    (tmp_path / "checkpoint-1").rmdir()
+    assert best.read(tmp_path, "different") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"step": 1}', '{"step": "x", "metric": "m", "value": 1}']
+)
+def test_a_damaged_file_names_no_best(text: str, tmp_path: Path) -> None:
+    (tmp_path / best.FILE).write_text(text)
+    assert best.read(tmp_path, "different") is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("train.metric_for_best_model=differnt",), "no evaluation has it; did you mean 'eval_dif"),
+        (("eval.split=",), "needs evaluations: give eval.split"),
+        (("algorithm=sft",), "algorithm=sft keeps its newest checkpoints"),
+        (
+            ("train.metric_for_best_model=null", "train.greater_is_better=true"),
+            "greater_is_better says nothing without",
+        ),
+    ],
+)
+def test_a_metric_that_no_evaluation_has_is_refused_before_the_first_step(
+    settings: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = letters(*settings)
+    task = registry.build(made.task)
+    with pytest.raises(UserError, match=message):
+        best.check(made, task, task.samples("val")[:2] if made.eval.split else ())
+    with pytest.raises(UserError, match=message):
+        plan.check(made)
+
+
+def test_pruning_spares_the_best(tmp_path: Path) -> None:
+    for step in (1, 2, 3, 4):
+        checkpoint.path_of(tmp_path, step).mkdir()
+        (checkpoint.path_of(tmp_path, step) / checkpoint.STATE).write_text("{}")
+    checkpoint.prune(tmp_path, 1, checkpoint.path_of(tmp_path, 2))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-2", "checkpoint-4"]
+
+
+def test_a_run_keeps_its_best_checkpoint_and_names_it_also_after_it_was_resumed(
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    values = iter([0.2, 0.6, 0.6, 0.3, 0.5, 0.7])
+
+    def scored(*_: Any) -> dict[str, float]:
+        return {"eval_different": next(values)}
+
+    monkeypatch.setattr(evaluate, "while_training", scored)
+    few = ("train.save_steps=0", "train.save_total_limit=1", "train.lr_scheduler_type=constant")
+    where = (f"model={model_folder('qwen2_vl')}", f"train.output_dir={tmp_path / 'run'}")
+    run = train.train(letters(*few, *where, "train.max_steps=4"))
+    # step 2 is the best, and 4 the last; the first best, of step 1, was replaced
+    assert sorted(path.name for path in run.glob("checkpoint-*")) == [
+        "checkpoint-2",
+        "checkpoint-4",
+    ]
+    assert f"best: {run / 'checkpoint-2'} (eval_different 0.6000)" in capsys.readouterr().err
+    train.train(letters(*few, *where, "train.max_steps=5"), resume=run)
+    assert sorted(path.name for path in run.glob("checkpoint-*")) == [
+        "checkpoint-2",
+        "checkpoint-5",
+    ]
+    train.train(letters(*few, *where, "train.max_steps=6"), resume=run)
+    assert [path.name for path in run.glob("checkpoint-*")] == ["checkpoint-6"]
+    assert json.loads((run / best.FILE).read_text())["step"] == 6
+    assert f"best: {run / 'checkpoint-6'} (eval_different 0.7000)" in capsys.readouterr().err

@@ -52,7 +52,7 @@ class LabelledData:
     """Whether the data has no splits, so that these are the pictures of all of them."""
 
 
-def find(source: str, split: str, columns: Mapping[str, str]) -> LabelledData:
+def find(source: str, split: str, columns: Mapping[str, str], encoding: str = "") -> LabelledData:
     """Return the pictures of a split: in folders of classes, or else in rows.
 
     Tried in this order: <split>/<class>/*.jpg, <class>/*.jpg, and the rows of ``source``.
@@ -68,7 +68,8 @@ def find(source: str, split: str, columns: Mapping[str, str]) -> LabelledData:
     if not has_rows and (folders := _class_folders(root)):
         labels = [folder.name for folder in folders]
         return LabelledData(_read_folders(folders, root), labels, undivided=True)
-    rows = [_read_row(record) for record in records.read(source, split, columns=columns)]
+    found = records.read(source, split, columns=columns, encoding=encoding)
+    rows = [_read_row(record) for record in found]
     return LabelledData(rows, [picture.label for picture in rows])
 
 

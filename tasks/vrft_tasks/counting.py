@@ -31,6 +31,9 @@ TEMPLATE = (
     "<think>your reasoning</think>\n<answer>the number</answer>"
 )
 
+WHOLE = re.compile(r"([0-9]{1,15})\.0+")
+"""A whole number as pandas writes it into CSV beside rows without one."""
+
 # As published, \d is a digit of any script. Possessive spaces and bounded digits keep it linear,
 # and int() refuses more than 4,300 digits.
 LEGACY_NUMBER = re.compile(r"<answer>\s*+(\d{1,1000}+)\s*+</answer>")
@@ -51,6 +54,8 @@ class Counting(Task[int]):
     system: str | None = None
     rows: int | None = None
     """Only the first rows of a split; from the hub no more are fetched."""
+    encoding: str = ""
+    """The encoding of files that are not in UTF-8, such as gb18030."""
 
     primary = "accuracy"
     data = "rows of CLEVR CoGenT as R1-V has them, or its list for SuperCLEVR beside images/"
@@ -61,7 +66,9 @@ class Counting(Task[int]):
             raise UserError(f"task.rows: expected at least 1, got {self.rows}")
 
     def samples(self, split: str) -> Sequence[Sample[int]]:
-        rows = records.read(self.data_dir, split, columns=self.columns, limit=self.rows)
+        rows = records.read(
+            self.data_dir, split, columns=self.columns, limit=self.rows, encoding=self.encoding
+        )
         return [read_sample(row) for row in rows]
 
     def prompt(self, sample: Sample[int]) -> Prompt:
@@ -103,10 +110,12 @@ def read_sample(row: Record) -> Sample[int]:
     """Read one row in any of the forms."""
     written = row.text("answer", "solution", "ground_truth")
     # Published solutions are complete answers with tags; rows by hand give the bare number.
-    gold = answers.whole_number(answers.last_answer(written) or written)
+    text = answers.last_answer(written) or written
+    decimal = WHOLE.fullmatch(text.strip())
+    gold = int(decimal[1]) if decimal else answers.whole_number(text)
     if gold is None or gold < 0:
         raise row.error(f"the answer {written!r:.60} is no number of things; correct the row")
     question = row.text("question", "problem", "prompt")
-    pictures = row.images("images", "image", "image_path")
+    pictures = row.images("images", "image", "image_path", required=False)
     subset = str(row.get("subset") or "")
     return Sample(row.id, question, gold, pictures, subset, row.plain())

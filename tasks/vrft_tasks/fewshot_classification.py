@@ -24,6 +24,7 @@ from typing import Literal
 from vrft import answers, rewards
 from vrft.classes import ClassList, macro_accuracy
 from vrft.errors import UserError
+from vrft.files import read_text
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, Scored, View
 from vrft_tasks._fewshot_classification import (
@@ -88,6 +89,8 @@ class FewshotClassification(Task[Label]):
     system: str | None = None
     reward: Literal["accuracy", "legacy"] = "accuracy"
     format: rewards.FormatRule = "strict"
+    encoding: str = ""
+    """The encoding of files that are not in UTF-8, such as gb18030."""
 
     primary = "accuracy"
     data = "one folder of pictures per class, or <split>.jsonl with `image` and `label`"
@@ -104,7 +107,7 @@ class FewshotClassification(Task[Label]):
 
     def samples(self, split: str) -> Sequence[Sample[Label]]:
         # __post_init__ has refused "own" without data, which has no published shots.
-        labelled = find(self.data_dir or SHOTS[self.dataset], split, self.columns)
+        labelled = find(self.data_dir or SHOTS[self.dataset], split, self.columns, self.encoding)
         classes = self.classes(labelled.labels)
         samples = [self.sample(picture, classes) for picture in labelled.pictures]
         shots = draw_shots(samples, self.shots, self.seed)
@@ -124,10 +127,10 @@ class FewshotClassification(Task[Label]):
         shipped = LABELS / f"{self.dataset}.txt"
         path = Path(self.class_list).expanduser() if self.class_list else shipped
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_text(path, self.encoding if self.class_list else "")
+        except UserError as error:
             raise UserError(f"task.class_list: {path} is not readable text ({error})") from error
-        return ClassList.parse(lines, str(path))
+        return ClassList.parse(text.splitlines(), str(path))
 
     def sample(self, picture: LabelledPicture, classes: ClassList) -> Sample[Label]:
         """Return the picture as a sample; raise UserError if its label is no class."""

@@ -65,6 +65,8 @@ class Spatial(Task[Choice]):
     single_image: bool = False
     """Whether to leave out rows with several pictures."""
     seed: int = 42
+    encoding: str = ""
+    """The encoding of files that are not in UTF-8, such as gb18030."""
 
     primary = "accuracy"
     data = "rows of SAT or CV-Bench: a hub id, or files of parquet, json or jsonl"
@@ -76,7 +78,9 @@ class Spatial(Task[Choice]):
             raise UserError(f"task.rows: expected at least 1, got {self.rows}")
 
     def samples(self, split: str) -> Sequence[Sample[Choice]]:
-        rows = records.read(self.data_dir, split, columns=self.columns, limit=self.rows)
+        rows = records.read(
+            self.data_dir, split, columns=self.columns, limit=self.rows, encoding=self.encoding
+        )
         # `rows` limits what is fetched, before rows with several pictures are left out.
         samples = (read_sample(row, self.seed) for row in rows)
         return [s for s in samples if len(s.images) == 1 or not self.single_image]

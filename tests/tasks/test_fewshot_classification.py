@@ -100,6 +100,37 @@ def test_labels_make_the_classes_where_no_list_is_given(tmp_path: Path) -> None:
     assert second.answer.classes.match("a barn owl") == "barn owl"
 
 
+def test_the_encoding_of_rows_and_class_list_is_a_setting(tmp_path: Path) -> None:
+    Image.new("RGB", (56, 56)).save(tmp_path / "a.png")
+    row = json.dumps({"image": "a.png", "label": "猫头鹰鸟"}, ensure_ascii=False)
+    (tmp_path / "test.jsonl").write_bytes(row.encode("gb2312"))
+    (tmp_path / "owls.txt").write_bytes("猫头鹰鸟 | owl\n".encode("gb2312"))
+    names = str(tmp_path / "owls.txt")
+    (found,) = FewshotClassification(str(tmp_path), class_list=names, encoding="gb18030").samples(
+        "test"
+    )
+    assert found.answer.name == "猫头鹰鸟" and found.answer.classes.match("owl") == "猫头鹰鸟"
+    with pytest.raises(UserError, match=r"test\.jsonl: line 1: not in UTF-8 .*data\.encoding"):
+        FewshotClassification(str(tmp_path)).samples("test")
+    with pytest.raises(UserError, match=r"class_list: .*owls\.txt: not in UTF-8"):
+        FewshotClassification(str(tmp_path), class_list=names).classes([])
+
+
+def test_csv_and_class_numbers_of_parquet_are_read_by_their_names(tmp_path: Path) -> None:
+    import datasets
+
+    Image.new("RGB", (56, 56)).save(tmp_path / "a.png")
+    (tmp_path / "val.csv").write_text("image,label\na.png,owl\n")
+    features = datasets.Features(
+        {"image": datasets.Value("string"), "label": datasets.ClassLabel(names=["owl", "barn owl"])}
+    )
+    data = datasets.Dataset.from_list([{"image": "a.png", "label": 1}], features=features)
+    data.to_parquet(str(tmp_path / "test.parquet"))
+    for split, name in (("val", "owl"), ("test", "barn owl")):
+        (found,) = FewshotClassification(str(tmp_path)).samples(split)
+        assert found.answer.name == name
+
+
 def test_a_class_list_of_ones_own_gives_aliases(tmp_path: Path) -> None:
     Image.new("RGB", (56, 56)).save(tmp_path / "a.png")
     row = {"image": "a.png", "label": "Tyto alba"}

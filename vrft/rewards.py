@@ -41,6 +41,7 @@ __all__ = [
     "checked",
     "follows_format",
     "from_trl",
+    "further_rewards",
     "group_rewards",
     "legacy_format",
     "overlap",
@@ -197,6 +198,11 @@ def with_rewards(task: Task[A], further: Mapping[str, Reward[A]]) -> Task[A]:
                 f"reward {name!r}: the task has a reward of that name; rename the function"
             )
     return TaskWithRewards(task, further) if further else task
+
+
+def further_rewards(task: Task[Any]) -> frozenset[str]:
+    """Return the names of the rewards that ``with_rewards`` has put beside the task's own."""
+    return frozenset(task.further) if isinstance(task, TaskWithRewards) else frozenset()
 
 
 class TaskWithRewards(Task[A]):

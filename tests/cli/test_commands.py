@@ -181,6 +181,138 @@ def test_a_task_on_the_command_line_replaces_the_one_in_the_file() -> None:
     assert got.model.name == "demo"
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--task", "geoqa", "--config", "demo/lisa_grounding"],
+            "--task geoqa: --config demo/lisa_grounding is for the task lisa_grounding",
+        ),
+        (["--task", "geoqa", "task=counting"], "task=counting is for the task counting"),
+        (["--task", "math", "--config", "spatial"], "--config spatial is for the task spatial"),
+    ],
+)
+def test_a_configuration_for_another_task_is_refused_by_name(
+    words: list[str], message: str, capsys: Capture
+) -> None:
+    for verb in (["train"], ["train", "--dry-run"], ["check"]):
+        assert message in complaint(capsys, *verb, *words)
+
+
+def test_the_settings_of_another_tasks_configuration_can_be_asked_for() -> None:
+    got = resolve("--task", "geoqa", "--config", "demo/lisa_grounding", "task=geoqa")
+    assert (got.task.name, got.model.name) == ("geoqa", "demo")
+
+
+REWARDS = """
+def brief(completions, completion_ids, level, trainer_state, log_metric, log_extra, **columns):
+    lengths = [len(ids) for ids in completion_ids]
+    log_metric("step_seen", trainer_state.global_step)
+    log_extra("letters", [len(c[0]["content"]) for c in completions])
+    return [-length / 100 for length in lengths]
+
+
+async def patient(prompts, completions, **columns):
+    return [1 for _ in prompts]
+
+
+def needy(completions, difficulty):
+    return [0.0 for _ in completions]
+
+
+def short(completions, **columns):
+    return [0.0, 0.0, 0.0]
+
+
+def worded(completions, **columns):
+    return ["0.5" for _ in completions]
+
+
+def bare(completions, **columns):
+    return 0.5
+"""
+
+
+@pytest.fixture
+def reward_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write reward functions of TRL's into a file of a name of its own, and rows beside it."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    picture = Image.new("RGB", (56, 56), "red")
+    picture.save(tmp_path / "a.png")
+    rows = [
+        {"id": str(i), "images": ["a.png"], "question": "How many?", "answer": i, "level": "easy"}
+        for i in range(4)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = tmp_path / f"rewards_{abs(hash(tmp_path))}.py"
+    path.write_text(REWARDS)
+    return path
+
+
+def test_reward_functions_of_trl_train_unchanged_and_a_resumed_run_has_them(
+    capsys: Capture, tmp_path: Path, reward_file: Path, model_folder: ModelFolder
+) -> None:
+    run = tmp_path / "run"
+    argv = ["train", "--task", "counting", f"task.data_dir={tmp_path / 'rows.jsonl'}"]
+    argv += [f"model={model_folder('qwen2_vl')}", f"train.output_dir={run}"]
+    argv += ["sampling.max_completion_length=5", "algorithm.num_generations=2"]
+    argv += ["train.per_device_train_batch_size=2", "train.gradient_accumulation_steps=1"]
+    given = ["--reward", f"{reward_file}:brief=0.5", "--reward", f"{reward_file}:patient"]
+    assert cli.main([*argv, *given, "--dry-run"]) == 0
+    assert "rewards accuracy, format, brief x 0.5, patient\n" in capsys.readouterr().out
+    assert cli.main([*argv, *given, "train.max_steps=1"]) == 0
+    assert "rewards: accuracy, format, brief x 0.5, patient\n" in capsys.readouterr().err
+    recorded = config.load(str(run / "config.yaml")).algorithm.rewards
+    assert recorded == (f"{reward_file}:brief=0.5", f"{reward_file}:patient")
+    (row,) = run_log.read_metrics(run / "metrics.jsonl")
+    assert (row["rewards/patient/mean"], row["step_seen"]) == (1.0, 0.0)
+    completions = (run / "completions" / "000001.jsonl").read_text().splitlines()
+    for line in map(json.loads, completions):
+        assert line["letters"] == len(line["text"])
+        assert line["rewards"]["brief"] == -line["tokens"] / 100
+    assert cli.main(["train", "--resume", str(run), "train.max_steps=2"]) == 0
+    assert run_log.read_metrics(run / "metrics.jsonl")[1]["step_seen"] == 1.0
+    message = complaint(capsys, "train", "--resume", str(run), *given)
+    assert "goes on with the run's rewards; leave --reward out" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing", "no function 'nothing'; known: bare, brief, needy"),
+        ("needy", "reward 'needy' needs the column 'difficulty', which sample '0' has not"),
+        ("short", "reward 'short', sample '0': expected a list of 1 value(s)"),
+        ("worded", "reward 'worded', sample '0': got '0.5' of type str"),
+        ("bare", "reward 'bare', sample '0': expected a list of 1 value(s), one for each"),
+        ("brief=nan", "expected file.py:function or file.py:function=weight"),
+    ],
+)
+def test_train_dry_run_and_check_refuse_the_same_rewards(
+    name: str, message: str, capsys: Capture, tmp_path: Path, reward_file: Path
+) -> None:
+    words = ["--task", "counting", "--data", str(tmp_path / "rows.jsonl"), "model=demo"]
+    words += ["--reward", f"{reward_file}:{name}"]
+    run = tmp_path / "run"
+    lines = [
+        complaint(capsys, "train", *words, f"train.output_dir={run}"),
+        complaint(capsys, "train", *words, f"train.output_dir={run}", "--dry-run"),
+    ]
+    assert cli.main(["check", *words]) == 2
+    lines.append(capsys.readouterr().err.splitlines()[-1])  # behind the lines of its progress
+    assert all(message in line for line in lines)
+    assert not run.exists()
+
+
+def test_a_penalty_is_no_fault_of_the_gold_answers(
+    capsys: Capture, tmp_path: Path, reward_file: Path
+) -> None:
+    words = ["check", "--task", "counting", "--data", str(tmp_path / "rows.jsonl"), "model=demo"]
+    cli.main([*words, "--reward", f"{reward_file}:patient"])
+    plain = capsys.readouterr().out
+    assert "reward patient 1.000" in plain
+    assert "of reward patient" not in plain  # an empty answer earns it, and that is its own affair
+
+
 def test_a_resumed_run_brings_its_own_configuration_and_stays_in_its_folder(
     tmp_path: Path,
 ) -> None:

@@ -39,6 +39,8 @@ def try_gold_answers(
     misread: list[str] = []
     rounded: list[str] = []
     empty: list[str] = []
+    # Those of --reward have a scale of their own: a penalty is 0 at best.
+    further = {f"reward {name}" for name in rewards.further_rewards(task)}
     for opened in samples:
         # Without pictures there are no coordinates: one space stands for both.
         for space in get_args(Space) if opened.sizes else ("thousandths",):
@@ -46,7 +48,7 @@ def try_gold_answers(
             values = rewards_and_score(task, opened.sample, completion)
             for name, value in values.items():
                 earned[name].append(value)
-            lowest = min(values.values())
+            lowest = min(values[name] for name in values if name not in further)
             if lowest < ROUNDED:
                 (misread if lowest < READABLE else rounded).append(opened.sample.id)
             # A task without answer tags gives its answer as the text itself.
@@ -76,7 +78,7 @@ def views_of(sizes: Sequence[tuple[int, int]], space: Space = "thousandths") -> 
 
 def rewards_and_score(task: Task[A], sample: Sample[A], completion: Completion) -> dict[str, float]:
     """Return the rewards that apply to a completion and its primary metric, 0 if unreadable."""
-    score = task.score(sample, completion)
+    score = rewards.score_of(task, sample, completion)
     earned = rewards.rewards_of(task, sample, completion)
     values = {f"reward {name}": value for name, value in earned.items()}
     values[task.primary] = 0.0 if score.parsed is None else score.metrics[task.primary]
@@ -94,13 +96,13 @@ def try_garbage(task: Task[A], opened: OpenedSample[A]) -> Findings:
     problems = []
     for text in (*GARBAGE, EMPTY_ANSWER):
         completion = Completion(text, views_of(opened.sizes))
-        score = task.score(opened.sample, completion)
+        score = rewards.score_of(task, opened.sample, completion)
         if score.parsed is not None or score.metrics[task.primary] > 0:
             problems.append(f"the answer {text!r} is read as {score.parsed!r}")
         if text == EMPTY_ANSWER:
             continue
         for name, value in rewards.rewards_of(task, opened.sample, completion).items():
-            if value:
+            if value and name not in rewards.further_rewards(task):
                 problems.append(f"the answer {text!r} earns {value:g} of reward {name}")
     return Findings(tuple(map(Finding, problems)))
 

@@ -100,6 +100,17 @@ def add_settings(verb: Parser) -> None:
     )
 
 
+def add_reward(verb: Parser) -> None:
+    """Add ``--reward``, which may be given several times."""
+    verb.add_argument(
+        "--reward",
+        action="append",
+        default=[],
+        metavar="FILE.py:FUNCTION[=WEIGHT]",
+        help="a reward function written for TRL, beside the task's own rewards; may be repeated",
+    )
+
+
 def add_train(verbs: Any) -> None:
     """Add ``vrft train``."""
     verb = add_verb(
@@ -119,6 +130,7 @@ def add_train(verbs: Any) -> None:
         metavar="DIR|FILE|ID",
         help="the data, of any known format; without --task they choose vqa or grounding",
     )
+    add_reward(verb)
     verb.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in a folder")
     verb.add_argument(
         "--dry-run", action="store_true", help="check everything, print the plan, train nothing"
@@ -221,6 +233,7 @@ def add_check(verbs: Any) -> None:
     verb.add_argument("--task", metavar="NAME|FILE.py", help="a name of `vrft tasks`, or a file")
     verb.add_argument("--config", metavar="NAME|FILE.yaml", help="settings to check it with")
     verb.add_argument("--data", metavar="DIR|FILE|ID", help="the data, short for task.data_dir=...")
+    add_reward(verb)
     verb.add_argument(
         "--splits",
         default="train",

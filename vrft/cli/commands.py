@@ -69,17 +69,41 @@ def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
     if source is None and name in paths.names("configs"):
         source = name
     resolved = config.load(source, args.settings)
+    if args.task is not None:
+        check_task(args, resolved.task.name)
     if name is not None:
         # Only the name: settings of the task in the file stay, as they do for task=NAME.
         resolved = replace(resolved, task=replace(resolved.task, name=name))
     if args.data is not None:
         settings = {**resolved.task.settings, "data_dir": args.data}
         resolved = replace(resolved, task=replace(resolved.task, settings=settings))
+    if args.reward:
+        if resume is not None:
+            raise UserError(f"--resume {resume} goes on with the run's rewards; leave --reward out")
+        # From anywhere, a resumed run must find the files again.
+        rewards = (*resolved.algorithm.rewards, *map(os.path.abspath, args.reward))
+        resolved = replace(resolved, algorithm=replace(resolved.algorithm, rewards=rewards))
     if not resolved.task.name:
         raise UserError("give --task or --config; `vrft tasks` and `vrft config list` list them")
     if resume is not None:
         resolved = replace(resolved, train=replace(resolved.train, output_dir=str(resume)))
     return resolved
+
+
+def check_task(args: argparse.Namespace, configured: str) -> None:
+    """Raise UserError if the settings are ``configured`` for another task than ``--task`` names.
+
+    A task in a file may build on a shipped one, and takes the settings of any.
+    """
+    if configured in ("", args.task) or args.task.endswith(".py"):
+        return
+    resume = getattr(args, "resume", None)
+    former = f"--resume {resume}" if resume else f"task={configured}"
+    source = f"--config {args.config}" if args.config else former
+    raise UserError(
+        f"--task {args.task}: {source} is for the task {configured}; leave one of them out, or add "
+        f"task={args.task} to take its other settings"
+    )
 
 
 def train(args: argparse.Namespace) -> int:
@@ -234,7 +258,7 @@ def check(args: argparse.Namespace) -> int:
     from vrft.models import prompt_tokens
 
     config = resolve(args)
-    task = registry.build(config.task)
+    task = registry.build_rewarded(config.task, config.algorithm)
     data.say_reading(task, args.splits.split(",")[0])
     try:
         # By the model's processor alone: counting a prompt's tokens needs no weights.

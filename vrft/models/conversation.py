@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from jinja2 import TemplateError
 
 from vrft.errors import UserError
 from vrft.models.families import IMAGE_TEXT, VISION_TOKENS
-from vrft.types import Prompt
+from vrft.types import Prompt, Turn
 
 PLACE = "<image>"
 """The place of a picture in a turn, as TRL, LLaVA and SWIFT write it."""
@@ -101,3 +104,41 @@ def unreadable(text: str, special: re.Pattern[str] = SPECIAL) -> str | None:
     if half:
         return f"half a character ({ascii(half[0])[1:-1]})"
     return f"the special token {token[0]}" if token else None
+
+
+def apply_template(
+    processor: Any, messages: Sequence[Mapping[str, Any]], *, opened: bool = False
+) -> str:
+    """Return messages in the words of the model's chat template, the answer's turn ``opened``.
+
+    Raises UserError where the model has no template, or one that refuses the messages.
+    """
+    if not processor.chat_template:
+        raise UserError("the model has no chat template; copy chat_template.jinja from its chat "
+                        "model, or ask a base model by a task's base style")  # fmt: skip
+    try:
+        text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened)
+    except TemplateError as error:
+        roles = ", ".join(message["role"] for message in messages)
+        raise UserError(f"the model's chat template refuses the turns ({roles}): {error}; write "
+                        "them as it takes them")  from error  # fmt: skip
+    return str(text)
+
+
+def end_of_turn(processor: Any) -> int | None:
+    """Return the token with which a chat template ends the model's turns; None where none does.
+
+    A base model's own settings often name another, and none of its chats would end.
+    """
+    said = "answer"
+    asked = Prompt("", turns=(Turn("user", "?"), Turn("assistant", said)))
+    messages = chat_messages(asked, has_vision=hasattr(processor, "image_processor"))[:2]
+    try:
+        text = apply_template(processor, messages)
+    except UserError:
+        return None  # prompts without a template need none, and others will say the same
+    tokenizer = getattr(processor, "tokenizer", processor)
+    following = tokenizer(text.rpartition(said)[2], add_special_tokens=False)["input_ids"]
+    known = tokenizer.added_tokens_decoder
+    # A template may go on with words or a line end, which end nothing.
+    return following[0] if following and following[0] in known else None

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vrft.errors import UserError
 from vrft.images import content_hash, image_tokens, open_image, picture_name
-from vrft.models.conversation import chat_messages, check_prompt, raw_text
+from vrft.models.conversation import apply_template, chat_messages, check_prompt, raw_text
 from vrft.models.families import IMAGE_TOKEN, Processor
 from vrft.models.loaded import LoadedModel
 from vrft.models.vision_features import PatchedPicture
@@ -65,14 +65,13 @@ def render(processor: Processor, prompt: Prompt) -> str:
     """Return the text that the model continues, with one image token for each picture.
 
     Every other module has a prompt's text from here. Raises UserError for a prompt that
-    ``conversation.check_prompt`` refuses, and for a chat template that leaves pictures out.
+    ``check_prompt`` refuses, and for a chat template that refuses it or leaves its pictures out.
     """
     has_vision = hasattr(processor, "image_processor")
     check_prompt(prompt, has_vision=has_vision)
     if prompt.raw:
         return raw_text(prompt)
-    messages = chat_messages(prompt, has_vision=has_vision)
-    text = str(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    text = apply_template(processor, chat_messages(prompt, has_vision=has_vision), opened=True)
     if has_vision and text.count(IMAGE_TOKEN) != len(prompt.images):
         raise UserError(
             f"the model's chat template makes {text.count(IMAGE_TOKEN)} x {IMAGE_TOKEN} of "

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import transformers
@@ -15,9 +18,11 @@ from transformers import (
     PreTrainedTokenizerBase,
     ProcessorMixin,
 )
+from transformers.utils.hub import cached_file
 
 from vrft import paths
 from vrft.errors import UserError
+from vrft.models import folders
 from vrft.types import Space
 
 Processor = ProcessorMixin | PreTrainedTokenizerBase
@@ -80,17 +85,30 @@ FAMILIES = {
 """The supported families by ``model_type``, the name in a checkpoint's config.json."""
 
 
+def read_config(source: str) -> Any:
+    """Return the configuration of a hub id or folder; raise UserError where there is none."""
+    folders.check_settings(source)
+    try:
+        # Never a class from the folder, as transformers would ask whether to run its code.
+        return AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        reason = first_line(error)
+        raise UserError(f"model {source!r}: no model there ({reason}); give a hub id or a folder "
+                        "with a config.json") from error  # fmt: skip
+
+
 def read_family(source: str) -> Family:
     """Return the family of a hub id or folder by its ``config.model_type``.
 
-    Raises UserError where there is no model, and for a family that is not supported.
+    An adapter's folder is of its base model's family. Raises UserError where there is no model, and
+    for a family that is not supported.
     """
+    base = folders.base_of(source)
     try:
-        config = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]  # transformers goes on with advice
-        raise UserError(f"model {source!r}: no model there ({reason}); give a hub id or a folder "
-                        "with a config.json") from error  # fmt: skip
+        config = read_config(base)
+    except UserError as error:
+        where = "" if base == source else f"{source}/{folders.ADAPTER}: "
+        raise UserError(f"{where}{error}") from error
     family = FAMILIES.get(config.model_type)
     if family is None:
         known = ", ".join(FAMILIES)
@@ -102,24 +120,31 @@ def load_processor(
     name: str,
     min_pixels: int | None = None,
     max_pixels: int | None = None,
-    family: Family | None = None,
 ) -> Processor:
     """Load the processor of a model, with or without torchvision, with these limits of area.
 
-    A limit that is None stays as the checkpoint has it. Both are saved with the processor. Raises
-    UserError where the smallest area would exceed the largest.
+    A limit that is None stays as the checkpoint has it. Both are saved with the processor. An
+    adapter's folder without a processor has its base model's. Raises UserError where there is no
+    processor, or not the model's, and where the smallest area would exceed the largest.
     """
     source = paths.model(name)
-    family = family or read_family(source)
-    if not family.has_vision:
-        return AutoTokenizer.from_pretrained(source)
-    processor: Any
+    base = folders.base_of(source)
+    family, config = read_family(source), read_config(base)
+    if base != source:
+        folders.check_settings(source)
+        if not (Path(source) / "tokenizer_config.json").is_file():
+            source = base
     try:
-        processor = AutoProcessor.from_pretrained(source)
-    except (ImportError, OSError, AttributeError, ValueError):
-        # The stock class insists on a video processor, which exists only with torchvision, and
-        # on folders saved without one. Everything else about it works without.
-        processor = image_only(family).from_pretrained(source)
+        if family.has_vision:
+            processor = load_vision_processor(source, family)
+        else:
+            processor = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model {name!r}: no processor in {source} ({first_line(error)}); copy its "
+                        "files from the published model") from error  # fmt: skip
+    folders.check_tokenizer(source, getattr(processor, "tokenizer", processor), config)
+    if not family.has_vision:
+        return processor  # type: ignore[no-any-return]
     size = dict(processor.image_processor.size)
     size["shortest_edge"] = min_pixels or size["shortest_edge"]  # areas in pixels, in spite of
     size["longest_edge"] = max_pixels or size["longest_edge"]  # their names in transformers
@@ -128,6 +153,35 @@ def load_processor(
                         f"{size['longest_edge']}; raise one or lower the other")  # fmt: skip
     processor.image_processor.size = size
     return processor  # type: ignore[no-any-return]
+
+
+def load_vision_processor(source: str, family: Family) -> Any:
+    """Load a processor by transformers' own class, or by ``image_only`` where that refuses."""
+    try:
+        return AutoProcessor.from_pretrained(source, trust_remote_code=False)
+    except (ImportError, OSError, AttributeError, ValueError):
+        # The stock class insists on a video processor, which exists only with torchvision, and
+        # on folders saved without one. Everything else about it works without.
+        processor = image_only(family).from_pretrained(source, trust_remote_code=False)
+        processor.video_settings = video_settings(source)
+        return processor
+
+
+def video_settings(source: str) -> Mapping[str, Any] | None:
+    """Return the settings of a model's video processor as it publishes them; None for none."""
+    for name, key in (("processor_config.json", "video_processor"),
+                      ("video_preprocessor_config.json", None)):  # fmt: skip
+        path = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
+        settings = folders.read_json(Path(path)) if path else {}
+        settings = settings.get(key, {}) if key else settings
+        if settings:
+            return settings
+    return None
+
+
+def first_line(error: Exception) -> str:
+    """Return what a library says before it goes on with advice."""
+    return str(error).strip().split("\n")[0]
 
 
 def image_only(family: Family) -> Any:
@@ -144,7 +198,34 @@ def image_only(family: Family) -> Any:
             token = f"<|{kind}_pad|>"
             setattr(self, f"{kind}_token", token)
             setattr(self, f"{kind}_token_id", tokenizer.convert_tokens_to_ids(token))
+        self.video_settings = None
         # Not the stock class's own __init__, which would ask for the video processor.
         ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
 
-    return type(family.processor, (stock,), {"__init__": __init__, "__module__": __name__})
+    def save_pretrained(self: Any, folder: Path | str, **kwargs: Any) -> Any:
+        saved = stock.save_pretrained(self, folder, **kwargs)
+        write_preprocessors(self, Path(folder))
+        return saved
+
+    members = {"__init__": __init__, "save_pretrained": save_pretrained, "__module__": __name__}
+    return type(family.processor, (stock,), members)
+
+
+def write_preprocessors(processor: Any, folder: Path) -> None:
+    """Write the settings of pictures and videos as published folders have them.
+
+    Where torchvision is installed, plain transformers makes the video processor of these. Without
+    settings of its own, a model's videos are read by those of its pictures.
+    """
+    size = processor.image_processor.size
+    settings = processor.image_processor.to_dict() | {
+        "min_pixels": size["shortest_edge"],
+        "max_pixels": size["longest_edge"],
+        "processor_class": type(processor).__name__,
+    }
+    files = {"preprocessor_config.json": settings,
+             "video_preprocessor_config.json": processor.video_settings}  # fmt: skip
+    for name, written in files.items():
+        if written:
+            text = json.dumps(written, indent=2, sort_keys=True) + "\n"
+            (folder / name).write_text(text, encoding="utf-8")

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.vision_utils import get_vision_position_ids
 
 from vrft.models.byte_cache import ByteCache
+from vrft.models.conversation import end_of_turn
 from vrft.models.families import VISION_TOKENS, Family, Processor
 from vrft.models.vision_features import FeatureCache, PatchedPicture
 
@@ -47,10 +48,11 @@ class LoadedModel:
         self.token_embedding: nn.Module = self.core.get_input_embeddings()
         self.head: nn.Linear = self.core.get_output_embeddings()
 
-        # Every token that ends a completion: Qwen's checkpoints name two.
+        # Every token that ends a completion: Qwen's checkpoints name two, its base models only the
+        # one that no chat ends with.
         named = self.core.generation_config.eos_token_id
         ends = [named] if isinstance(named, int) else list(named or [])
-        ends.append(self.tokenizer.eos_token_id)
+        ends += [self.tokenizer.eos_token_id, end_of_turn(self.processor)]
         self.end_ids = frozenset(token for token in ends if token is not None)
         # Tokens that are never sampled: the markers of pictures, and the rows by which published
         # embeddings are longer than the vocabulary, which stand for no token.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,54 +11,97 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig as PeftLoraConfig
-from peft import PeftModel, get_peft_model
+from peft import PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
+from safetensors import safe_open
 from torch import Tensor, nn
 from transformers.utils.logging import disable_progress_bar
 
 from vrft import paths
-from vrft.config.schema import ModelConfig
+from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
-from vrft.models import group_attention
-from vrft.models.families import Family, load_processor, read_family
+from vrft.models import folders, group_attention
+from vrft.models.families import Family, first_line, load_processor, read_family
 from vrft.models.loaded import LoadedModel
+
+ALL_LINEAR = "all-linear"
+"""Peft's word for an adapter on every linear module."""
 
 
 def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto") -> LoadedModel:
     """Load the model and processor of a hub id, a folder, a LoRA adapter's folder, or ``demo``.
 
     With ``train``, LoRA, freezing and gradient checkpointing are applied. Raises UserError for a
-    folder that holds no model, or one of a family that is not in FAMILIES.
+    folder that holds no model, or half of one, and for a family that is not in FAMILIES.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if not sys.stderr.isatty():
         disable_progress_bar()  # transformers' bars are noise in a log file
     source = paths.model(config.name)
-    adapter = Path(source) / "adapter_config.json"
-    adapted = adapter.is_file()
-    if adapted:  # the adapter's folder holds no weights of the model itself, only its name
-        settings = json.loads(adapter.read_text(encoding="utf-8"))
-        base = paths.model(settings["base_model_name_or_path"])
-    else:
-        base = source
-    family = read_family(base)
-    model = family.auto_model.from_pretrained(
-        base,
-        dtype=weight_dtype(config, device, train=train),
-        attn_implementation=config.attn_implementation,
-    )
+    base = folders.base_of(source)  # whose weights an adapter's folder does not hold
+    family = read_family(source)
+    processor = load_processor(config.name, config.min_pixels, config.max_pixels)
+    model = load_weights(base, family, config, weight_dtype(config, device, train=train))
     group_attention.install(model.get_submodule(family.decoder))
     if family.has_vision:
         multiply_patches(model, family.patch_embedding)
     model.to(device)
-    if adapted:
-        model = PeftModel.from_pretrained(model, source, is_trainable=train)
-    processor = load_processor(source, config.min_pixels, config.max_pixels, family=family)
+    if base != source:
+        model = load_adapter(model, source, base, train=train)
     if train:
         model = prepare_training(model, config, family)
     model = model.train() if train else model.eval()
     cache_bytes = config.picture_cache_mib * 2**20
     return LoadedModel(model, processor, family, cache_bytes, config.shared_prefix)
+
+
+def load_weights(base: str, family: Family, config: ModelConfig, dtype: torch.dtype) -> Any:
+    """Load a model without adapter; UserError unless its folder has every weight, in its shape.
+
+    transformers would draw the others at random, with a warning.
+    """
+    folders.check_weights(base)
+    model, report = family.auto_model.from_pretrained(
+        # With an absolute path, an adapter's folder names a base that is found from anywhere.
+        str(Path(base).absolute()) if Path(base).is_dir() else base,
+        dtype=dtype,
+        attn_implementation=config.attn_implementation,
+        trust_remote_code=False,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # reported below, in one line
+    )
+    lacking = sorted(report["missing_keys"])
+    misshapen = sorted(str(key[0]) for key in report["mismatched_keys"])
+    for fault, names in (("lack", lacking), ("have another shape for", misshapen)):
+        if names:
+            raise UserError(f"model {base!r}: its weights {fault} {len(names)} tensor(s) that "
+                            f"config.json asks for, such as {names[0]}; copy both from the same "
+                            "model")  # fmt: skip
+    return model
+
+
+def load_adapter(model: Any, source: str, base: str, *, train: bool) -> PeftModel:
+    """Put the adapter of a folder on its base model; UserError unless all its weights are there."""
+    folders.check_weights(source)
+    try:
+        adapted = PeftModel.from_pretrained(model, source, is_trainable=train)
+    except (RuntimeError, ValueError) as error:  # of other shapes, or for other modules
+        raise UserError(f"adapter {source!r} does not fit its base model {base!r} "
+                        f"({first_line(error)}); name the right one in {folders.ADAPTER}"
+                        ) from error  # fmt: skip
+    file = Path(source) / "adapter_model.safetensors"
+    if file.is_file():
+        with safe_open(file, framework="pt") as weights:
+            lacking = sorted({*get_peft_model_state_dict(adapted)} - {*weights.keys()})
+        if lacking:
+            raise UserError(f"{file}: lacks {len(lacking)} tensor(s) that {folders.ADAPTER} asks "
+                            f"for, such as {lacking[0]}; copy both from the same run")  # fmt: skip
+    # Written again with every checkpoint: an absolute path, and the class instead of a task type,
+    # without which `AutoPeftModel` takes it for any family.
+    settings = adapted.peft_config["default"]
+    settings.base_model_name_or_path, settings.task_type = base, None
+    return adapted
 
 
 def weight_dtype(config: ModelConfig, device: str, *, train: bool) -> torch.dtype:
@@ -78,17 +121,18 @@ def prepare_training(model: Any, config: ModelConfig, family: Family) -> Any:
     """Adapt, freeze and checkpoint a freshly loaded model as the configuration says.
 
     An adapter that was loaded with the model is trained on. Raises UserError where nothing is left
-    to train.
+    to train, for modules that the model does not have, and for another adapter than the loaded.
     """
-    if config.lora.r and not isinstance(model, PeftModel):
-        projections = "|".join(config.lora.target_modules)
+    if isinstance(model, PeftModel):
+        check_adapter(model, config.lora, family)
+    elif config.lora.r:
+        projections = "|".join(adapted_modules(model, config.lora, family))
         adapter = PeftLoraConfig(
             r=config.lora.r,
             lora_alpha=config.lora.lora_alpha,
             lora_dropout=config.lora.lora_dropout,
             # A regular expression, not a list of names, which would match the vision tower's too.
             target_modules=rf"{family.lora_layers}\.({projections})",
-            task_type="CAUSAL_LM",
         )
         model = get_peft_model(model, adapter)
     core: Any = model.get_base_model() if isinstance(model, PeftModel) else model
@@ -100,6 +144,47 @@ def prepare_training(model: Any, config: ModelConfig, family: Family) -> Any:
     if config.gradient_checkpointing:
         core.activation_checkpointing_enable()
     return model
+
+
+def adapted_modules(model: nn.Module, lora: LoraConfig, family: Family) -> list[str]:
+    """Return the names of the modules that an adapter is asked for, all of them for all-linear.
+
+    They lie in the decoder's layers. Raises UserError for a name that no linear module there has.
+    """
+    linear = {
+        path.rpartition(".")[2]: None
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear | LoraLayer)
+        and not re.search(r"\.(base_layer|lora_)", path)  # parts of an adapted module
+        and re.fullmatch(rf"{family.lora_layers}\.\w+", path)
+    }
+    names = linear if ALL_LINEAR in lora.target_modules else lora.target_modules
+    for name in names:
+        if name not in linear:
+            raise UserError(f"model.lora.target_modules: the model has no {name!r}; "
+                            f"{paths.suggest(name, [*linear, ALL_LINEAR])}")  # fmt: skip
+    return list(names)
+
+
+def check_adapter(model: PeftModel, asked: LoraConfig, family: Family) -> None:
+    """Raise UserError where settings ask for another adapter than the one that is trained on.
+
+    A setting that stands at its default asks for nothing.
+    """
+    loaded, default = model.peft_config["default"], LoraConfig()
+    settings: dict[str, tuple[Any, Any]] = {
+        name: (getattr(asked, name), getattr(loaded, name, None))
+        for name in ("r", "lora_alpha", "lora_dropout")
+        if getattr(asked, name) != getattr(default, name)
+    }
+    if asked.target_modules != default.target_modules:
+        layers = (path for path, part in model.named_modules() if isinstance(part, LoraLayer))
+        has = sorted({path.rpartition(".")[2] for path in layers})
+        settings["target_modules"] = (sorted(adapted_modules(model, asked, family)), has)
+    for name, (setting, has) in settings.items():
+        if setting != has:
+            raise UserError(f"model.lora.{name}={setting}: the adapter that training begins with "
+                            f"has {has}; leave it out, or begin with the base model")  # fmt: skip
 
 
 def frozen_parts(core: Any, config: ModelConfig, family: Family) -> Iterator[nn.Module]:

@@ -45,11 +45,7 @@ class TokenCounter:
 def load_counter(config: ModelConfig) -> TokenCounter:
     """Load the counter of a model's name; UserError where its processor cannot be had."""
     source = local_folder(config.name)
-    try:
-        processor = families.load_processor(source, config.min_pixels, config.max_pixels)
-    except OSError as error:
-        raise UserError(f"model {config.name!r}: no processor in {source}") from error
-    return TokenCounter(processor)
+    return TokenCounter(families.load_processor(source, config.min_pixels, config.max_pixels))
 
 
 def local_folder(name: str) -> str:

@@ -147,7 +147,7 @@ def strip_prefix(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor
 
 
 class AdapterOff(ModelPolicy):
-    """The policy from which a LoRA adapter is trained: the same weights without the adapter."""
+    """The policy from which a new LoRA adapter is trained: the same weights without the adapter."""
 
     def __init__(self, trained: ModelPolicy) -> None:
         self.loaded, self.module = trained.loaded, trained.module
@@ -164,8 +164,11 @@ class AdapterOff(ModelPolicy):
 
 
 def reference(trained: ModelPolicy, config: ModelConfig, device: str) -> ModelPolicy:
-    """Return the policy as it was before training: no copy under LoRA, else a frozen one."""
-    if trained.loaded.adapter:
+    """Return the policy as it was before training: a frozen copy, but none under a new adapter.
+
+    ``config`` names the model that training began with, also where ``trained`` is a checkpoint.
+    """
+    if trained.loaded.adapter and not models.is_adapter(config.name):
         return AdapterOff(trained)
     return load(config, device=device)
 

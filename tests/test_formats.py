@@ -86,6 +86,8 @@ def test_every_format_has_a_sample_file_here() -> None:
         ),
         # of text alone, without other columns, OpenAI's too
         ({"messages": [{"role": "user", "content": "?"}]}, "openai"),
+        # no messages at all: whatever they are, their reader says
+        ({"messages": 3, "images": []}, "openai"),
         # verl's prompt is TRL's as well: the reward model tells
         ({"prompt": [], "reward_model": {}, "answer": "1"}, "verl"),
     ],
@@ -143,6 +145,32 @@ def test_a_split_of_mixed_rows_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         _ = formats.read(written(tmp_path, rows), "train").geometric
+
+
+def test_cells_of_csv_hold_boxes_pictures_and_options(tmp_path: Path) -> None:
+    rows = (
+        "images,question,answer\n"
+        f'{HERE / "a.png"},Where?,"[12, 18, 60, 45]"\n'
+        f'"[""{HERE / "a.png"}""]",Where?,"(12,18),(60,45)"\n'
+    )
+    (tmp_path / "rows.csv").write_text(rows, encoding="utf-8")
+    reading = formats.read(tmp_path / "rows.csv", "train")
+    assert (reading.name, reading.geometric) == ("canonical", True)
+    assert [len(row.files()) for row in reading.rows] == [1, 1]
+    (tmp_path / "options.csv").write_text(
+        'question,options,answer\nWhich?,"[""cup"", ""jug""]",jug\n', encoding="utf-8"
+    )
+    assert formats.read(tmp_path / "options.csv", "train").rows[0].options == ("cup", "jug")
+
+
+def test_json_lines_in_a_json_file_and_a_saved_data_set_are_rows(tmp_path: Path) -> None:
+    import datasets
+
+    line = '{"question": "?", "answer": "1"}\n'
+    (tmp_path / "rows.json").write_text(line * 2, encoding="utf-8")
+    assert len(formats.read(tmp_path / "rows.json", "train").rows) == 2
+    datasets.Dataset.from_list([{"prompt": "?", "solution": "1"}]).save_to_disk(tmp_path / "saved")
+    assert formats.read(tmp_path / "saved", "train").name == "trl"
 
 
 def test_replies_that_are_left_out_are_counted() -> None:

@@ -191,6 +191,24 @@ def test_pictures_have_places(
             {"messages": [USER], "objects": {"bbox": [[1, 2, 3, 4]], "image_id": [1]}},
             "the first picture alone",
         ),
+        # what a fuzzer wrote: objects that are none, names that are no list, no turn at all
+        (
+            rows.read_swift,
+            {"messages": [USER, REPLY], "objects": {"ref": 3}},
+            "expected lists ref and bbox",
+        ),
+        (
+            rows.read_swift,
+            {"messages": [USER], "objects": {"bbox": 7}},
+            "expected lists ref and bbox",
+        ),
+        (rows.read_swift, {"messages": [{"role": "system", "content": "S"}]}, "no answer"),
+        # boxes that no mark asks for
+        (
+            rows.read_swift,
+            {"messages": [USER, REPLY], "objects": {"bbox": [[1, 2, 3, 4]]}},
+            "0 marks <bbox> for 1 boxes",
+        ),
         # options
         (
             rows.read_canonical,

@@ -23,6 +23,7 @@ from vrft.errors import UserError
 from vrft.formats import FORMATS, FormatName, Reading
 from vrft.frames import PIXELS, Frame, Shape
 from vrft.images import image_size
+from vrft.records import shown
 from vrft.rows import PLACE, Row
 
 PARQUET: tuple[FormatName, ...] = ("easyr1", "verl")
@@ -90,7 +91,7 @@ def prepared(row: Row, frame: Frame, boxes: bool) -> Written:
     if not boxes:
         return Written(row, files, (), (0, 0))
     if numbers is None or len(files) != 1:
-        raise row.record.error(f"expected boxes in one picture; the answer is {row.answer!r:.60}")
+        raise row.record.error(f"expected boxes in one picture; the answer is {shown(row.answer)}")
     size = image_size(files[0])
     placed = frame if row.unit is None else Frame(row.unit)
     try:

@@ -72,8 +72,8 @@ class Reading:
         if any(placed) and not all(placed):
             other, box = self.rows[placed.index(False)], self.rows[placed.index(True)]
             raise other.record.error(
-                f"the answer {other.answer!r:.60} is no box or point in a picture, while that of "
-                f"{box.record.where} is; correct it, or choose by --task vqa or --task grounding"
+                f"the answer {records.shown(other.answer)} is no box or point in a picture, while "
+                f"that of {box.record.where} is; correct it, or choose --task vqa or grounding"
             )
         return all(placed)
 
@@ -139,9 +139,10 @@ def is_llava(record: Record) -> bool:
 def is_swift(record: Record) -> bool:
     """Return whether a row has messages of plain text, and columns for what else belongs to it."""
     messages = record.values.get("messages")
-    contents = [m.get("content") for m in messages or () if isinstance(m, dict)]
+    if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
+        return False
     columns = {"images", "image", "objects", "solution"} & record.values.keys()
-    return bool(messages and columns) and all(isinstance(content, str) for content in contents)
+    return bool(messages and columns) and all(isinstance(m.get("content"), str) for m in messages)
 
 
 CONVERSATIONS = "image, conversations [{from, value}]"

@@ -93,7 +93,7 @@ def dialogue(record: Record, messages: Any) -> Dialogue:
     the start, and for contents that are neither text nor pictures.
     """
     if not isinstance(messages, list) or not messages:
-        raise record.error(f"expected a list of messages, got {messages!r:.60}")
+        raise record.error(f"expected a list of messages, got {records.shown(messages)}")
     read = Dialogue()
     for number, message in enumerate(messages):
         match message:
@@ -102,7 +102,9 @@ def dialogue(record: Record, messages: Any) -> Dialogue:
             case {"from": str(speaker), "value": content}:
                 pass
             case _:
-                raise record.error(f"message {number} has no role and content: {message!r:.60}")
+                raise record.error(
+                    f"message {number} has no role and content: {records.shown(message)}"
+                )
         role = ROLES.get(speaker)
         text = content_text(record, content, read.pictures, f"message {number}")
         if role == "system" and number == 0:
@@ -130,7 +132,7 @@ def content_text(record: Record, content: Any, pictures: list[Any], where: str) 
                 # Without a picture of its own, the part is the place of one in `images`.
                 pictures += [v for key in ("image", "path", "url") if (v := rest.get(key))][:1]
             case _:
-                raise record.error(f"{where} holds neither text nor picture: {part!r:.60}")
+                raise record.error(f"{where} holds neither text nor picture: {records.shown(part)}")
     return "".join(texts).strip()
 
 
@@ -214,7 +216,7 @@ def read_verl(record: Record) -> Row:
     """Read {"prompt", "images", "reward_model": {"ground_truth"}, "extra_info"} of verl."""
     truth = record.value("reward_model")
     if not isinstance(truth, dict) or truth.get("ground_truth") is None:
-        raise record.error(f"reward_model has no ground_truth: {truth!r:.60}")
+        raise record.error(f"reward_model has no ground_truth: {records.shown(truth)}")
     extra = record.get("extra_info")
     index = extra.get("index") if isinstance(extra, dict) else None
     fields = {} if index is None or "id" in record.values else {"id": str(index)}
@@ -240,25 +242,37 @@ def read_swift(record: Record) -> Row:
     ``<ref-object>`` in a message stands for the next of the names, and ``<bbox>`` in the last reply
     for a box, in pixels of the picture unless ``bbox_type`` is "norm1".
     """
-    read, objects = dialogue(record, record.value("messages")), record.get("objects") or {}
-    units: Mapping[Any, Unit | None] = {None: None, "real": "pixels", "norm1": "fractions"}
-    if not isinstance(objects, dict) or objects.get("bbox_type") not in units:
-        raise record.error(
-            f"objects: expected {{ref, bbox}}, bbox_type real or norm1; got {objects!r:.80}"
-        )
-    if any(objects.get("image_id") or ()):
-        raise record.error("objects.image_id: boxes are read in the first picture alone")
-    name_objects(record, read, objects.get("ref") or [])
-    boxes, answer = objects.get("bbox") or [], record.get("solution")
-    reply = read.turns[-1] if read.turns[-1].role == "assistant" else None
+    read = dialogue(record, record.value("messages"))
+    names, boxes, unit = objects_of(record)
+    name_objects(record, read, names)
+    answer = record.get("solution")
+    replied = bool(read.turns) and read.turns[-1].role == "assistant"
     marks = [turn.text.count("<bbox>") for turn in read.turns]
-    if sum(marks) > (marks[-1] if reply else 0):
+    in_reply = marks[-1] if replied else 0
+    if sum(marks) > in_reply:
         raise record.error("<bbox> before the last reply: a box can be an answer alone")
-    if answer is None and boxes and (reply is None or marks[-1]):
-        if reply and marks[-1] != len(boxes):
-            raise record.error(f"{marks[-1]} marks <bbox> for {len(boxes)} boxes in objects.bbox")
-        answer, read.turns = boxes, read.turns[:-1] if reply else read.turns
-    return asked(record, read, answer, unit=units[objects.get("bbox_type")])
+    if answer is None and (boxes or in_reply):
+        if replied and in_reply != len(boxes):
+            raise record.error(f"{in_reply} marks <bbox> for {len(boxes)} boxes in objects.bbox")
+        answer, read.turns = boxes, read.turns[:-1] if replied else read.turns
+    return asked(record, read, answer, unit=unit)
+
+
+def objects_of(record: Record) -> tuple[list[Any], list[Any], Unit | None]:
+    """Return the names and boxes of ms-swift's ``objects``, and the unit if it is told."""
+    objects = record.get("objects") or {}
+    fields = objects if isinstance(objects, dict) else {"ref": objects}
+    lists = [fields.get(name) or [] for name in ("ref", "bbox", "image_id")]
+    units: Mapping[str, Unit] = {"real": "pixels", "norm1": "fractions"}
+    told = fields.get("bbox_type")
+    if not all(isinstance(value, list) for value in lists) or str(told) not in {"None", *units}:
+        raise record.error(
+            "objects: expected lists ref and bbox, bbox_type real or norm1; got "
+            f"{records.shown(objects)}"
+        )
+    if any(lists[2]):
+        raise record.error("objects.image_id: boxes are read in the first picture alone")
+    return lists[0], lists[1], units.get(str(told))
 
 
 def name_objects(record: Record, read: Dialogue, names: Sequence[Any]) -> None:

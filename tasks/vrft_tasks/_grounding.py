@@ -12,6 +12,7 @@ from vrft import answers, frames
 from vrft.boxes import NUMBER, OPENING, WRITTEN, Box, iou, units
 from vrft.frames import Frame, Point, Shape
 from vrft.images import image_size
+from vrft.records import shown
 from vrft.rows import Row
 from vrft.types import Turn, View
 
@@ -59,7 +60,7 @@ def kind_of(rows: Sequence[Row]) -> Kind:
     if len(set(sides)) > 1:
         odd = next(row for row, side in zip(rows, sides, strict=True) if side != sides[0])
         raise odd.record.error(
-            f"the answer {odd.answer!r:.60} is of another kind than those before: give boxes or "
+            f"the answer {shown(odd.answer)} is of another kind than those before: give boxes or "
             "points in every row"
         )
     several = any(len(shapes) > 1 for shapes in every)
@@ -67,7 +68,7 @@ def kind_of(rows: Sequence[Row]) -> Kind:
         return "boxes" if several else "box"
     if all(len(shapes) == 2 for shapes in every):
         raise rows[0].record.error(
-            f"the answer {rows[0].answer!r:.60}, as all others, is two points or the corners of a "
+            f"the answer {shown(rows[0].answer)}, as all others, is two points or the corners of a "
             "box; set task.kind=points or task.kind=box"
         )
     return "points" if several else "point"
@@ -78,7 +79,7 @@ def written(row: Row, corners: bool = False) -> tuple[frames.Numbers, ...]:
     shapes = frames.written(row.answer, corners)
     if shapes is None:
         raise row.record.error(
-            f"the answer {row.answer!r:.60} is neither boxes nor points; expected "
+            f"the answer {shown(row.answer)} is neither boxes nor points; expected "
             "[x1, y1, x2, y2], [x, y], or a list of these"
         )
     return shapes
@@ -93,7 +94,7 @@ def target_of(row: Row, kind: Kind, frame: Frame, picture: Path) -> Target:
     if kind in ("box", "point") and len(shapes) > 1:
         raise row.record.error(f"{len(shapes)} answers; task.kind={kind} takes one")
     if kind in ("box", "boxes") and len(shapes[0]) == 2:
-        raise row.record.error(f"a point, {row.answer!r:.60}; task.kind={kind} takes boxes")
+        raise row.record.error(f"a point, {shown(row.answer)}; task.kind={kind} takes boxes")
     try:
         placed = tuple(frame.shape(numbers, size) for numbers in shapes)
     except ValueError as error:

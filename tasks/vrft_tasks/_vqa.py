@@ -9,6 +9,7 @@ from typing import Literal
 
 from vrft import answers
 from vrft.numbers import Quantity
+from vrft.records import shown
 from vrft.rows import Row
 from vrft.types import Turn
 
@@ -76,7 +77,7 @@ def answer_text(row: Row) -> str:
         answer = int(answer)
     if not isinstance(answer, str | int | float):
         raise row.record.error(
-            f"the answer {answer!r:.60} is neither text nor number; boxes and points need "
+            f"the answer {shown(answer)} is neither text nor number; boxes and points need "
             "--task grounding"
         )
     text = str(answer).strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -254,6 +255,23 @@ def test_sigterm_saves_and_exits(
     assert not (tmp_path / "run" / "final").exists()
     (saved,) = (tmp_path / "run").glob("checkpoint-*")
     assert int(saved.name.rpartition("-")[2]) < 4
+
+
+def test_a_loss_that_is_not_finite_stops_before_its_step(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    given = config(model_folder("qwen2_vl"), run, learning_rate=1e30, save_steps=0, max_steps=4)
+    with pytest.raises(UserError, match=r"^step [2-4]: the (loss|gradient's norm) is (nan|inf)"):
+        sft.train(given)
+    assert not (run / "final").exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_is_refused(value: float) -> None:
+    sft.check_finite(0, "gradient's norm", 1.0)
+    with pytest.raises(UserError, match="step 1: the gradient's norm is"):
+        sft.check_finite(0, "gradient's norm", value)
 
 
 def test_a_transformers_that_loads_checkpoints_otherwise_is_refused(

@@ -15,6 +15,7 @@ from vrft.boxes import THOUSANDTHS, Box
 from vrft.errors import UserError
 from vrft.evaluation import stats
 from vrft.images import image_size
+from vrft.rewards import score_of
 from vrft.task import Task
 from vrft.types import (
     A,
@@ -104,7 +105,7 @@ def score_answers(
             completion = completion_of(prompt, prediction, boxes)
             # The views are kept as well: aggregates such as mAP read boxes from the text again.
             prediction = replace(prediction, views=completion.views)
-            score = reader.score(sample, completion)
+            score = score_of(reader, sample, completion)
             scored.append(Scored(sample, prompt, prediction, score, missing=answer is None))
     for sample_id, repeat in unused:
         raise UserError(

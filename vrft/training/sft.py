@@ -8,6 +8,7 @@ taken on the answer alone, its end token included.
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -221,12 +222,30 @@ class Trainer(SFTTrainer):
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write no model card into checkpoints: config.yaml says what the run was."""
 
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Take a forward and a backward; raise UserError for a loss that is not finite."""
+        loss: Tensor = super().training_step(*args, **kwargs)
+        check_finite(self.state.global_step, "loss", float(loss))
+        return loss
+
     def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """Load no weights: those of the checkpoint are in the model already.
 
         transformers would match them by name. It would find the published names of Qwen2-VL in
         the file, which are not those of its own module, and go on with the weights it has.
         """
+
+
+def check_finite(step: int, name: str, value: float) -> None:
+    """Raise UserError unless the loss or gradient's norm of the step after ``step`` is finite.
+
+    transformers would leave NaN out of its log, and step on it.
+    """
+    if not math.isfinite(value):
+        raise UserError(
+            f"step {step + 1}: the {name} is {value}; lower train.learning_rate, or set "
+            "model.dtype=float32; nothing was updated, and the last checkpoint is good"
+        )
 
 
 def check_resuming() -> None:
@@ -268,6 +287,15 @@ class Watch(TrainerCallback):
     ) -> None:
         """Close the progress display."""
         self.console.close()
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Raise UserError for a gradient that is not finite."""
+        parameters = self.learner.module.parameters()
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        check_finite(state.global_step, "gradient's norm", norm)
 
     def on_log(
         self,

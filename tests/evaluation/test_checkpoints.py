@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fakes.scripted import BETTER, Scripted, benchmark, write_reasonseg
 
+from vrft import cli
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.evaluation import checkpoints, evaluate, report
@@ -51,3 +52,50 @@ def test_every_checkpoint_is_evaluated_once_and_stands_in_one_table_and_one_file
 def test_a_folder_without_models_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neither checkpoints nor final in that folder"):
         checkpoints.run_all(tmp_path, benchmark(tmp_path), ModelConfig(), tmp_path / "out")
+
+
+def test_the_commands_work_together_on_a_run_and_on_answers_of_another_tool(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluate, "load_policy", lambda model: Scripted(BETTER))
+    write_reasonseg(tmp_path / "data")
+    Path("four.yaml").write_text("task: lisa_grounding\ntitle: Four\n")
+    asked = ["eval", "--benchmark", "four.yaml", "--data", "data"]
+
+    assert cli.main([*asked, "--all-checkpoints", "run"]) == 0
+    out, err = capsys.readouterr()
+    assert "checkpoint-10" in out
+    assert "table: runs/eval/four-run/checkpoints.json" in out
+    assert cli.main([*asked, "--model", "run"]) == 0
+    out, err = capsys.readouterr()
+    assert "model: run/final" in err
+    assert "page: runs/eval/four-run-final/index.html" in out
+
+    lines = [
+        json.dumps({"id": id, "text": "<answer>(0.2,0.2),(0.6,0.6)</answer>"}) for id in "abcd"
+    ]
+    Path("theirs.jsonl").write_text("\n".join(lines))
+    scored = [*asked, "--predictions", "theirs.jsonl", "--out", "theirs"]
+    assert cli.main(scored) == 2
+    assert "the answer to 'a' does not say how its boxes are written" in capsys.readouterr().err
+    assert cli.main([*scored, "--boxes", "fractions"]) == 0
+    assert " 100.0 " in capsys.readouterr().out
+    assert cli.main(["show", "run"]) == 0
+    out, err = capsys.readouterr()
+    assert "evaluation: runs/eval/four-run-final" in err and "worst.html" in out
+    assert cli.main(["compare", "run", "theirs"]) == 0
+    assert "iou of 4 samples: 3 better, 0 worse" in capsys.readouterr().out
+
+    assert cli.main([*asked, "--model", "run", "--boxes", "pixels"]) == 2
+    assert "--boxes says how the answers of --predictions are" in capsys.readouterr().err
+    small = [*asked, "--model", "run", "--out", "runs/eval/four-run-final", "--limit", "2"]
+    assert cli.main(small) == 2
+    assert "with limit: None, not 2; choose another folder, or begin" in capsys.readouterr().err
+    assert cli.main([*small, "--fresh"]) == 0
+    assert cli.main(["compare", "run", "theirs"]) == 0
+    out, _ = capsys.readouterr()
+    assert "compared on the 2 samples that both have, of 2 and 4" in out.splitlines()

@@ -54,7 +54,7 @@ def run(
     answers = predictions.prepare(out, settings, fresh=fresh)
     total = len(samples) * benchmark.repeats
     if len(answers) < total:
-        fresh = predict(
+        made = predict(
             policy or load_policy(model),
             prompts,
             benchmark.sampling,
@@ -65,7 +65,7 @@ def run(
             done={(prediction.sample_id, prediction.repeat) for prediction in answers},
         )
         with progress(total, benchmark.name, done=len(answers)) as shown:
-            for prediction in predictions.append(out, fresh):
+            for prediction in predictions.append(out, made):
                 answers.append(prediction)
                 shown.advance(1)
     evaluation = results.score_predictions(

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vrft import paths
 from vrft.cli import arguments, data
@@ -172,9 +172,9 @@ def evaluate(args: argparse.Namespace) -> int:
             fresh=args.fresh,
         )
     else:
-        model = replace(config.load(None, of_model).model, name=args.model)
+        model = replace(config.load(None, of_model).model, name=str(args.model))
         out = out or results_folder(args)
-        options = {
+        options: dict[str, Any] = {
             "batch_size": args.batch_size,
             "limit": args.limit,
             "blank_images": args.blank_images,

@@ -18,14 +18,17 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 # No import of vrft, math-verify or sympy above `serve`: the worker runs this file as a program
 # outside its package, and the process that asks must never load sympy.
 
-Rule = Literal["boxed", "lighteval", "default"]
-"""The way in which expressions are searched for and compared; see ``equivalent``."""
+Rule = Literal["boxed", "lighteval", "default", "options"]
+"""The way in which expressions are searched for and compared; see ``equivalent``.
+
+The rule "options" is that of ``finds_option``.
+"""
 
 FULL_STOP = re.compile(r"(?<!\.)\.$")
 """The stop of a sentence behind a result, but no ellipsis."""
@@ -55,8 +58,30 @@ def equivalent(
     - ``default``: both are full texts, searched by math-verify's own settings and compared the
       wrong way round, as in the published rewards of Visual-RFT and R1-V.
     """
+    return verdict_on(gold=gold, answer=answer, rule=rule, seconds=seconds)
+
+
+OPTION_SECONDS = 1.0
+"""Processor time for finding an option in an answer, which takes milliseconds."""
+
+
+def finds_option(
+    forms: Sequence[str], answer: str, strings: Sequence[str], seconds: float = OPTION_SECONDS
+) -> bool:
+    """Return whether math-verify finds one of the ``forms`` of an option in an answer.
+
+    It searches for LaTeX, for numbers and for all ``strings``, and the most certain find counts,
+    as in the published evaluator of CV-Bench. An answer that exceeds the limits has none.
+    """
+    return bool(
+        verdict_on(gold=list(forms), answer=[answer, *strings], rule="options", seconds=seconds)
+    )
+
+
+def verdict_on(**request: object) -> bool | None:
+    """Return the verdict of a worker that waits, or else of a new one; see ``Worker.compare``."""
     worker = waiting() or Worker()
-    verdict = worker.compare(gold=gold, answer=answer, rule=rule, seconds=seconds)
+    verdict = worker.compare(**request)
     # Only here the worker is known to have no answer pending. If Ctrl-C interrupts `compare`, the
     # worker is dropped, its input closes, and it ends by itself.
     if worker.alive:
@@ -178,8 +203,11 @@ def limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
-Read = Callable[[str], list[Any]]
-"""A reader of expressions from a text; an empty list for none."""
+Read = Callable[[Any], list[Any]]
+"""A reader of expressions from a text; an empty list for none.
+
+For the rule "options" the gold text is a list of forms, the answer a text and then the strings.
+"""
 Same = Callable[[list[Any], list[Any]], bool]
 """A comparison of a gold text's expressions with an answer's."""
 
@@ -192,7 +220,13 @@ def load_rules() -> dict[Rule, tuple[Read, Read, Same]]:
     """
     import logging
 
-    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
+    from math_verify import (
+        ExprExtractionConfig,
+        LatexExtractionConfig,
+        StringExtractionConfig,
+        parse,
+        verify,
+    )
 
     logging.disable()  # math-verify logs every expression that it cannot read
     # A priority of 0 looks for boxes before anything else, the default of 50 behind other forms.
@@ -213,6 +247,11 @@ def load_rules() -> dict[Rule, tuple[Read, Read, Same]]:
     def by_default(text: str) -> list[Any]:
         return read(text, [LatexExtractionConfig(), number])
 
+    def options(answer: list[str]) -> list[Any]:
+        text, *strings = answer
+        found = StringExtractionConfig(strings=tuple(strings))
+        return read(text, [LatexExtractionConfig(), number, found])
+
     def same(gold: list[Any], answer: list[Any], decimals: int = 6) -> bool:
         return bool(verify(gold, answer, float_rounding=decimals, timeout_seconds=None))
 
@@ -225,6 +264,7 @@ def load_rules() -> dict[Rule, tuple[Read, Read, Same]]:
         "lighteval": (boxed, anywhere, functools.partial(same, decimals=5)),
         # verify(gold, answer) is not symmetric, and the published code has them swapped.
         "default": (by_default, by_default, lambda gold, answer: same(answer, gold)),
+        "options": (list, options, same),
     }
 
 

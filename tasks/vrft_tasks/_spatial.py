@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vrft import answers
+from vrft import answers, mathverify
 from vrft.records import Record
 from vrft.types import Sample
 
@@ -76,23 +75,15 @@ def official(by_source: Mapping[str, float]) -> dict[str, float]:
 def legacy_right(choice: Choice, text: str) -> bool:
     """Return whether the published evaluator counts an answer as right.
 
-    The evaluator looks for a letter from A to F or an option, set apart by spaces: behind the word
-    "answer", else at the start, else the last one anywhere. So "A chair" is option A, and of "not
-    above but below" it reads "below".
+    The evaluator has math-verify look for LaTeX, for a number, and for a letter from A to F or an
+    option, set apart by spaces: behind the word "answer", else at the start, else the last one
+    anywhere. So "A chair" is option A, of "not above but below" it reads "below", and
+    "\\boxed{2}" is the option "2".
     """
     letters = [form for c in "abcdef" for form in (c, c.upper(), f"({c})", f"({c.upper()})")]
-    key = "|".join(map(re.escape, [*letters, *choice.options]))
-    apart = rf"(\*\*)?(?P<key>{key})(\*\*)?([.,:\s]|$)"
-    letter = LETTERS[choice.right].lower()
-    right = (choice.options[choice.right].lower(), letter, f"({letter})")
-    shown = legacy_shown(text)
-    # The patterns of math-verify's string extraction in its own order: the first that matches
-    # anywhere decides, by its last match.
-    for before in ("(?i:answer):.{0,50}?(^|\\s)", "(?i:answer).{0,50}?(^|\\s)", "^", "(^|\\s)"):
-        keys = [match["key"].lower() for match in re.finditer(before + apart, shown)]
-        if keys:
-            return keys[-1] in right
-    return False
+    option, letter = choice.options[choice.right], LETTERS[choice.right]
+    forms = [form for name in (option, letter, f"({letter})") for form in (name.lower(), name)]
+    return mathverify.finds_option(forms, legacy_shown(text), [*letters, *choice.options])
 
 
 def legacy_shown(text: str) -> str:

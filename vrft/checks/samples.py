@@ -19,7 +19,6 @@ from vrft import images
 from vrft.checks.findings import Finding, Findings, Spread, name_samples
 from vrft.errors import UserError
 from vrft.masks import Polygon
-from vrft.models.conversation import check_prompt
 from vrft.progress import progress
 from vrft.task import Task
 from vrft.types import A, Prompt, Sample
@@ -210,6 +209,9 @@ def check_prompts(
 
 def check_questions(task: Task[A], samples: Sequence[Sample[A]]) -> Findings:
     """Report prompts that training refuses, and note words that other tools take for a picture."""
+    # Imported here, as the package `models` imports torch.
+    from vrft.models.conversation import check_prompt
+
     refused: dict[str, str] = {}
     for sample in samples:
         try:

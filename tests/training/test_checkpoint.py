@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -12,12 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from accelerate.utils import DistributedType
 from fakes.folders import FAKES
 from safetensors.torch import load_file
+from transformers import get_scheduler
 
 from vrft import config
 from vrft.config.schema import Config
@@ -191,8 +194,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 def test_the_progress_is_read_as_it_was_written(tmp_path: Path) -> None:
     done = Progress(step=3, cursor=24, num_tokens=500)
-    scheduler = SimpleNamespace(state_dict=dict)
-    checkpoint.write_state(tmp_path, done, scheduler, SimpleNamespace(num_processes=2))  # type: ignore[arg-type]
+    checkpoint.write_state(tmp_path, done, SimpleNamespace(num_processes=2))  # type: ignore[arg-type]
     assert checkpoint.read_progress(tmp_path) == done
 
 
@@ -203,13 +205,77 @@ def test_a_checkpoint_of_another_launch_is_refused(tmp_path: Path) -> None:
         distributed_type=DistributedType.DEEPSPEED, process_index=0, num_processes=4
     )
     with pytest.raises(UserError, match=r"has no optimizer-deepspeed-0-of-4\.pt: it was saved by"):
-        checkpoint.restore_state(tmp_path, None, None, four)  # type: ignore[arg-type]
+        checkpoint.restore_state(tmp_path, None, None, four, 3)  # type: ignore[arg-type]
 
 
-def test_a_state_that_does_not_parse_is_named(tmp_path: Path) -> None:
-    (tmp_path / checkpoint.STATE).write_text('{"step": 3')
-    with pytest.raises(UserError, match=r"trainer_state\.json: not the state of a run"):
+GOOD = {"step": 3, "cursor": 24, "num_tokens": 500, "processes": 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # cut off, empty, zeros, and other than UTF-8
+        '{"step": 3',
+        "",
+        "\0" * 40,
+        "\xff",
+        # JSON, but no object, or too deep to be read
+        "null",
+        "[3, 24, 500]",
+        "[" * 100_000,
+        # an object without what is asked for
+        "{}",
+        # each count as a text, null, a list, a truth value, below zero, with decimals, too large
+        *(
+            json.dumps(GOOD | {name: value})
+            for name in ("step", "cursor", "num_tokens")
+            for value in ("3", None, [3], True, -1, 8.5, 3.0, 10**30)
+        ),
+        '{"step": NaN, "cursor": 24, "num_tokens": 500}',
+        '{"step": %s, "cursor": 24, "num_tokens": 500}' % ("9" * 5000),
+    ],
+)
+def test_a_state_of_no_run_is_one_line_with_the_file_and_a_remedy(
+    text: str, tmp_path: Path
+) -> None:
+    (tmp_path / checkpoint.STATE).write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match=r"trainer_state\.json: not the state of a run") as caught:
         checkpoint.read_progress(tmp_path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    assert "delete this checkpoint to resume from the one before" in str(caught.value)
+
+
+def test_a_step_must_be_the_one_in_the_checkpoints_name(tmp_path: Path) -> None:
+    for name, step in (("checkpoint-3", 3), ("checkpoint-4", 3)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / checkpoint.STATE).write_text(json.dumps(GOOD | {"step": step}))
+    assert checkpoint.read_progress(tmp_path / "checkpoint-3").step == 3
+    with pytest.raises(UserError, match="its step is 3"):
+        checkpoint.read_progress(tmp_path / "checkpoint-4")
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine", "constant", "constant_with_warmup"])
+@pytest.mark.parametrize("warmup", [0, 3])
+def test_a_schedule_put_to_a_step_goes_on_as_one_that_has_taken_it(name: str, warmup: int) -> None:
+    def begin() -> tuple[torch.optim.Optimizer, Any]:
+        groups = [{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(2)]
+        optimizer = torch.optim.AdamW(groups, lr=1e-3)
+        schedule = get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=10)
+        return optimizer, schedule
+
+    optimizer, schedule = begin()
+    uninterrupted = []
+    for _ in range(12):  # beyond the last step too
+        uninterrupted.append(schedule.get_last_lr())
+        optimizer.step()
+        schedule.step()
+    for done in range(10):
+        optimizer, schedule = begin()
+        checkpoint.set_schedule(schedule, done)
+        for rates in uninterrupted[done:]:
+            assert [g["lr"] for g in optimizer.param_groups] == rates == schedule.get_last_lr()
+            optimizer.step()
+            schedule.step()
 
 
 def test_the_run_folder_holds_a_config_that_loads(

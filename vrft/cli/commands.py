@@ -83,11 +83,29 @@ def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
         # From anywhere, a resumed run must find the files again.
         rewards = (*resolved.algorithm.rewards, *map(os.path.abspath, args.reward))
         resolved = replace(resolved, algorithm=replace(resolved.algorithm, rewards=rewards))
+    if resume is not None:
+        resolved = resumed(resolved, resume, args.settings)
     if not resolved.task.name:
         raise UserError("give --task or --config; `vrft tasks` and `vrft config list` list them")
-    if resume is not None:
-        resolved = replace(resolved, train=replace(resolved.train, output_dir=str(resume)))
     return resolved
+
+
+def resumed(config: Config, run: Path, settings: Sequence[str]) -> Config:
+    """Return the configuration of a run that goes on in its own folder.
+
+    Raises UserError for another folder, and for settings that cannot change within a run.
+    """
+    from vrft.training import resume
+
+    given = any(setting.partition("=")[0].strip() == "train.output_dir" for setting in settings)
+    if given and Path(config.train.output_dir).resolve() != run.resolve():
+        raise UserError(
+            f"--resume {run}: train.output_dir={config.train.output_dir} names another folder; a "
+            "resumed run stays in its own, so leave it out"
+        )
+    config = replace(config, train=replace(config.train, output_dir=str(run)))
+    resume.check_settings(config, run)  # before the task is built, which may be another's
+    return config
 
 
 def check_task(args: argparse.Namespace, configured: str) -> None:

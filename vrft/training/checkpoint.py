@@ -1,8 +1,8 @@
 """Checkpoints: everything that a run needs to go on as if it had never stopped, bit for bit.
 
 A checkpoint is the folder ``checkpoint-<step>`` in the run's: the model, which is loadable by
-itself, the optimizer's state, the schedule and the progress. Random generators are not in it:
-every step seeds them.
+itself, the optimizer's state and the progress. Random generators are not in it, as every step seeds
+them, nor is the schedule, which is a function of the step and the settings.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -78,9 +79,8 @@ def temporary_of(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}")
 
 
-def write_state(folder: Path, progress: Progress, scheduler: Any, accelerator: Accelerator) -> None:
-    """Write the schedule and the progress; only the main process calls this."""
-    torch.save(scheduler.state_dict(), folder / "scheduler.pt")
+def write_state(folder: Path, progress: Progress, accelerator: Accelerator) -> None:
+    """Write the progress; only the main process calls this."""
     text = json.dumps(asdict(progress) | {"processes": accelerator.num_processes}, indent=2)
     (folder / STATE).write_text(text + "\n", encoding="utf-8")
 
@@ -101,20 +101,64 @@ def optimizer_file(accelerator: Accelerator) -> str:
     return f"optimizer-{kind}-{accelerator.process_index}-of-{accelerator.num_processes}.pt"
 
 
-def read_progress(folder: Path) -> Progress:
-    """Read how far the run was at a checkpoint; UserError if the file does not parse."""
+def read_state(folder: Path) -> dict[str, Any]:
+    """Read the state of a checkpoint, ours or transformers'; UserError if it is no JSON object."""
     path = folder / STATE
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
-        return Progress(row["step"], row["cursor"], row["num_tokens"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not the state of a run ({error}); delete this checkpoint to "
-                        "resume from the one before") from error  # fmt: skip
+    except (OSError, ValueError, RecursionError) as error:
+        raise broken(folder, str(error)) from error
+    if not isinstance(row, dict):
+        raise broken(folder, f"a {type(row).__name__} and no object")
+    return row
 
 
-def restore_state(folder: Path, optimizer: Any, scheduler: Any, accelerator: Accelerator) -> None:
-    """Restore the optimizer and the schedule of a checkpoint.
+def broken(folder: Path, reason: str) -> UserError:
+    """Return the error for a checkpoint whose state cannot be that of a run."""
+    return UserError(
+        f"{folder / STATE}: not the state of a run ({reason}); delete this checkpoint to resume "
+        "from the one before"
+    )
 
+
+def count(row: Mapping[str, Any], name: str, folder: Path, *, whole: bool = True) -> Any:
+    """Return a count of a checkpoint's state; UserError unless it is a ``whole`` number of a run.
+
+    A number of another kind, such as a part of an epoch, may have decimals, and be larger.
+    """
+    value: Any = row.get(name)
+    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    # A run of 2**53 steps or tokens has not been made; operations may be as many as floats count.
+    if not number or not 0 <= value <= (2**53 if whole else sys.float_info.max):
+        raise broken(folder, f"{name} is {json.dumps(value)[:40]}")
+    return value
+
+
+def step_of(folder: Path) -> int:
+    """Return the step of a checkpoint by its name."""
+    return int(folder.name.rpartition("-")[2])
+
+
+def check_step(folder: Path, step: int) -> None:
+    """Raise UserError if the step in a checkpoint's state is not the one in its name."""
+    if folder.name.startswith("checkpoint-") and step != step_of(folder):
+        raise broken(folder, f"its step is {step}")
+
+
+def read_progress(folder: Path) -> Progress:
+    """Read how far the run was at a checkpoint; UserError if it is no state of a run."""
+    row = read_state(folder)
+    step, cursor, tokens = (count(row, name, folder) for name in ("step", "cursor", "num_tokens"))
+    check_step(folder, step)
+    return Progress(step, cursor, tokens)
+
+
+def restore_state(
+    folder: Path, optimizer: Any, scheduler: Any, accelerator: Accelerator, step: int
+) -> None:
+    """Restore the optimizer of a checkpoint, and put a fresh schedule to its step.
+
+    The optimizer's rates, decay and betas stay those it was made with: they may have been changed.
     Raises UserError where the checkpoint was sharded over another number of processes or by
     another engine.
     """
@@ -126,13 +170,27 @@ def restore_state(folder: Path, optimizer: Any, scheduler: Any, accelerator: Acc
         )
     # Loaded onto the CPU, or every process would put a copy onto the device that saved it.
     state = torch.load(path, map_location="cpu", weights_only=True)
+    settings = [
+        {name: value for name, value in group.items() if name != "params"}
+        for group in optimizer.param_groups
+    ]
     distributed.restore_optimizer(accelerator, optimizer, state)
-    scheduler.load_state_dict(
-        torch.load(folder / "scheduler.pt", map_location="cpu", weights_only=True)
-    )
-    # The state that is saved with DeepSpeed holds no learning rate, and a schedule sets one only
-    # when it steps: the first update would be taken at the rate of step 0.
-    for group, rate in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
+    for group, given in zip(optimizer.param_groups, settings, strict=True):
+        group.update(given)
+    set_schedule(scheduler, step)
+
+
+def set_schedule(scheduler: Any, step: int) -> None:
+    """Put a schedule and the rates of its optimizer to where they are after a number of steps.
+
+    ``scheduler`` is torch's LambdaLR, of transformers' ``get_scheduler``: its rates are functions
+    of the step, so that a longer or another schedule goes on as if it had always been there.
+    """
+    factors = [factor(step) for factor in scheduler.lr_lambdas]
+    rates = [base * factor for base, factor in zip(scheduler.base_lrs, factors, strict=True)]
+    state = {"last_epoch": step, "_step_count": step + 1, "_last_lr": rates}
+    scheduler.load_state_dict(scheduler.state_dict() | state)
+    for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
 
 

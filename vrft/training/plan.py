@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
@@ -24,7 +25,7 @@ from vrft.images import image_tokens
 from vrft.models.loading import weight_dtype
 from vrft.rewards import FunctionReward, rewards_of
 from vrft.task import Task
-from vrft.training import algorithms, best, distributed, ppo, run_folder, run_log
+from vrft.training import algorithms, best, distributed, ppo, resume, run_folder, run_log
 from vrft.types import Completion, Sample
 
 
@@ -32,8 +33,11 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     """Return the task and its training samples, once nothing is left that would stop the run.
 
     Nothing is written. Raises UserError for a task, data or settings with which the run cannot
-    start, and, for a ``fresh`` run, for a folder that holds another.
+    start, for a ``fresh`` run also for a folder that holds another, and for a resumed one for data
+    and settings that are not those of the run.
     """
+    if not fresh:
+        resume.check_settings(config, Path(config.train.output_dir))
     task = registry.build_rewarded(config.task, config.algorithm)
     check_settings(config, task.rewards())
     run_log.check_trackers(config.train.report_to)
@@ -47,6 +51,10 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     best.check(config, task, asked)
     if fresh:
         run_folder.check_free(config)
+    else:
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        steps = total_steps(config, len(samples), processes)
+        resume.check_run(config, samples, steps, processes)
     return task, samples
 
 
@@ -120,6 +128,9 @@ def total_steps(config: Config, samples: int, processes: int) -> int:
     if train.max_steps >= 0:
         return train.max_steps
     prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps * processes
+    if config.algorithm.name == "sft":
+        # A step of transformers' trainer does not cross from one epoch into the next.
+        return math.ceil(train.num_train_epochs * math.ceil(samples / prompts))
     return math.ceil(train.num_train_epochs * samples / prompts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from dataclasses import replace
@@ -16,7 +17,7 @@ from vrft.training import run_log
 
 
 def claim(config: Config) -> Config:
-    """Make the folder of a fresh run and write its config.yaml.
+    """Make the folder of a fresh run and write its config.yaml, also as config-1.yaml.
 
     Returns the configuration with ``train.output_dir`` filled in. Raises UserError if the folder
     holds another run or cannot be made, and for a tracker that cannot be had.
@@ -31,8 +32,30 @@ def claim(config: Config) -> Config:
             f"train.output_dir={folder}: cannot be made ({error}); choose another folder"
         ) from error
     config = replace(config, train=replace(config.train, output_dir=str(folder)))
-    (folder / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    write_settings(config, folder, 1)
+    write_settings(config, folder)
     return config
+
+
+def write_settings(config: Config, folder: Path, step: int | None = None) -> None:
+    """Write config.yaml, or config-<step>.yaml: the settings that hold from a step on."""
+    name = "config.yaml" if step is None else f"config-{step}.yaml"
+    write_safely(folder / name, to_yaml(config))
+
+
+def write_safely(path: Path, text: str) -> None:
+    """Write a file that, whenever the machine stops, is the old one or the new one."""
+    temporary = path.with_name(f".{path.name}")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def speaks() -> bool:
+    """Return whether this process is the one of a launch that prints for all."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def check_free(config: Config) -> None:

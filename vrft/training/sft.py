@@ -8,6 +8,8 @@ taken on the answer alone, its end token included.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import logging
 import math
 import sys
 import warnings
@@ -42,9 +44,10 @@ from vrft.models.loaded import LoadedModel
 from vrft.policy.policy import ModelPolicy
 from vrft.progress import progress
 from vrft.task import Task
-from vrft.training import checkpoint, plan, run_folder
+from vrft.training import checkpoint, data_fingerprint, plan, run_folder
+from vrft.training import resume as resumption
 from vrft.training.run_log import RunLog
-from vrft.types import Prompt, View
+from vrft.types import Prompt, Sample, View
 
 IGNORED = -100
 """The label of a token that has no part in the loss, by PyTorch's convention."""
@@ -59,11 +62,12 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     checkpoint when it is told to stop.
     """
     if dry_run:
-        print(plan.plan_text(config, fresh=resume is None))
+        text = plan.plan_text(config, fresh=resume is None)
+        print("\n".join([text, *(resumption.lines(config, resume) if resume else [])]))
         return Path(config.train.output_dir)
     task, samples = plan.check(config, fresh=resume is None)
     lessons = [Lesson(task.prompt(sample), partial(task.reference, sample)) for sample in samples]
-    return fit(config, lessons, task, resume=resume is not None)
+    return fit(config, lessons, task, samples, resume=resume is not None)
 
 
 @dataclass(frozen=True)
@@ -75,22 +79,35 @@ class Lesson:
 
 
 def fit(
-    config: Config, lessons: Sequence[Lesson], task: Task[Any], *, resume: bool = False
+    config: Config,
+    lessons: Sequence[Lesson],
+    task: Task[Any],
+    samples: Sequence[Sample[Any]] = (),
+    *,
+    resume: bool = False,
 ) -> Path:
     """Fine-tune on lessons and return the run folder, which then holds ``final``.
 
-    ``task`` is the one that ``eval.split`` belongs to. With ``resume``, the run in
-    ``train.output_dir`` goes on from its latest checkpoint.
+    ``task`` is the one that ``eval.split`` belongs to; ``samples`` are those that the lessons are
+    about, by which a resumed run knows its data. With ``resume``, the run in ``train.output_dir``
+    goes on from its latest checkpoint.
     """
     newest = checkpoint.latest(Path(config.train.output_dir)) if resume else None
     if newest is not None:
         check_resuming()
+        check_state(newest)
     name = config.model.name if newest is None else str(newest)
     learner = policy.load(replace(config.model, name=name), train=True)
-    if not resume:
+    if resume:
+        logging.getLogger("transformers.trainer_utils").addFilter(no_mismatch)
+        resumption.go_on(config, Path(config.train.output_dir))
+    else:
         config = run_folder.claim(config)  # not before the model: a wrong name leaves no folder
+        train = config.train
+        prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps
+        data_fingerprint.write(Path(train.output_dir), samples, prompts)
     folder = Path(config.train.output_dir)
-    step = 0 if newest is None else int(newest.name.rpartition("-")[2])
+    step = 0 if newest is None else checkpoint.step_of(newest)
     log = RunLog(folder, config.train.report_to, step if resume else None, flat(config))
     with contextlib.closing(log), run_folder.StopSignal() as stop:
         trainer = Trainer(
@@ -104,7 +121,9 @@ def fit(
             callbacks=[Watch(config, task, learner, log, stop)],
         )
         trainer.remove_callback(PrinterCallback)  # it would print each row of metrics.jsonl
-        trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
+        # transformers would take a further step before it sees that none is left.
+        if step < plan.total_steps(config, len(lessons), 1):
+            trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
         if stop.number is None:
             # Before the log is closed: a tracker that fails then must not cost the model.
             with checkpoint.written_whole(folder / "final") as temporary:
@@ -260,6 +279,37 @@ def check_resuming() -> None:
         )
 
 
+def no_mismatch(record: logging.LogRecord) -> bool:
+    """Hide transformers' warning of intervals that a resumed run changes: `Watch` applies them."""
+    return "The following arguments do not match" not in record.getMessage()
+
+
+def check_state(folder: Path) -> None:
+    """Raise UserError for a checkpoint that transformers could not go on from.
+
+    It reads ``trainer_state.json`` without asking for types, and leaves an optimizer out that it
+    does not find.
+    """
+    row = checkpoint.read_state(folder)
+    types = {field.name: field.type for field in dataclasses.fields(TrainerState)}
+    for name, value in row.items():
+        if name not in types:
+            raise checkpoint.broken(folder, f"it has an unknown {name}")
+        if types[name] is bool and not isinstance(value, bool):
+            raise checkpoint.broken(folder, f"{name} is {str(value)[:40]!r}")
+        if types[name] in (int, float):
+            checkpoint.count(row, name, folder, whole=types[name] is int)
+    checkpoint.check_step(folder, checkpoint.count(row, "global_step", folder))
+    for name, expected in (("log_history", list), ("stateful_callbacks", dict)):
+        if not isinstance(row.get(name), expected):
+            raise checkpoint.broken(folder, f"it has no {expected.__name__} of {name}")
+    for file in ("optimizer.pt", "scheduler.pt"):
+        if not (folder / file).is_file():
+            raise UserError(
+                f"{folder} has no {file}; delete this checkpoint to resume from the one before"
+            )
+
+
 class Watch(TrainerCallback):
     """The callback that gives a TRL run our progress, log, evaluation and stop on a signal."""
 
@@ -278,9 +328,31 @@ class Watch(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Open the progress display."""
+        """Open the progress display, and give a resumed run the settings of this start.
+
+        transformers has put those of the checkpoint back: the former schedule, rates and intervals.
+        """
+        if state.global_step > 0:
+            self.renew(kwargs["optimizer"], kwargs["lr_scheduler"], state.global_step)
+            state.compute_steps(args, state.max_steps)
         display = progress(state.max_steps, "fine-tuning", done=state.global_step)
         self.display = self.console.enter_context(display)
+
+    def renew(self, optimizer: Any, scheduler: Any, step: int) -> None:
+        """Set an optimizer and its schedule, as they are after a step, to the configuration."""
+        train = self.config.train
+        # The groups of transformers' trainer: what decays, then biases and norms, as everywhere.
+        for group, decay in zip(optimizer.param_groups, (train.weight_decay, 0.0), strict=True):
+            betas = (train.adam_beta1, train.adam_beta2)
+            group.update(
+                initial_lr=train.learning_rate,
+                weight_decay=decay,
+                betas=betas,
+                eps=train.adam_epsilon,
+            )
+        rates = [train.learning_rate] * len(optimizer.param_groups)
+        scheduler.load_state_dict(scheduler.state_dict() | {"base_lrs": rates})
+        checkpoint.set_schedule(scheduler, step)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +24,8 @@ from vrft.evaluation import evaluate
 from vrft.policy import Policy
 from vrft.progress import progress
 from vrft.task import Task
-from vrft.training import best, checkpoint, distributed, plan, ppo, run_folder
+from vrft.training import best, checkpoint, data_fingerprint, distributed, plan, ppo, run_folder
+from vrft.training import resume as resumption
 from vrft.training.read_ahead import ReadAhead
 from vrft.training.run_log import RunLog
 from vrft.training.step import check_weights, step
@@ -43,8 +43,8 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     """
     if dry_run:
         text = plan.plan_text(config, fresh=resume is None)
-        if os.environ.get("RANK", "0") == "0":
-            print(text)
+        if run_folder.speaks():
+            print("\n".join([text, *(resumption.lines(config, resume) if resume else [])]))
         return Path(config.train.output_dir)
     accelerator = distributed.accelerator(config.model)
     main = accelerator.is_main_process
@@ -57,12 +57,13 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     latest = None if resume is None else checkpoint.latest(folder)
     run = prepare(config, task, samples, accelerator, latest)
     # Only now, when nothing is left that could stop the run before its first step.
-    if resume is None and main:
+    if main and resume is None:
         run_folder.claim(config)
+        data_fingerprint.write(folder, samples, run.local_prompts * accelerator.num_processes)
+    elif main:
+        resumption.go_on(config, folder)
     if config.algorithm.rewards and main:
         print(f"rewards: {plan.rewards_text(config, task)}", file=sys.stderr)
-    if latest is not None and main:
-        print(f"resuming {folder} from step {run.progress.step}", file=sys.stderr)
     with contextlib.ExitStack() as stack:
         stack.callback(run.reader.close)
         resume_step = None if resume is None else run.progress.step
@@ -99,7 +100,9 @@ def prepare(
     done = Progress() if latest is None else checkpoint.read_progress(latest)
     run = make_run(config, task, samples, actor, accelerator, done, reference)
     if latest is not None:
-        checkpoint.restore_state(latest, run.optimizer, run.scheduler, accelerator)
+        checkpoint.restore_state(
+            latest, run.optimizer, run.scheduler, accelerator, run.progress.step
+        )
     return run
 
 
@@ -218,7 +221,7 @@ def save(run: Run, folder: Path, improved: best.Best | None = None) -> None:
         checkpoint.write_optimizer(temporary, run.optimizer, accelerator)
         if accelerator.is_main_process:
             run.policy.save(temporary, weights)
-            checkpoint.write_state(temporary, done, run.scheduler, accelerator)
+            checkpoint.write_state(temporary, done, accelerator)
     if accelerator.is_main_process:
         if improved is not None:
             best.write(folder, improved)

@@ -1,0 +1,414 @@
+"""A resumed run takes what can be changed, writes it down, and refuses the rest by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fakes.folders import FAKES
+from safetensors.torch import load_file
+
+from vrft import cli, config
+from vrft.config.schema import Config
+from vrft.errors import UserError
+from vrft.training import checkpoint, data_fingerprint, resume, run_folder, sft, train
+from vrft.training.run_log import read_metrics
+
+LETTERS = FAKES / "letters_task.py"
+
+Settings = Callable[..., list[str]]
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, model_folder: Callable[[str], Path]) -> Settings:
+    """The settings of a short run with a warm-up and a falling rate."""
+
+    def make(name: str, *more: str) -> list[str]:
+        return [
+            f"task={LETTERS}",
+            f"model={model_folder('qwen2_vl')}",
+            "algorithm.num_generations=4",
+            "sampling.max_completion_length=5",
+            "train.per_device_train_batch_size=2",
+            "train.max_steps=3",
+            "train.learning_rate=1e-3",
+            "train.warmup_ratio=0.5",
+            "train.save_steps=1",
+            f"train.output_dir={tmp_path / name}",
+            *more,
+        ]
+
+    return make
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    """The folder of a run of letters that stopped after step 39, without its weights."""
+    run = tmp_path / "run"
+    run_folder.claim(config.load(None, [f"task={LETTERS}", f"train.output_dir={run}"]))
+    stop_after(run, 39)
+    return run
+
+
+def stop_after(run: Path, step: int) -> None:
+    """Leave one checkpoint, of that step."""
+    for path in run.glob("checkpoint-*"):
+        shutil.rmtree(path)
+    (run / f"checkpoint-{step}").mkdir()
+    (run / f"checkpoint-{step}" / checkpoint.STATE).write_text("{}")
+
+
+def again(run: Path, *settings: str) -> Config:
+    return config.load(str(run / "config.yaml"), [f"train.output_dir={run}", *settings])
+
+
+def learn(settings: list[str]) -> Path:
+    """Train by reward, or on references, as ``vrft train`` does."""
+    made = config.load(None, settings)
+    return sft.train(made) if made.algorithm.name == "sft" else train.train(made)
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    a, b = (load_file(run / "final" / "model.safetensors") for run in (first, second))
+    return all(a[name].equal(b[name]) for name in a)
+
+
+# Every setting is in one of the two lists
+
+
+def leaves(cls: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the path of every setting; a mapping is one."""
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        inner = hints[field.name]
+        if dataclasses.is_dataclass(inner):
+            yield from leaves(inner, f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name
+
+
+def test_every_setting_can_be_changed_or_cannot() -> None:
+    """A new setting is classified in vrft/training/resume.py, in FREE or in FIXED."""
+    assert sorted(resume.FREE | resume.FIXED) == sorted(leaves(Config))
+    assert not resume.FREE & resume.FIXED
+
+
+OTHER: dict[str, str] = {
+    "train.max_steps": "50",
+    "train.num_train_epochs": "2",
+    "train.lr_scheduler_type": "cosine",
+    "train.report_to": "tensorboard",
+    "train.output_dir": "elsewhere",
+    "model.attn_implementation": "eager",
+    "algorithm.missing_rewards": "none",
+    "train.greater_is_better": "true",
+    "eval.split": "val",
+    "task.name": "other",
+    "task.settings": "{data_dir: other}",
+    "model.name": "other",
+    "model.dtype": "float32",
+    "model.lora.target_modules": "[q_proj]",
+    "algorithm.name": "grpo",
+    "algorithm.baseline": "leave_one_out",
+    "algorithm.f_norm": "none",
+    "algorithm.on_exhausted": "skip",
+    "algorithm.surrogate": "clipped",
+    "algorithm.kl_in": "reward",
+    "algorithm.token_mean": "sum",
+    "algorithm.reward_weights": "{different: 2}",
+    "algorithm.rewards": "mine.py:brief",
+}
+"""Another value of each setting that is no number and no truth value."""
+
+
+def another_value(path: str) -> str:
+    value: Any = Config()
+    for part in path.split("."):
+        value = getattr(value, part)
+    if path in OTHER:
+        return OTHER[path]
+    if isinstance(value, bool):
+        return str(not value).lower()
+    return "7" if value is None or isinstance(value, int) else str(value / 2 or 0.5)
+
+
+@pytest.mark.parametrize("path", sorted(resume.FIXED))
+def test_what_makes_another_run_is_refused_by_name(path: str, begun: Path) -> None:
+    now = again(begun, f"{path}={another_value(path)}")
+    with pytest.raises(UserError, match=r"cannot change within a run; leave") as caught:
+        resume.check_settings(now, begun)
+    message = str(caught.value)
+    assert path.removesuffix(".settings") in message
+    assert f"model={begun / 'final'} train.output_dir=NEW" in message and "\n" not in message
+
+
+@pytest.mark.parametrize("path", sorted(resume.FREE - {"train.output_dir"}))
+def test_what_can_be_changed_is_printed_and_written(
+    path: str, begun: Path, capsys: Capture
+) -> None:
+    now = again(begun, f"{path}={another_value(path)}")
+    resume.check_settings(now, begun)
+    resume.go_on(now, begun)
+    first, line = capsys.readouterr().err.splitlines()
+    assert first == f"resuming {begun} from step 39"
+    assert line.startswith(f"{path}: ") and line.endswith(" from step 40 on")
+    assert config.load(str(begun / "config.yaml")) == now
+    assert config.load(str(begun / "config-40.yaml")) == now
+    assert config.load(str(begun / "config-1.yaml")) != now
+
+
+def test_a_change_is_one_line(begun: Path, capsys: Capture) -> None:
+    now = again(begun, "train.learning_rate=1e-5", "eval.split=val", "train.report_to=[]")
+    resume.go_on(now, begun)
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "train.learning_rate: 1e-06 -> 1e-05 from step 40 on",
+        'eval.split: "" -> val from step 40 on',
+    ]
+
+
+# The history
+
+
+def test_the_history_has_the_settings_of_every_step(begun: Path) -> None:
+    def rates() -> dict[str, float]:
+        files = sorted(path for path in begun.glob("config*.yaml"))
+        return {path.name: config.load(str(path)).train.learning_rate for path in files}
+
+    resume.go_on(again(begun), begun)
+    assert rates() == {"config-1.yaml": 1e-6, "config.yaml": 1e-6}
+    resume.go_on(again(begun, "train.learning_rate=2"), begun)
+    assert rates() == {"config-1.yaml": 1e-6, "config-40.yaml": 2, "config.yaml": 2}
+    # Stopped before another checkpoint: steps from 40 on are taken anew, with a third rate.
+    resume.go_on(again(begun, "train.learning_rate=3"), begun)
+    assert rates() == {"config-1.yaml": 1e-6, "config-40.yaml": 3, "config.yaml": 3}
+    stop_after(begun, 60)
+    resume.go_on(again(begun, "train.learning_rate=4"), begun)
+    assert list(rates().values()) == [1e-6, 3, 4, 4]
+    # The checkpoints after step 50 are lost.
+    stop_after(begun, 50)
+    resume.go_on(again(begun, "train.learning_rate=3"), begun)
+    assert rates() == {"config-1.yaml": 1e-6, "config-40.yaml": 3, "config.yaml": 3}
+    # All are: the run begins anew.
+    shutil.rmtree(begun / "checkpoint-50")
+    resume.go_on(again(begun, "train.learning_rate=5"), begun)
+    assert rates() == {"config-1.yaml": 5, "config.yaml": 5}
+
+
+def test_a_run_from_before_there_was_a_history_gets_one(begun: Path) -> None:
+    (begun / "config-1.yaml").unlink()
+    resume.go_on(again(begun, "train.learning_rate=2"), begun)
+    assert config.load(str(begun / "config-1.yaml")).train.learning_rate == 1e-6
+    assert config.load(str(begun / "config-40.yaml")).train.learning_rate == 2
+
+
+def test_a_run_that_was_moved_goes_on_where_it_is(begun: Path, tmp_path: Path) -> None:
+    moved = begun.rename(tmp_path / "moved")
+    resume.check_settings(again(moved), moved)
+    resume.go_on(again(moved), moved)
+    assert config.load(str(moved / "config.yaml")).train.output_dir == str(moved)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        # a seed changed by hand
+        lambda text: text.replace("seed: 42", "seed: 7"),
+        # cut off by a full disk: behind the first lines, and before them
+        lambda text: text[: text.index("model:")].replace("settings: {}", "settings: {a: 1}"),
+        lambda text: "",
+    ],
+)
+def test_a_config_that_was_edited_or_cut_off_is_noticed(
+    spoil: Callable[[str], str], begun: Path
+) -> None:
+    (begun / "config.yaml").write_text(spoil((begun / "config.yaml").read_text()))
+    with pytest.raises(UserError, match=r"copy .*config-1\.yaml over .*, which was edited"):
+        resume.check_settings(again(begun), begun)
+
+
+def test_the_command_line_refuses_before_anything_is_built(
+    begun: Path, capsys: Capture, tmp_path: Path
+) -> None:
+    for given, said in (
+        (["algorithm=sft"], "algorithm.name (gpg -> sft) cannot change within a run; leave it out"),
+        (["task=vqa"], "task.name"),
+        (["model=Qwen/Qwen2-VL-7B-Instruct"], "model.name (Qwen/Qwen2-VL-2B-Instruct -> Qwen/Qw"),
+        (["--task", "counting"], "leave one of them out"),
+        (["--config", "demo/counting"], "more cannot change within a run; leave them out"),
+        (["train.output_dir=other"], "train.output_dir=other names another folder"),
+        (["train.learning_rat=1"], "did you mean train.learning_rate"),
+    ):
+        for dry in ([], ["--dry-run"]):
+            assert cli.main(["train", "--resume", str(begun), *given, *dry]) == 2
+            message = capsys.readouterr().err
+            assert said in message and message.count("\n") == 1
+    assert sorted(path.name for path in begun.iterdir()) == [
+        "checkpoint-39", "config-1.yaml", "config.yaml",
+    ]  # fmt: skip
+
+
+def test_the_same_value_in_other_words_is_no_change(begun: Path) -> None:
+    same = ["train.learning_rate=0.000001", "algorithm=gpg", "train.report_to=[]"]
+    assert not resume.lines(again(begun, *same), begun)
+
+
+def test_no_tracker_is_a_value_like_any_other(begun: Path) -> None:
+    resume.go_on(again(begun, "train.report_to=tensorboard"), begun)
+    stop_after(begun, 60)
+    assert resume.lines(again(begun, "train.report_to=none"), begun) == [
+        'train.report_to: ["tensorboard"] -> ["none"] from step 61 on'
+    ]
+
+
+# The number of prompts in a step, and of steps
+
+
+@pytest.mark.parametrize(
+    ("size", "parts", "processes", "said"),
+    [
+        # as it was, cut otherwise, and on more devices
+        (4, 2, 1, None),
+        (1, 8, 1, None),
+        (2, 1, 4, None),
+        # half and twice as many prompts
+        (2, 2, 1, "make steps of 4 prompts, but the run's have 8; give train.gradient_accumul"),
+        (4, 2, 2, "make steps of 16 prompts, but the run's have 8; give train.gradient_accumu"),
+        # no number of parts would do
+        (3, 1, 1, "make steps of 3 prompts, but the run's have 8; leave them out"),
+        (16, 1, 1, "make steps of 16 prompts, but the run's have 8; leave them out"),
+    ],
+)
+def test_a_step_keeps_its_number_of_prompts(
+    size: int, parts: int, processes: int, said: str | None, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    begin = ["train.per_device_train_batch_size=4", "train.gradient_accumulation_steps=2"]
+    run_folder.claim(config.load(None, [f"train.output_dir={run}", *begin]))
+    data_fingerprint.write(run, [], 8)
+    now = again(
+        run,
+        f"train.per_device_train_batch_size={size}",
+        f"train.gradient_accumulation_steps={parts}",
+    )
+    resume.check_settings(now, run)
+    if said is None:
+        resume.check_prompts(now, run, processes)
+    else:
+        with pytest.raises(UserError, match=said):
+            resume.check_prompts(now, run, processes)
+
+
+@pytest.mark.parametrize("setting", ["train.max_steps=38", "train.num_train_epochs=1e-9"])
+def test_fewer_steps_than_were_taken_are_refused(setting: str, begun: Path) -> None:
+    steps = 38 if "max" in setting else 1
+    with pytest.raises(UserError, match=r"has taken 39 already; give a larger one") as caught:
+        resume.check_run(again(begun, setting), [], steps, 1)
+    assert setting.partition("=")[0] in str(caught.value)
+
+
+# Whole runs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gpg", "sft"])
+@pytest.mark.parametrize("begun_steps", [2, 4])
+def test_an_extended_run_has_the_rates_of_one_that_was_longer_from_the_start(
+    method: str, begun_steps: int, settings: Settings, tmp_path: Path
+) -> None:
+    """With a constant rate the weights are the same too, bit for bit."""
+    for schedule in ("linear", "constant"):
+        more = (f"algorithm={method}", f"train.lr_scheduler_type={schedule}")
+        long = learn(settings(f"long-{schedule}", *more, "train.max_steps=5"))
+        short = learn(settings(f"short-{schedule}", *more, f"train.max_steps={begun_steps}"))
+        assert cli.main(["train", "--resume", str(short), "train.max_steps=5"]) == 0
+        rates = {run: rates_by_step(run) for run in (long, short)}
+        assert [*rates[short]] == [1, 2, 3, 4, 5]
+        assert {step: rate for step, rate in rates[short].items() if step > begun_steps} == {
+            step: rate for step, rate in rates[long].items() if step > begun_steps
+        }
+        assert rates[short][begun_steps + 1] > 0
+    assert same_weights(long, short)
+
+
+def rates_by_step(run: Path) -> dict[int, float]:
+    rows = read_metrics(run / "metrics.jsonl")
+    return {row["step"]: row["learning_rate"] for row in rows if "learning_rate" in row}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gpg", "sft"])
+def test_what_is_changed_in_mid_run_holds_from_the_next_step_on(
+    method: str, settings: Settings, capsys: Capture
+) -> None:
+    run = learn(settings("run", f"algorithm={method}"))
+    shutil.rmtree(run / "checkpoint-3")
+    capsys.readouterr()
+    change = [
+        *("train.learning_rate=0.5", "train.lr_scheduler_type=constant", "train.max_steps=4"),
+        *("train.weight_decay=0.25", "train.adam_beta1=0.5", "train.save_steps=0"),
+        *("train.save_total_limit=null", "train.warmup_ratio=0", "train.logging_steps=2"),
+    ]
+    assert cli.main(["train", "--resume", str(run), "--dry-run", *change]) == 0
+    out, _ = capsys.readouterr()
+    assert "train.learning_rate: 0.001 -> 0.5 from step 3 on" in out
+    assert not (run / "config-3.yaml").exists()
+    assert cli.main(["train", "--resume", str(run), *change]) == 0
+    assert "train.learning_rate: 0.001 -> 0.5 from step 3 on" in capsys.readouterr().err
+    state = torch.load(run / "checkpoint-4" / "optimizer.pt", weights_only=True)
+    decayed, rest = state["param_groups"]
+    assert (decayed["weight_decay"], rest["weight_decay"]) == (0.25, 0.0)
+    assert decayed["betas"] == (0.5, 0.999)
+    assert decayed["lr"] == decayed["initial_lr"] == 0.5
+    # Not after step 3, and the one before is no longer deleted.
+    assert [path.name for path in checkpoint.complete(run)] == ["checkpoint-2", "checkpoint-4"]
+    assert [*rates_by_step(run)] == [1, 2, 4]
+    assert config.load(str(run / "config-3.yaml")).train.learning_rate == 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gpg", "sft"])
+def test_a_finished_run_that_is_not_extended_stays_as_it_is(
+    method: str, settings: Settings, tmp_path: Path
+) -> None:
+    run = learn(settings("run", f"algorithm={method}"))
+    shutil.copytree(run, tmp_path / "copy")
+    metrics = (run / "metrics.jsonl").read_text()
+    assert cli.main(["train", "--resume", str(run)]) == 0
+    assert same_weights(run, tmp_path / "copy")
+    assert (run / "metrics.jsonl").read_text() == metrics
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gpg", "sft"])
+def test_a_run_on_other_data_is_refused_and_left_alone(
+    method: str, settings: Settings, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = learn(settings("run", f"algorithm={method}", "train.max_steps=1"))
+    import letters_task
+
+    def fewer(self: Any, split: str) -> Any:
+        return samples(self, split)[1:]
+
+    samples = letters_task.Letters.samples
+    monkeypatch.setattr(letters_task.Letters, "samples", fewer)
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    for dry in ([], ["--dry-run"]):
+        capsys.readouterr()
+        assert cli.main(["train", "--resume", str(run), "train.max_steps=2", *dry]) == 2
+        message = capsys.readouterr().err
+        assert "1 removed: 'train-0'" in message and "begin a new run" in message
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no run there"):
+        train.train(replace(Config(), train=replace(Config().train, output_dir=str(tmp_path))),
+                    resume=tmp_path)  # fmt: skip

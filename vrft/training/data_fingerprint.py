@@ -1,0 +1,200 @@
+"""The fingerprint of a run's training data, by which a resumed run knows that they are the same.
+
+``fingerprint.json`` in the run's folder has a line for each sample in order: its id, a hash of its
+question and gold answer, and its pictures. Files are hashed where all of them are small together;
+otherwise their sizes and times of change stand for them, as reading them all could take hours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageFile
+
+from vrft.errors import UserError
+from vrft.evaluation.fingerprint import digest, plain
+from vrft.images import as_picture, content_hash
+from vrft.training import run_folder
+from vrft.types import Sample
+
+NAME = "fingerprint.json"
+
+HASHED_BYTES = 2**28
+"""The size of all pictures' files together up to which they are hashed: a second or so."""
+
+THREADS = 8
+"""Files that are asked for or hashed at a time: on a network's disk each answer takes a while."""
+
+SHOWN = 3
+"""Ids that a message names of those that differ."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What differs between the data of a run and those now, and what could not be told."""
+
+    differences: tuple[str, ...] = ()
+    note: str = ""
+
+
+def write(run: Path, samples: Sequence[Sample[Any]], prompts: int) -> None:
+    """Write the fingerprint of the samples, and how many prompts a step of the run has."""
+    rows = [[sample.id, text_hash(sample)] for sample in samples]
+    pictures = [list(map(identity, sample.images)) for sample in samples]
+    files = dict.fromkeys(p for row in pictures for p in row if isinstance(p, Path))
+    states = dict(zip(files, in_threads(file_state, list(files)), strict=True))
+    if sum(state[0] for state in states.values()) <= HASHED_BYTES:
+        hashes = in_threads(file_hash, list(files))
+        states = {file: [*states[file], h] for file, h in zip(files, hashes, strict=True)}
+    lines = [
+        json.dumps([*row, *(states[p] if isinstance(p, Path) else p for p in row_pictures)])
+        for row, row_pictures in zip(rows, pictures, strict=True)
+    ]
+    body = ",\n".join(lines)
+    run_folder.write_safely(
+        run / NAME, f'{{"prompts_per_step": {prompts}, "samples": [\n{body}\n]}}\n'
+    )
+
+
+def read(run: Path) -> dict[str, Any] | None:
+    """Read the fingerprint of a run, None of a run without one; UserError if it is no such file."""
+    path = run / NAME
+    if not path.is_file():
+        return None
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        # A tree of other types must fail here, where the file can be named.
+        rows = {str(row[0]): [str(row[1]), *row[2:]] for row in tree["samples"]}
+        return {"prompts_per_step": int(tree["prompts_per_step"]), "samples": rows}
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(
+            f"{path}: not the fingerprint of a run's data ({error}); delete it to go on without "
+            "comparing the data"
+        ) from error
+
+
+def prompts_per_step(run: Path) -> int | None:
+    """Return how many prompts a step of a run has on all devices; None where it is not written."""
+    tree = read(run)
+    return None if tree is None else int(tree["prompts_per_step"])
+
+
+def compare(run: Path, samples: Sequence[Sample[Any]]) -> Comparison:
+    """Compare samples with those that a run began with."""
+    tree = read(run)
+    if tree is None:
+        return Comparison(note=f"{run} has no {NAME}; its data are not compared")
+    before: dict[str, list[Any]] = tree["samples"]
+    now = {sample.id: sample for sample in samples}
+    common = [id for id in before if id in now]
+    same, doubtful = picture_changes([(id, now[id], before[id][1:]) for id in common])
+    kinds = {
+        "removed": [id for id in before if id not in now],
+        "added": [id for id in now if id not in before],
+        "with another question or answer": [
+            id for id in common if text_hash(now[id]) != before[id][0]
+        ],
+        "with other pictures": [id for id in common if id not in same],
+    }
+    differences = [f"{len(ids)} {kind}: {named(ids)}" for kind, ids in kinds.items() if ids]
+    if common != [id for id in now if id in before]:
+        differences.append("in another order")
+    note = ""
+    if doubtful:
+        note = (
+            f"the pictures of {len(doubtful)} samples ({named(doubtful)}) have been written anew "
+            "since the run began, with the same sizes; they are taken for the same"
+        )
+    return Comparison(tuple(differences), note)
+
+
+def named(ids: Sequence[str]) -> str:
+    """Return the first ids, and how many more there are."""
+    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+    return ", ".join(map(repr, ids[:SHOWN])) + more
+
+
+def text_hash(sample: Sample[Any]) -> str:
+    """Return a hash of a sample's question and gold answer."""
+    return digest([sample.question, plain(sample.answer)])
+
+
+# --- pictures
+
+
+def picture_changes(
+    rows: Sequence[tuple[str, Sample[Any], list[Any]]],
+) -> tuple[set[str], list[str]]:
+    """Return the ids whose pictures may be the same, and those of which only the sizes tell so.
+
+    ``rows`` are (id, sample, its pictures in the fingerprint).
+    """
+    identities = {id: list(map(identity, sample.images)) for id, sample, _ in rows}
+    files = list(
+        dict.fromkeys(p for row in identities.values() for p in row if isinstance(p, Path))
+    )
+    states = dict(zip(files, in_threads(file_state, files), strict=True))
+    same, doubtful = set(), []
+    for id, _, before in rows:
+        verdicts = [
+            same_file(old, states[new], new) if isinstance(new, Path) else old == new
+            for old, new in zip(before, identities[id], strict=False)
+        ]
+        if len(before) == len(identities[id]) and False not in verdicts:
+            same.add(id)
+            doubtful += [id] if None in verdicts else []
+    return same, doubtful
+
+
+def same_file(old: Any, state: list[int], path: Path) -> bool | None:
+    """Return whether a file is that of the fingerprint; None where only its size tells so."""
+    if not isinstance(old, list) or old[:1] != state[:1]:
+        return False
+    if old[:2] == state:
+        return True
+    return old[2] == file_hash(path) if len(old) > 2 else None
+
+
+def identity(picture: Any) -> Path | str:
+    """Return the file of a picture, or a hash of one that is in memory."""
+    try:
+        source = as_picture(picture)
+    except UserError:
+        return "no picture"  # it is refused, or skipped, where its prompt is encoded
+    if isinstance(source, ImageFile.ImageFile):
+        # Opened, but decoded when its pixels are asked for: all at once they would fill the memory.
+        file = Path(str(source.filename or ""))
+        return file if file.is_file() else f"{source.format} {source.mode} {source.size}"
+    if isinstance(source, Image.Image):
+        pixels = f"{source.mode}{source.size}".encode() + source.tobytes()
+        return hashlib.sha256(pixels).hexdigest()[:16]
+    return source if isinstance(source, Path) else hashlib.sha256(source).hexdigest()[:16]
+
+
+def file_state(path: Path) -> list[int]:
+    """Return a file's size in bytes and time of change in ns; -1 for a file that is not there."""
+    try:
+        state = path.stat()
+    except (OSError, ValueError):  # ValueError: a name with a null character
+        return [-1, -1]
+    return [state.st_size, state.st_mtime_ns]
+
+
+def file_hash(path: Path) -> str:
+    """Return a hash of a file's content; "" for a file that is not there."""
+    try:
+        return content_hash(path).hex()[:16] if path.is_file() else ""
+    except (OSError, UserError):
+        return ""
+
+
+def in_threads(function: Callable[[Path], Any], files: Sequence[Path]) -> list[Any]:
+    """Return a function's values of files in order."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(function, files))

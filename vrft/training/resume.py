@@ -1,0 +1,233 @@
+"""Going on with a run: which settings may change, and whether the data are still the same.
+
+A run's folder holds ``config.yaml``, the settings as they are now; ``config-<step>.yaml``, those
+from that step on; and ``fingerprint.json``, the data that the run began with.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vrft.config import loading
+from vrft.config.schema import Config
+from vrft.errors import UserError
+from vrft.training import checkpoint, data_fingerprint, run_folder
+from vrft.types import Sample
+
+FREE = frozenset(
+    {
+        # Where the run ends and how fast it learns on the way.
+        *("train.max_steps", "train.num_train_epochs", "train.learning_rate"),
+        *("train.lr_scheduler_type", "train.warmup_ratio", "train.weight_decay"),
+        *("train.adam_beta1", "train.adam_beta2", "train.adam_epsilon", "train.max_grad_norm"),
+        # Records.
+        *("train.eval_steps", "train.save_steps", "train.save_total_limit", "train.logging_steps"),
+        *("train.metric_for_best_model", "train.greater_is_better"),
+        *("train.log_completions", "train.report_to"),
+        *("eval.split", "eval.limit", "eval.batch_size"),
+        # Speed and memory. `check_prompts` sees to it that a step keeps its number of prompts.
+        *("train.per_device_train_batch_size", "train.gradient_accumulation_steps"),
+        *("train.max_tokens_per_micro_batch", "train.dataloader_num_workers"),
+        *("model.gradient_checkpointing", "model.attn_implementation", "model.shared_prefix"),
+        *("model.picture_cache_mib", "sampling.cuda_graphs"),
+        # Whether to stop at a reward or prompt that the run has not met so far.
+        *("algorithm.missing_rewards", "sampling.max_prompt_length"),
+        # The folder itself: a run goes on wherever it has been moved to.
+        "train.output_dir",
+    }
+)
+"""Settings that a resumed run takes; every other one belongs to FIXED."""
+
+FIXED = frozenset(
+    {
+        *("task.name", "task.settings"),
+        *("model.name", "model.dtype", "model.min_pixels", "model.max_pixels"),
+        *("model.freeze_vision_tower", "model.freeze_language_model"),
+        *("model.lora.r", "model.lora.lora_alpha", "model.lora.lora_dropout"),
+        "model.lora.target_modules",
+        *("algorithm.name", "algorithm.num_generations", "algorithm.baseline"),
+        *("algorithm.f_norm", "algorithm.alpha", "algorithm.min_informative"),
+        *("algorithm.max_resample_rounds", "algorithm.on_exhausted", "algorithm.surrogate"),
+        *("algorithm.epsilon", "algorithm.epsilon_high", "algorithm.beta", "algorithm.kl_in"),
+        *("algorithm.token_mean", "algorithm.num_iterations", "algorithm.num_mini_batches"),
+        *("algorithm.overlong_cache", "algorithm.reward_weights", "algorithm.rewards"),
+        *("algorithm.critic.gamma", "algorithm.critic.lam", "algorithm.critic.vf_coef"),
+        *("algorithm.critic.cliprange_value", "algorithm.critic.entropy_coef"),
+        *("sampling.temperature", "sampling.top_p", "sampling.top_k"),
+        *("sampling.repetition_penalty", "sampling.max_completion_length"),
+        "train.seed",
+    }
+)
+"""Settings with which it would be another run: its data, model, objective or random numbers."""
+
+SHOWN = 4
+"""Settings that a message names of those that cannot change."""
+
+HISTORY = re.compile(r"config-([1-9]\d*)\.yaml")
+
+
+def changed(before: Config, now: Config) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that differ: path -> (before, now), but for the run's folder."""
+    old, new = loading.flat(before), loading.flat(now)
+    return {
+        path: (old.get(path), new.get(path))
+        for path in dict.fromkeys([*old, *new])
+        if old.get(path) != new.get(path) and path != "train.output_dir"
+    }
+
+
+def check_settings(config: Config, run: Path) -> None:
+    """Raise UserError if settings differ from a run's that would make another run of it."""
+    fixed = fixed_changes(settings_at(run), config)
+    if not fixed:
+        return
+    shown = [f"{path} ({text(old)} -> {text(new)})" for path, (old, new) in fixed.items()]
+    more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+    remedy = f"leave {'them' if len(shown) > 1 else 'it'} out"
+    if fixed == fixed_changes(settings_at(run), loading.load(str(run / "config.yaml"))):
+        # Nobody gave them: config.yaml was edited, or cut off.
+        former = run / f"config-{max(history(run))}.yaml"
+        remedy = f"copy {former} over {run / 'config.yaml'}, which was edited"
+    others = [path for path in fixed if path != "model.name"][:SHOWN]
+    raise UserError(
+        f"--resume {run}: {', '.join(shown[:SHOWN])}{more} cannot change within a run; {remedy}, "
+        f"or {another_run(run, others)}"
+    )
+
+
+def fixed_changes(before: Config, now: Config) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that differ and cannot change: path -> (before, now)."""
+    fixed = {path: pair for path, pair in changed(before, now).items() if path not in FREE}
+    if "algorithm.name" not in fixed:
+        return fixed
+    # The others follow from its row.
+    return {p: pair for p, pair in fixed.items() if p.split(".")[0] != "algorithm"} | {
+        "algorithm.name": fixed["algorithm.name"]
+    }
+
+
+def another_run(run: Path, settings: Sequence[str] = ()) -> str:
+    """Return the remedy where a run cannot go on: a new one from its weights."""
+    given = "".join(f" {path}=..." for path in settings)
+    return (
+        f"begin a new run from its weights: `vrft train --config {run / 'config.yaml'} "
+        f"model={run / 'final'} train.output_dir=NEW{given}`"
+    )
+
+
+def check_run(config: Config, samples: Sequence[Sample[Any]], steps: int, processes: int) -> None:
+    """Raise UserError if a run cannot go on until it has taken ``steps`` steps.
+
+    That is where it has taken more already, where a step would have another number of prompts, and
+    where the training samples are not those that the run began with.
+    """
+    run, train = Path(config.train.output_dir), config.train
+    done = steps_taken(run)
+    if done > steps:
+        name = "num_train_epochs" if train.max_steps < 0 else "max_steps"
+        raise UserError(
+            f"--resume {run}: train.{name}={getattr(train, name):g} makes {steps} steps, and the "
+            f"run has taken {done} already; give a larger one, or {another_run(run)}"
+        )
+    check_prompts(config, run, processes)
+    check_data(run, samples)
+
+
+def check_prompts(config: Config, run: Path, processes: int) -> None:
+    """Raise UserError if a step would have another number of prompts than the run's steps had."""
+    size, parts = config.train.per_device_train_batch_size, config.train.gradient_accumulation_steps
+    prompts, now = data_fingerprint.prompts_per_step(run), size * parts * processes
+    if prompts is None:  # a run from before there was a fingerprint
+        before = settings_at(run).train
+        prompts = before.per_device_train_batch_size * before.gradient_accumulation_steps
+        prompts *= processes
+    if now == prompts:
+        return
+    share, rest = divmod(prompts, size * processes)
+    remedy = "leave them out" if rest else f"give train.gradient_accumulation_steps={share}"
+    raise UserError(
+        f"--resume {run}: train.per_device_train_batch_size={size} and "
+        f"train.gradient_accumulation_steps={parts} in {processes} process(es) make steps of {now} "
+        f"prompts, but the run's have {prompts}; {remedy}, or {another_run(run)}"
+    )
+
+
+def check_data(run: Path, samples: Sequence[Sample[Any]]) -> None:
+    """Raise UserError if the training samples are not those that a run began with.
+
+    Prints a note where pictures in files cannot be told to be the same.
+    """
+    comparison = data_fingerprint.compare(run, samples)
+    if comparison.differences:
+        raise UserError(
+            f"--resume {run}: the training data are not those that the run began with "
+            f"({'; '.join(comparison.differences)}); put them back, or {another_run(run)}"
+        )
+    if comparison.note and run_folder.speaks():
+        print(f"note: {comparison.note}", file=sys.stderr)
+
+
+def settings_at(run: Path, step: int | None = None) -> Config:
+    """Return the settings with which a run has taken a step, by default those of its last start.
+
+    Raises UserError for a folder without a run.
+    """
+    steps = [s for s in history(run) if step is None or s <= max(step, 1)]
+    # A run that began before there was a history has config.yaml alone.
+    path = run / (f"config-{steps[-1]}.yaml" if steps else "config.yaml")
+    if not path.is_file():
+        raise UserError(f"--resume {run}: no run there, {path.name} is missing")
+    return loading.load(str(path))
+
+
+def history(run: Path) -> list[int]:
+    """Return the steps from which settings of a run held on, in order."""
+    matches = [HISTORY.fullmatch(path.name) for path in run.glob("config-*.yaml")]
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def steps_taken(run: Path) -> int:
+    """Return the step of a run's latest checkpoint, 0 without one."""
+    newest = checkpoint.latest(run)
+    return 0 if newest is None else checkpoint.step_of(newest)
+
+
+def lines(config: Config, run: Path) -> list[str]:
+    """Return a line for each setting that changes when a run goes on."""
+    step = steps_taken(run)
+    return [
+        f"{path}: {text(old)} -> {text(new)} from step {step + 1} on"
+        for path, (old, new) in changed(settings_at(run, step), config).items()
+    ]
+
+
+def go_on(config: Config, run: Path) -> None:
+    """Write down the settings with which a run goes on, and print which of them changed.
+
+    Only the main process calls this.
+    """
+    step = steps_taken(run)
+    print(f"resuming {run} from step {step}", *lines(config, run), sep="\n", file=sys.stderr)
+    former = settings_at(run, step)
+    config = replace(config, train=replace(config.train, output_dir=str(run)))
+    if not history(run):  # a run that began before there was a history
+        run_folder.write_settings(former, run, 1)
+    first = step + 1 if changed(former, config) else max(step, 1)
+    if changed(former, config):
+        run_folder.write_settings(config, run, first)
+    run_folder.write_settings(config, run)
+    # The steps of a start whose checkpoints are gone are taken anew.
+    for later in history(run):
+        if later > first:
+            (run / f"config-{later}.yaml").unlink()
+
+
+def text(value: Any) -> str:
+    """Return a setting's value as a message shows it."""
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)

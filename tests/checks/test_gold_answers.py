@@ -13,9 +13,11 @@ from fakes.naming import Naming
 from vrft.boxes import Box
 from vrft.checks import gold_answers
 from vrft.checks.samples import OpenedSample
+from vrft.numbers import Quantity
 from vrft.rewards import legacy_format
 from vrft.task import Reward
 from vrft.types import Completion, Sample, View
+from vrft_tasks.geoqa import GeoQa, Gold
 from vrft_tasks.lisa_grounding import LisaGrounding, Target
 
 SIZE = (84, 56)
@@ -31,6 +33,39 @@ def problems(task: Naming) -> list[str]:
     _, findings = gold_answers.try_gold_answers(task, opened(task))
     assert not findings.notes
     return [str(problem) for problem in findings.problems]
+
+
+@pytest.mark.parametrize(
+    ("answer", "question", "unexplained"),
+    [
+        ("B", "What is angle ABC?", True),
+        ("B", "What is it? (A) 35° (B) 145°", False),
+        ("B", "What is it? A. 35° B. 145°", False),
+        ("B", "What is it?\nA: 35°\nB: 145°", False),
+        # the other letter, a name within a word, no letter of an option
+        ("B", "What is it? (A) 35° (C) 145°", True),
+        ("B", "What is AB: a side?", True),
+        ("x", "Which unknown?", False),
+        ("145", "What is it?", False),
+        (None, "What is it?", False),
+    ],
+)
+def test_a_letter_that_the_question_does_not_explain_is_told_apart(
+    answer: str | None, question: str, unexplained: bool
+) -> None:
+    assert gold_answers.is_unexplained_letter(answer, question) is unexplained
+
+
+def test_letters_as_gold_answers_of_a_geometry_are_noted() -> None:
+    samples = [
+        Sample(str(number), "What is angle ABC?", Gold(text, Quantity.parse(text)))
+        for number, text in enumerate(["145°", "B", "C"])
+    ]
+    answered = [OpenedSample(sample, (), ()) for sample in samples]
+    _, findings = gold_answers.try_gold_answers(GeoQa(), answered)
+    (note,) = findings.notes
+    assert not findings.problems
+    assert "2 " in str(note) and "have a letter as their gold answer" in str(note)
 
 
 def test_gold_answers_earn_their_means_by_name() -> None:

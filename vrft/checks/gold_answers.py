@@ -6,6 +6,7 @@ process must give the same rewards.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -39,6 +40,7 @@ def try_gold_answers(
     misread: list[str] = []
     rounded: list[str] = []
     empty: list[str] = []
+    lettered: list[str] = []
     # Those of --reward have a scale of their own: a penalty is 0 at best.
     further = {f"reward {name}" for name in rewards.further_rewards(task)}
     for opened in samples:
@@ -54,11 +56,20 @@ def try_gold_answers(
             # A task without answer tags gives its answer as the text itself.
             if is_blank(answers.last_answer(completion.text) or completion.text):
                 empty.append(opened.sample.id)
+        if is_unexplained_letter(answers.last_answer(completion.text), opened.sample.question):
+            lettered.append(opened.sample.id)
     problems = [
         *name_samples("have a gold answer that earns no full marks", misread),
         *name_samples("have a gold answer without a letter, digit or symbol", empty),
     ]
-    notes = name_samples("lose more than 5 % of full marks by rounding to whole numbers", rounded)
+    notes = (
+        *name_samples("lose more than 5 % of full marks by rounding to whole numbers", rounded),
+        *name_samples(
+            "have a letter as their gold answer, and no such option in the question: no number or "
+            "text earns anything; write what the letter stands for",
+            lettered,
+        ),
+    )
     means = {name: sum(values) / len(values) for name, values in earned.items()}
     return means, Findings(tuple(problems), notes)
 
@@ -83,6 +94,13 @@ def rewards_and_score(task: Task[A], sample: Sample[A], completion: Completion) 
     values = {f"reward {name}": value for name, value in earned.items()}
     values[task.primary] = 0.0 if score.parsed is None else score.metrics[task.primary]
     return {name: value for name, value in values.items() if value is not None}
+
+
+def is_unexplained_letter(answer: str | None, question: str) -> bool:
+    """Return whether an answer is the letter of an option that the question does not list."""
+    if answer is None or not re.fullmatch("[A-H]", answer):
+        return False
+    return not re.search(rf"(?<!\w){answer}(?:[.:、)）\]]|\s*-)", question)
 
 
 def is_blank(text: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from fakes.bigram import CONFIG, Echo, SameForAll, run, share, take_step, with_a
 from vrft.errors import UserError
 from vrft.rewards import FunctionReward, with_rewards
 from vrft.task import Reward
+from vrft.training import collect
 from vrft.types import Completion, Sample
 
 
@@ -104,6 +106,15 @@ def test_a_value_that_is_no_reward_stops_the_run_before_the_step(value: Any) -> 
         take_step(made)
     assert not next(made.policy.module.parameters()).any()
     assert made.progress.step == 0
+
+
+def test_the_mistake_of_one_device_stops_all_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["", "reward 'share': got nan", "reward 'share': got inf"]
+    monkeypatch.setattr(collect, "gather_object", lambda own: lines)
+    three: Any = SimpleNamespace(num_processes=3)
+    assert collect.first(three, None) == "reward 'share': got nan"
+    alone: Any = SimpleNamespace(num_processes=1)
+    assert collect.first(alone, UserError("mine")) == "mine"
 
 
 def test_missing_rewards_are_counted_where_that_is_asked_for() -> None:

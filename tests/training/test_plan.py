@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from accelerate.utils import DistributedType
-from fakes.bigram import CONFIG, run, with_algorithm, with_train
+from fakes.bigram import CONFIG, Echo, run, with_algorithm, with_train
 from fakes.folders import FAKES, RECORDS
 from torch import nn
 
@@ -79,6 +80,42 @@ def test_an_unknown_reward_weight_is_refused_with_the_nearest_name() -> None:
         plan.check_settings(config, {"share": None})
 
 
+def test_a_reward_has_one_weight() -> None:
+    rewards = ("my_rewards.py:brief=0.5",)
+    same = with_algorithm(CONFIG, rewards=rewards, reward_weights={"brief": 0.5})
+    plan.check_settings(same, {"share": None, "brief": None})
+    other = with_algorithm(CONFIG, rewards=rewards, reward_weights={"brief": 2.0})
+    with pytest.raises(
+        UserError, match=r"reward_weights.brief=2, but --reward gives it the weight"
+    ):
+        plan.check_settings(other, {"share": None, "brief": None})
+
+
+def test_fine_tuning_takes_no_rewards() -> None:
+    config = with_algorithm(CONFIG, name="sft", rewards=("my_rewards.py:brief",))
+    with pytest.raises(UserError, match="algorithm=sft learns from reference answers"):
+        plan.check_settings(config, {})
+
+
+@pytest.mark.parametrize("value", ["0.5", math.nan, [1.0], None.__class__])
+def test_a_reward_that_is_no_number_for_an_empty_answer_is_refused_before_the_run(
+    value: Any,
+) -> None:
+    class Giving(Echo):
+        def rewards(self) -> Any:
+            return {"given": lambda sample, completion: value}
+
+    task = Giving()
+    with pytest.raises(UserError, match="reward 'given', sample 'train-0': got"):
+        plan.try_rewards(task, task.samples("train"))
+
+
+def test_the_rewards_are_named_with_their_weights() -> None:
+    config = with_algorithm(CONFIG, reward_weights={"share": 2.0})
+    assert plan.rewards_text(CONFIG, Echo()) == "share"
+    assert plan.rewards_text(config, Echo()) == "share x 2"
+
+
 REFUSED = [
     (["sampling.temperature=0"], "sampling.temperature=0 makes all answers of a group alike"),
     (["algorithm.num_generations=1"], "algorithm.num_generations=1: gpg compares"),
@@ -90,6 +127,9 @@ REFUSED = [
     ),
     (["task.nope=1"], "unknown setting task.nope"),
     (["train.report_to=[tensorbord]"], "unknown tracker 'tensorbord'"),
+    (["algorithm.rewards=[nowhere.py:brief]"], "no reward file nowhere.py"),
+    ([f"algorithm.rewards=[{LETTERS}:different]"], "does not take `completions`"),
+    ([f"algorithm.rewards=[{LETTERS}:diverse]"], "no function 'diverse'; did you mean"),
     (["model.freeze_language_model=true", "model.freeze_vision_tower=true"], "everything is"),
 ]
 

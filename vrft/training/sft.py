@@ -243,7 +243,7 @@ class Trainer(SFTTrainer):
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Take a forward and a backward; raise UserError for a loss that is not finite."""
-        loss: Tensor = super().training_step(*args, **kwargs)
+        loss: Tensor = super().training_step(*args, **kwargs)  # type: ignore[no-untyped-call]
         check_finite(self.state.global_step, "loss", float(loss))
         return loss
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vrft import answers, frames
+from vrft import answers
 from vrft.boxes import NUMBER, OPENING, WRITTEN, Box, iou, units
-from vrft.frames import Frame, Point, Shape
 from vrft.images import image_size
-from vrft.records import shown
-from vrft.rows import Row
+from vrft.records import frames, shown
+from vrft.records.frames import Frame, Point, Shape
+from vrft.records.rows import Row
 from vrft.types import Turn, View
 
 Kind = Literal["box", "boxes", "point", "points"]

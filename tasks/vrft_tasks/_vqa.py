@@ -10,7 +10,7 @@ from typing import Literal
 from vrft import answers
 from vrft.numbers import Quantity
 from vrft.records import shown
-from vrft.rows import Row
+from vrft.records.rows import Row
 from vrft.types import Turn
 
 Kind = Literal["option", "number", "yes_no", "text"]

@@ -1,6 +1,6 @@
 """Grounding: anyone's rows about pictures, answered by one or several boxes, or by points.
 
-``data_dir`` is a hub id, a file or a folder with rows of any format of ``vrft.formats``, such as
+``data_dir`` is a hub id, a file or a folder with rows of any format of ``vrft.records.formats``, such as
 
     {"id": "a1", "images": ["a.jpg"], "question": "the red cup", "answer": [10, 20, 110, 220]}
     {"id": "a2", "images": ["b.jpg"], "question": "cups", "answer": [[0, 0, 9, 9], [5, 5, 8, 8]]}
@@ -15,12 +15,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 
-from vrft import answers, formats, rewards
+from vrft import answers, rewards
 from vrft.boxes import THOUSANDTHS, Box
 from vrft.errors import UserError
-from vrft.formats import FormatName, Reading
-from vrft.frames import MAX_PIXELS, MIN_PIXELS, PIXELS, BoxFormat, Frame, Shape, Unit
-from vrft.rows import Row
+from vrft.records import formats
+from vrft.records.formats import FormatName, Reading
+from vrft.records.frames import MAX_PIXELS, MIN_PIXELS, PIXELS, BoxFormat, Frame, Shape, Unit
+from vrft.records.rows import Row
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
 from vrft_tasks._grounding import Kind, Target, kind_of, match, read_answer, target_of

@@ -1,6 +1,6 @@
 """Questions and answers: anyone's rows about pictures, answered by an option, number, text or yes.
 
-``data_dir`` is a hub id, a file or a folder with rows of any format of ``vrft.formats``, such as
+``data_dir`` is a hub id, a file or a folder with rows of any format of ``vrft.records.formats``, such as
 
     {"id": "a1", "images": ["a.jpg"], "question": "What is it made of?", "answer": "wood"}
     {"id": "a2", "images": ["b.jpg"], "question": "Which?", "options": ["a", "b"], "answer": "A"}
@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vrft import answers, formats, rewards
+from vrft import answers, rewards
 from vrft.errors import UserError
-from vrft.formats import FormatName, Reading
-from vrft.rows import Row
+from vrft.records import formats
+from vrft.records.formats import FormatName, Reading
+from vrft.records.rows import Row
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
 from vrft_tasks._vqa import Gold, Kind, gold_of, kind_of, readable, right

@@ -15,7 +15,7 @@ from vrft import config, registry
 from vrft.boxes import THOUSANDTHS, Box
 from vrft.checks import check
 from vrft.errors import UserError
-from vrft.frames import Point, Shape
+from vrft.records.frames import Point, Shape
 from vrft.rewards import rewards_of
 from vrft.types import Completion, Sample, View
 from vrft_tasks._grounding import Kind, Target, match, read_answer

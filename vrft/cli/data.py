@@ -74,8 +74,9 @@ def settings_of_run(model: str, task: str) -> list[str]:
 
 def convert(args: argparse.Namespace) -> int:
     """Write data in another format."""
-    from vrft import config, foreign, registry
+    from vrft import config, registry
     from vrft.config.schema import TaskConfig
+    from vrft.records import foreign
 
     if args.to not in foreign.WRITERS:
         raise UserError(f"--to {args.to}: expected one of {', '.join(foreign.WRITERS)}")

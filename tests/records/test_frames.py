@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vrft.boxes import Box
-from vrft.frames import Frame, Point, written
+from vrft.records.frames import Frame, Point, written
 from vrft.types import View
 
 SIZE = (200, 100)

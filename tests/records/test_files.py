@@ -12,8 +12,8 @@ import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
-from vrft import files
 from vrft.errors import UserError
+from vrft.records import files
 
 
 def rows(path: Path, encoding: str = "") -> list[Any]:

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from vrft import rows
 from vrft.errors import UserError
-from vrft.records import Record
-from vrft.rows import Row
+from vrft.records import Record, rows
+from vrft.records.rows import Row
 from vrft.types import Turn
 
 USER = {"role": "user", "content": "Q?"}

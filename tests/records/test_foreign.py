@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from fakes.folders import RECORDS
 
-from vrft import foreign, formats, frames
 from vrft.errors import UserError
-from vrft.formats import FormatName, Reading
-from vrft.frames import PIXELS, Frame
 from vrft.images import content_hash, image_size
-from vrft.rows import PLACE, Row
+from vrft.records import foreign, formats, frames
+from vrft.records.formats import FormatName, Reading
+from vrft.records.frames import PIXELS, Frame
+from vrft.records.rows import PLACE, Row
 
 HERE = RECORDS / "formats"
 ROWS: tuple[FormatName, ...] = (

@@ -17,14 +17,14 @@ from typing import Any
 
 from PIL import Image
 
-from vrft import frames, labelled
 from vrft.boxes import Box
 from vrft.errors import UserError
-from vrft.formats import FORMATS, FormatName, Reading
-from vrft.frames import PIXELS, Frame, Shape
 from vrft.images import image_size
-from vrft.records import shown
-from vrft.rows import PLACE, Row
+from vrft.records import frames, labelled
+from vrft.records.formats import FORMATS, FormatName, Reading
+from vrft.records.frames import PIXELS, Frame, Shape
+from vrft.records.reading import shown
+from vrft.records.rows import PLACE, Row
 
 PARQUET: tuple[FormatName, ...] = ("easyr1", "verl")
 """The formats of which the published data are parquet files."""

@@ -12,11 +12,12 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vrft import coco, records
 from vrft.boxes import Box
 from vrft.errors import UserError
-from vrft.frames import PIXELS, Numbers, Shape
 from vrft.images import image_size
+from vrft.records import coco
+from vrft.records.files import read_western_json
+from vrft.records.frames import PIXELS, Numbers, Shape
 
 Kind = Literal["coco", "labelme", "reasonseg"]
 
@@ -57,7 +58,7 @@ def kind_of(root: Path, split: str) -> Kind | None:
         return "coco"
     files = _label_files(root, split)
     # Rows may lie in such files too: only an object with shapes is an annotation.
-    tree = records.read_western_json(files[0]) if files else None
+    tree = read_western_json(files[0]) if files else None
     if not isinstance(tree, dict) or "shapes" not in tree:
         return None
     return "reasonseg" if "text" in tree else "labelme"
@@ -109,7 +110,7 @@ def _picture_beside(path: Path) -> Path | None:
 
 def _labelled(path: Path, kind: str) -> Iterator[Labelled]:
     """Yield the questions of one picture: its labels, or ReasonSeg's instructions."""
-    tree = records.read_western_json(path)
+    tree = read_western_json(path)
     picture = _picture_beside(path)
     shapes = tree.get("shapes") if isinstance(tree, dict) else None
     if picture is None or not isinstance(shapes, list) or not shapes:

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from fakes.folders import RECORDS
 
-from vrft import formats
 from vrft.errors import UserError
-from vrft.formats import FORMATS, FormatName, recognise
-from vrft.records import Record
+from vrft.records import Record, formats
+from vrft.records.formats import FORMATS, FormatName, recognise
 from vrft.types import Turn
 
 HERE = RECORDS / "formats"

@@ -17,10 +17,10 @@ import pytest
 from fakes.folders import RECORDS
 from PIL import Image
 
-from vrft import records
 from vrft.errors import UserError
 from vrft.images import open_image
 from vrft.records import Record
+from vrft.records import reading as records
 
 HERE = RECORDS / "records"
 

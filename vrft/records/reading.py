@@ -31,9 +31,10 @@ from typing import Any
 
 from PIL import Image
 
-from vrft import files, paths
+from vrft import paths
 from vrft.errors import UserError
 from vrft.images import UNREADABLE, as_picture, open_image, picture_name, read_header
+from vrft.records import files
 
 # datasets is imported inside a function: it takes seconds, and few commands need it.
 
@@ -46,8 +47,6 @@ SHORT = reprlib.Repr()
 SHORT.maxlevel, SHORT.maxstring, SHORT.maxother, SHORT.maxlong = 2, 60, 60, 60
 """Shows values in messages: repr() itself fails for lists that are 900 deep."""
 
-read_json = files.read_json
-read_western_json = files.read_western_json
 
 AS_NAMED: Mapping[str, str] = MappingProxyType({})
 """The renaming of no column."""

@@ -1,22 +1,23 @@
 """Formats of data sets: recognised by their columns, named, and read into one kind of row.
 
-``FORMATS`` lists the formats of rows; ``vrft.labelled`` adds COCO's json, and the json of
+``FORMATS`` lists the formats of rows; ``vrft.records.labelled`` adds COCO's json, and the json of
 labelme and ReasonSeg. The first row of a split tells the format; a row of another form is refused.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vrft import frames, labelled, records, rows
 from vrft.errors import UserError
-from vrft.frames import Unit
-from vrft.records import Record
-from vrft.rows import Row
+from vrft.records import frames, labelled, reading, rows
+from vrft.records.frames import Unit
+from vrft.records.reading import AS_NAMED, Record, shown
+from vrft.records.rows import Row
 
 FormatName = Literal[
     "canonical", "trl", "llava", "vlm-r1", "sharegpt", "swift", "openai", "verl", "easyr1", "r1v",
@@ -72,7 +73,7 @@ class Reading:
         if any(placed) and not all(placed):
             other, box = self.rows[placed.index(False)], self.rows[placed.index(True)]
             raise other.record.error(
-                f"the answer {records.shown(other.answer)} is no box or point in a picture, while "
+                f"the answer {shown(other.answer)} is no box or point in a picture, while "
                 f"that of {box.record.where} is; correct it, or choose --task vqa or grounding"
             )
         return all(placed)
@@ -83,7 +84,7 @@ def read(
     split: str,
     *,
     name: FormatName | None = None,
-    columns: Mapping[str, str] = records.AS_NAMED,
+    columns: Mapping[str, str] = AS_NAMED,
     limit: int | None = None,
     encoding: str = "",
 ) -> Reading:
@@ -95,12 +96,12 @@ def read(
     """
     root = Path(source).expanduser()
     kind = name if name in labelled.TITLES else None
-    if name is None and root.exists():
+    if name is None and os.path.exists(root):  # False for a name that is too long, no error
         kind = labelled.kind_of(root, split)
     if kind is not None:
         entries = labelled.read(root, split, kind)[:limit]
         return Reading(kind, tuple(map(rows.of_picture, entries, itertools.count())))
-    stream = records.read(source, split, columns=columns, limit=limit, encoding=encoding)
+    stream = reading.read(source, split, columns=columns, limit=limit, encoding=encoding)
     first = next(stream, None)
     if first is None:
         raise UserError(f"{source}: no rows in the split {split!r}")

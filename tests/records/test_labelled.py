@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from fakes.folders import RECORDS
 
-from vrft import labelled
 from vrft.boxes import Box
 from vrft.errors import UserError
-from vrft.frames import Point
-from vrft.labelled import kind_of, read_shape
+from vrft.records import labelled
+from vrft.records.frames import Point
+from vrft.records.labelled import kind_of, read_shape
 
 HERE = RECORDS / "formats"
 SIZE = (120, 90)

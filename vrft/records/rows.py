@@ -1,7 +1,7 @@
 """One question of a data set, read from the rows of every known format.
 
 Readers take a record and return a ``Row``; they refuse a record that has another form than the
-format says. Which format a data set has: ``vrft.formats``.
+format says. Which format a data set has: ``vrft.records.formats``.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from vrft import answers, labelled, records
-from vrft.frames import Unit
-from vrft.records import Record
+from vrft import answers
+from vrft.records import labelled
+from vrft.records.frames import Unit
+from vrft.records.reading import Record, flattened, listed, shown
 from vrft.types import Turn
 
 PLACE = "<image>"
@@ -93,7 +94,7 @@ def dialogue(record: Record, messages: Any) -> Dialogue:
     the start, and for contents that are neither text nor pictures.
     """
     if not isinstance(messages, list) or not messages:
-        raise record.error(f"expected a list of messages, got {records.shown(messages)}")
+        raise record.error(f"expected a list of messages, got {shown(messages)}")
     read = Dialogue()
     for number, message in enumerate(messages):
         match message:
@@ -102,9 +103,7 @@ def dialogue(record: Record, messages: Any) -> Dialogue:
             case {"from": str(speaker), "value": content}:
                 pass
             case _:
-                raise record.error(
-                    f"message {number} has no role and content: {records.shown(message)}"
-                )
+                raise record.error(f"message {number} has no role and content: {shown(message)}")
         role = ROLES.get(speaker)
         text = content_text(record, content, read.pictures, f"message {number}")
         if role == "system" and number == 0:
@@ -132,7 +131,7 @@ def content_text(record: Record, content: Any, pictures: list[Any], where: str) 
                 # Without a picture of its own, the part is the place of one in `images`.
                 pictures += [v for key in ("image", "path", "url") if (v := rest.get(key))][:1]
             case _:
-                raise record.error(f"{where} holds neither text nor picture: {records.shown(part)}")
+                raise record.error(f"{where} holds neither text nor picture: {shown(part)}")
     return "".join(texts).strip()
 
 
@@ -145,7 +144,7 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
         raise record.error("no answer: neither a solution nor a last reply of the assistant")
     if not turns or turns[-1].role != "user":
         raise record.error("no question: expected a turn of the user before the answer")
-    outside = records.flattened(records.listed(record.get("images", "image")))
+    outside = flattened(listed(record.get("images", "image")))
     if outside and read.pictures:
         raise record.error("pictures both in the messages and in a column; give them once")
     given = reply if answer is None else answer
@@ -171,7 +170,7 @@ def bare(answer: Any) -> Any:
 
 def option_texts(record: Record, options: Any) -> tuple[str, ...]:
     """Return options, given as a list of texts or by letters as {"A": ..., "B": ...}."""
-    options = records.listed(options)
+    options = listed(options)
     if isinstance(options, dict):
         letters = [chr(ord("A") + place) for place in range(len(options))]
         options = list(options.values()) if list(options) == letters else None
@@ -216,7 +215,7 @@ def read_verl(record: Record) -> Row:
     """Read {"prompt", "images", "reward_model": {"ground_truth"}, "extra_info"} of verl."""
     truth = record.value("reward_model")
     if not isinstance(truth, dict) or truth.get("ground_truth") is None:
-        raise record.error(f"reward_model has no ground_truth: {records.shown(truth)}")
+        raise record.error(f"reward_model has no ground_truth: {shown(truth)}")
     extra = record.get("extra_info")
     index = extra.get("index") if isinstance(extra, dict) else None
     fields = {} if index is None or "id" in record.values else {"id": str(index)}
@@ -267,8 +266,7 @@ def objects_of(record: Record) -> tuple[list[Any], list[Any], Unit | None]:
     told = fields.get("bbox_type")
     if not all(isinstance(value, list) for value in lists) or str(told) not in {"None", *units}:
         raise record.error(
-            "objects: expected lists ref and bbox, bbox_type real or norm1; got "
-            f"{records.shown(objects)}"
+            f"objects: expected lists ref and bbox, bbox_type real or norm1; got {shown(objects)}"
         )
     if any(lists[2]):
         raise record.error("objects.image_id: boxes are read in the first picture alone")

@@ -1,0 +1,21 @@
+"""Rows of data sets, whatever file, hub or format they come from: the public names.
+
+``read`` gives the records of a split, asked by the names that tasks use. Beside it stand the
+modules on which the tasks for anyone's rows are built: ``formats`` recognises foreign formats,
+``foreign`` writes them, ``frames`` knows the units of boxes.
+"""
+
+from vrft.records.files import read_json, read_western_json
+from vrft.records.reading import AS_NAMED, KINDS, Record, flattened, listed, read, shown
+
+__all__ = [
+    "AS_NAMED",
+    "KINDS",
+    "Record",
+    "flattened",
+    "listed",
+    "read",
+    "read_json",
+    "read_western_json",
+    "shown",
+]

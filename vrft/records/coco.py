@@ -1,0 +1,174 @@
+"""COCO's JSON of instances: the boxes and crowds of every picture, by category."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vrft.boxes import Box
+from vrft.errors import UserError
+from vrft.images import StoredSize, stored_size
+from vrft.records import files
+
+ROBOFLOW = "_annotations.coco.json"
+"""The file that Roboflow puts among the pictures of a split."""
+
+LARGEST = 1e6
+"""A bound on coordinates in pixels, far beyond any picture; it also refuses NaN and infinity."""
+
+ByCategory = Mapping[str, tuple[Box, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture's file with the boxes of its objects and of its crowds, by category.
+
+    A crowd is one box around many objects, which COCO does not mark one by one.
+    """
+
+    id: str
+    file: Path
+    boxes: ByCategory
+    """In fractions of the picture in the frame of the annotations, which ``upright`` checks."""
+    crowds: ByCategory
+    size: tuple[float, float] = (0, 0)
+    """Width and height that the annotations give; zeros for unknown."""
+
+    def source(self) -> Path:
+        """Return the file; raise UserError if it is not there."""
+        # Looked for only when it is asked for: train2017 has 118,287 pictures, and few are needed.
+        if not os.path.isfile(self.file):
+            raise UserError(f"no picture {self.file!s:.200}; unpack COCO's pictures there")
+        return self.file
+
+    def upright(self) -> Picture:
+        """Return the picture with boxes in the frame in which it is shown, by the file's head.
+
+        Annotations of the picture as stored are turned with it, as its EXIF orientation says.
+        Raises UserError for a picture that is not there or of another size than was annotated.
+        """
+        stored = stored_size(self.source())
+        if self.size in ((0, 0), stored.upright):
+            return self
+        if self.size != (stored.width, stored.height):
+            width, height = stored.upright
+            raise UserError(
+                f"{self.file}: a picture of {width}x{height}, but annotated as "
+                f"{self.size[0]}x{self.size[1]}; correct its width and height, and its boxes"
+            )
+        boxes, crowds = (turn(boxes, stored) for boxes in (self.boxes, self.crowds))
+        return replace(self, boxes=boxes, crowds=crowds, size=stored.upright)
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """The names of the categories and the pictures, both in the order of the file."""
+
+    categories: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+
+
+def turn(by_category: ByCategory, stored: StoredSize) -> ByCategory:
+    """Return boxes of a picture as stored in fractions of the upright picture."""
+    # In a picture of one unit each way, points turn as in any other.
+    unit = replace(stored, width=1, height=1)
+    return {name: tuple(turned(box, unit) for box in boxes) for name, boxes in by_category.items()}
+
+
+def turned(box: Box, unit: StoredSize) -> Box:
+    """Return a box after the turn of a picture, whose corners may have changed places."""
+    (x1, y1), (x2, y2) = unit.turn(box.x1, box.y1), unit.turn(box.x2, box.y2)
+    return Box(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
+
+
+def find(root: Path, split: str, encoding: str = "") -> Instances | None:
+    """Read the instances of a split; None where ``root`` holds data of another kind.
+
+    ``root`` is COCO's folder, with annotations/instances_<split>.json and the pictures in
+    <split>/, or with both in <split>/, as Roboflow exports them; or one such file, with the
+    pictures beside it. Raises UserError for an unknown split and for a file that cannot be read.
+    """
+    if os.path.isfile(root):
+        # COCO's file is an object, a file of rows a list of objects or one a line.
+        is_object = root.suffix == ".json" and files.first_character(root, encoding) == "{"
+        if not is_object or files.is_json_lines(root, encoding):
+            return None
+        return read(root, root.parent, encoding)
+    parts = {
+        **{path.stem.removeprefix("instances_"): path
+           for path in sorted((root / "annotations").glob("instances_*.json"))},
+        **{path.parent.name: path for path in sorted(root.glob(f"*/{ROBOFLOW}"))},
+    }  # fmt: skip
+    if not parts:
+        return None
+    if split not in parts:
+        raise UserError(f"no split {split!r} in {root}; there is {', '.join(parts)}")
+    return read(parts[split], root / split, encoding)
+
+
+def read(path: Path, folder: Path, encoding: str = "") -> Instances:
+    """Read the instances of a file whose pictures lie in ``folder``.
+
+    Boxes are cut to their picture, and boxes without area inside it are left out. Raises UserError
+    that names the entry which cannot be read.
+    """
+    tree = files.read_json(path, encoding)
+    names = {c["id"]: str(c["name"]) for c in entries(tree, "categories", ("id", "name"), path)}
+    images = entries(tree, "images", ("id", "file_name", "width", "height"), path)
+    sizes = {image["id"]: (image["width"], image["height"]) for image in images}
+    boxes: dict[tuple[Any, bool], dict[str, tuple[Box, ...]]] = {}  # (picture, crowd) -> boxes
+    needed = ("image_id", "category_id", "bbox")
+    for row, entry in enumerate(entries(tree, "annotations", needed, path)):
+        image, category = entry["image_id"], entry["category_id"]
+        if image not in sizes or category not in names:
+            raise UserError(f"{path}: annotations[{row}]: unknown image_id or category_id")
+        box = read_box(entry["bbox"], sizes[image], f"{path}: annotations[{row}]")
+        if box is not None:
+            by_name = boxes.setdefault((image, bool(entry.get("iscrowd"))), {})
+            by_name[names[category]] = (*by_name.get(names[category], ()), box)
+    pictures = [
+        Picture(
+            str(image["id"]),
+            folder / str(image["file_name"]),
+            boxes.get((image["id"], False), {}),
+            boxes.get((image["id"], True), {}),
+            sizes[image["id"]],
+        )
+        for image in images
+    ]
+    return Instances(tuple(names.values()), tuple(pictures))
+
+
+def read_box(bbox: Any, size: tuple[Any, Any], where: str) -> Box | None:
+    """Read a box from [x, y, width, height] in pixels of a picture of ``size`` (width, height).
+
+    None for a box without area inside the picture; UserError for anything but numbers.
+    """
+    match [bbox, size]:
+        case [[x, y, width, height], (across, down)] if all(
+            isinstance(n, int | float) and abs(n) <= LARGEST
+            for n in (x, y, width, height, across, down)
+        ):
+            # A picture without size in the file must not make it divide by zero.
+            return Box.of_pixels(x, y, x + width, y + height, max(across, 1), max(down, 1))
+    raise UserError(f"{where}: bbox is [x, y, width, height] in pixels, not {bbox!r:.60}")
+
+
+def entries(tree: Any, name: str, needed: Sequence[str], path: Path) -> list[Mapping[str, Any]]:
+    """Return one of the lists of the file, each entry an object with the fields ``needed``.
+
+    Raises UserError for a list or a field that is not there, and for an id that cannot be a key.
+    """
+    listed = tree.get(name) if isinstance(tree, dict) else None
+    if not isinstance(listed, list):
+        raise UserError(f"{path}: no list `{name}`; expected COCO's instances or a list of rows")
+    for row, entry in enumerate(listed):
+        if not isinstance(entry, dict) or not set(needed) <= entry.keys():
+            raise UserError(f"{path}: {name}[{row}]: expected {', '.join(needed)}")
+        # Ids become keys of dictionaries, which a list or an object cannot be.
+        if not all(isinstance(entry[key], int | str) for key in needed if key.endswith("id")):
+            raise UserError(f"{path}: {name}[{row}]: an id is a number or a name")
+    return listed

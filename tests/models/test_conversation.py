@@ -220,3 +220,28 @@ def test_a_chat_template_that_leaves_pictures_out_is_refused(
     )
     with pytest.raises(UserError, match=r"chat template makes 0 x <\|image_pad\|> of 1 picture"):
         encoding.encode(loaded, Prompt("Where?", (picture(),)))
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        (None, "the model has no chat template; copy"),
+        (
+            "{{ raise_exception('roles must alternate') }}",
+            r"refuses the turns \(user\): roles must",
+        ),
+        (
+            "{% for m in messages %}{{ m.nothing.at_all }}{% endfor %}",
+            r"refuses the turns \(user\)",
+        ),
+    ],
+)
+def test_a_chat_template_that_does_not_take_the_turns_is_named(
+    template: str | None, said: str, load_tiny: Callable[..., LoadedModel]
+) -> None:
+    loaded = load_tiny("qwen2")
+    loaded.tokenizer.chat_template = template
+    with pytest.raises(UserError, match=said) as caught:
+        encoding.encode(loaded, Prompt("Why?"))
+    assert "\n" not in str(caught.value)
+    encoding.encode(loaded, Prompt("Why?", raw=True))  # which needs none

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,3 +108,26 @@ def test_another_family_is_refused_in_one_line(
 def test_the_image_token_is_one_of_the_markers_that_are_never_sampled() -> None:
     assert families.IMAGE_TOKEN in VISION_TOKENS
     assert families.IMAGE_TEXT.count(families.IMAGE_TOKEN) == 1
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("torchvision") is not None, reason="transformers saves them itself"
+)
+@pytest.mark.parametrize("nested", [True, False])
+def test_the_settings_of_videos_are_saved_as_they_came(
+    nested: bool, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model_folder("qwen2_vl"), tmp_path / "published")
+    videos = {"video_processor_type": "Qwen2VLVideoProcessor", "fps": 3}
+    if nested:  # as transformers 5 saves a processor
+        path = folder / "processor_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"video_processor": videos}))
+    else:
+        (folder / "video_preprocessor_config.json").write_text(json.dumps(videos))
+    families.load_processor(str(folder)).save_pretrained(tmp_path / "final")
+    shutil.copy(folder / "config.json", tmp_path / "final")
+    # and once more, as a run that begins with it saves it again
+    families.load_processor(str(tmp_path / "final")).save_pretrained(tmp_path / "further")
+    for name in ("final", "further"):
+        saved = tmp_path / name / "video_preprocessor_config.json"
+        assert json.loads(saved.read_text()) == videos

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from vrft.config.schema import LoraConfig
-from vrft.models import encoding
+from vrft.models import conversation, encoding
 from vrft.models.families import FAMILIES
 from vrft.models.loaded import LoadedModel
 from vrft.types import Prompt
@@ -43,15 +43,53 @@ def test_the_device_is_asked_anew(load_tiny: Load) -> None:
     assert loaded.device == torch.device("meta")
 
 
-def test_both_end_tokens_of_a_checkpoint_count_and_one_alone_will_do(load_tiny: Load) -> None:
-    loaded = load_tiny("qwen2")
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen2"])
+@pytest.mark.parametrize(
+    ("named", "tokenizers", "template", "expected"),
+    [
+        # generation_config's, the tokenizer's, and the template's end of turn
+        (["<|im_end|>", "<|endoftext|>"], "<|im_end|>", True, {"<|im_end|>", "<|endoftext|>"}),
+        ("<|endoftext|>", "<|im_end|>", True, {"<|im_end|>", "<|endoftext|>"}),
+        ("<|im_end|>", "<|im_end|>", True, {"<|im_end|>"}),
+        (None, "<|im_end|>", True, {"<|im_end|>"}),
+        # a base model: only its template says how turns end
+        ("<|endoftext|>", "<|endoftext|>", True, {"<|im_end|>", "<|endoftext|>"}),
+        # a tokenizer without a template
+        ("<|endoftext|>", "<|endoftext|>", False, {"<|endoftext|>"}),
+    ],
+)
+def test_every_end_token_of_a_checkpoint_counts(
+    family: str,
+    named: str | list[str] | None,
+    tokenizers: str,
+    template: bool,
+    expected: set[str],
+    load_tiny: Load,
+) -> None:
+    loaded = load_tiny(family)
     known = loaded.tokenizer.get_vocab()
-    end, pad = known["<|im_end|>"], known["<|endoftext|>"]
-    assert loaded.end_ids == {end, pad}
-    for named, expected in [(pad, {end, pad}), (end, {end}), (None, {end}), ([pad], {end, pad})]:
-        loaded.core.generation_config.eos_token_id = named
-        again = LoadedModel(loaded.model, loaded.processor, loaded.family)
-        assert again.end_ids == expected  # the tokenizer's own end always counts
+    ids = [known[name] for name in named] if isinstance(named, list) else known.get(named or "")
+    loaded.core.generation_config.eos_token_id = ids
+    loaded.tokenizer.eos_token = tokenizers
+    if not template:
+        loaded.processor.chat_template = None  # type: ignore[union-attr]
+    again = LoadedModel(loaded.model, loaded.processor, loaded.family)
+    assert again.end_ids == {known[name] for name in expected}
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        # turns end with a line end, or with nothing; a template that refuses answers
+        "{% for m in messages %}{{ m['content'] }}\n{% endfor %}",
+        "{% for m in messages %}{{ m['content'] }}{% endfor %}",
+        "{{ raise_exception('one turn only') }}",
+    ],
+)
+def test_a_template_without_an_end_of_turn_ends_nothing(template: str, load_tiny: Load) -> None:
+    loaded = load_tiny("qwen2")
+    loaded.tokenizer.chat_template = template
+    assert conversation.end_of_turn(loaded.tokenizer) is None
 
 
 def test_embedding_rows_that_stand_for_no_token_are_banned(load_tiny: Load) -> None:

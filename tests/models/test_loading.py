@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoTokenizer, Qwen2VLImageProcessorPil
 from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchEmbed
@@ -94,6 +95,83 @@ def test_lora_trains_adapters_only_and_its_folder_loads_again(
     assert any(p.requires_grad for p in trained.model.parameters())
 
 
+ATTENTION = {"q_proj", "k_proj", "v_proj", "o_proj"}
+LINEAR = ATTENTION | {"gate_proj", "up_proj", "down_proj"}
+
+
+def adapted(loaded: LoadedModel) -> set[str]:
+    """Return the names of the modules that have an adapter; all lie in the decoder's layers."""
+    paths = [path for path, part in loaded.model.named_modules() if isinstance(part, LoraLayer)]
+    assert all(".layers." in path and ".visual." not in path for path in paths)
+    return {path.rpartition(".")[2] for path in paths}
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen2"])
+@pytest.mark.parametrize(
+    ("modules", "names"),
+    [
+        (LoraConfig.target_modules, ATTENTION),
+        (("all-linear",), LINEAR),
+        (("q_proj", "down_proj"), {"q_proj", "down_proj"}),
+    ],
+)
+def test_lora_is_put_on_the_modules_that_are_named(
+    modules: tuple[str, ...], names: set[str], family: str, load_tiny: Callable[..., LoadedModel]
+) -> None:
+    lora = LoraConfig(r=4, target_modules=modules)
+    assert adapted(load_tiny(family, train=True, lora=lora)) == names
+
+
+@pytest.mark.parametrize(
+    ("modules", "said"),
+    [
+        # one of several, the vision tower's own, a part of a name, a pattern, another model's
+        (("q_proj", "v_porj"), "no 'v_porj'; did you mean 'v_proj'"),
+        (("qkv",), "no 'qkv'; known: q_proj"),
+        (("proj",), "no 'proj'"),
+        ((".*_proj",), r"no '\.\*_proj'"),
+        (("all_linear",), "no 'all_linear'; did you mean 'all-linear'"),
+    ],
+)
+def test_a_module_that_the_model_does_not_have_is_refused(
+    modules: tuple[str, ...], said: str, load_tiny: Callable[..., LoadedModel]
+) -> None:
+    with pytest.raises(UserError, match=rf"model\.lora\.target_modules: the model has {said}"):
+        load_tiny("qwen2_vl", train=True, lora=LoraConfig(r=4, target_modules=modules))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        # nothing asked for, or just what the adapter has
+        (LoraConfig(), None),
+        (
+            LoraConfig(r=4, lora_alpha=8, lora_dropout=0.1, target_modules=("v_proj", "q_proj")),
+            None,
+        ),
+        (LoraConfig(r=8), "r=8: .* has 4"),
+        (LoraConfig(r=4, lora_alpha=16), "lora_alpha=16: .* has 8"),
+        (LoraConfig(lora_dropout=0.2), r"lora_dropout=0\.2: .* has 0\.1"),
+        (
+            LoraConfig(target_modules=("q_proj",)),
+            r"target_modules=\['q_proj'\]: .* has \['q_proj',",
+        ),
+        (LoraConfig(target_modules=("all-linear",)), "target_modules=.*gate_proj"),
+    ],
+)
+def test_another_adapter_than_the_one_that_is_trained_on_is_refused(
+    asked: LoraConfig, said: str | None, load_tiny: Callable[..., LoadedModel], tmp_path: Path
+) -> None:
+    lora = LoraConfig(r=4, lora_alpha=8, lora_dropout=0.1, target_modules=("q_proj", "v_proj"))
+    models.save_model(load_tiny("qwen2_vl", train=True, lora=lora), tmp_path)
+    config = ModelConfig(name=str(tmp_path), lora=asked)
+    if said is None:
+        assert adapted(models.load_model(config, train=True, device="cpu")) == {"q_proj", "v_proj"}
+        return
+    with pytest.raises(UserError, match=rf"model\.lora\.{said}"):
+        models.load_model(config, train=True, device="cpu")
+
+
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
 def test_a_saved_folder_loads_in_plain_transformers(
     family: str,
@@ -112,8 +190,10 @@ def test_a_saved_folder_loads_in_plain_transformers(
         )
     )
     assert AutoTokenizer.from_pretrained(tmp_path).chat_template
-    saved = json.loads((tmp_path / "processor_config.json").read_text())
-    assert saved["processor_class"] == families.FAMILIES[family].processor
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        saved = json.loads((tmp_path / name).read_text())
+        assert saved["processor_class"] == families.FAMILIES[family].processor
+    assert (saved["min_pixels"], saved["max_pixels"]) == (56 * 56, 100 * 100)
 
 
 def test_pixel_limits_are_saved_with_the_model_and_used_again(

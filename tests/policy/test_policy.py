@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,49 @@ def test_the_reference_under_lora_is_the_model_below_the_adapter(
                 weight.fill_(0.1)
         assert not torch.allclose(trained.logps(encoded, groups, 1.0), before, atol=1e-3)
         assert torch.equal(reference.logps(encoded, groups, 1.0), before)
+
+
+def stirred_adapter(model_folder: Callable[[str], Path], family: str, folder: Path) -> Path:
+    """Write an adapter that says something, and return its folder."""
+    config = ModelConfig(name=str(model_folder(family)), lora=LoraConfig(r=4, lora_alpha=8))
+    start = policy.load(config, train=True, device="cpu")
+    with torch.no_grad():
+        for name, weight in start.loaded.model.named_parameters():
+            if "lora_B" in name:
+                weight.fill_(0.1)
+    start.save(folder)
+    return folder
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen2"])
+def test_the_reference_of_an_adapter_that_is_trained_on_is_that_adapter(
+    family: str, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    start = stirred_adapter(model_folder, family, tmp_path / "start")
+    config = ModelConfig(name=str(start))
+    trained = policy.load(config, train=True, device="cpu")
+    reference = policy.reference(trained, config, "cpu")
+    encoded = trained.encode(PROMPTS)
+    groups = [[Rollout(Completion(""), (5, 6, 7), True)]] * 2
+    with torch.no_grad():
+        before = trained.logps(encoded, groups, 1.0)
+        base = AdapterOff(trained).logps(encoded, groups, 1.0)
+        assert not torch.allclose(before, base, atol=1e-3)
+        # the KL of the first step is 0
+        assert torch.equal(reference.logps(encoded, groups, 1.0), before)
+        for name, weight in trained.loaded.model.named_parameters():
+            if "lora_A" in name:
+                weight.mul_(2)
+        assert not torch.allclose(trained.logps(encoded, groups, 1.0), before, atol=1e-3)
+        assert torch.equal(reference.logps(encoded, groups, 1.0), before)
+    assert not any(weight.requires_grad for weight in reference.module.parameters())
+    # a resumed run loads a checkpoint, and has the reference that it began with
+    trained.save(tmp_path / "checkpoint-1")
+    resumed = policy.load(replace(config, name=str(tmp_path / "checkpoint-1")), train=True,
+                          device="cpu")  # fmt: skip
+    with torch.no_grad():
+        again = policy.reference(resumed, config, "cpu").logps(encoded, groups, 1.0)
+    assert torch.equal(again, before)
 
 
 def test_the_reference_of_a_fully_trained_model_is_a_frozen_copy(

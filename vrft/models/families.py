@@ -223,8 +223,8 @@ def write_preprocessors(processor: Any, folder: Path) -> None:
         "max_pixels": size["longest_edge"],
         "processor_class": type(processor).__name__,
     }
-    files = {"preprocessor_config.json": settings,
-             "video_preprocessor_config.json": processor.video_settings}  # fmt: skip
+    videos = getattr(processor, "video_settings", None)
+    files = {"preprocessor_config.json": settings, "video_preprocessor_config.json": videos}
     for name, written in files.items():
         if written:
             text = json.dumps(written, indent=2, sort_keys=True) + "\n"

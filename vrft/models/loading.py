@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,13 @@ from vrft import paths
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
 from vrft.models import folders, group_attention
-from vrft.models.families import Family, first_line, load_processor, read_family
+from vrft.models.families import (
+    Family,
+    first_line,
+    load_processor,
+    read_family,
+    write_preprocessors,
+)
 from vrft.models.loaded import LoadedModel
 
 ALL_LINEAR = "all-linear"
@@ -85,7 +92,9 @@ def load_adapter(model: Any, source: str, base: str, *, train: bool) -> PeftMode
     """Put the adapter of a folder on its base model; UserError unless all its weights are there."""
     folders.check_weights(source)
     try:
-        adapted = PeftModel.from_pretrained(model, source, is_trainable=train)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Found missing adapter keys")  # an error, below
+            adapted = PeftModel.from_pretrained(model, source, is_trainable=train)
     except (RuntimeError, ValueError) as error:  # of other shapes, or for other modules
         raise UserError(f"adapter {source!r} does not fit its base model {base!r} "
                         f"({first_line(error)}); name the right one in {folders.ADAPTER}"
@@ -93,7 +102,9 @@ def load_adapter(model: Any, source: str, base: str, *, train: bool) -> PeftMode
     file = Path(source) / "adapter_model.safetensors"
     if file.is_file():
         with safe_open(file, framework="pt") as weights:
-            lacking = sorted({*get_peft_model_state_dict(adapted)} - {*weights.keys()})
+            # Without embeddings: peft would ask the hub whether the base model's were changed.
+            asked = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+            lacking = sorted({*asked} - {*weights.keys()})
         if lacking:
             raise UserError(f"{file}: lacks {len(lacking)} tensor(s) that {folders.ADAPTER} asks "
                             f"for, such as {lacking[0]}; copy both from the same run")  # fmt: skip
@@ -232,3 +243,5 @@ def save_model(
         weights = {name: value for name, value in weights.items() if name not in tied}
     loaded.model.save_pretrained(str(folder), state_dict=weights)
     loaded.processor.save_pretrained(folder)
+    if loaded.family.has_vision:
+        write_preprocessors(loaded.processor, folder)  # also where the class is transformers' own

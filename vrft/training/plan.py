@@ -22,6 +22,7 @@ from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.evaluation.scoring import read_samples
 from vrft.images import image_tokens
+from vrft.models.folders import is_adapter
 from vrft.models.loading import weight_dtype
 from vrft.rewards import FunctionReward, rewards_of
 from vrft.task import Task
@@ -193,9 +194,9 @@ def memory(actor: policy.ModelPolicy, config: Config, accelerator: Accelerator) 
     )
     total = (gradients + moments) / (processes if shards_optimizer or shards_weights else 1)
     total += (weights + frozen) / (processes if shards_weights else 1)
-    if config.algorithm.beta and actor.loaded.adapter is None:
+    if config.algorithm.beta and (actor.loaded.adapter is None or is_adapter(config.model.name)):
         # The reference is a copy, unsharded, in the precision of a model that is not trained;
-        # under LoRA it is the model without its adapter.
+        # under a new adapter it is the model without it.
         dtype = weight_dtype(config.model, accelerator.device.type, train=False)
         total += sum(p.numel() for p in actor.loaded.core.parameters()) * dtype.itemsize
     return total

@@ -23,7 +23,8 @@ def into(folder: Path | str, **train: object) -> Config:
 
 def test_a_claimed_folder_holds_the_configuration(tmp_path: Path) -> None:
     claimed = run_folder.claim(into(tmp_path / "a" / "run"))
-    assert config.load(str(tmp_path / "a" / "run" / "config.yaml")) == claimed
+    for name in ("config.yaml", "config-1.yaml"):  # as it is now, and from the first step on
+        assert config.load(str(tmp_path / "a" / "run" / name)) == claimed
 
 
 def test_a_run_that_names_no_folder_gets_one_of_its_task_and_time(
@@ -61,6 +62,20 @@ def test_no_folder_is_made_for_a_tracker_that_cannot_be_had(tmp_path: Path) -> N
     with pytest.raises(UserError, match=r"unknown tracker 'tensorbord'; did you mean"):
         run_folder.claim(into(tmp_path / "run", report_to=("tensorbord",)))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_cannot_be_written_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_folder.write_safely(tmp_path / "config.yaml", "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        run_folder.write_safely(tmp_path / "config.yaml", "new")
+    assert (tmp_path / "config.yaml").read_text() == "old"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

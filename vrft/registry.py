@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
 import sys
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from vrft import paths
 from vrft.config import coercion
-from vrft.config.methods import AlgorithmConfig, RewardSource, reward_source
+from vrft.config.methods import PYTHON, AlgorithmConfig, RewardSource, reward_source
 from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
 from vrft.rewards import with_rewards
+from vrft.rewards.trl import FileFunction, FunctionReward, TrlReward, parameters
 from vrft.task import Reward, Task
-from vrft.trl_rewards import FileFunction, FunctionReward, parameters
 
 GROUP = "vrft.tasks"
 """The group of entry points that name packages whose public modules are tasks."""
 
 DEMO = "demo"
 """The ``data_dir`` that stands for the generated demo data."""
+
+IN_MEMORY: ContextVar[Mapping[str, TrlReward]] = ContextVar(
+    "reward functions in memory", default=MappingProxyType({})
+)
+"""The functions that rewards named ``python:NAME`` stand for, inside ``reward_functions``."""
 
 
 def names() -> dict[str, str]:
@@ -92,8 +101,30 @@ def build_rewarded(task: TaskConfig, algorithm: AlgorithmConfig) -> Task[Any]:
     return with_rewards(built, further)
 
 
+@contextlib.contextmanager
+def reward_functions(functions: Mapping[str, TrlReward]) -> Iterator[None]:
+    """Let the rewards ``python:NAME`` of a configuration stand for functions in memory."""
+    token = IN_MEMORY.set(functions)
+    try:
+        yield
+    finally:
+        IN_MEMORY.reset(token)
+
+
 def _reward(source: RewardSource, task: Task[Any]) -> Reward[Any]:
-    """Import a reward function from its file; raise UserError if it is no function to call."""
+    """Return a reward function in memory, or import it from its file.
+
+    Raises UserError if it is not there, or is no function to call.
+    """
+    if source.file == PYTHON:
+        given = IN_MEMORY.get().get(source.name)
+        if given is None:
+            raise UserError(
+                f"reward {source.name!r} was a function in memory of Python; go on from there, by "
+                "vrft.train(resume=RUN, reward=FUNCTION)"
+            )
+        parameters(given, source.name)
+        return FunctionReward(given, source.name, prompt=task.prompt)
     module = _import_file(Path(source.file), "reward")
     function = getattr(module, source.name, None)
     if not callable(function) or inspect.isclass(function):

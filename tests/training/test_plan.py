@@ -16,7 +16,7 @@ from fakes.bigram import CONFIG, Echo, run, with_algorithm, with_train
 from fakes.folders import FAKES, RECORDS
 from torch import nn
 
-from vrft import config
+from vrft import config, policy
 from vrft.errors import UserError
 from vrft.training import distributed, plan, sft, train
 from vrft.training.step import step
@@ -200,6 +200,19 @@ def test_the_plans_memory_is_what_a_run_holds_after_a_step(
     moments = [v for state in made.optimizer.state.values() for v in state.values()]
     held += sum(moment.nbytes for moment in moments if moment.ndim > 0)
     assert plan.memory(made.policy, configured, accelerator) == held
+
+
+def test_the_plans_memory_has_a_second_model_where_an_adapter_is_trained_on(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    start = [f"task={LETTERS}", f"model={model_folder('qwen2')}"]
+    fresh = config.load(None, [*start, "model.lora.r=4", "algorithm.beta=0.1"])
+    accelerator = distributed.accelerator(fresh.model)
+    actor = policy.load(fresh.model, train=True, device="cpu")
+    actor.save(tmp_path)
+    further = config.load(None, [*start[:1], f"model={tmp_path}", "algorithm.beta=0.1"])
+    copy = plan.memory(actor, further, accelerator) - plan.memory(actor, fresh, accelerator)
+    assert copy == sum(weight.nbytes for weight in actor.module.parameters())
 
 
 def launched(engine: DistributedType, stage: int = 0, precision: str = "no") -> Any:

@@ -13,10 +13,10 @@ from accelerate.utils import gather_object
 
 from vrft.errors import UserError
 from vrft.rewards import score_of
+from vrft.rewards.trl import GroupReward, RewardLog
 from vrft.task import Task
 from vrft.training import algorithms, distributed
 from vrft.training.types import Batch, Experience, Run, TokenSums
-from vrft.trl_rewards import GroupReward, RewardLog
 
 COLUMNS = (
     *("sample_id", "text", "parsed", "finished", "tokens", "rewards", "reward", "advantage"),

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from vrft.config.schema import Config
 from vrft.policy import Policy
+from vrft.rewards.trl import RewardLog
 from vrft.task import Task
 from vrft.training.read_ahead import ReadAhead
-from vrft.trl_rewards import RewardLog
 from vrft.types import Group, Prompt, Sample
 
 

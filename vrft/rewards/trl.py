@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from vrft.errors import UserError
+from vrft.rewards.values import described, to_json, to_list, to_number
 from vrft.task import Reward
 from vrft.types import A, Completion, Group, Prompt, Rollout, Sample, View
-from vrft.values import described, to_json, to_list, to_number
 
 TrlReward = Callable[..., Any]
 """``fn(completions, **columns) -> list[float | None]``, every column one value per completion."""

@@ -15,7 +15,7 @@ import torch
 from vrft import rewards
 from vrft.errors import UserError
 from vrft.rewards import FunctionReward
-from vrft.trl_rewards import RewardLog, TrainerState, chat, raw_prompt
+from vrft.rewards.trl import RewardLog, TrainerState, chat, raw_prompt
 from vrft.types import Completion, Group, Prompt, Rollout, Sample, Turn, View
 
 SAMPLE = Sample("s1", "How many?", 3)

@@ -15,41 +15,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from vrft import answers
 from vrft.boxes import Box, iou
 from vrft.errors import UserError
-from vrft.task import Reward, Task
-from vrft.trl_rewards import (
-    FunctionReward,
+from vrft.rewards.trl import (
     GroupReward,
     RewardLog,
     TrainerState,
-    from_trl,
-    to_trl,
 )
+from vrft.rewards.values import described, to_json, to_number
+from vrft.task import Reward, Task
 from vrft.types import A, Completion, Group, Prompt, Sample, Score, Scored, View
-from vrft.values import described, to_json, to_number
 
 if TYPE_CHECKING:
     from vrft.masks import Region  # which would load numpy
-
-__all__ = [
-    "FORMATS",
-    "FormatRule",
-    "FunctionReward",
-    "GroupReward",
-    "GroupRewards",
-    "TaskWithRewards",
-    "TrainerState",
-    "checked",
-    "follows_format",
-    "from_trl",
-    "further_rewards",
-    "group_rewards",
-    "legacy_format",
-    "overlap",
-    "rewards_of",
-    "score_of",
-    "to_trl",
-    "with_rewards",
-]
 
 LARGEST = 1e18
 """The largest size of a reward: the square of a larger one is no float32."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from vrft.values import to_json, to_list, to_number
+from vrft.rewards.values import to_json, to_list, to_number
 
 NUMBERS = [
     # Python's

@@ -199,6 +199,9 @@ CHOICES = [
     ("table-chair", ("chair", "lamp"), None),
     ("chair+table", ("chair", "lamp"), None),
     ("chair - it is brown", ("chair", "lamp"), 0),
+    # signs behind a word make no expression
+    ("chair = the brown one", ("chair", "lamp"), 0),
+    ("It is the chair (100 % sure)", ("chair", "lamp"), 0),
     # two letters in a row
     ("A, B", PLACES, None),
     ("A or B", PLACES, None),
@@ -280,6 +283,7 @@ WHOLE_NUMBERS = [
     ("7 is wrong", None),
     ("There are 7 cubes and no spheres.", 7),
     ("There are 7 cubes, not spheres", 7),
+    ("I count 7 with none hidden", 7),
     # Chinese: measure words, no spaces; an ordinal, a decimal, a multiple, two numbers, a denial
     ("7个", 7),
     ("图中一共有7个立方体。", 7),
@@ -396,6 +400,8 @@ def test_a_wrapped_answer_is_read_alike_by_every_parser(wrapping: str) -> None:
         ("Answer:", "Answer"),
         ("The answer is: option B", "B"),
         ("> 5", "> 5"),
+        # quotation marks of two parts
+        ('"B" or C', '"B" or C'),
         ("22°30'", "22°30'"),
         ("", ""),
     ],
@@ -437,6 +443,49 @@ def test_a_megabyte_is_read_for_options_and_numbers_in_linear_time(
     text = piece * (1_000_000 // len(piece)) + "8 (b)"
     assert answers.choice(text, PLACES) == index
     assert answers.whole_number(text) == number
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "piece",
+    (
+        *(
+            "\\boxed{",
+            "{",
+            "}",
+            "\\",
+            "**a",
+            "*a ",
+            "*",
+            "__a ",
+            "`",
+            "```",
+            "$",
+            '"',
+            "^{ ",
+            " .",
+            "# ",
+        ),
+        *(
+            "So the answer is ",
+            " is the answer",
+            "答案",
+            "（",
+            "\n",
+            "chair",
+            "2 ",
+            "a, ",
+            "is not ",
+        ),
+    ),
+)
+def test_a_megabyte_of_wrapping_is_read_in_linear_time(piece: str) -> None:
+    text = piece * (1_000_000 // len(piece))
+    answers.bare(text)
+    answers.choice(text, ("chair", "2"))
+    answers.whole_number(text)
+    assert Quantity.parse(text) is None
+    assert Box.parse(text, View(84, 56)) is None
 
 
 @pytest.mark.timeout(20)

@@ -75,6 +75,9 @@ def worker() -> Worker:
         ("y=2x+1", "y-2x=1", True),
         ("1,2", "2,1.0", True),
         (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}1.0\\2\end{pmatrix}", True),
+        # a name is a name, however it is set
+        (r"\text{abc}", "abc", True),
+        ("abc", r"\text{abc}", True),
         # a percentage is a share
         (r"18\%", "18", False),
         ("18", r"18\%", False),

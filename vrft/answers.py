@@ -79,6 +79,9 @@ ENDING = re.compile(
 MOST_WORDINGS = 4
 """Wordings around each other that are taken off: "So the answer is option"."""
 
+MOST_MARKS = 6
+"""Marks around each other that are taken off: fences, quotation marks, stops."""
+
 COUNTER = re.compile(r"([+-]?[0-9]+) ?[个只条张辆块件朵头匹本台座棵]")
 """A whole number with a Chinese measure word, which says no more than the number."""
 
@@ -247,8 +250,7 @@ def _without_frames(text: str) -> str:
 def _stripped(line: str) -> str:
     """Return a line without fences, heading marks, pairs of quotation marks and final stops."""
     line = SPACED_STOP.sub("", line).strip()
-    before = None
-    while line != before and line:
+    for _ in range(MOST_MARKS):
         before, line = line, line.rstrip(".,;: ")
         if len(line) > 6 and (fence := FENCE.match(line)) and line.endswith("```"):
             line = line[fence.end() : -3].strip()
@@ -256,6 +258,8 @@ def _stripped(line: str) -> str:
             line = line[heading.end() :]
         if len(line) > 1 and PAIRS.get(line[0]) == line[-1]:
             line = line[1:-1].strip()
+        if line == before:
+            break
     return line
 
 

@@ -116,16 +116,22 @@ COMMON = ("num_generations", "reward_weights", "rewards", "missing_rewards")
 """Settings of a file that stay when another algorithm is chosen over the file's own."""
 
 
+PYTHON = "python"
+"""The file in the names of rewards that ``vrft.train`` was given as functions in memory."""
+
+
 @dataclass(frozen=True)
 class RewardSource:
-    """A reward function by its file and its name there, and its weight."""
+    """A reward function by its file, or PYTHON, and its name there, and its weight."""
 
     file: str
     name: str
     weight: float
 
 
-REWARD_SOURCE = re.compile(r"(?P<file>.+\.py):(?P<name>[^\W\d]\w*)(?:=(?P<weight>[^=]+))?")
+REWARD_SOURCE = re.compile(
+    rf"(?P<file>.+\.py|{PYTHON}):(?P<name>[^\W\d]\w*)(?:=(?P<weight>[^=]+))?"
+)
 
 
 def reward_source(text: str) -> RewardSource:

@@ -1,0 +1,152 @@
+"""Rows in memory: what becomes of pictures, columns and splits, and what is refused by name."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+from fakes.folders import RECORDS
+from PIL import Image
+
+from vrft.cli import memory
+from vrft.errors import UserError
+from vrft.records import formats
+
+RED = Image.new("RGB", (56, 28), "red")
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VRFT_CACHE", str(tmp_path / "cache"))
+    RED.save("a.png")
+
+
+def png() -> bytes:
+    file = io.BytesIO()
+    RED.save(file, "PNG")
+    return file.getvalue()
+
+
+def stored(rows: Any, columns: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """Return rows as they are stored."""
+    path = Path(memory.data_source(rows, columns or {}))
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def pixels(path: str) -> tuple[tuple[int, int], Any]:
+    assert Path(path).is_absolute()
+    with Image.open(path) as image:
+        return image.size, image.convert("RGB").getpixel((0, 0))
+
+
+def test_paths_and_hub_ids_stay_as_they_are() -> None:
+    assert memory.data_source("owner/name", {}) == "owner/name"
+    assert memory.data_source(Path("rows.jsonl"), {}) == "rows.jsonl"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        # of Pillow; of NumPy; bytes; a path relative to the script; an object with a path
+        RED,
+        np.full((28, 56, 3), (255, 0, 0), dtype=np.uint8),
+        png(),
+        "a.png",
+        Path("a.png"),
+        # as the hub gives it; as a data URI
+        {"bytes": png(), "path": None},
+        {"bytes": None, "path": "a.png"},
+    ],
+)
+def test_a_picture_of_any_form_becomes_the_path_of_a_file(value: Any) -> None:
+    (row,) = stored([{"images": [value], "question": "?", "answer": 1}])
+    assert pixels(row["images"][0]) == ((56, 28), (255, 0, 0))
+    (row,) = stored([{"image": value, "question": "?", "answer": 1}])
+    assert pixels(row["image"]) == ((56, 28), (255, 0, 0))
+
+
+def test_pictures_in_messages_and_in_renamed_columns_are_found() -> None:
+    parts = [{"type": "image", "image": RED}, {"type": "text", "text": "a.png?"}]
+    link = {"type": "image_url", "image_url": {"url": "a.png"}}
+    empty = {"type": "image"}
+    (row,) = stored([{"messages": [{"role": "user", "content": [*parts, link, empty]}]}])
+    first, text, second, third = row["messages"][0]["content"]
+    assert pixels(first["image"])[0] == pixels(second["image_url"])[0] == (56, 28)
+    assert (text["text"], third) == ("a.png?", empty)  # a text is no path
+    (row,) = stored([{"photo": "a.png", "name": "a.png"}], {"images": "photo"})
+    assert pixels(row["photo"])[0] == (56, 28) and row["name"] == "a.png"
+
+
+def test_numbers_of_numpy_and_names_of_classes_are_kept() -> None:
+    (row,) = stored([{"answer": np.int64(3), "box": np.array([1.5, 2])}])
+    assert row == {"answer": 3, "box": [1.5, 2.0]}
+    features = datasets.Features(
+        {"image": datasets.Image(), "answer": datasets.ClassLabel(names=["cat", "dog"])}
+    )
+    rows = datasets.Dataset.from_dict({"image": [RED, RED], "answer": [1, 0]}, features=features)
+    for data in (rows, rows.with_format("numpy"), rows.to_iterable_dataset()):
+        first, second = stored(data)
+        assert (first["answer"], second["answer"]) == ("dog", "cat")
+        assert pixels(first["image"]) == ((56, 28), (255, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "name", ["canonical.jsonl", "trl.jsonl", "openai.jsonl", "swift.jsonl", "vlm_r1.jsonl"]
+)
+def test_rows_in_memory_read_like_their_file(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(RECORDS / "formats")
+    rows = [json.loads(line) for line in Path(name).read_text(encoding="utf-8").splitlines()]
+    source = memory.data_source(rows, {})
+    before, now = formats.read(name, "train"), formats.read(source, "train")
+    assert (now.name, now.unit) == (before.name, before.unit)
+    for old, new in zip(before.rows, now.rows, strict=True):
+        assert (old.id, old.question, old.answer) == (new.id, new.question, new.answer)
+        assert [f.read_bytes() for f in old.files()] == [f.read_bytes() for f in new.files()]
+
+
+def test_the_same_rows_are_the_same_file_and_others_are_another() -> None:
+    one, two = [{"question": "?", "answer": 1}], [{"question": "?", "answer": 2}]
+    assert memory.data_source(one, {}) == memory.data_source(iter(one), {})
+    assert memory.data_source(one, {}) != memory.data_source(two, {})
+
+
+def test_splits_become_a_folder() -> None:
+    splits = {
+        "train": [{"question": "2 + 2?", "answer": 4}],
+        "test": datasets.Dataset.from_dict({"question": ["1 + 1?"], "answer": [2]}),
+    }
+    source = memory.data_source(splits, {})
+    assert [formats.read(source, split).rows[0].answer for split in splits] == [4, 2]
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        # no rows; a row without names; a value that JSON cannot hold; NaN; a missing picture
+        (3, "data: expected a path, a hub id or rows, got 3 of type int"),
+        (["a", "b"], "row 0: expected an object with named values, got 'a'"),
+        ([{"answer": 1}, {"answer": object()}], "row 1: answer holds .* which JSON cannot hold"),
+        ([{"answer": float("nan")}], "row 0: answer holds nan of type float"),
+        ([{"images": ["b.png"]}], "row 0: no picture b.png; correct the path"),
+        ({"train": [{"image": b"broken"}]}, "train, row 0: a picture that cannot be read"),
+        ([{"images": [3]}], "row 0: a picture is a path or the bytes of a file, not 3"),
+    ],
+)
+def test_rows_that_cannot_be_kept_are_refused_by_number_and_column(
+    data: Any, complaint: str
+) -> None:
+    with pytest.raises(UserError, match=complaint):
+        memory.data_source(data, {})
+
+
+def test_a_cache_that_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VRFT_CACHE", str(Path("a.png").absolute()))
+    with pytest.raises(UserError, match=r"cannot be written .*; set VRFT_CACHE to another folder"):
+        memory.data_source([{"answer": 1}], {})

@@ -1,0 +1,116 @@
+"""Rows in memory as data that a command can name: files of the cache, with files for pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from vrft import paths
+from vrft.errors import UserError
+
+Rows = Iterable[Mapping[str, Any]]
+
+Data = str | os.PathLike[str] | Rows | Mapping[str, Rows]
+"""A path or hub id; or rows, as a list or a ``datasets.Dataset``, or these by split."""
+
+
+def data_source(data: Data, columns: Mapping[str, str]) -> str:
+    """Return data as a command line names them: a path or a hub id.
+
+    Rows in memory become a file of the cache, named by its content, so that a run that was trained
+    on them can be resumed and its model evaluated; splits become a folder. ``columns`` are the
+    setting ``task.columns``. Raises UserError that names the row that is not understood.
+    """
+    if isinstance(data, str | os.PathLike):
+        return os.fspath(data)
+    pictures = {"images", "image", columns.get("images"), columns.get("image")}
+    if not isinstance(data, Mapping):
+        return str(
+            stored({"rows.jsonl": "".join(json_lines(data, "row", pictures))}) / "rows.jsonl"
+        )
+    texts = {
+        f"{split}.jsonl": "".join(json_lines(rows, f"{split}, row", pictures))
+        for split, rows in data.items()
+    }
+    return str(stored(texts))
+
+
+def json_lines(rows: Any, where: str, pictures: Collection[str | None]) -> Iterator[str]:
+    """Yield rows as lines of JSON, with paths of files for the pictures in them.
+
+    ``pictures`` are the columns in which texts are paths of pictures. Raises UserError that names
+    row and column for anything but mappings of values that JSON can hold.
+    """
+    from vrft.records import Record, files
+    from vrft.rewards.values import described, to_json
+
+    classes: Mapping[str, Any] = {}
+    if hasattr(rows, "with_format") and hasattr(rows, "features"):  # of the package datasets
+        classes = files.with_classes(rows.features.to_dict() if rows.features else {})
+        rows = rows.with_format(None)
+        # Not decoded: pictures stay the files that they were.
+        rows = (rows.to_iterable_dataset() if hasattr(rows, "select") else rows).decode(False)
+    if not isinstance(rows, Iterable):
+        raise UserError(f"data: expected a path, a hub id or rows, got {described(rows)}")
+    for number, row in enumerate(rows):
+        place = f"{where} {number}"
+        if not isinstance(row, Mapping):
+            raise UserError(f"{place}: expected an object with named values, got {described(row)}")
+        record = Record({}, place, number)
+        plain = {}
+        for name, value in files.name_classes(row, classes).items():
+            try:
+                plain[name] = to_json(with_files(value, name in pictures, record))
+            except TypeError as error:
+                raise UserError(f"{place}: {name} holds {error}, which JSON cannot hold") from None
+        yield json.dumps(plain) + "\n"
+
+
+def with_files(value: Any, picture: bool, record: Any) -> Any:
+    """Return a value of a row with absolute paths for the pictures in it.
+
+    ``picture`` says that texts in it are pictures too; those in parts of messages always are.
+    Raises UserError for a picture that is not there.
+    """
+    from PIL import Image
+
+    from vrft.records import listed
+
+    value = listed(value) if picture else value
+    if isinstance(value, list | tuple):
+        return [with_files(item, picture, record) for item in value]
+    if isinstance(value, Mapping) and not picture:
+        # {"type": "image", "image": ...} or {"type": "image_url", "image_url": {"url": ...}}
+        part = value.get("type") in ("image", "image_url")
+        inside = ("image", "path", "url", "image_url") if part else ()
+        return {key: with_files(item, key in inside, record) for key, item in value.items()}
+    binary = isinstance(value, bytes | bytearray | memoryview | Image.Image | os.PathLike)
+    if value is None or not (picture or binary):
+        return value
+    return os.path.abspath(record.picture(value))
+
+
+def stored(texts: Mapping[str, str]) -> Path:
+    """Return the folder of the cache that holds files of these names and contents.
+
+    Raises UserError where it cannot be written.
+    """
+    digest = hashlib.sha256(json.dumps(sorted(texts.items())).encode()).hexdigest()[:16]
+    folder = paths.cache().absolute() / "rows" / digest
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            # Under its own name only when complete: several processes may write the same rows.
+            with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, delete=False) as f:
+                f.write(text)
+            os.replace(f.name, folder / name)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror}); set VRFT_CACHE to another folder"
+        ) from error
+    return folder

@@ -1,0 +1,430 @@
+"""The same commands from Python: ``vrft.train``, ``vrft.evaluate`` and ``vrft.load``.
+
+Data are a path, a hub id, a ``datasets.Dataset``, or a list of rows in any format that
+``vrft.records`` knows. Settings are given by their sections, as in a configuration file:
+``train={"max_steps": 200}``.
+
+Rooms are imported inside functions: ``import vrft`` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import html
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vrft.cli.memory import Data, data_source
+from vrft.errors import UserError
+from vrft.rewards.trl import TrlReward
+from vrft.types import Prediction, Prompt, Report, Turn
+
+if TYPE_CHECKING:
+    from vrft.config.schema import Config, ModelConfig
+    from vrft.policy import Policy
+
+Rewards = TrlReward | str | Sequence[TrlReward | str] | Mapping[TrlReward | str, float]
+"""A reward function, or ``file.py:function``; several; or several with their weights."""
+
+
+# --- train
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A run of training in its folder; Jupyter shows its last metrics and its rewards."""
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        """Return the folder of the trained model, which plain transformers loads too."""
+        return self.folder / "final"
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the metrics of every logged step, the oldest first."""
+        from vrft.training.run_log import read_metrics
+
+        return read_metrics(self.folder / "metrics.jsonl")
+
+    @property
+    def rewards(self) -> dict[int, float]:
+        """Return the curve of rewards: step -> the mean reward of its completions."""
+        rows = self.metrics
+        return {row["step"]: row["reward"] for row in rows if row.get("reward") is not None}
+
+    def _repr_html_(self) -> str:
+        """Return the last metrics as a table, and the curve of rewards, for Jupyter."""
+        last = self.metrics[-1:] or [{}]
+        rows = [
+            (name, f"{value:.4g}") for name, value in last[0].items() if isinstance(value, float)
+        ]
+        title = f"{self.folder}: step {last[0].get('step', 0)}"
+        return html_table(title, ("metric", "value"), rows) + html_curve(self.rewards)
+
+
+def train(
+    data: Data | None = None,
+    *,
+    reward: Rewards = (),
+    model: str | os.PathLike[str] | Mapping[str, Any] | TrainResult | None = None,
+    task: str | Mapping[str, Any] | None = None,
+    config: str | None = None,
+    resume: str | os.PathLike[str] | TrainResult | None = None,
+    **settings: Any,
+) -> TrainResult:
+    """Train a model as ``vrft train`` does, and return its run.
+
+    ``reward`` is called with TRL's arguments, beside the task's own rewards; several are a list,
+    or a mapping of functions to weights. ``task`` and ``config`` are those of the command line;
+    without them the data choose the task vqa or grounding. ``resume`` is a run to go on with, which
+    wants the functions that it was trained with again. Raises UserError for what the user can mend.
+
+    >>> import vrft
+    >>> from PIL import Image
+    >>> picture = Image.new("RGB", (56, 56), "red")
+    >>> rows = [{"images": [picture], "question": "Which colour?", "answer": "red"}]
+    >>> def brief(completions, **columns):
+    ...     return [float(len(completion[0]["content"]) < 80) for completion in completions]
+    >>> run = vrft.train(
+    ...     rows, reward={brief: 0.5}, model="demo", train={"max_steps": 1},
+    ...     sampling={"max_completion_length": 8}, algorithm={"num_generations": 2},
+    ... )
+    >>> run.rewards
+    {1: 0.5}
+    >>> (run.model / "config.json").is_file()
+    True
+    """
+    from vrft import registry
+    from vrft.cli import arguments, commands
+    from vrft.cli.data import TASKS, say_reading
+
+    functions, sources = named_rewards(reward)
+    run = None if resume is None else folder_of(resume)
+    name = task if isinstance(task, str) else None
+    source = None if data is None else data_source(data, columns_of(task))
+    words = {"--data": source, "--task": name}
+    words |= {"--config": config, "--resume": None if run is None else str(run)}
+    sections = {"task": task if isinstance(task, Mapping) else None, "model": model, **settings}
+    argv = ["train", *options(words), *overrides(sections)]
+    resolved = with_rewards(commands.resolve(arguments.parse(argv), run), sources, run)
+    with registry.reward_functions(functions):
+        if resolved.task.name in TASKS:
+            say_reading(registry.build(resolved.task), "train")
+        if resolved.algorithm.name == "sft":
+            from vrft.training import sft
+
+            return TrainResult(sft.train(resolved, resume=run))
+        from vrft.training import train
+
+        return TrainResult(train.train(resolved, resume=run))
+
+
+def named_rewards(reward: Rewards) -> tuple[dict[str, TrlReward], list[str]]:
+    """Return the functions in memory by name, and all rewards as a configuration names them.
+
+    Raises UserError for a function without a name, and for two of the same name.
+    """
+    from vrft.config.methods import PYTHON
+
+    alone = callable(reward) or isinstance(reward, str)
+    listed: Any = [reward] if alone else reward
+    functions: dict[str, TrlReward] = {}
+    sources = []
+    for item in listed:
+        weight = f"={listed[item]!r}" if isinstance(listed, Mapping) else ""
+        if isinstance(item, str):
+            sources.append(os.path.abspath(item) + weight)
+            continue
+        name = getattr(item, "__name__", type(item).__name__)
+        if not callable(item) or not name.isidentifier():
+            raise UserError(f"reward {name}: expected a function with a name; write it with def")
+        if functions.setdefault(name, item) is not item:
+            raise UserError(f"reward {name!r}: two functions of that name; rename one")
+        sources.append(f"{PYTHON}:{name}{weight}")
+    return functions, sources
+
+
+def with_rewards(config: Config, sources: Sequence[str], resume: Path | None) -> Config:
+    """Return the configuration with further rewards; a resumed run has them already.
+
+    Raises UserError for rewards that are not those of the run to resume.
+    """
+    known = config.algorithm.rewards
+    if resume is None:
+        algorithm = replace(config.algorithm, rewards=(*known, *sources))
+        return replace(config, algorithm=algorithm)
+    if new := [source for source in sources if source not in known]:
+        raise UserError(
+            f"resume={resume}: the run's rewards are {', '.join(known) or 'those of its task'}, "
+            f"and {', '.join(new)} is none of them; they cannot change within a run"
+        )
+    return config
+
+
+# --- evaluate
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """An evaluation in its folder; Jupyter shows its table and the worst answers."""
+
+    report: Report
+    folder: Path
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return metric -> its mean over all samples, in [0, 1]; the primary metric comes first."""
+        return {name: interval.mean for name, interval in self.report.metrics.items()}
+
+    @property
+    def predictions(self) -> list[Prediction]:
+        """Return all answers of the model, in the order of the samples."""
+        from vrft.evaluation.predictions import PREDICTIONS, read_predictions
+
+        return read_predictions(self.folder / PREDICTIONS)
+
+    def __str__(self) -> str:
+        """Return the table that ``vrft eval`` prints."""
+        from vrft.evaluation import report
+
+        return report.text(report.table(self.report), notes=self.report.notes)
+
+    def _repr_html_(self) -> str:
+        """Return the table, and four of the worst answers on their pictures, for Jupyter."""
+        from vrft.evaluation import report
+
+        rows = [
+            (part, name, report.percent(value.mean), report.ends(value), str(value.n))
+            for part, name, value in report.metric_rows(self.report)
+        ]
+        title = f"{self.report.benchmark}: {report.sample_counts(self.report)}"
+        table = html_table(title, ("part", "metric", "%", "95 % interval", "n"), rows)
+        return table + html_pictures(self.folder)
+
+
+def evaluate(
+    model: str | os.PathLike[str] | TrainResult | LoadedPolicy,
+    data: Data | None = None,
+    *,
+    benchmark: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    limit: int | None = None,
+    batch_size: int = 8,
+    blank_images: bool = False,
+    fresh: bool = False,
+    task: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> EvalResult:
+    """Evaluate a model as ``vrft eval`` does: on a benchmark, or on the rows of ``data``.
+
+    The options are those of the command line. A model of a run is asked as it was trained. Raises
+    UserError for what the user can mend.
+
+    >>> import vrft
+    >>> from PIL import Image
+    >>> picture = Image.new("RGB", (56, 56), "red")
+    >>> rows = [{"id": "a", "images": [picture], "question": "Which colour?", "answer": "red"}]
+    >>> result = vrft.evaluate("demo", rows, sampling={"max_completion_length": 8})
+    >>> result.metrics
+    {'accuracy': 0.0}
+    >>> [prediction.sample_id for prediction in result.predictions]
+    ['a']
+    """
+    from vrft.cli import arguments, commands
+    from vrft.cli.data import settings_of_run, task_of
+    from vrft.config.schema import ModelConfig
+    from vrft.evaluation import evaluate, locate
+    from vrft.evaluation.benchmark import load_benchmark
+
+    if benchmark is None and data is None:
+        raise UserError("give data or benchmark=NAME; `vrft eval --list` lists the benchmarks")
+    policy = model.policy if isinstance(model, LoadedPolicy) else None
+    if isinstance(model, LoadedPolicy):
+        chosen = model.config
+    else:
+        chosen = ModelConfig(locate.model(model_name(model)))
+    source = None if data is None else data_source(data, columns_of(task))
+    others = overrides({"task": task, **settings})
+    kind = benchmark
+    if kind is None and source is not None:
+        kind = task_of(source, "test", others)
+        others = [*settings_of_run(chosen.name, kind), *others]
+    words = {"--benchmark": kind, "--data": source, "--model": chosen.name}
+    words |= {"--out": None if out is None else os.fspath(out), "--batch-size": str(batch_size)}
+    words |= {"--limit": None if limit is None else str(limit)}
+    args = arguments.parse(["eval", *options(words), *(["--blank-images"] * blank_images)])
+    loaded = load_benchmark(args.benchmark, others, args.data)
+    folder: Path = args.out or commands.results_folder(args)
+    report = evaluate.run(
+        loaded,
+        chosen,
+        folder,
+        policy=policy,
+        batch_size=args.batch_size,
+        limit=args.limit,
+        blank_images=blank_images,
+        fresh=fresh,
+    )
+    return EvalResult(report, folder)
+
+
+# --- load
+
+
+@dataclass(frozen=True)
+class LoadedPolicy:
+    """A model in memory, to be asked questions about pictures."""
+
+    policy: Policy
+    config: ModelConfig
+
+    def generate(
+        self,
+        question: str,
+        *pictures: Any,
+        n: int = 1,
+        system: str | None = None,
+        turns: Sequence[Turn] = (),
+        seed: int = 0,
+        **sampling: Any,
+    ) -> list[str]:
+        """Sample ``n`` answers to a question about pictures: paths, bytes, or of Pillow or NumPy.
+
+        ``<image>`` in the question is the place of a picture; without any, the pictures stand
+        before it. ``sampling`` are settings such as ``temperature=0.7``.
+        """
+        from vrft import config
+
+        drawn = config.load(None, overrides({"sampling": sampling})).sampling
+        prompt = Prompt(question, pictures, system, turns=tuple(turns))
+        (rollouts,) = self.policy.generate([prompt], n, drawn, [seed])
+        return [rollout.completion.text for rollout in rollouts]
+
+    def answer(self, question: str, *pictures: Any, **options: Any) -> str:
+        """Return the likeliest answer to a question; ``options`` are those of ``generate``."""
+        return self.generate(question, *pictures, **{"temperature": 0.0, **options})[0]
+
+
+def load(model: str | os.PathLike[str] | TrainResult, **settings: Any) -> LoadedPolicy:
+    """Load a model by its folder, hub id or run; ``settings`` are those below ``model``.
+
+    >>> import vrft
+    >>> from PIL import Image
+    >>> model = vrft.load("demo", max_pixels=3136)
+    >>> picture = Image.new("RGB", (56, 56), "red")
+    >>> answers = model.generate("Which colour?", picture, n=3, max_completion_length=8)
+    >>> len(answers)
+    3
+    >>> model.answer("Which colour?", picture, max_completion_length=8) != ""
+    True
+    """
+    from vrft import config, policy
+    from vrft.evaluation import locate
+
+    name = locate.model(model_name(model))
+    chosen = replace(config.load(None, overrides({"model": settings})).model, name=name)
+    return LoadedPolicy(policy.load(chosen), chosen)
+
+
+# --- arguments and settings
+
+
+def model_name(model: Any) -> str:
+    """Return the name of a model that is given by a name, a path or a run."""
+    if isinstance(model, TrainResult):
+        return str(model.folder)
+    if isinstance(model, str | os.PathLike):
+        return os.fspath(model)
+    raise UserError(f"model: expected a folder, a hub id or a run, not {type(model).__name__}")
+
+
+def columns_of(task: Any) -> Mapping[str, str]:
+    """Return the names that the settings of a task give to the data's columns."""
+    return task.get("columns", {}) if isinstance(task, Mapping) else {}
+
+
+def folder_of(run: str | os.PathLike[str] | TrainResult) -> Path:
+    """Return the folder of a run that is given by a path or as a result."""
+    return run.folder if isinstance(run, TrainResult) else Path(run)
+
+
+def options(words: Mapping[str, str | None]) -> list[str]:
+    """Return the options of a command line that have a value."""
+    return [f"{name}={value}" for name, value in words.items() if value is not None]
+
+
+def overrides(sections: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return nested settings as ``key.path=value``, without those that are None.
+
+    Raises UserError for a value that no configuration file can hold.
+    """
+    from vrft.rewards.values import to_json
+
+    words: list[str] = []
+    for name, value in sections.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, TrainResult):
+            value = str(value.model)
+        if isinstance(value, Mapping):
+            words += overrides(value, f"{path}.")
+        elif value is not None or prefix:
+            given = os.fspath(value) if isinstance(value, os.PathLike) else value
+            try:
+                words.append(f"{path}={json.dumps(to_json(given), ensure_ascii=False)}")
+            except TypeError as error:
+                raise UserError(f"{path}: {error} is no value of a setting") from None
+    return words
+
+
+# --- what Jupyter shows
+
+
+def html_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of HTML, every text escaped."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+
+    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
+    caption = f"<caption>{html.escape(title)}</caption>"
+    return f"<table>{caption}<tr>{line(headings, 'th')}</tr>{body}</table>"
+
+
+def html_curve(points: Mapping[int, float], width: int = 480, height: int = 120) -> str:
+    """Return a line of SVG through step -> value; "" for fewer than two points."""
+    if len(points) < 2:
+        return ""
+    low, high = min(points.values()), max(points.values())
+    first, last = min(points), max(points)
+    line = " ".join(
+        f"{width * (step - first) / (last - first):.1f},"
+        f"{height - 4 - (height - 8) * (value - low) / ((high - low) or 1):.1f}"
+        for step, value in points.items()
+    )
+    return (
+        f'<svg width="{width}" height="{height}" role="img">'
+        f"<title>reward, {low:.3g} to {high:.3g}, steps {first} to {last}</title>"
+        f'<polyline points="{line}" fill="none" stroke="currentColor"/></svg>'
+    )
+
+
+def html_pictures(folder: Path, count: int = 4) -> str:
+    """Return the worst answers of an evaluation on their pictures; "" where there is none."""
+    from vrft.evaluation import results, viz
+
+    sheet = io.BytesIO()
+    with contextlib.suppress(UserError):  # the table is worth showing without its data
+        evaluation = results.load_evaluation(folder)
+        worst = results.exhibits(evaluation, results.worst_first(evaluation)[:count])
+        if shown := [exhibit for exhibit in worst if exhibit.image is not None]:
+            viz.gallery(shown).save(sheet, "JPEG", quality=85)
+    data = base64.b64encode(sheet.getvalue()).decode("ascii")
+    return f'<img alt="the worst answers" src="data:image/jpeg;base64,{data}"/>' if data else ""

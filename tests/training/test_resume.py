@@ -147,7 +147,11 @@ def test_what_makes_another_run_is_refused_by_name(path: str, begun: Path) -> No
         resume.check_settings(now, begun)
     message = str(caught.value)
     assert path.removesuffix(".settings") in message
-    assert f"model={begun / 'final'} train.output_dir=NEW" in message and "\n" not in message
+    assert f"model={begun / 'checkpoint-39'} train.output_dir=NEW" in message
+    assert "\n" not in message
+    (begun / "final").mkdir()
+    with pytest.raises(UserError, match=rf"model={begun / 'final'} train\.output_dir=NEW"):
+        resume.check_settings(now, begun)
 
 
 @pytest.mark.parametrize("path", sorted(resume.FREE - {"train.output_dir"}))

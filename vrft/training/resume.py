@@ -114,10 +114,12 @@ def fixed_changes(before: Config, now: Config) -> dict[str, tuple[Any, Any]]:
 
 def another_run(run: Path, settings: Sequence[str] = ()) -> str:
     """Return the remedy where a run cannot go on: a new one from its weights."""
+    final = run / "final"
+    weights = final if final.is_dir() else checkpoint.latest(run) or final
     given = "".join(f" {path}=..." for path in settings)
     return (
         f"begin a new run from its weights: `vrft train --config {run / 'config.yaml'} "
-        f"model={run / 'final'} train.output_dir=NEW{given}`"
+        f"model={weights} train.output_dir=NEW{given}`"
     )
 
 

@@ -56,7 +56,9 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     folder = Path(config.train.output_dir)
     latest = None if resume is None else checkpoint.latest(folder)
     run = prepare(config, task, samples, accelerator, latest)
-    # Only now, when nothing is left that could stop the run before its first step.
+    # Only now, when nothing is left that could stop the run before its first step, and when all
+    # processes have read the settings that are written anew.
+    accelerator.wait_for_everyone()
     if main and resume is None:
         run_folder.claim(config)
         data_fingerprint.write(folder, samples, run.local_prompts * accelerator.num_processes)

@@ -64,6 +64,21 @@ def test_a_run_that_logs_no_completions_scores_none(
     assert read_metrics(tmp_path / "seldom" / "metrics.jsonl")[0]["step"] == 2
 
 
+@pytest.mark.parametrize("limit", [2, 200])
+def test_a_first_step_in_which_no_answer_ends_is_noted(
+    limit: int,
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # at a temperature of 1 the tiny model ends some of its answers within 200 tokens, none in 2
+    settings = [f"task={FAKES / 'letters_task.py'}", f"model={model_folder('qwen2_vl')}",
+                "train.max_steps=2", f"train.output_dir={tmp_path / 'run'}", "train.save_steps=0",
+                f"sampling.max_completion_length={limit}"]  # fmt: skip
+    train.train(config.load(None, settings))
+    assert capsys.readouterr().err.count("no answer of the first step ended") == (limit == 2)
+
+
 def test_the_task_is_built_once(
     model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

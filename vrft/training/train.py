@@ -33,6 +33,11 @@ from vrft.training.stream import encode_sample
 from vrft.training.types import Progress, Run
 from vrft.types import Sample
 
+ENDLESS = (
+    "note: no answer of the first step ended by itself; raise sampling.max_completion_length, or "
+    "look whether generation_config.json names the token with which the model ends its turns"
+)
+
 
 def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) -> Path:
     """Train as configured and return the run folder, which then holds ``final``.
@@ -179,6 +184,8 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
     with progress(steps, "training", done=done.step, stream=console) as display:
         while done.step < steps:
             metrics, rows = step(run)
+            if done.step == 1 and metrics["completions/clipped_ratio"] == 1:
+                print(ENDLESS, file=console)
             improved: best.Best | None = None
             if run.config.eval.split and is_due(done.step, settings.eval_steps, steps):
                 with distributed.gathered_weights(accelerator, run.policy.module):

@@ -149,6 +149,8 @@ UNREADABLE = [
     "> 3",
     "\\boxed{3",
     "3\\text{",
+    "3{",
+    "3cm}",
     # unknown names are no units
     "2a",
     "145°C",

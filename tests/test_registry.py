@@ -209,6 +209,19 @@ def test_a_module_must_define_one_task(content: str, found: str, task_file: Path
         registry.task_class(str(task_file))
 
 
+@pytest.mark.parametrize("field", ["name", "settings", "boxes", "score", "primary", "data"])
+def test_a_setting_may_not_have_the_name_of_a_part_of_every_task(
+    field: str, task_file: Path
+) -> None:
+    lines = TASK_FILE.splitlines(keepends=True)
+    place = next(place for place, line in enumerate(lines) if line.startswith("class "))
+    task_file.write_text(
+        "".join([*lines[: place + 1], f"    {field}: str = ''\n", *lines[place + 1 :]])
+    )
+    with pytest.raises(UserError, match=f"the setting '{field}' of .* has the name of a part"):
+        registry.task_class(str(task_file))
+
+
 def test_a_package_of_tasks_is_found_by_its_entry_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

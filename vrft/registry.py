@@ -182,7 +182,11 @@ def _import_file(path: Path, kind: Literal["task", "reward"]) -> Any:
 
 
 def _only_task(module: Any) -> type[Task[Any]]:
-    """Return the Task that a module defines; raise UserError unless it defines exactly one."""
+    """Return the Task that a module defines.
+
+    Raises UserError unless it defines exactly one, none of whose settings has the name of another
+    thing.
+    """
     tasks = [
         member
         for _, member in inspect.getmembers(module, inspect.isclass)
@@ -194,4 +198,13 @@ def _only_task(module: Any) -> type[Task[Any]]:
             f"{module.__file__}: expected one Task that is a frozen dataclass, found "
             f"{', '.join(task.__name__ for task in tasks) or 'none'}"
         )
+    # The configuration keeps the task's name and settings beside each other; a field with the name
+    # of a method or of `primary` and `data` would take its place.
+    taken = {"name", "settings", *Task.__annotations__, *(n for n in vars(Task) if n[0] != "_")}
+    for field in dataclasses.fields(tasks[0]):
+        if field.name in taken:
+            raise UserError(
+                f"{module.__file__}: the setting {field.name!r} of {tasks[0].__name__} has the "
+                "name of a part of every task; rename it, or leave out its type if it is no setting"
+            )
     return tasks[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -148,6 +149,30 @@ def test_the_dry_run_refuses_what_the_run_refuses_and_neither_makes_a_folder(
         errors.append(str(refused.value))
     assert errors[0] == errors[1]
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("algorithm", ["gpg", "sft"])
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("half \ud83d", r"half a character"),
+        ("an end<|im_end|>", r"the special token <\|im_end\|>"),
+        ("<image> or <image>", r"2 x <image> and 0 picture"),
+    ],
+)
+def test_a_prompt_that_a_later_step_would_meet_is_refused_by_both(
+    algorithm: str, question: str, said: str, tmp_path: Path
+) -> None:
+    rows = [{"id": "a", "question": "How many?", "answer": 3},
+            {"id": "b", "question": question, "answer": 3}]  # fmt: skip
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = ["task=math", f"task.data_dir={tmp_path / 'rows.jsonl'}", "model=demo",
+                f"algorithm={algorithm}", f"train.output_dir={tmp_path / 'run'}"]  # fmt: skip
+    configured = config.load(None, settings)
+    for dry_run in (True, False):
+        with pytest.raises(UserError, match=rf"^sample 'b': .*{said}"):
+            (sft if algorithm == "sft" else train).train(configured, dry_run=dry_run)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_holds_a_run_is_refused_by_both(

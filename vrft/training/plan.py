@@ -22,6 +22,7 @@ from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.evaluation.scoring import read_samples
 from vrft.images import image_tokens
+from vrft.models.conversation import check_prompt
 from vrft.models.folders import is_adapter
 from vrft.models.loading import weight_dtype
 from vrft.rewards import FunctionReward, rewards_of
@@ -43,12 +44,14 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     check_settings(config, task.rewards())
     run_log.check_trackers(config.train.report_to)
     samples = read_samples(task, "train")
+    check_prompts(task, samples)
     if config.algorithm.name != "sft":
         try_rewards(task, samples)
     asked: Sequence[Sample[Any]] = ()
     if config.eval.split:
         # The first evaluation may be hours away: better to learn of a missing split now.
         asked = read_samples(task, config.eval.split, config.eval.limit)
+        check_prompts(task, asked)
     best.check(config, task, asked)
     if fresh:
         run_folder.check_free(config)
@@ -57,6 +60,18 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
         steps = total_steps(config, len(samples), processes)
         resume.check_run(config, samples, steps, processes)
     return task, samples
+
+
+def check_prompts(task: Task[Any], samples: Sequence[Sample[Any]]) -> None:
+    """Raise UserError that names the sample for a prompt that no model of ours can be asked.
+
+    The run would meet it only in some later step.
+    """
+    for sample in samples:
+        try:
+            check_prompt(task.prompt(sample))
+        except UserError as error:
+            raise UserError(f"sample {sample.id!r}: {error}") from error
 
 
 def check_settings(config: Config, rewards: Mapping[str, Any]) -> None:

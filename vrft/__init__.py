@@ -13,7 +13,8 @@ from vrft.task import Reward, Task
 from vrft.types import Completion, Prediction, Prompt, Report, Rollout, Sample, Score, Turn, View
 
 if TYPE_CHECKING:
-    from vrft.cli.python import EvalResult, LoadedPolicy, TrainResult, evaluate, load, train
+    from vrft.cli.python import LoadedPolicy, evaluate, load, train
+    from vrft.cli.results import EvalResult, TrainResult
 
 __all__ = [
     "Completion",

@@ -10,6 +10,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pandas
 import pytest
 from fakes.folders import RECORDS
 from PIL import Image
@@ -97,6 +98,13 @@ def test_numbers_of_numpy_and_names_of_classes_are_kept() -> None:
         assert pixels(first["image"]) == ((56, 28), (255, 0, 0))
 
 
+def test_a_data_frame_is_rows_but_for_its_gaps() -> None:
+    table = {"question": ["1 + 1?", "1 + 2?"], "answer": [2, 3]}
+    assert stored(pandas.DataFrame(table)) == stored(datasets.Dataset.from_dict(table))
+    with pytest.raises(UserError, match="row 1: answer holds nan"):
+        stored(pandas.DataFrame({"question": ["1 + 1?", "1 + 2?"], "answer": [2, None]}))
+
+
 @pytest.mark.parametrize(
     "name", ["canonical.jsonl", "trl.jsonl", "openai.jsonl", "swift.jsonl", "vlm_r1.jsonl"]
 )
@@ -137,6 +145,10 @@ def test_splits_become_a_folder() -> None:
         ([{"images": ["b.png"]}], "row 0: no picture b.png; correct the path"),
         ({"train": [{"image": b"broken"}]}, "train, row 0: a picture that cannot be read"),
         ([{"images": [3]}], "row 0: a picture is a path or the bytes of a file, not 3"),
+        # a row and columns in place of splits; a name that is no split's
+        ({"question": "?", "answer": 1}, "rows by split, but 'question' is '\\?' of type str"),
+        ({"question": ["?"], "answer": [1]}, "datasets.Dataset.from_dict\\(columns\\) for columns"),
+        ({"../train": [{"answer": 1}]}, "rows by split, but '../train' is"),
     ],
 )
 def test_rows_that_cannot_be_kept_are_refused_by_number_and_column(

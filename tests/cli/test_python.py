@@ -162,14 +162,10 @@ def test_a_policy_answers_with_places_system_and_turns() -> None:
         model.generate("Who?", temprature=1)
 
 
-def test_results_show_themselves_in_jupyter_with_every_text_escaped() -> None:
-    run = trained("run<b>", reward=ones, train={"max_steps": 2})
-    shown = run._repr_html_()
-    assert "run&lt;b&gt;: step 2" in shown and "<td>reward</td>" in shown
-    assert shown.count("<polyline") == 1 and "steps 1 to 2" in shown
-    result = vrft.evaluate("demo", ROWS, sampling=FAST["sampling"])
-    page = result._repr_html_()
-    assert "<td>accuracy</td><td>0.0</td>" in page and "data:image/jpeg;base64," in page
+def test_other_rows_in_memory_are_another_evaluation() -> None:
+    for rows in (ROWS, ROWS[:1], ROWS):
+        result = vrft.evaluate("demo", rows, sampling=FAST["sampling"])
+        assert result.report.n == len(rows)
 
 
 SCRIPT = """

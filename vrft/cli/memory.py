@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -30,14 +31,27 @@ def data_source(data: Data, columns: Mapping[str, str]) -> str:
         return os.fspath(data)
     pictures = {"images", "image", columns.get("images"), columns.get("image")}
     if not isinstance(data, Mapping):
-        return str(
-            stored({"rows.jsonl": "".join(json_lines(data, "row", pictures))}) / "rows.jsonl"
-        )
+        return str(stored("".join(json_lines(data, "row", pictures))))
+    check_splits(data)
     texts = {
         f"{split}.jsonl": "".join(json_lines(rows, f"{split}, row", pictures))
         for split, rows in data.items()
     }
     return str(stored(texts))
+
+
+def check_splits(data: Mapping[str, Any]) -> None:
+    """Raise UserError for a mapping that is a row or columns, and not rows by split."""
+    from vrft.rewards.values import described
+
+    for split, rows in data.items():
+        first = next(iter(rows), {}) if isinstance(rows, list | tuple) else {}
+        single = isinstance(rows, str | bytes) or not isinstance(rows, Iterable)
+        if single or not isinstance(first, Mapping) or not re.fullmatch(r"\w[\w.-]*", str(split)):
+            raise UserError(
+                f"data: a mapping holds rows by split, but {split!r} is {described(rows)}; write "
+                "[row] for a single row, datasets.Dataset.from_dict(columns) for columns"
+            )
 
 
 def json_lines(rows: Any, where: str, pictures: Collection[str | None]) -> Iterator[str]:
@@ -55,6 +69,8 @@ def json_lines(rows: Any, where: str, pictures: Collection[str | None]) -> Itera
         rows = rows.with_format(None)
         # Not decoded: pictures stay the files that they were.
         rows = (rows.to_iterable_dataset() if hasattr(rows, "select") else rows).decode(False)
+    if hasattr(rows, "iterrows") and hasattr(rows, "to_dict"):  # of pandas
+        rows = rows.to_dict("records")
     if not isinstance(rows, Iterable):
         raise UserError(f"data: expected a path, a hub id or rows, got {described(rows)}")
     for number, row in enumerate(rows):
@@ -95,13 +111,15 @@ def with_files(value: Any, picture: bool, record: Any) -> Any:
     return os.path.abspath(record.picture(value))
 
 
-def stored(texts: Mapping[str, str]) -> Path:
-    """Return the folder of the cache that holds files of these names and contents.
+def stored(content: str | Mapping[str, str]) -> Path:
+    """Return the .jsonl file of the cache with a content, or the folder of contents by file name.
 
-    Raises UserError where it cannot be written.
+    The name is made of the content. Raises UserError where the cache cannot be written.
     """
-    digest = hashlib.sha256(json.dumps(sorted(texts.items())).encode()).hexdigest()[:16]
-    folder = paths.cache().absolute() / "rows" / digest
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    place = paths.cache().absolute() / "rows"
+    texts = {f"{digest}.jsonl": content} if isinstance(content, str) else content
+    folder = place if isinstance(content, str) else place / digest
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
@@ -113,4 +131,4 @@ def stored(texts: Mapping[str, str]) -> Path:
         raise UserError(
             f"{folder}: cannot be written ({error.strerror}); set VRFT_CACHE to another folder"
         ) from error
-    return folder
+    return folder / f"{digest}.jsonl" if isinstance(content, str) else folder

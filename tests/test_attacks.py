@@ -19,14 +19,18 @@ from vrft.numbers import Quantity
 from vrft.rewards import rewards_of
 from vrft.task import Task
 from vrft.types import Completion, Sample, View
+from vrft_tasks._grounding import Target as Shapes
+from vrft_tasks._vqa import Gold as Answer
 from vrft_tasks.counting import Counting
 from vrft_tasks.detection import Detection, Objects
 from vrft_tasks.fewshot_classification import LABELS, FewshotClassification, Label
 from vrft_tasks.geoqa import GeoQa, Gold
+from vrft_tasks.grounding import Grounding
 from vrft_tasks.lisa_grounding import LisaGrounding, Target
 from vrft_tasks.math import Gold as Result
 from vrft_tasks.math import Math
 from vrft_tasks.spatial import Choice, Spatial
+from vrft_tasks.vqa import Vqa
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,24 @@ CASES: Mapping[str, Case] = {
         everything=" ".join(map(str, range(20))),
         huge="7e0, 9^9^9^9, " + "7" * 5000,
         foreign="٧",
+    ),
+    "vqa": Case(
+        Vqa("nowhere"),
+        Sample("s", "What colour is it?", Answer("option", "B", ("red", "blue"))),
+        right="(B)",
+        wrong="(A)",
+        everything="(A) red (B) blue",
+        huge="9^9^9^9^9",
+        foreign="(Β)",  # a Greek letter
+    ),
+    "grounding": Case(
+        Grounding("nowhere"),
+        Sample("s", "the cup", Shapes("box", (BOX,))),
+        right="(100,100),(400,600)",
+        wrong="(700,700),(900,900)",
+        everything=" ".join(f"({x},{y}),({x + 99},{y + 99})" for x in TENTHS for y in TENTHS),
+        huge="(1e999,9^9^9),(1e-999,99999999999999999999)",
+        foreign="(١٠٠,١٠٠),(٤٠٠,٦٠٠)",
     ),
     "math": Case(
         Math("nowhere"),

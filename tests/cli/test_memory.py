@@ -138,6 +138,7 @@ def test_splits_become_a_folder() -> None:
     ("data", "complaint"),
     [
         # no rows; a row without names; a value that JSON cannot hold; NaN; a missing picture
+        ([], "data: no rows"),
         (3, "data: expected a path, a hub id or rows, got 3 of type int"),
         (["a", "b"], "row 0: expected an object with named values, got 'a'"),
         ([{"answer": 1}, {"answer": object()}], "row 1: answer holds .* which JSON cannot hold"),

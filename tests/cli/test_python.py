@@ -92,7 +92,10 @@ def test_a_run_is_resumed_with_its_functions_and_without_them_refused(
         ([3], "reward int: expected a function"),
         ([ones, type("Other", (), {"__name__": "ones", "__call__": ones})()], "two functions of"),
         (len, "'len' takes 'obj' by position only"),
-        # no such file
+        # no function at all; weights that are no numbers; no such file
+        (3, "reward: expected a function or a list of them, got 3 of type int"),
+        ({ones: float("nan")}, "reward ones: the weight nan is no finite number"),
+        ({ones: "much"}, "reward ones: the weight 'much' is no finite number"),
         ("absent.py:ones", "no reward file .*absent.py"),
         # a file without a function
         ({"absent.py": 1}, "expected file.py:function"),
@@ -140,6 +143,11 @@ def test_a_benchmark_is_evaluated_by_its_name() -> None:
         "demo", benchmark="demo_grounding", limit=1, sampling=FAST["sampling"], blank_images=True
     )
     assert result.report.n == 1 and result.folder.name == "demo_grounding-demo-blank-first1"
+
+
+def test_a_training_without_data_or_task_is_refused() -> None:
+    with pytest.raises(UserError, match="give data, task=NAME or config=NAME"):
+        vrft.train(model="demo")
 
 
 def test_an_evaluation_without_data_is_refused() -> None:

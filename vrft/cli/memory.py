@@ -31,7 +31,10 @@ def data_source(data: Data, columns: Mapping[str, str]) -> str:
         return os.fspath(data)
     pictures = {"images", "image", columns.get("images"), columns.get("image")}
     if not isinstance(data, Mapping):
-        return str(stored("".join(json_lines(data, "row", pictures))))
+        lines = "".join(json_lines(data, "row", pictures))
+        if not lines:
+            raise UserError("data: no rows; give at least one")
+        return str(stored(lines))
     check_splits(data)
     texts = {
         f"{split}.jsonl": "".join(json_lines(rows, f"{split}, row", pictures))
@@ -45,7 +48,7 @@ def check_splits(data: Mapping[str, Any]) -> None:
     from vrft.rewards.values import described
 
     for split, rows in data.items():
-        first = next(iter(rows), {}) if isinstance(rows, list | tuple) else {}
+        first: Any = next(iter(rows), {}) if isinstance(rows, list | tuple) else {}
         single = isinstance(rows, str | bytes) or not isinstance(rows, Iterable)
         if single or not isinstance(first, Mapping) or not re.fullmatch(r"\w[\w.-]*", str(split)):
             raise UserError(

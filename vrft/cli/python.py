@@ -10,6 +10,7 @@ Rooms are imported inside functions: ``import vrft`` must not wait for torch.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +37,7 @@ Rewards = TrlReward | str | Sequence[TrlReward | str] | Mapping[TrlReward | str,
 def train(
     data: Data | None = None,
     *,
-    reward: Rewards = (),
+    reward: Rewards | None = None,
     model: str | os.PathLike[str] | Mapping[str, Any] | TrainResult | None = None,
     task: str | Mapping[str, Any] | None = None,
     config: str | None = None,
@@ -69,6 +70,8 @@ def train(
     from vrft.cli import arguments, commands
     from vrft.cli.data import TASKS, say_reading
 
+    if data is None and task is None and config is None and resume is None:
+        raise UserError("give data, task=NAME or config=NAME; `vrft tasks` lists the tasks")
     functions, sources = named_rewards(reward)
     run = None if resume is None else folder_of(resume)
     name = task if isinstance(task, str) else None
@@ -90,23 +93,32 @@ def train(
         return TrainResult(train.train(resolved, resume=run))
 
 
-def named_rewards(reward: Rewards) -> tuple[dict[str, TrlReward], list[str]]:
+def named_rewards(reward: Any) -> tuple[dict[str, TrlReward], list[str]]:
     """Return the functions in memory by name, and all rewards as a configuration names them.
 
-    Raises UserError for a function without a name, and for two of the same name.
+    ``reward`` is any value of Rewards, or None. Raises UserError for a function without a name, for
+    two of the same name, and for a weight that is no finite number.
     """
     from vrft.config.methods import PYTHON
+    from vrft.rewards.values import described, to_number
 
-    alone = callable(reward) or isinstance(reward, str)
-    listed: Any = [reward] if alone else reward
+    if reward is None or callable(reward) or isinstance(reward, str):
+        reward = [] if reward is None else [reward]
+    if not isinstance(reward, Mapping | list | tuple):
+        raise UserError(f"reward: expected a function or a list of them, got {described(reward)}")
     functions: dict[str, TrlReward] = {}
     sources = []
-    for item in listed:
-        weight = f"={listed[item]!r}" if isinstance(listed, Mapping) else ""
+    for item in reward:
+        name = item if isinstance(item, str) else getattr(item, "__name__", type(item).__name__)
+        weight = ""
+        if isinstance(reward, Mapping):
+            number = to_number(reward[item])
+            if number is None or not math.isfinite(number):
+                raise UserError(f"reward {name}: the weight {reward[item]!r} is no finite number")
+            weight = f"={number!r}"
         if isinstance(item, str):
             sources.append(os.path.abspath(item) + weight)
             continue
-        name = getattr(item, "__name__", type(item).__name__)
         if not callable(item) or not name.isidentifier():
             raise UserError(f"reward {name}: expected a function with a name; write it with def")
         if functions.setdefault(name, item) is not item:

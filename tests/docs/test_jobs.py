@@ -15,8 +15,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import nbformat
 import pytest
 from fakes.folders import RECORDS, ROOT
+from nbclient import NotebookClient
 
 from vrft import cli
 
@@ -129,6 +131,17 @@ def test_a_job_runs_as_it_is_written(
             run_block(block, number)
             captured = capfd.readouterr()
             printed = captured.out + captured.err
+
+
+@pytest.mark.slow
+def test_the_job_of_a_notebook_runs_in_one_and_its_results_show_themselves(desk: Path) -> None:
+    (block,) = next(blocks for name, blocks in sections().items() if name.startswith("5. "))
+    cells = [nbformat.v4.new_code_cell(text) for text in (smaller(block.text), "run", "result")]  # type: ignore[no-untyped-call]
+    book = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+    NotebookClient(book, timeout=120, resources={"metadata": {"path": str(desk)}}).execute()
+    run, result = (cell.outputs[-1]["data"]["text/html"] for cell in book.cells[1:])
+    assert "<td>reward</td>" in run
+    assert "<td>accuracy</td>" in result and "data:image/jpeg;base64," in result
 
 
 def test_the_page_has_all_jobs_and_each_is_short() -> None:

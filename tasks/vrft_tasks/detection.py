@@ -89,9 +89,7 @@ class Detection(Task[Objects]):
         instances = coco.find(Path(self.data_dir).expanduser(), split, self.encoding)
         if instances is not None:
             return coco_samples(instances, self.categories, self.queries)
-        rows = records.read(
-            self.data_dir, split, columns=self.columns, encoding=self.encoding
-        )
+        rows = records.read(self.data_dir, split, columns=self.columns, encoding=self.encoding)
         # A row names its category itself, so `categories` chooses among the rows.
         samples = [read_row(record) for record in rows]
         return [s for s in samples if not self.categories or s.question in self.categories]

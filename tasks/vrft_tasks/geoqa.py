@@ -81,9 +81,7 @@ class GeoQa(Task[Gold]):
             raise UserError(f"task.tolerance: expected 0 or more and below 1, got {self.tolerance}")
 
     def samples(self, split: str) -> Sequence[Sample[Gold]]:
-        rows = records.read(
-            self.data_dir, split, columns=self.columns, encoding=self.encoding
-        )
+        rows = records.read(self.data_dir, split, columns=self.columns, encoding=self.encoding)
         return [read_sample(record) for record in rows]
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:

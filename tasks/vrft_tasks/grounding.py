@@ -1,6 +1,7 @@
 """Grounding: anyone's rows about pictures, answered by one or several boxes, or by points.
 
-``data_dir`` is a hub id, a file or a folder with rows of any format of ``vrft.records.formats``, such as
+``data_dir`` is a hub id, a file or a folder with rows of any format of ``vrft.records.formats``,
+such as
 
     {"id": "a1", "images": ["a.jpg"], "question": "the red cup", "answer": [10, 20, 110, 220]}
     {"id": "a2", "images": ["b.jpg"], "question": "cups", "answer": [[0, 0, 9, 9], [5, 5, 8, 8]]}

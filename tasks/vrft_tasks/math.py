@@ -66,9 +66,7 @@ class Math(Task[Gold]):
             raise UserError(f"task.longest: expected at least 1 token, got {self.longest}")
 
     def samples(self, split: str) -> Sequence[Sample[Gold]]:
-        rows = records.read(
-            self.data_dir, split, columns=self.columns, encoding=self.encoding
-        )
+        rows = records.read(self.data_dir, split, columns=self.columns, encoding=self.encoding)
         return [read_sample(record) for record in rows]
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:

@@ -1,6 +1,7 @@
 """Questions and answers: anyone's rows about pictures, answered by an option, number, text or yes.
 
-``data_dir`` is a hub id, a file or a folder with rows of any format of ``vrft.records.formats``, such as
+``data_dir`` is a hub id, a file or a folder with rows of any format of ``vrft.records.formats``,
+such as
 
     {"id": "a1", "images": ["a.jpg"], "question": "What is it made of?", "answer": "wood"}
     {"id": "a2", "images": ["b.jpg"], "question": "Which?", "options": ["a", "b"], "answer": "A"}

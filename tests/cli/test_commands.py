@@ -50,7 +50,10 @@ def complaint(capsys: Capture, *argv: str) -> str:
         # parsed, but too little to go on with
         (["train"], "give --task or --config; `vrft tasks` and `vrft config list` list them"),
         (["eval"], "give --benchmark NAME; `vrft eval --list` lists them"),
-        (["eval", "--benchmark", "demo_grounding"], "give --model DIR or ID, --all-checkpoints RUN, or --predictions"),
+        (
+            ["eval", "--benchmark", "demo_grounding"],
+            "give --model DIR or ID, --all-checkpoints RUN",
+        ),
         # settings without a value
         (["train", "--task", "lisa_grounding", "fast"], "'fast': settings are given as key"),
     ],

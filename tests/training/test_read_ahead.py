@@ -106,7 +106,7 @@ def test_a_run_ends_in_the_step_that_needs_what_cannot_be_read(workers: int) -> 
     third = rows[2][0]["sample_id"]
     broken = run(made.config, OneBroken(broken=third))
     assert [len(take_step(broken)[1]) for _ in range(2)] == [24, 24]
-    with pytest.raises(UserError, match=rf"^{third}\.png: no such picture$"):
+    with pytest.raises(UserError, match=rf"^step 3: {third}\.png: no such picture$"):
         take_step(broken)
 
 

@@ -145,12 +145,13 @@ def check_norm(run: Run, norm: float) -> None:
     )
 
 
-def check_weights(run: Run, weights: Mapping[str, Tensor]) -> None:
+def check_weights(run: Run, weights: Mapping[str, Tensor] | None) -> None:
     """Raise UserError for a weight that is not finite, on all devices if one of them holds it.
 
     ``weights`` are those that are about to be saved, which only the main process may have.
     """
-    bad = [name for name, weight in weights.items() if not bool(weight.isfinite().all())]
+    # ZeRO-3 and FSDP gather the weights on the main process alone; the others have None.
+    bad = [name for name, weight in (weights or {}).items() if not bool(weight.isfinite().all())]
     if distributed.max_over_ranks(run.accelerator, len(bad)):
         where = f" {bad[0]} and {len(bad) - 1} more" if bad else ""
         raise UserError(

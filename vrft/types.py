@@ -222,7 +222,7 @@ class Report:
     paper_by_metric: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Another metric -> method -> its published value, in percent."""
     notes: tuple[str, ...] = ()
-    """What a reader must know beside the numbers, such as why the published values are left out."""
+    """Remarks beside the numbers, such as the reason for which published values are left out."""
 
 
 @dataclass(frozen=True, slots=True)

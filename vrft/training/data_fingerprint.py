@@ -37,7 +37,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs between the data of a run and those now, and what could not be told."""
+    """The differences between the data of a run and today's, and those that cannot be told."""
 
     differences: tuple[str, ...] = ()
     note: str = ""

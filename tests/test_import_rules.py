@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -197,3 +199,39 @@ def test_help_imports_next_to_nothing() -> None:
 def run(command: str) -> str:
     """Return code that runs a command of ``vrft``."""
     return f"from vrft.cli import main\ntry: main({command.split()})\nexcept SystemExit: pass"
+
+
+def test_every_file_and_module_that_a_page_names_is_there() -> None:
+    """Pages outlive moves; only the changelog may name what has gone."""
+    pages = [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *ROOT.glob("docs/*.md"),
+        ROOT / "tasks" / "README.md",
+    ]
+    pages += [*ROOT.glob("vrft/**/README.md"), *ROOT.glob("configs/**/*.yaml")]
+    pages += ROOT.glob("benchmarks/*.yaml")
+    named: set[tuple[str, str]] = set()
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        for name in re.findall(r"`((?:vrft|tasks|tests|benchmarks)[/.][\w./]*\w)`", text):
+            named.add((page.relative_to(ROOT).as_posix(), name))
+    assert len(named) > 40  # the pattern does find names
+    lost = [(page, name) for page, name in sorted(named) if not is_there(name)]
+    assert lost == []
+
+
+def is_there(name: str) -> bool:
+    """Return whether a path of the checkout, or a module or its attribute, has this name."""
+    if "/" in name:
+        return (ROOT / name).exists()
+    parts = name.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(parts[:cut]))
+        except ModuleNotFoundError:
+            continue
+        for attribute in parts[cut:]:
+            found = getattr(found, attribute, None)
+        return found is not None
+    return False

@@ -3,14 +3,16 @@
 The program is this file. A worker of multiprocessing would first import the main module of the
 process that starts it, and so run a script without ``if __name__ == "__main__"`` a second time.
 
-Task, sample and completion travel as a pickle. That is safe because both ends are ours: the same
-user's process, on the same machine, with the same code.
+Task, sample and completion travel as a pickle, which is what must be shown to work, from our own
+process to its own child; nothing that a file or a model says is ever unpickled. The rewards come
+back as JSON.
 """
 
 from __future__ import annotations
 
 # Only the standard library up here: the worker may find vrft itself by no other way than the
 # sys.path in its first message.
+import json
 import os
 import pickle
 import signal
@@ -58,7 +60,7 @@ def rewards_elsewhere(
         complaint = errors.read().decode(errors="replace")
     if worker.returncode or not worker.stdout:
         raise WorkerError(cause(worker.returncode, complaint))
-    rewards: dict[str, float | None] = pickle.loads(worker.stdout)
+    rewards: dict[str, float | None] = json.loads(worker.stdout)
     return rewards
 
 
@@ -86,7 +88,7 @@ def serve() -> None:
 
     rewards: dict[str, Any] = rewards_of(task, sample, completion)
     with answer:
-        pickle.dump(rewards, answer)
+        answer.write(json.dumps(rewards).encode("ascii"))
 
 
 if __name__ == "__main__":

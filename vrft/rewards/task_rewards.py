@@ -15,11 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from vrft import answers
 from vrft.boxes import Box, iou
 from vrft.errors import UserError
-from vrft.rewards.trl import (
-    GroupReward,
-    RewardLog,
-    TrainerState,
-)
+from vrft.rewards.trl import GroupReward, RewardLog, TrainerState
 from vrft.rewards.values import described, to_json, to_number
 from vrft.task import Reward, Task
 from vrft.types import A, Completion, Group, Prompt, Sample, Score, Scored, View

@@ -29,7 +29,7 @@ from vrft.demo import scenes, tiny
 from vrft.demo.instructions import Kind, instructions
 from vrft.demo.scenes import Scene, Style
 from vrft.training import sft
-from vrft.training.sft import Lesson
+from vrft.training.lessons import Lesson
 from vrft.types import Sample, View
 
 STEP = tiny.NUMBER_STEP / 1000

@@ -1,0 +1,93 @@
+"""Lessons: prompts with the answers to be learnt, and the batches that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from vrft.errors import UserError
+from vrft.models import conversation, encoding
+from vrft.models.encoding import Encoded
+from vrft.models.loaded import LoadedModel
+from vrft.types import Prompt, View
+
+IGNORED = -100
+"""The label of a token that has no part in the loss, by PyTorch's convention."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A prompt, and its answer: a function of the views in which the model sees the pictures."""
+
+    prompt: Prompt
+    answer: Callable[[tuple[View, ...]], str]
+
+
+@dataclass(frozen=True)
+class Collator:
+    """The batch maker of transformers' loader: lessons by their numbers to a model's inputs.
+
+    Pictures are opened here, when a batch needs them, through the cache that training by reward
+    uses: later epochs find them as the processor made them.
+    """
+
+    loaded: LoadedModel
+    lessons: Sequence[Lesson]
+    max_prompt_length: int | None
+
+    def __call__(self, rows: Sequence[Mapping[str, int]]) -> dict[str, Tensor]:
+        """Return the batch; raise UserError for prompts and answers that cannot be encoded."""
+        lessons = [self.lessons[row["row"]] for row in rows]
+        prompts = [
+            encoding.encode(self.loaded, lesson.prompt, self.max_prompt_length)
+            for lesson in lessons
+        ]
+        answers = []
+        for lesson, prompt in zip(lessons, prompts, strict=True):
+            # The answer depends on what the model sees: boxes are in pixels of the resized picture.
+            text = lesson.answer(prompt.views).removeprefix(lesson.prompt.prefill)
+            fault = conversation.unreadable(text)
+            if fault:
+                raise UserError(f"the answer {text[:60]!r} has {fault} in it; remove it from the "
+                                "data")  # fmt: skip
+            tokens = self.loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+            answers.append([*tokens, self.loaded.tokenizer.eos_token_id])
+        return pad_right(self.loaded, prompts, answers)
+
+
+def pad_right(
+    loaded: LoadedModel, prompts: Sequence[Encoded], answers: Sequence[Sequence[int]]
+) -> dict[str, Tensor]:
+    """Return prompts with their answers' tokens as the inputs of the model's own forward.
+
+    Rows [B, L] are padded on the right; ``labels`` [B, L] hold the answers' tokens, and IGNORED on
+    prompts and padding. Pictures of all rows stand one after the other in ``pixel_values``
+    [patches, values] and ``image_grid_thw`` [images, 3].
+    """
+    pad = partial(pad_sequence, batch_first=True)
+    tails = [torch.tensor(answer) for answer in answers]
+    tokens = [torch.cat([p.tokens, tail]) for p, tail in zip(prompts, tails, strict=True)]
+    labels = [F.pad(tail, (len(p.tokens), 0), value=IGNORED)
+              for p, tail in zip(prompts, tails, strict=True)]  # fmt: skip
+    batch = {
+        "input_ids": pad(tokens, padding_value=float(loaded.tokenizer.pad_token_id)),
+        "attention_mask": pad([torch.ones_like(row) for row in tokens]),
+        "labels": pad(labels, padding_value=IGNORED),
+    }
+    if loaded.vision_tower is not None:
+        # The model derives its three-dimensional positions from these: 1 on a picture's tokens.
+        image = loaded.core.config.image_token_id
+        types = [F.pad((p.tokens == image).long(), (0, len(tail)))
+                 for p, tail in zip(prompts, tails, strict=True)]  # fmt: skip
+        batch["mm_token_type_ids"] = pad(types)
+    pictures = [picture for prompt in prompts for picture in prompt.pictures]
+    if pictures:
+        batch["pixel_values"] = torch.cat([picture.patches for picture in pictures])
+        batch["image_grid_thw"] = torch.cat([picture.grid for picture in pictures])
+    return batch

@@ -1,0 +1,182 @@
+"""TRL's SFTTrainer under our settings, and the callback that watches over its steps."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
+
+from vrft.config.schema import Config
+from vrft.errors import UserError
+from vrft.evaluation import evaluate
+from vrft.models.loaded import LoadedModel
+from vrft.policy.policy import ModelPolicy
+from vrft.progress import progress
+from vrft.task import Task
+from vrft.training import checkpoint, run_folder
+from vrft.training.run_log import RunLog
+
+
+def arguments(config: Config, folder: Path, loaded: LoadedModel) -> SFTConfig:
+    """Return the configuration as TRL's; what it does not name is off, whatever TRL's default."""
+    train = config.train
+    with warnings.catch_warnings():
+        # TRL turns checkpointing on unless told not to, by a name that transformers calls old.
+        warnings.filterwarnings("ignore", "`gradient_checkpointing`", FutureWarning)
+        return SFTConfig(
+            output_dir=str(folder),
+            max_steps=train.max_steps,
+            num_train_epochs=train.num_train_epochs,
+            per_device_train_batch_size=train.per_device_train_batch_size,
+            gradient_accumulation_steps=train.gradient_accumulation_steps,
+            learning_rate=train.learning_rate,
+            lr_scheduler_type=train.lr_scheduler_type,
+            warmup_steps=train.warmup_ratio,  # below 1 a share of all steps, to transformers
+            weight_decay=train.weight_decay,
+            adam_beta1=train.adam_beta1,
+            adam_beta2=train.adam_beta2,
+            adam_epsilon=train.adam_epsilon,
+            max_grad_norm=train.max_grad_norm,
+            seed=train.seed,
+            save_steps=train.save_steps,
+            save_total_limit=train.save_total_limit,
+            logging_steps=train.logging_steps,
+            bf16=loaded.device.type == "cuda" and config.model.dtype in ("auto", "bfloat16"),
+            use_cpu=loaded.device.type == "cpu",
+            gradient_checkpointing=False,  # the model's loader has turned it on where it is wanted
+            # The rows are numbers, which only our collator understands.
+            dataset_kwargs={"skip_prepare_dataset": True},
+            remove_unused_columns=False,
+            dataloader_pin_memory=False,
+            max_length=None,  # TRL would cut longer prompts, in the middle of a picture's tokens
+            disable_tqdm=True,  # `Watch` shows the run's own progress
+            report_to="none",  # `RunLog` reports
+        )
+
+
+class Trainer(SFTTrainer):
+    """TRL's trainer, without its model card and without its way of loading weights."""
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write no model card into checkpoints: config.yaml says what the run was."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Take a forward and a backward; raise UserError for a loss that is not finite."""
+        loss: Tensor = super().training_step(*args, **kwargs)  # type: ignore[no-untyped-call]
+        check_finite(self.state.global_step, "loss", float(loss))
+        return loss
+
+    def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Load no weights: those of the checkpoint are in the model already.
+
+        transformers would match them by name. It would find the published names of Qwen2-VL in
+        the file, which are not those of its own module, and go on with the weights it has.
+        """
+
+
+class Watch(TrainerCallback):
+    """The callback that gives a TRL run our progress, log, evaluation and stop on a signal."""
+
+    def __init__(
+        self,
+        config: Config,
+        task: Task[Any],
+        learner: ModelPolicy,
+        log: RunLog,
+        stop: run_folder.StopSignal,
+    ) -> None:
+        self.config, self.task, self.learner = config, task, learner
+        self.log, self.stop = log, stop
+        self.console = contextlib.ExitStack()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Open the progress display, and give a resumed run the settings of this start.
+
+        transformers has put those of the checkpoint back: the former schedule, rates and intervals.
+        """
+        if state.global_step > 0:
+            self.renew(kwargs["optimizer"], kwargs["lr_scheduler"], state.global_step)
+            state.compute_steps(args, state.max_steps)
+        display = progress(state.max_steps, "fine-tuning", done=state.global_step)
+        self.display = self.console.enter_context(display)
+
+    def renew(self, optimizer: Any, scheduler: Any, step: int) -> None:
+        """Set an optimizer and its schedule, as they are after a step, to the configuration."""
+        train = self.config.train
+        # The groups of transformers' trainer: what decays, then biases and norms, as everywhere.
+        for group, decay in zip(optimizer.param_groups, (train.weight_decay, 0.0), strict=True):
+            betas = (train.adam_beta1, train.adam_beta2)
+            group.update(
+                initial_lr=train.learning_rate,
+                weight_decay=decay,
+                betas=betas,
+                eps=train.adam_epsilon,
+            )
+        rates = [train.learning_rate] * len(optimizer.param_groups)
+        scheduler.load_state_dict(scheduler.state_dict() | {"base_lrs": rates})
+        checkpoint.set_schedule(scheduler, step)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Close the progress display."""
+        self.console.close()
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Raise UserError for a gradient that is not finite."""
+        parameters = self.learner.module.parameters()
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        check_finite(state.global_step, "gradient's norm", norm)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Append what TRL reports of a step to metrics.jsonl."""
+        if logs:
+            self.log.metrics(state.global_step, logs)
+            if "loss" in logs:
+                self.display.note(f"loss {logs['loss']:.3f}")
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Evaluate every ``eval_steps`` and at the end; save and stop when a signal has come."""
+        self.display.advance(1)
+        every, last = self.config.train.eval_steps, state.global_step == state.max_steps
+        due = last or (every > 0 and state.global_step % every == 0)
+        if self.config.eval.split and due:
+            self.log.metrics(
+                state.global_step, evaluate.while_training(self.config, self.task, self.learner)
+            )
+        if self.stop.number is not None:
+            # transformers writes the checkpoint and ends the loop when this callback returns.
+            control.should_save = control.should_training_stop = True
+
+
+def check_finite(step: int, name: str, value: float) -> None:
+    """Raise UserError unless the loss or gradient's norm of the step after ``step`` is finite.
+
+    transformers would leave NaN out of its log, and step on it.
+    """
+    if not math.isfinite(value):
+        raise UserError(
+            f"step {step + 1}: the {name} is {value}; lower train.learning_rate, or set "
+            "model.dtype=float32; nothing was updated, and the last checkpoint is good"
+        )

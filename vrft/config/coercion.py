@@ -68,7 +68,7 @@ def coerce(hint: Any, value: Any, where: str) -> Any:
     if origin is Annotated:
         number = coerce(args[0], value, where)
         if number not in args[1]:
-            raise UserError(f"{where}: expected {args[1]}, got {value!r}")
+            raise UserError(f"{where}: expected {args[1]}, got {value!r:.100}")
         return number
     if origin in (Union, types.UnionType):
         if value is None and type(None) in args:
@@ -76,7 +76,7 @@ def coerce(hint: Any, value: Any, where: str) -> Any:
         return coerce(next(a for a in args if a is not type(None)), value, where)
     if origin is Literal:
         if value not in args:
-            raise UserError(f"{where}: {value!r} is not one of {', '.join(map(str, args))}")
+            raise UserError(f"{where}: {value!r:.100} is not one of {', '.join(map(str, args))}")
         return value
     if origin is tuple:
         # A single item stands for a list of one: train.report_to=wandb.
@@ -90,10 +90,10 @@ def coerce(hint: Any, value: Any, where: str) -> Any:
         scalar = SCALARS[hint](value)
     except (KeyError, TypeError, ValueError, OverflowError):
         expected = getattr(hint, "__name__", str(hint))
-        raise UserError(f"{where}: expected {expected}, got {value!r}") from None
+        raise UserError(f"{where}: expected {expected}, got {value!r:.100}") from None
     if isinstance(scalar, float) and not math.isfinite(scalar):
         # No rate, weight or limit is infinite: what has no limit is None or 0, as documented.
-        raise UserError(f"{where}: expected a finite number, got {value!r}")
+        raise UserError(f"{where}: expected a finite number, got {value!r:.100}")
     return scalar
 
 

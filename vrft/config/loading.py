@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from vrft import paths
-from vrft.config import coercion, methods
+from vrft.config import coercion, methods, yaml_text
 from vrft.config.methods import AlgorithmConfig
 from vrft.config.schema import Config
 from vrft.errors import UserError
@@ -72,11 +72,7 @@ def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """
     if path.resolve() in seen:
         raise UserError(f"{path}: extends itself; remove one of the `extends` lines")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        # An error of YAML's is several lines with a drawing; ours is one.
-        raise UserError(f"{path}: not readable YAML ({' '.join(str(error).split())})") from error
+    tree = yaml_text.read(path)
     if not isinstance(tree, dict | None):
         raise UserError(f"{path}: expected `key: value` lines, got {type(tree).__name__}")
     tree = expand(tree or {})  # an empty file is None
@@ -96,12 +92,12 @@ def parse_override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")  # at the first: a value may hold more of them
     if not equals or not key.strip():
         raise UserError(f"{text!r}: settings are given as key.path=value")
-    try:
-        # YAML reads nothing as null; after the equals sign it is meant as an empty text.
-        tree: Any = yaml.safe_load(value) if value else ""
-    except yaml.YAMLError as error:
-        raise UserError(f"{text!r}: the value is not readable YAML; quote it") from error
-    for part in reversed(key.strip().split(".")):
+    # YAML reads nothing as null; after the equals sign it is meant as an empty text.
+    tree: Any = yaml_text.parse(value, f"{text!r:.100}") if value else ""
+    parts = key.strip().split(".")
+    if len(parts) > yaml_text.DEEPEST:
+        raise UserError(f"{text!r:.100}: a path of {len(parts)} keys; no setting lies so deep")
+    for part in reversed(parts):
         tree = {part: tree}
     return expand(tree)
 

@@ -1,4 +1,4 @@
-"""The exception for mistakes that a user can mend."""
+"""The exceptions for mistakes that a user can mend."""
 
 
 class UserError(Exception):
@@ -6,4 +6,11 @@ class UserError(Exception):
 
     The command line prints the line without a traceback and exits with status 2. Any other
     exception is a bug and keeps its traceback.
+    """
+
+
+class PictureError(UserError):
+    """A picture that cannot be read; ``data.on_bad_picture`` says what a run makes of its sample.
+
+    No other mistake may be raised as one: samples are left out for it.
     """

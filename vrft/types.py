@@ -130,6 +130,9 @@ class Rollout:
     """[C] token ids, the end token included."""
     finished: bool
     """Whether the completion ended by itself; False if ``max_completion_length`` cut it off."""
+    logprobs: tuple[float, ...] | None = None
+    """[C] log-probabilities of the tokens by another engine that sampled them; None: the policy
+    itself did."""
 
 
 @dataclass(frozen=True, slots=True)

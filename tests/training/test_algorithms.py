@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
@@ -261,6 +261,56 @@ def test_without_a_higher_bound_the_clip_is_the_same_both_ways() -> None:
     logps = torch.tensor([1.5, 0.5]).log()
     found = algorithms.surrogate(logps, torch.zeros(2), torch.tensor([1.0, -1.0]), method("grpo"))
     assert torch.allclose(found, torch.tensor([-1.2, 0.8]))
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        # Ratios of tokens 2 and 4 against a cap of 3; the third place is behind the end.
+        ("token_truncate", [[2.0, 3.0, 1.0]]),
+        ("token_mask", [[2.0, 0.0, 1.0]]),
+        # The completion's ratio is 2 * 4 = 8.
+        ("sequence_truncate", [[3.0]]),
+        ("sequence_mask", [[0.0]]),
+        ("auto", [[0.0]]),
+        ("off", [[1.0, 1.0, 1.0]]),
+    ],
+)
+def test_importance_weights_by_hand(mode: Any, expected: list[list[float]]) -> None:
+    logps = torch.tensor([[[2.0, 4.0, 9.0]]]).log()
+    mask = torch.tensor([[[1.0, 1.0, 0.0]]])
+    config = replace(EQ_5_AND_6, importance_sampling=mode)
+    weights = algorithms.importance_weights(logps, torch.zeros(1, 1, 3), mask, config)
+    assert torch.allclose(weights, torch.tensor([expected]))
+
+
+def test_a_ratio_that_overflows_is_masked_and_not_nan() -> None:
+    config = replace(EQ_5_AND_6, importance_sampling="token_mask")
+    far = torch.full((1, 1, 1), 1000.0)
+    weights = algorithms.importance_weights(far, torch.zeros(1, 1, 1), torch.ones(1, 1, 1), config)
+    assert weights.tolist() == [[[0.0]]]
+
+
+def test_weighted_by_the_ratio_another_engines_gradient_is_the_policys_own() -> None:
+    """Sum over tokens q(t) w(t) grad log pi(t) A(t), with w = pi / q, is that with pi(t) alone."""
+    random = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, generator=random, requires_grad=True)
+    engine = torch.randn(5, generator=random).log_softmax(0)
+    advantages = torch.randn(5, generator=random)
+    config = replace(EQ_5_AND_6, importance_sampling="token_truncate", importance_sampling_cap=1e6)
+    logps = logits.log_softmax(0)
+    weights = algorithms.importance_weights(
+        logps.detach().view(1, 5, 1), engine.view(1, 5, 1), torch.ones(1, 5, 1), config
+    ).flatten()
+    own = (logps.exp().detach() * -logps * advantages).sum()
+    theirs = (engine.exp() * weights * -logps * advantages).sum()
+    uncorrected = (engine.exp() * -logps * advantages).sum()
+    gradients = [
+        torch.autograd.grad(loss, logits, retain_graph=True)[0]
+        for loss in (own, theirs, uncorrected)
+    ]
+    assert torch.allclose(gradients[0], gradients[1], atol=1e-6)
+    assert not torch.allclose(gradients[0], gradients[2], atol=1e-2)
 
 
 def test_the_k3_estimate_by_hand() -> None:

@@ -13,8 +13,9 @@ from fakes.bigram import CONFIG, Echo, run, share, take_step
 
 from vrft.errors import UserError
 from vrft.rewards import FunctionReward, with_rewards
-from vrft.training.metrics import token_means
+from vrft.training.metrics import token_metrics
 from vrft.training.step import step
+from vrft.training.types import TokenStats
 from vrft.types import Completion, Sample, Score
 
 
@@ -59,13 +60,15 @@ def test_a_reward_that_never_applies_has_no_mean() -> None:
 
 
 def test_token_means_divide_by_the_tokens_of_all_micro_batches() -> None:
-    sums = [
-        {"kl": torch.tensor(3.0), "tokens": torch.tensor(2.0)},
-        {"kl": torch.tensor(1.0), "tokens": torch.tensor(6.0)},
+    stats = [
+        TokenStats(
+            {"kl": torch.tensor(kl), "tokens": torch.tensor(tokens)}, {"far": torch.tensor(far)}
+        )
+        for kl, tokens, far in ((3.0, 2.0, 0.5), (1.0, 6.0, 0.25))
     ]
-    # (3 + 1) / (2 + 6), not the mean of 1.5 and 1 / 6
-    assert token_means(Accelerator(cpu=True), sums) == {"kl": 0.5}
-    assert token_means(Accelerator(cpu=True), []) == {}
+    # (3 + 1) / (2 + 6), not the mean of 1.5 and 1 / 6; and the largest of the largest
+    assert token_metrics(Accelerator(cpu=True), stats) == {"kl": 0.5, "far": 0.5}
+    assert token_metrics(Accelerator(cpu=True), []) == {}
 
 
 def logging_task(function: Any) -> Any:

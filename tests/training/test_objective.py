@@ -176,6 +176,33 @@ def test_on_policy_the_gradient_is_that_of_gpg_with_the_same_advantage_and_mean(
     assert gradients[0].abs().max() > 1e-3
 
 
+def test_another_engines_tokens_weigh_by_their_ratio_and_its_distance_is_measured() -> None:
+    setting = Setting(6)
+    config = AlgorithmConfig(importance_sampling="token_truncate", importance_sampling_cap=1.1)
+    noise = 0.2 * torch.randn(B, G, C, generator=torch.Generator().manual_seed(7)) * setting.mask
+    sampled = setting.logps.detach() + noise
+    batch = replace(setting.batch(), sampled_logps=sampled)
+    policies: Any = Tensors(setting.logps)
+    made = replace(
+        run(replace(with_train(CONFIG, per_device_train_batch_size=B), algorithm=config)),
+        policy=policies,
+    )
+    experience = objective.make_experience(made, batch)
+    weights = algorithms.token_weights(batch.lengths, config, LIMIT)
+    loss, stats = objective.loss(made, batch, experience, range(B), weights)
+    ratio = (-noise).exp().clamp(max=1.1)
+    by_hand = -setting.logps * ratio * group_advantages(setting.rewards, scale=True).unsqueeze(-1)
+    expected = (by_hand * setting.mask * weights.unsqueeze(-1)).sum()
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
+    (mine,) = torch.autograd.grad(loss, setting.logps)
+    (other,) = torch.autograd.grad(expected, setting.logps)  # no gradient passes the ratio
+    assert torch.allclose(mine, other, atol=1e-6)
+    name = objective.LOGP_DIFFERENCE
+    assert stats.largest[f"{name}/max"].item() == pytest.approx(noise.abs().max().item(), abs=1e-6)
+    mean = stats.sums[f"{name}/mean"] / stats.sums["tokens"]
+    assert mean.item() == pytest.approx((noise.abs().sum() / setting.mask.sum()).item(), abs=1e-6)
+
+
 def test_rloo_takes_the_kl_off_the_reward_before_it_compares() -> None:
     setting = Setting(4)
     loss = setting.loss(method("rloo", beta=0.5), old=True)

@@ -123,6 +123,7 @@ OTHER: dict[str, str] = {
     "algorithm.surrogate": "clipped",
     "algorithm.kl_in": "reward",
     "algorithm.token_mean": "sum",
+    "algorithm.importance_sampling": "off",
     "algorithm.reward_weights": "{different: 2}",
     "algorithm.rewards": "mine.py:brief",
 }

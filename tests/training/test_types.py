@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from fakes.bigram import CONFIG, run, with_train
 
@@ -26,6 +28,19 @@ def test_the_tensors_of_a_batch() -> None:
     assert batch.truncated.tolist() == [[0.0, 1.0], [0.0, 1.0]]
     assert batch.mask.tolist() == [[[1, 0, 0], [1, 1, 1]], [[1, 1, 0], [1, 1, 0]]]
     assert batch.greedy is None and batch.rounds == 2 and not batch.exhausted
+
+
+def test_log_probabilities_of_another_engine_stand_at_their_tokens() -> None:
+    plain = rewarded((1, 3), (1.0, 0.0))
+    logprobs = ((-0.5,), (-0.25, -1.0, -2.0))
+    rollouts = tuple(
+        replace(rollout, logprobs=values)
+        for rollout, values in zip(plain.group.rollouts, logprobs, strict=True)
+    )
+    batch = Batch.of([replace(plain, group=replace(plain.group, rollouts=rollouts))])
+    assert batch.sampled_logps is not None
+    assert batch.sampled_logps.tolist() == [[[-0.5, 0.0, 0.0], [-0.25, -1.0, -2.0]]]
+    assert Batch.of([plain]).sampled_logps is None
 
 
 def test_greedy_rewards_are_those_of_the_prompts() -> None:

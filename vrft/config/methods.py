@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from vrft import paths
-from vrft.config.coercion import Amount, Count, Fraction, Range, Size
+from vrft.config.coercion import Above0, Amount, Count, Fraction, Range, Size
 from vrft.errors import UserError
 
 
@@ -92,6 +92,13 @@ class AlgorithmConfig:
     missing_rewards: Literal["error", "none"] = "error"
     """A reward that is NaN or infinite stops the run, or counts as None: it adds nothing, and the
     metric rewards/NAME/missing is the share of such values."""
+    importance_sampling: Literal[
+        "auto", "off", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"
+    ] = "auto"
+    """Weigh the completions of another engine by pi / pi_engine, of each token or of the whole
+    completion; a ratio above ``importance_sampling_cap`` is lowered to it (truncate) or counts as
+    0 (mask). auto: sequence_mask, TRL's default. Completions of the policy itself need none."""
+    importance_sampling_cap: Above0 = 3.0
     critic: CriticConfig = CriticConfig()
 
     @property

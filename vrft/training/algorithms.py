@@ -245,6 +245,30 @@ def is_clipped(logps: Tensor, old: Tensor, advantages: Tensor, config: Algorithm
     return ((ratio < 1 - low) & (advantages < 0)) | ((ratio > 1 + high) & (advantages > 0))
 
 
+def importance_weights(
+    logps: Tensor, sampled: Tensor, mask: Tensor, config: AlgorithmConfig
+) -> Tensor:
+    """Return pi / pi_engine of tokens that another engine sampled: [B, G, C], or [B, G, 1].
+
+    ``logps`` and ``sampled`` [B, G, C] are the policy's and the engine's log-probabilities. The
+    ratio of a whole completion is the product over its tokens. Above the cap C it becomes C
+    (truncated importance sampling, Yao et al. 2025) or 0 (masked, as in IcePop).
+    """
+    mode = config.importance_sampling
+    if mode == "off":
+        return torch.ones_like(mask)
+    level, bound = ("sequence", "mask") if mode == "auto" else mode.split("_")
+    difference = (logps - sampled) * mask
+    if level == "sequence":
+        difference = difference.sum(-1, keepdim=True)
+    ratio = difference.exp()
+    cap = config.importance_sampling_cap
+    if bound == "truncate":
+        return ratio.clamp(max=cap)
+    # Filled and not multiplied by 0: an overflowed ratio is inf, and inf * 0 is NaN.
+    return ratio.masked_fill(ratio > cap, 0.0)
+
+
 def kl(logps: Tensor, reference: Tensor) -> Tensor:
     """Return the k3 estimate of KL(pi || reference) at every token: Eq. 16, at least 0."""
     difference = reference - logps

@@ -16,7 +16,7 @@ from vrft.rewards import score_of
 from vrft.rewards.trl import GroupReward, RewardLog
 from vrft.task import Task
 from vrft.training import algorithms, distributed
-from vrft.training.types import Batch, Experience, Run, TokenSums
+from vrft.training.types import Batch, Experience, Run, TokenStats
 
 COLUMNS = (
     *("sample_id", "text", "parsed", "finished", "tokens", "rewards", "reward", "advantage"),
@@ -95,16 +95,20 @@ def check_columns(log: RewardLog) -> None:
             raise UserError(f"log_extra({name!r}): completions have such a column; rename it")
 
 
-def token_means(accelerator: Accelerator, sums: Sequence[TokenSums]) -> dict[str, float]:
-    """Return means over all devices' tokens, from the sums of this device's micro-batches."""
-    if not sums:
+def token_metrics(accelerator: Accelerator, stats: Sequence[TokenStats]) -> dict[str, float]:
+    """Return means and largest values over all devices' tokens, from own micro-batches'."""
+    if not stats:
         return {}
-    names = sorted(sums[0])  # in one order on all devices
-    own = torch.stack([sum((part[name] for part in sums), torch.zeros(())) for name in names])
+    names = sorted(stats[0].sums)  # in one order on all devices
+    own = torch.stack([sum((part.sums[name] for part in stats), torch.zeros(())) for name in names])
     totals = distributed.gather(accelerator, own.cpu()[None]).sum(0)
     by_name = dict(zip(names, totals, strict=True))
     tokens = by_name.pop("tokens")
-    return {name: float(total / tokens.clamp(min=1)) for name, total in by_name.items()}
+    means = {name: float(total / tokens.clamp(min=1)) for name, total in by_name.items()}
+    for name in sorted(stats[0].largest):
+        most = torch.stack([part.largest[name].cpu() for part in stats]).max()
+        means[name] = float(distributed.gather(accelerator, most[None]).max())
+    return means
 
 
 def completion_rows(task: Task[Any], batch: Batch, experience: Experience) -> list[dict[str, Any]]:

@@ -14,7 +14,10 @@ from vrft.policy import Policy
 from vrft.training import algorithms, distributed
 from vrft.training.micro_batches import passes
 from vrft.training.ppo import ActorCritic
-from vrft.training.types import Batch, Experience, Run, TokenSums
+from vrft.training.types import Batch, Experience, Run, TokenStats
+
+LOGP_DIFFERENCE = "sampling/sampling_logp_difference"
+"""TRL's name for the distance of the policy's log-probabilities from the sampling engine's."""
 
 
 def make_experience(run: Run, batch: Batch) -> Experience:
@@ -64,12 +67,13 @@ def make_experience(run: Run, batch: Batch) -> Experience:
 
 def loss(
     run: Run, batch: Batch, experience: Experience, rows: Sequence[int], weights: Tensor
-) -> tuple[Tensor, TokenSums]:
-    """Return the loss of some groups as a scalar, and sums over their tokens for the log.
+) -> tuple[Tensor, TokenStats]:
+    """Return the loss of some groups as a scalar, and statistics of their tokens for the log.
 
     ``weights`` [b', G] are those of a token of each completion: the loss is a weighted sum over
     tokens, so that micro-batches add up to the loss of the whole update. One loss serves GPG and
-    its relatives, with or without a clip, a KL penalty and a critic.
+    its relatives, with or without a clip, a KL penalty and a critic. Where another engine sampled,
+    each token's loss is multiplied by its importance weight.
     """
     config, critic = run.config.algorithm, run.config.algorithm.critic
     encoded = [batch.groups[row].encoded for row in rows]
@@ -92,6 +96,15 @@ def loss(
     old = logps_BGC.detach() if experience.old_logps is None else at(experience.old_logps)
     losses = algorithms.surrogate(logps_BGC, old, advantages, config)
     measured = {"tokens": torch.ones_like(mask)}
+    largest: dict[str, Tensor] = {}
+    if batch.sampled_logps is not None:
+        sampled = at(batch.sampled_logps)
+        ratios = algorithms.importance_weights(old, sampled, mask, config)
+        losses = losses * ratios
+        difference = (old - sampled).abs() * mask
+        measured[LOGP_DIFFERENCE + "/mean"] = difference
+        largest[LOGP_DIFFERENCE + "/max"] = difference.max()
+        measured["sampling/importance_sampling_ratio/mean"] = ratios.expand_as(mask)
     if config.surrogate == "clipped":
         measured["clip_ratio"] = algorithms.is_clipped(logps_BGC.detach(), old, advantages, config)
     if experience.reference_logps is not None:
@@ -109,8 +122,9 @@ def loss(
         losses = losses + critic.vf_coef * errors - critic.entropy_coef * entropies_BGC
         measured |= {"value_loss": errors, "entropy": entropies_BGC}
     sums = {name: (values.detach() * mask).sum() for name, values in measured.items()}
+    stats = TokenStats(sums, largest)
     token_weights = weights.to(logps_BGC, non_blocking=True).unsqueeze(-1)
-    return (losses * mask * token_weights).sum(), sums
+    return (losses * mask * token_weights).sum(), stats
 
 
 Measure = Callable[..., Tensor | Sequence[Tensor]]

@@ -56,6 +56,7 @@ FIXED = frozenset(
         *("algorithm.max_resample_rounds", "algorithm.on_exhausted", "algorithm.surrogate"),
         *("algorithm.epsilon", "algorithm.epsilon_high", "algorithm.beta", "algorithm.kl_in"),
         *("algorithm.token_mean", "algorithm.num_iterations", "algorithm.num_mini_batches"),
+        *("algorithm.importance_sampling", "algorithm.importance_sampling_cap"),
         *("algorithm.overlong_cache", "algorithm.reward_weights", "algorithm.rewards"),
         *("algorithm.critic.gamma", "algorithm.critic.lam", "algorithm.critic.vf_coef"),
         *("algorithm.critic.cliprange_value", "algorithm.critic.entropy_coef"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -19,7 +20,7 @@ from vrft.training.collect import collect
 from vrft.training.micro_batches import Pass, passes
 from vrft.training.objective import loss, make_experience
 from vrft.training.stream import rollout_seed
-from vrft.training.types import Batch, Experience, Run, TokenSums
+from vrft.training.types import Batch, Experience, Run, TokenStats
 
 Rows = Callable[[], list[dict[str, Any]]]
 """Makes the log's rows of a step's completions, when they are to be logged."""
@@ -78,7 +79,7 @@ def update(run: Run, batch: Batch, experience: Experience, part: range) -> dict[
     accelerator, module = run.accelerator, run.policy.module
     total, total_loss = torch.zeros(1, device=accelerator.device), 0.0
     losses: list[Tensor] = []
-    sums: list[TokenSums] = []
+    stats: list[TokenStats] = []
     weights_BG = token_weights(run, batch, part)
     chunks = passes(run, batch, [row for row in part if experience.informative[row]])
     for number, (rows, scale) in enumerate(chunks, 1):
@@ -95,7 +96,8 @@ def update(run: Run, batch: Batch, experience: Experience, part: range) -> dict[
                     raise bad_loss(run, batch, total_loss, chunks, losses)
             # Data parallelism averages gradients over devices; the loss is a sum over them.
             accelerator.backward(part_loss * accelerator.num_processes)
-        sums.append({name: scale * values for name, values in measured.items()})
+        sums = {name: scale * values for name, values in measured.sums.items()}
+        stats.append(replace(measured, sums=sums))
     # Without any pass there is no gradient (None, not 0), and AdamW leaves the weights alone.
     norm = distributed.clip(accelerator, module, run.config.train.max_grad_norm) if chunks else 0.0
     check_norm(run, norm)
@@ -103,7 +105,7 @@ def update(run: Run, batch: Batch, experience: Experience, part: range) -> dict[
     run.optimizer.zero_grad()
     return {
         "loss": total_loss,
-        **metrics.token_means(accelerator, sums),
+        **metrics.token_metrics(accelerator, stats),
         "grad_norm": norm,
     }
 

@@ -93,8 +93,9 @@ class Batch:
     ``rewards`` [b, G] are weighted sums; ``lengths`` [b, G] count a completion's tokens, the end
     token included; ``truncated`` [b, G] is 1 where a completion was cut at the length limit;
     ``mask`` [b, G, C] is 1 at every token of a completion and 0 behind it; ``greedy`` [b] are
-    rewards of greedy completions. ``rounds`` of sampling were needed; ``exhausted`` says that even
-    the last left fewer groups with signal than ``min_informative`` asks for.
+    rewards of greedy completions; ``sampled_logps`` [b, G, C] are the log-probabilities of another
+    engine that sampled, 0 behind a completion. ``rounds`` of sampling were needed; ``exhausted``
+    says that even the last left fewer groups with signal than ``min_informative`` asks for.
     """
 
     groups: Sequence[RewardedGroup]
@@ -105,6 +106,7 @@ class Batch:
     greedy: Tensor | None
     rounds: int
     exhausted: bool = False
+    sampled_logps: Tensor | None = None
 
     @classmethod
     def of(
@@ -114,15 +116,22 @@ class Batch:
         rollouts = [rewarded.group.rollouts for rewarded in groups]
         lengths = torch.tensor([[float(len(r.tokens)) for r in group] for group in rollouts])
         greedy = [rewarded.greedy for rewarded in groups if rewarded.greedy is not None]
+        logprobs = [r.logprobs for group in rollouts for r in group if r.logprobs is not None]
+        mask = (torch.arange(int(lengths.max())) < lengths.unsqueeze(-1)).float()
+        sampled: Tensor | None = None
+        if logprobs:  # of all rollouts: one engine sampled them
+            tokens = torch.tensor([value for row in logprobs for value in row])
+            sampled = torch.zeros_like(mask).masked_scatter(mask.bool(), tokens)
         return cls(
             groups,
             rewards=torch.stack([rewarded.total for rewarded in groups]),
             lengths=lengths,
             truncated=torch.tensor([[float(not r.finished) for r in group] for group in rollouts]),
-            mask=(torch.arange(int(lengths.max())) < lengths.unsqueeze(-1)).float(),
+            mask=mask,
             greedy=torch.tensor(greedy) if greedy else None,
             rounds=rounds,
             exhausted=exhausted,
+            sampled_logps=sampled,
         )
 
 
@@ -146,5 +155,12 @@ class Experience:
     returns: Tensor | None = None
 
 
-TokenSums = dict[str, Tensor]
-"""Sums over completion tokens, by the metric's name; "tokens" counts the tokens themselves."""
+@dataclass(frozen=True)
+class TokenStats:
+    """Statistics over completion tokens, by the metric's name.
+
+    ``sums`` become means, "tokens" being the number of tokens; ``largest`` are largest values.
+    """
+
+    sums: dict[str, Tensor]
+    largest: dict[str, Tensor] = field(default_factory=dict)

@@ -70,6 +70,36 @@ def test_a_run_without_a_model_is_refused(tmp_path: Path) -> None:
         locate.model(str(tmp_path))
 
 
+def test_the_best_checkpoint_of_a_run_is_named_by_best(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "best.json").write_text('{"step": 20, "metric": "eval_iou", "value": 0.5}')
+    make_model(run / "final")
+    assert locate.model("runs/mine/best") == "runs/mine/checkpoint-20"
+    assert capsys.readouterr().err == "model: runs/mine/checkpoint-20\n"
+    make_model(Path("runs/best"))  # a model of that name stands for itself
+    assert locate.model("runs/best") == "runs/best"
+    assert locate.model("elsewhere/best") == "elsewhere/best"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "the run names no best checkpoint; train with eval.split and train.metric_for"),
+        ("{", "the run names no best checkpoint"),
+        ('{"step": "last"}', "the run names no best checkpoint"),
+        ('{"step": 30}', "checkpoint-30 was the best, and has gone"),
+    ],
+)
+def test_a_run_without_its_best_checkpoint_is_refused(
+    text: str | None, said: str, run: Path
+) -> None:
+    if text is not None:
+        (run / "best.json").write_text(text)
+    with pytest.raises(UserError, match=said):
+        locate.model(str(run / "best"))
+
+
 def test_a_folder_or_file_of_an_evaluation_stands_for_itself(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

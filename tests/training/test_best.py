@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.folders import FAKES
 
-from vrft import config, registry
+from vrft import config, policy, registry
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.evaluation import evaluate
-from vrft.training import best, checkpoint, plan, train
+from vrft.evaluation import evaluate, locate
+from vrft.training import best, checkpoint, plan, run_log, sft, train
 
 
 def letters(*settings: str) -> Config:
@@ -91,7 +92,7 @@ def test_a_damaged_file_names_no_best(text: str, tmp_path: Path) -> None:
     [
         (("train.metric_for_best_model=differnt",), "no evaluation has it; did you mean 'eval_dif"),
         (("eval.split=",), "needs evaluations: give eval.split"),
-        (("algorithm=sft",), "algorithm=sft keeps its newest checkpoints"),
+        (("algorithm=sft", "train.metric_for_best_model=iou"), "no evaluation has it"),
         (
             ("train.metric_for_best_model=null", "train.greater_is_better=true"),
             "greater_is_better says nothing without",
@@ -117,7 +118,9 @@ def test_pruning_spares_the_best(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-2", "checkpoint-4"]
 
 
+@pytest.mark.parametrize("method", ["gpg", "sft"])
 def test_a_run_keeps_its_best_checkpoint_and_names_it_also_after_it_was_resumed(
+    method: str,
     model_folder: Callable[[str], Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -129,21 +132,50 @@ def test_a_run_keeps_its_best_checkpoint_and_names_it_also_after_it_was_resumed(
         return {"eval_different": next(values)}
 
     monkeypatch.setattr(evaluate, "while_training", scored)
-    few = ("train.save_steps=0", "train.save_total_limit=1", "train.lr_scheduler_type=constant")
+    begin = sft.train if method == "sft" else train.train
+    few = (
+        f"algorithm={method}",
+        "train.save_steps=0",
+        "train.save_total_limit=1",
+        "train.lr_scheduler_type=constant",
+    )
     where = (f"model={model_folder('qwen2_vl')}", f"train.output_dir={tmp_path / 'run'}")
-    run = train.train(letters(*few, *where, "train.max_steps=4"))
+    run = begin(letters(*few, *where, "train.max_steps=4"))
     # step 2 is the best, and 4 the last; the first best, of step 1, was replaced
     assert sorted(path.name for path in run.glob("checkpoint-*")) == [
         "checkpoint-2",
         "checkpoint-4",
     ]
     assert f"best: {run / 'checkpoint-2'} (eval_different 0.6000)" in capsys.readouterr().err
-    train.train(letters(*few, *where, "train.max_steps=5"), resume=run)
+    begin(letters(*few, *where, "train.max_steps=5"), resume=run)
     assert sorted(path.name for path in run.glob("checkpoint-*")) == [
         "checkpoint-2",
         "checkpoint-5",
     ]
-    train.train(letters(*few, *where, "train.max_steps=6"), resume=run)
+    begin(letters(*few, *where, "train.max_steps=6"), resume=run)
     assert [path.name for path in run.glob("checkpoint-*")] == ["checkpoint-6"]
     assert json.loads((run / best.FILE).read_text())["step"] == 6
     assert f"best: {run / 'checkpoint-6'} (eval_different 0.7000)" in capsys.readouterr().err
+    assert locate.model(str(run / "best")) == str(run / "checkpoint-6")
+
+
+def test_the_best_of_supervised_fine_tuning_is_the_model_of_its_evaluation(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Evaluations of the real model: the best checkpoint scores what best.json says it does."""
+    given = letters(
+        *("algorithm=sft", "train.max_steps=4", "train.save_total_limit=1"),
+        *("train.learning_rate=3e-3", f"model={model_folder('qwen2_vl')}", "eval.limit=4"),
+        *(f"train.output_dir={tmp_path / 'run'}", "sampling.max_completion_length=8"),
+    )
+    run = sft.train(given)
+    rows = run_log.read_metrics(run / "metrics.jsonl")
+    scores = {row["step"]: row["eval_different"] for row in rows if "eval_different" in row}
+    named = best.read(run, "different")
+    assert named is not None and list(scores) == [1, 2, 3, 4]
+    assert named == best.Best(max(scores, key=lambda s: scores[s]), "eval_different", named.value)
+    state = json.loads((run / f"checkpoint-{named.step}" / checkpoint.STATE).read_text())
+    assert (state["best_global_step"], state["best_metric"]) == (named.step, named.value)
+    model = policy.load(replace(given.model, name=locate.model(str(run / "best"))))
+    again = evaluate.while_training(given, registry.build(given.task), model)
+    assert again["eval_different"] == named.value == scores[named.step]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,3 +98,18 @@ def test_a_second_interrupt_stops_at_once_and_a_second_sigterm_does_not() -> Non
         assert stop.number == signal.SIGTERM
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_thread_beside_the_main_one_goes_on_without_handlers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    def step() -> tuple[int | None, list[Any]]:
+        with StopSignal() as stop:
+            return stop.number, [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(step).result() == (None, before)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert capsys.readouterr().err.count("Ctrl-C and SIGTERM cannot be awaited") == 1

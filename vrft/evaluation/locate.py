@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from vrft.evaluation import predictions
 
 CHECKPOINT = re.compile(r"checkpoint-([0-9]+)")
 
+BEST = "best.json"
+"""The file of a run that says which of its checkpoints is the best."""
+
 EVALUATIONS = Path("runs", "eval")
 """The folder into which `vrft eval` writes where it is not told."""
 
@@ -19,10 +23,14 @@ EVALUATIONS = Path("runs", "eval")
 def model(name: str) -> str:
     """Return the model that is meant: of a run's folder ``final``, or else the last checkpoint.
 
-    Any other name is returned as it is. Which was taken is said in a line on standard error.
-    Raises UserError for a run that has no model yet.
+    RUN/best means the best checkpoint of a run. Any other name is returned as it is. Which was
+    taken is said in a line on standard error. Raises UserError for a run that has no model yet.
     """
     folder = Path(name)
+    if folder.name == "best" and not folder.exists() and (folder.parent / "config.yaml").is_file():
+        checkpoint = best(folder.parent)
+        print(f"model: {checkpoint}", file=sys.stderr)
+        return str(checkpoint)
     if name in paths.EMBEDDED or not folder.is_dir() or is_model(folder):
         return name
     models = models_of(folder)
@@ -35,6 +43,24 @@ def model(name: str) -> str:
         )
     print(f"model: {models[-1]}", file=sys.stderr)
     return str(models[-1])
+
+
+def best(run: Path) -> Path:
+    """Return the best checkpoint of a run by its ``train.metric_for_best_model``.
+
+    Raises UserError for a run that has none, or has it no longer.
+    """
+    try:
+        row = json.loads((run / BEST).read_text(encoding="utf-8"))
+        checkpoint = run / f"checkpoint-{int(row['step'])}"
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise UserError(
+            f"{run / 'best'}: the run names no best checkpoint; train with eval.split and "
+            "train.metric_for_best_model, or compare all by `vrft eval --all-checkpoints`"
+        ) from error
+    if not is_model(checkpoint):
+        raise UserError(f"{run / 'best'}: {checkpoint} was the best, and has gone")
+    return checkpoint
 
 
 def models_of(run: Path) -> list[Path]:

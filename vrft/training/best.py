@@ -1,7 +1,8 @@
 """The best checkpoint of a run by a metric of its evaluations, as ``train.metric_for_best_model``.
 
-best.json in the run's folder says which it is. A checkpoint is written whenever an evaluation beats
-all before it, and is not deleted before a better one is complete.
+best.json in the run's folder says which it is, and `--model RUN/best` means it. A checkpoint is
+written whenever an evaluation beats all before it, and is not deleted before a better one is
+complete.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from typing import Any
 from vrft import paths
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.evaluation import evaluate
+from vrft.evaluation import evaluate, locate
 from vrft.evaluation.predictions import write_json
 from vrft.task import Task
 from vrft.training import checkpoint
 from vrft.types import Sample
 
-FILE = "best.json"
+FILE = locate.BEST
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,6 @@ def check(config: Config, task: Task[Any], samples: Sequence[Sample[Any]]) -> No
         if config.train.greater_is_better is not None:
             raise UserError("train.greater_is_better says nothing without metric_for_best_model")
         return
-    if config.algorithm.name == "sft":
-        raise UserError(
-            "train.metric_for_best_model: algorithm=sft keeps its newest checkpoints; leave it out "
-            "and take the best of `vrft eval --all-checkpoints RUN`"
-        )
     if not samples:
         raise UserError(f"train.metric_for_best_model={metric} needs evaluations: give eval.split")
     known = evaluate.metric_names(task, samples)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,11 @@ from vrft.config.loading import to_yaml
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.training import run_log
+
+UNHANDLED = (
+    "note: training runs in a thread beside the main one, where Ctrl-C and SIGTERM cannot be "
+    "awaited; go on with the last checkpoint if it is stopped (train.save_steps)"
+)
 
 
 def claim(config: Config) -> Config:
@@ -80,6 +87,9 @@ class StopSignal:
 
     ``number`` is the signal that came, None before. A second Ctrl-C stops at once, by
     KeyboardInterrupt. The former handlers are put back when the context ends.
+
+    In another thread than the main one, where Python lets nobody handle signals, nothing is
+    handled and ``number`` stays None; a line on standard error says so.
     """
 
     def __init__(self) -> None:
@@ -87,6 +97,9 @@ class StopSignal:
         self.former: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignal:
+        if threading.current_thread() is not threading.main_thread():
+            print(UNHANDLED, file=sys.stderr)
+            return self
         # SIGTERM is what a batch system sends some seconds before it kills.
         for number in (signal.SIGINT, signal.SIGTERM):
             self.former[number] = signal.signal(number, self.receive)

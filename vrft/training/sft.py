@@ -23,7 +23,7 @@ from vrft import policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.task import Task
-from vrft.training import checkpoint, data_fingerprint, plan, run_folder, sft_checkpoint
+from vrft.training import best, checkpoint, data_fingerprint, plan, run_folder, sft_checkpoint
 from vrft.training import resume as resumption
 from vrft.training.lessons import Collator, Lesson
 from vrft.training.run_log import RunLog
@@ -101,4 +101,6 @@ def fit(
     if stop.number is not None:
         print(f"stopped; go on with `vrft train --resume {folder}`", file=sys.stderr)
         raise SystemExit(128 + stop.number)
+    if line := best.line(folder, config):
+        print(line, file=sys.stderr)
     return folder

@@ -20,7 +20,7 @@ from vrft.models.loaded import LoadedModel
 from vrft.policy.policy import ModelPolicy
 from vrft.progress import progress
 from vrft.task import Task
-from vrft.training import checkpoint, run_folder
+from vrft.training import best, checkpoint, run_folder
 from vrft.training.run_log import RunLog
 
 
@@ -46,7 +46,7 @@ def arguments(config: Config, folder: Path, loaded: LoadedModel) -> SFTConfig:
             max_grad_norm=train.max_grad_norm,
             seed=train.seed,
             save_steps=train.save_steps,
-            save_total_limit=train.save_total_limit,
+            save_total_limit=None,  # `Watch` deletes what is neither new enough nor the best
             logging_steps=train.logging_steps,
             bf16=loaded.device.type == "cuda" and config.model.dtype in ("auto", "bfloat16"),
             use_cpu=loaded.device.type == "cpu",
@@ -94,6 +94,8 @@ class Watch(TrainerCallback):
     ) -> None:
         self.config, self.task, self.learner = config, task, learner
         self.log, self.stop = log, stop
+        self.folder = Path(config.train.output_dir)
+        self.improved: best.Best | None = None
         self.console = contextlib.ExitStack()
 
     def on_train_begin(
@@ -157,17 +159,40 @@ class Watch(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Evaluate every ``eval_steps`` and at the end; save and stop when a signal has come."""
+        """Evaluate every ``eval_steps`` and at the end; save what is the best so far.
+
+        When a signal has come, save and stop. transformers writes the checkpoint and ends the loop
+        when this callback has returned.
+        """
         self.display.advance(1)
         every, last = self.config.train.eval_steps, state.global_step == state.max_steps
         due = last or (every > 0 and state.global_step % every == 0)
         if self.config.eval.split and due:
-            self.log.metrics(
-                state.global_step, evaluate.while_training(self.config, self.task, self.learner)
-            )
+            self.evaluate(state)
+            control.should_save |= self.improved is not None
         if self.stop.number is not None:
-            # transformers writes the checkpoint and ends the loop when this callback returns.
             control.should_save = control.should_training_stop = True
+
+    def evaluate(self, state: TrainerState) -> None:
+        """Evaluate on ``eval.split``, and remember whether the model is the best so far."""
+        step = state.global_step
+        scores = evaluate.while_training(self.config, self.task, self.learner)
+        self.log.metrics(step, scores)
+        self.improved = best.better(self.config, self.folder, step, scores)
+        if self.improved is not None:
+            # By transformers' names, for whoever reads its trainer_state.json.
+            state.best_global_step, state.best_metric = step, self.improved.value
+            state.best_model_checkpoint = str(checkpoint.path_of(self.folder, step))
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Name the best checkpoint once it is complete, and delete those that are not kept."""
+        if self.improved is not None:
+            best.write(self.folder, self.improved)
+            self.improved = None
+        spared = best.folder_of(self.folder, self.config)
+        checkpoint.prune(self.folder, self.config.train.save_total_limit, spared)
 
 
 def check_finite(step: int, name: str, value: float) -> None:

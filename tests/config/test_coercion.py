@@ -49,6 +49,7 @@ class Outer:
         (bool, True, True),
         # one of a choice
         (Literal["sdpa", "eager"], "eager", "eager"),
+        (Literal["auto", "off"], False, "off"),  # `off` in YAML
         # a list, and one item for a list of one
         (tuple[int, ...], [1, "2"], (1, 2)),
         (tuple[str, ...], "a", ("a",)),

@@ -75,6 +75,8 @@ def coerce(hint: Any, value: Any, where: str) -> Any:
             return None
         return coerce(next(a for a in args if a is not type(None)), value, where)
     if origin is Literal:
+        if isinstance(value, bool):
+            value = "on" if value else "off"  # YAML reads these two words as truth values
         if value not in args:
             raise UserError(f"{where}: {value!r:.100} is not one of {', '.join(map(str, args))}")
         return value

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 
-from vrft import answers, rewards
+from vrft import answers
+from vrft.base_prompts import Style, base_prompt, beginning, full_text
 from vrft.boxes import THOUSANDTHS, Box
 from vrft.errors import UserError
 from vrft.records import formats
@@ -27,11 +28,19 @@ from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
 from vrft_tasks._grounding import Kind, Target, kind_of, match, read_answer, target_of
 
-TEMPLATE = (
+CHAT = (
     "{question}\n"
     "First reason between <think> and </think>, then give {answer} between <answer> and "
     "</answer>, exactly in this form:\n"
     "<think>your reasoning</think>\n<answer>{form}</answer>"
+)
+BASE = (
+    "A user asks where something is in a picture and an assistant answers. The assistant always "
+    "reasons first, between <think> and </think>, and then gives {answer} between <answer> and "
+    "</answer>, exactly in this form:\n"
+    "<answer>{form}</answer>\n"
+    "{turns}User: {question}\n"
+    "Assistant: I go through it one step at a time.\n"
 )
 
 ASKED: Mapping[Kind, tuple[str, str]] = {
@@ -59,7 +68,9 @@ class Grounding(Task[Target]):
     ``box_unit`` (``data.boxes=``) is the unit of the data's boxes, ``box_format`` "xyxy" or "xywh";
     ``min_pixels`` and ``max_pixels`` are the limits of the processor behind "resized" data.
     ``data_format`` (``data.format=``) forces the format of the rows. ``kind`` forces the kind of
-    answer: with "point" a box is hit by a point in it.
+    answer: with "point" a box is hit by a point in it. ``style`` "chat" asks in the chat template
+    of an instruct model; "base" is plain text for a model without one to continue, and opens its
+    <think>.
     """
 
     data_dir: str
@@ -76,8 +87,13 @@ class Grounding(Task[Target]):
     """Which picture the boxes are in, from 1; must be given for rows with several pictures."""
     radius: float = 0.05
     """The largest distance between an answered and a true point, in fractions of the sides."""
-    template: str = TEMPLATE
-    """The user's text; {question} is replaced, and {answer} and {form} by the kind's words."""
+    style: Style = "chat"
+    template: str | None = None
+    """The user's text, or all of it for "base"; None: that of the style.
+
+    {question} is replaced, {answer} and {form} by the kind's words, and for "base" {turns} by the
+    row's earlier turns.
+    """
     system: str | None = None
     """A system text for the rows that have none."""
     rows: int | None = None
@@ -87,7 +103,8 @@ class Grounding(Task[Target]):
     data = "rows of questions and boxes or points: a hub id, a file or a folder"
 
     def __post_init__(self) -> None:
-        check_template(self.template, "question")
+        if self.template is not None:
+            check_template(self.template, "question")
         for name in ("rows", "picture"):
             number = getattr(self, name)
             if number is not None and number < 1:
@@ -143,16 +160,26 @@ class Grounding(Task[Target]):
         first = self.prompt(self.sample(reading.rows[0], kind, frame))
         return (
             f"read as {reading.title}, {SHOWN[kind]} in {' or '.join(sorted(map(str, spelt)))}; "
-            f"first prompt: {first.text!r:.200}"
+            f"first prompt: {beginning(first)}"
         )
 
     def prompt(self, sample: Sample[Target]) -> Prompt:
         target = sample.answer
         answer, form = ASKED[target.kind]
-        text = self.template.replace("{answer}", answer).replace("{form}", form)
+        system = self.system if target.system is None else target.system
+        if self.style == "base":
+            return base_prompt(
+                BASE if self.template is None else self.template,
+                {"answer": answer, "form": form},
+                sample.question,
+                images=sample.images,
+                system=system,
+                turns=target.turns,
+            )
+        text = CHAT if self.template is None else self.template
+        text = text.replace("{answer}", answer).replace("{form}", form)
         # The question last: braces in it are the user's own.
         text = text.replace("{question}", sample.question)
-        system = self.system if target.system is None else target.system
         return Prompt(text, sample.images, system, turns=target.turns)
 
     def reference(self, sample: Sample[Target], views: tuple[View, ...]) -> str:
@@ -160,7 +187,11 @@ class Grounding(Task[Target]):
         return f"<think>I look for it in the picture.</think>\n<answer>{answer}</answer>"
 
     def rewards(self) -> Mapping[str, Reward[Target]]:
-        return {"match": self.match_reward, "format": rewards.follows_format}
+        return {"match": self.match_reward, "format": self.follows_format}
+
+    def follows_format(self, sample: Sample[Target], completion: Completion) -> float:
+        """Return 1 for an answer that keeps the think-and-answer contract exactly, else 0."""
+        return float(answers.follows_format(full_text(self.style, completion)))
 
     def match_reward(self, sample: Sample[Target], completion: Completion) -> float:
         """Return how well the answered shapes match the true ones, in [0, 1]; 0 if unreadable."""

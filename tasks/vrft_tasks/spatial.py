@@ -20,9 +20,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Literal
 
 from vrft import answers, records
+from vrft.base_prompts import OPENING, Style, full_text
 from vrft.errors import UserError
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, Scored, View
@@ -41,8 +41,6 @@ BASE = (
     "User: {question}\n"
     "Assistant: I go through it one step at a time.\n"
 )
-OPENING = "<think>"
-"""The end of a base model's prompt, from which it continues; its answer is read with it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Spatial(Task[Choice]):
 
     data_dir: str = "array/SAT"
     columns: Mapping[str, str] = field(default_factory=dict)
-    style: Literal["chat", "base"] = "chat"
+    style: Style = "chat"
     template: str | None = None
     """The user's text, or all of it for "base"; {question} is replaced. None: that of the style."""
     system: str | None = None
@@ -100,7 +98,7 @@ class Spatial(Task[Choice]):
         return {"accuracy": self.accuracy, "format": self.follows_format}
 
     def score(self, sample: Sample[Choice], completion: Completion) -> Score:
-        choice, text = sample.answer, self.full_text(completion)
+        choice, text = sample.answer, full_text(self.style, completion)
         index = chosen(choice, text)
         metrics = {
             "accuracy": float(index == choice.right),
@@ -115,20 +113,15 @@ class Spatial(Task[Choice]):
             by_source[answer.sample.answer.source].append(answer.score.metrics["accuracy"])
         return official({source: fmean(values) for source, values in by_source.items()})
 
-    def full_text(self, completion: Completion) -> str:
-        """Return the completion with its opening tag, which stands in a base model's prompt."""
-        text = completion.text
-        # The reference opens its own tag, in either style.
-        opened = self.style == "chat" or text.startswith(OPENING)
-        return text if opened else OPENING + text
-
     def accuracy(self, sample: Sample[Choice], completion: Completion) -> float:
         """Return 1 for the right option, else 0."""
-        return float(chosen(sample.answer, self.full_text(completion)) == sample.answer.right)
+        return float(
+            chosen(sample.answer, full_text(self.style, completion)) == sample.answer.right
+        )
 
     def follows_format(self, sample: Sample[Choice], completion: Completion) -> float:
         """Return 1 for an answer that keeps the think-and-answer contract exactly, else 0."""
-        return float(answers.follows_format(self.full_text(completion)))
+        return float(answers.follows_format(full_text(self.style, completion)))
 
 
 def chosen(choice: Choice, text: str) -> int | None:

@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vrft import answers, rewards
+from vrft import answers
+from vrft.base_prompts import Style, base_prompt, beginning, full_text
 from vrft.errors import UserError
 from vrft.records import formats
 from vrft.records.formats import FormatName, Reading
@@ -23,11 +24,17 @@ from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
 from vrft_tasks._vqa import Gold, Kind, gold_of, kind_of, readable, right
 
-TEMPLATE = (
+CHAT = (
     "{question}\n"
     "First reason between <think> and </think>, then give {answer} between <answer> and "
     "</answer>, exactly in this form:\n"
     "<think>your reasoning</think>\n<answer>your answer</answer>"
+)
+BASE = (
+    "A user asks about pictures and an assistant answers. The assistant always reasons first, "
+    "between <think> and </think>, and then gives {answer} between <answer> and </answer>.\n"
+    "{turns}User: {question}\n"
+    "Assistant: I go through it one step at a time.\n"
 )
 
 ASKED: Mapping[Kind, str] = {
@@ -43,8 +50,10 @@ ASKED: Mapping[Kind, str] = {
 class Vqa(Task[Gold]):
     """Answering questions about pictures; the reward is 1 for the right answer.
 
-    Earlier turns and a system text of a row are kept. ``data_format`` (``data.format=``) forces the
-    format of the rows, ``kind`` the kind of answer.
+    ``style`` "chat" asks in the chat template of an instruct model; "base" is plain text for a
+    model without one to continue, and opens its <think>. Earlier turns and a system text of a row
+    are kept in both. ``data_format`` (``data.format=``) forces the format of the rows, ``kind`` the
+    kind of answer.
     """
 
     data_dir: str
@@ -53,8 +62,13 @@ class Vqa(Task[Gold]):
     encoding: str = ""
     """The encoding of texts without a byte order mark; UTF-8 unless given."""
     kind: Kind | None = None
-    template: str = TEMPLATE
-    """The user's text; {question} is replaced, and {answer} by what the kind of answer asks for."""
+    style: Style = "chat"
+    template: str | None = None
+    """The user's text, or all of it for "base"; None: that of the style.
+
+    {question} is replaced, {answer} by what the kind of answer asks for, and for "base" {turns} by
+    the row's earlier turns.
+    """
     system: str | None = None
     """A system text for the rows that have none."""
     rows: int | None = None
@@ -64,7 +78,8 @@ class Vqa(Task[Gold]):
     data = "rows of questions and answers: a hub id, a file or a folder"
 
     def __post_init__(self) -> None:
-        check_template(self.template, "question")
+        if self.template is not None:
+            check_template(self.template, "question")
         if self.rows is not None and self.rows < 1:
             raise UserError(f"task.rows: expected at least 1, got {self.rows}")
 
@@ -91,22 +106,37 @@ class Vqa(Task[Gold]):
         first = self.prompt(read_sample(reading.rows[0], kind))
         words = {"option": "options", "number": "numbers", "yes_no": "yes or no", "text": "texts"}
         return (
-            f"read as {reading.title}, answers are {words[kind]}; first prompt: {first.text!r:.200}"
+            f"read as {reading.title}, answers are {words[kind]}; first prompt: {beginning(first)}"
         )
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:
         gold = sample.answer
-        text = self.template.replace("{answer}", ASKED[gold.kind])
-        # The question last: braces in it are the user's own.
-        text = text.replace("{question}", gold.asked(sample.question))
+        asked, question = ASKED[gold.kind], gold.asked(sample.question)
         system = self.system if gold.system is None else gold.system
+        if self.style == "base":
+            return base_prompt(
+                BASE if self.template is None else self.template,
+                {"answer": asked},
+                question,
+                images=sample.images,
+                system=system,
+                turns=gold.turns,
+            )
+        text = (CHAT if self.template is None else self.template).replace("{answer}", asked)
+        # The question last: braces in it are the user's own.
+        text = text.replace("{question}", question)
         return Prompt(text, sample.images, system, turns=gold.turns)
 
     def reference(self, sample: Sample[Gold], views: tuple[View, ...]) -> str:
         return f"<think>I look at the picture.</think>\n<answer>{sample.answer.text}</answer>"
 
     def rewards(self) -> Mapping[str, Reward[Gold]]:
-        return {"accuracy": accuracy, "format": rewards.follows_format}
+        # A method, as the reading depends on the style.
+        return {"accuracy": accuracy, "format": self.follows_format}
+
+    def follows_format(self, sample: Sample[Gold], completion: Completion) -> float:
+        """Return 1 for an answer that keeps the think-and-answer contract exactly, else 0."""
+        return float(answers.follows_format(full_text(self.style, completion)))
 
     def score(self, sample: Sample[Gold], completion: Completion) -> Score:
         answer = answers.last_answer(completion.text)

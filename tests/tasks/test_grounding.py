@@ -17,7 +17,7 @@ from vrft.checks import check
 from vrft.errors import UserError
 from vrft.records.frames import Point, Shape
 from vrft.rewards import rewards_of
-from vrft.types import Completion, Sample, View
+from vrft.types import Completion, Sample, Turn, View
 from vrft_tasks._grounding import Kind, Target, match, read_answer
 from vrft_tasks.grounding import Grounding
 
@@ -221,6 +221,41 @@ def test_the_reading_is_said_in_one_line() -> None:
     assert "one or several boxes in pixels of the original picture" in coco
     swift = Grounding(str(HERE / "swift.jsonl")).describe("train")
     assert "in fractions of the picture's sides or pixels of the original picture" in swift
+
+
+def test_the_base_style_writes_a_transcript_that_opens_the_answer() -> None:
+    turns = (Turn("user", "Look at <image>."), Turn("assistant", "Yes?"))
+    sample = Sample("1", "Where?", Target("box", (BOX,), "Be brief.", turns), (HERE / "a.png",))
+    task = Grounding("", style="base")
+    prompt = task.prompt(sample)
+    assert (prompt.raw, prompt.system, prompt.turns) == (True, "Be brief.\n", ())
+    assert prompt.text.endswith(
+        "the corners of its bounding box between <answer> and </answer>, exactly in this form:\n"
+        "<answer>(x1,y1),(x2,y2)</answer>\n"
+        "User: Look at <image>.\nAssistant: Yes?\nUser: Where?\n"
+        "Assistant: I go through it one step at a time.\n"
+    )
+    own = Grounding("", style="base", template="{question} {form}")
+    with pytest.raises(UserError, match=r"task\.template has no place; write \{turns\}"):
+        own.prompt(sample)
+
+
+def test_an_answer_in_the_base_style_continues_the_tag_of_its_prompt() -> None:
+    sample = Sample("1", "Where?", Target("box", (BOX,)))
+    continued = Completion("I look.</think><answer>(100,200),(500,500)</answer>")
+    for style, kept in (("base", 1.0), ("chat", 0.0)):
+        task = registry.build(
+            config.load("grounding", ["task.data_dir=x", f"task.style={style}"]).task
+        )
+        assert rewards_of(task, sample, continued) == {"match": pytest.approx(1), "format": kept}
+
+
+def test_every_format_passes_the_check_in_the_base_style_and_is_shown() -> None:
+    for file in FILES:
+        task = Grounding(str(HERE / file), style="base")
+        result = check.check(task, ["train"])
+        assert result.ok, result.lines()
+        assert "User: " in task.describe("train") and task.describe("train").endswith("<think>'")
 
 
 def test_samples_can_be_pickled() -> None:

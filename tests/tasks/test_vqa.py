@@ -172,6 +172,59 @@ def test_turns_and_system_texts_reach_the_prompt() -> None:
     assert task.prompt(second).text == "<image>How wide?"
 
 
+def test_the_base_style_writes_turns_pictures_and_system_text_into_a_transcript() -> None:
+    task = Vqa(str(HERE / "trl.jsonl"), style="base", system="Look closely.")
+    first, second = map(task.prompt, task.samples("train"))
+    assert (first.raw, first.turns, first.prefill) == (True, (), "<think>")
+    assert first.system == "Be brief.\n"  # the row's own
+    assert first.text.endswith(
+        "the number, with its unit if it has one, between <answer> and </answer>.\n"
+        "User: <image>Which colour?\nAssistant: Red.\nUser: How many?\n"
+        "Assistant: I go through it one step at a time.\n"
+    )
+    assert second.system == "Look closely.\n"
+    assert "User: <image>How wide?\n" in second.text
+
+
+def test_the_base_style_asks_options_and_takes_another_template(tmp_path: Path) -> None:
+    options = {"question": "Which?", "answer": "jug", "options": ["cup", "jug"]}
+    task = task_of(tmp_path, [options], style="base")
+    (sample,) = task.samples("train")
+    lines = "User: Which?\nChoose one of these options:\n(A) cup\n(B) jug\nAssistant: "
+    assert lines in task.prompt(sample).text
+    assert "the letter of the right option" in task.prompt(sample).text
+    own = Vqa("", style="base", template="Q: {question} Give {answer}. A:")
+    assert own.prompt(Sample("1", "Why?", Gold("text", "so"))).text == (
+        "Q: Why? Give a short answer. A:"
+    )
+    with pytest.raises(UserError, match=r"task\.template has no place; write \{turns\}"):
+        own.prompt(Sample("1", "Why?", Gold("text", "so", turns=(Turn("user", "Hi"),))))
+
+
+def test_an_answer_in_the_base_style_continues_the_tag_of_its_prompt() -> None:
+    sample = Sample("1", "Why?", Gold("text", "so"))
+    continued = Completion("I look.</think><answer>so</answer>")
+    task = Vqa("", style="base")
+    assert rewards_of(task, sample, continued) == {"accuracy": 1.0, "format": 1.0}
+    reference = Completion(task.reference(sample, ()))
+    assert rewards_of(task, sample, reference) == {"accuracy": 1.0, "format": 1.0}
+    assert rewards_of(Vqa(""), sample, continued) == {"accuracy": 1.0, "format": 0.0}
+
+
+def test_every_format_passes_the_check_in_the_base_style() -> None:
+    for file in FILES:
+        result = check.check(Vqa(str(HERE / file), style="base"), ["train"])
+        assert result.ok, result.lines()
+
+
+def test_the_first_prompt_of_the_base_style_is_shown_to_its_end() -> None:
+    line = Vqa(str(HERE / "trl.jsonl"), style="base").describe("train")
+    assert "first prompt: 'Be brief.\\nA user asks" in line
+    assert line.endswith(
+        "User: How many?\\nAssistant: I go through it one step at a time.\\n<think>'"
+    )
+
+
 def test_the_reading_is_said_in_one_line() -> None:
     line = Vqa(str(HERE / "llava.json")).describe("train")
     assert line.startswith(

@@ -1,0 +1,87 @@
+"""Prompts for base models, which have no chat template: a transcript that the model goes on with.
+
+    <system text>
+    <introduction, which says how the assistant answers>
+    User: <an earlier question>
+    Assistant: <its answer>
+    User: <the question>
+    Assistant: <the beginning of an answer> <think>
+
+The last tag is the prefill of the prompt. A completion begins behind it, and is read with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from vrft.errors import UserError
+from vrft.types import Completion, Prompt, Turn
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Style = Literal["chat", "base"]
+"""The setting ``task.style``: a prompt in the chat template, or a transcript for a base model."""
+
+OPENING = "<think>"
+"""The end of a base model's prompt, from which it continues."""
+
+PLACE = "<image>"
+SPEAKERS = {"user": "User", "assistant": "Assistant"}
+LONGEST = 800
+"""Characters of a transcript that are shown in one line; it begins with its introduction."""
+
+
+def base_prompt(
+    template: str,
+    words: Mapping[str, str],
+    question: str,
+    *,
+    images: Sequence[Path | Image.Image] = (),
+    system: str | None = None,
+    turns: Sequence[Turn] = (),
+) -> Prompt:
+    """Return a transcript as a prompt without a chat template, which opens the answer's <think>.
+
+    {question}, {turns} and each {name} of ``words`` are replaced in the template; braces in what is
+    put in stay. A system text stands before it on a line of its own. Pictures without a place in
+    template, turns or question stand before the question. Raises UserError for earlier turns
+    without a {turns} in the template.
+    """
+    if turns and "{turns}" not in template:
+        raise UserError(
+            f"the question {question[:60]!r} has earlier turns, for which task.template has no "
+            "place; write {turns} where they belong"
+        )
+    earlier = "".join(f"{SPEAKERS[turn.role]}: {turn.text}\n" for turn in turns)
+    if images and not any(PLACE in text for text in (template, earlier, question)):
+        question = PLACE * len(images) + question
+    given = {**words, "turns": earlier, "question": question}
+    # In one pass: a question may hold the name of a placeholder in braces.
+    names = "|".join(map(re.escape, given))
+    text = re.sub(rf"\{{({names})\}}", lambda match: given[match[1]], template)
+    before = f"{system}\n" if system else None
+    return Prompt(text, tuple(images), before, OPENING, raw=True)
+
+
+def full_text(style: Style, completion: Completion) -> str:
+    """Return a completion as it is read: behind the tag that a base model's prompt has opened.
+
+    A completion that opens its own, as a reference answer does, stays as it is.
+    """
+    text = completion.text
+    return text if style == "chat" or text.startswith(OPENING) else OPENING + text
+
+
+def beginning(prompt: Prompt) -> str:
+    """Return how a prompt begins, quoted on one line, for the line that says how data are read.
+
+    Of a chat that is the user's text; of a transcript all that the model reads.
+    """
+    if not prompt.raw:
+        return f"{prompt.text!r:.200}"
+    text = (prompt.system or "") + prompt.text + prompt.prefill
+    return f"{text!r:.{LONGEST}}"

@@ -234,6 +234,11 @@ def test_a_chat_template_that_leaves_pictures_out_is_refused(
             "{% for m in messages %}{{ m.nothing.at_all }}{% endfor %}",
             r"refuses the turns \(user\)",
         ),
+        # what jinja leaves to Python: types, numbers, a wrong statement, too long a range
+        ("{{ 'a' + 1 }}", r"refuses the turns \(user\): can only concatenate str"),
+        ("{{ 1 // 0 }}", r"refuses the turns \(user\): .*zero"),
+        ("{% break %}", r"refuses the turns \(user\): 'break' outside loop"),
+        ("{% for i in range(10**6) %}{% endfor %}", r"refuses the turns \(user\): Range too big"),
     ],
 )
 def test_a_chat_template_that_does_not_take_the_turns_is_named(

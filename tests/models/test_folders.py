@@ -70,6 +70,7 @@ def with_an_index(path: Path) -> None:
         ("tokenizer.json", cut, "tokenizer.json: cannot be read as JSON"),
         ("tokenizer.json", lambda path: path.write_text(POINTER), "a Git LFS pointer"),
         ("tokenizer.json", lambda path: path.write_text("[]"), "no JSON object"),
+        ("tokenizer.json", lambda path: path.write_text("[" * 10**5), "cannot be read as JSON"),
         ("tokenizer.json", Path.unlink, "its tokenizer does not fit the model"),
     ],
 )

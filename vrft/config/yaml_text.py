@@ -81,7 +81,8 @@ def check(text: str, where: str) -> None:
     sizes: dict[str, int] = {}  # of every anchor whose value is complete
     open_: list[Collection] = [Collection(None, is_mapping=False)]
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = f"{where}: line {event.start_mark.line + 1}"
+        mark = event.start_mark
+        line = where if mark is None else f"{where}: line {mark.line + 1}"
         anchor = getattr(event, "anchor", None)
         match event:
             case yaml.AliasEvent():

@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import TemplateError
-
 from vrft.errors import UserError
 from vrft.models.families import IMAGE_TEXT, VISION_TOKENS
+from vrft.models.template_trial import FAULTS
 from vrft.types import Prompt, Turn
 
 PLACE = "<image>"
@@ -111,16 +110,18 @@ def apply_template(
 ) -> str:
     """Return messages in the words of the model's chat template, the answer's turn ``opened``.
 
-    Raises UserError where the model has no template, or one that refuses the messages.
+    Raises UserError where the model has no template, or one that refuses the messages. What a
+    template may compute was limited when the model was loaded, by ``folders.check_template``.
     """
     if not processor.chat_template:
         raise UserError("the model has no chat template; copy chat_template.jinja from its chat "
                         "model, or ask a base model by a task's base style")  # fmt: skip
     try:
         text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened)
-    except TemplateError as error:
+    except FAULTS as error:
         roles = ", ".join(message["role"] for message in messages)
-        raise UserError(f"the model's chat template refuses the turns ({roles}): {error}; write "
+        reason = " ".join(str(error).split())
+        raise UserError(f"the model's chat template refuses the turns ({roles}): {reason}; write "
                         "them as it takes them")  from error  # fmt: skip
     return str(text)
 

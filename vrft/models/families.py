@@ -143,6 +143,7 @@ def load_processor(
         raise UserError(f"model {name!r}: no processor in {source} ({first_line(error)}); copy its "
                         "files from the published model") from error  # fmt: skip
     folders.check_tokenizer(source, getattr(processor, "tokenizer", processor), config)
+    folders.check_template(source, processor)
     if not family.has_vision:
         return processor  # type: ignore[no-any-return]
     size = dict(processor.image_processor.size)

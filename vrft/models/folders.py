@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from vrft import paths
 from vrft.errors import UserError
+from vrft.models import template_trial
 
 ADAPTER = "adapter_config.json"
 """The file by which a folder is an adapter's, which holds no weights of its base."""
@@ -70,7 +71,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; raise UserError where it is none, such as half a file."""
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({error}); copy the file again") from error
     if not isinstance(row, dict):
         raise UserError(f"{path}: no JSON object; copy the file again")
@@ -143,3 +144,13 @@ def check_tokenizer(source: str, tokenizer: Any, config: Any) -> None:
         raise UserError(f"model {source!r}: its tokenizer does not fit the model ({wrong[0]}); "
                         "copy tokenizer.json and tokenizer_config.json from the published model"
                         )  # fmt: skip
+
+
+def check_template(source: str, processor: Any) -> None:
+    """Raise UserError for a chat template that never ends, or that fills the memory."""
+    has_vision = hasattr(processor, "image_processor")
+    try:
+        template_trial.try_template(processor.chat_template, has_vision=has_vision)
+    except template_trial.TrialError as error:
+        raise UserError(f"model {source!r}: its chat template {error}; copy chat_template.jinja "
+                        "from the published model") from error  # fmt: skip

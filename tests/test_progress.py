@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from vrft.progress import Lines, duration, progress
+from vrft.progress import Lines, duration, progress, watched
 
 
 class Clock:
@@ -85,3 +85,27 @@ def test_progress_on_a_terminal_is_a_bar_with_its_note(monkeypatch: pytest.Monke
 )
 def test_durations_are_short(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_work_that_is_done_in_a_moment_shows_no_progress() -> None:
+    stream = io.StringIO()
+    assert [*watched(range(1000), "work", stream=stream, patience=1e9)] == [*range(1000)]
+    assert stream.getvalue() == ""
+
+
+def test_work_that_lasts_shows_its_progress() -> None:
+    stream = io.StringIO()
+    assert [*watched(range(4), "work", stream=stream, patience=0.0, interval=0.0)] == [0, 1, 2, 3]
+    first, *_, last = stream.getvalue().splitlines()
+    assert first.startswith("work: 2/4") and " left" in first  # the first item is not timed
+    assert last.startswith("work: 4/4")
+
+
+def test_progress_ends_where_the_work_fails() -> None:
+    stream = io.StringIO()
+    with pytest.raises(ValueError, match="third"):
+        for item in watched(range(9), "work", stream=stream, patience=0.0, interval=1e9):
+            if item == 2:
+                raise ValueError("third")
+    # the generator is closed with the frame that held it
+    assert stream.getvalue().startswith("work: 2/9")

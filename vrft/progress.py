@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Protocol, TextIO
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Protocol, TextIO, TypeVar
+
+T = TypeVar("T")
+
+PATIENCE = 2.0
+"""Seconds that work may take before `watched` shows its progress."""
 
 
 class ProgressDisplay(Protocol):
@@ -45,6 +50,32 @@ def progress(
         finally:
             # Also when the work fails: the log then says how far it came.
             lines.finish()
+
+
+def watched(
+    items: Sequence[T],
+    description: str,
+    *,
+    patience: float = PATIENCE,
+    stream: TextIO | None = None,
+    interval: float = 15.0,
+) -> Iterator[T]:
+    """Yield items one by one, and show their progress if they take longer than ``patience``.
+
+    Work that is done in a moment is not worth a line. Rate and time left are those of the items
+    behind the first ``patience`` seconds.
+    """
+    started, shown = time.monotonic(), None
+    with ExitStack() as stack:
+        for done, item in enumerate(items, 1):
+            yield item
+            if shown is not None:
+                shown.advance(1)
+            elif time.monotonic() - started >= patience:
+                display = progress(
+                    len(items), description, done=done, stream=stream, interval=interval
+                )
+                shown = stack.enter_context(display)
 
 
 class Lines:

@@ -216,5 +216,5 @@ def test_names_of_columns_reach_the_task() -> None:
 
 
 def test_data_is_no_section_by_a_scalar() -> None:
-    with pytest.raises(UserError, match="unknown setting data"):
+    with pytest.raises(UserError, match="data: expected DataConfig"):
         config.load(None, ["data=here"])

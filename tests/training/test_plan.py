@@ -6,7 +6,9 @@ import json
 import math
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +19,8 @@ from fakes.bigram import CONFIG, Echo, run, with_algorithm, with_train
 from fakes.folders import FAKES, RECORDS
 from torch import nn
 
-from vrft import config, policy
-from vrft.errors import UserError
+from vrft import config, policy, progress
+from vrft.errors import PictureError, UserError
 from vrft.training import distributed, plan, sft, train
 from vrft.training.step import step
 
@@ -271,3 +273,36 @@ def test_the_plans_memory_knows_what_a_launch_shards(
 ) -> None:
     actor: Any = SimpleNamespace(module=nn.Linear(10, 10, bias=False))
     assert plan.memory(actor, CONFIG, accelerator) == 100 * bytes_a_weight
+
+
+def test_prompts_that_take_long_to_check_show_progress(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = Echo()
+    samples = task.samples("train")
+    plan.check_prompts(task, samples, "train")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(plan, "watched", partial(progress.watched, patience=0.0))
+    plan.check_prompts(task, samples, "train")
+    assert "prompts of 'train': 24/24" in capsys.readouterr().err
+    monkeypatch.setenv("RANK", "1")  # one process of a launch speaks for all
+    plan.check_prompts(task, samples, "train")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_prompt_that_cannot_be_made_for_want_of_a_picture_passes_where_it_is_skipped(
+    skip: bool,
+) -> None:
+    class Gone(Echo):
+        def prompt(self, sample: Any) -> Any:
+            if sample.id == "train-3":
+                raise PictureError("3.png: no such picture")
+            return super().prompt(sample)
+
+    task = Gone()
+    said = (
+        r"^sample 'train-3': 3\.png: no such picture; data\.on_bad_picture=skip goes on without it$"
+    )
+    with nullcontext() if skip else pytest.raises(UserError, match=said):
+        plan.check_prompts(task, task.samples("train"), "train", skip=skip)

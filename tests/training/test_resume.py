@@ -102,6 +102,7 @@ def test_every_setting_can_be_changed_or_cannot() -> None:
 
 
 OTHER: dict[str, str] = {
+    "data.on_bad_picture": "skip",
     "train.max_steps": "50",
     "train.num_train_epochs": "2",
     "train.lr_scheduler_type": "cosine",

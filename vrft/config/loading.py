@@ -7,12 +7,14 @@ Spelling: a setting is given by its path. A scalar given to the section ``task``
 ``algorithm`` sets its ``name``: ``model=Qwen/Qwen2-VL-2B-Instruct`` is ``model.name=...``. A task's
 own settings stand beside its name, ``task.data_dir=...``; those that are about data may also be
 given as ``data.columns.image=img``, short for ``task.columns.image=img``, and ``data.format`` and
-``data.boxes`` are ``task.data_format`` and ``task.box_unit``. The mapping ``task.settings``, in
-which the resolved config.yaml writes them, is read as well.
+``data.boxes`` are ``task.data_format`` and ``task.box_unit``; ``data.on_bad_picture`` is the run's,
+whatever the task. The mapping ``task.settings``, in which the resolved config.yaml writes them, is
+read as well.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,12 +25,15 @@ import yaml
 from vrft import paths
 from vrft.config import coercion, methods, yaml_text
 from vrft.config.methods import AlgorithmConfig
-from vrft.config.schema import Config
+from vrft.config.schema import Config, DataConfig
 from vrft.errors import UserError
 
 DATA_NAMES = {"format": "data_format", "boxes": "box_unit"}
 """Settings below ``data`` -> the task's: its ``format`` is that of answers, its ``boxes`` a method.
 """
+
+DATA_OF_RUN = frozenset(field.name for field in dataclasses.fields(DataConfig))
+"""Settings below ``data`` that are the run's own, and no task's."""
 
 
 def load(source: str | None = None, overrides: Iterable[str] = ()) -> Config:
@@ -109,8 +114,11 @@ def expand(tree: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(tree.get(section), str):
             tree[section] = {"name": tree[section]}
     if isinstance(tree.get("data"), Mapping):
-        about = {DATA_NAMES.get(key, key): value for key, value in tree.pop("data").items()}
-        tree = merge({"task": about}, tree)
+        data = tree.pop("data")
+        own = {key: value for key, value in data.items() if key in DATA_OF_RUN}
+        tree |= {"data": own} if own else {}
+        about = {DATA_NAMES.get(key, key): data[key] for key in data if key not in own}
+        tree = merge({"task": about}, tree) if about else tree
     task = tree.get("task")
     # A `settings` of another type stays where it is, and is refused when the schema is built.
     if isinstance(task, Mapping) and isinstance(task.get("settings"), Mapping | None):

@@ -136,10 +136,23 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
+class DataConfig:
+    """What a run makes of its data, whatever the task; other settings of ``data`` are the task's.
+
+    ``config.yaml`` writes those with the task: see "Spelling" in ``vrft.config.loading``.
+    """
+
+    on_bad_picture: Literal["error", "skip"] = "error"
+    """A sample whose picture cannot be read ends the run, or is left out: the next of the stream
+    stands in its place, bad_pictures.jsonl names it, and an evaluation counts it as wrong."""
+
+
+@dataclass(frozen=True)
 class Config:
     """Every setting of a training run; written to the run folder as config.yaml."""
 
     task: TaskConfig = TaskConfig()
+    data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
     sampling: SamplingConfig = SamplingConfig()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,9 @@ from vrft.errors import UserError
 from vrft.models import conversation, encoding
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel
-from vrft.types import Prompt, View
+from vrft.task import Task
+from vrft.training.bad_pictures import BadPictures
+from vrft.types import Prompt, Sample, View
 
 IGNORED = -100
 """The label of a token that has no part in the loss, by PyTorch's convention."""
@@ -29,27 +32,41 @@ class Lesson:
     answer: Callable[[tuple[View, ...]], str]
 
 
+class SampleLessons(Sequence[Lesson]):
+    """The lessons of a task's samples: prompts, and references for answers, made when asked for."""
+
+    def __init__(self, task: Task[Any], samples: Sequence[Sample[Any]]) -> None:
+        self.task, self.samples = task, samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, row: Any) -> Any:
+        sample = self.samples[row]
+        return Lesson(self.task.prompt(sample), partial(self.task.reference, sample))
+
+
 @dataclass(frozen=True)
 class Collator:
     """The batch maker of transformers' loader: lessons by their numbers to a model's inputs.
 
     Pictures are opened here, when a batch needs them, through the cache that training by reward
-    uses: later epochs find them as the processor made them.
+    uses: later epochs find them as the processor made them. ``ids`` name the lessons; where the
+    picture of one cannot be read and the run may skip it, the next in the data stands in its place.
     """
 
     loaded: LoadedModel
     lessons: Sequence[Lesson]
     max_prompt_length: int | None
+    bad_pictures: BadPictures = field(default_factory=BadPictures)
+    ids: Sequence[str] = ()
 
     def __call__(self, rows: Sequence[Mapping[str, int]]) -> dict[str, Tensor]:
         """Return the batch; raise UserError for prompts and answers that cannot be encoded."""
-        lessons = [self.lessons[row["row"]] for row in rows]
-        prompts = [
-            encoding.encode(self.loaded, lesson.prompt, self.max_prompt_length)
-            for lesson in lessons
-        ]
+        pairs = [self.readable(row["row"]) for row in rows]
+        prompts = [prompt for _, prompt in pairs]
         answers = []
-        for lesson, prompt in zip(lessons, prompts, strict=True):
+        for lesson, prompt in pairs:
             # The answer depends on what the model sees: boxes are in pixels of the resized picture.
             text = lesson.answer(prompt.views).removeprefix(lesson.prompt.prefill)
             fault = conversation.unreadable(text)
@@ -59,6 +76,21 @@ class Collator:
             tokens = self.loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
             answers.append([*tokens, self.loaded.tokenizer.eos_token_id])
         return pad_right(self.loaded, prompts, answers)
+
+    def readable(self, row: int) -> tuple[Lesson, Encoded]:
+        """Return a lesson with its encoded prompt, or the next one whose picture can be read."""
+        count = len(self.lessons)
+        coming = ((row + ahead) % count for ahead in range(count))
+        return self.bad_pictures.first_readable(coming, self.name, self.read)[1]
+
+    def name(self, row: int) -> str:
+        """Return the id of a lesson's sample, or its number where it has none."""
+        return self.ids[row] if self.ids else str(row)
+
+    def read(self, row: int) -> tuple[Lesson, Encoded]:
+        """Return a lesson with its encoded prompt; PictureError for one that cannot be read."""
+        lesson = self.lessons[row]
+        return lesson, encoding.encode(self.loaded, lesson.prompt, self.max_prompt_length)
 
 
 def pad_right(

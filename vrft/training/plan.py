@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +21,18 @@ from torch import nn
 from vrft import paths, policy, registry
 from vrft.config.methods import reward_source
 from vrft.config.schema import Config
-from vrft.errors import UserError
+from vrft.errors import PictureError, UserError
 from vrft.evaluation.scoring import read_samples
 from vrft.images import image_tokens
 from vrft.models.conversation import check_prompt
 from vrft.models.folders import is_adapter
 from vrft.models.loading import weight_dtype
+from vrft.progress import watched
 from vrft.rewards import FunctionReward, rewards_of
 from vrft.task import Task
 from vrft.training import algorithms, best, distributed, ppo, resume, run_folder, run_log
+from vrft.training.bad_pictures import BadPictures, refusal
+from vrft.training.stream import encode_sample
 from vrft.types import Completion, Sample
 
 
@@ -43,15 +48,16 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     task = registry.build_rewarded(config.task, config.algorithm)
     check_settings(config, task.rewards())
     run_log.check_trackers(config.train.report_to)
+    skip = config.data.on_bad_picture == "skip"
     samples = read_samples(task, "train")
-    check_prompts(task, samples)
+    check_prompts(task, samples, "train", skip=skip)
     if config.algorithm.name != "sft":
         try_rewards(task, samples)
     asked: Sequence[Sample[Any]] = ()
     if config.eval.split:
         # The first evaluation may be hours away: better to learn of a missing split now.
         asked = read_samples(task, config.eval.split, config.eval.limit)
-        check_prompts(task, asked)
+        check_prompts(task, asked, config.eval.split, skip=skip)
     best.check(config, task, asked)
     if fresh:
         run_folder.check_free(config)
@@ -62,14 +68,22 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     return task, samples
 
 
-def check_prompts(task: Task[Any], samples: Sequence[Sample[Any]]) -> None:
+def check_prompts(
+    task: Task[Any], samples: Sequence[Sample[Any]], split: str, *, skip: bool = False
+) -> None:
     """Raise UserError that names the sample for a prompt that no model of ours can be asked.
 
-    The run would meet it only in some later step.
+    The run would meet it only in some later step. A prompt that cannot be made for want of its
+    picture passes where the run may ``skip`` its sample. Shows progress where it lasts.
     """
-    for sample in samples:
+    shown = f"prompts of {split!r}"
+    # One process of a launch speaks for all, which check the same prompts.
+    for sample in watched(samples, shown) if run_folder.speaks() else samples:
         try:
             check_prompt(task.prompt(sample))
+        except PictureError as error:
+            if not skip:
+                raise refusal(sample.id, error) from error
         except UserError as error:
             raise UserError(f"sample {sample.id!r}: {error}") from error
 
@@ -160,7 +174,10 @@ def plan_text(config: Config, *, fresh: bool = True) -> str:
     actor = policy.load(config.model, train=True, device=accelerator.device.type)
     actor = ppo.with_critic(actor, config.algorithm)
     limit = config.sampling.max_prompt_length
-    (encoded,) = actor.encode([task.prompt(samples[0])], limit)
+    bad_pictures = BadPictures(skip=config.data.on_bad_picture == "skip")
+    _, (_, encoded) = bad_pictures.first_readable(
+        samples, attrgetter("id"), partial(encode_sample, task, actor, config)
+    )
     pictures = sum(image_tokens(view.width, view.height) for view in encoded.views)
     parameters = list(actor.module.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)

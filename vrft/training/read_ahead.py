@@ -25,16 +25,25 @@ class ReadAhead(Generic[T, R]):
 
     def take(self, wanted: Sequence[T], coming: Sequence[T] = ()) -> list[R]:
         """Return the results of the wanted inputs in their order, and begin to read the coming."""
+        self.announce([*wanted, *coming])
+        return [self.get(item) for item in wanted]
+
+    def announce(self, items: Sequence[T]) -> None:
+        """Begin to read inputs in the order in which they will be asked for; forget all others."""
         if self.pool is None:
-            return [self.read(item) for item in wanted]
-        # Only what is wanted or coming is held on to: results of inputs that were announced but
-        # never taken (resampling ended, say) would otherwise pile up, pictures and all.
+            return
+        # Only what is announced is held on to: results of inputs that were announced but never
+        # taken (resampling ended, say) would otherwise pile up, pictures and all.
         before, self.pending = self.pending, {}
-        for item in (*wanted, *coming):
+        for item in items:
             key = self.key(item)
             if key not in self.pending:
                 self.pending[key] = before.get(key) or self.pool.submit(self.read, item)
-        return [self.pending[self.key(item)].result() for item in wanted]
+
+    def get(self, item: T) -> R:
+        """Return the result of an input, read now where it was not announced."""
+        pending = self.pending.get(self.key(item))
+        return self.read(item) if pending is None else pending.result()
 
     def close(self) -> None:
         """Cancel the reads that have not begun, and wait for those that have."""

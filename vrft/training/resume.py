@@ -37,7 +37,7 @@ FREE = frozenset(
         *("model.gradient_checkpointing", "model.attn_implementation", "model.shared_prefix"),
         *("model.picture_cache_mib", "sampling.cuda_graphs"),
         # Whether to stop at a reward or prompt that the run has not met so far.
-        *("algorithm.missing_rewards", "sampling.max_prompt_length"),
+        *("algorithm.missing_rewards", "sampling.max_prompt_length", "data.on_bad_picture"),
         # The folder itself: a run goes on wherever it has been moved to.
         "train.output_dir",
     }

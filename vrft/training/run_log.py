@@ -22,6 +22,9 @@ from vrft.errors import UserError
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
 
+BAD_PICTURES = "bad_pictures.jsonl"
+"""The file in a run's folder that names the samples which it has left out."""
+
 PROJECT = "vrft"
 """The project (MLflow: experiment) that runs are filed under at a tracker."""
 
@@ -83,12 +86,14 @@ class RunLog:
 
     def forget_after(self, step: int) -> None:
         """Drop the records of steps after ``step``, and a line that a kill cut short."""
-        if self.path.exists():
-            rows = [row for row in read_metrics(self.path) if row["step"] <= step]
-            # Written beside and renamed: a kill here must not cost the metrics so far.
-            temporary = self.path.with_suffix(".tmp")
-            temporary.write_text("".join(to_json(row) + "\n" for row in rows), encoding="utf-8")
-            os.replace(temporary, self.path)
+        for path in (self.path, self.path.with_name(BAD_PICTURES)):
+            if path.exists():
+                rows = [row for row in read_metrics(path) if row["step"] <= step]
+                # Written beside and renamed: a kill here must not cost the records so far.
+                temporary = path.with_suffix(".tmp")
+                text = "".join(to_json(row) + "\n" for row in rows)
+                temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+                os.replace(temporary, path)
         for path in self.completions_dir.glob("*.jsonl"):
             if int(path.stem) > step:
                 path.unlink()

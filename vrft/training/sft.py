@@ -12,7 +12,6 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from vrft.config.schema import Config
 from vrft.task import Task
 from vrft.training import best, checkpoint, data_fingerprint, plan, run_folder, sft_checkpoint
 from vrft.training import resume as resumption
-from vrft.training.lessons import Collator, Lesson
+from vrft.training.bad_pictures import BadPictures
+from vrft.training.lessons import Collator, Lesson, SampleLessons
 from vrft.training.run_log import RunLog
 from vrft.training.sft_trainer import Trainer, Watch, arguments
 from vrft.types import Sample
@@ -44,8 +44,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
         print("\n".join([text, *(resumption.lines(config, resume) if resume else [])]))
         return Path(config.train.output_dir)
     task, samples = plan.check(config, fresh=resume is None)
-    lessons = [Lesson(task.prompt(sample), partial(task.reference, sample)) for sample in samples]
-    return fit(config, lessons, task, samples, resume=resume is not None)
+    return fit(config, SampleLessons(task, samples), task, samples, resume=resume is not None)
 
 
 def fit(
@@ -79,6 +78,9 @@ def fit(
     folder = Path(config.train.output_dir)
     step = 0 if newest is None else checkpoint.step_of(newest)
     log = RunLog(folder, config.train.report_to, step if resume else None, flat(config))
+    limit, ids = config.sampling.max_prompt_length, [sample.id for sample in samples]
+    bad = BadPictures(skip=config.data.on_bad_picture == "skip")
+    bad.restore(folder, step)
     with contextlib.closing(log), run_folder.StopSignal() as stop:
         trainer = Trainer(
             model=learner.loaded.model,
@@ -86,9 +88,9 @@ def fit(
             # Numbers of lessons: the collator makes a batch when it is needed, so that pictures
             # are neither held in memory all at once nor written to disk by datasets.
             train_dataset=Dataset.from_dict({"row": list(range(len(lessons)))}),
-            data_collator=Collator(learner.loaded, lessons, config.sampling.max_prompt_length),
+            data_collator=Collator(learner.loaded, lessons, limit, bad, ids),
             processing_class=learner.loaded.processor,
-            callbacks=[Watch(config, task, learner, log, stop)],
+            callbacks=[Watch(config, task, learner, log, stop, bad)],
         )
         trainer.remove_callback(PrinterCallback)  # it would print each row of metrics.jsonl
         # transformers would take a further step before it sees that none is left.

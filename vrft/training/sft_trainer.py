@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from vrft.policy.policy import ModelPolicy
 from vrft.progress import progress
 from vrft.task import Task
 from vrft.training import best, checkpoint, run_folder
+from vrft.training.bad_pictures import BadPictures
 from vrft.training.run_log import RunLog
 
 
@@ -91,9 +93,10 @@ class Watch(TrainerCallback):
         learner: ModelPolicy,
         log: RunLog,
         stop: run_folder.StopSignal,
+        bad_pictures: BadPictures,
     ) -> None:
         self.config, self.task, self.learner = config, task, learner
-        self.log, self.stop = log, stop
+        self.log, self.stop, self.bad_pictures = log, stop, bad_pictures
         self.folder = Path(config.train.output_dir)
         self.improved: best.Best | None = None
         self.console = contextlib.ExitStack()
@@ -152,7 +155,7 @@ class Watch(TrainerCallback):
     ) -> None:
         """Append what TRL reports of a step to metrics.jsonl."""
         if logs:
-            self.log.metrics(state.global_step, logs)
+            self.log.metrics(state.global_step, logs | self.bad_pictures.exchange())
             if "loss" in logs:
                 self.display.note(f"loss {logs['loss']:.3f}")
 
@@ -165,6 +168,9 @@ class Watch(TrainerCallback):
         when this callback has returned.
         """
         self.display.advance(1)
+        self.bad_pictures.exchange()
+        for line in self.bad_pictures.write(self.folder, state.global_step):
+            print(line, file=sys.stderr)
         every, last = self.config.train.eval_steps, state.global_step == state.max_steps
         due = last or (every > 0 and state.global_step % every == 0)
         if self.config.eval.split and due:

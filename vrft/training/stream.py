@@ -7,6 +7,7 @@ the seed of its rollouts. A resumed run, or one on another number of devices, dr
 from __future__ import annotations
 
 import functools
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -21,24 +22,38 @@ from vrft.types import Prompt, Sample
 def next_prompts(run: Run) -> list[Drawn]:
     """Return this device's next b samples with their encoded prompts, and move the stream on.
 
-    Meanwhile threads begin to encode the samples that come after these.
+    Meanwhile threads begin to encode the samples that come after these. Where a sample's picture
+    cannot be read and the run may skip it, the next readable sample of the stream stands in its
+    place, which keeps the seed. Raises UserError as ``BadPictures.first_readable`` does.
     """
     drawn = upcoming(run)
     run.progress.cursor += run.local_prompts * int(run.accelerator.num_processes)
-    following = [sample for sample, _ in upcoming(run)]
-    read = run.reader.take([sample for sample, _ in drawn], following)
-    return [Drawn(*draw, *encoded) for draw, encoded in zip(drawn, read, strict=True)]
+    run.reader.announce([sample_at(run, place) for place in (*drawn, *upcoming(run))])
+    return [draw(run, place) for place in drawn]
 
 
-def upcoming(run: Run) -> list[tuple[Sample[Any], int]]:
-    """Return the b samples that this device draws next, each with the seed of its rollouts."""
-    count, seed = run.local_prompts, run.config.train.seed
+def upcoming(run: Run) -> range:
+    """Return the b places of the stream that this device draws next."""
     # A step's places are dealt out in blocks of b: device 0 has the first b, device 1 the next.
-    first = run.progress.cursor + run.accelerator.process_index * count
-    return [
-        (run.samples[shuffled_index(len(run.samples), seed, place)], rollout_seed(seed, place))
-        for place in range(first, first + count)
-    ]
+    first = run.progress.cursor + run.accelerator.process_index * run.local_prompts
+    return range(first, first + run.local_prompts)
+
+
+def draw(run: Run, place: int) -> Drawn:
+    """Return the sample at a place, or the next readable one, with its seed and encoded prompt.
+
+    Nothing but the place decides what stands in for a bad sample: no device waits for another, and
+    a sample that stands in is drawn at its own place all the same.
+    """
+    # Two epochs hold every sample, wherever in the first of them the place is.
+    coming = (sample_at(run, later) for later in range(place, place + 2 * len(run.samples)))
+    sample, encoded = run.bad_pictures.first_readable(coming, attrgetter("id"), run.reader.get)
+    return Drawn(sample, rollout_seed(run.config.train.seed, place), *encoded)
+
+
+def sample_at(run: Run, place: int) -> Sample[Any]:
+    """Return the sample that stands at a place of the stream."""
+    return run.samples[shuffled_index(len(run.samples), run.config.train.seed, place)]
 
 
 def shuffled_index(size: int, seed: int, place: int) -> int:

@@ -26,6 +26,7 @@ from vrft.progress import progress
 from vrft.task import Task
 from vrft.training import best, checkpoint, data_fingerprint, distributed, plan, ppo, run_folder
 from vrft.training import resume as resumption
+from vrft.training.bad_pictures import BadPictures
 from vrft.training.read_ahead import ReadAhead
 from vrft.training.run_log import RunLog
 from vrft.training.step import check_weights, step
@@ -107,6 +108,7 @@ def prepare(
     done = Progress() if latest is None else checkpoint.read_progress(latest)
     run = make_run(config, task, samples, actor, accelerator, done, reference)
     if latest is not None:
+        run.bad_pictures.restore(latest.parent, run.progress.step)
         checkpoint.restore_state(
             latest, run.optimizer, run.scheduler, accelerator, run.progress.step
         )
@@ -168,6 +170,7 @@ def make_run(
         optimizer,
         scheduler,
         reference,
+        BadPictures(skip=config.data.on_bad_picture == "skip"),
     )
 
 
@@ -184,6 +187,10 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
     with progress(steps, "training", done=done.step, stream=console) as display:
         while done.step < steps:
             metrics, rows = step(run)
+            metrics |= run.bad_pictures.exchange(accelerator)
+            if log:
+                for line in run.bad_pictures.write(folder, done.step):
+                    print(line, file=console)
             if done.step == 1 and metrics["completions/clipped_ratio"] == 1:
                 print(ENDLESS, file=console)
             improved: best.Best | None = None

@@ -18,6 +18,7 @@ from vrft.config.schema import Config
 from vrft.policy import Policy
 from vrft.rewards.trl import RewardLog
 from vrft.task import Task
+from vrft.training.bad_pictures import BadPictures
 from vrft.training.read_ahead import ReadAhead
 from vrft.types import Group, Prompt, Sample
 
@@ -50,6 +51,7 @@ class Run:
     optimizer: Any
     scheduler: Any
     reference: Policy | None = None
+    bad_pictures: BadPictures = field(default_factory=BadPictures)
 
     @property
     def local_prompts(self) -> int:

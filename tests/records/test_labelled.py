@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from fakes.folders import RECORDS
+from PIL import Image
 
 from vrft.boxes import Box
 from vrft.errors import UserError
+from vrft.images import open_image
 from vrft.records import labelled
 from vrft.records.frames import Point
 from vrft.records.labelled import kind_of, read_shape
@@ -153,3 +155,77 @@ def test_mistakes_in_reasonsegs_files_are_named(
     file.write_text(json.dumps(tree), encoding="utf-8")
     with pytest.raises(UserError, match=complaint):
         labelled.read(tmp_path / "set", "train", "reasonseg")
+
+
+# --- pictures that their EXIF orientation turns
+
+
+def annotated(folder: Path, orientation: int, told: tuple[int, int]) -> Path:
+    """Write a JPEG that stores 200 x 100 pixels, and labelme's json of a size that is told.
+
+    In the json's own frame, a cat lies in x 20 to 80 and y 10 to 30, a ball around (50, 40) has a
+    radius of 5, and there is a nose at (20, 10).
+    """
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (200, 100)).save(folder / "a.jpg", exif=exif)
+    shapes = [
+        {"label": "cat", "shape_type": "rectangle", "points": [[80, 10], [20, 30]]},
+        {"label": "ball", "shape_type": "circle", "points": [[50, 40], [53, 44]]},
+        {"label": "nose", "shape_type": "point", "points": [[20, 10]]},
+    ]
+    tree = {"shapes": shapes, "imageWidth": told[0], "imageHeight": told[1]}
+    (folder / "a.json").write_text(json.dumps(tree))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("orientation", "told", "cat", "ball", "nose"),
+    [
+        # annotated upright, as labelme does
+        (1, (200, 100), (20, 10, 80, 30), (45, 35, 55, 45), (20, 10)),
+        (6, (100, 200), (20, 10, 80, 30), (45, 35, 55, 45), (20, 10)),
+        (8, (100, 200), (20, 10, 80, 30), (45, 35, 55, 45), (20, 10)),
+        # annotated as stored: 6 turns (x, y) into (100 - y, x), 8 into (y, 200 - x)
+        (6, (200, 100), (70, 20, 90, 80), (55, 45, 65, 55), (90, 20)),
+        (8, (200, 100), (10, 120, 30, 180), (35, 145, 45, 155), (10, 180)),
+        # mirrored as well: 5 into (y, x), 7 into (100 - y, 200 - x)
+        (5, (200, 100), (10, 20, 30, 80), (35, 45, 45, 55), (10, 20)),
+        (7, (200, 100), (70, 120, 90, 180), (55, 145, 65, 155), (90, 180)),
+        # upside down, which the size does not tell: as it is shown
+        (3, (200, 100), (20, 10, 80, 30), (45, 35, 55, 45), (20, 10)),
+    ],
+)
+def test_shapes_are_turned_with_their_picture(
+    orientation: int, told: tuple[int, int], cat: tuple[int, ...], ball: tuple[int, ...],
+    nose: tuple[int, ...], tmp_path: Path,
+) -> None:  # fmt: skip
+    entries = labelled.read(annotated(tmp_path, orientation, told), "train", "labelme")
+    width, height = open_image(entries[0].picture).size  # as the model sees it
+    pixels = {
+        entry.question: [
+            value * (height if place % 2 else width)
+            for place, value in enumerate(entry.numbers()[0])
+        ]
+        for entry in entries
+    }
+    for name, expected in {"cat": cat, "ball": ball, "nose": nose}.items():
+        assert pixels[name] == pytest.approx(expected), name
+
+
+@pytest.mark.parametrize(
+    ("orientation", "told"),
+    [
+        # swapped although nothing turns; scaled down; cut
+        (1, (100, 200)),
+        (3, (100, 200)),
+        (6, (100, 50)),
+        (8, (200, 99)),
+    ],
+)
+def test_shapes_of_another_picture_are_refused(
+    orientation: int, told: tuple[int, int], tmp_path: Path
+) -> None:
+    folder = annotated(tmp_path, orientation, told)
+    with pytest.raises(UserError, match=rf"a\.json: imageWidth .* are {told[0]}x{told[1]}, but"):
+        labelled.read(folder, "train", "labelme")

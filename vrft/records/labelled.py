@@ -7,17 +7,20 @@ its answer are the shapes of that name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from vrft.boxes import Box
 from vrft.errors import UserError
-from vrft.images import image_size
+from vrft.images import StoredSize, stored_size
 from vrft.records import coco
 from vrft.records.files import read_western_json
 from vrft.records.frames import PIXELS, Numbers, Shape
+
+Turn = Callable[[float, float], tuple[float, float]]
+"""Takes a point from the frame of its annotation into the upright picture, both in pixels."""
 
 Kind = Literal["coco", "labelme", "reasonseg"]
 
@@ -115,14 +118,14 @@ def _labelled(path: Path, kind: str) -> Iterator[Labelled]:
     shapes = tree.get("shapes") if isinstance(tree, dict) else None
     if picture is None or not isinstance(shapes, list) or not shapes:
         raise UserError(f"{path}: expected `shapes` with at least one shape, beside its picture")
-    size = image_size(picture)
-    _check_size(tree, size, path)
+    stored = stored_size(picture)
+    size, turn = stored.upright, _turn(tree, stored, path)
     by_label: dict[str, list[Shape]] = {}
     for number, shape in enumerate(shapes):
         where = f"{path}: shape {number}"
         if not isinstance(shape, dict) or not isinstance(shape.get("label"), str):
             raise UserError(f"{where}: expected an object with label and points")
-        by_label.setdefault(shape["label"], []).extend(read_shape(shape, size, where))
+        by_label.setdefault(shape["label"], []).extend(read_shape(shape, size, where, turn))
     if kind == "labelme":
         for label, placed in by_label.items():
             if len(set(map(type, placed))) > 1:
@@ -149,25 +152,43 @@ def is_target(label: str) -> bool:
     return "ignore" not in label.lower() and label.lower() != "flag"
 
 
-def _check_size(tree: Mapping[str, Any], size: tuple[int, int], path: Path) -> None:
-    """Raise UserError where the file tells another size than that of the upright picture."""
+def _turn(tree: Mapping[str, Any], stored: StoredSize, path: Path) -> Turn:
+    """Return how points of a file are turned into the upright picture, by the size it tells.
+
+    labelme shows a picture upright, and other tools as it is stored, which its EXIF orientation
+    turns: points of the second are turned with it. Raises UserError for a size that is neither.
+    """
     told = (tree.get("imageWidth"), tree.get("imageHeight"))
-    if None not in told and told != size:
-        raise UserError(
-            f"{path}: imageWidth and imageHeight are {told[0]}x{told[1]}, but the picture, turned "
-            f"upright, is {size[0]}x{size[1]}; annotate the upright picture"
-        )
+    if None in told or told == stored.upright:
+        return _as_they_are
+    if told == (stored.width, stored.height):
+        return stored.turn
+    width, height = stored.upright
+    raise UserError(
+        f"{path}: imageWidth and imageHeight are {told[0]}x{told[1]}, but the picture, turned "
+        f"upright, is {width}x{height}; annotate the upright picture"
+    )
 
 
-def read_shape(shape: Mapping[str, Any], size: tuple[int, int], where: str) -> list[Shape]:
+def _as_they_are(x: float, y: float) -> tuple[float, float]:
+    """Return a point of the upright picture, which nothing turns."""
+    return x, y
+
+
+def read_shape(
+    shape: Mapping[str, Any], size: tuple[int, int], where: str, turn: Turn = _as_they_are
+) -> list[Shape]:
     """Return the box of a shape of labelme, or its points; UserError for another type of shape.
+
+    ``turn`` takes a point of the file, in pixels, into the upright picture of ``size``.
 
     A circle is given by its centre and a point on its rim; of any other area the box spans all
     points. Shapes of ReasonSeg have no type and are polygons.
     """
     points = shape.get("points")
     kind = shape.get("shape_type") or "polygon"
-    pairs = [_pair(point, where) for point in points] if isinstance(points, list) else []
+    listed = points if isinstance(points, list) else []
+    pairs = [turn(*_pair(point, where)) for point in listed]
     match kind:
         case "point" | "points" if pairs:
             return [_placed(pair, size, where) for pair in pairs]

@@ -22,7 +22,8 @@ from vrft.config.methods import PYTHON, AlgorithmConfig, RewardSource, reward_so
 from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
 from vrft.rewards import with_rewards
-from vrft.rewards.trl import FileFunction, FunctionReward, TrlReward, parameters
+from vrft.rewards.function_reward import FileFunction, FunctionReward, parameters
+from vrft.rewards.trl import TrlReward
 from vrft.task import Reward, Task
 
 GROUP = "vrft.tasks"

@@ -150,7 +150,7 @@ class Failing(Naming):
     ("way", "message"),
     [
         ("killed", "^it was killed by SIGKILL$"),
-        ("error", "^LookupError: no such colour here$"),
+        ("error", r"^LookupError: no such colour here \(in reward 'right', sample '\w+'\)$"),
         ("status", "^it ended with exit status 7$"),
         ("silent", "^it ended with exit status 0$"),  # without an answer
     ],

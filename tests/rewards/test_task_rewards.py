@@ -98,6 +98,27 @@ def group_of(*texts: str) -> Group[int]:
     return Group(SAMPLE, Prompt(SAMPLE.question), rollouts)
 
 
+@dataclass(frozen=True)
+class Failing(Counting):
+    """The task whose reward divides by the length of an answer."""
+
+    def rewards(self) -> Mapping[str, Reward[int]]:
+        return {"short": lambda sample, completion: 1 / len(completion.text)}
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda task: rewards.rewards_of(task, SAMPLE, Completion("")),
+        lambda task: rewards.group_rewards(task, group_of("a", "")),
+    ],
+)
+def test_an_exception_of_a_reward_has_a_note_of_its_name_and_the_sample(compute: Any) -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        compute(Failing())
+    assert caught.value.__notes__ == ["in reward 'short', sample 's1'"]
+
+
 @pytest.mark.parametrize(
     "value", [True, 1, np.float32(1), np.bool_(True), np.int64(1), torch.tensor(1.0)]
 )

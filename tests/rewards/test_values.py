@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from vrft.rewards.values import to_json, to_list, to_number
+from vrft.errors import UserError
+from vrft.rewards.values import noting, to_json, to_list, to_number
 
 NUMBERS = [
     # Python's
@@ -91,3 +92,12 @@ def test_values_become_what_json_can_hold() -> None:
 def test_what_json_cannot_hold_is_an_error_that_shows_it(value: Any) -> None:
     with pytest.raises(TypeError, match="of type"):
         to_json(value)
+
+
+def test_an_exception_is_noted_once_and_a_users_mistake_is_left_as_it_is() -> None:
+    with pytest.raises(LookupError) as caught, noting("mine", "s1"), noting("mine", "s1"):
+        raise LookupError("gone")
+    assert caught.value.__notes__ == ["in reward 'mine', sample 's1'"]
+    with pytest.raises(UserError) as refused, noting("mine", "s1"):
+        raise UserError("no such file")
+    assert not hasattr(refused.value, "__notes__")

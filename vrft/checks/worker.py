@@ -68,8 +68,11 @@ def cause(status: int, complaint: str) -> str:
     """Return in one line why a worker ended, by its exit status and its standard error."""
     if status < 0:  # the convention of subprocess for a signal
         return f"it was killed by {signal.Signals(-status).name}"
-    lines = complaint.split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    lines = [line.strip() for line in complaint.split("\n") if line.strip()]
+    last = lines[-1] if lines else ""
+    if len(lines) > 1 and last.startswith("in reward "):
+        # A note on the exception, as `vrft.rewards.values.noting` writes it, stands below it.
+        last = f"{lines[-2]} ({last})"
     if "'__main__'" in last:
         # The worker has a main module of its own, and must not run the user's.
         last += "; define it in a module or task file, and not in the script that is run"

@@ -1,5 +1,6 @@
 """Rewards: those that tasks share, those of TRL, and the check of every value; the public names."""
 
+from vrft.rewards.function_reward import FunctionReward, from_trl
 from vrft.rewards.task_rewards import (
     FORMATS,
     LARGEST,
@@ -16,7 +17,7 @@ from vrft.rewards.task_rewards import (
     score_of,
     with_rewards,
 )
-from vrft.rewards.trl import FunctionReward, GroupReward, TrainerState, from_trl, to_trl
+from vrft.rewards.trl import GroupReward, TrainerState, to_trl
 
 __all__ = [
     "FORMATS",

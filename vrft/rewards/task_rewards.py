@@ -16,7 +16,7 @@ from vrft import answers
 from vrft.boxes import Box, iou
 from vrft.errors import UserError
 from vrft.rewards.trl import GroupReward, RewardLog, TrainerState
-from vrft.rewards.values import described, to_json, to_number
+from vrft.rewards.values import described, noting, to_json, to_number
 from vrft.task import Reward, Task
 from vrft.types import A, Completion, Group, Prompt, Sample, Score, Scored, View
 
@@ -79,10 +79,12 @@ def checked(
 
 def rewards_of(task: Task[A], sample: Sample[A], completion: Completion) -> dict[str, float | None]:
     """Return every reward of the task for one completion, by name, each checked."""
-    return {
-        name: checked(reward(sample, completion), name, sample, completion.text)
-        for name, reward in task.rewards().items()
-    }
+    values = {}
+    for name, reward in task.rewards().items():
+        with noting(name, sample.id):
+            value = reward(sample, completion)
+        values[name] = checked(value, name, sample, completion.text)
+    return values
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ def group_rewards(
         if isinstance(reward, GroupReward):
             given = reward.of_group(group, state or TrainerState(), log)
         else:
-            given = [reward(group.sample, rollout.completion) for rollout in group.rollouts]
+            with noting(name, group.sample.id):
+                given = [reward(group.sample, rollout.completion) for rollout in group.rollouts]
         skip = missing == "none"
         values[name] = [
             checked(value, name, group.sample, text, may_be_missing=skip)

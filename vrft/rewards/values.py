@@ -1,11 +1,14 @@
-"""Values from other people's functions: as numbers, as lists, and as JSON can hold them."""
+"""Other people's functions: their values as numbers, lists and JSON, and notes on their errors."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any
+
+from vrft.errors import UserError
 
 
 def to_number(value: Any) -> float | None:
@@ -52,3 +55,20 @@ def to_json(value: Any) -> Any:
 def described(value: Any) -> str:
     """Return a value and its type in a few words, for the messages of errors."""
     return f"{value!r:.60} of type {type(value).__name__}"
+
+
+@contextmanager
+def noting(reward: str, sample: str) -> Iterator[None]:
+    """Note the names of a reward and a sample on an exception, which keeps its type and traceback.
+
+    A UserError passes as it is: it is one line, without a traceback.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        note = f"in reward {reward!r}, sample {sample!r}"
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+        raise

@@ -18,10 +18,10 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, Qwen2Config, Qwen2Tokenizer
 
-from vrft.demo import tiny
+from vrft.demo import tiny, tiny_configs
 from vrft.models import families
 
-PATCH_VALUES = 3 * 2 * tiny.PATCH**2
+PATCH_VALUES = 3 * 2 * tiny_configs.PATCH**2
 """Numbers in one patch: 3 colours, 2 frames (a picture is a film of two), 14 x 14 pixels."""
 
 MAX_PIXELS = 1024 * 28 * 28
@@ -37,7 +37,7 @@ class Shape:
     """
 
     name: str
-    family: tiny.Family
+    family: tiny_configs.Family
     hidden: int
     layers: int
     heads: int
@@ -149,11 +149,11 @@ def config_of(shape: Shape, words: PreTrainedTokenizerBase) -> Any:
         "num_heads": shape.vision_heads,
         "mlp_ratio": shape.vision_inner // shape.vision_size,
         "hidden_size": shape.hidden,  # the width that the merger puts out, not the tower's own
-        "patch_size": tiny.PATCH,
-        "spatial_merge_size": tiny.MERGE,
+        "patch_size": tiny_configs.PATCH,
+        "spatial_merge_size": tiny_configs.MERGE,
     }
     ids = words.convert_tokens_to_ids
-    return tiny.CONFIGS[shape.family](
+    return tiny_configs.CONFIGS[shape.family](
         text_config=text,
         vision_config=vision,
         image_token_id=ids("<|image_pad|>"),

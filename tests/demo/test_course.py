@@ -3,7 +3,7 @@
 import pytest
 
 from vrft import config
-from vrft.demo import data, tiny
+from vrft.demo import data, tiny, tiny_configs
 from vrft.demo.course import Course, Start
 
 COURSES = {task: course for task in data.MODULES if (course := data.demo(task).COURSE)}
@@ -18,7 +18,7 @@ def test_every_task_but_grounding_has_a_course() -> None:
 def test_heads_are_32_wide(start: Start) -> None:
     # The rotary frequencies of the tiny models are dealt out for 16 pairs of dimensions.
     assert start.size.hidden_size == 32 * start.size.num_attention_heads
-    assert sum(tiny.MROPE_SECTION) == 16
+    assert sum(tiny_configs.MROPE_SECTION) == 16
     assert start.size.num_attention_heads % start.size.num_key_value_heads == 0
     assert start.size.vision_size % start.size.vision_heads == 0
 

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
-from vrft.demo import tiny
+from vrft.demo import tiny, tiny_configs
 from vrft.demo.instructions import CATEGORIES, CLASSES, USES
 from vrft.models import families
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl")
+FAMILIES = [name for name, family in families.FAMILIES.items() if family.has_vision]
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_a_seed_makes_the_weights_and_nothing_else_random() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_configuration_names_the_tokenizers_ids(family: tiny.Family) -> None:
+def test_the_configuration_names_the_tokenizers_ids(family: tiny_configs.Family) -> None:
     model, _ = tiny.build(family)
-    words = tiny.tokenizer()
+    words = tiny.tokenizer(family=family)
     assert words.decode([model.config.image_token_id]) == "<|image_pad|>"
     assert words.decode([model.config.video_token_id]) == "<|video_pad|>"
     assert words.decode([model.config.vision_start_token_id]) == "<|vision_start|>"
@@ -87,7 +87,7 @@ def test_the_configuration_names_the_tokenizers_ids(family: tiny.Family) -> None
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("axis", [0, 1, 2], ids=["time", "rows", "columns"])
-def test_one_step_along_each_axis_can_be_told(family: tiny.Family, axis: int) -> None:
+def test_one_step_along_each_axis_can_be_told(family: tiny_configs.Family, axis: int) -> None:
     model, _ = tiny.build(family)
     positions = torch.zeros(3, 1, 2, dtype=torch.long)
     positions[axis, 0, 1] = 1
@@ -99,7 +99,9 @@ def test_one_step_along_each_axis_can_be_told(family: tiny.Family, axis: int) ->
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_plain_transformers_loads_what_is_written(family: tiny.Family, tmp_path: Path) -> None:
+def test_plain_transformers_loads_what_is_written(
+    family: tiny_configs.Family, tmp_path: Path
+) -> None:
     folder = tiny.write(tmp_path / family, family)
     model, processor = tiny.build(family)
     inputs = processor(
@@ -111,9 +113,12 @@ def test_plain_transformers_loads_what_is_written(family: tiny.Family, tmp_path:
     with torch.no_grad():
         assert torch.equal(loaded(**inputs).logits, model(**inputs).logits)
     words = AutoTokenizer.from_pretrained(folder)
-    assert words("Find it. 340")["input_ids"] == tiny.tokenizer()("Find it. 340")["input_ids"]
+    assert words.get_vocab() == tiny.tokenizer(family=family).get_vocab()
+    assert words("Find it. 340").input_ids == processor.tokenizer("Find it. 340").input_ids
     pictures = AutoImageProcessor.from_pretrained(folder)
-    assert pictures(images=[Image.new("RGB", (112, 84))])["image_grid_thw"].tolist() == [[1, 6, 8]]
+    side = 2 * tiny_configs.patch_size(family)  # of an image token
+    drawn = Image.new("RGB", (4 * side, 3 * side))
+    assert pictures(images=[drawn])["image_grid_thw"].tolist() == [[1, 6, 8]]
     saved = json.loads((folder / "processor_config.json").read_text())
     assert saved["processor_class"] == families.FAMILIES[family].processor
 

@@ -40,8 +40,9 @@ def test_lora_layers_are_those_of_the_decoder_and_none_of_the_vision_tower(
     linear = {path for path, part in loaded.core.named_modules() if isinstance(part, nn.Linear)}
     pattern = rf"{FAMILIES[name].lora_layers}\.\w+"
     adapted = {path for path in linear if re.fullmatch(pattern, path)}
-    # 2 layers of 4 projections in attention and 3 in the MLP
-    assert len(adapted) == 2 * (4 + 3)
+    # 2 layers of 4 projections in attention and 3 in the MLP; the weights of experts are no modules
+    assert len(adapted) == 2 * (4 if name.endswith("_moe") else 4 + 3)
+    assert {path.rpartition(".")[2] for path in adapted} >= set(FAMILIES[name].lora_modules)
     decoder = FAMILIES[name].decoder
     assert all(path.startswith(f"{decoder}.layers.") for path in adapted)
 
@@ -91,7 +92,7 @@ def test_a_family_is_read_from_the_configuration(
     ("config", "said"),
     [
         (None, "no model there"),  # no config.json at all
-        ({"model_type": "gpt2"}, "its family is 'gpt2', not qwen2_vl, qwen2_5_vl, qwen2"),
+        ({"model_type": "gpt2"}, "its family is 'gpt2', not qwen2_vl, qwen2_5_vl, qwen3_vl"),
         ({"model_type": "no-such-type"}, "no model there"),  # transformers knows none either
     ],
 )

@@ -110,7 +110,7 @@ def adapted(loaded: LoadedModel) -> set[str]:
 @pytest.mark.parametrize(
     ("modules", "names"),
     [
-        (LoraConfig.target_modules, ATTENTION),
+        ((), ATTENTION),
         (("all-linear",), LINEAR),
         (("q_proj", "down_proj"), {"q_proj", "down_proj"}),
     ],
@@ -250,7 +250,7 @@ def test_weights_that_are_trained_are_float32_and_others_as_asked(
 
 def test_a_model_of_another_family_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
-    with pytest.raises(UserError, match="its family is 'llama', not qwen2_vl, qwen2_5_vl, qwen2"):
+    with pytest.raises(UserError, match="its family is 'llama', not qwen2_vl, qwen2_5_vl, "):
         models.load_model(ModelConfig(name=str(tmp_path)), device="cpu")
 
 

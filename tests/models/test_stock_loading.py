@@ -25,6 +25,7 @@ from transformers import (
 
 from vrft import models
 from vrft.config.schema import LoraConfig, SamplingConfig
+from vrft.demo.tiny_configs import patch_size
 from vrft.models import encoding
 from vrft.models.families import FAMILIES
 from vrft.models.loaded import LoadedModel
@@ -152,9 +153,10 @@ print(json.dumps({
 def test_with_torchvision_the_stock_processor_loads_a_saved_folder(
     family: str, load_tiny: Load, picture: Picture, tmp_path: Path
 ) -> None:
-    loaded = load_tiny(family, max_pixels=100 * 100)
+    loaded = load_tiny(family, max_pixels=110 * 110)
     models.save_model(loaded, tmp_path / "final")
-    image = picture(56, 84)
+    side = 2 * patch_size(family)  # type: ignore[arg-type]  # of an image token
+    image = picture(2 * side, 3 * side)  # the stub resizes nothing
     arguments = [np.asarray(image).tolist(), list(loaded.banned_ids), sorted(loaded.end_ids)]
     stub = torchvision_stub.write(tmp_path / "stub")
     done = subprocess.run(
@@ -173,6 +175,7 @@ def test_with_torchvision_the_stock_processor_loads_a_saved_folder(
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout.splitlines()[-1])
     row = FAMILIES[family]
-    assert result["classes"] == [row.processor, "Qwen2VLVideoProcessor"]
-    assert result["size"] == [56 * 56, 100 * 100]
+    videos = "Qwen3VLVideoProcessor" if family.startswith("qwen3") else "Qwen2VLVideoProcessor"
+    assert result["classes"] == [row.processor, videos]
+    assert result["size"] == [(2 * side) ** 2, 110 * 110]
     assert loaded.until_end(result["tokens"]) == answer(loaded, (image,))

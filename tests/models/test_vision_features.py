@@ -210,7 +210,7 @@ def test_features_have_the_same_bits_whatever_else_is_encoded(
 def embedded(loaded: LoadedModel, prompt: Prompt) -> Tensor:
     encoded = encoding.encode(loaded, prompt)
     with torch.no_grad():
-        return loaded.embed(encoded.tokens.unsqueeze(0), encoded.pictures)
+        return loaded.embed(encoded.tokens.unsqueeze(0), encoded.pictures)[0]
 
 
 def shift(loaded: LoadedModel) -> None:
@@ -244,7 +244,7 @@ def test_a_tower_that_is_trained_for_a_while_is_not_served_from_before(
     tower: Any = loaded.vision_tower
     tower.requires_grad_(True)
     encoded = encoding.encode(loaded, prompt)
-    loaded.embed(encoded.tokens.unsqueeze(0), encoded.pictures).square().sum().backward()
+    loaded.embed(encoded.tokens.unsqueeze(0), encoded.pictures)[0].square().sum().backward()
     torch.optim.SGD(tower.parameters(), lr=0.1).step()  # changes every weight in its place
     trained = embedded(loaded, prompt)
     tower.requires_grad_(False)

@@ -17,7 +17,7 @@ from pathlib import Path
 from vrft import config, models, paths
 from vrft.cold_start import pointing
 from vrft.config.schema import Config, ModelConfig
-from vrft.demo import data, tiny
+from vrft.demo import data, tiny, tiny_configs
 from vrft.demo.course import Course
 from vrft.training import sft
 
@@ -69,7 +69,7 @@ def teach_course(course: Course, task: str, out: Path, seed: int) -> Path:
     if course.start is None:
         model = paths.EMBEDDED["demo"]
     else:
-        family: tiny.Family = "qwen2" if course.start.text_only else "qwen2_vl"
+        family: tiny_configs.Family = "qwen2" if course.start.text_only else "qwen2_vl"
         model = tiny.write(out / "random", family, course.start.size, seed, course.start.vocabulary)
     for number, stage in enumerate(course.stages):
         lessons = out / f"{stage.name}-data"

@@ -30,8 +30,9 @@ class LoraConfig:
     r: Size = 0
     lora_alpha: Count = 32
     lora_dropout: Fraction = 0.0
-    # Names that only the language model's attention has: the vision tower calls its own `qkv`.
-    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    target_modules: tuple[str, ...] = ()
+    """Linear modules of the language model that are adapted, or ``all-linear``. Empty: those that
+    mix tokens, as the model's family names them (q_proj, k_proj, v_proj and o_proj of Qwen2-VL)."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ class ModelConfig:
     min_pixels: Count | None = None
     """Smallest picture area in pixels: smaller pictures are enlarged. None: the checkpoint's."""
     max_pixels: Count | None = None
-    """Largest picture area in pixels: larger pictures are shrunk. 28 * 28 make one image token, so
-    this limit decides how much memory a picture takes. None: the checkpoint's."""
+    """Largest picture area in pixels: larger pictures are shrunk. One image token is made of 28 * 28
+    pixels by Qwen2-VL and Qwen2.5-VL, and of 32 * 32 by Qwen3-VL and Qwen3.5, so this limit decides
+    how much memory a picture takes. None: the checkpoint's."""
     picture_cache_mib: Size = 1024
     """Memory in MiB for preprocessed pictures, and as much again for the features that a frozen
     vision tower made of them. Those not used for the longest time are dropped first."""

@@ -1,8 +1,8 @@
 """Tiny models of the true Qwen classes with a small tokenizer of their own, for demos and tests.
 
 Everything is made offline from a seed. Classes, special tokens, chat template and preprocessing of
-pictures are those of Qwen2-VL and Qwen2.5-VL; only the sizes are small. Three settings, unusual in
-published checkpoints, let so small a model see where objects are:
+pictures are the family's; only the sizes are small. Three settings, unusual in published
+checkpoints, let so small a model see where objects are:
 
 - ``rope_theta`` is 100, not 1e6, and ``mrope_section`` deals the rotary frequencies out in turns:
   one row or column of a picture turns a head by 0.01 to 0.6 radians. With the published values and
@@ -15,31 +15,31 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from tokenizers import AddedToken
 from transformers import (
-    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
-    Qwen2Config,
     Qwen2ForCausalLM,
     Qwen2Tokenizer,
-    Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
+    Qwen3_5ForConditionalGeneration,
+    Qwen3_5Tokenizer,
+    Qwen3ForCausalLM,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLMoeForConditionalGeneration,
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from vrft.demo import chat_templates
 from vrft.demo.course import Size, Vocabulary
 from vrft.demo.instructions import CATEGORIES, CLASSES, SIDES, USES
+from vrft.demo.tiny_configs import MERGE, TEXT_ONLY, Family, configuration, patch_size
 from vrft.models import families
 from vrft.models.families import Processor
-
-Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen2"]
-"""Names of the families of ``vrft.models.families``; the last is text-only."""
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -59,15 +59,31 @@ SPECIAL_TOKENS = (
 )
 """Special tokens of Qwen's tokenizers, in their order."""
 
-CONFIGS: dict[str, Any] = {"qwen2_vl": Qwen2VLConfig, "qwen2_5_vl": Qwen2_5_VLConfig}
-"""Vision family -> its configuration class."""
-
 MODELS: dict[str, Any] = {
     "qwen2_vl": Qwen2VLForConditionalGeneration,
     "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
+    "qwen3_vl": Qwen3VLForConditionalGeneration,
+    "qwen3_vl_moe": Qwen3VLMoeForConditionalGeneration,
+    "qwen3_5": Qwen3_5ForConditionalGeneration,
     "qwen2": Qwen2ForCausalLM,
+    "qwen3": Qwen3ForCausalLM,
 }
 """Family -> its model class."""
+
+TOKENIZERS: dict[str, Any] = {"qwen3_5": Qwen3_5Tokenizer}
+"""Family -> its tokenizer class, which divides texts into words in a way of its own; Qwen2's for
+all others."""
+
+TEMPLATES = {
+    "qwen2_vl": chat_templates.QWEN2_VL,
+    "qwen2_5_vl": chat_templates.QWEN2_VL,
+    "qwen3_5": chat_templates.QWEN3_5,
+    "qwen2": chat_templates.QWEN2_VL,
+}
+"""Family -> its chat template; Qwen3-VL's for all others."""
+
+CHAT_TEMPLATE = chat_templates.QWEN2_VL
+"""Chat template of the embedded models."""
 
 NUMBER_STEP = 20
 """Step of the numbers that are single tokens; every other number is spelt in digits."""
@@ -75,39 +91,8 @@ NUMBER_STEP = 20
 NUMBERS = tuple(str(number) for number in range(0, 1001, NUMBER_STEP))
 """Numbers that are single tokens where they stand alone."""
 
-PATCH, MERGE = 14, 2
-"""Side of a patch in pixels, and patches a side of one image token: a token sees 28 x 28 pixels."""
-
-ROPE_THETA = 100.0
-"""Base of the rotary frequencies: frequency i of 16 is 100 ** (-i / 16) radians per position."""
-
-# transformers gives chunk i of the frequencies to axis i % 3: nine chunks deal them out in three
-# rounds. In three chunks, as published, columns would get only the slowest frequencies.
-MROPE_SECTION = [2, 2, 2, 1, 2, 2, 1, 2, 2]
-"""Numbers of rotary frequencies of time, rows and columns, in turns; 16 for a head of 32."""
-
 UNSPLIT_TEXTS = ("<think>", "</think>", "<answer>", "</answer>", "),(")
 """Texts that are never cut into smaller tokens: the answer tags, and the middle of a box."""
-
-# Qwen2-VL's own template, without its option to number the pictures.
-CHAT_TEMPLATE = """\
-{% for message in messages %}\
-{% if loop.first and message['role'] != 'system' %}\
-<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n\
-{% endif %}\
-<|im_start|>{{ message['role'] }}\n\
-{% if message['content'] is string %}{{ message['content'] }}\
-{% else %}{% for content in message['content'] %}\
-{% if content['type'] == 'image' or 'image' in content or 'image_url' in content %}\
-<|vision_start|><|image_pad|><|vision_end|>\
-{% elif content['type'] == 'video' or 'video' in content %}\
-<|vision_start|><|video_pad|><|vision_end|>\
-{% elif 'text' in content %}{{ content['text'] }}\
-{% endif %}{% endfor %}{% endif %}<|im_end|>\n\
-{% endfor %}\
-{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}\
-"""
-"""Chat template of Qwen2-VL: a default system turn, and pictures in their places."""
 
 OPENING = ("system", "user", "assistant", "the")
 """Words that begin a text or a turn: they become tokens without the space before them."""
@@ -142,32 +127,41 @@ DEMO_SIZE = Size(128, 384, 4, 4, 2, 96, 4, 3)
 
 
 @functools.cache
-def tokenizer(vocabulary: Vocabulary = WORDS) -> PreTrainedTokenizerBase:
+def tokenizer(
+    vocabulary: Vocabulary = WORDS, family: Family = "qwen2_vl"
+) -> PreTrainedTokenizerBase:
     """Return a byte-level BPE of 300 to 700 tokens, in which any text can be written.
 
-    Words of the vocabulary are one token, or few. Class, pattern of words and special tokens are
-    Qwen's. Callers share the tokenizer and must not change it.
+    Words of the vocabulary are one token, or few. Class, pattern of words, special tokens and chat
+    template are the family's. Callers share the tokenizer and must not change it.
     """
     # A larger size than the texts have merges for: training goes on to words that occur only once.
-    words = Qwen2Tokenizer().train_new_from_iterator(
+    words = TOKENIZERS.get(family, Qwen2Tokenizer)().train_new_from_iterator(
         vocabulary.texts, vocab_size=2000, min_frequency=1, show_progress=False
     )
-    # An empty Qwen2Tokenizer already has <|endoftext|>.
+    # An empty tokenizer of Qwen's already has <|endoftext|>.
     words.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS[1:])})
     unsplit = (*UNSPLIT_TEXTS, *NUMBERS) if vocabulary.numbers else UNSPLIT_TEXTS
     # single_word keeps "20" from being cut out of "1203".
     words.add_tokens([AddedToken(t, single_word=t.isdigit(), normalized=False) for t in unsplit])
     words.eos_token, words.pad_token = "<|im_end|>", "<|endoftext|>"
-    words.chat_template = CHAT_TEMPLATE
+    words.chat_template = TEMPLATES.get(family, chat_templates.QWEN3_VL)
     return words  # type: ignore[no-any-return]
 
 
-def image_processor(max_pixels: int = 112 * 112) -> Qwen2VLImageProcessorPil:
-    """Return Qwen's preprocessing of pictures; larger ones are scaled down to ``max_pixels``."""
+def image_processor(
+    max_pixels: int | None = None, family: Family = "qwen2_vl"
+) -> Qwen2VLImageProcessorPil:
+    """Return Qwen's preprocessing of pictures, of 2 x 2 to 4 x 4 image tokens.
+
+    Larger ones are scaled down to ``max_pixels``, if that is given.
+    """
+    patch = patch_size(family)
+    token = (MERGE * patch) ** 2  # pixels
     return Qwen2VLImageProcessorPil(
         # Called edges, but meant as numbers of pixels in the picture.
-        size={"shortest_edge": 56 * 56, "longest_edge": max_pixels},
-        patch_size=PATCH,
+        size={"shortest_edge": 4 * token, "longest_edge": max_pixels or 16 * token},
+        patch_size=patch,
         merge_size=MERGE,
     )
 
@@ -175,7 +169,9 @@ def image_processor(max_pixels: int = 112 * 112) -> Qwen2VLImageProcessorPil:
 def processor(family: Family, vocabulary: Vocabulary = WORDS) -> Processor:
     """Return tokenizer and preprocessing of pictures in the processor class of a vision family."""
     processor_class = families.image_only(families.FAMILIES[family])
-    return processor_class(image_processor(), tokenizer(vocabulary), chat_template=CHAT_TEMPLATE)  # type: ignore[no-any-return]
+    words = tokenizer(vocabulary, family)
+    pictures = image_processor(family=family)
+    return processor_class(pictures, words, chat_template=words.chat_template)  # type: ignore[no-any-return]
 
 
 def build(
@@ -186,11 +182,11 @@ def build(
 ) -> tuple[PreTrainedModel, Processor]:
     """Return a model of the family with random weights in float32, and its processor.
 
-    The processor of the text-only family ``qwen2`` is a tokenizer. The same seed gives the same
+    The processor of a text-only family is a tokenizer. The same seed gives the same
     weights; the global random state is left as it was.
     """
-    words = tokenizer(vocabulary)
-    config = configuration(family, size, vocabulary)
+    words = tokenizer(vocabulary, family)
+    config = configuration(family, size, words)
     # transformers initialises from the global generator, which is therefore seeded for a moment;
     # no devices, as weights are made on the CPU.
     with torch.random.fork_rng(devices=[]):
@@ -199,7 +195,7 @@ def build(
     # Either token ends an answer, as in Qwen's own generation configurations.
     model.generation_config.eos_token_id = [words.eos_token_id, words.pad_token_id]
     model.generation_config.pad_token_id = words.pad_token_id
-    return model.eval(), words if family == "qwen2" else processor(family, vocabulary)
+    return model.eval(), words if family in TEXT_ONLY else processor(family, vocabulary)
 
 
 def write(
@@ -214,58 +210,3 @@ def write(
     model.save_pretrained(folder)
     model_processor.save_pretrained(folder)
     return folder
-
-
-def configuration(family: Family, size: Size, vocabulary: Vocabulary = WORDS) -> PreTrainedConfig:
-    """Return the family's configuration at a size, with the token ids of the tiny tokenizer."""
-    words = tokenizer(vocabulary)
-    text: dict[str, Any] = {
-        "vocab_size": len(words),
-        "hidden_size": size.hidden_size,
-        "intermediate_size": size.intermediate_size,
-        "num_hidden_layers": size.num_hidden_layers,
-        "num_attention_heads": size.num_attention_heads,
-        "num_key_value_heads": size.num_key_value_heads,
-        "max_position_embeddings": 4096,
-        # Products of a weight matrix then keep the scale of their input; 0.02 is made for widths of
-        # thousands, and would let the signal of 64 to 128 die away.
-        "initializer_range": size.hidden_size**-0.5,
-        "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_THETA},
-        "bos_token_id": None,
-        "eos_token_id": words.eos_token_id,
-        "pad_token_id": words.pad_token_id,
-    }
-    # Embeddings are tied to the output layer, as in the smallest Qwen models.
-    if family == "qwen2":
-        return Qwen2Config(**text, tie_word_embeddings=True)
-    text["rope_parameters"]["mrope_section"] = MROPE_SECTION
-    vision: dict[str, Any] = {
-        "depth": size.vision_depth,
-        "num_heads": size.vision_heads,
-        "patch_size": PATCH,
-        "spatial_merge_size": MERGE,
-        "initializer_range": size.vision_size**-0.5,
-    }
-    # The two families name the widths of their vision tower differently: ``hidden_size`` is the
-    # language model's in the first, and the tower's own in the second.
-    if family == "qwen2_vl":
-        vision |= {"embed_dim": size.vision_size, "hidden_size": size.hidden_size, "mlp_ratio": 4}
-    else:
-        vision |= {
-            "hidden_size": size.vision_size,
-            "intermediate_size": 4 * size.vision_size,
-            "out_hidden_size": size.hidden_size,
-            # Windows of 2 x 2 image tokens in all layers but the last, so that even pictures of
-            # 112 x 112 pixels have several windows.
-            "window_size": 56,
-            "fullatt_block_indexes": [size.vision_depth - 1],
-        }
-    return CONFIGS[family](  # type: ignore[no-any-return]
-        text_config=text,
-        vision_config=vision,
-        image_token_id=words.convert_tokens_to_ids("<|image_pad|>"),
-        video_token_id=words.convert_tokens_to_ids("<|video_pad|>"),
-        vision_start_token_id=words.convert_tokens_to_ids("<|vision_start|>"),
-        vision_end_token_id=words.convert_tokens_to_ids("<|vision_end|>"),
-        tie_word_embeddings=True,
-    )

@@ -39,27 +39,62 @@ VISION_TOKENS = (
 )  # fmt: skip
 """Markers of pictures and videos, which a completion must never contain."""
 
+MARKERS = {
+    "image": IMAGE_TOKEN,
+    "video": "<|video_pad|>",
+    "vision_start": "<|vision_start|>",
+    "vision_end": "<|vision_end|>",
+}
+"""Markers by the names under which processors and configurations know them."""
+
 
 @dataclass(frozen=True)
 class Family:
     """A model family: its classes in transformers, its coordinates, and the paths of its parts.
 
     ``auto_model`` is the class that loads the family, ``decoder`` the path of the language model
-    below it, and ``lora_layers`` a regular expression for the paths of the decoder's layers. All
-    other fields are those of a family with vision: the paths of its vision tower and of the patch
-    embedding, the name of its stock processor, and the space in which it writes coordinates. The
-    processor of a text-only family is its tokenizer.
+    below it, ``masks`` the kinds of attention that it takes a mask for in a dictionary, or () where
+    it takes no dictionary. ``lora_layers`` is a regular expression for the paths of the decoder's
+    layers, and ``lora_modules`` are the linear modules in them that LoRA adapts by default.
+
+    All other fields are those of a family with vision: the paths of its vision tower and of the
+    patch embedding, the names of its stock processor and of its processor of videos, where that is
+    not Qwen2-VL's, and the space in which it writes coordinates.
+    ``position_grid``: whether the tower stretches a square of learned positions over each picture.
+    ``deepstack``: whether layers of the tower have features of their own, which the decoder adds to
+    the hidden states after its first layers. The processor of a text-only family is its tokenizer.
     """
 
     auto_model: Any
     decoder: str
+    masks: tuple[str, ...] = ("full_attention",)
     lora_layers: str = r".*\.layers\.\d+\..*"  # a vision tower calls its layers "blocks"
+    # Names that no vision tower has, whose attention is `qkv` and `proj`.
+    lora_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     has_vision: bool = False
     vision_tower: str = ""
     patch_embedding: str = ""
     processor: str = ""
+    video_processor: str = ""
     space: Space = "thousandths"
+    position_grid: bool = False
+    deepstack: bool = False
 
+
+QWEN3_VL = Family(
+    auto_model=AutoModelForImageTextToText,
+    decoder="model.language_model",
+    masks=(),
+    has_vision=True,
+    vision_tower="model.visual",
+    patch_embedding="model.visual.patch_embed.proj",
+    processor="Qwen3VLProcessor",
+    video_processor="Qwen3VLVideoProcessor",
+    space="thousandths",
+    position_grid=True,
+    deepstack=True,
+)
+"""Qwen3-VL, of which a model with experts differs in its layers alone."""
 
 FAMILIES = {
     "qwen2_vl": Family(
@@ -80,7 +115,10 @@ FAMILIES = {
         processor="Qwen2_5_VLProcessor",
         space="pixels",
     ),
+    "qwen3_vl": QWEN3_VL,
+    "qwen3_vl_moe": QWEN3_VL,
     "qwen2": Family(auto_model=AutoModelForCausalLM, decoder="model"),
+    "qwen3": Family(auto_model=AutoModelForCausalLM, decoder="model"),
 }
 """The supported families by ``model_type``, the name in a checkpoint's config.json."""
 
@@ -164,7 +202,7 @@ def load_vision_processor(source: str, family: Family) -> Any:
         # The stock class insists on a video processor, which exists only with torchvision, and
         # on folders saved without one. Everything else about it works without.
         processor = image_only(family).from_pretrained(source, trust_remote_code=False)
-        processor.video_settings = video_settings(source)
+        processor.video_settings = video_settings(source) or processor.video_settings
         return processor
 
 
@@ -195,11 +233,12 @@ def image_only(family: Family) -> Any:
     # transformers reads from this signature which parts the processor has.
     def __init__(self: Any, image_processor: Any = None, tokenizer: Any = None,
                  chat_template: Any = None, **kwargs: Any) -> None:  # fmt: skip
-        for kind in ("image", "video"):
-            token = f"<|{kind}_pad|>"
+        for kind, token in MARKERS.items():
             setattr(self, f"{kind}_token", token)
             setattr(self, f"{kind}_token_id", tokenizer.convert_tokens_to_ids(token))
-        self.video_settings = None
+        # Without settings, transformers takes the class that is named as that of the pictures.
+        kind = family.video_processor
+        self.video_settings = {"video_processor_type": kind} if kind else None
         # Not the stock class's own __init__, which would ask for the video processor.
         ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
 

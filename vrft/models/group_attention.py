@@ -64,7 +64,9 @@ def install(language_model: nn.Module) -> None:
     Raises NotImplementedError for a decoder with sliding windows or attention dropout.
     """
     decoder: Any = language_model
-    if "sliding_attention" in decoder.config.layer_types or decoder.config.attention_dropout:
+    # A configuration without the kinds of its layers, as Qwen3-VL's, has full attention in all.
+    kinds = {*(getattr(decoder.config, "layer_types", None) or ["full_attention"])}
+    if kinds != {"full_attention"} or decoder.config.attention_dropout:
         raise NotImplementedError(
             "a prompt shared by a group needs full attention without dropout in every layer"
         )

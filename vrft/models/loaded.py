@@ -10,12 +10,15 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.vision_utils import get_vision_position_ids
+from transformers.vision_utils import (
+    get_vision_interpolation_indices_and_weights,
+    get_vision_position_ids,
+)
 
 from vrft.models.byte_cache import ByteCache
 from vrft.models.conversation import end_of_turn
 from vrft.models.families import VISION_TOKENS, Family, Processor
-from vrft.models.vision_features import FeatureCache, PatchedPicture
+from vrft.models.vision_features import DeepStack, FeatureCache, PatchedPicture
 
 
 @dataclass(eq=False)
@@ -76,46 +79,86 @@ class LoadedModel:
         ends = (place for place, token in enumerate(tokens, 1) if token in self.end_ids)
         return list(tokens[: next(ends, len(tokens))])
 
-    def embed(self, tokens: Tensor, pictures: Sequence[PatchedPicture]) -> Tensor:
+    def embed(
+        self, tokens: Tensor, pictures: Sequence[PatchedPicture]
+    ) -> tuple[Tensor, DeepStack | None]:
         """Return token embeddings [..., D] of tokens [...], with pictures in their places.
 
         ``pictures`` are those of all tokens, in their order. The features of each replace the
-        embeddings of its image tokens.
+        embeddings of its image tokens. What they add to deeper layers, for ``decoder`` to add,
+        stands beside the embeddings; None for a family without DeepStack.
         """
         embeddings: Tensor = self.token_embedding(tokens)
         tower = self.vision_tower
         if tower is None or not pictures:
-            return embeddings
+            return embeddings, None
         features = self.feature_cache.encode(tower, pictures, self.encode_pictures)
         # Remembered features come from the machine's memory, in the precision they were made in.
         rows = torch.cat([part.to(embeddings, non_blocking=True) for part in features])
-        is_image = (tokens == self.core.config.image_token_id).unsqueeze(-1)
-        return embeddings.masked_scatter(is_image, rows)
+        is_image = tokens == self.core.config.image_token_id
+        first, *levels = rows.split(embeddings.shape[-1], dim=-1)
+        embedded = embeddings.masked_scatter(is_image.unsqueeze(-1), first)
+        # A blank picture has one image token and no place. Its levels are added to no token, which
+        # gives them gradients of zero, as those have that other processes wait for.
+        return embedded, DeepStack(is_image, tuple(levels)) if levels else None
 
     def encode_pictures(self, pictures: Sequence[PatchedPicture]) -> Sequence[Tensor]:
-        """Return each picture's features [tokens, D], in one pass through the vision tower."""
+        """Return each picture's features, in one pass through the vision tower.
+
+        They are [tokens, D], and [tokens, (1 + n) * D] with n levels of DeepStack.
+        """
         patches = torch.cat([picture.patches for picture in pictures])
         # On the CPU: the tower reads them number by number, in every layer.
         grids = torch.cat([picture.grid for picture in pictures])
-        positions = get_vision_position_ids(
-            grids, self.core.config.vision_config.spatial_merge_size
+        out = self.core.model.get_image_features(
+            patches.to(self.device, non_blocking=True), grids, **self.patch_positions(grids)
         )
-        return self.core.model.get_image_features(  # type: ignore[no-any-return]
-            patches.to(self.device, non_blocking=True),
-            grids,
-            position_ids=positions.to(self.device, non_blocking=True),
-        ).pooler_output
+        if not self.family.deepstack:
+            return out.pooler_output  # type: ignore[no-any-return]
+        levels = zip(out.pooler_output, *out.deepstack_features, strict=True)
+        return [torch.cat(parts, dim=-1) for parts in levels]
 
-    def decoder(self, embedded: Tensor, positions: Tensor, **attention: Any) -> Tensor:
+    def patch_positions(self, grids: Tensor) -> dict[str, Tensor]:
+        """Return the tower's arguments for the places of patches in pictures of these sizes.
+
+        The tower would make them where the grids are, on the CPU.
+        """
+        tower: Any = self.vision_tower
+        merge = self.core.config.vision_config.spatial_merge_size
+        made = {"position_ids": get_vision_position_ids(grids, merge)}
+        if self.family.position_grid:
+            made["interp_indices"], made["interp_weights"] = (
+                get_vision_interpolation_indices_and_weights(
+                    grids,
+                    tower.num_grid_per_side,
+                    tower.interpolation_mode,
+                    tower.interpolation_align_corners,
+                    merge,
+                )
+            )
+        return {name: t.to(self.device, non_blocking=True) for name, t in made.items()}
+
+    def decoder(
+        self,
+        embedded: Tensor,
+        positions: Tensor,
+        deepstack: DeepStack | None = None,
+        **attention: Any,
+    ) -> Tensor:
         """Return hidden states [B, T, D] of embeddings [B, T, D] at positions [3 or 1, B, T].
 
-        Which tokens attend to which is for ``attention`` to say, the ``layout`` and the
-        ``group_cache`` of ``vrft.models.group_attention.attend``.
+        ``deepstack`` comes from ``embed``, for the first tokens of each row. Which tokens attend to
+        which is for ``attention`` to say, the ``layout`` and the ``group_cache`` of
+        ``vrft.models.group_attention.attend``.
         """
+        if deepstack is not None:
+            attention |= deepstack.arguments(embedded.shape[1])
         out: Tensor = self.language_model(
             inputs_embeds=embedded,
             position_ids=positions if len(positions) == 3 else positions[0],
-            attention_mask={"full_attention": None},  # a dictionary: transformers makes no mask
+            # No masks, which a dictionary says so that transformers makes none; a decoder that
+            # takes no dictionary makes none where there is no padding.
+            attention_mask=dict.fromkeys(self.family.masks) or None,
             use_cache=False,
             **attention,
         ).last_hidden_state

@@ -158,9 +158,10 @@ def prepare_training(model: Any, config: ModelConfig, family: Family) -> Any:
 
 
 def adapted_modules(model: nn.Module, lora: LoraConfig, family: Family) -> list[str]:
-    """Return the names of the modules that an adapter is asked for, all of them for all-linear.
+    """Return the names of the modules that an adapter is asked for, the family's where none are.
 
-    They lie in the decoder's layers. Raises UserError for a name that no linear module there has.
+    They are all linear modules for all-linear, and lie in the decoder's layers. Raises UserError
+    for a name that no linear module there has.
     """
     linear = {
         path.rpartition(".")[2]: None
@@ -169,7 +170,8 @@ def adapted_modules(model: nn.Module, lora: LoraConfig, family: Family) -> list[
         and not re.search(r"\.(base_layer|lora_)", path)  # parts of an adapted module
         and re.fullmatch(rf"{family.lora_layers}\.\w+", path)
     }
-    names = linear if ALL_LINEAR in lora.target_modules else lora.target_modules
+    asked = lora.target_modules or family.lora_modules
+    names = linear if ALL_LINEAR in asked else asked
     for name in names:
         if name not in linear:
             raise UserError(f"model.lora.target_modules: the model has no {name!r}; "

@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vrft.models.byte_cache import ByteCache
@@ -38,8 +40,34 @@ class PatchedPicture:
     grid: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class DeepStack:
+    """Features of pictures that a decoder adds to its hidden states, one level after each layer.
+
+    ``places``, in the shape of the prompts' tokens, tells which of them are image tokens. Each of
+    the ``levels`` [image tokens, D] is for one of the decoder's first layers.
+    """
+
+    places: Tensor
+    levels: tuple[Tensor, ...]
+
+    def arguments(self, tokens: int) -> dict[str, Any]:
+        """Return these features as transformers' decoders take them, in rows of ``tokens``.
+
+        The first tokens of a row are those of the prompts. What follows has no pictures.
+        """
+        rows = self.places.view(-1, self.places.shape[-1])  # [1, T] of a packed row
+        return {
+            "visual_pos_masks": F.pad(rows, (0, tokens - rows.shape[1])),
+            "deepstack_visual_embeds": list(self.levels),
+        }
+
+
 VisionEncoder = Callable[[Sequence[PatchedPicture]], Sequence[Tensor]]
-"""A pass through a vision tower: from pictures to the features [tokens, D] of each."""
+"""A pass through a vision tower: from pictures to the features [tokens, D] of each.
+
+With n levels of DeepStack they are [tokens, (1 + n) * D]: those of the input, then the levels.
+"""
 
 
 class FeatureCache:
@@ -54,7 +82,7 @@ class FeatureCache:
     def encode(
         self, tower: nn.Module, pictures: Sequence[PatchedPicture], encoder: VisionEncoder
     ) -> list[Tensor]:
-        """Return the features [tokens, D] of each picture; equal pictures are encoded once."""
+        """Return the encoder's features of each picture; equal pictures are encoded once."""
         # The prompts of a batch often share a picture, which the tower needs to see once.
         distinct = list({picture.key: picture for picture in pictures}.values())
         if is_fixed(tower):
@@ -70,7 +98,7 @@ class FeatureCache:
     def fixed_features(
         self, picture: PatchedPicture, state: bytes, encoder: VisionEncoder
     ) -> Tensor:
-        """Return a picture's features [tokens, D] through a fixed tower in this state."""
+        """Return a picture's features through a fixed tower in this state."""
         key = (picture.key, state)
         features = self.recent.get(key)
         if features is None:

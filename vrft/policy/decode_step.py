@@ -91,10 +91,12 @@ class Decoding:
         self.loaded, self.strategy = loaded, strategy
         device = loaded.device
         self.cache = GroupCache(batch.lengths, generations, strategy.cache_block, device)
-        embedded = loaded.embed(batch.tokens, batch.pictures).unsqueeze(0)  # [1, T, D]
+        embedded, deepstack = loaded.embed(batch.tokens, batch.pictures)  # [T, D]
         layout = GroupLayout(batch.lengths, device)
         positions = batch.positions.unsqueeze(1)  # [3 or 1, 1, T]
-        hidden = loaded.decoder(embedded, positions, layout=layout, group_cache=self.cache)[0]
+        hidden = loaded.decoder(
+            embedded.unsqueeze(0), positions, deepstack, layout=layout, group_cache=self.cache
+        )[0]
         # The prompts' last tokens predict the first ones of all completions: logits are made for
         # these alone, not for T tokens times a vocabulary of 150,000.
         lasts = (torch.tensor(batch.lengths).cumsum(0) - 1).to(device)

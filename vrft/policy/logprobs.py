@@ -101,11 +101,10 @@ class GroupLogps(nn.Module):
         )
 
         pictures = batch.pictures or self.blank_pictures()
-        embedded = torch.cat([
-            loaded.embed(batch.tokens, pictures),
-            loaded.token_embedding(torch.cat(rows).to(device, non_blocking=True)),
-        ]).unsqueeze(0)  # fmt: skip
-        hidden = loaded.decoder(embedded, positions.unsqueeze(1), layout=layout)[0]  # [T, D]
+        prompt_states, deepstack = loaded.embed(batch.tokens, pictures)
+        completion_states = loaded.token_embedding(torch.cat(rows).to(device, non_blocking=True))
+        embedded = torch.cat([prompt_states, completion_states]).unsqueeze(0)
+        hidden = loaded.decoder(embedded, positions.unsqueeze(1), deepstack, layout=layout)[0]
 
         # A completion's first token is predicted by the last of its prompt, every other one by the
         # token before it.

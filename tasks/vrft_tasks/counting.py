@@ -56,6 +56,8 @@ class Counting(Task[int]):
     """Only the first rows of a split; from the hub no more are fetched."""
     encoding: str = ""
     """The encoding of files that are not in UTF-8, such as gb18030."""
+    config: str | None = None
+    """The configuration of a data set that has several, as its page on the hub lists them."""
 
     primary = "accuracy"
     data = "rows of CLEVR CoGenT as R1-V has them, or its list for SuperCLEVR beside images/"
@@ -67,7 +69,12 @@ class Counting(Task[int]):
 
     def samples(self, split: str) -> Sequence[Sample[int]]:
         rows = records.read(
-            self.data_dir, split, columns=self.columns, limit=self.rows, encoding=self.encoding
+            self.data_dir,
+            split,
+            columns=self.columns,
+            limit=self.rows,
+            encoding=self.encoding,
+            config=self.config,
         )
         return [read_sample(row) for row in rows]
 

@@ -78,6 +78,8 @@ class Detection(Task[Objects]):
     format: rewards.FormatRule = "strict"
     encoding: str = ""
     """The encoding of files that are not in UTF-8, such as gb18030."""
+    config: str | None = None
+    """The configuration of a data set that has several, as its page on the hub lists them."""
 
     primary = "iou"
     data = "COCO, or Visual-RFT's rows"
@@ -89,7 +91,13 @@ class Detection(Task[Objects]):
         instances = coco.find(Path(self.data_dir).expanduser(), split, self.encoding)
         if instances is not None:
             return coco_samples(instances, self.categories, self.queries)
-        rows = records.read(self.data_dir, split, columns=self.columns, encoding=self.encoding)
+        rows = records.read(
+            self.data_dir,
+            split,
+            columns=self.columns,
+            encoding=self.encoding,
+            config=self.config,
+        )
         # A row names its category itself, so `categories` chooses among the rows.
         samples = [read_row(record) for record in rows]
         return [s for s in samples if not self.categories or s.question in self.categories]

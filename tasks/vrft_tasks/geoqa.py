@@ -71,6 +71,8 @@ class GeoQa(Task[Gold]):
     """The relative difference at which an answer is still right; 0: it has six digits right."""
     encoding: str = ""
     """The encoding of files that are not in UTF-8, such as gb18030."""
+    config: str | None = None
+    """The configuration of a data set that has several, as its page on the hub lists them."""
 
     primary = "accuracy"
     data = "GEOQA_R1V_Train_8K's rows, or geoqa_test_prompts.jsonl beside its folder Geo170K"
@@ -81,7 +83,13 @@ class GeoQa(Task[Gold]):
             raise UserError(f"task.tolerance: expected 0 or more and below 1, got {self.tolerance}")
 
     def samples(self, split: str) -> Sequence[Sample[Gold]]:
-        rows = records.read(self.data_dir, split, columns=self.columns, encoding=self.encoding)
+        rows = records.read(
+            self.data_dir,
+            split,
+            columns=self.columns,
+            encoding=self.encoding,
+            config=self.config,
+        )
         return [read_sample(record) for record in rows]
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:

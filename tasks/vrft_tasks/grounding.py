@@ -78,6 +78,8 @@ class Grounding(Task[Target]):
     data_format: FormatName | None = None
     encoding: str = ""
     """The encoding of texts without a byte order mark; UTF-8 unless given."""
+    config: str | None = None
+    """The configuration of a data set that has several, as its page on the hub lists them."""
     box_unit: Unit | None = None
     box_format: BoxFormat = "xyxy"
     min_pixels: int = MIN_PIXELS
@@ -125,6 +127,7 @@ class Grounding(Task[Target]):
             columns=self.columns,
             limit=self.rows,
             encoding=self.encoding,
+            config=self.config,
         )
 
     def frame(self, reading: Reading) -> Frame:

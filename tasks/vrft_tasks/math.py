@@ -56,6 +56,8 @@ class Math(Task[Gold]):
     format: FormatRule = "strict"
     encoding: str = ""
     """The encoding of files that are not in UTF-8, such as gb18030."""
+    config: str | None = None
+    """The configuration of a data set that has several, as its page on the hub lists them."""
 
     primary = "accuracy"
     data = "a hub id, or a folder or file of rows with a problem and its answer or solution"
@@ -66,7 +68,13 @@ class Math(Task[Gold]):
             raise UserError(f"task.longest: expected at least 1 token, got {self.longest}")
 
     def samples(self, split: str) -> Sequence[Sample[Gold]]:
-        rows = records.read(self.data_dir, split, columns=self.columns, encoding=self.encoding)
+        rows = records.read(
+            self.data_dir,
+            split,
+            columns=self.columns,
+            encoding=self.encoding,
+            config=self.config,
+        )
         return [read_sample(record) for record in rows]
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:

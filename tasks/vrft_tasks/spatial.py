@@ -65,6 +65,8 @@ class Spatial(Task[Choice]):
     seed: int = 42
     encoding: str = ""
     """The encoding of files that are not in UTF-8, such as gb18030."""
+    config: str | None = None
+    """The configuration of a data set that has several, as its page on the hub lists them."""
 
     primary = "accuracy"
     data = "rows of SAT or CV-Bench: a hub id, or files of parquet, json or jsonl"
@@ -77,7 +79,12 @@ class Spatial(Task[Choice]):
 
     def samples(self, split: str) -> Sequence[Sample[Choice]]:
         rows = records.read(
-            self.data_dir, split, columns=self.columns, limit=self.rows, encoding=self.encoding
+            self.data_dir,
+            split,
+            columns=self.columns,
+            limit=self.rows,
+            encoding=self.encoding,
+            config=self.config,
         )
         # `rows` limits what is fetched, before rows with several pictures are left out.
         samples = (read_sample(row, self.seed) for row in rows)

@@ -61,6 +61,8 @@ class Vqa(Task[Gold]):
     data_format: FormatName | None = None
     encoding: str = ""
     """The encoding of texts without a byte order mark; UTF-8 unless given."""
+    config: str | None = None
+    """The configuration of a data set that has several, as its page on the hub lists them."""
     kind: Kind | None = None
     style: Style = "chat"
     template: str | None = None
@@ -97,6 +99,7 @@ class Vqa(Task[Gold]):
             columns=self.columns,
             limit=self.rows,
             encoding=self.encoding,
+            config=self.config,
         )
 
     def describe(self, split: str) -> str:

@@ -342,15 +342,6 @@ def test_a_folder_of_save_to_disk_is_read_by_its_splits(tmp_path: Path, content:
         records.read(tmp_path / "two", "val")
 
 
-def test_the_hubs_numbers_of_classes_are_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    import datasets
-
-    features = datasets.Features({"label": datasets.ClassLabel(names=["owl", "barn owl"])})
-    data = datasets.Dataset.from_list([{"label": 1}], features=features)
-    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **settings: data)
-    assert [row.text("label") for row in records.read("array/SAT", "train")] == ["barn owl"]
-
-
 def test_the_encoding_is_a_setting(tmp_path: Path) -> None:
     (row,) = records.read(HERE / "western.json", "train", encoding="cp1252")
     assert row.text("question") == "Where is the café’s door?"
@@ -389,44 +380,6 @@ def test_a_cache_that_cannot_be_written_is_one_line(
     monkeypatch.setenv("VRFT_CACHE", str(write(tmp_path / "a file", "")))
     with pytest.raises(UserError, match=r"cannot keep pictures there .* set VRFT_CACHE"):
         record(image=content).images("image")
-
-
-@pytest.mark.parametrize("limit", [None, 1])
-def test_the_hubs_rows_keep_their_pictures_undecoded(
-    limit: int | None, content: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import datasets
-
-    asked: dict[str, Any] = {}
-    features = datasets.Features(
-        {"image": datasets.Image(), "more": [datasets.Image()], "answer": datasets.Value("int64")}
-    )
-    damaged = {"bytes": b"no picture at all", "path": None}
-    rows = [{"image": {"bytes": content, "path": None}, "more": [damaged], "answer": 3}] * 2
-    found = datasets.Dataset.from_list(rows, features=features)
-
-    def load_dataset(name: str, *, split: str, streaming: bool) -> Any:
-        asked.update(name=name, split=split, streaming=streaming)
-        return found.to_iterable_dataset() if streaming else found
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    read = list(records.read("array/SAT", "train", limit=limit))
-    assert asked == {"name": "array/SAT", "split": "train", "streaming": limit is not None}
-    assert len(read) == (limit or 2)
-    assert read[0].where == "array/SAT train: row 0"
-    assert open_image(read[0].images("image")[0]).size == (9, 5)
-    # A damaged picture concerns only who asks for it.
-    with pytest.raises(UserError, match="array/SAT train: row 0: a picture that cannot be read"):
-        read[0].images("more")
-
-
-def test_without_the_hub_the_message_says_how_to_give_files() -> None:
-    with pytest.raises(UserError) as caught:  # tests are offline
-        next(records.read("array/SAT", "train"))
-    message = str(caught.value)
-    assert message.startswith("array/SAT: no split 'train' from the hub (")
-    assert "task.data_dir to a folder with train.parquet, train.jsonl" in message
-    assert "\n" not in message
 
 
 def test_plain_columns_are_the_rows_own_without_bytes_of_pictures() -> None:

@@ -19,7 +19,7 @@ TASKS = ("grounding", "vqa")
 """The tasks that read rows of any format; each has a configuration and a benchmark of its name."""
 
 
-READING = ("columns", "data_format", "encoding", "rows")
+READING = ("columns", "config", "data_format", "encoding", "rows")
 """The settings of both tasks that say how rows are read."""
 
 KINDS = {

@@ -87,6 +87,7 @@ def read(
     columns: Mapping[str, str] = AS_NAMED,
     limit: int | None = None,
     encoding: str = "",
+    config: str | None = None,
 ) -> Reading:
     """Read a split of any format, which is recognised unless ``name`` tells it.
 
@@ -98,10 +99,15 @@ def read(
     kind = name if name in labelled.TITLES else None
     if name is None and os.path.exists(root):  # False for a name that is too long, no error
         kind = labelled.kind_of(root, split)
+    if kind is not None and config is not None:
+        raise UserError(f"{source!s:.200}: {labelled.TITLES[kind]}, has no configurations; remove "
+                        "data.config")  # fmt: skip
     if kind is not None:
         entries = labelled.read(root, split, kind)[:limit]
         return Reading(kind, tuple(map(rows.of_picture, entries, itertools.count())))
-    stream = reading.read(source, split, columns=columns, limit=limit, encoding=encoding)
+    stream = reading.read(
+        source, split, columns=columns, limit=limit, encoding=encoding, config=config
+    )
     first = next(stream, None)
     if first is None:
         raise UserError(f"{source}: no rows in the split {split!r}")

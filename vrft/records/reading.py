@@ -34,9 +34,8 @@ from PIL import Image
 from vrft import paths
 from vrft.errors import UserError
 from vrft.images import UNREADABLE, as_picture, open_image, picture_name, read_header
-from vrft.records import files
-
-# datasets is imported inside a function: it takes seconds, and few commands need it.
+from vrft.records import files, hub
+from vrft.records.hub import Row
 
 KINDS = files.KINDS
 HUB_ID = re.compile(r"[\w-][\w.-]{0,99}/[\w-][\w.-]{0,99}")
@@ -192,14 +191,17 @@ def read(
     columns: Mapping[str, str] = AS_NAMED,
     limit: int | None = None,
     encoding: str = "",
+    config: str | None = None,
 ) -> Iterator[Record]:
     """Yield the rows of a split, or the first ``limit`` of them, always in the same order.
 
     ``source`` is one file, which is read whatever the split; a folder with files that name the
     split (train.jsonl, data/train-00000-of-00002.parquet, train/rows.json, SAT_train.parquet), or
     one that ``save_to_disk`` wrote; or a hub id, of which no more than ``limit`` rows are fetched.
-    ``encoding`` is that of texts without a byte order mark, UTF-8 unless given. Raises UserError at
-    once where there is no such data, and while the rows are read for data that is damaged.
+    ``encoding`` is that of texts without a byte order mark, UTF-8 unless given; ``config`` is one
+    of the configurations that a data set of the hub, or the README of its folder, lists. Raises
+    UserError at once where there is no such data, and while the rows are read for data that is
+    damaged.
     """
     # No generator function itself, so that missing data is an error before the first row is asked.
     try:
@@ -207,11 +209,14 @@ def read(
     except RuntimeError as error:  # "~name" of no user
         raise UserError(f"no data at {source!s:.200} ({error})") from error
     if os.path.exists(root):  # unlike Path.exists, also for a name that is too long
-        parts = split_files(root, split)
-        rows: Iterator[Row] = (row for path in parts for row in file_rows(path, encoding))
         folders: tuple[Path, ...] = (root,) if root.is_dir() else ()
+        if hub.is_configured(root, config, encoding):
+            rows: Iterator[Row] = hub.rows(str(root), split, limit, config)
+        else:
+            parts = split_files(root, split)
+            rows = (row for path in parts for row in file_rows(path, encoding))
     elif HUB_ID.fullmatch(str(source)) and root.suffix not in KINDS:  # "data/train.json" is a typo
-        rows, folders = hub_rows(str(source), split, limit), ()
+        rows, folders = hub.rows(str(source), split, limit, config), ()
     else:
         raise UserError(
             f"no data at {root!s:.200}; set task.data_dir to a file, a folder or a hub id"
@@ -220,10 +225,6 @@ def read(
         Record(values, where, number, (*own_folder, *folders), columns)
         for number, (values, where, own_folder) in enumerate(islice(rows, limit))
     )
-
-
-Row = tuple[Mapping[str, Any], str, tuple[Path, ...]]
-"""The values of a row, where they stand, and the folder of their file if there is one."""
 
 
 def split_files(root: Path, split: str) -> list[Path]:
@@ -258,27 +259,6 @@ def file_rows(path: Path, encoding: str = "") -> Iterator[Row]:
         if not isinstance(values, dict):
             raise UserError(f"{where}: expected an object with named values, got {shown(values)}")
         yield values, where, (path.parent,)
-
-
-def hub_rows(name: str, split: str, limit: int | None) -> Iterator[Row]:
-    """Yield the rows of a data set of the hub with pictures as bytes; streamed under a limit."""
-    import datasets
-
-    try:
-        # Without a limit all files are fetched once, to be read from the hub's own cache later.
-        fetched = datasets.load_dataset(name, split=split, streaming=limit is not None)
-        stream = fetched if limit is not None else fetched.to_iterable_dataset()
-        # decode(False): a damaged picture would end the iteration, and decoding all is slow.
-        features = fetched.features
-        labelled = files.with_classes({} if features is None else features.to_dict())
-        for row, values in enumerate(stream.decode(False)):
-            yield files.name_classes(values, labelled), f"{name} {split}: row {row}", ()
-    except (OSError, ValueError, ImportError, datasets.exceptions.DatasetsError) as error:
-        reason = " ".join(str(error).split())  # on one line
-        raise UserError(
-            f"{name}: no split {split!r} from the hub ({reason:.200}); give local files: set "
-            f"task.data_dir to a folder with {split}.parquet, {split}.jsonl or {split}.json"
-        ) from error
 
 
 ABSENT = object()

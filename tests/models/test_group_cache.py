@@ -51,9 +51,9 @@ def test_it_attends_as_repeated_prompts_do_whichever_rows_have_ended(lengths: li
     real = torch.arange(5) < torch.tensor(lengths).unsqueeze(1)
     cache = GroupCache(lengths, generations, BLOCK, CPU)
     plain = Repeated(real, generations)
-    for _ in range(LAYERS):
+    for layer in range(LAYERS):
         key, value = states(generator, 3, KEY_HEADS, 5), states(generator, 3, KEY_HEADS, 5)
-        cache.store(*(one.transpose(0, 1)[:, real] for one in (key, value)))
+        cache.store(layer, *(one.transpose(0, 1)[:, real] for one in (key, value)))
         plain.prefill(key, value)
     active = torch.arange(3 * generations)
     # single rows end, one with its first token, which the prompt predicts; then the whole second
@@ -80,7 +80,7 @@ def test_half_precision_weights_are_those_of_a_float32_softmax() -> None:
     generator = torch.Generator().manual_seed(0)
     cache = GroupCache([300], 1, BLOCK, CPU)
     key, value = (states(generator, 1, KEY_HEADS, 300).half() for _ in range(2))
-    cache.store(key[0], value[0])
+    cache.store(0, key[0], value[0])
     cache.open()
     query = states(generator, 1, HEADS, 1).half()
     last_key, last_value = (states(generator, 1, KEY_HEADS, 1).half() for _ in range(2))

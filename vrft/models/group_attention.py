@@ -61,12 +61,13 @@ class GroupLayout:
 def install(language_model: nn.Module) -> None:
     """Let a decoder use ``attend`` in all its layers; without a layout it is plain SDPA.
 
-    Raises NotImplementedError for a decoder with sliding windows or attention dropout.
+    Layers of linear attention are left to ``vrft.models.group_delta``. Raises NotImplementedError
+    for a decoder with sliding windows or attention dropout.
     """
     decoder: Any = language_model
     # A configuration without the kinds of its layers, as Qwen3-VL's, has full attention in all.
     kinds = {*(getattr(decoder.config, "layer_types", None) or ["full_attention"])}
-    if kinds != {"full_attention"} or decoder.config.attention_dropout:
+    if kinds - {"full_attention", "linear_attention"} or decoder.config.attention_dropout:
         raise NotImplementedError(
             "a prompt shared by a group needs full attention without dropout in every layer"
         )
@@ -100,10 +101,10 @@ def attend(
     # Under autocast the rotation of queries and keys has made them float32 again.
     query, key = query.to(value.dtype), key.to(value.dtype)
     if group_cache is not None:
+        layer = int(module.layer_idx)  # type: ignore[arg-type]
         if layout is None:
-            layer = int(module.layer_idx)  # type: ignore[arg-type]
             return group_cache.attend(layer, query, key, value, scaling), None
-        group_cache.store(key[0], value[0])  # layers run in order: the next layer's
+        group_cache.store(layer, key[0], value[0])
     assert layout is not None
     rows = (states[0].transpose(0, 1) for states in (query, key, value))  # [T, heads, D]
     out: Tensor = GroupAttention.apply(layout, scaling, *rows)  # type: ignore[no-untyped-call]

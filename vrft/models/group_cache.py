@@ -1,12 +1,14 @@
-"""The keys and values of a rollout: each prompt's are held once and read by all its completions.
+"""The keys, values and states of a rollout, of which a prompt's serve all its completions.
 
 A decode step multiplies a prompt's keys with the queries of its whole group in one matrix product,
-and writes the keys and values of the new token: nothing of the prompt is ever copied.
+and writes the keys and values of the new token: nothing of the prompt is ever copied. A layer of
+linear attention has no keys, but a state of fixed size, of which every completion needs its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +16,7 @@ from torch import Tensor
 
 
 class GroupCache:
-    """The keys and values of all layers while each of B prompts gets G completions.
+    """The keys, values and states of all layers while each of B prompts gets G completions.
 
     The model's first pass is over all prompts, of ``lengths`` [B] tokens, one after the other;
     every later one is over one more token of each of the n completions that still run, for which
@@ -23,8 +25,9 @@ class GroupCache:
     and replayed.
 
     Shapes, for K key heads of width D: ``prompt_states`` [B, K, P, D] and ``completion_states``
-    [n, K, t, D], keys and values of each layer; masks hold 0 where a key is seen and -inf where it
-    is not, and are added to scores.
+    [n, K, t, D], keys and values by the number of their layer; masks hold 0 where a key is seen and
+    -inf where it is not, and are added to scores. ``delta_states`` [n, ...] are those of the layers
+    of linear attention after each row's last token: the inputs of the convolution and the memory.
     """
 
     def __init__(
@@ -40,22 +43,50 @@ class GroupCache:
         mask = torch.zeros(len(lengths), len(column)).masked_fill(column >= counts, -torch.inf)
         self.prompt_mask = mask.to(device)[:, None, None]  # [B, 1, 1, P]
         self.completion_mask = torch.zeros(0, device=device)  # [t]
-        self.prompt_states: list[tuple[Tensor, Tensor]] = []
-        self.completion_states: list[tuple[Tensor, Tensor]] = []
+        self.prompt_states: dict[int, tuple[Tensor, Tensor]] = {}
+        self.completion_states: dict[int, tuple[Tensor, Tensor]] = {}
+        self.delta_states: dict[int, tuple[Tensor, Tensor]] = {}
         self.tokens = 0  # of each completion
         # On the device, as a captured graph reads from memory and not Python's numbers.
         self.write_index = torch.zeros(1, dtype=torch.long, device=device)
         # The place b * G + g of each running row among those of all prompts held, [n].
         self.slots = torch.arange(len(lengths) * generations, device=device)
 
-    def store(self, key: Tensor, value: Tensor) -> None:
-        """Hold the next layer's keys and values of all prompts' tokens, [K, T, D] each."""
+    def store(self, layer: int, key: Tensor, value: Tensor) -> None:
+        """Hold a layer's keys and values of all prompts' tokens, [K, T, D] each."""
         prompt_key, prompt_value = (
             states[:, self.prompt_index].transpose(0, 1).contiguous() for states in (key, value)
         )  # [K, B, P, D] -> [B, K, P, D]
-        self.prompt_states.append((prompt_key, prompt_value))
+        self.prompt_states[layer] = prompt_key, prompt_value
         empty = key.new_empty(len(self.slots), key.shape[0], 0, key.shape[2])
-        self.completion_states.append((empty, empty))
+        self.completion_states[layer] = empty, empty
+
+    def store_delta(self, layer: int, inputs: Tensor, memory: Tensor) -> None:
+        """Hold a layer's state after each prompt, [B, ...] each, once for every completion."""
+        repeats = self.generations
+        self.delta_states[layer] = (
+            inputs.repeat_interleave(repeats, 0), memory.repeat_interleave(repeats, 0)
+        )  # fmt: skip
+
+    def move_on(self, layer: int, inputs: Tensor, memory: Tensor) -> None:
+        """Put a layer's state after one more token of each row in the place of the last."""
+        # Copied, as a captured graph reads and writes the memory that it was captured with.
+        for state, after in zip(self.delta_states[layer], (inputs, memory), strict=True):
+            state.copy_(after)
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """Undo what passes do meanwhile: a pass that is only tried moves states on as well.
+
+        Keys and values need nothing, as the next pass writes them to the same places.
+        """
+        before = {
+            layer: tuple(state.clone() for state in states)
+            for layer, states in self.delta_states.items()
+        }
+        yield
+        for layer, (inputs, memory) in before.items():
+            self.move_on(layer, inputs, memory)
 
     def open(self) -> bool:
         """Make room for one more token of every row, and return whether memory has moved for it."""
@@ -65,9 +96,10 @@ class GroupCache:
             # Zeros, not whatever the memory held: a hidden value is multiplied by a weight of 0,
             # and 0 * inf is NaN.
             room = (0, 0, 0, self.block)  # none along D, a block after the last token
-            self.completion_states = [
-                (F.pad(keys, room), F.pad(values, room)) for keys, values in self.completion_states
-            ]
+            self.completion_states = {
+                layer: (F.pad(keys, room), F.pad(values, room))
+                for layer, (keys, values) in self.completion_states.items()
+            }
             more = torch.full((self.block,), -torch.inf, device=self.completion_mask.device)
             self.completion_mask = torch.cat([self.completion_mask, more])
         self.write_index.fill_(self.tokens - 1)
@@ -100,7 +132,7 @@ class GroupCache:
 
     def group_rows(self, rows: Tensor) -> Tensor:
         """Return rows [n, K, r, D] by prompt, [B, K, G * r, D], with zeros for rows that left."""
-        slots = len(self.prompt_states[0][0]) * self.generations  # B * G
+        slots = len(self.prompt_mask) * self.generations  # B * G
         if len(rows) < slots:
             rows = rows.new_zeros(slots, *rows.shape[1:]).index_copy(0, self.slots, rows)
         by_prompt: Tensor = rows.unflatten(0, (-1, self.generations))  # [B, G, K, r, D]
@@ -115,17 +147,18 @@ class GroupCache:
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these of the n rows alone, numbers [m]; drop prompts that no row reads."""
-        self.completion_states = [
-            (keys[rows], values[rows]) for keys, values in self.completion_states
-        ]
+        for held in (self.completion_states, self.delta_states):
+            for layer, (first, second) in held.items():
+                held[layer] = first[rows], second[rows]
         self.slots = self.slots[rows]
         # `unique` makes the host wait for the device, as every caller of `keep` has done already.
         prompts, prompt_of_row = (self.slots // self.generations).unique(return_inverse=True)
-        if len(prompts) == len(self.prompt_states[0][0]):
+        if len(prompts) == len(self.prompt_mask):
             return
-        self.prompt_states = [
-            (keys[prompts], values[prompts]) for keys, values in self.prompt_states
-        ]
+        self.prompt_states = {
+            layer: (keys[prompts], values[prompts])
+            for layer, (keys, values) in self.prompt_states.items()
+        }
         self.prompt_mask = self.prompt_mask[prompts]
         # The prompts that stay are numbered anew, from 0 on; places within a group do not change.
         self.slots = prompt_of_row * self.generations + self.slots % self.generations

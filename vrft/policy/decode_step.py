@@ -119,7 +119,8 @@ class Decoding:
             self.step()
         else:
             if moved or self.replay is None:
-                self.replay = self.strategy.capture(self.step)
+                with self.cache.rehearsal():  # a capture runs the step beforehand
+                    self.replay = self.strategy.capture(self.step)
             self.replay()
         self.position += 1
 

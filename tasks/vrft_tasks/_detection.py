@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vrft import answers, coco
+from vrft import answers, coco, wrapping
 from vrft.average_precision import DetectedBox
 from vrft.boxes import Box, in_fractions, iou, units
 from vrft.errors import UserError
@@ -63,7 +63,7 @@ def read_answer(text: str, view: View, fractions: bool = False) -> Answer | None
     [0, 1], is senseless; an answer with no other items is unreadable. ``fractions`` says that
     coordinates are fractions of the picture.
     """
-    text = answers.bare(text)
+    text = wrapping.bare(text)
     if text.strip(" .'\"").casefold() == NO_OBJECTS.casefold():
         return Answer(())
     listed = json_items(text)
@@ -84,7 +84,7 @@ def json_items(text: str) -> list[Any] | None:
 
 def wholly_in_fractions(text: str) -> bool:
     """Return whether every box that an answer lists is in fractions of the picture."""
-    listed = [_corners(item) for item in json_items(answers.bare(text)) or []]
+    listed = [_corners(item) for item in json_items(wrapping.bare(text)) or []]
     return bool(listed) and all(corners and in_fractions(corners) for corners in listed)
 
 
@@ -178,7 +178,8 @@ def coco_samples(
         shown = picture.upright() if asked else picture
         for name in asked:
             answer = Objects(shown.boxes.get(name, ()), shown.crowds.get(name, ()))
-            samples.append(Sample(f"{shown.id}#{name}", name, answer, (shown.file,), name))
+            named = f"{shown.id}#{name}"
+            samples.append(Sample(named, name, answer, (shown.file,), name, shown.entry))
     return samples
 
 

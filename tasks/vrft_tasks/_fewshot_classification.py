@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vrft import answers, records
 from vrft.classes import ClassList
@@ -40,6 +41,8 @@ class LabelledPicture:
     """The file, or the file and row, for messages."""
     question: str = ""
     """The row's own question; "" for none."""
+    columns: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The row's columns; of a folder's picture its ``label``, as ``datasets`` calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +87,20 @@ def _read_row(record: Record) -> LabelledPicture:
         answers.last_answer(written) or written,
         record.where,
         question if isinstance(question, str) else "",
+        record.plain(),
     )
 
 
 def _read_folders(folders: Sequence[Path], root: Path) -> list[LabelledPicture]:
     """Return the pictures of all classes; their ids are their paths below the root of the data."""
     return [
-        LabelledPicture(path.relative_to(root).as_posix(), (path,), folder.name, str(path))
+        LabelledPicture(
+            path.relative_to(root).as_posix(),
+            (path,),
+            folder.name,
+            str(path),
+            columns={"label": folder.name},
+        )
         for folder in folders
         for path in _picture_files(folder)
     ]

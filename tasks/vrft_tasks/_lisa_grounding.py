@@ -67,7 +67,7 @@ def read_reasonseg(
         for number, instruction in enumerate(texts if every_instruction else texts[:1]):
             name = f"{path.stem}#{number}" if every_instruction else path.stem
             subset = str(record.get("kind", ""))
-            samples.append(Sample(name, instruction, target, (image,), subset))
+            samples.append(Sample(name, instruction, target, (image,), subset, record))
     return samples
 
 
@@ -185,4 +185,5 @@ def _read_conversation(record: Any, path: Path, row: int) -> Sample[Target]:
     image_size(source)  # raises UserError for a picture that is missing or damaged
     # The published prompt ends in "... the instruction: the umbrella".
     question = request.partition("the instruction:")[2].strip() or request.strip()
-    return Sample(str(record.get("id", row)), question, Target(box, box), (source,))
+    target = Target(box, box)
+    return Sample(str(record.get("id", row)), question, target, (source,), columns=record)

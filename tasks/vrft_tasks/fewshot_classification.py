@@ -142,7 +142,8 @@ class FewshotClassification(Task[Label]):
                 f"{classes.nearest(picture.label)!r}; task.dataset=own takes the data's own classes"
             )
         question = picture.question or self.question or QUESTIONS[self.dataset]
-        return Sample(picture.id, question, Label(name, picture.label, classes), picture.images)
+        label, columns = Label(name, picture.label, classes), picture.columns
+        return Sample(picture.id, question, label, picture.images, columns=columns)
 
     def prompt(self, sample: Sample[Label]) -> Prompt:
         text = self.template.replace("{question}", sample.question)

@@ -60,6 +60,13 @@ def test_cocos_pictures_are_asked_for_what_they_show() -> None:
     ]
 
 
+def test_samples_carry_the_fields_of_their_picture_in_cocos_file() -> None:
+    tree = json.loads((HERE / "coco/annotations/instances_val2017.json").read_text())
+    entries = {str(entry["id"]): entry for entry in tree["images"]}
+    for sample in TASK.samples("val2017"):
+        assert sample.columns == entries[sample.id.partition("#")[0]]
+
+
 def test_cocos_pictures_may_be_asked_for_everything_but_crowds() -> None:
     # of 139 a crowd of dogs is shown and no single dog: nothing is asked
     task = replace(TASK, queries="all")

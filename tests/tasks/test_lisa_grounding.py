@@ -45,6 +45,13 @@ def test_evaluation_asks_the_first_instruction_of_a_picture() -> None:
     assert [(s.id, s.question) for s in TASK.samples("val")] == [("lamp", "what lights the desk")]
 
 
+def test_samples_carry_the_fields_of_their_record() -> None:
+    first, second, stool = TASK.samples("train")
+    record = json.loads((RECORDS / "reasonseg/train/kettle.json").read_text(encoding="utf-8"))
+    assert first.columns == second.columns == record
+    assert stool.columns["text"] == [stool.question]
+
+
 def test_the_true_box_holds_all_targets_and_the_legacy_box_the_first_shape() -> None:
     kettle, _, stool = TASK.samples("train")
     # targets: x 8 to 24 and 24 to 40 of 80, y 6 to 36 of 60; the ignored shape counts nowhere
@@ -281,6 +288,7 @@ def test_conversations_are_read_from_a_file_or_a_folder_of_files(
     assert kettle.images == (RECORDS / "reasonseg/train/kettle.jpg",)
     assert kettle.answer == Target(Box(0.1, 0.1, 0.5, 0.6), Box(0.1, 0.1, 0.5, 0.6))
     assert TASK.region(kettle) is None
+    assert kettle.columns["id"] == "lisa_0" and len(kettle.columns["conversations"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ class Picture:
     crowds: ByCategory
     size: tuple[float, float] = (0, 0)
     """Width and height that the annotations give; zeros for unknown."""
+    entry: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """The picture's entry in the file, with all its fields."""
 
     def source(self) -> Path:
         """Return the file; raise UserError if it is not there."""
@@ -136,6 +138,7 @@ def read(path: Path, folder: Path, encoding: str = "") -> Instances:
             boxes.get((image["id"], False), {}),
             boxes.get((image["id"], True), {}),
             sizes[image["id"]],
+            image,
         )
         for image in images
     ]

@@ -13,6 +13,8 @@ import pytest
 from fakes.folders import ROOT
 from hatchling.builders.wheel import WheelBuilder
 
+import vrft
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
@@ -116,3 +118,10 @@ def test_torchvision_is_no_dependency() -> None:
     extras = project["optional-dependencies"]
     with_it = [extra for extra, names in extras.items() if "torchvision" in str(names)]
     assert with_it == ["vision"]
+
+
+def test_the_package_offers_the_commands_and_no_other_names() -> None:
+    assert {"train", "check", "evaluate", "load", "TrainResult", "Sample"} <= set(dir(vrft))
+    assert all(getattr(vrft, name) is not None for name in vrft.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'trian'"):
+        _ = vrft.trian  # type: ignore[attr-defined]

@@ -1,7 +1,8 @@
 """Visual reinforcement fine-tuning of Qwen-VL models on tasks with a checkable answer.
 
-``train``, ``evaluate`` and ``load`` are the commands from Python (``vrft.cli.python``); the other
-names are those that a task file needs. Nothing here imports torch before it is called, so that
+``check``, ``train``, ``evaluate``, ``evaluate_checkpoints`` and ``load`` are the commands from
+Python (``vrft.cli``), beside the classes of their results; the other names are those that a task
+file needs. Nothing here imports torch before it is called, so that
 ``vrft --help`` and the tasks load at once.
 """
 
@@ -13,13 +14,18 @@ from vrft.task import Reward, Task
 from vrft.types import Completion, Prediction, Prompt, Report, Rollout, Sample, Score, Turn, View
 
 if TYPE_CHECKING:
-    from vrft.cli.python import LoadedPolicy, evaluate, load, train
-    from vrft.cli.results import EvalResult, TrainResult
+    from vrft.cli.python_evaluation import evaluate, evaluate_checkpoints
+    from vrft.cli.python_model import LoadedPolicy, load
+    from vrft.cli.python_training import check, train
+    from vrft.cli.results import CheckpointsResult, CheckResult, EvalResult, Plan, TrainResult
 
 __all__ = [
+    "CheckResult",
+    "CheckpointsResult",
     "Completion",
     "EvalResult",
     "LoadedPolicy",
+    "Plan",
     "Prediction",
     "Prompt",
     "Report",
@@ -32,13 +38,21 @@ __all__ = [
     "Turn",
     "UserError",
     "View",
+    "check",
     "evaluate",
+    "evaluate_checkpoints",
     "load",
     "train",
 ]
 
-COMMANDS = ("EvalResult", "LoadedPolicy", "TrainResult", "evaluate", "load", "train")
-"""The names that ``vrft.cli.python`` has: the first use of one imports it (PEP 562)."""
+COMMANDS = {
+    **dict.fromkeys(("check", "train"), "python_training"),
+    **dict.fromkeys(("evaluate", "evaluate_checkpoints"), "python_evaluation"),
+    **dict.fromkeys(("LoadedPolicy", "load"), "python_model"),
+    **dict.fromkeys(("CheckResult", "CheckpointsResult", "EvalResult", "Plan"), "results"),
+    "TrainResult": "results",
+}
+"""Name -> the module of ``vrft.cli`` that has it, imported at its first use (PEP 562)."""
 
 # Hidden from type checkers, for which a module with __getattr__ has every name.
 if not TYPE_CHECKING:
@@ -47,7 +61,7 @@ if not TYPE_CHECKING:
         """Return a name of COMMANDS; AttributeError for any other."""
         if name not in COMMANDS:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module("vrft.cli.python"), name)
+        return getattr(importlib.import_module(f"vrft.cli.{COMMANDS[name]}"), name)
 
     def __dir__() -> list[str]:
         """Return the public names, for completion in notebooks."""

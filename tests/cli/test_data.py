@@ -9,7 +9,7 @@ import pytest
 from fakes.folders import RECORDS
 
 from vrft import cli, config
-from vrft.cli import arguments, commands, data
+from vrft.cli import arguments, configuration, data, evaluation
 from vrft.errors import UserError
 
 HERE = RECORDS / "formats"
@@ -33,7 +33,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_data_choose_their_task_and_its_configuration(file: str, task: str) -> None:
     args = arguments.parse(["train", "--data", str(HERE / file), "model=demo"])
-    resolved = commands.resolve(args)
+    resolved = configuration.resolve(args)
     assert (resolved.task.name, resolved.model.name) == (task, "demo")
     assert resolved.task.settings["data_dir"] == str(HERE / file)
     # The shipped configuration of that name is taken.
@@ -43,7 +43,7 @@ def test_data_choose_their_task_and_its_configuration(file: str, task: str) -> N
 def test_a_named_task_keeps_its_data() -> None:
     data_args = ["--data", str(HERE / "trl.jsonl")]
     for words in (["--task", "counting"], ["task=counting"], ["--config", "counting"]):
-        resolved = commands.resolve(arguments.parse(["train", *data_args, *words]))
+        resolved = configuration.resolve(arguments.parse(["train", *data_args, *words]))
         assert (resolved.task.name, resolved.task.settings["data_dir"]) == (
             "counting",
             str(HERE / "trl.jsonl"),
@@ -121,7 +121,7 @@ def test_results_of_other_data_lie_in_other_folders() -> None:
     for file in ("a.jsonl", "b.jsonl"):
         args = arguments.parse(["eval", "--data", file, "--model", "run/final"])
         args.benchmark = "vqa"
-        folders.add(commands.results_folder(args))
+        folders.add(evaluation.results_folder(args))
     assert len(folders) == 2
 
 

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 import vrft
-from vrft.cli.results import TrainResult, html_curve, html_table
+from vrft.checks.findings import Finding, Findings, SplitCheck
+from vrft.cli.results import CheckResult, Plan, TrainResult
+from vrft.errors import UserError
 
 LINES = """{"step": 1, "reward": 0.25, "loss": null}
 {"step": 2, "reward": 0.75, "loss": 0.125}
@@ -29,18 +31,6 @@ def test_a_run_tells_its_metrics_and_its_curve_of_rewards(tmp_path: Path) -> Non
     assert shown.count("<polyline") == 1 and "steps 1 to 2" in shown
 
 
-def test_a_curve_goes_from_corner_to_corner_and_needs_two_points() -> None:
-    # 100 wide and 28 high, of which 4 above and below are left free: 24 down to 4.
-    assert 'points="0.0,24.0 50.0,14.0 100.0,4.0"' in html_curve({1: 0.0, 3: 0.5, 5: 1.0}, 100, 28)
-    assert 'points="0.0,24.0 100.0,24.0"' in html_curve({1: 0.5, 2: 0.5}, 100, 28)
-    assert html_curve({1: 0.5}) == html_curve({}) == ""
-
-
-def test_every_text_of_a_table_is_escaped() -> None:
-    table = html_table("<script>", ("<a>",), [("<b>",)])
-    assert "<script>" not in table and "<a>" not in table and "<b>" not in table
-
-
 def test_an_evaluation_shows_its_table_and_its_worst_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,3 +46,22 @@ def test_an_evaluation_shows_its_table_and_its_worst_answers(
         file.unlink()
     page = result._repr_html_()
     assert "<td>accuracy</td><td>0.0</td>" in page and "<img" not in page
+
+
+def test_a_run_names_its_best_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the run names no best checkpoint"):
+        _ = TrainResult(tmp_path).best
+    (tmp_path / "best.json").write_text('{"step": 3, "metric": "eval_iou", "value": 0.5}')
+    (tmp_path / "checkpoint-3").mkdir()
+    (tmp_path / "checkpoint-3" / "config.json").write_text("{}")
+    assert TrainResult(tmp_path).best == tmp_path / "checkpoint-3"
+
+
+def test_a_plan_and_a_check_are_shown_with_their_texts_escaped() -> None:
+    plan = Plan("task       <b>: 2 samples\nsteps      3 at 1e-06")
+    assert plan.facts == {"task": "<b>: 2 samples", "steps": "3 at 1e-06"}
+    assert "&lt;b&gt;" in plan._repr_html_() and "<b>" not in plan._repr_html_()
+    problem = Findings((Finding("1 have no <i>: a", ("a",)),))
+    result = CheckResult((SplitCheck("train", 2, findings=problem),))
+    assert not result.ok and "<i>" not in result._repr_html_()
+    assert "<td>problem</td><td>train</td><td>1 have no &lt;i&gt;: a</td>" in result._repr_html_()

@@ -18,7 +18,7 @@ from fakes.folders import RECORDS
 from PIL import Image
 
 from vrft import cli, config, paths
-from vrft.cli import arguments, commands
+from vrft.cli import arguments, configuration
 from vrft.config.methods import METHODS
 from vrft.config.schema import Config
 from vrft.evaluation.benchmark import load_benchmark
@@ -147,7 +147,7 @@ def test_the_commands_of_the_header_are_about_this_configuration(name: str) -> N
         assert (args.command, args.config) == ("train", f"paper/{name}")
         # nothing but where the data lies is left to the command line
         assert all(setting.startswith("task.data_dir=") for setting in args.settings)
-        assert commands.resolve(args).algorithm == load(name).algorithm
+        assert configuration.resolve(args).algorithm == load(name).algorithm
     assert evaluations
     for line in evaluations:
         args = arguments.parse(shlex.split(line)[1:])

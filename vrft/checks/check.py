@@ -38,17 +38,22 @@ def check(
     limit: int | None = None,
     pixels: tuple[int, int] = PIXELS,
     longest: int | None = None,
+    portable: Task[A] | None = None,
 ) -> CheckResult:
     """Check everything about these splits that needs no training; the first is the train split.
 
     ``counter`` counts the tokens of prompts, of which none may have more than ``longest``, and
     knows the limits of a picture's area; without a counter these are ``pixels``. ``limit`` bounds
-    the samples of each split. Raises UserError for data that the task cannot read.
+    the samples of each split. ``portable`` is the task as another process can have it: without
+    reward functions that only this one has in memory. Raises UserError for data that the task
+    cannot read.
     """
     if counter and counter.pixels:
         pixels = counter.pixels
     checked = [
-        check_split(task, split, task.samples(split)[:limit], counter, pixels, longest)
+        check_split(
+            task, split, task.samples(split)[:limit], counter, pixels, longest, portable or task
+        )
         for split in splits
     ]
     findings = Findings()
@@ -65,6 +70,7 @@ def check_split(
     counter: PromptCounter | None,
     pixels: tuple[int, int],
     longest: int | None,
+    portable: Task[A],
 ) -> tuple[SplitCheck, list[Fingerprint]]:
     """Check one split by itself; return the fingerprints of its samples for comparison too."""
     check_texts(samples, split)  # which every run and evaluation refuses
@@ -91,5 +97,5 @@ def check_split(
         gold, faults = gold_answers.try_gold_answers(task, answered)
         # Both depend on the task and hardly on its data: one sample is enough.
         findings += faults + gold_answers.try_garbage(task, opened[0])
-        findings += gold_answers.try_other_process(task, opened[0])
+        findings += gold_answers.try_other_process(portable, opened[0])
     return SplitCheck(split, len(samples), len(pictures), spreads, gold, findings), fingerprints

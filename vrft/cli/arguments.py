@@ -148,7 +148,7 @@ def add_eval(verbs: Any) -> None:
     )
     verb.add_argument("--benchmark", metavar="NAME|FILE.yaml", help="what to evaluate on")
     verb.add_argument("--list", action="store_true", help="list the benchmarks and stop")
-    # Neither is required by argparse, as `--list` needs none: `commands.evaluate` asks for one.
+    # None is required by argparse, as `--list` needs none: `evaluation.check_options` asks for one.
     source = verb.add_mutually_exclusive_group()
     source.add_argument(
         "--model",

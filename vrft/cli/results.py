@@ -1,18 +1,57 @@
-"""Results of the commands from Python: folders with what is in them, which show in Jupyter."""
+"""Results of the commands from Python: their folders and numbers, in text and in Jupyter."""
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import html
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vrft.errors import UserError
+from vrft.checks import findings
+from vrft.cli.jupyter import html_curve, html_pictures, html_table
 from vrft.types import Prediction, Report
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a run: its data, prompt, parameters, steps and memory."""
+
+    text: str
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Return the lines of the plan by their first words, such as "steps" and "memory"."""
+        pairs = (line.partition(" ") for line in self.text.splitlines())
+        return {name: text.strip() for name, _, text in pairs}
+
+    def __str__(self) -> str:
+        """Return the lines that ``vrft train --dry-run`` prints."""
+        return self.text
+
+    def _repr_html_(self) -> str:
+        """Return the lines for Jupyter."""
+        return f"<pre>{html.escape(self.text)}</pre>"
+
+
+class CheckResult(findings.CheckResult):
+    """The check of a task and its data; Jupyter shows the problems, the notes and the facts."""
+
+    def __str__(self) -> str:
+        """Return the lines that ``vrft check`` prints; the last is the verdict."""
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        """Return the findings as a table, the problems first, and the facts below."""
+        parts = [("", self.findings), *((split.split, split.findings) for split in self.splits)]
+        rows = [
+            (kind, split, str(finding))
+            for kind in ("problem", "note")
+            for split, some in parts
+            for finding in (some.problems if kind == "problem" else some.notes)
+        ]
+        shown = html_table(self.lines()[-1], ("", "split", "finding"), rows)
+        return f"{shown}<pre>{html.escape(str(self))}</pre>"
 
 
 @dataclass(frozen=True)
@@ -25,6 +64,13 @@ class TrainResult:
     def model(self) -> Path:
         """Return the folder of the trained model, which plain transformers loads too."""
         return self.folder / "final"
+
+    @property
+    def best(self) -> Path:
+        """Return the best checkpoint by ``train.metric_for_best_model``; UserError without one."""
+        from vrft.evaluation import locate
+
+        return locate.best(self.folder)
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -54,7 +100,17 @@ class EvalResult:
     """An evaluation in its folder; Jupyter shows its table and the worst answers."""
 
     report: Report
-    folder: Path
+    folder: Path | None
+    """The folder of predictions, scores and page; None where saved answers were only scored."""
+    answers: Path
+    """The file of the answers."""
+
+    @classmethod
+    def of(cls, report: Report, folder: Path) -> EvalResult:
+        """Return the evaluation whose answers are in its own folder."""
+        from vrft.evaluation.predictions import PREDICTIONS
+
+        return cls(report, folder, folder / PREDICTIONS)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -64,9 +120,9 @@ class EvalResult:
     @property
     def predictions(self) -> list[Prediction]:
         """Return all answers of the model, in the order of the samples."""
-        from vrft.evaluation.predictions import PREDICTIONS, read_predictions
+        from vrft.evaluation.predictions import read_predictions
 
-        return read_predictions(self.folder / PREDICTIONS)
+        return read_predictions(self.answers)
 
     def __str__(self) -> str:
         """Return the table that ``vrft eval`` prints."""
@@ -84,50 +140,42 @@ class EvalResult:
         ]
         title = f"{self.report.benchmark}: {report.sample_counts(self.report)}"
         table = html_table(title, ("part", "metric", "%", "95 % interval", "n"), rows)
-        return table + html_pictures(self.folder)
+        return table + (html_pictures(self.folder) if self.folder else "")
 
 
-# --- what Jupyter shows
+@dataclass(frozen=True)
+class CheckpointsResult:
+    """The evaluations of all models of a run, by name, "final" last; Jupyter shows their table."""
 
+    reports: Mapping[str, Report]
+    folder: Path
 
-def html_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of HTML, every text escaped."""
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Return model -> metric -> its mean over all samples, in [0, 1]."""
+        return {name: result.metrics for name, result in self.results.items()}
 
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+    @property
+    def results(self) -> dict[str, EvalResult]:
+        """Return the evaluation of every model, each in a folder of its own."""
+        of = EvalResult.of
+        return {name: of(report, self.folder / name) for name, report in self.reports.items()}
 
-    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
-    caption = f"<caption>{html.escape(title)}</caption>"
-    return f"<table>{caption}<tr>{line(headings, 'th')}</tr>{body}</table>"
+    def __str__(self) -> str:
+        """Return the table that ``vrft eval --all-checkpoints`` prints."""
+        from vrft.evaluation import report
 
+        notes = next(iter(self.reports.values())).notes
+        return report.text(report.checkpoint_table(self.reports), notes=notes)
 
-def html_curve(points: Mapping[int, float], width: int = 480, height: int = 120) -> str:
-    """Return a line of SVG through step -> value; "" for fewer than two points."""
-    if len(points) < 2:
-        return ""
-    low, high = min(points.values()), max(points.values())
-    first, last = min(points), max(points)
-    line = " ".join(
-        f"{width * (step - first) / (last - first):.1f},"
-        f"{height - 4 - (height - 8) * (value - low) / ((high - low) or 1):.1f}"
-        for step, value in points.items()
-    )
-    return (
-        f'<svg width="{width}" height="{height}" role="img">'
-        f"<title>reward, {low:.3g} to {high:.3g}, steps {first} to {last}</title>"
-        f'<polyline points="{line}" fill="none" stroke="currentColor"/></svg>'
-    )
+    def _repr_html_(self) -> str:
+        """Return the table of all models in percent for Jupyter."""
+        from vrft.evaluation import report
 
-
-def html_pictures(folder: Path, count: int = 4) -> str:
-    """Return the worst answers of an evaluation on their pictures; "" where there is none."""
-    from vrft.evaluation import results, viz
-
-    sheet = io.BytesIO()
-    with contextlib.suppress(UserError):  # the table is worth showing without its data
-        evaluation = results.load_evaluation(folder)
-        worst = results.exhibits(evaluation, results.worst_first(evaluation)[:count])
-        if shown := [exhibit for exhibit in worst if exhibit.image is not None]:
-            viz.gallery(shown).save(sheet, "JPEG", quality=85)
-    data = base64.b64encode(sheet.getvalue()).decode("ascii")
-    return f'<img alt="the worst answers" src="data:image/jpeg;base64,{data}"/>' if data else ""
+        first = next(iter(self.reports.values()))
+        rows = [
+            (name, *map(report.percent, means.values()), str(self.reports[name].unreadable))
+            for name, means in self.metrics.items()
+        ]
+        title = f"{first.benchmark}: {first.n} samples, in %"
+        return html_table(title, ("model", *first.metrics, "unreadable"), rows)

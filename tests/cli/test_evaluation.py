@@ -1,0 +1,30 @@
+"""``vrft eval``, ``vrft show`` and ``vrft compare``: lists, and options that say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes.command_line import complaint
+
+from vrft import cli
+
+ModelFolder = Callable[[str], Path]
+Capture = pytest.CaptureFixture[str]
+
+
+def test_benchmarks_are_listed_with_their_titles(capsys: Capture) -> None:
+    assert cli.main(["eval", "--list"]) == 0
+    assert "lisa_val " in (out := capsys.readouterr().out)
+    assert "ReasonSeg val" in out
+
+
+def test_a_benchmark_without_its_data_is_one_clear_line(capsys: Capture) -> None:
+    message = complaint(capsys, "eval", "--benchmark", "lisa_val", "--model", "demo")
+    assert "lisa_val: give its data with --data DIR" in message
+
+
+def test_a_missing_predictions_file_is_one_clear_line(capsys: Capture, tmp_path: Path) -> None:
+    message = complaint(capsys, "show", str(tmp_path / "predictions.jsonl"))
+    assert "predictions.jsonl: cannot be read" in message

@@ -1,0 +1,69 @@
+"""The commands that list and show what is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes.command_line import complaint
+
+from vrft import cli, config
+from vrft.config.methods import METHODS
+
+ModelFolder = Callable[[str], Path]
+Capture = pytest.CaptureFixture[str]
+
+
+def test_tasks_are_listed_with_what_they_are(capsys: Capture) -> None:
+    assert cli.main(["tasks"]) == 0
+    assert re.search("^lisa_grounding +Reasoning grounding", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_a_shown_configuration_is_one_that_can_be_used(capsys: Capture, tmp_path: Path) -> None:
+    assert cli.main(["config", "show", "demo/lisa_grounding", "train.seed=5"]) == 0
+    path = tmp_path / "shown.yaml"
+    path.write_text(capsys.readouterr().out)
+    assert config.load(str(path)) == config.load("demo/lisa_grounding", ["train.seed=5"])
+
+
+def test_a_configuration_is_copied_but_never_over_another(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["config", "copy", "demo/lisa_grounding"]) == 0
+    assert config.load("lisa_grounding.yaml") == config.load("demo/lisa_grounding")
+    again = complaint(capsys, "config", "copy", "demo/lisa_grounding")
+    assert "lisa_grounding.yaml exists already" in again
+
+
+def test_a_copy_that_cannot_be_written_is_one_clear_line(capsys: Capture, tmp_path: Path) -> None:
+    target = str(tmp_path / "nowhere" / "a.yaml")
+    message = complaint(capsys, "config", "copy", "lisa_grounding", target)
+    assert f"{target}: cannot be written (No such file or directory)" in message
+
+
+def test_env_names_versions_and_devices(capsys: Capture) -> None:
+    assert cli.main(["env"]) == 0
+    out = capsys.readouterr().out
+    for name in ("python", "vrft", "torch", "transformers", "torchvision", "devices"):
+        assert f"\n{name} " in f"\n{out}"
+
+
+def test_the_table_of_algorithms_names_their_differences_and_their_papers(
+    capsys: Capture,
+) -> None:
+    assert cli.main(["algorithms"]) == 0
+    out = capsys.readouterr().out
+    table, _, papers = out.partition("\n\n")
+    head, *lines = table.splitlines()
+    rows = {line.split()[0]: line for line in lines}
+    assert [head.split()[0], *rows] == ["method", *METHODS]
+    # the paper's Table 1: who needs a value model, who a reference model
+    assert [name for name in METHODS if "critic (shared)" in rows[name]] == ["ppo"]
+    needs_reference = [name for name in METHODS if "policy, reference" in rows[name]]
+    assert needs_reference == ["grpo", "rloo", "reinforce_pp", "ppo"]
+    assert "clip(ratio, 0.8, 1.28) A" in rows["dapo"]
+    assert "r - mean of group / std of group  -log pi A" in rows["gpg"]
+    assert re.search("^gpg +Chu et al. 2025, arXiv:2504.02546", papers, re.MULTILINE)

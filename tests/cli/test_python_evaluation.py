@@ -1,0 +1,129 @@
+"""``vrft.evaluate`` and ``vrft.evaluate_checkpoints``: models, rows and saved answers."""
+
+from __future__ import annotations
+
+import doctest
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.colour_rows import FAST, ROWS, trained
+from fakes.folders import RECORDS
+
+import vrft
+from vrft.cli import python_evaluation
+from vrft.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VRFT_CACHE", str(tmp_path / "cache"))
+
+
+def test_the_examples_of_the_docstrings_are_true() -> None:
+    result = doctest.testmod(python_evaluation)
+    assert result.attempted > 12 and result.failed == 0
+
+
+def test_a_model_is_evaluated_by_name_by_run_and_in_memory_alike() -> None:
+    run, file = trained("run"), str(RECORDS / "formats" / "canonical_vqa.jsonl")
+    short = FAST["sampling"]
+    by_run = vrft.evaluate(run, file, out="a", sampling=short)
+    by_path = vrft.evaluate("run", file, out="b", sampling=short)
+    in_memory = vrft.evaluate(vrft.load(run), file, out="c", sampling=short)
+    texts = [[p.text for p in result.predictions] for result in (by_run, by_path, in_memory)]
+    assert texts[0] == texts[1] == texts[2]
+    assert by_run.metrics == {"accuracy": 0.0} and by_run.report.n == 2
+    # The same settings are recorded, so that one goes on where the other stopped.
+    records = [json.loads((Path(out) / "settings.json").read_text()) for out in "abc"]
+    assert records[0]["model"] == records[1]["model"] == records[2]["model"]
+    assert "accuracy" in str(by_run)
+
+
+def test_a_benchmark_is_evaluated_by_its_name() -> None:
+    result = vrft.evaluate(
+        "demo", benchmark="demo_grounding", limit=1, sampling=FAST["sampling"], blank_images=True
+    )
+    assert result.report.n == 1 and result.folder.name == "demo_grounding-demo-blank-first1"
+
+
+def test_an_evaluation_without_data_is_refused() -> None:
+    with pytest.raises(UserError, match="give data or benchmark=NAME"):
+        vrft.evaluate("demo")
+    with pytest.raises(UserError, match="model: expected a folder, a hub id or a run, not int"):
+        vrft.evaluate(3, ROWS)  # type: ignore[arg-type]
+
+
+def test_other_rows_in_memory_are_another_evaluation() -> None:
+    for rows in (ROWS, ROWS[:1], ROWS):
+        result = vrft.evaluate("demo", rows, sampling=FAST["sampling"])
+        assert result.report.n == len(rows)
+
+
+def test_saved_answers_are_scored_again_from_a_file_and_from_a_result() -> None:
+    Path("answers.jsonl").write_text(
+        '{"id": "red", "text": "<answer>red</answer>"}\n'
+        '{"id": "blue", "text": "<answer>green</answer>"}\n'
+    )
+    scored = vrft.evaluate(data=ROWS, predictions="answers.jsonl")
+    assert (scored.metrics, scored.folder) == ({"accuracy": 0.5}, None)
+    assert [p.sample_id for p in scored.predictions] == ["red", "blue"]
+    assert "<img" not in scored._repr_html_() and "<td>accuracy</td>" in scored._repr_html_()
+    assert not Path("runs").exists()
+    # Of a result, other rows give another score; ``out`` keeps it.
+    green = [ROWS[0], {**ROWS[1], "answer": "green"}]
+    again = vrft.evaluate(data=green, predictions=scored, out="again")
+    assert again.metrics == {"accuracy": 1.0} and again.folder == Path("again")
+    assert (Path("again") / "index.html").is_file()
+    twice = vrft.evaluate(data=green, predictions=again)
+    assert twice.metrics == again.metrics
+
+
+def test_boxes_of_another_tool_are_read_as_they_are_said_to_be_written() -> None:
+    picture = ROWS[0]["images"][0]  # type: ignore[index]
+    rows = [{"id": "a", "images": [picture], "question": "Where?", "answer": [0, 0, 28, 28]}]
+    Path("boxes.jsonl").write_text('{"id": "a", "text": "<answer>[0, 0, 28, 28]</answer>"}\n')
+    given: dict[str, Any] = {"data": rows, "predictions": "boxes.jsonl"}
+    frame = {"data.boxes": "pixels"}  # the whole name, as ``data`` are the rows
+    assert vrft.evaluate(**given, boxes="pixels", **frame).metrics["match"] == 1.0
+    with pytest.raises(UserError, match="boxes"):
+        vrft.evaluate(**given, **frame)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({}, "give a model to ask, or predictions=FILE to score, and not both"),
+        ({"model": "demo", "predictions": "a.jsonl"}, "and not both"),
+        ({"model": "demo", "boxes": "pixels"}, "--boxes says how the answers of --predictions"),
+        ({"predictions": "a.jsonl", "boxes": "inches"}, "invalid choice: 'inches'"),
+        ({"predictions": "a.jsonl", "blank_images": True}, "--predictions are made already"),
+        ({"predictions": "absent.jsonl"}, "absent.jsonl: cannot be read"),
+        ({"model": "demo", "limit": -1}, "expected a whole number above zero"),
+    ],
+)
+def test_options_that_say_nothing_together_are_refused(
+    options: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(UserError, match=complaint):
+        vrft.evaluate(data=ROWS, **options)
+
+
+def test_all_checkpoints_are_those_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    run = trained("run")
+    short = FAST["sampling"]
+    result = vrft.evaluate_checkpoints(run, ROWS, out="all", sampling=short)
+    assert list(result.metrics) == ["checkpoint-1", "final"]
+    one = vrft.evaluate(run, ROWS, out="one", sampling=short)
+    assert result.metrics["final"] == one.metrics
+    assert result.results["final"].folder == Path("all/final")
+    texts = [[p.text for p in r.predictions] for r in (result.results["final"], one)]
+    assert texts[0] == texts[1]
+    assert "checkpoint-1" in str(result) and (Path("all") / "checkpoints.json").is_file()
+    assert "<td>final</td><td>0.0</td>" in result._repr_html_()
+    with pytest.raises(UserError, match="neither checkpoints nor final"):
+        vrft.evaluate_checkpoints("all", ROWS)
+    with pytest.raises(UserError, match="give data or benchmark=NAME"):
+        vrft.evaluate_checkpoints(run)

@@ -1,0 +1,164 @@
+"""``vrft.train`` and ``vrft.check``: what they take, refuse and return."""
+
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.colour_rows import FAST, ROWS, trained
+
+import vrft
+from vrft.cli import python_training
+from vrft.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VRFT_CACHE", str(tmp_path / "cache"))
+
+
+def test_the_examples_of_the_docstrings_are_true() -> None:
+    result = doctest.testmod(python_training)
+    assert result.attempted > 12 and result.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"trian": {"max_steps": 1}}, "unknown setting trian; did you mean train"),
+        ({"eval": {"limit": object()}}, "eval.limit: .* is no value of a setting"),
+        ({"task": "countig"}, "did you mean 'counting'"),
+        ({"model": 3}, "model"),
+    ],
+)
+def test_settings_that_are_wrong_are_refused_as_on_the_command_line(
+    settings: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(UserError, match=complaint):
+        vrft.train(ROWS, **settings)
+
+
+def test_a_training_without_data_or_task_is_refused() -> None:
+    with pytest.raises(UserError, match="give data, task=NAME or config=NAME"):
+        vrft.train(model="demo")
+
+
+SCRIPT = """
+import sys
+import vrft
+from PIL import Image
+
+assert "torch" not in sys.modules
+print("started")
+rows = [{"images": [Image.new("RGB", (56, 56), "red")], "question": "Colour?", "answer": "red"}]
+
+def brief(completions, **columns):
+    return [1.0 for completion in completions]
+
+run = vrft.train(
+    rows, reward=brief, model="demo", train={"max_steps": 1},
+    sampling={"max_completion_length": 8}, algorithm={"num_generations": 2},
+)
+math = [{"question": "What is 1 + 1?", "answer": "2"}]
+vrft.train(
+    math, task="math", model="demo", train={"max_steps": 1, "output_dir": "runs/math"},
+    sampling={"max_completion_length": 8}, algorithm={"num_generations": 2},
+)
+print(run.rewards)
+"""
+
+
+@pytest.mark.slow
+def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "script.py"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    # math-verify's own process must not run the script a second time.
+    assert done.stdout.splitlines() == ["started", "{1: 1.0}"]
+
+
+def test_a_dry_run_is_a_plan_and_refuses_what_the_run_refuses() -> None:
+    options: dict[str, Any] = {"model": "demo", "train": {"max_steps": 3, "output_dir": "run"}}
+    plan = vrft.train(ROWS, dry_run=True, **options)
+    assert plan.facts["steps"].startswith("3 at learning rate") and "2 samples" in str(plan)
+    assert "&" not in plan.text and f"<pre>{plan.text}</pre>" == plan._repr_html_()
+    assert not Path("run").exists()
+    wrong = {**options, "sampling": {"temperature": 0}}
+    messages = []
+    for dry_run in ({"dry_run": True}, {}):
+        with pytest.raises(UserError) as caught:
+            vrft.train(ROWS, **wrong, **dry_run)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1] and not Path("run").exists()
+
+
+def test_the_plan_of_a_resumed_run_says_what_changes() -> None:
+    run = trained("run")
+    longer: dict[str, Any] = {"resume": run, "train": {"max_steps": 2}}
+    plan = vrft.train(dry_run=True, **longer)
+    assert "train.max_steps" in plan.text.splitlines()[-1]
+    assert [row["step"] for row in run.metrics] == [1]
+
+
+def test_a_check_tells_problems_by_split_and_shows_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    leak = {"train": ROWS, "test": [{**ROWS[0], "id": "again", "question": "What <b>?"}]}
+    result = vrft.check(leak, splits=["train", "test"], model="demo")
+    assert not result.ok and result.count() == 1
+    assert result.findings.problems[0].ids == ("again",)
+    page = result._repr_html_()
+    assert "<td>problem</td><td></td><td>1 of test show pictures of train: again</td>" in page
+    assert str(result).splitlines()[-1].startswith("not ready: 1 problem")
+    assert vrft.check(leak, model="demo", limit=1).splits[0].samples == 1
+
+
+def test_a_check_tries_rewards_in_memory_that_no_other_process_has() -> None:
+    def shades(completions: list[Any], shade: list[int]) -> list[float]:
+        return [float(value) for value in shade]
+
+    result = vrft.check(ROWS, reward=shades, model="demo")
+    assert result.splits[0].gold["reward shades"] == 0.5 and result.ok
+    with pytest.raises(UserError, match="'shades' needs the column 'shade'"):
+        vrft.check(
+            [{key: value for key, value in ROWS[0].items() if key != "shade"}],
+            reward=shades,
+            model="demo",
+        )
+
+
+def test_a_check_without_data_is_refused() -> None:
+    with pytest.raises(UserError, match="give data, task=NAME or config=NAME"):
+        vrft.check(model="demo")
+    with pytest.raises(UserError, match="expected a whole number above zero"):
+        vrft.check(ROWS, limit=0)
+
+
+@pytest.mark.parametrize("method", ["gpg", "sft"])
+def test_a_run_is_trained_in_a_thread_beside_the_main_one(
+    method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in the executor of a web server; a reward written with async waits there too."""
+
+    async def patient(completions: list[Any], **columns: Any) -> list[float]:
+        return [1.0 for _ in completions]
+
+    settings = {**FAST, "algorithm": {"name": method, "num_generations": 2}}
+
+    def work() -> vrft.TrainResult:
+        reward = patient if method == "gpg" else None
+        train = {"max_steps": 1, "output_dir": "run"}
+        return vrft.train(ROWS, reward=reward, model="demo", train=train, **settings)
+
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(work).result()
+    assert (run.model / "config.json").is_file() and len(run.metrics) >= 1
+    assert capsys.readouterr().err.count("Ctrl-C and SIGTERM cannot be awaited") == 1

@@ -1,0 +1,137 @@
+"""The commands of an evaluation: ``vrft eval``, ``vrft show`` and ``vrft compare``.
+
+Imports of rooms stand inside the functions: `vrft --help` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vrft import paths
+from vrft.cli import data
+from vrft.cli.listing import print_pairs
+from vrft.errors import UserError
+
+if TYPE_CHECKING:
+    from vrft.evaluation.benchmark import Benchmark
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Evaluate a model or saved predictions, or list the benchmarks."""
+    from vrft import config
+
+    if args.list:
+        benchmarks = {name: paths.find("benchmarks", name) for name in paths.names("benchmarks")}
+        print_pairs({name: config.read(p).get("title", "") for name, p in benchmarks.items()})
+        return 0
+    check_options(args)
+    from vrft.evaluation import checkpoints, evaluate, locate, report
+
+    if args.all_checkpoints is not None:
+        args.model = str(args.all_checkpoints)
+    elif args.model is not None:
+        args.model = locate.model(args.model)
+    # A benchmark is a task with its sampling; the model's settings belong to what is measured.
+    of_model = [setting for setting in args.settings if setting.startswith("model.")]
+    benchmark = benchmark_of(args, [word for word in args.settings if word not in of_model])
+    if args.predictions is not None:
+        result = evaluate.score_file(args.predictions, benchmark, **scoring_options(args))
+        print(report.text(report.table(result), notes=result.notes))
+        if args.out is not None:
+            print(f"page: {args.out / 'index.html'}")
+        return 0
+    model = replace(config.load(None, of_model).model, name=str(args.model))
+    out, options = args.out or results_folder(args), asking_options(args)
+    if args.all_checkpoints is not None:
+        reports = checkpoints.run_all(args.all_checkpoints, benchmark, model, out, **options)
+        notes = next(iter(reports.values())).notes
+        print(report.text(report.checkpoint_table(reports), notes=notes))
+        print(f"table: {out / checkpoints.SUMMARY}")
+        return 0
+    result = evaluate.run(benchmark, model, out, **options)
+    print(report.text(report.table(result), notes=result.notes))
+    print(f"page: {out / 'index.html'}")
+    return 0
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Raise UserError for options of ``vrft eval`` that are too few, or say nothing together."""
+    if args.benchmark is None and args.data is None:
+        raise UserError("give --benchmark NAME; `vrft eval --list` lists them")
+    if args.model is None and args.predictions is None and args.all_checkpoints is None:
+        raise UserError("give --model DIR or ID, --all-checkpoints RUN, or --predictions FILE")
+    if args.boxes is not None and args.predictions is None:
+        raise UserError("--boxes says how the answers of --predictions are written; leave it out")
+    if args.blank_images and args.predictions is not None:
+        raise UserError("--blank-images is for a model to look at; --predictions are made already")
+
+
+def benchmark_of(args: argparse.Namespace, settings: Sequence[str]) -> Benchmark:
+    """Return the benchmark of the options, and say how its data are read.
+
+    Data without a benchmark are evaluated by the one of their task, vqa or grounding, whose name is
+    left in ``args``; a model of a run is then asked as it was trained.
+    """
+    from vrft.evaluation.benchmark import load_benchmark
+
+    if args.benchmark is None:
+        args.benchmark = data.task_of(args.data, "test", settings)
+        trained = data.settings_of_run(args.model, args.benchmark) if args.model else []
+        settings = [*trained, *settings]
+    benchmark = load_benchmark(args.benchmark, settings, args.data)
+    if benchmark.task.name in data.TASKS:
+        from vrft import registry
+
+        data.say_reading(registry.build(benchmark.task), benchmark.split)
+    return benchmark
+
+
+def asking_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options with which a model is asked, as ``evaluate.run`` takes them."""
+    names = ("batch_size", "limit", "blank_images", "fresh")
+    return {name: getattr(args, name) for name in names}
+
+
+def scoring_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options with which answers are scored, as ``evaluate.score_file`` takes them."""
+    return {name: getattr(args, name) for name in ("limit", "out", "boxes", "fresh")}
+
+
+def results_folder(args: argparse.Namespace) -> Path:
+    """Return the default folder of an evaluation's results: one for each kind of evaluation.
+
+    An interrupted evaluation is found again by it, and none is taken for another.
+    """
+    parts = [Path(args.benchmark).stem, *Path(args.model).parts]
+    # These benchmarks are for any data, whose results must not lie in one folder.
+    parts += [Path(args.data).stem] if args.data and args.benchmark in data.TASKS else []
+    parts += ["blank"] if args.blank_images else []
+    parts += [f"first{args.limit}"] if args.limit else []
+    # Neither "/" nor ".." of a model's path may lead out of runs/eval.
+    return Path("runs", "eval", "-".join(part.strip("/.") for part in parts if part.strip("/.")))
+
+
+def show(args: argparse.Namespace) -> int:
+    """Write a page of saved predictions, the worst first."""
+    from vrft.evaluation import locate, results
+
+    print("page:", results.show(locate.evaluation(args.predictions), args.out, worst=args.worst))
+    return 0
+
+
+def compare(args: argparse.Namespace) -> int:
+    """Compare two evaluations of the same samples."""
+    from vrft.evaluation import comparison, locate, report
+
+    pairing = comparison.pair(locate.evaluation(args.before), locate.evaluation(args.after))
+    if args.json:
+        print(report.json_text(pairing))
+    else:
+        table = report.text(report.pairing_table(pairing), notes=[pairing.note])
+        lines = [table, *report.change_lines(pairing)]
+        print("\n".join(lines))
+    return 0

@@ -1,0 +1,83 @@
+"""The commands that list and show what is there: tasks, methods, configurations, versions.
+
+Imports of rooms stand inside the commands: `vrft --help` and `vrft tasks` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from vrft import paths
+from vrft.errors import UserError
+
+
+def tasks(args: argparse.Namespace) -> int:
+    """List the installed tasks."""
+    from vrft import registry
+
+    print_pairs(registry.names())
+    return 0
+
+
+def algorithms(args: argparse.Namespace) -> int:
+    """Print the table of training methods and the papers that they are from."""
+    from vrft.config.methods import METHODS
+    from vrft.training.algorithms import table_row
+
+    rows = [table_row(name) for name in METHODS]
+    print_columns([list(rows[0]), *(list(row.values()) for row in rows)])
+    print("\nEach is a set of defaults for algorithm.*; they are those of:")
+    print_pairs({name: method.source for name, method in METHODS.items()})
+    return 0
+
+
+def config_list(args: argparse.Namespace) -> int:
+    """List the shipped configurations."""
+    print("\n".join(paths.names("configs")))
+    return 0
+
+
+def config_show(args: argparse.Namespace) -> int:
+    """Print a configuration with every setting resolved."""
+    from vrft import config
+
+    print(config.to_yaml(config.load(args.name, args.settings)), end="")
+    return 0
+
+
+def config_copy(args: argparse.Namespace) -> int:
+    """Copy a shipped configuration, never over a file that is there already."""
+    source = paths.find("configs", args.name)
+    target: Path = args.to or Path(source.name)
+    if target.exists():
+        raise UserError(f"{target} exists already; give another name: vrft config copy NAME FILE")
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written ({error.strerror})") from error
+    print(target)
+    return 0
+
+
+def env(args: argparse.Namespace) -> int:
+    """Print versions and devices."""
+    from vrft.cli import environment
+
+    print_pairs(environment.versions_and_devices())
+    return 0
+
+
+def print_pairs(pairs: Mapping[str, str]) -> None:
+    """Print two columns, the first as wide as its longest entry."""
+    print_columns(list(pairs.items()))
+
+
+def print_columns(rows: Sequence[Sequence[str]]) -> None:
+    """Print columns, each as wide as its longest entry."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())

@@ -1,0 +1,161 @@
+"""Evaluations from Python: ``vrft.evaluate`` and ``vrft.evaluate_checkpoints``.
+
+Rooms are imported inside functions: ``import vrft`` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from vrft.cli import arguments, evaluation
+from vrft.cli.memory import Data, data_source
+from vrft.cli.python_model import LoadedPolicy
+from vrft.cli.python_options import columns_of, folder_of, model_name, options, overrides
+from vrft.cli.results import CheckpointsResult, EvalResult, TrainResult
+from vrft.errors import UserError
+
+if TYPE_CHECKING:
+    from vrft.evaluation.benchmark import Benchmark
+
+Boxes = Literal["thousandths", "pixels", "fractions"]
+"""How boxes of another tool's answers are written; pixels are those of the picture's file."""
+
+
+def evaluate(
+    model: str | os.PathLike[str] | TrainResult | LoadedPolicy | None = None,
+    data: Data | None = None,
+    *,
+    predictions: str | os.PathLike[str] | EvalResult | None = None,
+    boxes: Boxes | None = None,
+    benchmark: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    limit: int | None = None,
+    batch_size: int = 8,
+    blank_images: bool = False,
+    fresh: bool = False,
+    task: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> EvalResult:
+    """Evaluate a model as ``vrft eval`` does: on a benchmark, or on the rows of ``data``.
+
+    A model of a run is asked as it was trained. Instead of a model, ``predictions`` are answers
+    that are scored as they are: a file with ``id`` and ``text`` in each line, of this toolkit or
+    another, or a result; ``boxes`` says how another tool writes boxes. The other options are those
+    of the command line. Without ``out``, scored answers are not written anywhere. Raises UserError
+    for what the user can mend.
+
+    >>> import vrft
+    >>> from PIL import Image
+    >>> picture = Image.new("RGB", (56, 56), "red")
+    >>> rows = [{"id": "a", "images": [picture], "question": "Which colour?", "answer": "red"}]
+    >>> result = vrft.evaluate("demo", rows, sampling={"max_completion_length": 8})
+    >>> result.metrics
+    {'accuracy': 0.0}
+    >>> [prediction.sample_id for prediction in result.predictions]
+    ['a']
+    >>> from pathlib import Path
+    >>> Path("answers.jsonl").write_text('{"id": "a", "text": "<answer>red</answer>"}')
+    43
+    >>> vrft.evaluate(data=rows, predictions="answers.jsonl").metrics
+    {'accuracy': 1.0}
+    """
+    from vrft.config.schema import ModelConfig
+    from vrft.evaluation import evaluate, locate
+
+    if benchmark is None and data is None:
+        raise UserError("give data or benchmark=NAME; `vrft eval --list` lists the benchmarks")
+    if (model is None) == (predictions is None):
+        raise UserError("give a model to ask, or predictions=FILE to score, and not both")
+    file = predictions.answers if isinstance(predictions, EvalResult) else predictions
+    chosen = ModelConfig()
+    if isinstance(model, LoadedPolicy):
+        chosen = model.config
+    elif model is not None:
+        chosen = ModelConfig(locate.model(model_name(model)))
+    words = {"--benchmark": benchmark, "--out": out, "--limit": limit, "--fresh": fresh}
+    words |= {"--batch-size": batch_size, "--blank-images": blank_images, "--boxes": boxes}
+    words |= {"--predictions": file, "--model": None if model is None else chosen.name}
+    args, asked = asked_by(words, data, task, settings)
+    if file is not None:
+        scored = evaluate.score_file(args.predictions, asked, **evaluation.scoring_options(args))
+        return EvalResult(scored, args.out, Path(file))
+    folder = args.out or evaluation.results_folder(args)
+    policy = model.policy if isinstance(model, LoadedPolicy) else None
+    request = evaluation.asking_options(args)
+    return EvalResult.of(evaluate.run(asked, chosen, folder, policy=policy, **request), folder)
+
+
+def evaluate_checkpoints(
+    run: str | os.PathLike[str] | TrainResult,
+    data: Data | None = None,
+    *,
+    benchmark: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    limit: int | None = None,
+    batch_size: int = 8,
+    blank_images: bool = False,
+    fresh: bool = False,
+    task: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> CheckpointsResult:
+    """Evaluate every checkpoint of a run, and its final model, as ``vrft eval`` does.
+
+    That is ``vrft eval --all-checkpoints``; the options are those of ``evaluate``. What was
+    evaluated before is not asked again. Raises UserError for a folder without models, and for what
+    the user can mend.
+
+    >>> import vrft
+    >>> from PIL import Image
+    >>> picture = Image.new("RGB", (56, 56), "red")
+    >>> rows = [{"id": "a", "images": [picture], "question": "Which colour?", "answer": "red"}]
+    >>> short = {"max_completion_length": 8}
+    >>> run = vrft.train(
+    ...     rows, model="demo", train={"max_steps": 2, "save_steps": 1}, sampling=short,
+    ...     algorithm={"num_generations": 2},
+    ... )
+    >>> result = vrft.evaluate_checkpoints(run, rows, sampling=short)
+    >>> result.metrics["final"]
+    {'accuracy': 0.0}
+    >>> list(result.results)
+    ['checkpoint-1', 'checkpoint-2', 'final']
+    """
+    from vrft.config.schema import ModelConfig
+    from vrft.evaluation import checkpoints
+
+    if benchmark is None and data is None:
+        raise UserError("give data or benchmark=NAME; `vrft eval --list` lists the benchmarks")
+    words = {"--benchmark": benchmark, "--out": out, "--limit": limit, "--fresh": fresh}
+    words |= {"--batch-size": batch_size, "--blank-images": blank_images}
+    words |= {"--all-checkpoints": folder_of(run)}
+    args, asked = asked_by(words, data, task, settings)
+    folder = args.out or evaluation.results_folder(args)
+    reports = checkpoints.run_all(
+        args.all_checkpoints,
+        asked,
+        ModelConfig(args.model),
+        folder,
+        **evaluation.asking_options(args),
+    )
+    return CheckpointsResult(reports, folder)
+
+
+def asked_by(
+    words: Mapping[str, Any],
+    data: Data | None,
+    task: Mapping[str, Any] | None,
+    settings: Mapping[str, Any],
+) -> tuple[argparse.Namespace, Benchmark]:
+    """Return the parsed options of ``vrft eval`` and the benchmark that they name.
+
+    Raises UserError as the command does.
+    """
+    source = None if data is None else data_source(data, columns_of(task))
+    args = arguments.parse(["eval", *options({**words, "--data": source})])
+    evaluation.check_options(args)
+    if args.all_checkpoints is not None:
+        args.model = str(args.all_checkpoints)
+    return args, evaluation.benchmark_of(args, overrides({"task": task, **settings}))

@@ -1,0 +1,120 @@
+"""The commands before and of a training: ``vrft check`` and ``vrft train``.
+
+Imports of rooms stand inside the functions: `vrft --help` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vrft.cli import data
+from vrft.cli.configuration import resolve
+from vrft.errors import UserError
+
+if TYPE_CHECKING:
+    from vrft.checks.findings import CheckResult
+    from vrft.config.schema import Config
+    from vrft.task import Task
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train a model, or print the plan of it."""
+    config = resolve(args, args.resume)
+    if args.dry_run:
+        lines = [plan_text(config, args.resume)]
+    else:
+        run = begin(config, args.resume)
+        lines = [f"run: {run}", f"model: {run / 'final'}"]
+    # One process speaks for all that a launcher has started.
+    if os.environ.get("RANK", "0") == "0":
+        print("\n".join(lines))
+    return 0
+
+
+def begin(config: Config, resume: Path | None) -> Path:
+    """Begin or resume a run, by reward or by reference answers, and return its folder."""
+    say_reading(config)
+    if config.algorithm.name == "sft":
+        from vrft.training import sft
+
+        return sft.train(config, resume=resume)
+    from vrft.training import train
+
+    return train.train(config, resume=resume)
+
+
+def plan_text(config: Config, resume: Path | None) -> str:
+    """Return what a run would do, one fact a line; for a resumed one, what changes for it.
+
+    Raises UserError for everything that would stop the run at its start.
+    """
+    from vrft.training import plan
+    from vrft.training import resume as resumption
+
+    say_reading(config)
+    text = plan.plan_text(config, fresh=resume is None)
+    return "\n".join([text, *(resumption.lines(config, resume) if resume else [])])
+
+
+def say_reading(config: Config) -> None:
+    """Say in one line how data without a task file are read; nothing for other tasks."""
+    if config.task.name in data.TASKS:
+        from vrft import registry
+
+        data.say_reading(registry.build(config.task), "train")
+
+
+def check(args: argparse.Namespace) -> int:
+    """Check a task and its data before training; status 1 if a problem is found."""
+    result = checked(resolve(args), args.splits.split(","), args.limit)
+    lines = [json.dumps(result.to_json(), indent=2)] if args.json else result.lines()
+    print("\n".join(lines))
+    return 0 if result.ok else 1
+
+
+def checked(config: Config, splits: Sequence[str], limit: int | None) -> CheckResult:
+    """Check the task of a configuration and its data; ``limit`` bounds the samples of a split.
+
+    Prompts are counted by the model's processor where that can be had, and the result says so
+    where it cannot.
+    """
+    from vrft import registry
+    from vrft.checks import check
+    from vrft.checks.findings import Finding, Findings
+    from vrft.models import prompt_tokens
+
+    task = registry.build_rewarded(config.task, config.algorithm)
+    data.say_reading(task, splits[0])
+    try:
+        # By the model's processor alone: counting a prompt's tokens needs no weights.
+        counter, uncounted = prompt_tokens.load_counter(config.model), Findings()
+    except UserError as error:
+        # A check of the data is worth having without the model: offline, or before its download.
+        note = Finding(f"prompts are not counted in tokens: {error}")
+        counter, uncounted = None, Findings(notes=(note,))
+    smallest, largest = check.PIXELS
+    result = check.check(
+        task,
+        splits,
+        counter,
+        limit=limit,
+        pixels=(config.model.min_pixels or smallest, config.model.max_pixels or largest),
+        longest=config.sampling.max_prompt_length,
+        portable=portable_task(config),
+    )
+    return replace(result, findings=result.findings + uncounted)
+
+
+def portable_task(config: Config) -> Task[Any]:
+    """Return the task with those of its rewards that another process can import from files."""
+    from vrft import registry
+    from vrft.config.methods import PYTHON, reward_source
+
+    files = tuple(text for text in config.algorithm.rewards if reward_source(text).file != PYTHON)
+    return registry.build_rewarded(config.task, replace(config.algorithm, rewards=files))

@@ -64,10 +64,12 @@ def read_reasonseg(
             raise UserError(f"{path}: `text` must hold at least one instruction")
         image = _picture_beside(path)
         target = _read_target(record, path, stored_size(image))
+        # Labelme may put the file of the picture into its record, as text.
+        columns = {name: value for name, value in record.items() if name != "imageData"}
         for number, instruction in enumerate(texts if every_instruction else texts[:1]):
             name = f"{path.stem}#{number}" if every_instruction else path.stem
             subset = str(record.get("kind", ""))
-            samples.append(Sample(name, instruction, target, (image,), subset, record))
+            samples.append(Sample(name, instruction, target, (image,), subset, columns))
     return samples
 
 

@@ -52,6 +52,12 @@ def test_samples_carry_the_fields_of_their_record() -> None:
     assert stool.columns["text"] == [stool.question]
 
 
+def test_a_picture_within_a_record_is_no_column(split: Callable[..., LisaGrounding]) -> None:
+    (sample,) = split(imageData="iVBORw0KGgo=", imagePath="a.png").samples("val")
+    assert "imageData" not in sample.columns
+    assert sample.columns["imagePath"] == "a.png"
+
+
 def test_the_true_box_holds_all_targets_and_the_legacy_box_the_first_shape() -> None:
     kettle, _, stool = TASK.samples("train")
     # targets: x 8 to 24 and 24 to 40 of 80, y 6 to 36 of 60; the ignored shape counts nowhere

@@ -207,6 +207,25 @@ def test_a_short_class_is_named_by_the_whole_answer_only() -> None:
     assert digits.match("１个") == "1"
 
 
+def test_two_letters_within_a_phrase_mention_no_class() -> None:
+    animals = ClassList.parse(["ox", "cow"], "animals.txt")
+    assert animals.match("ox") == "ox"
+    assert animals.match("an ox here") is None
+    assert animals.match("a cow here") == "cow"
+
+
+def test_of_spellings_with_the_same_beginning_the_longest_is_mentioned() -> None:
+    trees = ClassList.parse(["oak", "oak tree"], "trees.txt")
+    assert trees.match("I see an oak tree here") == "oak tree"
+    assert trees.match("I see an oak here") == "oak"
+
+
+def test_ligatures_and_accents_are_the_letters_that_they_show() -> None:
+    # "fi" as one character, and an "e" with the accent behind it as a character of its own
+    assert ClassList.parse(["finch"], "birds.txt").match("a \ufb01nch here") == "finch"
+    assert ClassList.parse(["café"], "places.txt").match("a cafe\u0301 here") == "café"
+
+
 def test_digits_of_other_scripts_are_other_words() -> None:
     assert shipped("fgvc_aircraft").match("٧٣٧-٢٠٠") is None
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Literal
 
-from vrft import answers
+from vrft import wrapping
 from vrft.types import View
 
 # Possessive spaces (`*+`) and bounded digits keep every search linear in the length of the text.
@@ -128,7 +128,7 @@ class Box:
 
 def _only_corners(text: str) -> tuple[float, ...] | None:
     """Return x1, y1, x2, y2 of the only box in a text; None if it has none, or anything beside."""
-    text = answers.unwrapped(text)
+    text = wrapping.unwrapped(text)
     written = {
         tuple(float(number) for number in match.groups() if number is not None)
         for match in WRITTEN.finditer(text)

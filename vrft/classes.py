@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from vrft import answers
+from vrft import answers, wrapping
 from vrft.errors import UserError
 
 WORD = re.compile(r"[^\W_]+")  # \w without the underscore, which separates words in file names
@@ -74,7 +74,7 @@ class ClassList:
         """
         if len(text) > LONGEST_ANSWER:
             return None
-        line = answers.uncounted(answers.bare(text))
+        line = wrapping.uncounted(wrapping.bare(text))
         # A class may be called as an answer is worded: the text is tried as it is, too.
         for spelling in (text, line):
             if name := self.named(spelling):

@@ -12,7 +12,7 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from vrft import answers
+from vrft import wrapping
 
 LONGEST = 120
 """Characters; a longer text is no quantity."""
@@ -41,7 +41,7 @@ SPELLINGS = (
 )
 """(pattern, sign): every way of writing a sign, and the one in which the parser reads it.
 
-``answers.bare`` comes first, and has read boxes, texts, degrees, percents and full-width signs.
+``wrapping.bare`` comes first, and has read boxes, texts, degrees, percents and full-width signs.
 """
 
 LABEL = re.compile(r"\(?[A-Ha-h](?:\) ?|[.:] )(?=\S)")
@@ -83,7 +83,7 @@ class Quantity:
         A name or a ratio of names may stand before an equals sign ("x = 3", "AB/AC = 3/5"), and
         equal values on both sides of it ("180° - 35° = 145°"). Digits are ASCII or full-width.
         """
-        text = answers.bare(text)
+        text = wrapping.bare(text)
         if len(text) > LONGEST or len(re.findall(r"[({\[]", text)) > MOST_BRACKETS:
             return None
         if label := LABEL.match(text):

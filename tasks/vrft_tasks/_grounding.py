@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vrft import answers
+from vrft import wrapping
 from vrft.boxes import NUMBER, OPENING, WRITTEN, Box, iou, units
 from vrft.images import image_size
 from vrft.records import frames, shown
@@ -108,7 +108,7 @@ def read_answer(text: str, kind: Kind, view: View) -> tuple[Shape, ...] | None:
     None for no shape, for several where one is asked for, for a shape that is cut off, empty or
     outside the picture, and for shapes of the other kind.
     """
-    text = answers.unwrapped(text)
+    text = wrapping.unwrapped(text)
     pattern = WRITTEN if kind in ("box", "boxes") else POINT
     matches = list(pattern.finditer(text))
     if not matches or (len(matches) > 1 and kind in ("box", "point")):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vrft import answers
+from vrft import answers, wrapping
 from vrft.numbers import Quantity
 from vrft.records import shown
 from vrft.records.rows import Row
@@ -142,12 +142,12 @@ def right(gold: Gold, answer: str) -> bool:
 
 def truth(text: str) -> bool | None:
     """Return the truth value that an answer begins with; None if none, or if it names both."""
-    words = WORD.findall(answers.bare(text).casefold())
+    words = WORD.findall(wrapping.bare(text).casefold())
     named = {WORDS[word] for word in words if word in WORDS}
     return named.pop() if len(named) == 1 and words[0] in WORDS else None
 
 
 def plain(text: str) -> str:
     """Return a text in lower case on one line, without quotes around it and stops behind it."""
-    line = " ".join(answers.bare(text).split()).casefold()
+    line = " ".join(wrapping.bare(text).split()).casefold()
     return line.strip(answers.QUOTES).rstrip(answers.STOPS).strip(answers.QUOTES)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-from vrft import answers, mathverify, records, rewards
+from vrft import answers, mathverify, records, rewards, wrapping
 from vrft.errors import UserError
 from vrft.numbers import Quantity
 from vrft.records import Record
@@ -47,7 +47,7 @@ class Gold:
     def equals(self, answer: str, tolerance: float) -> bool:
         """Return whether an answer is the same number, or the same words if this is no number."""
         if self.quantity is None:
-            return answers.bare(answer).casefold() == answers.bare(self.text).casefold()
+            return wrapping.bare(answer).casefold() == wrapping.bare(self.text).casefold()
         given = Quantity.parse(answer)
         return given is not None and given.agrees(self.quantity, tolerance)
 

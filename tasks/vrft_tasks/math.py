@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-from vrft import answers, mathverify, records
+from vrft import answers, mathverify, records, wrapping
 from vrft.errors import UserError
 from vrft.rewards import FormatRule
 from vrft.task import Reward, Task, check_template
@@ -128,8 +128,8 @@ def accuracy(sample: Sample[Gold], completion: Completion) -> float | None:
 
     None where math-verify cannot read the true result, as then no answer could earn the reward.
     """
-    gold = answers.unified(sample.answer.result)
-    result = bare(answers.unified(final_result(completion.text) or ""))
+    gold = wrapping.unified(sample.answer.result)
+    result = bare(wrapping.unified(final_result(completion.text) or ""))
     same = mathverify.equivalent(gold, result)
     return None if same is None else float(same and not other_units(gold, result))
 

@@ -25,6 +25,14 @@ def test_a_benchmark_without_its_data_is_one_clear_line(capsys: Capture) -> None
     assert "lisa_val: give its data with --data DIR" in message
 
 
+def test_options_that_say_nothing_together_are_one_clear_line(capsys: Capture) -> None:
+    benchmark = ("eval", "--benchmark", "demo_grounding")
+    message = complaint(capsys, *benchmark, "--predictions", "a.jsonl", "--blank-images")
+    assert "--blank-images is for a model to look at" in message
+    message = complaint(capsys, *benchmark, "--model", "demo", "--boxes", "pixels")
+    assert "--boxes says how the answers of --predictions are written" in message
+
+
 def test_a_missing_predictions_file_is_one_clear_line(capsys: Capture, tmp_path: Path) -> None:
     message = complaint(capsys, "show", str(tmp_path / "predictions.jsonl"))
     assert "predictions.jsonl: cannot be read" in message

@@ -32,6 +32,7 @@ SMALL = {
     "train.save_steps=100": "train.save_steps=1",
     '"max_steps": 200}': '"max_steps": 1}, sampling={"max_completion_length": 8}',
     "vrft.evaluate(run, rows)": 'vrft.evaluate(run, rows, sampling={"max_completion_length": 8})',
+    "(run, rows))": '(run, rows, sampling={"max_completion_length": 8}))',
     '"a.png"))': '"a.png", max_completion_length=8))',
 }
 """What the page says -> what is run."""

@@ -153,7 +153,7 @@ def add_eval(verbs: Any) -> None:
     source.add_argument(
         "--model",
         metavar="DIR|ID",
-        help="a folder, a hub id, or `demo`; of a run's folder final, or the last checkpoint",
+        help="a folder, a hub id, or `demo`; a run for its final or last checkpoint, or RUN/best",
     )
     source.add_argument(
         "--all-checkpoints",

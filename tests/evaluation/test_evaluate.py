@@ -20,6 +20,7 @@ from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.errors import UserError
 from vrft.evaluation import comparison, evaluate, predictions, report, results, segmentation
 from vrft.evaluation.benchmark import GREEDY
+from vrft.images import open_image
 from vrft.masks import Mask
 from vrft.task import Task
 from vrft.types import Prompt, Sample
@@ -506,3 +507,45 @@ def test_a_report_says_why_published_values_are_left_out(data: Path, tmp_path: P
     page = (tmp_path / "part" / "index.html").read_text(encoding="utf-8")
     assert "paper&#39;s values are left out" in page and "Beside the paper" not in page
     assert json.loads((tmp_path / "part" / "scores.json").read_text())["notes"] == [note]
+
+
+class Opening(Scripted):
+    """A model that opens the pictures that it is asked about."""
+
+    def generate(self, prompts: Any, *others: Any) -> Any:
+        for prompt in prompts:
+            for image in prompt.images:
+                open_image(image)
+        return super().generate(prompts, *others)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_picture_that_cannot_be_read_is_named_or_counts_as_wrong(
+    gone: bool, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = registry.build(benchmark(data).task)
+    prompts = {sample.id: task.prompt(sample) for sample in task.samples("test")}
+    (picture,) = prompts["b"].images
+    with Image.open(picture) as shown:
+        width, height = shown.size
+    noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(picture, "JPEG")
+    whole = picture.read_bytes()
+    made = benchmark(data)
+    settings = replace(made, on_bad_picture="skip")
+    # cut off behind its head, which the task reads; or gone when it is asked for
+    picture.write_bytes(whole[: len(whole) * 3 // 4])
+    if gone:
+        asked = evaluate.bad_pictures
+        picture.unlink()
+        assert [*asked(prompts, "skip")] == ["b"]
+        with pytest.raises(UserError, match=r"^sample 'b': .*: no such picture; data\.on_bad_pict"):
+            asked(prompts, "error")
+        return
+    with pytest.raises(UserError, match=r"^sample 'b': .*; data\.on_bad_picture=skip counts it"):
+        evaluate.run(made, MODEL, tmp_path / "out", policy=Opening())
+    report = evaluate.run(settings, MODEL, tmp_path / "out", policy=Opening(), batch_size=3)
+    assert (report.n, report.missing) == (4, 1)
+    assert "1 of 4 samples have a picture that cannot be read" in capsys.readouterr().err
+    assert ids(tmp_path / "out") == ["a", "c", "d"]
+    assert (tmp_path / "out" / "index.html").is_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from vrft import config, paths, registry
 from vrft.config import coercion
@@ -31,6 +32,9 @@ class Benchmark:
     repeats: int = 1
     """Answers drawn to each sample; the mean of their scores is the sample's score."""
     seed: int = 0
+    on_bad_picture: Literal["error", "skip"] = "error"
+    """A sample whose picture cannot be read ends the evaluation, or has no answer and counts as
+    wrong; given as ``data.on_bad_picture``, as in training."""
     paper: Mapping[str, float] = field(default_factory=dict)
     """Method -> the published value of the task's primary metric, in percent."""
     paper_by_metric: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -72,7 +76,10 @@ def load_benchmark(
     tree = config.merge({"sampling": {"temperature": GREEDY.temperature}}, config.read(path))
     own = coercion.build(Benchmark, {**tree, "name": path.stem})
     for override in overrides:
-        tree = config.merge(tree, config.parse_override(override))
+        given = config.parse_override(override)
+        if isinstance(given.get("data"), Mapping):  # `data` itself is a text here
+            given |= given.pop("data")
+        tree = config.merge(tree, given)
     if data_dir is not None:
         tree = config.merge(tree, {"task": {"settings": {"data_dir": data_dir}}})
     benchmark = coercion.build(Benchmark, {**tree, "name": path.stem})

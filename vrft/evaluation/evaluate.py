@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image
 
 from vrft import paths, registry
 from vrft.config import coercion
 from vrft.config.schema import Config, ModelConfig, SamplingConfig
+from vrft.errors import PictureError, UserError
 from vrft.evaluation import fingerprint, predictions, results
 from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.scoring import Written, read_samples, summarize
-from vrft.images import image_size
+from vrft.images import image_size, open_image
 from vrft.progress import progress
 from vrft.task import Task
-from vrft.types import Prediction, Prompt, Report, Sample
+from vrft.types import Prediction, Prompt, Report, Rollout, Sample
 
 if TYPE_CHECKING:  # the room of policy imports torch
     from vrft.policy import Generator
 
 GREY = (127, 127, 127)
+
+OnBadPicture = Literal["error", "skip"]
 
 
 def run(
@@ -50,7 +56,12 @@ def run(
     samples = read_samples(task, benchmark.split, limit)
     prompts = {sample.id: task.prompt(sample) for sample in samples}
     settings = answer_settings(benchmark, model, limit=limit, blank_images=blank_images)
-    settings["fingerprint"] = fingerprint.of_evaluation(task, samples, prompts)
+    try:
+        settings["fingerprint"] = fingerprint.of_evaluation(task, samples, prompts)
+    except PictureError:
+        bad = bad_pictures(prompts, benchmark.on_bad_picture)
+        hashed = {id: replace(p, images=()) if id in bad else p for id, p in prompts.items()}
+        settings["fingerprint"] = fingerprint.of_evaluation(task, samples, hashed)
     answers = predictions.prepare(out, settings, fresh=fresh)
     total = len(samples) * benchmark.repeats
     if len(answers) < total:
@@ -62,6 +73,7 @@ def run(
             repeats=benchmark.repeats,
             seed=benchmark.seed,
             blank_images=blank_images,
+            on_bad_picture=benchmark.on_bad_picture,
             done={(prediction.sample_id, prediction.repeat) for prediction in answers},
         )
         with progress(total, benchmark.name, done=len(answers)) as shown:
@@ -160,30 +172,78 @@ def predict(
     repeats: int = 1,
     seed: int = 0,
     blank_images: bool = False,
+    on_bad_picture: OnBadPicture = "error",
     done: Collection[tuple[str, int]] = (),
 ) -> Iterator[Prediction]:
     """Generate ``repeats`` answers to each prompt, and yield them batch by batch.
 
     ``prompts`` are by sample id, in the order of the answers; ``done`` holds (sample id, repeat)
-    of the answers that are there already.
+    of the answers that are there already. A sample whose picture cannot be read is a UserError that
+    names it, or has no answer, with a note on standard error at the end: missing answers are wrong.
     """
+    left_out: dict[str, str] = {}
     missing = [id for id in prompts if any((id, r) not in done for r in range(repeats))]
     for start in range(0, len(missing), batch_size):
-        ids = missing[start : start + batch_size]
-        batch = [prompts[id] for id in ids]
-        if blank_images:
-            # Batch by batch: the grey pictures of all samples might not fit into memory.
-            batch = [blank_pictures(prompt) for prompt in batch]
-        # A seed per sample: neither the batch size nor an interruption changes what is drawn.
-        seeds = [sample_seed(seed, id) for id in ids]
-        groups = policy.generate(batch, repeats, sampling, seeds)
-        for id, rollouts in zip(ids, groups, strict=True):
+        batch = {id: prompts[id] for id in missing[start : start + batch_size]}
+        answer = partial(answers_to, policy, repeats, sampling, seed, blank_images)
+        try:
+            groups = answer(batch)
+        except PictureError:
+            bad = bad_pictures(batch, on_bad_picture)
+            if not bad:
+                raise
+            left_out |= bad
+            groups = answer({id: prompt for id, prompt in batch.items() if id not in bad})
+        for id, rollouts in groups.items():
             for repeat, rollout in enumerate(rollouts):
                 # All repeats are drawn again where one was missing: they share one random stream.
                 if (id, repeat) not in done:
                     text, views = rollout.completion.text, rollout.completion.views
                     length = len(rollout.tokens)
                     yield Prediction(id, text, views, repeat, length, rollout.finished)
+    if left_out and os.environ.get("RANK", "0") == "0":  # one process of a launch speaks for all
+        (id, reason), count = next(iter(left_out.items())), len(left_out)
+        print(
+            f"note: {count} of {len(prompts)} samples have a picture that cannot be read, and "
+            f"count as wrong (data.on_bad_picture=skip); the first is {id!r}: {reason}",
+            file=sys.stderr,
+        )
+
+
+def answers_to(
+    policy: Generator,
+    repeats: int,
+    sampling: SamplingConfig,
+    seed: int,
+    blank_images: bool,
+    prompts: Mapping[str, Prompt],
+) -> dict[str, tuple[Rollout, ...]]:
+    """Generate answers to a batch of prompts by sample id; no prompts have none."""
+    # Batch by batch: the grey pictures of all samples might not fit into memory.
+    asked = [blank_pictures(prompt) if blank_images else prompt for prompt in prompts.values()]
+    # A seed per sample: neither the batch size nor an interruption changes what is drawn.
+    seeds = [sample_seed(seed, id) for id in prompts]
+    groups = policy.generate(asked, repeats, sampling, seeds) if asked else []
+    return dict(zip(prompts, groups, strict=True))
+
+
+def bad_pictures(prompts: Mapping[str, Prompt], on_bad_picture: OnBadPicture) -> dict[str, str]:
+    """Return sample id -> reason of the prompts with a picture that cannot be read.
+
+    Raises UserError that names the first, where ``on_bad_picture`` is "error".
+    """
+    bad: dict[str, str] = {}
+    for id, prompt in prompts.items():
+        try:
+            for image in prompt.images:
+                open_image(image)
+        except PictureError as error:
+            if on_bad_picture == "error":
+                raise UserError(
+                    f"sample {id!r}: {error}; data.on_bad_picture=skip counts it as wrong"
+                ) from error
+            bad[id] = str(error)
+    return bad
 
 
 def while_training(config: Config, task: Task[Any], policy: Generator) -> dict[str, float]:
@@ -195,7 +255,14 @@ def while_training(config: Config, task: Task[Any], policy: Generator) -> dict[s
     prompts = {sample.id: task.prompt(sample) for sample in samples}
     # The likeliest token survives any top_k and top_p: at temperature 0 they would only cost time.
     greedy = replace(config.sampling, temperature=0.0, top_k=0, top_p=1.0)
-    answers = list(predict(policy, prompts, greedy, batch_size=config.eval.batch_size))
+    made = predict(
+        policy,
+        prompts,
+        greedy,
+        batch_size=config.eval.batch_size,
+        on_bad_picture=config.data.on_bad_picture,
+    )
+    answers = list(made)
     report = summarize(task, samples, answers, config.eval.split, prompts=prompts)
     return {f"eval_{name}": interval.mean for name, interval in report.metrics.items()}
 

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from vrft import paths
-from vrft.errors import UserError
+from vrft.errors import PictureError
 from vrft.images import content_hash
 from vrft.task import Task
 from vrft.types import Prompt, Sample
@@ -57,7 +57,7 @@ def of_evaluation(
 ) -> dict[str, str]:
     """Return the hashes of all parts; ``prompts`` are by sample id.
 
-    Every picture is read, but not decoded. Raises UserError for one that is not there.
+    Every picture is read, but not decoded. Raises PictureError for one that is not there.
     """
     asked = [prompts[sample.id] for sample in samples]
     names = [field.name for field in dataclasses.fields(Prompt) if field.name != "images"]
@@ -146,7 +146,7 @@ def picture_hashes(pictures: Sequence[Any]) -> list[str]:
     """Return the content hash of every picture in order.
 
     Hashes of files are remembered in the cache folder, as long as neither size, time of change nor
-    place on the disk differ. Raises UserError for a file that is not there.
+    place on the disk differ. Raises PictureError for a file that is not there.
     """
     # By path: many questions may be about one picture.
     files = list({str(picture): picture for picture in pictures if isinstance(picture, Path)})
@@ -169,7 +169,7 @@ def file_row(name: str, known: list[Any] | None) -> list[Any]:
     """
     path = Path(name)
     if not path.is_file():  # a pipe would be waited for
-        raise UserError(f"{path}: no such picture")
+        raise PictureError(f"{path}: no such picture")
     stat = path.stat()
     # The time of the last change of contents or name (ctime), unlike that of the last writing
     # (mtime), cannot be set by a program that copies or unpacks files.

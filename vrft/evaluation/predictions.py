@@ -23,7 +23,15 @@ SETTINGS = "settings.json"
 DERIVED = ("scores.json", "index.html", "worst.html", "masks.jsonl")
 """The files beside them that were made from answers, and are of no use without them."""
 
-WORDS = ("title", "paper", "paper_by_metric", "data", "paper_samples", "other_data")
+WORDS = (
+    "title",
+    "paper",
+    "paper_by_metric",
+    "data",
+    "paper_samples",
+    "other_data",
+    "on_bad_picture",
+)
 """The fields of a benchmark on which no answer depends."""
 
 ESCAPED = "backslashreplace"

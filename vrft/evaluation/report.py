@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vrft.config import coercion
+from vrft.errors import PictureError
 from vrft.evaluation import predictions, viz
 from vrft.evaluation.viz import Exhibit
 from vrft.types import Comparison, Interval, Pairing, Report
@@ -266,9 +267,16 @@ def render(template: str, sections: Sections, **names: Any) -> str:
 
 
 def picture(exhibit: Exhibit) -> str:
-    """Return the exhibit's picture with its marks as a data URI of JPEG; "" without a picture."""
+    """Return the exhibit's picture with its marks as a data URI of JPEG; "" without a picture.
+
+    A picture that cannot be read is shown as a sheet of paper that says so.
+    """
     if exhibit.image is None:
         return ""
     file = io.BytesIO()
-    viz.draw(exhibit.image, exhibit.marks).save(file, "JPEG", quality=85)
+    try:
+        drawn = viz.draw(exhibit.image, exhibit.marks)
+    except PictureError as error:
+        drawn = viz.notice(str(error))
+    drawn.save(file, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

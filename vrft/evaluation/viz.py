@@ -93,6 +93,15 @@ def draw(source: Path | Image.Image, marks: Sequence[Mark] = (), side: int = SID
     return image
 
 
+def notice(text: str, side: int = SIDE) -> Image.Image:
+    """Draw a text in the place of a picture that cannot be read, ``side`` pixels wide."""
+    margin, font = side // 28, typeface(side // 24)
+    sheet = Image.new("RGB", (side, side // 2), TABLE)
+    lines = "\n".join(wrap(text, font, side - 2 * margin))
+    ImageDraw.Draw(sheet).multiline_text((margin, margin), lines, fill=INK, font=font)
+    return sheet
+
+
 def draw_outline(
     canvas: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int], number: int
 ) -> None:

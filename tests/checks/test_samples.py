@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.bad_pictures import write_rows
 from PIL import Image
 
 from vrft.boxes import Box
@@ -26,6 +27,7 @@ from vrft.checks.samples import (
 from vrft.masks import Polygon, Region
 from vrft.task import Reward, Task
 from vrft.types import Completion, Prompt, Sample, Score, View
+from vrft_tasks.counting import Counting
 
 PIXELS = (4 * 28 * 28, 100 * 28 * 28)
 
@@ -254,3 +256,26 @@ def test_boxes_that_were_read_in_another_frame_are_noted(boxes: list[Box], note:
 def test_a_true_box_without_a_picture_is_named() -> None:
     (problem,) = check_shapes(Pointing(), [OpenedSample(sample("a"), (), ())]).problems
     assert str(problem) == "1 have a true box and no picture: a"
+
+
+def test_bad_pictures_are_problems_or_left_out_by_the_setting(tmp_path: Path) -> None:
+    task = Counting(str(write_rows(tmp_path, 4, bad={1, 2})))
+    listed = task.samples("train")
+    _, strict = open_pictures(listed, "train")
+    assert len(strict.problems) == 2
+    assert str(strict.notes[-1]).startswith("2 have a picture that cannot be read; data.on_bad_p")
+    _, lenient = open_pictures(listed, "train", skip=True)
+    assert lenient.problems == () and len(lenient.notes) == 3
+    _, none = open_pictures(listed[1:3], "train", skip=True)  # nothing would be left to train on
+    assert len(none.problems) == 2
+
+
+def test_animations_are_noted(tmp_path: Path) -> None:
+    listed = Counting(str(write_rows(tmp_path, 3, bad=()))).samples("train")
+    frames = [Image.new("RGB", (56, 56), (shade, 0, 0)) for shade in (0, 200)]
+    frames[0].putpixel((0, 0), (9, 9, 9))
+    frames[0].save(tmp_path / "p1.png", "GIF", save_all=True, append_images=frames[1:])
+    _, findings = open_pictures(listed, "train")
+    assert [str(note) for note in findings.notes] == [
+        "1 show an animation or a file of several pages, of which the first is read: p1"
+    ]

@@ -38,21 +38,29 @@ def check(
     limit: int | None = None,
     pixels: tuple[int, int] = PIXELS,
     longest: int | None = None,
+    skip: bool = False,
     portable: Task[A] | None = None,
 ) -> CheckResult:
     """Check everything about these splits that needs no training; the first is the train split.
 
     ``counter`` counts the tokens of prompts, of which none may have more than ``longest``, and
     knows the limits of a picture's area; without a counter these are ``pixels``. ``limit`` bounds
-    the samples of each split. ``portable`` is the task as another process can have it: without
-    reward functions that only this one has in memory. Raises UserError for data that the task
-    cannot read.
+    the samples of each split; ``skip`` is ``data.on_bad_picture=skip``. ``portable`` is the task as
+    another process can have it: without reward functions that only this one has in memory. Raises
+    UserError for data that the task cannot read.
     """
     if counter and counter.pixels:
         pixels = counter.pixels
     checked = [
         check_split(
-            task, split, task.samples(split)[:limit], counter, pixels, longest, portable or task
+            task,
+            split,
+            task.samples(split)[:limit],
+            counter,
+            pixels,
+            longest,
+            portable or task,
+            skip=skip,
         )
         for split in splits
     ]
@@ -71,10 +79,12 @@ def check_split(
     pixels: tuple[int, int],
     longest: int | None,
     portable: Task[A],
+    *,
+    skip: bool = False,
 ) -> tuple[SplitCheck, list[Fingerprint]]:
     """Check one split by itself; return the fingerprints of its samples for comparison too."""
     check_texts(samples, split)  # which every run and evaluation refuses
-    pictures, findings = open_pictures(samples, split)
+    pictures, findings = open_pictures(samples, split, skip=skip)
     # A sample with a damaged picture is reported above, and takes no part in what follows.
     opened = opened_samples(samples, pictures, pixels)
     fingerprints = [Fingerprint.of(sample) for sample in opened]

@@ -69,6 +69,8 @@ class OpenedPicture:
     digest: str
     plain: bool = False
     """Whether all pixels have one colour."""
+    several: bool = False
+    """Whether its file has more frames or pages than the first, which is the one that is seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,13 @@ def with_progress(items: Sequence[T], title: str) -> Iterator[T]:
 
 
 def open_pictures(
-    samples: Sequence[Sample[A]], split: str
+    samples: Sequence[Sample[A]], split: str, *, skip: bool = False
 ) -> tuple[dict[str, OpenedPicture], Findings]:
     """Open every picture once; return those that opened, by key, and a problem for each other.
 
-    Pictures of one colour are noted, and so are samples without any beside samples with some.
+    Where a run may ``skip`` their samples, pictures that do not open are noted, unless none opens.
+    Noted are also pictures of one colour, animations and files of several pages, and samples
+    without any picture beside samples with some.
     """
     sources = {picture_key(source): source for sample in samples for source in sample.images}
     # Each opening silences a warning for its time, and Python keeps such filters per process:
@@ -111,27 +115,45 @@ def open_pictures(
     damaged = {key: result for key, result in results.items() if isinstance(result, str)}
     plain = {key for key, picture in pictures.items() if picture.plain}
     users = defaultdict(list)
-    blank, textual = [], []
+    frames = {key for key, picture in pictures.items() if picture.several}
+    blank, textual, moving = [], [], []
     for sample in samples:
         shown = set(map(picture_key, sample.images))
         for key in damaged.keys() & shown:
             users[key].append(sample.id)
         if shown & plain:
             blank.append(sample.id)
+        if shown & frames:
+            moving.append(sample.id)
         if not shown and sources:
             textual.append(sample.id)
-    problems = (Finding(text, tuple(users[key])) for key, text in damaged.items())
+    problems = tuple(Finding(text, tuple(users[key])) for key, text in damaged.items())
+    left_out = problems if skip and pictures else ()
+    setting = (
+        "; data.on_bad_picture=skip leaves them out"
+        if not left_out
+        else ", and are left out by data.on_bad_picture=skip"
+    )
     notes = (
+        *left_out,
+        *name_samples(
+            f"have a picture that cannot be read{setting}",
+            [id for finding in problems for id in finding.ids],
+        ),
+        *name_samples(
+            "show an animation or a file of several pages, of which the first is read", moving
+        ),
         *name_samples("show a picture of a single colour", blank),
         *name_samples("have no picture, where others have one", textual),
     )
-    return pictures, Findings(tuple(problems), notes)
+    return pictures, Findings(() if left_out else problems, notes)
 
 
 def open_picture(source: Any) -> OpenedPicture | str:
     """Open a picture and hash its pixels; return in words why it cannot be seen, if so."""
     try:
         image = images.open_image(source)
+        several = images.has_several_frames(source)
     except UserError as error:
         return str(error)
     width, height = image.size
@@ -141,7 +163,7 @@ def open_picture(source: Any) -> OpenedPicture | str:
     for top in range(0, height, STRIP):
         digest.update(image.crop((0, top, width, min(top + STRIP, height))).tobytes())
     plain = image.getcolors(1) is not None
-    return OpenedPicture(image.size, digest.hexdigest(), plain)
+    return OpenedPicture(image.size, digest.hexdigest(), plain, several)
 
 
 def picture_key(source: Any) -> str:

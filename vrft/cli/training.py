@@ -106,6 +106,7 @@ def checked(config: Config, splits: Sequence[str], limit: int | None) -> CheckRe
         limit=limit,
         pixels=(config.model.min_pixels or smallest, config.model.max_pixels or largest),
         longest=config.sampling.max_prompt_length,
+        skip=config.data.on_bad_picture == "skip",
         portable=portable_task(config),
     )
     return replace(result, findings=result.findings + uncounted)

@@ -233,6 +233,13 @@ EQUAL = [
 ]
 
 
+def test_a_root_has_a_positive_degree() -> None:
+    # the cube root of 8, and roots of a negative degree and of degree 0, which are none
+    assert Quantity.parse("\\sqrt[3]{8}") == Quantity(2.0)
+    assert Quantity.parse("\\sqrt[-2]{4}") is None
+    assert Quantity.parse("\\sqrt[0]{4}") is None
+
+
 @pytest.mark.parametrize(("one", "other", "equal"), EQUAL)
 def test_numbers_agree_by_value_and_kind(one: str, other: str, equal: bool) -> None:
     first, second = Quantity.parse(one), Quantity.parse(other)

@@ -111,7 +111,8 @@ def test_plain_transformers_loads_what_is_written(
     )
     loaded = AutoModelForImageTextToText.from_pretrained(folder)
     with torch.no_grad():
-        assert torch.equal(loaded(**inputs).logits, model(**inputs).logits)
+        # experts, saved one by one and joined again, add up in another order
+        assert torch.allclose(loaded(**inputs).logits, model(**inputs).logits, atol=1e-5)
     words = AutoTokenizer.from_pretrained(folder)
     assert words.get_vocab() == tiny.tokenizer(family=family).get_vocab()
     assert words("Find it. 340").input_ids == processor.tokenizer("Find it. 340").input_ids

@@ -17,6 +17,13 @@ from vrft.models import families
 from vrft.models.families import FAMILIES, VISION_TOKENS
 from vrft.models.loaded import LoadedModel
 
+PROJECTIONS = {
+    "qwen3_vl_moe": 2 * 4,  # the weights of experts are no modules
+    "qwen3_5": (5 + 3) + (4 + 3),  # a gated delta layer, and one of attention
+    "qwen3_5_moe": (5 + 4) + (4 + 4),  # an expert that all tokens share, and its gate
+}
+"""Linear modules of two layers; of other families 4 projections in attention and 3 in the MLP."""
+
 each_family = pytest.mark.parametrize("name", list(FAMILIES))
 
 
@@ -40,8 +47,7 @@ def test_lora_layers_are_those_of_the_decoder_and_none_of_the_vision_tower(
     linear = {path for path, part in loaded.core.named_modules() if isinstance(part, nn.Linear)}
     pattern = rf"{FAMILIES[name].lora_layers}\.\w+"
     adapted = {path for path in linear if re.fullmatch(pattern, path)}
-    # 2 layers of 4 projections in attention and 3 in the MLP; the weights of experts are no modules
-    assert len(adapted) == 2 * (4 if name.endswith("_moe") else 4 + 3)
+    assert len(adapted) == PROJECTIONS.get(name.removesuffix("_text"), 2 * (4 + 3))
     assert {path.rpartition(".")[2] for path in adapted} >= set(FAMILIES[name].lora_modules)
     decoder = FAMILIES[name].decoder
     assert all(path.startswith(f"{decoder}.layers.") for path in adapted)

@@ -26,7 +26,7 @@ SAMPLING = SamplingConfig(max_completion_length=60, temperature=50.0, repetition
 ENDS = frozenset(range(300, 320))
 """At a temperature of 50 some 700 tokens are about as likely: a row ends at one token in 35."""
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen2")
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_5", "qwen2")
 
 
 def encoded(loaded: LoadedModel, picture: Callable[..., Image.Image]) -> list[Encoded]:

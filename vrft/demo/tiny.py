@@ -26,7 +26,10 @@ from transformers import (
     Qwen2ForCausalLM,
     Qwen2Tokenizer,
     Qwen2VLForConditionalGeneration,
+    Qwen3_5ForCausalLM,
     Qwen3_5ForConditionalGeneration,
+    Qwen3_5MoeForCausalLM,
+    Qwen3_5MoeForConditionalGeneration,
     Qwen3_5Tokenizer,
     Qwen3ForCausalLM,
     Qwen3VLForConditionalGeneration,
@@ -65,22 +68,17 @@ MODELS: dict[str, Any] = {
     "qwen3_vl": Qwen3VLForConditionalGeneration,
     "qwen3_vl_moe": Qwen3VLMoeForConditionalGeneration,
     "qwen3_5": Qwen3_5ForConditionalGeneration,
+    "qwen3_5_moe": Qwen3_5MoeForConditionalGeneration,
     "qwen2": Qwen2ForCausalLM,
     "qwen3": Qwen3ForCausalLM,
+    "qwen3_5_text": Qwen3_5ForCausalLM,
+    "qwen3_5_moe_text": Qwen3_5MoeForCausalLM,
 }
 """Family -> its model class."""
 
-TOKENIZERS: dict[str, Any] = {"qwen3_5": Qwen3_5Tokenizer}
-"""Family -> its tokenizer class, which divides texts into words in a way of its own; Qwen2's for
-all others."""
-
-TEMPLATES = {
-    "qwen2_vl": chat_templates.QWEN2_VL,
-    "qwen2_5_vl": chat_templates.QWEN2_VL,
-    "qwen3_5": chat_templates.QWEN3_5,
-    "qwen2": chat_templates.QWEN2_VL,
-}
-"""Family -> its chat template; Qwen3-VL's for all others."""
+TEMPLATES = {"qwen2": chat_templates.QWEN2_VL, "qwen3": chat_templates.QWEN3_VL,
+             "qwen3_5": chat_templates.QWEN3_5}  # fmt: skip
+"""Chat templates by the beginning of a family's name, of which the longest counts."""
 
 CHAT_TEMPLATE = chat_templates.QWEN2_VL
 """Chat template of the embedded models."""
@@ -136,7 +134,9 @@ def tokenizer(
     template are the family's. Callers share the tokenizer and must not change it.
     """
     # A larger size than the texts have merges for: training goes on to words that occur only once.
-    words = TOKENIZERS.get(family, Qwen2Tokenizer)().train_new_from_iterator(
+    # Qwen3.5's tokenizer divides texts into words in a way of its own.
+    kind: Any = Qwen3_5Tokenizer if family.startswith("qwen3_5") else Qwen2Tokenizer
+    words = kind().train_new_from_iterator(
         vocabulary.texts, vocab_size=2000, min_frequency=1, show_progress=False
     )
     # An empty tokenizer of Qwen's already has <|endoftext|>.
@@ -145,7 +145,7 @@ def tokenizer(
     # single_word keeps "20" from being cut out of "1203".
     words.add_tokens([AddedToken(t, single_word=t.isdigit(), normalized=False) for t in unsplit])
     words.eos_token, words.pad_token = "<|im_end|>", "<|endoftext|>"
-    words.chat_template = TEMPLATES.get(family, chat_templates.QWEN3_VL)
+    words.chat_template = TEMPLATES[max(filter(family.startswith, TEMPLATES), key=len)]
     return words  # type: ignore[no-any-return]
 
 
@@ -192,10 +192,21 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = MODELS[family](config)
+        remember(model)
     # Either token ends an answer, as in Qwen's own generation configurations.
     model.generation_config.eos_token_id = [words.eos_token_id, words.pad_token_id]
     model.generation_config.pad_token_id = words.pad_token_id
     return model.eval(), words if family in TEXT_ONLY else processor(family, vocabulary)
+
+
+def remember(model: PreTrainedModel) -> None:
+    """Let gated delta layers remember for some ten tokens or for hundreds, as trained ones do.
+
+    As transformers initialises them, most forget all within two tokens.
+    """
+    for name, weight in model.named_parameters():
+        if name.endswith(".A_log"):
+            torch.nn.init.uniform_(weight, -6.0, -2.0)
 
 
 def write(

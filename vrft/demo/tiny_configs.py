@@ -17,6 +17,9 @@ from transformers import (
     Qwen2Config,
     Qwen2VLConfig,
     Qwen3_5Config,
+    Qwen3_5MoeConfig,
+    Qwen3_5MoeTextConfig,
+    Qwen3_5TextConfig,
     Qwen3Config,
     Qwen3VLConfig,
     Qwen3VLMoeConfig,
@@ -24,8 +27,11 @@ from transformers import (
 
 from vrft.demo.course import Size
 
-Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen2", "qwen3"]
-"""Names of the families of ``vrft.models.families``; the last two are text-only."""
+Family = Literal[
+    "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe",
+    "qwen2", "qwen3", "qwen3_5_text", "qwen3_5_moe_text",
+]  # fmt: skip
+"""Names of the families of ``vrft.models.families``; those of the second line are text-only."""
 
 CONFIGS: dict[str, Any] = {
     "qwen2_vl": Qwen2VLConfig,
@@ -33,12 +39,15 @@ CONFIGS: dict[str, Any] = {
     "qwen3_vl": Qwen3VLConfig,
     "qwen3_vl_moe": Qwen3VLMoeConfig,
     "qwen3_5": Qwen3_5Config,
+    "qwen3_5_moe": Qwen3_5MoeConfig,
     "qwen2": Qwen2Config,
     "qwen3": Qwen3Config,
+    "qwen3_5_text": Qwen3_5TextConfig,
+    "qwen3_5_moe_text": Qwen3_5MoeTextConfig,
 }
 """Family -> its configuration class."""
 
-TEXT_ONLY = ("qwen2", "qwen3")
+TEXT_ONLY = ("qwen2", "qwen3", "qwen3_5_text", "qwen3_5_moe_text")
 
 PATCH, MERGE = 14, 2
 """Side of a patch in pixels, and patches a side of one image token: a token of Qwen2-VL and
@@ -125,13 +134,22 @@ def dealt_layers(text: dict[str, Any], size: Size) -> None:
 
 
 def expert_layers(text: dict[str, Any], size: Size) -> None:
-    """Set four experts, of which each token passes two."""
+    """Set Qwen3-VL's experts: four, of which each token passes two."""
     dealt_layers(text, size)
-    text |= {
-        "num_experts": 4,
-        "num_experts_per_tok": 2,
-        "moe_intermediate_size": size.intermediate_size // 2,
-    }
+    text |= experts(size)
+
+
+def experts(size: Size) -> dict[str, int]:
+    """Return four experts, of which each token passes two."""
+    width = size.intermediate_size // 2
+    return {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": width}
+
+
+def expert_delta_layers(text: dict[str, Any], size: Size) -> None:
+    """Set Qwen3.5's experts, beside one that all tokens pass."""
+    delta_layers(text, size)
+    text.pop("intermediate_size")
+    text |= experts(size) | {"shared_expert_intermediate_size": size.intermediate_size // 2}
 
 
 def delta_layers(text: dict[str, Any], size: Size) -> None:
@@ -161,8 +179,11 @@ LAYERS: dict[str, Callable[[dict[str, Any], Size], None]] = {
     "qwen3_vl": dealt_layers,
     "qwen3_vl_moe": expert_layers,
     "qwen3_5": delta_layers,
+    "qwen3_5_moe": expert_delta_layers,
     "qwen2": plain_layers,
     "qwen3": wide_layers,
+    "qwen3_5_text": delta_layers,
+    "qwen3_5_moe_text": expert_delta_layers,
 }
 """Family -> how it sets the layers of its language model."""
 
@@ -206,5 +227,6 @@ TOWERS: dict[str, Callable[[Size], dict[str, Any]]] = {
     "qwen3_vl": deepstack_tower,
     "qwen3_vl_moe": deepstack_tower,
     "qwen3_5": grid_tower,
+    "qwen3_5_moe": grid_tower,
 }
 """Vision family -> the configuration of its tower at a size."""

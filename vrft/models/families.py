@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,31 @@ QWEN3_VL = Family(
 )
 """Qwen3-VL, of which a model with experts differs in its layers alone."""
 
+QWEN3_5_TEXT = Family(
+    auto_model=AutoModelForCausalLM,
+    decoder="model",
+    masks=("full_attention", "linear_attention"),
+    lora_modules=(
+        "q_proj", "k_proj", "v_proj", "o_proj",
+        "in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a", "out_proj",
+    ),
+)  # fmt: skip
+"""The language models of Qwen3.5, of which most layers are gated delta layers."""
+
+QWEN3_5 = replace(
+    QWEN3_5_TEXT,
+    auto_model=AutoModelForImageTextToText,
+    decoder="model.language_model",
+    has_vision=True,
+    vision_tower="model.visual",
+    patch_embedding="model.visual.patch_embed.proj",
+    processor="Qwen3VLProcessor",
+    video_processor="Qwen3VLVideoProcessor",
+    space="thousandths",
+    position_grid=True,
+)
+"""Qwen3.5, with experts or without."""
+
 FAMILIES = {
     "qwen2_vl": Family(
         auto_model=AutoModelForImageTextToText,
@@ -117,8 +142,12 @@ FAMILIES = {
     ),
     "qwen3_vl": QWEN3_VL,
     "qwen3_vl_moe": QWEN3_VL,
+    "qwen3_5": QWEN3_5,
+    "qwen3_5_moe": QWEN3_5,
     "qwen2": Family(auto_model=AutoModelForCausalLM, decoder="model"),
     "qwen3": Family(auto_model=AutoModelForCausalLM, decoder="model"),
+    "qwen3_5_text": QWEN3_5_TEXT,
+    "qwen3_5_moe_text": QWEN3_5_TEXT,
 }
 """The supported families by ``model_type``, the name in a checkpoint's config.json."""
 

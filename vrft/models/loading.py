@@ -21,7 +21,7 @@ from transformers.utils.logging import disable_progress_bar
 from vrft import paths
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
-from vrft.models import folders, group_attention
+from vrft.models import folders, group_attention, group_delta
 from vrft.models.families import (
     Family,
     first_line,
@@ -51,6 +51,7 @@ def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto"
     processor = load_processor(config.name, config.min_pixels, config.max_pixels)
     model = load_weights(base, family, config, weight_dtype(config, device, train=train))
     group_attention.install(model.get_submodule(family.decoder))
+    group_delta.install(model.get_submodule(family.decoder))
     if family.has_vision:
         multiply_patches(model, family.patch_embedding)
     model.to(device)

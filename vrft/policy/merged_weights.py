@@ -1,0 +1,72 @@
+"""The weights of a policy as one plain model, for an engine that knows neither adapters nor parts.
+
+Names are those of transformers' ``save_pretrained``, and an adapter is added to the weights that it
+adapts: W + scaling * B A. The model itself is not changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from peft.tuners.lora import LoraLayer
+from torch import Tensor
+from transformers.core_model_loading import revert_weight_conversion
+
+from vrft.errors import UserError
+from vrft.models.loaded import LoadedModel
+
+ADAPTER = "default"
+"""The name under which peft holds a model's only adapter."""
+
+
+@torch.no_grad()
+def merged_weights(
+    loaded: LoadedModel, weights: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Return all weights of the model, its adapter merged, under the names of a saved folder.
+
+    ``weights`` are the model's by their names in ``loaded.model``, gathered where devices hold only
+    parts of them; None: the model's own. A head that is tied to the embeddings is left out, as in
+    saved folders. Tensors that no adapter changes are not copied. Raises UserError for an adapter
+    that is not a plain low-rank product.
+    """
+    given = loaded.model.state_dict() if weights is None else weights
+    merged = {
+        plain_name(name): weight
+        for name, weight in given.items()
+        if not any(part.startswith("lora_") for part in name.split("."))
+    }
+    if loaded.adapter is not None:
+        check_mergeable(loaded)
+        layers = dict(loaded.model.named_modules())
+        for path, layer in layers.items():
+            if isinstance(layer, LoraLayer):
+                low, high = (given[f"{path}.lora_{side}.{ADAPTER}.weight"] for side in "AB")
+                base = given[f"{path}.base_layer.weight"]
+                change = layer.scaling[ADAPTER] * (high.float() @ low.float())
+                merged[plain_name(f"{path}.weight")] = (base.float() + change).to(base.dtype)
+    for name in loaded.core.all_tied_weights_keys:
+        merged.pop(name, None)
+    return dict(revert_weight_conversion(loaded.core, merged))
+
+
+def plain_name(name: str) -> str:
+    """Return a weight's name in the model below the adapter."""
+    return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+
+
+def check_mergeable(loaded: LoadedModel) -> None:
+    """Raise UserError for an adapter whose merged weights are not W + scaling * B A."""
+    adapter: Any = loaded.adapter
+    settings = adapter.peft_config[ADAPTER]
+    extras = ("use_dora", "modules_to_save", "lora_bias", "fan_in_fan_out")
+    others = [name for name in extras if getattr(settings, name, None)]
+    if settings.bias != "none":
+        others.append(f"bias={settings.bias}")
+    if others:
+        raise UserError(
+            f"rollout.engine=vllm: an adapter with {others[0]} cannot be sent merged; train a "
+            "plain LoRA adapter, or set rollout.engine=vrft"
+        )

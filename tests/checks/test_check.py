@@ -74,6 +74,7 @@ class Letters:
     """Reads a prompt letter by letter, and one place for a picture whatever there is."""
 
     pixels: tuple[int, int] | None = None
+    factor: int = 28
 
     def read(self, prompt: Prompt, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
         return len(prompt.text), 1
@@ -90,6 +91,13 @@ def test_prompts_are_counted_by_the_given_reader_and_samples_limited() -> None:
 def test_the_readers_limits_come_before_the_given_ones() -> None:
     result = check(GROUNDING, ("val",), Letters((784, 2 * 784)), pixels=(784, 100 * 784))
     assert result.splits[0].spreads["image tokens"].largest <= 2
+
+
+def test_image_tokens_are_counted_in_squares_of_the_readers_side() -> None:
+    # a picture of 84 x 56 pixels: 3 x 2 tokens of 28 pixels; 5.25 x 3.5, rounded, of 16
+    for side, tokens in ((28, 3 * 2), (16, 5 * 4)):
+        result = check(GROUNDING, ("val",), Letters((784, 100 * 784), side))
+        assert result.splits[0].spreads["image tokens"].largest == tokens
 
 
 def test_prompts_over_the_limit_are_named() -> None:

@@ -10,9 +10,11 @@ import torch
 from PIL import Image
 
 from vrft import images
+from vrft.boxes import Box
 from vrft.demo import tiny
 from vrft.errors import UserError
 from vrft.models import encoding, families
+from vrft.models.families import FAMILIES
 from vrft.models.loaded import LoadedModel
 from vrft.types import Prompt, View
 
@@ -52,25 +54,58 @@ def test_a_raw_prompt_has_no_chat_template(
     assert encoding.render(load_tiny("qwen2").processor, brief) == "Be brief. Why?"
 
 
-def test_a_picture_has_one_token_per_28_pixels_square(
-    load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
+@pytest.mark.parametrize(
+    ("family", "side"), [("qwen2_vl", 28), ("qwen2_5_vl", 28), ("qwen3_vl", 32), ("qwen3_5", 32)]
+)
+def test_a_picture_has_one_token_per_square_of_the_familys_side(
+    family: str,
+    side: int,
+    load_tiny: Callable[..., LoadedModel],
+    picture: Callable[..., Image.Image],
 ) -> None:
-    loaded = load_tiny("qwen2_vl")
-    encoded = encoding.encode(loaded, Prompt("Where?", (picture(56, 84), picture(112, 28))))
+    loaded = load_tiny(family)
+    # 4 to 16 tokens are the limits of the tiny models' processors, so nothing is resized
+    sizes = (2 * side, 3 * side), (4 * side, side)
+    encoded = encoding.encode(loaded, Prompt("Where?", tuple(picture(*size) for size in sizes)))
     image_id = loaded.core.config.image_token_id
-    assert int((encoded.tokens == image_id).sum()) == 2 * 3 + 4 * 1
-    # limits of the tiny model's processor: 56 * 56 to 112 * 112 pixels, so nothing is resized
-    assert encoded.views == (View(56, 84), View(112, 28))
+    assert int((encoded.tokens == image_id).sum()) == encoded.image_tokens == 2 * 3 + 4 * 1
+    assert [(view.width, view.height) for view in encoded.views] == [*sizes]
     assert encoded.pixels is not None
-    assert len(encoded.pixels) == 4 * (2 * 3 + 4 * 1)  # patches of 14 pixels
+    assert len(encoded.pixels) == 4 * (2 * 3 + 4 * 1)  # four patches a token
 
 
-def test_each_family_says_how_it_writes_coordinates(
-    load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
+@pytest.mark.parametrize(
+    ("family", "view", "written"),
+    [
+        # A picture of 200 x 100 is shown at most 16 tokens large: 140 x 56, or 160 x 64 pixels. The
+        # box of its middle half in width and lower half in height, as each family writes it:
+        ("qwen2_vl", View(140, 56, "thousandths"), "(250,500),(750,1000)"),
+        ("qwen2_5_vl", View(140, 56, "pixels"), "(35,28),(105,56)"),
+        ("qwen3_vl", View(160, 64, "thousandths"), "[250, 500, 750, 1000]"),
+        ("qwen3_vl_moe", View(160, 64, "thousandths"), "[250, 500, 750, 1000]"),
+        ("qwen3_5", View(160, 64, "thousandths"), "[250, 500, 750, 1000]"),
+        ("qwen3_5_moe", View(160, 64, "thousandths"), "[250, 500, 750, 1000]"),
+    ],
+)
+def test_a_written_box_is_found_in_the_pixels_of_the_file(
+    family: str,
+    view: View,
+    written: str,
+    load_tiny: Callable[..., LoadedModel],
+    picture: Callable[..., Image.Image],
 ) -> None:
-    prompt = Prompt("Where?", (picture(),))
-    assert encoding.encode(load_tiny("qwen2_vl"), prompt).views[0].space == "thousandths"
-    assert encoding.encode(load_tiny("qwen2_5_vl"), prompt).views[0].space == "pixels"
+    encoded = encoding.encode(load_tiny(family), Prompt("Where?", (picture(200, 100),)))
+    assert encoded.views == (view,)
+    box = Box.parse(f"It is here: {written}", view)
+    assert box is not None and box.pixels(200, 100) == pytest.approx((50, 50, 150, 100))
+    # and what an answer is written like for a model of the family is read as the same box
+    assert Box.parse(box.format(view), view) == box
+
+
+def test_every_vision_family_writes_coordinates_in_a_space_that_is_tested() -> None:
+    spaces = {name: row.space for name, row in FAMILIES.items() if row.has_vision}
+    assert spaces.pop("qwen2_5_vl") == "pixels"
+    assert {*spaces.values()} == {"thousandths"}
 
 
 def test_a_prompt_over_the_limit_is_an_error_and_never_cut(

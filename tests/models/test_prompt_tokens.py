@@ -21,23 +21,26 @@ from vrft.types import Prompt, Turn
 ModelFolder = Callable[[str], Path]
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+@pytest.mark.parametrize(
+    ("family", "side"), [("qwen2_vl", 28), ("qwen2_5_vl", 28), ("qwen3_vl", 32), ("qwen3_5", 32)]
+)
 @pytest.mark.parametrize("raw", [False, True])
 def test_the_count_is_the_length_of_the_encoded_prompt(
     family: str,
+    side: int,
     raw: bool,
     load_tiny: Callable[..., Any],
     model_folder: ModelFolder,
     picture: Callable[..., Image.Image],
 ) -> None:
-    limits = {"min_pixels": 4 * 28 * 28, "max_pixels": 12 * 28 * 28}
+    limits = {"min_pixels": 4 * side**2, "max_pixels": 12 * side**2}
     loaded = load_tiny(family, **limits)
     reader = prompt_tokens.load_counter(ModelConfig(str(model_folder(family)), **limits))
-    assert reader.pixels == (limits["min_pixels"], limits["max_pixels"])
+    assert reader.pixels == (limits["min_pixels"], limits["max_pixels"]) and reader.factor == side
     # within the limits, above and below them, and long
     for sizes in [(), ((84, 56),), ((300, 200), (20, 20)), ((28, 400), (56, 56), (84, 84))]:
         shown = tuple(picture(*size) for size in sizes)
-        seen = [images.resized_size(*size, *reader.pixels) for size in sizes]
+        seen = [images.resized_size(*size, *reader.pixels, reader.factor) for size in sizes]
         prompt = Prompt("Where is the owl?", shown, "Be brief.", "<think>", raw)
         turn = Turn("user", "Look: " + "<image>, " * len(sizes))
         interleaved = replace(prompt, turns=(turn, Turn("assistant", "I do.")))

@@ -75,7 +75,7 @@ def pictures_seen(made: ModelPolicy, draw: Draw) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5"])
 @pytest.mark.parametrize("settings", FIXED, ids=["frozen", "lora"])
 def test_a_fixed_tower_sees_each_picture_once(
     family: str, settings: dict[str, Any], load_tiny: Load, picture: Draw
@@ -164,7 +164,7 @@ def test_a_run_that_remembers_features_resumes_to_the_same_bits(
     assert all(ends[0][name].equal(ends[1][name]) for name in start)
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5"])
 def test_remembered_features_change_neither_values_nor_gradients(
     family: str, load_tiny: Load, picture: Draw
 ) -> None:
@@ -277,6 +277,38 @@ def test_the_bound_is_kept_and_what_was_dropped_is_made_again(
             held.encode(tower, wanted, loaded.encode_pictures)
             assert held.recent.bytes <= 2 * made.nbytes
     assert passes == [1, 1, 1, 1]  # the last is the first picture again
+
+
+def test_the_levels_of_deepstack_are_held_and_counted_with_the_features(
+    load_tiny: Load, picture: Draw
+) -> None:
+    loaded = load_tiny("qwen3_vl", train=True, freeze_vision_tower=True)
+    encoded = encoding.encode(loaded, Prompt("Where?", (picture(64, 96),)))
+    with counted(loaded) as passes:
+        _, made = loaded.embed(encoded.tokens, encoded.pictures)
+        _, held = loaded.embed(encoded.tokens, encoded.pictures)
+    assert passes == [1] and made is not None and held is not None
+    assert all(torch.equal(a, b) for a, b in zip(made.levels, held.levels, strict=True))
+    # 2 x 3 image tokens of 128 numbers for the input and for each of two levels, in float32
+    assert loaded.feature_cache.recent.bytes == 2 * 3 * 128 * 4 * (1 + 2)
+    # A level has weights of its own, whose change is noticed as that of any other.
+    tower: Any = loaded.vision_tower
+    with torch.no_grad():
+        tower.deepstack_merger_list[1].linear_fc2.bias += 1
+    _, moved = loaded.embed(encoded.tokens, encoded.pictures)
+    assert moved is not None
+    assert torch.equal(moved.levels[0], made.levels[0])
+    assert torch.allclose(moved.levels[1], made.levels[1] + 1, atol=1e-5)
+
+
+def test_the_levels_of_deepstack_are_for_the_image_tokens_of_prompts_alone() -> None:
+    places = torch.tensor([False, True, True])
+    levels = (torch.zeros(2, 4), torch.ones(2, 4))
+    row = vision_features.DeepStack(places, levels).arguments(5)  # with two tokens of completions
+    assert row["visual_pos_masks"].tolist() == [[False, True, True, False, False]]
+    assert row["deepstack_visual_embeds"] == [*levels]
+    batch = vision_features.DeepStack(places.expand(2, 3), levels).arguments(3)
+    assert batch["visual_pos_masks"].tolist() == [places.tolist()] * 2
 
 
 def test_a_tower_whose_weights_are_sharded_is_run_by_all_devices(load_tiny: Load) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
+from vrft.config.schema import LoraConfig
 from vrft.models import encoding
+from vrft.models.families import FAMILIES
 from vrft.models.loaded import LoadedModel
+from vrft.models.vision_features import DeepStack
 from vrft.policy import logprobs
 from vrft.policy.logprobs import GroupLogps
 from vrft.types import Prompt
@@ -50,9 +54,9 @@ def relative(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
 
-def batch(family: str, picture: Callable[..., Image.Image]) -> list[Prompt]:
+def batch(loaded: LoadedModel, picture: Callable[..., Image.Image]) -> list[Prompt]:
     """Return prompts with one picture, two of other sizes and none, and texts of other lengths."""
-    if family == "qwen2":
+    if not loaded.family.has_vision:
         return [Prompt("Where is the key?"), Prompt("Find it."), Prompt("Which one flies, here?")]
     return [
         Prompt("Where is the key?", (picture(56, 84),)),
@@ -70,36 +74,111 @@ COMPLETIONS = [
 ]
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen2"])
-def test_values_and_gradients_equal_the_plain_repeated_forward(
-    family: str,
-    checkpointing: bool,
-    load_tiny: Callable[..., LoadedModel],
-    picture: Callable[..., Image.Image],
-) -> None:
-    loaded = load_tiny(family, train=True, gradient_checkpointing=checkpointing)
-    prompts = [encoding.encode(loaded, prompt) for prompt in batch(family, picture)]
+def both_ways(
+    loaded: LoadedModel, prompts: list[encoding.Encoded]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return values and gradients: of plain rows, and of the packed row."""
     # A weight of its own for every token: errors of different tokens do not cancel out.
     weights = torch.randn(3, 3, 7, generator=torch.Generator().manual_seed(0))
-
     plain = torch.zeros(3, 3, 7)
     for b, group in enumerate(COMPLETIONS):
         for g, tokens in enumerate(group):
             plain[b, g, : len(tokens)] = plain_logps(loaded, prompts[b], tokens)
-    (plain * weights).sum().backward()
-    expected = gradients(loaded)  # a copy, which zero_grad leaves as it is
-    loaded.model.zero_grad()
+    measured = []
+    for logps in (plain, GroupLogps(loaded)(prompts, COMPLETIONS, TEMPERATURE)):
+        loaded.model.zero_grad()
+        (logps * weights).sum().backward()
+        measured.append((logps.detach(), gradients(loaded)))
+    return measured
 
-    shared = GroupLogps(loaded)(prompts, COMPLETIONS, TEMPERATURE)
-    (shared * weights).sum().backward()
 
-    assert relative(shared.detach(), plain.detach()) < 1e-5
-    assert relative(gradients(loaded), expected) < 1e-5
+def stirred(loaded: LoadedModel) -> LoadedModel:
+    """Draw the weights of an adapter, whose second half begins as zeros, from a seed."""
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for name, weight in loaded.model.named_parameters():
+            if "lora_" in name:
+                weight.normal_(0, 0.03, generator=generator)
+    return loaded
+
+
+each_family = pytest.mark.parametrize("family", list(FAMILIES))
+
+
+@pytest.mark.parametrize("lora", [LoraConfig(), LoraConfig(r=4)], ids=["all weights", "LoRA"])
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "checkpointed"])
+@each_family
+def test_values_and_gradients_equal_the_plain_repeated_forward(
+    family: str,
+    checkpointing: bool,
+    lora: LoraConfig,
+    load_tiny: Callable[..., LoadedModel],
+    picture: Callable[..., Image.Image],
+) -> None:
+    loaded = stirred(load_tiny(family, train=True, gradient_checkpointing=checkpointing, lora=lora))
+    prompts = [encoding.encode(loaded, prompt) for prompt in batch(loaded, picture)]
+    (plain, expected), (shared, gradient) = both_ways(loaded, prompts)
+    assert relative(shared, plain) < 1e-5
+    assert relative(gradient, expected) < 1e-5
     # The comparison has teeth: the gradient is not zero, nor that of another weighting.
     loaded.model.zero_grad()
     GroupLogps(loaded)(prompts, COMPLETIONS, TEMPERATURE).sum().backward()
     assert relative(gradients(loaded), expected) > 0.1
+
+
+def forget(stacked: DeepStack, tokens: int) -> dict[str, Any]:
+    """Return no arguments: the levels are forgotten."""
+    return {}
+
+
+def swap(stacked: DeepStack, tokens: int) -> dict[str, Any]:
+    """Return the levels in the wrong order."""
+    return kept(replace(stacked, levels=stacked.levels[::-1]), tokens)
+
+
+def shift(stacked: DeepStack, tokens: int) -> dict[str, Any]:
+    """Return the levels for the tokens after the right ones."""
+    return kept(replace(stacked, places=stacked.places.roll(1)), tokens)
+
+
+kept = DeepStack.arguments
+
+
+@pytest.mark.parametrize("wrong", [forget, swap, shift])
+@pytest.mark.parametrize("family", [name for name, row in FAMILIES.items() if row.deepstack])
+def test_deepstack_that_is_forgotten_or_misplaced_moves_values_and_gradients(
+    wrong: Callable[[DeepStack, int], dict[str, Any]],
+    family: str,
+    load_tiny: Callable[..., LoadedModel],
+    picture: Callable[..., Image.Image],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = load_tiny(family, train=True)
+    prompts = [encoding.encode(loaded, prompt) for prompt in batch(loaded, picture)]
+    monkeypatch.setattr(DeepStack, "arguments", wrong)
+    (plain, expected), (shared, gradient) = both_ways(loaded, prompts)
+    # With it, both differ by less than 1e-5.
+    assert relative(shared, plain) > 1e-3
+    assert relative(gradient, expected) > 1e-2
+
+
+@pytest.mark.parametrize("family", [name for name, row in FAMILIES.items() if row.has_vision])
+def test_a_process_without_pictures_has_gradients_of_zero_for_the_tower_and_changes_no_value(
+    family: str, load_tiny: Callable[..., LoadedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_tiny(family, train=True)
+    prompts = [encoding.encode(loaded, Prompt(text)) for text in ("Where?", "Find the key.")]
+    completions = [[[5, 6, 7], [8, 9]], [[10], [11, 12]]]
+    alone = GroupLogps(loaded)(prompts, completions)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    among_others = GroupLogps(loaded)(prompts, completions)
+    assert torch.equal(alone, among_others)
+    among_others.sum().backward()
+    assert loaded.vision_tower is not None
+    for name, weight in loaded.vision_tower.named_parameters():
+        # None would keep other processes waiting
+        assert weight.grad is not None and not weight.grad.any(), name
 
 
 def test_the_completions_of_a_group_do_not_see_each_other(

@@ -11,6 +11,7 @@ from PIL import Image
 
 from vrft.config.schema import SamplingConfig
 from vrft.models import encoding
+from vrft.models.families import FAMILIES
 from vrft.models.loaded import LoadedModel
 from vrft.policy import sampling
 from vrft.policy.logprobs import GroupLogps
@@ -36,7 +37,7 @@ def both(
     return shared, plain, [encoding.encode(shared, prompt) for prompt in prompts]
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen2"])
+@pytest.mark.parametrize("family", list(FAMILIES))
 def test_log_probabilities_and_gradients_are_those_of_the_shared_way(
     family: str, load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
 ) -> None:
@@ -52,7 +53,7 @@ def test_log_probabilities_and_gradients_are_those_of_the_shared_way(
         assert (one - other).norm() < 1e-5 * other.norm() and other.norm() > 1e-3
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen2"])
+@pytest.mark.parametrize("family", list(FAMILIES))
 def test_greedy_tokens_are_those_of_the_shared_way(
     family: str, load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
 ) -> None:

@@ -49,15 +49,16 @@ def check(
     another process can have it: without reward functions that only this one has in memory. Raises
     UserError for data that the task cannot read.
     """
+    seen = (*pixels, FACTOR)
     if counter and counter.pixels:
-        pixels = counter.pixels
+        seen = (*counter.pixels, counter.factor)
     checked = [
         check_split(
             task,
             split,
             task.samples(split)[:limit],
             counter,
-            pixels,
+            seen,
             longest,
             portable or task,
             skip=skip,
@@ -76,17 +77,21 @@ def check_split(
     split: str,
     samples: Sequence[Sample[A]],
     counter: PromptCounter | None,
-    pixels: tuple[int, int],
+    seen: tuple[int, int, int],
     longest: int | None,
     portable: Task[A],
     *,
     skip: bool = False,
 ) -> tuple[SplitCheck, list[Fingerprint]]:
-    """Check one split by itself; return the fingerprints of its samples for comparison too."""
+    """Check one split by itself; return the fingerprints of its samples for comparison too.
+
+    ``seen`` is how the model sees pictures: the limits of their area and the side of an image token
+    in pixels.
+    """
     check_texts(samples, split)  # which every run and evaluation refuses
     pictures, findings = open_pictures(samples, split, skip=skip)
     # A sample with a damaged picture is reported above, and takes no part in what follows.
-    opened = opened_samples(samples, pictures, pixels)
+    opened = opened_samples(samples, pictures, seen[:2], seen[2])
     fingerprints = [Fingerprint.of(sample) for sample in opened]
     findings += leaks.find_shared_ids([sample.id for sample in samples])
     findings += leaks.find_repeated(fingerprints)

@@ -57,6 +57,10 @@ class PromptCounter(Protocol):
     def pixels(self) -> tuple[int, int] | None:
         """Return the smallest and largest area of a picture; None for a model without vision."""
 
+    @property
+    def factor(self) -> int:
+        """Return the pixels along one side of an image token."""
+
     def read(self, prompt: Prompt, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
         """Return (tokens, placeholders of pictures) of a prompt with pictures of those sizes."""
 
@@ -75,11 +79,13 @@ class OpenedPicture:
 
 @dataclass(frozen=True, slots=True)
 class OpenedSample(Generic[A]):
-    """A sample whose pictures all opened, and the sizes at which the model sees them."""
+    """A sample whose pictures all opened, the sizes at which the model sees them, and its tokens
+    for all of them."""
 
     sample: Sample[A]
     pictures: tuple[OpenedPicture, ...]
     sizes: tuple[tuple[int, int], ...]
+    image_tokens: int = 0
 
 
 def with_progress(items: Sequence[T], title: str) -> Iterator[T]:
@@ -173,19 +179,24 @@ def picture_key(source: Any) -> str:
 
 
 def opened_samples(
-    samples: Sequence[Sample[A]], pictures: Mapping[str, OpenedPicture], pixels: tuple[int, int]
+    samples: Sequence[Sample[A]],
+    pictures: Mapping[str, OpenedPicture],
+    pixels: tuple[int, int],
+    factor: int = images.FACTOR,
 ) -> list[OpenedSample[A]]:
     """Return the samples without a damaged picture.
 
-    ``pixels`` are the smallest and largest area at which the model sees a picture.
+    ``pixels`` are the smallest and largest area at which the model sees a picture, and ``factor``
+    is the side of an image token in pixels.
     """
     opened = []
     for sample in samples:
         keys = [picture_key(source) for source in sample.images]
         if all(key in pictures for key in keys):
             shown = tuple(pictures[key] for key in keys)
-            sizes = tuple(images.resized_size(*picture.size, *pixels) for picture in shown)
-            opened.append(OpenedSample(sample, shown, sizes))
+            sizes = tuple(images.resized_size(*picture.size, *pixels, factor) for picture in shown)
+            tokens = sum(images.image_tokens(*size, factor) for size in sizes)
+            opened.append(OpenedSample(sample, shown, sizes, tokens))
     return opened
 
 
@@ -194,7 +205,7 @@ def picture_spreads(
 ) -> dict[str, Spread]:
     """Return the spreads of the pictures' sizes in pixels and of the samples' image tokens."""
     sizes = [picture.size for picture in pictures]
-    tokens = [sum(images.image_tokens(*size) for size in sample.sizes) for sample in samples]
+    tokens = [sample.image_tokens for sample in samples]
     if not sizes or not tokens:
         return {}
     return {

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from vrft.errors import UserError
-from vrft.images import content_hash, image_tokens, open_image, picture_name
+from vrft.images import content_hash, open_image, picture_name
 from vrft.models.conversation import apply_template, chat_messages, check_prompt, raw_text
 from vrft.models.families import IMAGE_TOKEN, Processor
 from vrft.models.loaded import LoadedModel
@@ -26,13 +26,14 @@ class Encoded:
     """One prompt as the model reads it.
 
     ``tokens`` [P] and rotary ``positions`` [3 or 1, P] on the CPU, the prompt's ``pictures``, and
-    in ``views`` the size at which the model sees each.
+    in ``views`` the size at which the model sees each. ``image_tokens`` of the tokens are pictures.
     """
 
     tokens: Tensor
     positions: Tensor
     pictures: tuple[PatchedPicture, ...] = ()
     views: tuple[View, ...] = ()
+    image_tokens: int = 0
 
     @property
     def pixels(self) -> Tensor | None:
@@ -90,6 +91,7 @@ def encode(loaded: LoadedModel, prompt: Prompt, max_length: int | None = None) -
     pictures = tuple(read_picture(loaded, source) for source in prompt.images)
     grids: Tensor | None = None
     views: tuple[View, ...] = ()
+    counts: list[int] = []
     if pictures:
         processor: Any = loaded.processor.image_processor
         grids = torch.cat([picture.grid for picture in pictures])  # [images, 3], in patches
@@ -103,7 +105,7 @@ def encode(loaded: LoadedModel, prompt: Prompt, max_length: int | None = None) -
         )
     tokens = torch.tensor(loaded.tokenizer(text)["input_ids"])  # [P]
     positions = loaded.rope_positions(tokens, grids)
-    encoded = Encoded(tokens, positions, pictures, views)
+    encoded = Encoded(tokens, positions, pictures, views, sum(counts))
     if max_length is not None and len(tokens) > max_length:
         raise UserError(too_long(encoded, prompt, max_length))
     return encoded
@@ -129,12 +131,11 @@ def read_picture(loaded: LoadedModel, source: Path | Image.Image) -> PatchedPict
 
 def too_long(encoded: Encoded, prompt: Prompt, limit: int) -> str:
     """Return the message for a prompt over the limit, which says how much of it is pictures."""
-    pictures = sum(image_tokens(view.width, view.height) for view in encoded.views)
     first = f"{picture_name(prompt.images[0])}: " if prompt.images else ""
     return (
-        f"{first}the prompt {prompt.text[:60]!r} has {len(encoded.tokens)} tokens, {pictures} of "
-        f"them image tokens, over sampling.max_prompt_length={limit}; lower model.max_pixels or "
-        "raise the limit"
+        f"{first}the prompt {prompt.text[:60]!r} has {len(encoded.tokens)} tokens, "
+        f"{encoded.image_tokens} of them image tokens, over sampling.max_prompt_length={limit}; "
+        "lower model.max_pixels or raise the limit"
     )
 
 

@@ -29,6 +29,12 @@ class TokenCounter:
         # Areas in pixels, in spite of their names in transformers.
         return pictures.size["shortest_edge"], pictures.size["longest_edge"]
 
+    @property
+    def factor(self) -> int:
+        """Return the pixels along one side of an image token; ``FACTOR`` of a text-only model."""
+        pictures = getattr(self.processor, "image_processor", None)
+        return int(pictures.patch_size * pictures.merge_size) if pictures else images.FACTOR
+
     def read(self, prompt: Prompt, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
         """Count a prompt's tokens, image tokens included, and its pictures in their places.
 
@@ -39,7 +45,7 @@ class TokenCounter:
         places = text.count(families.IMAGE_TOKEN) if self.pixels else 0
         # Each place is one token of the text, and becomes as many as its picture has.
         words = len(self.tokenizer(text)["input_ids"]) - places
-        return words + sum(images.image_tokens(*size) for size in sizes), places
+        return words + sum(images.image_tokens(*size, self.factor) for size in sizes), places
 
 
 def load_counter(config: ModelConfig) -> TokenCounter:

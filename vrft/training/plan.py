@@ -23,7 +23,6 @@ from vrft.config.methods import reward_source
 from vrft.config.schema import Config
 from vrft.errors import PictureError, UserError
 from vrft.evaluation.scoring import read_samples
-from vrft.images import image_tokens
 from vrft.models.conversation import check_prompt
 from vrft.models.folders import is_adapter
 from vrft.models.loading import weight_dtype
@@ -178,7 +177,6 @@ def plan_text(config: Config, *, fresh: bool = True) -> str:
     _, (_, encoded) = bad_pictures.first_readable(
         samples, attrgetter("id"), partial(encode_sample, task, actor, config)
     )
-    pictures = sum(image_tokens(view.width, view.height) for view in encoded.views)
     parameters = list(actor.module.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     frozen = sum(p.numel() for p in parameters if not p.requires_grad)
@@ -193,8 +191,8 @@ def plan_text(config: Config, *, fresh: bool = True) -> str:
         "model": f"{paths.model(config.model.name)}: {trained:,} parameters trained, "
         f"{frozen:,} frozen",
         "method": f"{algorithm.name}, which holds: {', '.join(algorithms.models_held(algorithm))}",
-        "prompt": f"{len(encoded.tokens)} tokens in the first sample, {pictures} of them of "
-        f"pictures; limit {limit}",
+        "prompt": f"{len(encoded.tokens)} tokens in the first sample, {encoded.image_tokens} of "
+        f"them of pictures; limit {limit}",
         "step": f"{prompts} prompts{'' if sft else completions}, on each of {processes} device(s)",
         "steps": f"{total_steps(config, len(samples), processes)} at learning rate "
         f"{train.learning_rate:g}",

@@ -12,12 +12,13 @@ SEED ?= 42
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-distributed lint clean
+.PHONY: help demo test test-distributed test-vllm lint clean
 
 help:
 	@echo 'make demo   train the embedded model on the embedded data (2 CPU cores, some minutes)'
 	@echo 'make test   run the test suite'
 	@echo 'make test-distributed   run DDP, DeepSpeed and FSDP2 in two processes (some minutes)'
+	@echo 'make test-vllm   run rollouts on a real vLLM server, in an environment of its own (2.5 GB)'
 	@echo 'make lint   check style, types and import rules'
 	@echo 'make clean  remove the virtual environment, caches and builds (runs/ stays)'
 
@@ -31,6 +32,10 @@ test: .venv/installed
 test-distributed: .venv/installed-deepspeed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' tests/training/test_distributed.py
 
+# Rollouts on a real vLLM server on the CPU, in an environment of its own.
+test-vllm: .venv/installed .venv-vllm/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m vllm tests/policy
+
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,7 +43,7 @@ lint: .venv/installed-dev
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-vllm build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: pyproject.toml
@@ -55,4 +60,16 @@ clean:
 
 .venv/installed-dev: .venv/installed
 	$(PIP) --editable '.[test,dev]'
+	@touch $@
+
+# torch by itself, as it decides what the rest runs on; all else without dependencies, as
+# configs/vllm/requirements.txt says. torchvision's wheel loads with the help of the .pth alone.
+.venv-vllm/installed: configs/vllm/requirements.txt configs/vllm/torchvision_on_cpu.py
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet --disable-pip-version-check $(TORCH)
+	.venv-vllm/bin/pip install --quiet --disable-pip-version-check --no-deps \
+		--requirement configs/vllm/requirements.txt
+	site=$$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+		cp configs/vllm/torchvision_on_cpu.py "$$site" && \
+		echo 'import torchvision_on_cpu' > "$$site/torchvision_on_cpu.pth"
 	@touch $@

@@ -81,6 +81,49 @@ class SamplingConfig:
 
 
 @dataclass(frozen=True)
+class VllmConfig:
+    """A vLLM server that samples; it lives in an environment of its own.
+
+    With ``url``, a running server is used; with ``python``, one is started and ended with the run.
+    """
+
+    url: str = ""
+    """Address of a server on this machine, such as http://127.0.0.1:8000."""
+    python: str = ""
+    """Python of the environment in which vLLM is installed, such as .venv-vllm/bin/python."""
+    arguments: tuple[str, ...] = ()
+    """Further arguments of ``vllm serve`` for a server that is started."""
+    gpu_memory_utilization: Annotated[float, Range(0, 1, open=True)] = 0.3
+    """Share of the GPU's memory that a started server takes for weights and keys and values. On a
+    CPU it takes VLLM_CPU_KVCACHE_SPACE GiB, 1 if that is not set."""
+    tensor_parallel_size: Count = 1
+    max_model_length: Count | None = None
+    """Tokens of a prompt and its completion together; None: the two limits of ``sampling``."""
+    max_num_seqs: Count = 64
+    """Completions that a started server decodes at a time; at least num_generations."""
+    start_timeout: Above0 = 600.0
+    """Seconds in which a server must have started and answered a first prompt with a picture."""
+    timeout: Above0 = 30.0
+    """Seconds that a server may take without making any token, before it counts as hanging."""
+    restarts: Size = 0
+    """How many times in a run a server that dies, hangs or answers garbage is started again, with
+    the newest weights. 0: the run ends."""
+    max_logprob_difference: Above0 | None = None
+    """Largest difference between the server's log-probabilities and those of the model itself at
+    which nothing is said. None: 1e-4 in float32, 0.1 in less."""
+    strict: bool = False
+    """End the run at a greater difference, instead of a warning."""
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """The engine that samples completions in training: this toolkit's own, or a vLLM server."""
+
+    engine: Literal["vrft", "vllm"] = "vrft"
+    vllm: VllmConfig = VllmConfig()
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """The training loop, with the names of transformers' and TRL's trainers."""
 
@@ -158,5 +201,6 @@ class Config:
     model: ModelConfig = ModelConfig()
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
     sampling: SamplingConfig = SamplingConfig()
+    rollout: RolloutConfig = RolloutConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()

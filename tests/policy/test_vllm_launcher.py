@@ -1,0 +1,93 @@
+"""The launcher ends a server with all its processes, whoever of its kin ends first."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fakes import processes
+
+from vrft.policy import vllm_launcher
+
+LAUNCHER = Path(vllm_launcher.__file__)
+
+# In the place of vLLM's server: it starts a process of its own, as vLLM's engine is one, and both
+# take no notice of SIGTERM, as an engine that is stuck does.
+SERVER = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+assert "vrft_vllm_worker.WeightReload" in sys.argv, sys.argv
+import vrft_vllm_worker
+time.sleep(float(sys.argv[1]))
+sys.exit(5)
+"""
+
+PARENT = """
+import subprocess, sys, time
+launcher = subprocess.Popen(sys.argv[1:], start_new_session=True)
+print(launcher.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """A copy of the launcher that runs SERVER, and waits less before it kills."""
+    (tmp_path / "stand_in.py").write_text(SERVER)
+    text = LAUNCHER.read_text()
+    for old, new in (('"-m", SERVER', f'"{tmp_path}/stand_in.py"'), ("= 5.0", "= 0.5")):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    path = tmp_path / "vllm_launcher.py"
+    path.write_text(text)
+    (tmp_path / "vllm_worker.py").write_text("")
+    return path
+
+
+def serve(script: Path, seconds: float) -> list[str]:
+    return [sys.executable, str(script), "serve", str(script.parent / "scratch"), str(seconds)]
+
+
+def test_it_describes_the_environment_it_runs_in() -> None:
+    done = subprocess.run(
+        [sys.executable, str(LAUNCHER), "describe"], capture_output=True, text=True, check=True
+    )
+    described = json.loads(done.stdout)
+    assert described == vllm_launcher.describe()
+    assert described["vllm"] == described["distribution"] == ""
+    assert described["torch"].startswith("2.")
+
+
+def test_what_a_server_leaves_behind_ends_with_it(script: Path) -> None:
+    launcher = subprocess.Popen(serve(script, 1.0), start_new_session=True)
+    assert launcher.wait(timeout=20) == 5  # the server's own status
+    assert processes.of_session(launcher.pid) == []
+    assert (script.parent / "scratch").exists()  # its parent lives, and starts it again perhaps
+
+
+def test_a_launcher_that_is_told_to_end_kills_what_does_not(script: Path) -> None:
+    launcher = subprocess.Popen(serve(script, 600), start_new_session=True)
+    processes.wait_until(lambda: len(processes.of_session(launcher.pid)) == 3, 20)
+    launcher.terminate()
+    assert launcher.wait(timeout=20) == 1
+    processes.wait_until(lambda: not processes.of_session(launcher.pid), 5)
+
+
+def test_a_parent_that_is_killed_takes_all_with_it(script: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, *serve(script, 600)], stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    session = int(parent.stdout.readline())
+    processes.wait_until(lambda: len(processes.of_session(session)) == 3, 20)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    processes.wait_until(lambda: not processes.of_session(session), 10)
+    processes.wait_until(lambda: not (script.parent / "scratch").exists(), 5)

@@ -1,0 +1,104 @@
+"""Engines that sample completions in training: this toolkit's own decoding, or a vLLM server.
+
+Both take encoded prompts and return rollouts. Those of a server carry its log-probabilities, as its
+arithmetic is not the trainer's, and its weights have to be brought up to date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from vrft.config.schema import Config, SamplingConfig
+from vrft.errors import UserError
+from vrft.policy import vllm_server
+from vrft.policy.policy import ModelPolicy, Policy
+from vrft.policy.vllm_engine import VllmEngine
+from vrft.types import Rollout
+
+
+class Engine(Protocol):
+    """A sampler of rollouts for training; ``version`` counts the weights that it has been given."""
+
+    version: int
+
+    def sample(
+        self,
+        encoded: Sequence[Any],
+        num_generations: int,
+        sampling: SamplingConfig,
+        seeds: Sequence[int],
+    ) -> list[tuple[Rollout, ...]]:
+        """Return G rollouts of each encoded prompt; one seed per prompt makes them repeatable.
+
+        Raises UserError for a server that fails. Threads may call it, but not during ``sync``.
+        """
+        ...
+
+    def sync(self, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Sample from the policy's weights as they are now.
+
+        ``weights`` are those of ``policy.module``, gathered where devices hold only parts.
+        """
+        ...
+
+    def close(self) -> None:
+        """End all that the engine has started; a second call does nothing."""
+        ...
+
+
+class OwnEngine:
+    """The policy's own decoding, which always has its weights."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy, self.version = policy, 0
+
+    def sample(
+        self,
+        encoded: Sequence[Any],
+        num_generations: int,
+        sampling: SamplingConfig,
+        seeds: Sequence[int],
+    ) -> list[tuple[Rollout, ...]]:
+        """Return G rollouts of each encoded prompt, without log-probabilities."""
+        return self.policy.sample(encoded, num_generations, sampling, seeds)
+
+    def sync(self, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Count the weights; there is nothing to send."""
+        self.version += 1
+
+    def close(self) -> None:
+        """Return at once: nothing was started."""
+
+
+def check(config: Config) -> None:
+    """Raise UserError for settings and models with which ``rollout.engine`` cannot run.
+
+    Nothing is started; of vLLM's environment only the versions are asked for.
+    """
+    settings = config.rollout.vllm
+    if config.rollout.engine == "vllm":
+        vllm_server.check(config)
+    elif settings.url or settings.python:
+        raise UserError(
+            "rollout.vllm.url and .python are for rollout.engine=vllm; set it, or leave them out"
+        )
+
+
+def start(
+    config: Config, policy: Policy, folder: Path, weights: Mapping[str, Tensor] | None = None
+) -> Engine:
+    """Return the engine of ``rollout.engine``, up and with the policy's weights.
+
+    A server writes its log, vllm.log, to the run's ``folder``. ``weights`` are those of
+    ``policy.module``, gathered where devices hold only parts of them. Raises UserError for a server
+    that does not start, or does not answer a first prompt with a picture.
+    """
+    if config.rollout.engine == "vrft":
+        return OwnEngine(policy)
+    if not isinstance(policy, ModelPolicy):
+        raise TypeError("a server samples for models only")
+    return VllmEngine(config, policy, folder, weights)

@@ -1,0 +1,366 @@
+"""A vLLM server as the engine of rollouts: its weights, its failures, its distance."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vrft.config.schema import Config, SamplingConfig
+from vrft.errors import UserError
+from vrft.models import encoding
+from vrft.models.encoding import Encoded
+from vrft.models.families import write_preprocessors
+from vrft.policy import vllm_client, vllm_server
+from vrft.policy.engine_distance import logprob_differences
+from vrft.policy.merged_weights import merged_weights
+from vrft.policy.policy import ModelPolicy, strip_prefix
+from vrft.policy.vllm_client import Client, ServerFailure
+from vrft.types import Prompt, Rollout
+
+T = TypeVar("T")
+
+SHARED_MEMORY = Path("/dev/shm")
+
+CONCURRENT = 32
+"""Requests, one a prompt, that wait for the server at a time."""
+
+COMPARED = 512
+"""Completion tokens after each sync whose log-probabilities are compared; at least one rollout."""
+
+
+class VllmEngine:
+    """A vLLM server that samples for a policy, started here or attached to.
+
+    ``differences`` are those of the tokens that were compared last, [N]; ``sync_seconds`` is how
+    long the last exchange of weights took.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        policy: ModelPolicy,
+        folder: Path,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Start or attach to a server, give it the policy's weights, and ask it a first prompt."""
+        vllm_server.check(config)
+        self.config, self.policy, self.settings = config, policy, config.rollout.vllm
+        self.log = folder / "vllm.log"
+        self.version, self.restarts, self.sync_seconds = 0, self.settings.restarts, 0.0
+        self.differences, self.compared = torch.zeros(0), -1
+        self.server: vllm_server.Server | None = None
+        self.cpu = bool(self.settings.python) and vllm_server.is_cpu(
+            vllm_server.describe(self.settings.python)
+        )
+        self.dtype = getattr(torch, vllm_server.server_dtype(config, cpu=self.cpu))
+        tensors = self.tensors(weights)
+        self.scratch = Path(tempfile.mkdtemp(prefix="vrft-vllm-", dir=place_for(tensors)))
+        atexit.register(self.close)
+        try:
+            self.write(tensors)
+            if self.settings.url:
+                self.client, self.model = Client(self.settings.url), ""
+                self.attempt(self.attach)
+            else:
+                self.write_model()
+                self.attempt(self.launch)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def url(self) -> str:
+        """Return the server's address, for other processes to attach to."""
+        return self.client.url
+
+    @property
+    def weights_file(self) -> Path:
+        """Return the file through which weights are handed over."""
+        return self.scratch / "weights.safetensors"
+
+    # --- the server
+
+    def launch(self) -> None:
+        """Start a server with the newest weights, and ask it a first prompt."""
+        folder = self.scratch / "model"
+        self.server = vllm_server.Server(self.config, folder, self.scratch, self.log, cpu=self.cpu)
+        self.client, self.model = self.server.client, "policy"
+        self.server.wait()
+        self.first_request()
+
+    def attach(self) -> None:
+        """Check the server of ``rollout.vllm.url``, and give it the policy's weights."""
+        where = f"rollout.vllm.url={self.settings.url}"
+        vllm_server.check_version(self.client.version(), where)
+        self.model, limit = self.client.models()
+        sampling = self.config.sampling
+        needed = (sampling.max_prompt_length or 0) + sampling.max_completion_length
+        if limit < needed:
+            raise UserError(
+                f"{where}: it serves {limit} tokens, and sampling.max_prompt_length and "
+                f"max_completion_length ask for {needed}; lower them, or start it with "
+                f"--max-model-len {needed}"
+            )
+        try:
+            self.client.load(str(self.weights_file), self.settings.start_timeout)
+        except (UserError, ServerFailure) as error:
+            raise UserError(
+                f"{where}: it takes no new weights ({error}); start it on this machine by "
+                f"`PYTHON {vllm_server.LAUNCHER} serve FOLDER --model MODEL --port PORT`"
+            ) from error
+        self.first_request()
+
+    def first_request(self) -> None:
+        """Sample a token of a prompt with a picture: that a server is up proves nothing."""
+        loaded = self.policy.loaded
+        images = (Image.new("RGB", (64, 64), "grey"),) if loaded.family.has_vision else ()
+        encoded = encoding.encode(loaded, Prompt("Hello", images, raw=True))
+        sampling = SamplingConfig(max_completion_length=1)
+        self.answers([encoded], 1, sampling, [0], self.settings.start_timeout)
+
+    def attempt(self, action: Callable[[], T]) -> T:
+        """Return an action's result; start a server that fails again, while that is allowed.
+
+        The action is then repeated with the new server, which has the newest weights. Raises
+        UserError with the server's last words where it may not be started again.
+        """
+        while True:
+            try:
+                return action()
+            except ServerFailure as failure:
+                self.end_server(failure)
+            if action != self.launch:
+                self.attempt(self.launch)
+
+    def end_server(self, failure: ServerFailure) -> None:
+        """End a server that has failed; raise UserError unless it may be started again."""
+        words = ""
+        if self.server is not None:
+            self.server.close()
+            words = self.server.last_words()
+        said = f"; its last words: {words}" if words else ""
+        line = f"rollout.engine=vllm: the server failed: {failure}{said}"
+        if self.settings.url:
+            raise UserError(f"{line} (look at the server's own log)") from failure
+        if self.restarts == 0:
+            raise UserError(
+                f"{line} ({self.log}); go on from the last checkpoint, or let "
+                "rollout.vllm.restarts start it again"
+            ) from failure
+        self.restarts -= 1
+        print(f"{line}; starting it again ({self.restarts} restarts left)", file=sys.stderr)
+
+    def close(self) -> None:
+        """End a server that was started here, with all its processes, and delete its files."""
+        atexit.unregister(self.close)
+        if self.server is not None:
+            self.server.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    # --- weights
+
+    def sync(self, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Let the server sample from the policy's weights as they are now.
+
+        ``weights`` are those of the policy's module, gathered. Requests under way are finished
+        first with the old weights.
+        """
+        began = time.monotonic()
+        self.write(self.tensors(weights))
+        self.attempt(self.load)
+        self.version += 1
+        self.sync_seconds = time.monotonic() - began
+
+    def load(self) -> None:
+        """Make the server read the file of weights, unless it has just been started with it."""
+        self.client.load(str(self.weights_file), self.settings.timeout)
+
+    def tensors(self, weights: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+        """Return the merged weights in the server's precision, on the CPU."""
+        named = None if weights is None else strip_prefix(weights, "model.")
+        merged = merged_weights(self.policy.loaded, named)
+        return {
+            name: weight.detach().to("cpu", self.dtype if weight.is_floating_point() else None)
+            .contiguous()
+            for name, weight in merged.items()
+        }  # fmt: skip
+
+    def write(self, tensors: Mapping[str, Tensor]) -> None:
+        """Write the file of weights anew; raise UserError where there is no room for it."""
+        self.weights_file.unlink(missing_ok=True)  # two copies might not fit into memory
+        try:
+            save_file(dict(tensors), self.weights_file, metadata={"format": "pt"})
+        except OSError as error:
+            raise UserError(f"rollout.engine=vllm: {self.weights_file} is not written ({error}); "
+                            "make room there, or set TMPDIR") from error  # fmt: skip
+
+    def write_model(self) -> None:
+        """Write the model's folder for a server: settings, tokenizer and processor, and a link.
+
+        The pixel limits are the trainer's own. Settings for videos are there even where the model's
+        folder has none: without them the server would die with the first picture.
+        """
+        folder, loaded = self.scratch / "model", self.policy.loaded
+        folder.mkdir()
+        loaded.core.config.save_pretrained(folder)
+        loaded.processor.save_pretrained(folder)
+        if loaded.family.has_vision:
+            write_preprocessors(loaded.processor, folder)
+            videos = folder / "video_preprocessor_config.json"
+            if not videos.is_file():
+                shutil.copy(folder / "preprocessor_config.json", videos)
+        (folder / "model.safetensors").symlink_to(self.weights_file)
+
+    # --- rollouts
+
+    def sample(
+        self,
+        encoded: Sequence[Encoded],
+        num_generations: int,
+        sampling: SamplingConfig,
+        seeds: Sequence[int],
+    ) -> list[tuple[Rollout, ...]]:
+        """Return G rollouts of each prompt with the server's log-probabilities.
+
+        Those of the first call after a sync are compared with the model's own.
+        """
+        groups = self.attempt(
+            lambda: self.answers(encoded, num_generations, sampling, seeds, self.settings.timeout)
+        )
+        if self.compared != self.version:
+            self.compared = self.version
+            self.compare(encoded, groups, sampling)
+        return groups
+
+    def answers(
+        self,
+        encoded: Sequence[Encoded],
+        num_generations: int,
+        sampling: SamplingConfig,
+        seeds: Sequence[int],
+        patience: float,
+    ) -> list[tuple[Rollout, ...]]:
+        """Ask the server for G rollouts of each prompt; raise ServerFailure if it fails."""
+        loaded = self.policy.loaded
+        requests = [
+            vllm_client.generate_request(
+                loaded, self.model, prompt, num_generations, sampling, seed
+            )
+            for prompt, seed in zip(encoded, seeds, strict=True)
+        ]
+        groups = []
+        for prompt, answer in zip(encoded, self.generate(requests, patience), strict=True):
+            choices = vllm_client.read_choices(
+                answer, loaded, prompt, num_generations, sampling.max_completion_length
+            )
+            rollouts = [self.policy.rollout(choice.tokens, prompt.views) for choice in choices]
+            groups.append(
+                tuple(
+                    replace(rollout, logprobs=choice.logprobs)
+                    for rollout, choice in zip(rollouts, choices, strict=True)
+                )
+            )
+        return groups
+
+    def generate(self, requests: Sequence[dict[str, Any]], patience: float) -> list[Any]:
+        """Send all requests at once and return their answers.
+
+        Raises ServerFailure for a server that fails, or makes no token for ``patience`` seconds.
+        """
+        with ThreadPoolExecutor(CONCURRENT) as pool:
+            futures = [pool.submit(self.client.generate, request) for request in requests]
+            try:
+                self.watch(futures, patience)
+            finally:
+                # Threads that wait for a server that hangs would wait forever, and this one for
+                # them.
+                pool.shutdown(wait=False, cancel_futures=True)
+                while not all(future.done() for future in futures):
+                    self.client.abandon()
+                    wait(futures, timeout=0.1)
+        return [future.result() for future in futures]
+
+    def watch(self, futures: Sequence[Future[Any]], patience: float) -> None:
+        """Return when all requests are answered; raise ServerFailure for one that is not."""
+        made, since = -1.0, time.monotonic()
+        pending = set(futures)
+        while pending:
+            done, pending = wait(pending, timeout=1.0, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+            if not pending:
+                return
+            if self.server is not None:
+                self.server.check_alive()
+            try:
+                now = self.client.tokens_made()
+            except ServerFailure:
+                now = made  # busy, or hanging too
+            if done or now != made:
+                made, since = now, time.monotonic()
+            elif time.monotonic() - since > patience:
+                raise ServerFailure(f"it hangs: no token for {patience:g} s")
+
+    # --- the distance from the model
+
+    @property
+    def limit(self) -> float:
+        """Return the largest difference of log-probabilities that rounding explains."""
+        given = self.settings.max_logprob_difference
+        if given is not None:
+            return given
+        return 1e-4 if self.dtype == torch.float32 else 0.1
+
+    def compare(
+        self,
+        encoded: Sequence[Encoded],
+        groups: Sequence[Sequence[Rollout]],
+        sampling: SamplingConfig,
+    ) -> None:
+        """Measure ``differences`` on the first rollouts; warn, or raise UserError where strict.
+
+        Old weights, old caches and other pictures show in them, and in nothing else.
+        """
+        prompts, rows, tokens = [], [], 0
+        for prompt, group in zip(encoded, groups, strict=True):
+            if tokens >= COMPARED:
+                break
+            taken = max(1, COMPARED // sampling.max_completion_length)
+            prompts.append(prompt)
+            rows.append(group[:taken])
+            tokens += sum(len(rollout.tokens) for rollout in group[:taken])
+        self.differences = logprob_differences(self.policy.loaded, prompts, rows, sampling)
+        largest = float(self.differences.max())
+        if largest <= self.limit:
+            return
+        line = (
+            f"rollout.engine=vllm: the server's log-probabilities differ from the model's by "
+            f"{largest:.2g} (mean {float(self.differences.mean()):.2g}), more than "
+            f"rollout.vllm.max_logprob_difference={self.limit:g}"
+        )
+        if self.settings.strict:
+            raise UserError(
+                f"{line}; compare the precision of both, or leave rollout.vllm.strict out"
+            )
+        print(f"warning: {line}", file=sys.stderr)
+
+
+def place_for(tensors: Mapping[str, Tensor]) -> Path | None:
+    """Return shared memory where the weights fit into it, else None for the temporary folder."""
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    if SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free > 1.1 * size:
+        return SHARED_MEMORY
+    return None

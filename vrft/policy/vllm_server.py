@@ -1,0 +1,244 @@
+"""A vLLM server that the trainer starts in vLLM's own environment, and that ends with the run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vrft.config.schema import Config, VllmConfig
+from vrft.errors import UserError
+from vrft.models import folders
+from vrft.models.families import read_config
+from vrft.policy.vllm_client import SUPPORTED, Client, ServerFailure
+
+LAUNCHER = Path(__file__).with_name("vllm_launcher.py")
+
+CPU_HEADS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""Sizes of attention heads that vLLM computes on a CPU; others end the engine at a request."""
+
+CPU_VARIABLES = {
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # threads bound to cores would sit on the trainer's
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
+    "VLLM_CPU_CI_ENV": "1",
+    "TORCH_COMPILE_DISABLE": "1",  # the first request would take 46 s
+}
+"""The environment variables of a server on a CPU, where the trainer's own say nothing else."""
+
+LAUNCH_VARIABLES = re.compile(
+    r"RANK|LOCAL_RANK|WORLD_SIZE|LOCAL_WORLD_SIZE|GROUP_\w+|ROLE_\w+|MASTER_(ADDR|PORT)|"
+    r"TORCHELASTIC_\w+|ACCELERATE_\w+|FSDP_\w+|PYTHONPATH|PYTHONHOME|VIRTUAL_ENV"
+)
+"""Environment variables of the trainer's launch and of its Python, which would mislead vLLM."""
+
+
+def check(config: Config) -> None:
+    """Raise UserError for settings and models with which no server can sample.
+
+    Nothing is started; of vLLM's environment only the versions are asked for.
+    """
+    settings = config.rollout.vllm
+    if bool(settings.url) == bool(settings.python):
+        raise UserError(
+            "rollout.engine=vllm: give either rollout.vllm.url of a running server, or "
+            "rollout.vllm.python of an environment in which to start one"
+        )
+    if settings.python and config.algorithm.num_generations > settings.max_num_seqs:
+        raise UserError(
+            f"rollout.vllm.max_num_seqs={settings.max_num_seqs} is below algorithm.num_generations="
+            f"{config.algorithm.num_generations}; raise it, as the server refuses such a group"
+        )
+    length = settings.max_model_length
+    if length is not None and length <= config.sampling.max_completion_length:
+        raise UserError(
+            f"rollout.vllm.max_model_length={length} leaves no room for a prompt beside "
+            f"sampling.max_completion_length={config.sampling.max_completion_length}; raise it"
+        )
+    if settings.url:
+        Client(settings.url)  # refuses what is no address
+    cpu = bool(settings.python) and is_cpu(describe(settings.python))
+    source = folders.base_of(config.model.name)
+    check_shape(read_config(source), cpu=cpu)
+
+
+def describe(python: str) -> dict[str, str]:
+    """Return the versions in vLLM's environment; raise UserError where it is none of ours."""
+    where = f"rollout.vllm.python={python}"
+    if not os.access(python, os.X_OK) or Path(python).is_dir():
+        raise UserError(f"{where}: no such program; make an environment with vLLM {SUPPORTED} "
+                        "(`make .venv-vllm/installed` for a CPU)")  # fmt: skip
+    try:
+        done = subprocess.run(
+            [python, str(LAUNCHER), "describe"],
+            env=environment({}), capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        versions: dict[str, str] = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise UserError(f"{where}: is no Python ({error}); name bin/python of vLLM's environment"
+                        ) from error  # fmt: skip
+    check_version(versions["vllm"], where)
+    return versions
+
+
+def check_version(version: str, where: str) -> None:
+    """Raise UserError for a vLLM whose protocol is not known here."""
+    if not version.startswith(SUPPORTED + "."):
+        has = f"vLLM {version}" if version else "no vLLM"
+        raise UserError(f"{where}: has {has}; install vLLM {SUPPORTED}, whose protocol vrft speaks")
+
+
+def is_cpu(versions: Mapping[str, str]) -> bool:
+    """Return whether an environment's vLLM is the build for CPUs."""
+    return "cpu" in versions["distribution"] or "cpu" in versions["vllm"]
+
+
+def check_shape(config: Any, *, cpu: bool) -> None:
+    """Raise UserError for a transformers configuration that vLLM starts with and fails at.
+
+    It would die at the first request, or with the first picture.
+    """
+    text = config.get_text_config()
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    if cpu and size not in CPU_HEADS:
+        raise UserError(
+            f"rollout.engine=vllm: the model's attention heads have {size} dimensions, and vLLM on "
+            f"a CPU computes {', '.join(map(str, CPU_HEADS))}; set rollout.engine=vrft"
+        )
+    sections = (getattr(text, "rope_parameters", None) or {}).get("mrope_section")
+    if sections is not None and len(sections) != 3:
+        raise UserError(
+            f"rollout.engine=vllm: the model's mrope_section has {len(sections)} entries, and vLLM "
+            "takes 3, for time, rows and columns; set rollout.engine=vrft"
+        )
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of vLLM's processes: the trainer's, without what misleads vLLM."""
+    kept = {name: value for name, value in os.environ.items()
+            if not LAUNCH_VARIABLES.fullmatch(name)}  # fmt: skip
+    return kept | {name: os.environ.get(name, value) for name, value in settings.items()}
+
+
+class Server:
+    """A running server with its processes, its scratch folder and its log."""
+
+    def __init__(self, config: Config, model: Path, scratch: Path, log: Path, *, cpu: bool) -> None:
+        """Start a server of a model's folder; ``wait`` says when it is up.
+
+        ``scratch`` is deleted with the trainer, also where it is killed. The log is appended to.
+        """
+        self.settings: VllmConfig = config.rollout.vllm
+        self.log = log
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.client = Client(f"http://127.0.0.1:{port}")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [self.settings.python, str(LAUNCHER), "serve", str(scratch),
+                   *arguments(config, model, port, cpu=cpu)]  # fmt: skip
+        with log.open("ab") as file:
+            self.began = file.tell()  # its last words are not those of a server before it
+            self.process = subprocess.Popen(
+                command,
+                env=environment(CPU_VARIABLES if cpu else {}),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait(self) -> None:
+        """Wait until the server is up; raise ServerFailure where it ends, or is not up in time."""
+        deadline = time.monotonic() + self.settings.start_timeout
+        while True:
+            self.check_alive()
+            try:
+                self.client.call("GET", "/health", timeout=5.0)
+                return
+            except ServerFailure as failure:
+                if time.monotonic() > deadline:
+                    raise ServerFailure(
+                        f"it is not up after rollout.vllm.start_timeout="
+                        f"{self.settings.start_timeout:g} s"
+                    ) from failure
+            time.sleep(0.5)
+
+    def check_alive(self) -> None:
+        """Raise ServerFailure if the server has ended."""
+        status = self.process.poll()
+        if status is not None:
+            raise ServerFailure(f"it has ended with status {status}")
+
+    def last_words(self) -> str:
+        """Return the line of the server's log that says best why it ended, "" for none."""
+        with self.log.open("rb") as file:
+            file.seek(self.began)
+            lines = file.read()[-100_000:].decode("utf-8", errors="replace").splitlines()
+        return last_words(lines)
+
+    def close(self) -> None:
+        """End all processes of the server, and wait for that; they may have ended before."""
+        if self.process.poll() is None:
+            self.process.terminate()  # the launcher, which ends its session
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=15)
+        # The launcher itself may have been killed. Its session is the process group.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+ERROR = re.compile(r"\b\w*(Error|Exception)\b: \S|Killed|Segmentation fault|out of memory")
+DECORATION = re.compile(
+    r"^(\(\w+( pid=\d+)?\) )*((ERROR|WARNING|INFO) [\d:. -]+)?(\[[\w.]+:\d+\] ?)?"
+)
+
+
+def last_words(lines: Sequence[str]) -> str:
+    """Return the first cause that a log names, else its last line; at most 300 characters.
+
+    vLLM's processes report the failures of those below them: the error before the others is the
+    cause, and "see root cause above" says nothing.
+    """
+    plain = [DECORATION.sub("", line).strip() for line in lines]
+    errors = [line for line in plain if ERROR.search(line) and "root cause" not in line]
+    said = errors or [line for line in plain if line]
+    return (said[0] if errors else said[-1] if said else "")[:300]
+
+
+def arguments(config: Config, model: Path, port: int, *, cpu: bool) -> list[str]:
+    """Return the arguments of the server of a model's folder."""
+    settings, sampling = config.rollout.vllm, config.sampling
+    length = settings.max_model_length
+    if length is None and sampling.max_prompt_length is not None:
+        length = sampling.max_prompt_length + sampling.max_completion_length
+    given = {
+        "--model": model,
+        "--host": "127.0.0.1",  # its development calls are for nobody else
+        "--port": port,
+        "--served-model-name": "policy",
+        "--dtype": server_dtype(config, cpu=cpu),
+        "--max-num-seqs": settings.max_num_seqs,
+        "--tensor-parallel-size": settings.tensor_parallel_size,
+    }
+    if length is not None:
+        given["--max-model-len"] = length
+    if not cpu:
+        given["--gpu-memory-utilization"] = settings.gpu_memory_utilization
+    flags = ["--enforce-eager"] if cpu else []
+    return [*(str(word) for pair in given.items() for word in pair), *flags, *settings.arguments]
+
+
+def server_dtype(config: Config, *, cpu: bool) -> str:
+    """Return the precision of a server: that in which the trainer computes."""
+    if config.model.dtype == "auto":
+        return "float32" if cpu else "bfloat16"
+    return config.model.dtype

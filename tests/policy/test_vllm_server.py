@@ -119,19 +119,28 @@ def test_a_model_of_standard_shape_is_taken(tmp_path: Path) -> None:
 # --- arguments and environment
 
 
-def test_the_precision_and_the_limit_of_tokens_are_the_trainers() -> None:
+def test_the_precision_and_the_limit_of_tokens_are_the_trainers(tmp_path: Path) -> None:
+    model = standard_shape.write(tmp_path, "qwen2_vl")
     made = Config(
         sampling=SamplingConfig(max_completion_length=100, max_prompt_length=300),
         rollout=RolloutConfig("vllm", VllmConfig(arguments=("--seed", "3"))),
     )
-    given = vllm_server.arguments(made, Path("m"), 8000, cpu=True)
+    given = vllm_server.arguments(made, model, 8000, cpu=True)
     pairs = dict(pairwise(given))
     assert (pairs["--dtype"], pairs["--max-model-len"]) == ("float32", "400")
     assert "--gpu-memory-utilization" not in given and "--enforce-eager" in given
     assert given[-2:] == ["--seed", "3"]
-    on_gpu = vllm_server.arguments(made, Path("m"), 8000, cpu=False)
+    on_gpu = vllm_server.arguments(made, model, 8000, cpu=False)
     pairs = dict(pairwise(on_gpu))
     assert (pairs["--dtype"], pairs["--gpu-memory-utilization"]) == ("bfloat16", "0.3")
+
+
+def test_there_are_no_more_tokens_than_the_model_has_positions() -> None:
+    model = tiny.configuration("qwen2_vl", tiny.TEST_SIZE, tiny.tokenizer())
+    assert model.get_text_config().max_position_embeddings == 4096
+    for prompt, expected in ((None, 4096), (4096, 4096), (1000, 1256)):
+        sampling = SamplingConfig(max_completion_length=256, max_prompt_length=prompt)
+        assert vllm_server.longest(Config(sampling=sampling), model) == expected
 
 
 def test_the_trainers_launch_does_not_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,6 +127,10 @@ OTHER: dict[str, str] = {
     "algorithm.importance_sampling": "off",
     "algorithm.reward_weights": "{different: 2}",
     "algorithm.rewards": "mine.py:brief",
+    "rollout.engine": "vllm",
+    "rollout.vllm.url": "http://127.0.0.1:8000",
+    "rollout.vllm.python": "other/bin/python",
+    "rollout.vllm.arguments": "[--seed, '3']",
 }
 """Another value of each setting that is no number and no truth value."""
 

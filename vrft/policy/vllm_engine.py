@@ -106,8 +106,7 @@ class VllmEngine:
         where = f"rollout.vllm.url={self.settings.url}"
         vllm_server.check_version(self.client.version(), where)
         self.model, limit = self.client.models()
-        sampling = self.config.sampling
-        needed = (sampling.max_prompt_length or 0) + sampling.max_completion_length
+        needed = vllm_server.longest(self.config, self.policy.loaded.core.config)
         if limit < needed:
             raise UserError(
                 f"{where}: it serves {limit} tokens, and sampling.max_prompt_length and "

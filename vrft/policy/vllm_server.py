@@ -216,25 +216,35 @@ def last_words(lines: Sequence[str]) -> str:
 
 def arguments(config: Config, model: Path, port: int, *, cpu: bool) -> list[str]:
     """Return the arguments of the server of a model's folder."""
-    settings, sampling = config.rollout.vllm, config.sampling
-    length = settings.max_model_length
-    if length is None and sampling.max_prompt_length is not None:
-        length = sampling.max_prompt_length + sampling.max_completion_length
+    settings = config.rollout.vllm
+    length = settings.max_model_length or longest(config, read_config(str(model)))
     given = {
         "--model": model,
         "--host": "127.0.0.1",  # its development calls are for nobody else
         "--port": port,
         "--served-model-name": "policy",
         "--dtype": server_dtype(config, cpu=cpu),
+        "--max-model-len": length,
         "--max-num-seqs": settings.max_num_seqs,
         "--tensor-parallel-size": settings.tensor_parallel_size,
     }
-    if length is not None:
-        given["--max-model-len"] = length
     if not cpu:
         given["--gpu-memory-utilization"] = settings.gpu_memory_utilization
     flags = ["--enforce-eager"] if cpu else []
     return [*(str(word) for pair in given.items() for word in pair), *flags, *settings.arguments]
+
+
+def longest(config: Config, model: Any) -> int:
+    """Return how many tokens a prompt and its completion may have together.
+
+    They are the two limits of ``sampling``, but not more than the model, given by its transformers
+    configuration, has positions: vLLM refuses to start with more.
+    """
+    sampling = config.sampling
+    positions = int(model.get_text_config().max_position_embeddings)
+    if sampling.max_prompt_length is None:
+        return positions
+    return min(positions, sampling.max_prompt_length + sampling.max_completion_length)
 
 
 def server_dtype(config: Config, *, cpu: bool) -> str:

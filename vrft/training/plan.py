@@ -26,6 +26,7 @@ from vrft.evaluation.scoring import read_samples
 from vrft.models.conversation import check_prompt
 from vrft.models.folders import is_adapter
 from vrft.models.loading import weight_dtype
+from vrft.policy import engines
 from vrft.progress import watched
 from vrft.rewards import FunctionReward, rewards_of
 from vrft.task import Task
@@ -46,6 +47,7 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
         resume.check_settings(config, Path(config.train.output_dir))
     task = registry.build_rewarded(config.task, config.algorithm)
     check_settings(config, task.rewards())
+    engines.check(config)
     run_log.check_trackers(config.train.report_to)
     skip = config.data.on_bad_picture == "skip"
     samples = read_samples(task, "train")

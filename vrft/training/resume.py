@@ -10,12 +10,12 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from vrft.config import loading
-from vrft.config.schema import Config
+from vrft.config.schema import Config, VllmConfig
 from vrft.errors import UserError
 from vrft.training import checkpoint, data_fingerprint, run_folder
 from vrft.types import Sample
@@ -36,6 +36,8 @@ FREE = frozenset(
         *("train.max_tokens_per_micro_batch", "train.dataloader_num_workers"),
         *("model.gradient_checkpointing", "model.attn_implementation", "model.shared_prefix"),
         *("model.picture_cache_mib", "sampling.cuda_graphs"),
+        # Where a server of rollouts is, and how it is dealt with.
+        *(f"rollout.vllm.{field.name}" for field in fields(VllmConfig)),
         # Whether to stop at a reward or prompt that the run has not met so far.
         *("algorithm.missing_rewards", "sampling.max_prompt_length", "data.on_bad_picture"),
         # The folder itself: a run goes on wherever it has been moved to.
@@ -62,7 +64,7 @@ FIXED = frozenset(
         *("algorithm.critic.cliprange_value", "algorithm.critic.entropy_coef"),
         *("sampling.temperature", "sampling.top_p", "sampling.top_k"),
         *("sampling.repetition_penalty", "sampling.max_completion_length"),
-        "train.seed",
+        *("rollout.engine", "train.seed"),
     }
 )
 """Settings with which it would be another run: its data, model, objective or random numbers."""

@@ -89,6 +89,8 @@ def build(task: TaskConfig) -> Task[Any]:
 def build_rewarded(task: TaskConfig, algorithm: AlgorithmConfig) -> Task[Any]:
     """Return the task with its settings, and with the further rewards of ``algorithm.rewards``.
 
+    It counts rewards that are no finite numbers as ``algorithm.missing_rewards`` says.
+
     Raises UserError as ``build`` does, for a file or function that is not there, and for a
     function that cannot be called as TRL calls rewards.
     """
@@ -99,7 +101,7 @@ def build_rewarded(task: TaskConfig, algorithm: AlgorithmConfig) -> Task[Any]:
         if source.name in further:
             raise UserError(f"reward {source.name!r} is given twice; leave one out or rename it")
         further[source.name] = _reward(source, built)
-    return with_rewards(built, further)
+    return with_rewards(built, further, algorithm.missing_rewards)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from fakes.folders import RECORDS
@@ -13,12 +14,16 @@ from fakes.naming import Naming
 from vrft.boxes import Box
 from vrft.checks import gold_answers
 from vrft.checks.samples import OpenedSample
+from vrft.errors import UserError
 from vrft.numbers import Quantity
-from vrft.rewards import legacy_format
+from vrft.records import Record
+from vrft.records.rows import read_canonical
+from vrft.rewards import legacy_format, with_rewards
 from vrft.task import Reward
 from vrft.types import Completion, Sample, View
 from vrft_tasks.geoqa import GeoQa, Gold
 from vrft_tasks.lisa_grounding import LisaGrounding, Target
+from vrft_tasks.vqa import Vqa, read_sample
 
 SIZE = (84, 56)
 
@@ -66,6 +71,30 @@ def test_letters_as_gold_answers_of_a_geometry_are_noted() -> None:
     (note,) = findings.notes
     assert not findings.problems
     assert "2 " in str(note) and "have a letter as their gold answer" in str(note)
+
+
+def test_a_letter_whose_option_the_prompt_lists_is_not_noted() -> None:
+    columns = {"id": "a", "question": "Which?", "options": ["red", "blue"], "answer": "A"}
+    row = read_canonical(Record(columns, "rows.jsonl: line 1", 0))
+    sample = read_sample(row, "option")
+    _, findings = gold_answers.try_gold_answers(Vqa(""), [OpenedSample(sample, (), ())])
+    assert "A" in Vqa("").reference(sample, ()) and not findings.notes
+
+
+def test_gold_answers_with_a_missing_reward_are_counted() -> None:
+    given = {"given": lambda sample, completion: float("nan")}
+    task: Any = with_rewards(Naming(), given, "none")
+    means, findings = gold_answers.try_gold_answers(task, opened(task))
+    assert not findings.problems and "reward given" not in means
+    (note,) = findings.notes
+    assert str(note) == (
+        "2 have a reward for their gold answer that is no finite number, and counts as None by "
+        "algorithm.missing_rewards=none: a, b"
+    )
+    assert not gold_answers.try_garbage(task, opened(task)[0]).problems
+    refusing: Any = with_rewards(Naming(), given)
+    with pytest.raises(UserError, match="missing_rewards=none counts such values"):
+        gold_answers.try_gold_answers(refusing, opened(task))
 
 
 def test_gold_answers_earn_their_means_by_name() -> None:

@@ -21,6 +21,7 @@ from torch import nn
 
 from vrft import config, policy, progress
 from vrft.errors import PictureError, UserError
+from vrft.rewards import with_rewards
 from vrft.training import distributed, plan, sft, train
 from vrft.training.step import step
 
@@ -111,6 +112,15 @@ def test_a_reward_that_is_no_number_for_an_empty_answer_is_refused_before_the_ru
     task = Giving()
     with pytest.raises(UserError, match="reward 'given', sample 'train-0': got"):
         plan.try_rewards(task, task.samples("train"))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_reward_that_may_be_missing_for_an_empty_answer_is_noted_and_not_refused(
+    value: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = with_rewards(Echo(), {"given": lambda sample, completion: value}, "none")
+    plan.try_rewards(task, task.samples("train"))
+    assert "note: given gives no finite number for an empty answer" in capsys.readouterr().err
 
 
 def test_the_rewards_are_named_with_their_weights() -> None:

@@ -17,7 +17,7 @@ from vrft.checks.findings import Finding, Findings, name_samples
 from vrft.checks.samples import OpenedSample
 from vrft.checks.worker import WorkerError, rewards_elsewhere
 from vrft.task import Task
-from vrft.types import A, Completion, Sample, Space, View
+from vrft.types import A, Completion, Prompt, Sample, Space, View
 
 GARBAGE = ("", " \n", "???", "<answer>", "<think>???</think>", "</answer>???<answer>")
 EMPTY_ANSWER = "<think>???</think><answer></answer>"
@@ -41,13 +41,15 @@ def try_gold_answers(
     rounded: list[str] = []
     empty: list[str] = []
     lettered: list[str] = []
+    missing: list[str] = []
     # Those of --reward have a scale of their own: a penalty is 0 at best.
     further = {f"reward {name}" for name in rewards.further_rewards(task)}
     for opened in samples:
         # Without pictures there are no coordinates: one space stands for both.
         for space in get_args(Space) if opened.sizes else ("thousandths",):
             completion = gold_completion(task, opened, space)
-            values = rewards_and_score(task, opened.sample, completion)
+            values, counted_as_none = rewards_and_score(task, opened.sample, completion)
+            missing += [opened.sample.id] * bool(counted_as_none)
             for name, value in values.items():
                 earned[name].append(value)
             lowest = min(values[name] for name in values if name not in further)
@@ -56,7 +58,8 @@ def try_gold_answers(
             # A task without answer tags gives its answer as the text itself.
             if is_blank(answers.last_answer(completion.text) or completion.text):
                 empty.append(opened.sample.id)
-        if is_unexplained_letter(answers.last_answer(completion.text), opened.sample.question):
+        asked = prompt_text(task.prompt(opened.sample))
+        if is_unexplained_letter(answers.last_answer(completion.text), asked):
             lettered.append(opened.sample.id)
     problems = [
         *name_samples("have a gold answer that earns no full marks", misread),
@@ -65,9 +68,14 @@ def try_gold_answers(
     notes = (
         *name_samples("lose more than 5 % of full marks by rounding to whole numbers", rounded),
         *name_samples(
-            "have a letter as their gold answer, and no such option in the question: no number or "
+            "have a letter as their gold answer, and no such option in the prompt: no number or "
             "text earns anything; write what the letter stands for",
             lettered,
+        ),
+        *name_samples(
+            "have a reward for their gold answer that is no finite number, and counts as None by "
+            "algorithm.missing_rewards=none",
+            missing,
         ),
     )
     means = {name: sum(values) / len(values) for name, values in earned.items()}
@@ -87,20 +95,31 @@ def views_of(sizes: Sequence[tuple[int, int]], space: Space = "thousandths") -> 
     return tuple(View(width, height, space) for width, height in sizes)
 
 
-def rewards_and_score(task: Task[A], sample: Sample[A], completion: Completion) -> dict[str, float]:
-    """Return the rewards that apply to a completion and its primary metric, 0 if unreadable."""
+def rewards_and_score(
+    task: Task[A], sample: Sample[A], completion: Completion
+) -> tuple[dict[str, float], list[str]]:
+    """Return the rewards that apply and the primary metric, and the names of missing rewards.
+
+    The metric is 0 for an unreadable answer; missing rewards are those that count as None by
+    ``algorithm.missing_rewards``.
+    """
     score = rewards.score_of(task, sample, completion)
-    earned = rewards.rewards_of(task, sample, completion)
+    earned, missing = rewards.rewards_and_missing(task, sample, completion)
     values = {f"reward {name}": value for name, value in earned.items()}
     values[task.primary] = 0.0 if score.parsed is None else score.metrics[task.primary]
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None}, missing
 
 
-def is_unexplained_letter(answer: str | None, question: str) -> bool:
-    """Return whether an answer is the letter of an option that the question does not list."""
+def prompt_text(prompt: Prompt) -> str:
+    """Return the turns of a prompt as one text."""
+    return "\n".join([*(turn.text for turn in prompt.turns), prompt.text])
+
+
+def is_unexplained_letter(answer: str | None, asked: str) -> bool:
+    """Return whether an answer is the letter of an option that a prompt's text does not list."""
     if answer is None or not re.fullmatch("[A-H]", answer):
         return False
-    return not re.search(rf"(?<!\w){answer}(?:[.:、)）\]]|\s*-)", question)
+    return not re.search(rf"(?<!\w){answer}(?:[.:、)）\]]|\s*-)", asked)
 
 
 def is_blank(text: str) -> bool:

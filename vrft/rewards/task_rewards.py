@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 LARGEST = 1e18
 """The largest size of a reward: the square of a larger one is no float32."""
 
+Missing = Literal["error", "none"]
+"""The setting ``algorithm.missing_rewards``: whether NaN stops a run or counts as None."""
+
 FormatRule = Literal["strict", "legacy"]
 """The setting ``task.format``: our rule for the form of an answer, or the published one."""
 
@@ -79,12 +82,27 @@ def checked(
 
 def rewards_of(task: Task[A], sample: Sample[A], completion: Completion) -> dict[str, float | None]:
     """Return every reward of the task for one completion, by name, each checked."""
-    values = {}
+    return rewards_and_missing(task, sample, completion)[0]
+
+
+def rewards_and_missing(
+    task: Task[A], sample: Sample[A], completion: Completion
+) -> tuple[dict[str, float | None], list[str]]:
+    """Return every reward for one completion, and the names of those that count as None.
+
+    These gave NaN, infinity or too large a number, where ``algorithm.missing_rewards`` is "none";
+    else such a value is a UserError.
+    """
+    may_be_missing = isinstance(task, TaskWithRewards) and task.missing == "none"
+    values: dict[str, float | None] = {}
+    missing = []
     for name, reward in task.rewards().items():
         with noting(name, sample.id):
             value = reward(sample, completion)
-        values[name] = checked(value, name, sample, completion.text)
-    return values
+        values[name] = checked(value, name, sample, completion.text, may_be_missing=may_be_missing)
+        if value is not None and values[name] is None:
+            missing.append(name)
+    return values, missing
 
 
 @dataclass(frozen=True)
@@ -99,7 +117,7 @@ def group_rewards(
     task: Task[A],
     group: Group[A],
     state: TrainerState | None = None,
-    missing: Literal["error", "none"] = "error",
+    missing: Missing = "error",
 ) -> GroupRewards:
     """Return every reward of the task for a group, each value checked: a finite number or None.
 
@@ -162,17 +180,20 @@ def score_of(task: Task[A], sample: Sample[A], completion: Completion) -> Score:
 # --- rewards beside the task's own
 
 
-def with_rewards(task: Task[A], further: Mapping[str, Reward[A]]) -> Task[A]:
+def with_rewards(
+    task: Task[A], further: Mapping[str, Reward[A]], missing: Missing = "error"
+) -> Task[A]:
     """Return the task with further rewards beside its own.
 
-    Raises UserError for a name that the task's own rewards have already.
+    Where ``missing`` is "none", numbers that are not finite count as None in ``rewards_of``. Raises
+    UserError for a name that the task's own rewards have already.
     """
     for name in further:
         if name in task.rewards():
             raise UserError(
                 f"reward {name!r}: the task has a reward of that name; rename the function"
             )
-    return TaskWithRewards(task, further) if further else task
+    return TaskWithRewards(task, further, missing) if further or missing == "none" else task
 
 
 def further_rewards(task: Task[Any]) -> frozenset[str]:
@@ -181,10 +202,12 @@ def further_rewards(task: Task[Any]) -> frozenset[str]:
 
 
 class TaskWithRewards(Task[A]):
-    """A task with further rewards; in everything else it is the task itself."""
+    """A task with further rewards and the setting of missing ones; else it is the task itself."""
 
-    def __init__(self, task: Task[A], further: Mapping[str, Reward[A]]) -> None:
-        self.task, self.further = task, further
+    def __init__(
+        self, task: Task[A], further: Mapping[str, Reward[A]], missing: Missing = "error"
+    ) -> None:
+        self.task, self.further, self.missing = task, further, missing
         self.primary, self.data = task.primary, task.data
 
     def __getattr__(self, name: str) -> Any:

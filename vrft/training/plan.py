@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import attrgetter
@@ -28,7 +29,7 @@ from vrft.models.folders import is_adapter
 from vrft.models.loading import weight_dtype
 from vrft.policy import engines
 from vrft.progress import watched
-from vrft.rewards import FunctionReward, rewards_of
+from vrft.rewards import FunctionReward, rewards_and_missing
 from vrft.task import Task
 from vrft.training import algorithms, best, distributed, ppo, resume, run_folder, run_log
 from vrft.training.bad_pictures import BadPictures, refusal
@@ -135,13 +136,19 @@ def try_rewards(task: Task[Any], samples: Sequence[Sample[Any]]) -> None:
     """Raise UserError for rewards that the first step could not use.
 
     An empty answer, which a model may give at any time, is tried on the first sample; rewards that
-    read columns are shown every sample.
+    read columns are shown every sample. Notes rewards that count as None by missing_rewards.
     """
     for reward in task.rewards().values():
         if isinstance(reward, FunctionReward):
             for sample in samples:
                 reward.check(sample)
-    rewards_of(task, samples[0], Completion(""))
+    _, missing = rewards_and_missing(task, samples[0], Completion(""))
+    if missing and run_folder.speaks():
+        print(
+            f"note: {', '.join(missing)} gives no finite number for an empty answer, and counts as "
+            "None (algorithm.missing_rewards=none); the metric rewards/NAME/missing is its share",
+            file=sys.stderr,
+        )
 
 
 def rewards_text(config: Config, task: Task[Any]) -> str:

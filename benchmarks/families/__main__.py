@@ -23,11 +23,11 @@ HERE = Path(__file__).parent
 HEAD = """# Every model family: the shared prefix equals plain repeated rows
 
 Made by `python -m benchmarks.families`, not edited by hand. Tiny models of the true classes in
-float32 on a CPU: three prompts (one picture, two of other sizes, none), three unequal completions
-each. The plain way is transformers' own forward with a copy of the prompt for every completion.
-Differences are the largest over all weights and LoRA, with and without gradient checkpointing: of a
-log-probability, and the norm of the gradients' difference over the gradient's norm. Greedy: all
-tokens of both ways' greedy completions are the same.
+float32 on a CPU, with four layers: three prompts (one picture, two of other sizes, none), three
+unequal completions each. The plain way is transformers' own forward with a copy of the prompt for
+every completion. Differences are the largest over all weights and LoRA, with and without gradient
+checkpointing: of a log-probability, and the norm of the gradients' difference over the gradient's
+norm. Greedy: all tokens of both ways' greedy completions are the same.
 """
 
 

@@ -27,6 +27,10 @@ TOKENS = ((5, 1, 2), (3, 7, 1), (2, 3, 4))
 
 GREEDY_TOKENS = 24
 
+LAYERS = 4
+"""Layers of the language model: all levels of DeepStack are added before the last, and three
+layers in four of Qwen3.5 are of linear attention, as in published models."""
+
 
 @dataclass(frozen=True)
 class Distance:
@@ -67,13 +71,14 @@ def measure(family: str) -> Row:
     from vrft.demo.tiny_configs import Family
 
     name: Family = family  # type: ignore[assignment]
+    size = replace(tiny.TEST_SIZE, num_hidden_layers=LAYERS, vision_depth=LAYERS - 1)
     with tempfile.TemporaryDirectory() as folder:
-        tiny.write(Path(folder), name)
+        tiny.write(Path(folder), name, size)
         distances = tuple(
             distance(folder, lora=lora, checkpointing=checkpointing)
             for lora, checkpointing in product((False, True), repeat=2)
         )
-    model, _ = tiny.build(name)
+    model, _ = tiny.build(name, size)
     return Row(family, type(model).__name__, model.num_parameters(), distances)
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
-from vrft.config.schema import LoraConfig
+from vrft import models
+from vrft.config.schema import LoraConfig, ModelConfig
+from vrft.demo import tiny
+from vrft.demo.course import Size
+from vrft.demo.tiny_configs import Family
 from vrft.models import encoding
 from vrft.models.families import FAMILIES
 from vrft.models.loaded import LoadedModel
@@ -102,6 +107,10 @@ def stirred(loaded: LoadedModel) -> LoadedModel:
     return loaded
 
 
+DEEP = Size(128, 256, 4, 4, 2, 64, 3, 4)
+"""Four layers: all levels of DeepStack are added before the last, and three layers in four of
+Qwen3.5 are of linear attention."""
+
 each_family = pytest.mark.parametrize("family", list(FAMILIES))
 
 
@@ -126,6 +135,23 @@ def test_values_and_gradients_equal_the_plain_repeated_forward(
     assert relative(gradients(loaded), expected) > 0.1
 
 
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen3_5"])
+def test_they_are_equal_through_layers_of_several_kinds(
+    family: Family, picture: Callable[..., Image.Image], tmp_path: Path
+) -> None:
+    loaded = load_deep(family, tmp_path)
+    prompts = [encoding.encode(loaded, prompt) for prompt in batch(loaded, picture)]
+    (plain, expected), (shared, gradient) = both_ways(loaded, prompts)
+    assert relative(shared, plain) < 1e-5
+    assert relative(gradient, expected) < 1e-5
+
+
+def load_deep(family: Family, folder: Path) -> LoadedModel:
+    """Return a tiny model with more layers than that of other tests."""
+    tiny.write(folder, family, DEEP)
+    return models.load_model(ModelConfig(str(folder)), train=True, device="cpu")
+
+
 def forget(stacked: DeepStack, tokens: int) -> dict[str, Any]:
     """Return no arguments: the levels are forgotten."""
     return {}
@@ -148,12 +174,12 @@ kept = DeepStack.arguments
 @pytest.mark.parametrize("family", [name for name, row in FAMILIES.items() if row.deepstack])
 def test_deepstack_that_is_forgotten_or_misplaced_moves_values_and_gradients(
     wrong: Callable[[DeepStack, int], dict[str, Any]],
-    family: str,
-    load_tiny: Callable[..., LoadedModel],
+    family: Family,
     picture: Callable[..., Image.Image],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    loaded = load_tiny(family, train=True)
+    loaded = load_deep(family, tmp_path)
     prompts = [encoding.encode(loaded, prompt) for prompt in batch(loaded, picture)]
     monkeypatch.setattr(DeepStack, "arguments", wrong)
     (plain, expected), (shared, gradient) = both_ways(loaded, prompts)

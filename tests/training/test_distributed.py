@@ -33,6 +33,7 @@ METHODS = {
     "gpg": ["algorithm.alpha=true", "algorithm.token_mean=global"],
     "grpo": [],
     "ppo": ["algorithm.num_iterations=2"],
+    "dr_grpo": [],
 }
 
 ENGINES = [
@@ -41,7 +42,7 @@ ENGINES = [
       ("ddp", "fsdp2", "zero2", "zero3")),
 ]  # fmt: skip
 
-FAMILIES = {"gpg": "qwen2_vl", "grpo": "qwen2_5_vl", "ppo": "qwen2_vl"}
+FAMILIES = {"gpg": "qwen2_vl", "grpo": "qwen2_5_vl", "ppo": "qwen3_5", "dr_grpo": "qwen3_vl"}
 
 Settings = Callable[[str, Path, int], list[str]]
 
@@ -163,6 +164,25 @@ def test_two_processes_make_the_update_of_one(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_features_for_deeper_layers_are_trained_by_two_processes_as_by_one(
+    engine: str,
+    settings: Settings,
+    alone: Callable[[str], Path],
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    """Qwen3-VL, where a process without pictures has no token to add them to."""
+    one, two, start = alone("dr_grpo"), tmp_path / "two", model_folder("qwen3_vl")
+    launch(engine, *settings("dr_grpo", two, 1))
+    assert_same_update(one, two, start)
+    before, after = (load_file(folder / "model.safetensors") for folder in (start, two / "final"))
+    # The tiny model adds a second level after the last of its two layers, where no token reads it.
+    levels = [name for name in before if "deepstack_merger_list.0." in name]
+    assert levels and [name for name in levels if before[name].equal(after[name])] == []
+
+
+@pytest.mark.slow
 def test_a_critic_is_trained_by_two_processes_as_by_one(
     settings: Settings,
     alone: Callable[[str], Path],
@@ -170,7 +190,7 @@ def test_a_critic_is_trained_by_two_processes_as_by_one(
     tmp_path: Path,
 ) -> None:
     launch("torchrun", *settings("ppo", tmp_path / "two", 1))
-    assert_same_update(alone("ppo"), tmp_path / "two", model_folder("qwen2_vl"))
+    assert_same_update(alone("ppo"), tmp_path / "two", model_folder(FAMILIES["ppo"]))
     critics = [load_file(run / "final" / "critic.safetensors") for run in
                (alone("ppo"), tmp_path / "two")]  # fmt: skip
     assert critics[0]["weight"].norm() > 0

@@ -17,7 +17,9 @@ def write(folder: Path, family: tiny.Family, *, tied: bool = True, seed: int = 0
     words = tiny.tokenizer(tiny.WORDS, family)
     config = tiny.configuration(family, tiny.TEST_SIZE, words)
     text = config.get_text_config()
-    if len(text.rope_parameters.get("mrope_section", ())) > 3:
+    if text.rope_parameters.get("mrope_interleaved"):
+        text.head_dim, text.rope_parameters["mrope_section"] = 32, [6, 5, 5]
+    elif "mrope_section" in text.rope_parameters:
         text.rope_parameters["mrope_section"] = [4, 6, 6]
     config.tie_word_embeddings = text.tie_word_embeddings = tied
     with torch.random.fork_rng(devices=[]):

@@ -280,8 +280,16 @@ def test_a_second_trainer_attaches_to_a_running_server(
     other = VllmEngine(attached, qwen2_5_vl.policy, tmp_path)
     assert float(differences(other).max()) < EXACT
     other.close()
-    qwen2_5_vl.server is not None and qwen2_5_vl.server.check_alive()
+    # Its end is not that of the server, which it has not started.
     assert float(differences(qwen2_5_vl).max()) < EXACT
+
+
+def test_qwen3_vl_is_served_with_new_weights(start: Start) -> None:
+    engine = start("qwen3_vl", tied=True)
+    assert float(differences(engine).max()) < EXACT
+    stir(engine.policy, "", seed=2)
+    engine.sync()
+    assert float(differences(engine).max()) < EXACT
 
 
 # --- the ends of servers
@@ -302,16 +310,18 @@ server.process.wait()
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_no_process_outlives_a_trainer_that_is_killed(
-    start: Start, number: signal.Signals, tmp_path: Path
+    number: signal.Signals, tmp_path: Path
 ) -> None:
     model = standard_shape.write(tmp_path / "model", "qwen2_vl")
     command = [sys.executable, "-c", TRAINER, str(PYTHON), str(tmp_path / "scratch"), str(model)]
     trainer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert trainer.stdout is not None
     session = int(trainer.stdout.readline())
+    # As early as the engine is there: it must not depend on a server that is up.
     processes.wait_until(lambda: processes.named(session, "EngineCore"), 120)
     trainer.send_signal(number)
     trainer.wait()
+    trainer.stdout.close()
     processes.wait_until(lambda: not processes.of_session(session), 20)
     processes.wait_until(lambda: not (tmp_path / "scratch").exists(), 5)
 

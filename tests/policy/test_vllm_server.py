@@ -98,22 +98,30 @@ def test_heads_that_a_cpu_does_not_compute_are_refused() -> None:
     words = tiny.tokenizer()
     shape = replace(tiny.TEST_SIZE, num_attention_heads=8)  # 128 / 8
     made = tiny.configuration("qwen2", shape, words)
-    vllm_server.check_shape(made, cpu=False)
+    vllm_server.check_shape(made, "float32", cpu=False)
     with pytest.raises(UserError, match="heads have 16 dimensions"):
-        vllm_server.check_shape(made, cpu=True)
+        vllm_server.check_shape(made, "float32", cpu=True)
+
+
+def test_linear_attention_is_computed_in_bfloat16_alone_on_a_cpu(tmp_path: Path) -> None:
+    made = read_config(str(standard_shape.write(tmp_path, "qwen3_5")))
+    vllm_server.check_shape(made, "bfloat16", cpu=True)
+    vllm_server.check_shape(made, "float32", cpu=False)
+    with pytest.raises(UserError, match=r"model\.dtype is float32; set model\.dtype=bfloat16"):
+        vllm_server.check_shape(made, "float32", cpu=True)
 
 
 def test_the_embedded_demo_model_is_refused_for_its_sections() -> None:
     with pytest.raises(UserError, match="mrope_section has 9 entries"):
         vllm_server.check_shape(
-            tiny.configuration("qwen2_vl", tiny.TEST_SIZE, tiny.tokenizer()), cpu=True
+            tiny.configuration("qwen2_vl", tiny.TEST_SIZE, tiny.tokenizer()), "float32", cpu=True
         )
 
 
 def test_a_model_of_standard_shape_is_taken(tmp_path: Path) -> None:
-    for family in ("qwen2_vl", "qwen2_5_vl", "qwen2"):
+    for family in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen2"):
         folder = standard_shape.write(tmp_path / family, family)  # type: ignore[arg-type]
-        vllm_server.check_shape(read_config(str(folder)), cpu=True)
+        vllm_server.check_shape(read_config(str(folder)), "float32", cpu=True)
 
 
 # --- arguments and environment
@@ -165,6 +173,12 @@ LOGS = {
     "RuntimeError: late": ["(Worker pid=1) Traceback (most recent call):", "RuntimeError: late"],
     "api_server.py: error: unrecognized arguments: --x": [
         "usage: api_server.py", "api_server.py: error: unrecognized arguments: --x", "",
+    ],
+    # a warning that mentions an error is none
+    "RuntimeError: needs BF16": [
+        "(APIServer pid=1) WARNING 11-26 10:51:26 [a.py:1] This can cause OSError: Too many files",
+        "(Worker pid=2) ERROR 11-26 10:51:27 [b.py:22] RuntimeError: needs BF16",
+        "(EngineCore pid=3) ERROR 11-26 10:51:27 [c.py:3] EngineDeadError: it is dead",
     ],
     "": [],
 }  # fmt: skip

@@ -45,8 +45,11 @@ class VllmEngine:
     """A vLLM server that samples for a policy, started here or attached to.
 
     ``differences`` are those of the tokens that were compared last, [N]; ``sync_seconds`` is how
-    long the last exchange of weights took.
+    long the last exchange of weights took. ``comparing`` is to be set to False by whoever samples
+    in a thread while the model learns, as its own forward is then another model's.
     """
+
+    comparing = True
 
     def __init__(
         self,
@@ -234,12 +237,12 @@ class VllmEngine:
     ) -> list[tuple[Rollout, ...]]:
         """Return G rollouts of each prompt with the server's log-probabilities.
 
-        Those of the first call after a sync are compared with the model's own.
+        Those of the first call after a sync are compared with the model's own, if ``comparing``.
         """
         groups = self.attempt(
             lambda: self.answers(encoded, num_generations, sampling, seeds, self.settings.timeout)
         )
-        if self.compared != self.version:
+        if self.comparing and self.compared != self.version:
             self.compared = self.version
             self.compare(encoded, groups, sampling)
         return groups

@@ -31,6 +31,7 @@ EXTENSION = "vrft_vllm_worker"
 """The name under which vLLM's workers import a copy of ``vllm_worker.py``."""
 
 ARGUMENTS = (
+    *("--host", "127.0.0.1"),  # whoever reaches the port may change the weights
     "--enable-scale-out",  # token ids in and out
     *("--worker-extension-cls", f"{EXTENSION}.WeightReload"),
     *("--logprobs-mode", "processed_logprobs"),  # of the distribution that is sampled from

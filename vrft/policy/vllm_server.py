@@ -66,7 +66,7 @@ def check(config: Config) -> None:
         Client(settings.url)  # refuses what is no address
     cpu = bool(settings.python) and is_cpu(describe(settings.python))
     source = folders.base_of(config.model.name)
-    check_shape(read_config(source), cpu=cpu)
+    check_shape(read_config(source), server_dtype(config, cpu=cpu), cpu=cpu)
 
 
 def describe(python: str) -> dict[str, str]:
@@ -100,10 +100,10 @@ def is_cpu(versions: Mapping[str, str]) -> bool:
     return "cpu" in versions["distribution"] or "cpu" in versions["vllm"]
 
 
-def check_shape(config: Any, *, cpu: bool) -> None:
+def check_shape(config: Any, dtype: str, *, cpu: bool) -> None:
     """Raise UserError for a transformers configuration that vLLM starts with and fails at.
 
-    It would die at the first request, or with the first picture.
+    ``dtype`` is the server's. It would die at the first request, or with the first picture.
     """
     text = config.get_text_config()
     size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
@@ -111,6 +111,12 @@ def check_shape(config: Any, *, cpu: bool) -> None:
         raise UserError(
             f"rollout.engine=vllm: the model's attention heads have {size} dimensions, and vLLM on "
             f"a CPU computes {', '.join(map(str, CPU_HEADS))}; set rollout.engine=vrft"
+        )
+    kinds = getattr(text, "layer_types", None) or ()
+    if cpu and "linear_attention" in kinds and dtype != "bfloat16":
+        raise UserError(
+            "rollout.engine=vllm: vLLM on a CPU computes the model's linear attention in bfloat16 "
+            f"alone, and model.dtype is {dtype}; set model.dtype=bfloat16 or rollout.engine=vrft"
         )
     sections = (getattr(text, "rope_parameters", None) or {}).get("mrope_section")
     if sections is not None and len(sections) != 3:
@@ -196,22 +202,31 @@ class Server:
         self.process.wait()
 
 
-ERROR = re.compile(r"\b\w*(Error|Exception)\b: \S|Killed|Segmentation fault|out of memory")
-DECORATION = re.compile(
-    r"^(\(\w+( pid=\d+)?\) )*((ERROR|WARNING|INFO) [\d:. -]+)?(\[[\w.]+:\d+\] ?)?"
+ERROR = re.compile(
+    r"\b\w*(Error|Exception)\b: \S|Killed|Segmentation fault|out of memory|: error: "
 )
+PREFIX = re.compile(
+    r"^(?:\(\w+(?: pid=\d+)?\) )?(?:(?P<level>[A-Z]+) [\d-]+ [\d:.]+ )?(?:\[[\w.]+:\d+\] ?)?"
+)
+"""What vLLM's log puts before a message: the process, the level and the time, and the place."""
 
 
 def last_words(lines: Sequence[str]) -> str:
     """Return the first cause that a log names, else its last line; at most 300 characters.
 
     vLLM's processes report the failures of those below them: the error before the others is the
-    cause, and "see root cause above" says nothing.
+    cause, and "see root cause above" says nothing. A warning that mentions errors is none.
     """
-    plain = [DECORATION.sub("", line).strip() for line in lines]
-    errors = [line for line in plain if ERROR.search(line) and "root cause" not in line]
-    said = errors or [line for line in plain if line]
-    return (said[0] if errors else said[-1] if said else "")[:300]
+    said, errors = [], []
+    for line in lines:
+        prefix = PREFIX.match(line)
+        message = line[prefix.end() if prefix else 0 :].strip()
+        if message:
+            said.append(message)
+        alarming = prefix is None or prefix["level"] in (None, "ERROR", "CRITICAL")
+        if alarming and ERROR.search(message) and "root cause" not in message:
+            errors.append(message)
+    return (errors[0] if errors else said[-1] if said else "")[:300]
 
 
 def arguments(config: Config, model: Path, port: int, *, cpu: bool) -> list[str]:
@@ -220,7 +235,6 @@ def arguments(config: Config, model: Path, port: int, *, cpu: bool) -> list[str]
     length = settings.max_model_length or longest(config, read_config(str(model)))
     given = {
         "--model": model,
-        "--host": "127.0.0.1",  # its development calls are for nobody else
         "--port": port,
         "--served-model-name": "policy",
         "--dtype": server_dtype(config, cpu=cpu),

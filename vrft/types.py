@@ -30,7 +30,8 @@ A = TypeVar("A")
 Space = Literal["thousandths", "pixels"]
 """The unit of a model family's coordinates.
 
-Qwen2-VL writes thousandths of each axis, Qwen2.5-VL pixels of the picture that its processor made.
+Qwen2-VL, Qwen3-VL and Qwen3.5 write thousandths of each axis, Qwen2.5-VL pixels of the picture that
+its processor made.
 """
 
 

@@ -128,6 +128,7 @@ OTHER: dict[str, str] = {
     "algorithm.reward_weights": "{different: 2}",
     "algorithm.rewards": "mine.py:brief",
     "rollout.engine": "vllm",
+    "rollout.ahead": "1",
     "rollout.vllm.url": "http://127.0.0.1:8000",
     "rollout.vllm.python": "other/bin/python",
     "rollout.vllm.arguments": "[--seed, '3']",

@@ -121,6 +121,9 @@ class RolloutConfig:
 
     engine: Literal["vrft", "vllm"] = "vrft"
     vllm: VllmConfig = VllmConfig()
+    ahead: Annotated[int, Range(0, 1)] = 0
+    """Steps by which the rollouts of a server precede their update: with 1, the server samples for
+    the next step while this one trains, from weights that are one step old."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import contextlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +26,9 @@ from vrft.training.types import Progress
 
 STATE = "trainer_state.json"
 """The file with the progress, under the name that transformers gives to its own."""
+
+ROLLOUTS = "rollouts.json"
+"""The file with the rollouts that no step has used yet, of ``rollout.ahead``."""
 
 
 def path_of(run: Path, step: int) -> Path:
@@ -83,6 +86,12 @@ def write_state(folder: Path, progress: Progress, accelerator: Accelerator) -> N
     """Write the progress; only the main process calls this."""
     text = json.dumps(asdict(progress) | {"processes": accelerator.num_processes}, indent=2)
     (folder / STATE).write_text(text + "\n", encoding="utf-8")
+
+
+def write_rollouts(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the rollouts that no step has used yet, if any; only the main process calls this."""
+    if rows:
+        (folder / ROLLOUTS).write_text(json.dumps(rows) + "\n", encoding="utf-8")
 
 
 def write_optimizer(folder: Path, optimizer: Any, accelerator: Accelerator) -> None:

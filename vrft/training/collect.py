@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +15,10 @@ from vrft.errors import UserError
 from vrft.rewards import LARGEST, TrainerState, group_rewards
 from vrft.task import Task
 from vrft.training import algorithms, distributed, metrics, plan
-from vrft.training.stream import next_prompts
-from vrft.training.types import Batch, RewardedGroup, Run
-from vrft.types import Group
+from vrft.training.rollouts import Sampled
+from vrft.training.stream import move_on, next_prompts
+from vrft.training.types import Batch, Drawn, RewardedGroup, Run
+from vrft.types import Group, Rollout
 
 
 def collect(run: Run) -> Batch:
@@ -67,28 +69,53 @@ def first(accelerator: Accelerator, mistake: UserError | None) -> str:
 def rewarded_groups(run: Run) -> list[RewardedGroup]:
     """Sample G rollouts of each of this device's next prompts, and reward them.
 
-    Raises UserError as ``reward_group`` does, and for a prompt that cannot be encoded.
+    Raises UserError as ``reward_group`` does, for a prompt that cannot be encoded, and for a server
+    that cannot sample.
     """
-    config, drawn, state = run.config, next_prompts(run), trainer_state(run)
-    encoded = [draw.encoded for draw in drawn]
-    seeds = [draw.seed for draw in drawn]
-    with run.accelerator.autocast():
-        rollouts = run.policy.sample(
-            encoded, config.algorithm.num_generations, config.sampling, seeds
-        )
+    drawn: Sequence[Drawn] = ()
+    mistake: UserError | None = None
+    try:
+        drawn = drawn_prompts(run)
+    except UserError as error:
+        mistake = error
+    sampled = run.rollouts.sample(drawn)  # on all devices, also on one whose prompts cannot be read
+    if mistake is not None:
+        raise mistake
+    state = trainer_state(run)
     groups = [
-        reward_group(config, run.task, Group(draw.sample, draw.prompt, group), draw.encoded, state)
-        for draw, group in zip(drawn, rollouts, strict=True)
+        reward_group(run.config, run.task, group_of(draw, rollouts.rollouts), draw.encoded, state)
+        for draw, rollouts in zip(drawn, sampled, strict=True)
     ]
-    if not algorithms.BASELINES[config.algorithm.baseline].needs_greedy:
+    return with_greedy(run, groups, drawn, sampled, state)
+
+
+def drawn_prompts(run: Run) -> Sequence[Drawn]:
+    """Return the prompts of which rollouts are under way, else the next ones of the stream."""
+    flight = run.rollouts.in_flight
+    if flight is None:
+        return next_prompts(run)
+    move_on(run)
+    return flight.drawn
+
+
+def group_of(draw: Drawn, rollouts: tuple[Rollout, ...]) -> Group[Any]:
+    """Return a prompt's rollouts as a group."""
+    return Group(draw.sample, draw.prompt, rollouts)
+
+
+def with_greedy(
+    run: Run,
+    groups: list[RewardedGroup],
+    drawn: Sequence[Drawn],
+    sampled: Sequence[Sampled],
+    state: TrainerState,
+) -> list[RewardedGroup]:
+    """Return the groups with the totals of their greedy completions, where these were sampled."""
+    if not algorithms.BASELINES[run.config.algorithm.baseline].needs_greedy:
         return groups
-    with run.accelerator.autocast():
-        answers = run.policy.sample(encoded, 1, replace(config.sampling, temperature=0.0), seeds)
     greedy = [
-        reward_group(
-            config, run.task, replace(rewarded.group, rollouts=answer), rewarded.encoded, state
-        )
-        for rewarded, answer in zip(groups, answers, strict=True)
+        reward_group(run.config, run.task, group_of(draw, rollouts.greedy), draw.encoded, state)
+        for draw, rollouts in zip(drawn, sampled, strict=True)
     ]
     return [
         replace(rewarded, greedy=float(best.total))

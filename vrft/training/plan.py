@@ -27,11 +27,19 @@ from vrft.evaluation.scoring import read_samples
 from vrft.models.conversation import check_prompt
 from vrft.models.folders import is_adapter
 from vrft.models.loading import weight_dtype
-from vrft.policy import engines
 from vrft.progress import watched
 from vrft.rewards import FunctionReward, rewards_and_missing
 from vrft.task import Task
-from vrft.training import algorithms, best, distributed, ppo, resume, run_folder, run_log
+from vrft.training import (
+    algorithms,
+    best,
+    distributed,
+    ppo,
+    resume,
+    rollouts,
+    run_folder,
+    run_log,
+)
 from vrft.training.bad_pictures import BadPictures, refusal
 from vrft.training.stream import encode_sample
 from vrft.types import Completion, Sample
@@ -48,7 +56,7 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
         resume.check_settings(config, Path(config.train.output_dir))
     task = registry.build_rewarded(config.task, config.algorithm)
     check_settings(config, task.rewards())
-    engines.check(config)
+    rollouts.check(config)
     run_log.check_trackers(config.train.report_to)
     skip = config.data.on_bad_picture == "skip"
     samples = read_samples(task, "train")
@@ -194,6 +202,7 @@ def plan_text(config: Config, *, fresh: bool = True) -> str:
     completions = f" x {algorithm.num_generations} completions of at most "
     completions += f"{config.sampling.max_completion_length} tokens"
     sft = algorithm.name == "sft"
+    served = config.rollout.engine == "vllm"
     gigabytes = memory(actor, config, accelerator) / 1e9
     lines = {
         "task": f"{config.task.name}: {len(samples)} samples, rewards {rewards_text(config, task)}",
@@ -203,6 +212,7 @@ def plan_text(config: Config, *, fresh: bool = True) -> str:
         "prompt": f"{len(encoded.tokens)} tokens in the first sample, {encoded.image_tokens} of "
         f"them of pictures; limit {limit}",
         "step": f"{prompts} prompts{'' if sft else completions}, on each of {processes} device(s)",
+        **({"rollouts": rollouts.plan_text(config)} if served else {}),
         "steps": f"{total_steps(config, len(samples), processes)} at learning rate "
         f"{train.learning_rate:g}",
         "memory": f"{gigabytes:.2f} GB a device for weights, gradients and optimizer, "

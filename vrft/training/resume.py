@@ -64,7 +64,7 @@ FIXED = frozenset(
         *("algorithm.critic.cliprange_value", "algorithm.critic.entropy_coef"),
         *("sampling.temperature", "sampling.top_p", "sampling.top_k"),
         *("sampling.repetition_penalty", "sampling.max_completion_length"),
-        *("rollout.engine", "train.seed"),
+        *("rollout.engine", "rollout.ahead", "train.seed"),
     }
 )
 """Settings with which it would be another run: its data, model, objective or random numbers."""

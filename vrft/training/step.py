@@ -15,11 +15,11 @@ from accelerate.utils import set_seed
 from torch import Tensor
 
 from vrft.errors import UserError
-from vrft.training import algorithms, distributed, metrics
+from vrft.training import algorithms, distributed, metrics, plan
 from vrft.training.collect import collect
 from vrft.training.micro_batches import Pass, passes
 from vrft.training.objective import loss, make_experience
-from vrft.training.stream import rollout_seed
+from vrft.training.stream import coming_prompts, rollout_seed
 from vrft.training.types import Batch, Experience, Run, TokenStats
 
 Rows = Callable[[], list[dict[str, Any]]]
@@ -40,14 +40,17 @@ def step(run: Run) -> tuple[dict[str, float], Rows]:
     # in a resumed run. Rollouts do not depend on it: each prompt has a seed of its own.
     place = done.step * accelerator.num_processes + accelerator.process_index
     set_seed(rollout_seed(run.config.train.seed, place))
+    run.rollouts.follow(run.policy.module, done.step)
     with distributed.gathered_weights(accelerator, run.policy.module):
         batch = collect(run)
+        begin_next(run)
     experience = make_experience(run, batch)
     updates = [update(run, batch, experience, part) for part in mini_batches(run, batch)]
     learning_rate = run.scheduler.get_last_lr()[0]
     run.scheduler.step()
     done.step += 1
     measured = metrics.step_metrics(run, batch, updates)
+    measured |= run.rollouts.metrics()
     measured |= {
         "learning_rate": learning_rate,
         "alpha": experience.alpha,
@@ -55,6 +58,19 @@ def step(run: Run) -> tuple[dict[str, float], Rows]:
     }
     measured |= metrics.logged_means(run, batch, {"step", "time", *measured})
     return measured, partial(metrics.completion_rows, run.task, batch, experience)
+
+
+def begin_next(run: Run) -> None:
+    """Let a server that samples ahead begin with the rollouts of the step after this one."""
+    accelerator, done = run.accelerator, run.progress
+    steps = plan.total_steps(run.config, len(run.samples), accelerator.num_processes)
+    if not run.config.rollout.ahead or done.step + 1 >= steps:
+        return
+    try:
+        drawn = coming_prompts(run)
+    except UserError:
+        return  # the next step meets the same error, in its turn
+    run.rollouts.begin(drawn)
 
 
 def mini_batches(run: Run, batch: Batch) -> list[range]:

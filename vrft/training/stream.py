@@ -20,22 +20,40 @@ from vrft.types import Prompt, Sample
 
 
 def next_prompts(run: Run) -> list[Drawn]:
-    """Return this device's next b samples with their encoded prompts, and move the stream on.
+    """Return this device's next b samples with their encoded prompts, and move the stream on."""
+    drawn = coming_prompts(run)
+    move_on(run)
+    return drawn
+
+
+def coming_prompts(run: Run) -> list[Drawn]:
+    """Return what ``next_prompts`` would, and leave the stream where it is.
 
     Meanwhile threads begin to encode the samples that come after these. Where a sample's picture
     cannot be read and the run may skip it, the next readable sample of the stream stands in its
     place, which keeps the seed. Raises UserError as ``BadPictures.first_readable`` does.
     """
     drawn = upcoming(run)
-    run.progress.cursor += run.local_prompts * int(run.accelerator.num_processes)
-    run.reader.announce([sample_at(run, place) for place in (*drawn, *upcoming(run))])
+    ahead = [*drawn, *upcoming(run, steps=1)]
+    run.reader.announce([sample_at(run, place) for place in ahead])
     return [draw(run, place) for place in drawn]
 
 
-def upcoming(run: Run) -> range:
-    """Return the b places of the stream that this device draws next."""
+def move_on(run: Run) -> None:
+    """Move the stream on by the prompts that all devices draw at a time."""
+    run.progress.cursor += prompts_of_all(run)
+
+
+def prompts_of_all(run: Run) -> int:
+    """Return the prompts that all devices draw at a time."""
+    return run.local_prompts * int(run.accelerator.num_processes)
+
+
+def upcoming(run: Run, steps: int = 0) -> range:
+    """Return the b places of the stream that this device draws after so many draws."""
     # A step's places are dealt out in blocks of b: device 0 has the first b, device 1 the next.
-    first = run.progress.cursor + run.accelerator.process_index * run.local_prompts
+    place = run.progress.cursor + steps * prompts_of_all(run)
+    first = place + run.accelerator.process_index * run.local_prompts
     return range(first, first + run.local_prompts)
 
 

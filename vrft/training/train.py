@@ -22,15 +22,25 @@ from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.evaluation import evaluate
 from vrft.policy import Policy
+from vrft.policy.engines import OwnEngine
 from vrft.progress import progress
 from vrft.task import Task
-from vrft.training import best, checkpoint, data_fingerprint, distributed, plan, ppo, run_folder
+from vrft.training import (
+    best,
+    checkpoint,
+    data_fingerprint,
+    distributed,
+    plan,
+    ppo,
+    rollouts,
+    run_folder,
+)
 from vrft.training import resume as resumption
 from vrft.training.bad_pictures import BadPictures
 from vrft.training.read_ahead import ReadAhead
 from vrft.training.run_log import RunLog
 from vrft.training.step import check_weights, step
-from vrft.training.stream import encode_sample
+from vrft.training.stream import coming_prompts, encode_sample
 from vrft.training.types import Progress, Run
 from vrft.types import Sample
 
@@ -61,23 +71,25 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
         config = replace(config, train=replace(config.train, output_dir=named))
     folder = Path(config.train.output_dir)
     latest = None if resume is None else checkpoint.latest(folder)
-    run = prepare(config, task, samples, accelerator, latest)
-    # Only now, when nothing is left that could stop the run before its first step, and when all
-    # processes have read the settings that are written anew.
-    accelerator.wait_for_everyone()
-    if main and resume is None:
-        run_folder.claim(config)
-        data_fingerprint.write(folder, samples, run.local_prompts * accelerator.num_processes)
-    elif main:
-        resumption.go_on(config, folder)
-    if config.algorithm.rewards and main:
-        print(f"rewards: {plan.rewards_text(config, task)}", file=sys.stderr)
     with contextlib.ExitStack() as stack:
-        stack.callback(run.reader.close)
+        run = prepare(config, task, samples, accelerator, latest)
+        stack.callback(run.close)
+        if latest is not None:
+            run.rollouts.restore(latest, partial(coming_prompts, run))
+        # Only now, when nothing is left that could stop the run before its first step, and when all
+        # processes have read the settings that are written anew.
+        accelerator.wait_for_everyone()
+        if main and resume is None:
+            run_folder.claim(config)
+            data_fingerprint.write(folder, samples, run.local_prompts * accelerator.num_processes)
+        elif main:
+            resumption.go_on(config, folder)
+        if config.algorithm.rewards and main:
+            print(f"rewards: {plan.rewards_text(config, task)}", file=sys.stderr)
         resume_step = None if resume is None else run.progress.step
         log = RunLog(folder, config.train.report_to, resume_step, flat(config)) if main else None
         if log is not None:
-            # Closed last: a tracker that fails to close must not cost the model in ``final``.
+            # Closed after the signals: a tracker that fails to close must not cost ``final``.
             stack.callback(log.close)
         loop(run, folder, log, stack.enter_context(run_folder.StopSignal()))
         weights = accelerator.get_state_dict(run.policy.module)
@@ -98,7 +110,10 @@ def prepare(
     accelerator: Accelerator,
     latest: Path | None = None,
 ) -> Run:
-    """Load what a run needs besides its data, and the state of the checkpoint it goes on from."""
+    """Load what a run needs besides its data, and the state of the checkpoint it goes on from.
+
+    The engine of its rollouts is started; ``Run.close`` ends it.
+    """
     set_seed(config.train.seed)
     device = accelerator.device.type
     name = config.model.name if latest is None else str(latest)
@@ -112,7 +127,9 @@ def prepare(
         checkpoint.restore_state(
             latest, run.optimizer, run.scheduler, accelerator, run.progress.step
         )
-    return run
+    folder = Path(config.train.output_dir)
+    made = rollouts.start(config, actor, accelerator, folder, run.progress.step)
+    return replace(run, rollouts=made)
 
 
 def make_run(
@@ -167,6 +184,7 @@ def make_run(
         accelerator,
         done,
         reader,
+        rollouts.Rollouts(OwnEngine(actor), config, accelerator, done.step),
         optimizer,
         scheduler,
         reference,
@@ -232,11 +250,13 @@ def save(run: Run, folder: Path, improved: best.Best | None = None) -> None:
     accelerator, done = run.accelerator, run.progress
     weights = accelerator.get_state_dict(run.policy.module)
     check_weights(run, weights)
+    unused = run.rollouts.rows()
     target = checkpoint.path_of(folder, done.step)
     with checkpoint.written_together(target, accelerator) as temporary:
         checkpoint.write_optimizer(temporary, run.optimizer, accelerator)
         if accelerator.is_main_process:
             run.policy.save(temporary, weights)
+            checkpoint.write_rollouts(temporary, unused)
             checkpoint.write_state(temporary, done, accelerator)
     if accelerator.is_main_process:
         if improved is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
@@ -22,10 +22,13 @@ from vrft.training.bad_pictures import BadPictures
 from vrft.training.read_ahead import ReadAhead
 from vrft.types import Group, Prompt, Sample
 
+if TYPE_CHECKING:
+    from vrft.training.rollouts import Rollouts
+
 
 @dataclass
 class Progress:
-    """Optimizer steps taken, prompts drawn from the stream, and completion tokens generated."""
+    """Optimizer steps taken, prompts of the stream that they took, and tokens of completions."""
 
     step: int = 0
     cursor: int = 0
@@ -37,6 +40,7 @@ class Run:
     """Everything that the steps of a training run read and change.
 
     ``reader`` makes a sample's prompt and encodes it, ahead of its step where threads are allowed;
+    ``rollouts`` samples its completions;
     ``reference`` is the policy that training began with, None unless the algorithm penalises the
     KL divergence from it.
     """
@@ -48,10 +52,16 @@ class Run:
     accelerator: Accelerator
     progress: Progress
     reader: ReadAhead[Sample[Any], tuple[Prompt, Any]]
+    rollouts: Rollouts
     optimizer: Any
     scheduler: Any
     reference: Policy | None = None
     bad_pictures: BadPictures = field(default_factory=BadPictures)
+
+    def close(self) -> None:
+        """End the threads and the server that the run has started."""
+        self.rollouts.close()
+        self.reader.close()
 
     @property
     def local_prompts(self) -> int:

@@ -1,0 +1,400 @@
+"""Rollouts for training: from the policy itself, or from a server that all devices share.
+
+A server is started, given weights and started again by the main process alone; the others sample
+from it by its address. With ``rollout.ahead`` it samples for the next step while this one trains.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+
+from vrft.config.schema import Config
+from vrft.errors import UserError
+from vrft.policy import ModelPolicy, Policy, engines
+from vrft.policy.engines import Engine, OwnEngine
+from vrft.policy.vllm_client import ServerFailure
+from vrft.policy.vllm_engine import VllmEngine
+from vrft.policy.vllm_guest import Address, VllmGuest
+from vrft.training import algorithms, distributed
+from vrft.training.checkpoint import ROLLOUTS
+from vrft.types import Completion, Rollout, View
+
+if TYPE_CHECKING:
+    from vrft.training.types import Drawn
+
+PROBED = (4, 32)
+"""Prompts, and tokens of a completion of each, whose log-probabilities are compared before the
+server samples ahead: when the rollouts have come, the policy has moved on."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The G rollouts of a prompt, and its greedy one where the baseline needs it."""
+
+    rollouts: tuple[Rollout, ...]
+    greedy: tuple[Rollout, ...] = ()
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """Prompts of the next step, and their rollouts once the server has made them."""
+
+    drawn: Sequence[Drawn]
+    sampled: Future[list[Sampled]]
+
+
+class ServedEngine(Engine, Protocol):
+    """An engine with a server: the restarts left, and the log-probabilities compared last [N]."""
+
+    restarts: int
+    differences: Tensor
+
+
+def check(config: Config) -> None:
+    """Raise UserError for settings of rollouts with which the run cannot start, or learns wrongly.
+
+    Nothing is started.
+    """
+    algorithm, sampling, vllm = config.algorithm, config.sampling, config.rollout.engine == "vllm"
+    if vllm and algorithm.name == "sft":
+        raise UserError("rollout.engine=vllm: algorithm=sft samples nothing; leave it out")
+    if config.rollout.ahead and not vllm:
+        raise UserError(
+            "rollout.ahead=1: only a server can sample while the policy trains; set "
+            "rollout.engine=vllm, or leave it out"
+        )
+    if not vllm and algorithm.importance_sampling not in ("auto", "off"):
+        raise UserError(
+            f"algorithm.importance_sampling={algorithm.importance_sampling}: the policy itself "
+            "samples, so that every weight would be 1; leave it out, or set rollout.engine=vllm"
+        )
+    if vllm and algorithm.importance_sampling != "off":
+        neutral = {"top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
+        for name, value in neutral.items():
+            if getattr(sampling, name) != value:
+                raise UserError(
+                    f"sampling.{name}={getattr(sampling, name):g}: the engine's log-probabilities "
+                    "are those of the changed distribution and the policy's are not, so that "
+                    f"importance weights would be biased; set sampling.{name}={value:g}, or "
+                    "algorithm.importance_sampling=off"
+                )
+    engines.check(config)
+
+
+def plan_text(config: Config) -> str:
+    """Return where a server samples, when, and how its distance from the policy is corrected."""
+    settings, algorithm = config.rollout.vllm, config.algorithm
+    where = f"at {settings.url}" if settings.url else f"started by {settings.python}"
+    when = ", a step ahead of the update" if config.rollout.ahead else ""
+    mode = algorithm.importance_sampling
+    named = "sequence_mask" if mode == "auto" else mode
+    weights = "none" if mode == "off" else f"{named} above {algorithm.importance_sampling_cap:g}"
+    return f"by a vLLM server {where}{when}; importance weights: {weights}"
+
+
+class Rollouts:
+    """The engine of a run on all its devices, and the rollouts that are under way.
+
+    ``step`` is that of the weights which the engine has. All devices call each method equally
+    often, but for ``close``.
+    """
+
+    def __init__(
+        self, engine: Engine, config: Config, accelerator: Accelerator, step: int = 0
+    ) -> None:
+        self.engine, self.config, self.accelerator, self.step = engine, config, accelerator, step
+        self.served = not isinstance(engine, OwnEngine)
+        self.shared = self.served and accelerator.num_processes > 1
+        self.address = self.known_address()
+        self.in_flight: InFlight | None = None
+        self.pool = ThreadPoolExecutor(1, "rollouts") if config.rollout.ahead else None
+        self.compared = False  # since the engine's weights are those it has
+        self.sampling_time = self.sync_time = 0.0
+
+    # --- weights
+
+    def follow(self, module: nn.Module, step: int) -> None:
+        """Give the engine the policy's weights, those after ``step`` steps; it may have them.
+
+        Rollouts under way are waited for. Raises UserError, on all devices, for a server that is
+        beyond help.
+        """
+        if not self.served or self.step == step:
+            return
+        error = None if self.in_flight is None else self.in_flight.sampled.exception()
+        began = time.monotonic()
+        weights = gathered(self.accelerator, module)
+        # Another device's requests must not meet the new weights, nor this one's the old.
+        self.accelerator.wait_for_everyone()
+
+        def send() -> None:
+            if isinstance(error, UserError):
+                raise error
+            self.engine.sync(weights)
+
+        try:
+            self.together(send)
+        except UserError as failure:
+            raise UserError(f"step {step + 1}: {failure}") from failure
+        if not self.accelerator.is_main_process:
+            self.engine.sync()
+        self.step, self.compared = step, False
+        self.sync_time = time.monotonic() - began
+
+    def together(self, action: Callable[[], None]) -> None:
+        """Act on the server in the main process; all devices learn of its error and address."""
+        mistake: UserError | None = None
+        if self.accelerator.is_main_process:
+            try:
+                action()
+            except UserError as error:
+                mistake = error
+        if self.shared:
+            known = (self.known_address(), None if mistake is None else str(mistake))
+            self.address, line = distributed.from_main(self.accelerator, known)
+            if line is not None and mistake is None:
+                mistake = UserError(line)
+        if mistake is not None:
+            raise mistake
+        if isinstance(self.engine, VllmGuest) and self.address is not None:
+            self.engine.visit(self.address)
+
+    def known_address(self) -> Address | None:
+        """Return the address of the server that this process has started or attached to."""
+        own = isinstance(self.engine, VllmEngine) and not isinstance(self.engine, VllmGuest)
+        return Address.of(cast(VllmEngine, self.engine)) if own else None
+
+    # --- sampling
+
+    def sample(self, drawn: Sequence[Drawn]) -> list[Sampled]:
+        """Return the rollouts of prompts, which may be under way already.
+
+        Every device calls this, also one without prompts: they find out together whether the
+        server has failed. Raises UserError for a server that is beyond help.
+        """
+        began = time.monotonic()
+        flight, self.in_flight = self.in_flight, None
+        ask = partial(self.ask_now, drawn)
+        sampled, error = tried(ask if flight is None else flight.sampled.result)
+        while self.shared:
+            failures = gather_object([str(error) if isinstance(error, ServerFailure) else ""])
+            if not any(failures):
+                break
+            self.recover(next(filter(None, failures)), error)
+            if isinstance(error, ServerFailure):
+                sampled, error = tried(ask)
+        self.sampling_time += time.monotonic() - began
+        if error is not None:
+            raise error
+        return sampled
+
+    def ask_now(self, drawn: Sequence[Drawn]) -> list[Sampled]:
+        """Let the engine sample as ``ask`` does, and compare while the policy has its weights."""
+        sampled = self.ask(drawn)
+        self.compared = self.compared or bool(drawn)
+        return sampled
+
+    def ask(self, drawn: Sequence[Drawn]) -> list[Sampled]:
+        """Let the engine sample G rollouts of each prompt, and greedy ones if they are needed."""
+        if not drawn:
+            return []
+        config, encoded = self.config, [draw.encoded for draw in drawn]
+        seeds = [draw.seed for draw in drawn]
+        with self.accelerator.autocast():
+            groups = self.engine.sample(
+                encoded, config.algorithm.num_generations, config.sampling, seeds
+            )
+            if not algorithms.BASELINES[config.algorithm.baseline].needs_greedy:
+                return [Sampled(group) for group in groups]
+            cold = replace(config.sampling, temperature=0.0)
+            best = self.engine.sample(encoded, 1, cold, seeds)
+        return [Sampled(group, greedy) for group, greedy in zip(groups, best, strict=True)]
+
+    def recover(self, failure: str, error: Exception | None) -> None:
+        """Start a server again that has failed another device; UserError where that is no help."""
+
+        def again() -> None:
+            if isinstance(error, UserError):
+                raise error
+            engine = cast(VllmEngine, self.engine)
+            if self.known_address() == self.address:  # else it has been started again already
+                engine.end_server(ServerFailure(failure))
+                engine.attempt(engine.launch)
+
+        self.together(again)
+
+    def begin(self, drawn: Sequence[Drawn]) -> None:
+        """Let the server begin with the rollouts of the next step's prompts.
+
+        A failure is raised where they are taken.
+        """
+        assert self.pool is not None
+        if not drawn:
+            return
+        _, error = tried(partial(self.probe, drawn))
+        if error is None:
+            self.in_flight = InFlight(drawn, self.pool.submit(self.ask, drawn))
+        else:
+            self.in_flight = InFlight(drawn, Future())
+            self.in_flight.sampled.set_exception(error)
+
+    def probe(self, drawn: Sequence[Drawn]) -> list[Sampled]:
+        """Let the engine compare some log-probabilities while the policy has the same weights."""
+        if not self.compared:
+            prompts, tokens = PROBED
+            length = min(tokens, self.config.sampling.max_completion_length)
+            short = replace(self.config.sampling, max_completion_length=length)
+            some = drawn[:prompts]
+            with self.accelerator.autocast():
+                self.engine.sample([d.encoded for d in some], 1, short, [d.seed for d in some])
+            self.compared = True
+        return []
+
+    # --- records, checkpoints, the end
+
+    def metrics(self) -> dict[str, float]:
+        """Return the times of the step and the engine's distance; nothing for our own decoding.
+
+        ``rollout/time`` are the seconds in which the main process waited for rollouts.
+        """
+        if not self.served:
+            return {}
+        engine = cast(ServedEngine, self.engine)
+        differences = engine.differences.double()
+        own = [differences.sum(), differences.max() if len(differences) else torch.zeros(())]
+        total, largest = torch.stack([own[0], own[0].new_tensor(len(differences))]), own[1]
+        sums = distributed.gather(self.accelerator, total[None]).sum(0)
+        most = distributed.gather(self.accelerator, largest[None]).max()
+        measured = {
+            "rollout/time": self.sampling_time,
+            "rollout/sync_time": self.sync_time,
+            "rollout/logp_difference/mean": float(sums[0] / sums[1].clamp(min=1)),
+            "rollout/logp_difference/max": float(most),
+            "rollout/restarts": float(self.config.rollout.vllm.restarts - engine.restarts),
+        }
+        self.sampling_time = self.sync_time = 0.0
+        return measured
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Wait for the rollouts under way, and return a row for each prompt of all devices.
+
+        Rollouts that have failed have no rows: a resumed run samples them anew.
+        """
+        if self.pool is None:
+            return []
+        own: list[dict[str, Any]] = []
+        flight = self.in_flight
+        if flight is not None and flight.sampled.exception() is None:
+            own = [
+                {"seed": draw.seed, "sample_id": draw.sample.id, **asdict(sampled)}
+                for draw, sampled in zip(flight.drawn, flight.sampled.result(), strict=True)
+            ]
+        return own if self.accelerator.num_processes == 1 else list(gather_object(own))
+
+    def restore(self, folder: Path, coming: Callable[[], Sequence[Drawn]]) -> None:
+        """Take over a checkpoint's rollouts of the ``coming`` prompts of this device."""
+        path = folder / ROLLOUTS
+        if self.pool is None or not path.is_file():
+            return
+        try:
+            drawn = coming()
+        except UserError:
+            return  # the next step meets the same error, as all devices do
+        try:
+            rows = {row["seed"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
+            kept = [rows.get(draw.seed) for draw in drawn]
+            sampled = [
+                Sampled(*(tuple(map(rollout_of, row[name])) for name in ("rollouts", "greedy")))
+                for draw, row in zip(drawn, kept, strict=True)
+                if row is not None and row["sample_id"] == draw.sample.id
+            ]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(
+                f"{path}: no rollouts of a run ({error!r}); delete the file, and they are sampled "
+                "anew"
+            ) from error
+        if drawn and len(sampled) == len(drawn):
+            self.in_flight = InFlight(drawn, Future())
+            self.in_flight.sampled.set_result(sampled)
+
+    def close(self) -> None:
+        """End the engine, also within a step, and the thread that waits for it."""
+        self.engine.close()
+        if self.pool is not None:
+            if self.in_flight is not None:
+                with suppress(UserError, ServerFailure):
+                    self.in_flight.sampled.result()
+            self.pool.shutdown()
+            self.engine.close()  # the thread may have started a server meanwhile
+
+
+def start(
+    config: Config, actor: Policy, accelerator: Accelerator, folder: Path, step: int
+) -> Rollouts:
+    """Return the rollouts of a run, whose engine has the weights after ``step`` steps.
+
+    Raises UserError, on all devices, for a server that does not start.
+    """
+    if config.rollout.engine == "vrft":
+        return Rollouts(OwnEngine(actor), config, accelerator, step)
+    weights = gathered(accelerator, actor.module)
+    engine: Engine | None = None
+    line, address = "", None
+    if accelerator.is_main_process:
+        try:
+            engine = engines.start(config, actor, folder, weights)
+            address = Address.of(engine) if isinstance(engine, VllmEngine) else None
+        except UserError as error:
+            line = str(error)
+    line, address = distributed.from_main(accelerator, (line, address))
+    if line:
+        raise UserError(line)
+    if engine is None:
+        assert isinstance(actor, ModelPolicy) and address is not None
+        engine = VllmGuest(config, actor, address)
+    made = Rollouts(engine, config, accelerator, step)
+    made.address = address
+    return made
+
+
+def gathered(accelerator: Accelerator, module: nn.Module) -> Mapping[str, Tensor] | None:
+    """Return a module's weights, gathered on the main process; None where it has them anyway."""
+    if accelerator.num_processes == 1:
+        return None
+    weights: Mapping[str, Tensor] | None = accelerator.get_state_dict(module)
+    return weights
+
+
+def tried(
+    action: Callable[[], list[Sampled]],
+) -> tuple[list[Sampled], UserError | ServerFailure | None]:
+    """Return an action's rollouts, or none and the error that it raised."""
+    try:
+        return action(), None
+    except (UserError, ServerFailure) as error:
+        return [], error
+
+
+def rollout_of(row: Mapping[str, Any]) -> Rollout:
+    """Return the rollout of a row that ``asdict`` made."""
+    text, views, tokens = (row["completion"][name] for name in ("text", "views", "tokens"))
+    logprobs = row["logprobs"]
+    return Rollout(
+        Completion(text, tuple(View(**view) for view in views), tokens),
+        tuple(row["tokens"]),
+        row["finished"],
+        None if logprobs is None else tuple(logprobs),
+    )

@@ -91,3 +91,28 @@ def test_half_precision_weights_are_those_of_a_float32_softmax() -> None:
     assert got.dtype == torch.float16
     # float16 keeps 11 bits: 1/2048 of values of about 1
     assert torch.allclose(got.float(), expected, atol=1e-3)
+
+
+def test_a_state_is_held_for_every_row_and_moves_on_in_its_place() -> None:
+    cache = GroupCache([2, 3], 2, BLOCK, CPU)
+    cache.store_delta(4, torch.tensor([[1.0], [2.0]]), torch.tensor([[10.0], [20.0]]))
+    inputs, memory = cache.delta_states[4]
+    assert inputs.flatten().tolist() == [1, 1, 2, 2]  # two completions of each prompt
+    assert memory.flatten().tolist() == [10, 10, 20, 20]
+    cache.move_on(4, inputs + torch.arange(4.0).unsqueeze(1), memory * 2)
+    # a captured graph goes on reading the memory that it was captured with
+    assert inputs.flatten().tolist() == [1, 2, 4, 5]
+    assert memory.flatten().tolist() == [20, 20, 40, 40]
+    with cache.rehearsal():
+        cache.move_on(4, inputs + 100, memory + 100)
+    assert inputs.flatten().tolist() == [1, 2, 4, 5]
+    assert memory.flatten().tolist() == [20, 20, 40, 40]
+
+
+def test_states_leave_with_their_rows() -> None:
+    cache = GroupCache([1, 1], 2, BLOCK, CPU)
+    cache.store_delta(0, torch.tensor([[1.0], [2.0]]), torch.tensor([[10.0], [20.0]]))
+    cache.keep(torch.tensor([1, 3]))
+    assert [state.flatten().tolist() for state in cache.delta_states[0]] == [[1, 2], [10, 20]]
+    cache.keep(torch.tensor([1]))  # the first prompt has no rows left
+    assert [state.flatten().tolist() for state in cache.delta_states[0]] == [[2], [20]]

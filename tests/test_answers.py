@@ -100,6 +100,64 @@ def test_the_published_reading_takes_the_first_answer_or_the_whole_text() -> Non
 
 
 PLACES = ("above", "below")
+THINGS = ("chair", "table")
+NUMBERS = ("5", "3")
+
+BOUNDS = [
+    # bounds
+    "at least 7",
+    "7 at least",
+    "at most 7",
+    "more than 7",
+    "less than 7",
+    "greater than or equal to 7",
+    "up to 7",
+    "over 7",
+    "under 7",
+    "a maximum of 7",
+    "max. 7",
+    "7 or more",
+    "7 and above",
+    "7 plus",
+    "(at least 7)",
+    "The answer is at least 7.",
+    "至少7个",
+    "不到7",
+    # estimates
+    "about 7",
+    "around 7",
+    "roughly 7",
+    "approximately 7",
+    "nearly 7",
+    "almost 7",
+    "close to 7",
+    "7 or so",
+    "大约7个",
+    # other numbers
+    "negative 7",
+    "half of 7",
+    "twice 7",
+    "twelve 7",
+    "two of the 7",
+    "one out of 7",
+    "the square of 7",
+    "the square root of 7",
+]
+"""Answers that bound a number, estimate it, or make another number of it: they do not name it."""
+
+ASSERTED = [
+    "only 7",
+    "exactly 7",
+    "just 7",
+    "probably 7",
+    "seven (7)",
+    "a total of 7",
+    "The maximum is 7",
+    "It is about the lamps: 7",
+    "7 over there",
+    "7...",
+]
+"""Answers that name a number, firm or hedged."""
 CHOICES = [
     # the letter alone, in every published form
     ("B", PLACES, 1),
@@ -221,6 +279,55 @@ CHOICES = [
     ("No", ("yes", "no"), 1),
     ("No, the lamp is.", ("yes", "no"), 1),
     ("it is false", ("true", "false"), 1),
+    # words that deny as "not" does, or set a thing apart
+    ("hardly the chair", THINGS, None),
+    ("scarcely a chair", THINGS, None),
+    ("I doubt it is the chair", THINGS, None),
+    ("it is doubtful that it is the chair", THINGS, None),
+    ("I am unsure: the chair", THINGS, None),
+    ("It is unlikely to be the chair", THINGS, None),
+    ("the chair is out of the question", THINGS, None),
+    ("the chair was rejected", THINGS, None),
+    ("ruling out the chair", THINGS, None),
+    ("all, with the exception of the chair", THINGS, None),
+    ("instead of the chair", THINGS, None),
+    ("neither", ("neither", "both"), 0),
+    ("neither the chair", THINGS, None),
+    ("without the chair", THINGS, None),
+    ("far from the chair", THINGS, None),
+    ("away from the chair", THINGS, None),
+    ("apart from the chair", THINGS, None),
+    ("nowhere near the chair", THINGS, None),
+    ("bigger than the chair", THINGS, None),
+    ("远离chair", THINGS, None),
+    # assertions in like words, firm or hedged
+    ("the chair without doubt", THINGS, 0),
+    ("Without a doubt the chair", THINGS, 0),
+    ("beyond any doubt it is the chair", THINGS, 0),
+    ("undoubtedly the chair", THINGS, 0),
+    ("nothing but the chair", THINGS, 0),
+    ("only the chair", THINGS, 0),
+    ("barely above", PLACES, 0),
+    ("probably the chair", THINGS, 0),
+    ("near the chair", THINGS, 0),
+    ("the chair, far from the wall", THINGS, 0),
+    ("far from the wall", ("near the wall", "far from the wall"), 1),
+    ("the chair!", THINGS, 0),
+    # numbers of which an expression, a bound or an estimate is made
+    ("5!", NUMBERS, None),
+    ("|5|", NUMBERS, None),
+    ("log 5", NUMBERS, None),
+    ("ln(5)", NUMBERS, None),
+    ("5 squared", NUMBERS, None),
+    ("3.14...", ("3.14", "5"), None),
+    ("3.14…", ("3.14", "5"), None),
+    ("minus 5", NUMBERS, None),
+    ("minus 5", ("5", "minus 5"), 1),
+    ("5!", ("5", "5!"), 1),
+    ("There are 5 lamps!", NUMBERS, 0),
+    ("145°!", ("35°", "145°"), 1),
+    *((text.replace("7", "5"), NUMBERS, None) for text in BOUNDS),
+    *((text.replace("7", "5").replace("seven", "five"), NUMBERS, 0) for text in ASSERTED),
     # an option that looks like a wording, or like a side
     ("Option 2", ("Option 1", "Option 2"), 1),
     ("the cup is right", ("left", "right"), 1),
@@ -271,9 +378,16 @@ WHOLE_NUMBERS = [
     ("~7", None),
     ("2x = 16", None),
     ("7 million", None),
-    # a bound, a denial
-    ("more than 7", None),
-    ("at least 7", None),
+    # a sign in words, a factorial, a bound or an estimate, a denial
+    ("minus 7", None),
+    ("7!", None),
+    ("|7|", None),
+    ("There are 7 cubes!", 7),
+    *((text, None) for text in BOUNDS),
+    *((text, 7) for text in ASSERTED),
+    ("at least 7, so 7", None),
+    ("I doubt there are 7", None),
+    ("hardly 7", None),
     ("There are not 7 cubes", None),
     ("7 is wrong", None),
     ("There are 7 cubes and no spheres.", 7),
@@ -318,13 +432,17 @@ def test_a_whole_number_stands_alone_among_words(text: str, number: int | None) 
     [
         # one option a hundred thousand times, and both
         ("(b) ", 1, 8),
-        ("(a) above (b) below ", None, 8),
+        ("(a) above (b) below ", None, None),
         # the beginnings of options, denials and lead-ins, over and over
         ("belo", 1, None),
         ("not ", None, None),
         ("answer is ", 1, 8),
         # numbers
         ("7 ", 1, None),
+        # bounds, and words that set apart
+        ("at least 7 ", 1, None),
+        ("far from the lamp ", 1, 8),
+        ("far from the above ", 1, None),
     ],
 )
 def test_a_megabyte_is_read_for_options_and_numbers_in_linear_time(

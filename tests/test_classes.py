@@ -126,6 +126,13 @@ MATCHED = [
     ("other than a rose", None),
     ("A rose is not what this is.", None),
     ("rose is wrong", None),
+    ("hardly a rose", None),
+    ("I doubt it is a rose", None),
+    ("far from a rose", None),
+    ("without a rose", None),
+    ("A rose is out of the question", None),
+    ("without doubt a rose", "rose"),
+    ("a rose, hardly a tulip", "rose"),
     ("a rose? It is no rose", None),
     ("不是 rose", None),
     # a denial of something else

@@ -147,6 +147,12 @@ UNREADABLE = [
     "The answer is not 145",
     "3!",
     "> 3",
+    "at least 3",
+    "about 3",
+    "~3",
+    "minus 3",
+    "3 squared",
+    "3 plus",
     "\\boxed{3",
     "3\\text{",
     "3{",
@@ -157,6 +163,10 @@ UNREADABLE = [
     # other digits
     "١٤٥",
     "²",
+    # decimals that go on behind what is written
+    "3.14...",
+    "x = 3.14...",
+    "0.333…",
     # what no float holds
     "9^9^9",
     "9^{9^{9}}",

@@ -9,10 +9,11 @@ possessive quantifiers (``\\s*+``) or bounded repeats, so that no match is tried
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 
-from vrft.wrapping import bare, uncounted, unwrapped
+from vrft.wrapping import bare, uncounted, unwrapped, without_stops
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 CONTRACT = re.compile(r"<think>(.*?)</think>\s*+<answer>(.*?)</answer>", re.DOTALL)
@@ -34,13 +35,23 @@ SEVERAL_LETTERS = re.compile(r"[a-z](?:(?: ?[,;/&] ?| )(?:and |or )?[a-z])++")
 
 DENIAL = re.compile(
     r"\b(?:not|never|neither|nor|cannot|none|no(?! doubt|\.)|except|exclud(?:e|es|ed|ing)"
-    r"|incorrect|wrong|false|untrue|unlike(?:ly)?|impossible|opposite|(?:any|every)thing but"
-    r"|all but|(?:other|rather) than|different from|instead of|rule[sd]? out"
+    r"|hardly|scarcely|(?<!no )(?<!without )(?<!beyond )(?<!any )(?<!a )doubt(?:s|ed|ful)?"
+    r"|unsure|uncertain|incorrect(?:ly)?|wrong(?:ly)?|false(?:ly)?|untrue|mistaken|inaccurate"
+    r"|unlike(?:ly)?|improbable|implausible|impossible|out of the question"
+    r"|opposite|(?:any|every)thing but|all but|(?:other|rather) than|different from|instead of"
+    r"|with the exception of|rul(?:e[sd]?|ing) out|eliminated|rejected|discarded"
     r"|(?:is|are|was|were|do|does|did|ca|could|would|should)nt)\b"
     r"|n['’]t\b|[不没非]|除了|无法|错误",
     re.IGNORECASE,
 )
 """A word by which a sentence may say what the answer is not."""
+
+APART = re.compile(
+    r"(?:\b(?:without|far(?:ther|thest)? from|furth(?:er|est) from|away from|apart from|aside from"
+    r"|save for|nowhere near|than|lack(?:s|ing)?)(?: (?:the|a|an|any))?|远离)[ ([]*+$",
+    re.IGNORECASE,
+)
+"""The words directly before a thing that is not meant: "far from the chair"."""
 
 CLAUSE = re.compile(r"[.,;:!?](?= |$)|\band\b|(?<!thing )(?<!all )\bbut\b|但|而")
 VERB = re.compile(
@@ -50,19 +61,53 @@ VERB = re.compile(
 # An option that begins or ends as a number does may be a part of a longer number or expression.
 WORD_BEFORE = re.compile(r"[\w./\\^+-]$|\d[,:]$")
 WORD_AFTER = re.compile(r"[\w/\\^+-]|[.,:]\d")
-NUMBER_BEFORE = re.compile(r"[\w./\\^%°]$|\d[,:]$|[\w√^]\($|[-–+*/×÷·^√π=<>≤≥≠≈~±] ?$")
+NUMBER_BEFORE = re.compile(r"[\w./\\^%°|]$|\d[,:]$|[\w√^]\($|[-–+*/×÷·^√π=<>≤≥≠≈~±] ?$")
 NUMBER_AFTER = re.compile(
-    r"[\w/\\]|[.,:]\d|[)\]]? ?[√π%^*/×÷·+=<>≤≥≠≈±\\]|[-–]| [-–] ?\d"
+    r"[\w/\\|…]|\.\.|[.,:]\d|[)\]]? ?[√π%^*/×÷·+=<>≤≥≠≈±\\]|[-–]| [-–] ?\d"
     r"| (?:percent|per cent|hundred|thousand|million|billion|dozen)\b"
 )
 NEIGHBOURHOOD = 12
 """Characters on either side that decide whether an option stands alone."""
+PHRASE = 40
+"""Characters on either side whose words may set an option apart, or make another number of it."""
+BESIDE = 4
+"""Words on either side that decide whether a whole number does."""
+
+COUNTS = [
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen"),
+    *("nineteen", "twenty"),
+]
+"""The whole numbers from 0 as words."""
+ANOTHER_BEFORE = re.compile(
+    r"(?:\b(?:than(?: or equal to)?|at (?:least|most)|(?:up|close) to|over|under|above"
+    r"|below|beyond|exceed(?:s|ing)?|between|nearly|almost|about|around|roughly|approximately"
+    r"|approx\.?|circa|(?:max|min)(?:imum(?: of)?)?\.?"
+    r"|minus|negative|twice|double|triple|half|log|ln|lg|exp|sqrt|sin|cos|tan"
+    r"|(?:half|third|quarter|fraction|multiple|power|root|some|most|part) of"
+    r"|the (?:square|cube) of)(?: (?:the|a))?"
+    r"|至[少多]|最[少多]|超过|不到|大[约概于]|约|[多少小]于|将近|接近|负)[ ([]*+$",
+    re.IGNORECASE,
+)
+"""The words before a number that make a bound, an estimate or another number of it."""
+ANOTHER_AFTER = re.compile(
+    r"[])]* ?(?:(?:or|and) (?:more|less|fewer|so|up|over|under|above|below|beyond|greater|larger"
+    r"|higher|lower|smaller|thereabouts)|at (?:least|most)|plus|minus|squared|cubed|factorial"
+    r"|divided by|to the power|(?:上下|左右|以[上下内]))(?![a-z])",
+    re.IGNORECASE,
+)
+"""The words behind a number that do so: "7 or more"."""
+COUNT_BEFORE = re.compile(
+    rf"\b({'|'.join(COUNTS)})(?:(?: out)? of(?: the)?)?[ ([]*+$", re.IGNORECASE
+)
+"""Another number before a number, in words: "twelve 7", "two of the 7"; "seven (7)" is one."""
 
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 HAN = r"[\u3400-\u9fff]"
 BESIDE_HAN = re.compile(rf"(?<=[0-9])(?={HAN})|(?<={HAN})(?=[0-9])")
 NO_COUNT = re.compile(
     r"[√π%^<>≤≥≈~±×÷\\]| [+] |\b(?:more|less|fewer|greater) than\b|\bat (?:least|most)\b"
+    r"|\bor (?:more|less|fewer|so|thereabouts)\b"
     r"|\b(?:percent|hundred|thousand|million|billion|dozen|and a half)\b"
     r"|第 ?[0-9]|[0-9] ?(?:点|分之|[半多几余来])",
     re.IGNORECASE,
@@ -135,7 +180,8 @@ def choice(text: str, options: Sequence[str]) -> int | None:
     - by its text within a sentence, where it is a word or number of its own.
 
     No option is read out of a longer number or expression, nor from a sentence with a "not" or
-    another denial, nor from a letter beside another option's text.
+    another denial, nor from a bound or an estimate ("at least 5", "about 5"), nor from a letter
+    beside another option's text.
     """
     wanted = [_normalised(unwrapped(option)) for option in options]
     # "The answer" may itself be an option, so that wordings come off in the second place.
@@ -173,18 +219,42 @@ def _mentions(answer: str, wanted: Sequence[str]) -> list[re.Match[str]]:
 
 
 def _stands_alone(match: re.Match[str]) -> bool:
-    """Return whether an option in an answer is no part of a longer word, number or expression."""
+    """Return whether an option in an answer is no part of a longer word, number or expression.
+
+    Nor may words beside it say that it is not meant, or that another number is.
+    """
     start, end = match.span()
-    before = match.string[max(start - NEIGHBOURHOOD, 0) : start]
-    after = match.string[end : end + NEIGHBOURHOOD]
+    before = match.string[max(start - PHRASE, 0) : start]
+    after = match.string[end : end + PHRASE]
     # "No way to tell" is no "no", but "No, it is below" is.
     if DENIAL.fullmatch(match[0]) and after[:1] not in ("", *STOPS):
         return False
     first, last = match[0][0].isalpha(), match[0][-1].isalpha()
+    factorial = match[0][-1].isdigit() and after.startswith("!")
+    if factorial or apart(before) or (not first and another_number(before, match[0], after)):
+        return False
     return not (
-        (WORD_BEFORE if first else NUMBER_BEFORE).search(before)
+        (WORD_BEFORE if first else NUMBER_BEFORE).search(before[-NEIGHBOURHOOD:])
         or (WORD_AFTER if last else NUMBER_AFTER).match(after)
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def another_number(before: str, number: str, after: str) -> bool:
+    """Return whether the words beside a number make another number, a bound or an estimate of it.
+
+    An answer that asserts a number says it without these: "at least 7", "about 7", "minus 7", "half
+    of 7" and "twelve 7" do not name 7, while "only 7", "exactly 7" and "seven (7)" do.
+    """
+    counted = COUNT_BEFORE.search(before)
+    if counted and COUNTS.index(counted[1].lower()) != _value(number):
+        return True
+    return bool(ANOTHER_BEFORE.search(before) or ANOTHER_AFTER.match(after))
+
+
+def _value(number: str) -> int | None:
+    """Return the value of a whole number in ASCII digits; None for any other text."""
+    return int(number) if WHOLE_NUMBER.fullmatch(number) else None
 
 
 def _without(text: str, matches: Sequence[re.Match[str]]) -> str:
@@ -198,7 +268,8 @@ def whole_number(text: str) -> int | None:
     """Return the only whole number of an answer, of up to nine ASCII digits; None otherwise.
 
     Words may surround the number ("There are 7 cubes."), but none of them may hold another digit,
-    of any script, or deny the number. Decimals, sums, ranges and bounds are no whole numbers.
+    of any script, or deny the number. Decimals, sums, ranges, bounds and estimates are no whole
+    numbers, nor is a number whose sign is a word.
     """
     answer = bare(text).replace("一共", " ")  # "in all", which holds the numeral for one
     if NO_COUNT.search(answer):
@@ -207,13 +278,28 @@ def whole_number(text: str) -> int | None:
     words = BESIDE_HAN.sub(" ", answer).split()
     # isnumeric also sees the digits of other scripts, so that they make an answer unreadable.
     places = [place for place, word in enumerate(words) if any(map(str.isnumeric, word))]
-    numbers = {words[place].strip(around).rstrip(STOPS).strip(around) for place in places}
+    numbers = {without_stops(words[place].strip(around), STOPS).strip(around) for place in places}
     if len(numbers) != 1:
         return None
     (number,) = numbers
+    beside = {
+        (
+            " ".join(words[max(place - BESIDE, 0) : place]),
+            " ".join(words[place + 1 : place + 1 + BESIDE]),
+        )
+        for place in places
+    }
+    if any(another_number(before, number, after) for before, after in beside):
+        return None
     if denied(" ".join(words[: places[0]]), " ".join(words[places[-1] + 1 :])):
         return None
-    return int(number) if WHOLE_NUMBER.fullmatch(number) else None
+    return _value(number)
+
+
+@functools.lru_cache(maxsize=1024)
+def apart(before: str) -> bool:
+    """Return whether the last words before a thing set it apart from what is meant."""
+    return APART.search(before) is not None
 
 
 def denied(before: str, after: str) -> bool:
@@ -224,12 +310,12 @@ def denied(before: str, after: str) -> bool:
     """
     clause = CLAUSE.split(after, maxsplit=1)[0].strip()
     told = VERB.match(clause) and DENIAL.search(clause)
-    return bool(told or DENIAL.search(CLAUSE.split(before)[-1]))
+    return bool(told or apart(before[-PHRASE:]) or DENIAL.search(CLAUSE.split(before)[-1]))
 
 
 def _normalised(line: str) -> str:
     """Return a line in lower case, without quotes around it, stops behind it, a measure word."""
     line = line.casefold()
     # Stops lie inside quotes or outside: '"below".' and '"below."' are the same answer.
-    line = line.strip(QUOTES).rstrip(STOPS).strip(QUOTES)
+    line = without_stops(line.strip(QUOTES), STOPS).strip(QUOTES)
     return uncounted(re.sub(r" (?=%)", "", line))

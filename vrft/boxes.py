@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Literal
 
-from vrft import wrapping
+from vrft import answers, wrapping
 from vrft.types import View
 
 # Possessive spaces (`*+`) and bounded digits keep every search linear in the length of the text.
@@ -24,6 +24,17 @@ WRITTEN = re.compile("|".join(FORMS))
 
 OPENING = re.compile(r"[(\[]\s*+[+-]?[0-9]")
 """The start of any point or box, complete or not."""
+
+DENIED = re.compile(
+    r"(?:\b(?:not|never|neither|nor|except|excluding|without|than|instead of|anything but)"
+    r"|n['’]t|不[是在]?)(?: (?:at|in|inside|within|be|the|a|box|region|area|around|for))*+"
+    r"[\s:(\[]*+$",
+    re.IGNORECASE,
+)
+"""The words directly before a box that is not meant. Further off they belong to a description, as
+in "the man not wearing a hat (100,200),(300,400)"."""
+PHRASE = 40
+"""Characters on either side of a box in which such words are looked for."""
 
 THOUSANDTHS = View(1000, 1000, "thousandths")
 """The view of published data, which writes thousandths whatever the size of the picture."""
@@ -66,9 +77,9 @@ class Box:
         or decimals; words around it are ignored, and the same box may be written again. Fractions
         of the picture are read if ``fractions`` says so, and then nothing else is.
 
-        No box, several boxes or a further point, an empty or inverted box, and one that leaves the
-        picture are None and never repaired: a repair would reward answers that the evaluator
-        cannot read, and choosing among several boxes would reward guessing.
+        No box, a denied one, several boxes or a further point, an empty or inverted box, and one
+        that leaves the picture are None and never repaired: a repair would reward answers that the
+        evaluator cannot read, and choosing among several boxes would reward guessing.
         """
         corners = _only_corners(text)
         return None if corners is None else cls.of_corners(corners, view, fractions)
@@ -129,14 +140,24 @@ class Box:
 def _only_corners(text: str) -> tuple[float, ...] | None:
     """Return x1, y1, x2, y2 of the only box in a text; None if it has none, or anything beside."""
     text = wrapping.unwrapped(text)
+    matches = list(WRITTEN.finditer(text))
+    if any(map(is_denied, matches)):
+        return None
     written = {
-        tuple(float(number) for number in match.groups() if number is not None)
-        for match in WRITTEN.finditer(text)
+        tuple(float(number) for number in match.groups() if number is not None) for match in matches
     }
     # The beginning of another point, such as a box that was cut off, is an answer too.
     if len(written) != 1 or OPENING.search(WRITTEN.sub(" ", text)):
         return None
     return written.pop()
+
+
+def is_denied(match: re.Match[str]) -> bool:
+    """Return whether the words beside a box or point in a text say that it is not meant."""
+    start, end = match.span()
+    before = match.string[max(start - PHRASE, 0) : start]
+    after = match.string[end : end + PHRASE]
+    return DENIED.search(before) is not None or answers.denied("", after)
 
 
 def in_fractions(corners: Sequence[float]) -> bool:

@@ -64,6 +64,8 @@ MINUTES = re.compile(r"([0-9]+)\s*°\s*([0-9]+)\s*′")
 WORD = re.compile(r"[^\W\d_]{1,20}")
 SIGN = re.compile(r"(?<=\S)\s*[+-]")
 PERCENTS = ("%", "percent")
+NO_UNITS = ("squared", "cubed", "factorial", "plus", "minus", "times")
+"""Words behind a number that make another number of it, and are no unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Quantity:
         equal values on both sides of it ("180° - 35° = 145°"). Digits are ASCII or full-width.
         """
         text = wrapping.bare(text)
+        if text.startswith("~"):  # an estimate; further on it is a space of LaTeX
+            return None
         if len(text) > LONGEST or len(re.findall(r"[({\[]", text)) > MOST_BRACKETS:
             return None
         if label := LABEL.match(text):
@@ -174,12 +178,12 @@ def _parse_side(text: str) -> Quantity | None:
 def _unit(text: str) -> str | None:
     """Read the unit that a text is, "" for none; None if it is neither a known unit nor a word.
 
-    A single Latin letter is no unit but an unknown, as in "2a".
+    A single Latin letter is no unit but an unknown, as in "2a"; nor is "squared".
     """
     name = re.sub(r"[\s{}()^]", "", text).lower()
     if name in UNITS or not name:
         return name if UNITS.get(name, NO_UNIT) != NO_UNIT else ""
-    unknown = len(name) == 1 and name.isascii()
+    unknown = name in NO_UNITS or (len(name) == 1 and name.isascii())
     return name if WORD.fullmatch(text.strip()) and not unknown else None
 
 

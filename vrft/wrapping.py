@@ -75,6 +75,11 @@ MOST_WORDINGS = 4
 MOST_MARKS = 6
 """Marks around each other that are taken off: fences, quotation marks, stops."""
 
+GOES_ON = re.compile(r"[0-9]\.[0-9]+$")
+"""The end of a decimal, which dots behind it go on with: "3.14..." is no 3.14."""
+LONGEST_TAIL = 24
+"""Characters at the end of a line in which a decimal is looked for."""
+
 COUNTER = re.compile(r"([+-]?[0-9]+) ?[个只条张辆块件朵头匹本台座棵]")
 """A whole number with a Chinese measure word, which says no more than the number."""
 
@@ -138,7 +143,7 @@ def _stripped(line: str) -> str:
     """Return a line without fences, heading marks, pairs of quotation marks and final stops."""
     line = SPACED_STOP.sub("", line).strip()
     for _ in range(MOST_MARKS):
-        before, line = line, line.rstrip(".,;: ")
+        before, line = line, without_stops(line, ".,;: ")
         if len(line) > 6 and (fence := FENCE.match(line)) and line.endswith("```"):
             line = line[fence.end() : -3].strip()
         if heading := HEADING.match(line):
@@ -148,6 +153,20 @@ def _stripped(line: str) -> str:
         if line == before:
             break
     return line
+
+
+def without_stops(line: str, stops: str) -> str:
+    """Return a line without the stops at its end, but for those that are a part of a number.
+
+    The exclamation mark of "5!" is a factorial, and a decimal with dots behind it goes on.
+    """
+    shorter = line.rstrip(stops)
+    tail = line[len(shorter) :]
+    if tail.startswith("!") and shorter[-1:].isdigit():
+        return f"{shorter}!"
+    if tail.startswith("..") and GOES_ON.search(shorter[-LONGEST_TAIL:]):
+        return f"{shorter}..."
+    return shorter
 
 
 def uncounted(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from vrft import wrapping
-from vrft.boxes import NUMBER, OPENING, WRITTEN, Box, iou, units
+from vrft.boxes import NUMBER, OPENING, WRITTEN, Box, iou, is_denied, units
 from vrft.images import image_size
 from vrft.records import frames, shown
 from vrft.records.frames import Frame, Point, Shape
@@ -112,6 +112,8 @@ def read_answer(text: str, kind: Kind, view: View) -> tuple[Shape, ...] | None:
     pattern = WRITTEN if kind in ("box", "boxes") else POINT
     matches = list(pattern.finditer(text))
     if not matches or (len(matches) > 1 and kind in ("box", "point")):
+        return None
+    if any(map(is_denied, matches)):
         return None
     # The rest of the text must not hold the beginning of another box or point.
     if OPENING.search(pattern.sub(" ", text)):

@@ -167,6 +167,16 @@ def test_the_sampling_distribution_is_compared_at_its_settings(qwen2_vl: VllmEng
     assert float(compared.max()) < EXACT
 
 
+def test_more_prompts_than_the_server_reads_at_a_time_are_served(qwen2_vl: VllmEngine) -> None:
+    # With a seed, a prompt that was read in parts would end the engine of a CPU.
+    words = [Prompt(f"{number}" + " What is there?" * 60) for number in range(12)]
+    encoded = qwen2_vl.policy.encode(words)
+    assert sum(len(prompt.tokens) for prompt in encoded) > 1.2 * vllm_server.CPU_BATCH
+    groups = qwen2_vl.sample(encoded, 2, SAMPLING, range(12))
+    compared = logprob_differences(qwen2_vl.policy.loaded, encoded, groups, SAMPLING)
+    assert float(compared.max()) < EXACT
+
+
 @pytest.mark.parametrize("part", ["visual", "layers", "embed_tokens"])
 def test_new_weights_are_served_with_tied_embeddings(qwen2_vl: VllmEngine, part: str) -> None:
     before = differences(qwen2_vl)  # also fills the caches of prefixes and pictures

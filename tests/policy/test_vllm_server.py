@@ -138,6 +138,7 @@ def test_the_precision_and_the_limit_of_tokens_are_the_trainers(tmp_path: Path) 
     assert (pairs["--dtype"], pairs["--max-model-len"]) == ("float32", "400")
     assert "--gpu-memory-utilization" not in given and "--enforce-eager" in given
     assert given[-2:] == ["--seed", "3"]
+    assert "--no-enable-chunked-prefill" in given
     on_gpu = vllm_server.arguments(made, model, 8000, cpu=False)
     pairs = dict(pairwise(on_gpu))
     assert (pairs["--dtype"], pairs["--gpu-memory-utilization"]) == ("bfloat16", "0.3")

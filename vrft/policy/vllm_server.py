@@ -22,6 +22,12 @@ from vrft.policy.vllm_client import SUPPORTED, Client, ServerFailure
 
 LAUNCHER = Path(__file__).with_name("vllm_launcher.py")
 
+LOG_TAIL = 2**20
+"""Bytes of a log in which its last words are looked for: one failure is told in 300 kB."""
+
+CPU_BATCH = 2048
+"""Tokens that a server on a CPU reads at a time, or one prompt, if that is longer."""
+
 CPU_HEADS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Sizes of attention heads that vLLM computes on a CPU; others end the engine at a request."""
 
@@ -187,7 +193,7 @@ class Server:
         """Return the line of the server's log that says best why it ended, "" for none."""
         with self.log.open("rb") as file:
             file.seek(self.began)
-            lines = file.read()[-100_000:].decode("utf-8", errors="replace").splitlines()
+            lines = file.read()[-LOG_TAIL:].decode("utf-8", errors="replace").splitlines()
         return last_words(lines)
 
     def close(self) -> None:
@@ -244,7 +250,12 @@ def arguments(config: Config, model: Path, port: int, *, cpu: bool) -> list[str]
     }
     if not cpu:
         given["--gpu-memory-utilization"] = settings.gpu_memory_utilization
-    flags = ["--enforce-eager"] if cpu else []
+    flags = []
+    if cpu:
+        # A prompt that is read in parts would end the engine: vLLM then turns the generator of its
+        # seed back, which a CPU's cannot do.
+        given["--max-num-batched-tokens"] = max(length, CPU_BATCH)
+        flags = ["--enforce-eager", "--no-enable-chunked-prefill"]
     return [*(str(word) for pair in given.items() for word in pair), *flags, *settings.arguments]
 
 

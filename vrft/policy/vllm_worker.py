@@ -6,7 +6,6 @@ it imports nothing of vrft. ``/collective_rpc`` calls the methods of the class b
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 from safetensors import safe_open
@@ -30,7 +29,6 @@ class WeightReload:
                 weights_iterator=((name, file.get_tensor(name)) for name in names)
             )
         repack_heads(runner.get_model())
-        gc.collect()  # the mapped file stays open as long as a tensor of it lives
         return {"tensors": len(names)}
 
 

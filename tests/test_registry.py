@@ -288,3 +288,22 @@ def test_reward_files_and_names_are_checked(task_file: Path, reward_file: Path) 
         rewarded(task_file, f"{reward_file}:right", f"{reward_file}:right=2")
     with pytest.raises(UserError, match="'format': the task has a reward of that name"):
         rewarded(task_file, f"{reward_file}:format")
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "said"),
+    [
+        # a typo in the run's own setting below data, in two short names, and the wrong section
+        ("vqa", "on_bad_pictre", "data.on_bad_pictre; did you mean data.on_bad_picture?"),
+        ("vqa", "on_bad_picture", "data.on_bad_picture; did you mean data.on_bad_picture?"),
+        ("vqa", "fromat", "data.fromat; did you mean data.format?"),
+        ("grounding", "boxs", "data.boxs; did you mean data.boxes?"),
+        # nearer to a setting of the task itself; a short name that the task does not have
+        ("vqa", "sytle", "task.sytle; did you mean task.style?"),
+        ("vqa", "box_unti", "unknown setting task.box_unti; known: data_dir"),
+    ],
+)
+def test_an_unknown_setting_of_data_has_the_nearest_of_all(name: str, key: str, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        registry.build(TaskConfig(name, {"data_dir": "rows.jsonl", key: "skip"}))
+    assert said in str(error.value)

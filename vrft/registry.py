@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
+import difflib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -18,6 +19,7 @@ from typing import Any, Literal
 
 from vrft import paths
 from vrft.config import coercion
+from vrft.config.loading import DATA_NAMES, DATA_OF_RUN
 from vrft.config.methods import PYTHON, AlgorithmConfig, RewardSource, reward_source
 from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
@@ -76,7 +78,12 @@ def build(task: TaskConfig) -> Task[Any]:
         from vrft.demo import data  # other data need none of the code that draws it
 
         settings["data_dir"] = str(data.folder(task.name))
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    known = [field.name for field in fields]
+    for key in settings:
+        if key not in known:
+            check_data_name(str(key), known)
+    for field in fields:
         required = field.default is field.default_factory is dataclasses.MISSING
         if required and field.name not in settings:
             meaning = f" ({cls.data})" if field.name == "data_dir" else ""
@@ -84,6 +91,18 @@ def build(task: TaskConfig) -> Task[Any]:
                 f"task {task.name} needs task.{field.name}{meaning}; give task.{field.name}=VALUE"
             )
     return coercion.build(cls, settings, prefix="task.")
+
+
+def check_data_name(key: str, fields: list[str]) -> None:
+    """Raise UserError for an unknown setting that is nearest to one of ``data``, not of the task.
+
+    All settings below ``data`` but the run's own come here as the task's: which of them it has,
+    only its ``fields`` say.
+    """
+    spelt = [short for short, name in DATA_NAMES.items() if name in fields]
+    near = difflib.get_close_matches(key, [*DATA_OF_RUN, *spelt, *fields], n=1, cutoff=0.5)
+    if near and near[0] not in fields:
+        raise UserError(f"unknown setting data.{key}; did you mean data.{near[0]}?")
 
 
 def build_rewarded(task: TaskConfig, algorithm: AlgorithmConfig) -> Task[Any]:

@@ -225,7 +225,10 @@ def test_a_chat_template_that_leaves_pictures_out_is_refused(
 @pytest.mark.parametrize(
     ("template", "said"),
     [
-        (None, "the model has no chat template; copy"),
+        (
+            None,
+            r"the model has no chat template; copy .* by task\.style=base where the task has it",
+        ),
         (
             "{{ raise_exception('roles must alternate') }}",
             r"refuses the turns \(user\): roles must",

@@ -115,7 +115,8 @@ def apply_template(
     """
     if not processor.chat_template:
         raise UserError("the model has no chat template; copy chat_template.jinja from its chat "
-                        "model, or ask a base model by a task's base style")  # fmt: skip
+                        "model, or ask a base model by task.style=base where the task has it, "
+                        "in your own task by Prompt(raw=True)")  # fmt: skip
     try:
         text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened)
     except FAULTS as error:

@@ -55,12 +55,21 @@ class LabelledData:
     """Whether the data has no splits, so that these are the pictures of all of them."""
 
 
-def find(source: str, split: str, columns: Mapping[str, str], encoding: str = "") -> LabelledData:
+def find(
+    source: str,
+    split: str,
+    columns: Mapping[str, str],
+    encoding: str = "",
+    config: str | None = None,
+) -> LabelledData:
     """Return the pictures of a split: in folders of classes, or else in rows.
 
-    Tried in this order: <split>/<class>/*.jpg, <class>/*.jpg, and the rows of ``source``.
+    Tried in this order: <split>/<class>/*.jpg, <class>/*.jpg, and the rows of ``source``. With a
+    ``config``, which rows alone can have, they are read at once.
     """
     root = Path(source).expanduser()
+    if config is not None:
+        return _read_rows(source, split, columns, encoding, config)
     if folders := _class_folders(root / split):
         # Labels of all splits: a class without test pictures is a possible wrong answer all the
         # same.
@@ -71,8 +80,19 @@ def find(source: str, split: str, columns: Mapping[str, str], encoding: str = ""
     if not has_rows and (folders := _class_folders(root)):
         labels = [folder.name for folder in folders]
         return LabelledData(_read_folders(folders, root), labels, undivided=True)
-    found = records.read(source, split, columns=columns, encoding=encoding)
-    rows = [_read_row(record) for record in found]
+    return _read_rows(source, split, columns, encoding)
+
+
+def _read_rows(
+    source: str,
+    split: str,
+    columns: Mapping[str, str],
+    encoding: str,
+    config: str | None = None,
+) -> LabelledData:
+    """Return the pictures of the rows of a split, and the labels that stand in them."""
+    read = records.read(source, split, columns=columns, encoding=encoding, config=config)
+    rows = [_read_row(record) for record in read]
     return LabelledData(rows, [picture.label for picture in rows])
 
 

@@ -91,6 +91,8 @@ class FewshotClassification(Task[Label]):
     format: rewards.FormatRule = "strict"
     encoding: str = ""
     """The encoding of files that are not in UTF-8, such as gb18030."""
+    config: str | None = None
+    """The configuration of a data set that has several, as its page on the hub lists them."""
 
     primary = "accuracy"
     data = "one folder of pictures per class, or <split>.jsonl with `image` and `label`"
@@ -107,7 +109,8 @@ class FewshotClassification(Task[Label]):
 
     def samples(self, split: str) -> Sequence[Sample[Label]]:
         # __post_init__ has refused "own" without data, which has no published shots.
-        labelled = find(self.data_dir or SHOTS[self.dataset], split, self.columns, self.encoding)
+        source = self.data_dir or SHOTS[self.dataset]
+        labelled = find(source, split, self.columns, self.encoding, self.config)
         classes = self.classes(labelled.labels)
         samples = [self.sample(picture, classes) for picture in labelled.pictures]
         shots = draw_shots(samples, self.shots, self.seed)

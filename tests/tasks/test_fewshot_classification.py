@@ -487,3 +487,22 @@ def test_a_megabyte_of_text_is_scored_in_linear_time() -> None:
 def test_task_and_sample_travel_to_other_processes() -> None:
     found = TASK.samples("train")[0]
     assert pickle.loads(pickle.dumps((TASK, found))) == (TASK, found)
+
+
+def test_a_configuration_of_the_data_is_chosen(tmp_path: Path) -> None:
+    """A folder in the hub's form, whose README lists two lists of pictures."""
+    card = ["---", "configs:"]
+    for name in ("owls", "cats"):
+        Image.new("RGB", (28, 28)).save(tmp_path / f"{name}.png")
+        picture = str(tmp_path / f"{name}.png")
+        row = {"image": picture, "label": name}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+        card += [f"- config_name: {name}", f"  data_files: {name}.jsonl"]
+    (tmp_path / "README.md").write_text("\n".join([*card, "---"]), encoding="utf-8")
+    task = FewshotClassification(str(tmp_path), config="owls")
+    (sample,) = task.samples("train")
+    assert sample.answer.name == "owls"
+    with pytest.raises(UserError, match=r"no configuration 'dogs'; there is owls, cats"):
+        FewshotClassification(str(tmp_path), config="dogs").samples("train")
+    with pytest.raises(UserError, match=r"choose one by data\.config=owls\|cats"):
+        FewshotClassification(str(tmp_path)).samples("train")

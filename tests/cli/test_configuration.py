@@ -64,6 +64,33 @@ def test_a_resumed_run_brings_its_own_configuration_and_stays_in_its_folder(
     assert got == replace(former, train=replace(former.train, output_dir=str(tmp_path)))
 
 
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("", "final"), ("/best", "checkpoint-5"), ("/checkpoint-5", "checkpoint-5")],
+)
+def test_a_run_is_a_model_to_start_from(
+    name: str, folder: str, tmp_path: Path, capsys: Capture
+) -> None:
+    for model in ("checkpoint-5", "final"):
+        (tmp_path / model).mkdir()
+        (tmp_path / model / "config.json").write_text("{}")
+    (tmp_path / "config.yaml").write_text("{}")
+    (tmp_path / "best.json").write_text('{"step": 5}')
+    got = resolve("--config", "demo/lisa_grounding", f"model={tmp_path}{name}")
+    assert got.model.name == str(tmp_path / folder)
+    said = capsys.readouterr().err
+    assert said == ("" if name == "/checkpoint-5" else f"model: {tmp_path / folder}\n")
+
+
+def test_a_run_without_a_model_is_no_start(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "config.yaml").write_text("{}")
+    words = ("--config", "demo/lisa_grounding", f"model={tmp_path}")
+    for verb in (["train"], ["train", "--dry-run"], ["check"]):
+        assert "has neither final nor a checkpoint" in complaint(capsys, *verb, *words)
+    words = (*words[:2], f"model={tmp_path}/best")
+    assert "names no best checkpoint" in complaint(capsys, "train", "--dry-run", *words)
+
+
 def test_a_folder_without_a_run_cannot_be_resumed(capsys: Capture, tmp_path: Path) -> None:
     message = complaint(capsys, "train", "--resume", str(tmp_path))
     assert "no run there, config.yaml is missing" in message

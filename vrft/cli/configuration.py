@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
     """Return the configuration that ``--task``, ``--config``, ``--resume`` and settings name.
 
+    A model that is a run's folder, or RUN/best, is the one that ``locate.model`` finds there.
     Without a file, a run to resume brings its own configuration, and a task takes the shipped one
     of its name. Data without a task are for the one that reads them, vqa or grounding. A resumed
     run stays in its folder, wherever that has been moved to. Raises UserError where no task is
     named, where ``resume`` holds no run, and for settings that cannot change within a run.
     """
     from vrft import config
+    from vrft.evaluation import locate
 
     source, name = args.config, args.task
     if args.data is not None and source is None and name is None and resume is None:
@@ -40,6 +42,9 @@ def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
     if source is None and name in paths.names("configs"):
         source = name
     resolved = config.load(source, args.settings)
+    # `--model RUN` of an evaluation means the same model.
+    weights = replace(resolved.model, name=locate.model(resolved.model.name))
+    resolved = replace(resolved, model=weights)
     if args.task is not None:
         check_task(args, resolved.task.name)
     if name is not None:

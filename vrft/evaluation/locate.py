@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ def model(name: str) -> str:
     folder = Path(name)
     if folder.name == "best" and not folder.exists() and (folder.parent / "config.yaml").is_file():
         checkpoint = best(folder.parent)
-        print(f"model: {checkpoint}", file=sys.stderr)
+        say(f"model: {checkpoint}")
         return str(checkpoint)
     if name in paths.EMBEDDED or not folder.is_dir() or is_model(folder):
         return name
@@ -41,8 +42,14 @@ def model(name: str) -> str:
             f"{folder}: the run has neither final nor a checkpoint; go on with `vrft train "
             f"--resume {folder}`"
         )
-    print(f"model: {models[-1]}", file=sys.stderr)
+    say(f"model: {models[-1]}")
     return str(models[-1])
+
+
+def say(line: str) -> None:
+    """Print a line on standard error, in one process of all that a launcher has started."""
+    if os.environ.get("RANK", "0") == "0":
+        print(line, file=sys.stderr)
 
 
 def best(run: Path) -> Path:
@@ -103,7 +110,7 @@ def evaluation(path: Path) -> Path:
             f"--benchmark NAME --model {path}`, or name its folder"
         )
     others = f" (the newest of {len(files)})" if len(files) > 1 else ""
-    print(f"evaluation: {files[-1].parent}{others}", file=sys.stderr)
+    say(f"evaluation: {files[-1].parent}{others}")
     return files[-1].parent
 
 

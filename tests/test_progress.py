@@ -109,3 +109,28 @@ def test_progress_ends_where_the_work_fails() -> None:
                 raise ValueError("third")
     # the generator is closed with the frame that held it
     assert stream.getvalue().startswith("work: 2/9")
+
+
+def test_work_without_a_known_end_shows_how_far_it_has_come() -> None:
+    stream = io.StringIO()
+    items = iter(range(3))
+    assert [*watched(items, "rows", stream=stream, patience=0.0, interval=0.0)] == [0, 1, 2]
+    first, last = stream.getvalue().splitlines()
+    assert first.startswith("rows: 2 ") and last.startswith("rows: 3 ")
+    assert "left" not in stream.getvalue() and "/3" not in stream.getvalue()
+
+
+def test_progress_without_a_known_end_is_a_bar_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    with progress(None, "rows", stream=stream) as shown:
+        shown.advance(7)
+    assert "7/?" in stream.getvalue()
+
+
+def test_of_several_processes_one_shows_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    for rank, shows in (("0", True), ("1", False)):
+        monkeypatch.setenv("RANK", rank)
+        stream = io.StringIO()
+        assert [*watched(range(3), "work", stream=stream, patience=0.0)] == [0, 1, 2]
+        assert bool(stream.getvalue()) == shows

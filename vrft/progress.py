@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import ExitStack, contextmanager
 from typing import Protocol, TextIO, TypeVar
 
@@ -26,7 +27,7 @@ class ProgressDisplay(Protocol):
 
 @contextmanager
 def progress(
-    total: int,
+    total: int | None,
     description: str,
     *,
     done: int = 0,
@@ -37,6 +38,7 @@ def progress(
 
     A terminal gets a bar, any other stream a line at most every ``interval`` seconds. ``done`` of
     the ``total`` items were finished before, as in a resumed run, and do not count for the rate.
+    Without a ``total``, nobody knows how many there are.
     """
     # Looked up at each call: tests and notebooks replace sys.stderr after this module is imported.
     stream = stream or sys.stderr
@@ -53,7 +55,7 @@ def progress(
 
 
 def watched(
-    items: Sequence[T],
+    items: Iterable[T],
     description: str,
     *,
     patience: float = PATIENCE,
@@ -63,8 +65,12 @@ def watched(
     """Yield items one by one, and show their progress if they take longer than ``patience``.
 
     Work that is done in a moment is not worth a line. Rate and time left are those of the items
-    behind the first ``patience`` seconds.
+    behind the first ``patience`` seconds. Of the processes of a launch only the first shows any.
     """
+    if os.environ.get("RANK", "0") != "0":
+        yield from items
+        return
+    total = len(items) if isinstance(items, Sized) else None
     started, shown = time.monotonic(), None
     with ExitStack() as stack:
         for done, item in enumerate(items, 1):
@@ -72,9 +78,7 @@ def watched(
             if shown is not None:
                 shown.advance(1)
             elif time.monotonic() - started >= patience:
-                display = progress(
-                    len(items), description, done=done, stream=stream, interval=interval
-                )
+                display = progress(total, description, done=done, stream=stream, interval=interval)
                 shown = stack.enter_context(display)
 
 
@@ -83,7 +87,7 @@ class Lines:
 
     def __init__(
         self,
-        total: int,
+        total: int | None,
         description: str,
         done: int = 0,
         stream: TextIO = sys.stderr,
@@ -124,12 +128,16 @@ class Lines:
         print(f"{line}  {self.text}".rstrip(), file=self.stream, flush=True)
 
 
-def progress_line(description: str, done: int, total: int, fresh: int, seconds: float) -> str:
+def progress_line(
+    description: str, done: int, total: int | None, fresh: int, seconds: float
+) -> str:
     """Return one line of progress; ``fresh`` items took ``seconds``, which gives the rate."""
-    line = f"{description}: {done}/{total}"
+    line = f"{description}: {done}" if total is None else f"{description}: {done}/{total}"
     if not fresh or seconds <= 0:
         return line
     rate = fresh / seconds
+    if total is None:
+        return f"{line}  {rate:.2f}/s"
     left = duration(max(total - done, 0) / rate)
     return f"{line}  {rate:.2f}/s  {left} left" if done < total else f"{line}  {rate:.2f}/s"
 
@@ -142,7 +150,9 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def bar(total: int, description: str, done: int, stream: TextIO) -> Iterator[ProgressDisplay]:
+def bar(
+    total: int | None, description: str, done: int, stream: TextIO
+) -> Iterator[ProgressDisplay]:
     """Show progress as a bar of rich on a terminal."""
     # Imported here: rich takes long to load, and `vrft --help` needs none of it.
     from rich.console import Console

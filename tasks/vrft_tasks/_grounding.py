@@ -18,6 +18,9 @@ from vrft.types import Turn, View
 
 Kind = Literal["box", "boxes", "point", "points"]
 
+Sizes = dict[Path, tuple[int, int]]
+"""Width and height of pictures, each opened once for all rows that ask about it."""
+
 POINT = re.compile(rf"\({NUMBER},{NUMBER}\)|\[{NUMBER},{NUMBER}\]")
 
 
@@ -85,12 +88,14 @@ def written(row: Row, corners: bool = False) -> tuple[frames.Numbers, ...]:
     return shapes
 
 
-def target_of(row: Row, kind: Kind, frame: Frame, picture: Path) -> Target:
+def target_of(row: Row, kind: Kind, frame: Frame, picture: Path, sizes: Sizes) -> Target:
     """Return the truth of a row, whose boxes and points lie in ``picture`` as ``frame`` says.
 
-    Raises UserError for numbers that lie outside the picture and for an answer of another kind.
+    The size of the picture is taken from ``sizes``, or put there. Raises UserError for numbers
+    that lie outside the picture and for an answer of another kind.
     """
-    shapes, size = written(row, corners=kind in ("box", "boxes")), image_size(picture)
+    shapes = written(row, corners=kind in ("box", "boxes"))
+    size = sizes.get(picture) or sizes.setdefault(picture, image_size(picture))
     if kind in ("box", "point") and len(shapes) > 1:
         raise row.record.error(f"{len(shapes)} answers; task.kind={kind} takes one")
     if kind in ("box", "boxes") and len(shapes[0]) == 2:

@@ -20,13 +20,14 @@ from vrft import answers
 from vrft.base_prompts import Style, base_prompt, beginning, full_text
 from vrft.boxes import THOUSANDTHS, Box
 from vrft.errors import UserError
+from vrft.progress import watched
 from vrft.records import formats
 from vrft.records.formats import FormatName, Reading
 from vrft.records.frames import MAX_PIXELS, MIN_PIXELS, PIXELS, BoxFormat, Frame, Shape, Unit
 from vrft.records.rows import Row
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
-from vrft_tasks._grounding import Kind, Target, kind_of, match, read_answer, target_of
+from vrft_tasks._grounding import Kind, Sizes, Target, kind_of, match, read_answer, target_of
 
 CHAT = (
     "{question}\n"
@@ -116,11 +117,14 @@ class Grounding(Task[Target]):
         reading = self.read(split)
         kind = self.kind or kind_of(reading.rows)
         frame = self.frame(reading)
-        return [self.sample(row, kind, frame) for row in reading.rows]
+        formats.forget()  # the samples hold all that is needed
+        sizes: Sizes = {}
+        rows = watched(reading.rows, f"samples of {split!r}")
+        return [self.sample(row, kind, frame, sizes) for row in rows]
 
     def read(self, split: str) -> Reading:
         """Read the rows of a split, without opening a picture."""
-        return formats.read(
+        return formats.read_once(
             self.data_dir,
             split,
             name=self.data_format,
@@ -135,8 +139,11 @@ class Grounding(Task[Target]):
         unit = self.box_unit or reading.unit
         return Frame(unit, self.box_format, self.min_pixels, self.max_pixels)
 
-    def sample(self, row: Row, kind: Kind, frame: Frame) -> Sample[Target]:
-        """Return the sample of a row; raise UserError for an answer outside its picture."""
+    def sample(self, row: Row, kind: Kind, frame: Frame, sizes: Sizes) -> Sample[Target]:
+        """Return the sample of a row; raise UserError for an answer outside its picture.
+
+        ``sizes`` are those of pictures that other rows have asked about, and are added to.
+        """
         if row.unit is not None:  # the row itself says how its boxes are written
             if self.box_unit not in (None, row.unit):
                 raise row.record.error(f"boxes in {row.unit}; data.boxes={self.box_unit} is wrong")
@@ -149,7 +156,7 @@ class Grounding(Task[Target]):
         place = (self.picture or 1) - 1
         if place >= len(files):
             raise row.record.error(f"no picture {place + 1}, in which its boxes should be")
-        target = target_of(row, kind, frame, files[place])
+        target = target_of(row, kind, frame, files[place], sizes)
         columns = row.record.plain()
         return Sample(row.id, row.question, target, files, row.subset, columns)
 
@@ -160,7 +167,7 @@ class Grounding(Task[Target]):
         units = {row.unit or frame.unit for row in reading.rows}
         # Readers of annotations have divided the file's pixels by the size of the picture.
         spelt = {replace(frame, unit=unit) for unit in units} if reading.own_units else {PIXELS}
-        first = self.prompt(self.sample(reading.rows[0], kind, frame))
+        first = self.prompt(self.sample(reading.rows[0], kind, frame, {}))
         return (
             f"read as {reading.title}, {SHOWN[kind]} in {' or '.join(sorted(map(str, spelt)))}; "
             f"first prompt: {beginning(first)}"

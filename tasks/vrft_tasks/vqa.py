@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from vrft import answers
 from vrft.base_prompts import Style, base_prompt, beginning, full_text
 from vrft.errors import UserError
+from vrft.progress import watched
 from vrft.records import formats
 from vrft.records.formats import FormatName, Reading
 from vrft.records.rows import Row
@@ -88,11 +89,12 @@ class Vqa(Task[Gold]):
     def samples(self, split: str) -> Sequence[Sample[Gold]]:
         rows = self.read(split).rows
         kind = self.kind or kind_of(rows)
-        return [read_sample(row, kind) for row in rows]
+        formats.forget()  # the samples hold all that is needed
+        return [read_sample(row, kind) for row in watched(rows, f"samples of {split!r}")]
 
     def read(self, split: str) -> Reading:
         """Read the rows of a split, without opening a picture."""
-        return formats.read(
+        return formats.read_once(
             self.data_dir,
             split,
             name=self.data_format,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.folders import RECORDS
 
+from vrft import registry
+from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
 from vrft.records import Record, formats
 from vrft.records.formats import FORMATS, FormatName, recognise
@@ -195,3 +199,39 @@ def written(folder: Path, rows: list[dict[str, Any]]) -> Path:
     file = folder / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return file
+
+
+def test_a_command_reads_its_data_once(tmp_path: Path) -> None:
+    file = tmp_path / "train.jsonl"
+    file.write_text('{"question": "Q", "answer": "A"}\n', encoding="utf-8")
+    os.utime(file, (10**9, 10**9))
+    first = formats.read_once(tmp_path, "train")
+    assert formats.read_once(tmp_path, "train") is first
+    # another question, and the rows themselves, are read anew
+    assert formats.read_once(tmp_path, "train", limit=1) is not first
+    again = formats.read_once(tmp_path, "train")
+    assert again is not first
+    formats.forget()
+    assert formats.read_once(tmp_path, "train") is not again
+
+
+def test_changed_data_are_read_anew(tmp_path: Path) -> None:
+    file = tmp_path / "train.jsonl"
+    answers = []
+    # written just now, twice with the same time and size, and later with another time
+    for answer, age in (("A", 0), ("B", 0), ("C", 100), ("D", 99)):
+        file.write_text(json.dumps({"question": "Q", "answer": answer}) + "\n", encoding="utf-8")
+        os.utime(file, (time.time() - age, time.time() - age))
+        answers.append(formats.read_once(file, "train").rows[0].answer)
+    assert answers == ["A", "B", "C", "D"]
+
+
+def test_samples_leave_no_rows_behind(tmp_path: Path) -> None:
+    file = tmp_path / "train.jsonl"
+    file.write_text('{"question": "Q", "answer": "A"}\n', encoding="utf-8")
+    os.utime(file, (10**9, 10**9))
+    task = registry.build(TaskConfig("vqa", {"data_dir": str(file)}))
+    task.describe("train")  # type: ignore[attr-defined]
+    assert formats.LAST
+    assert len(task.samples("train")) == 1
+    assert not formats.LAST

@@ -14,7 +14,7 @@ from PIL import Image
 from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import open_image
-from vrft.records import labelled
+from vrft.records import foreign, formats, labelled
 from vrft.records.frames import Point
 from vrft.records.labelled import kind_of, read_shape
 
@@ -70,6 +70,37 @@ def test_other_data_are_no_annotations(tmp_path: Path) -> None:
     # Rows in a .json file of lines begin with a brace as COCO's file does.
     (tmp_path / "rows.json").write_text('{"question": "?", "answer": "1"}\n', encoding="utf-8")
     assert kind_of(tmp_path / "rows.json", "train") is None
+
+
+ROW = '{"images": ["a.png"], "question": "?", "answer": "red"}\n'
+NESTED = '{"images": [{"path": "a.png"}], "question": "?", "answer": "red"}\n'
+
+
+@pytest.mark.parametrize("text", [ROW, ROW * 2, NESTED * 2, '{"info": "x", "question": "?"}\n'])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_rows_that_begin_as_cocos_json_does_are_told_apart_by_their_form(
+    text: str, encoding: str, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.json").write_text(text, encoding=encoding)
+    assert kind_of(tmp_path / "rows.json", "train") is None
+
+
+@pytest.mark.parametrize(
+    ("encoding", "setting"), [("utf-16", ""), ("utf-8-sig", ""), ("gb18030", "gb18030")]
+)
+def test_annotations_are_read_in_the_encoding_that_is_named_or_marked(
+    encoding: str, setting: str, tmp_path: Path
+) -> None:
+    shutil.copytree(HERE, tmp_path, dirs_exist_ok=True)
+    for name, file in [("coco", "coco.json"), ("labelme", "labelme"), ("reasonseg", "reasonseg")]:
+        root = tmp_path / file
+        for path in [root] if root.is_file() else root.glob("*.json"):
+            text = path.read_text(encoding="utf-8").replace("rectangle", "矩形")
+            path.write_text(text, encoding=encoding)
+        assert kind_of(root, "train", setting) == name
+        again = labelled.read(root, "train", name, setting)
+        assert len(again) == len(labelled.read(HERE / file, "train", name))
+    assert labelled.read(tmp_path / "coco.json", "train", "coco", setting)[0].question == "矩形"
 
 
 @pytest.mark.parametrize(
@@ -229,3 +260,40 @@ def test_shapes_of_another_picture_are_refused(
     folder = annotated(tmp_path, orientation, told)
     with pytest.raises(UserError, match=rf"a\.json: imageWidth .* are {told[0]}x{told[1]}, but"):
         labelled.read(folder, "train", "labelme")
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("coco", {"category": "rectangle", "id": 1, "file_name": "a.png", "licence": 4}),
+        ("labelme", {"label": "rectangle", "imagePath": "x.png", "licence": 4}),
+        ("reasonseg", {"is_sentence": False, "licence": 4}),
+    ],
+)
+def test_further_fields_are_columns_for_rewards_and_named_where_they_are_left_out(
+    name: labelled.Kind, columns: dict[str, Any], tmp_path: Path
+) -> None:
+    shutil.copytree(HERE, tmp_path / "data")
+    root = tmp_path / "data" / ("coco.json" if name == "coco" else name)
+    file = root if root.is_file() else next(root.glob("*.json"))
+    tree = json.loads(file.read_text(encoding="utf-8"))
+    (tree["images"][0] if name == "coco" else tree)["licence"] = 4
+    tree["imageData"] = "aGVhZA=="  # the picture itself is no column
+    file.write_text(json.dumps(tree), encoding="utf-8")
+    reading = formats.read(root, "train")
+    got = reading.rows[0].record.plain()
+    assert got.items() >= columns.items() and "imageData" not in got
+    lost = {"coco": [], "labelme": ["version"], "reasonseg": ["is_sentence"]}[name]
+    # flags, which labelme leaves empty, are no loss
+    assert foreign.left_out(reading) == [*lost, "licence"]
+
+
+def test_settings_of_reading_are_applied_to_annotations_or_refused(tmp_path: Path) -> None:
+    shutil.copytree(HERE / "labelme", tmp_path / "data")
+    file = next((tmp_path / "data").glob("*.json"))
+    text = file.read_text(encoding="utf-8").replace('"sky"', '"天空"')
+    file.write_text(text, encoding="gb18030")
+    reading = formats.read(tmp_path / "data", "train", encoding="gb18030")
+    assert [row.question for row in reading.rows] == ["rectangle", "天空"]
+    with pytest.raises(UserError, match=r"has no columns to name; remove data\.columns\.question"):
+        formats.read(HERE / "labelme", "train", columns={"question": "label"})

@@ -15,9 +15,11 @@ from vrft import config, registry
 from vrft.boxes import THOUSANDTHS, Box
 from vrft.checks import check
 from vrft.errors import UserError
+from vrft.images import image_size
 from vrft.records.frames import Point, Shape
 from vrft.rewards import rewards_of
 from vrft.types import Completion, Sample, Turn, View
+from vrft_tasks import _grounding
 from vrft_tasks._grounding import Kind, Target, match, read_answer
 from vrft_tasks.grounding import Grounding
 
@@ -273,3 +275,20 @@ def test_settings_have_their_names_of_the_command_line() -> None:
         Grounding("x", picture=0)
     with pytest.raises(UserError, match=r"task\.template: write \{question\}"):
         Grounding("x", template="Well?")
+
+
+def test_the_size_of_a_picture_is_read_once_for_all_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    monkeypatch.setattr(
+        _grounding, "image_size", lambda path: opened.append(path.name) or image_size(path)
+    )
+    task = task_of(tmp_path, [[12, 18, 60, 45], [0, 0, 60, 45], [1, 2, 3, 4]])
+    assert task.samples("train")[0].answer.shapes == (BOX,)
+    assert opened == ["a.png"]
+
+
+def test_columns_of_annotated_pictures_reach_rewards() -> None:
+    (first, _) = Grounding(str(HERE / "coco.json")).samples("train")
+    assert first.columns["category"] == "rectangle" and first.columns["width"] == 120

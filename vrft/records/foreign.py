@@ -357,25 +357,23 @@ WRITERS: Mapping[FormatName, tuple[Writer, str]] = {
 }
 """Format -> its writer, and the suffix of its file, "" for a folder."""
 
-CARRIED = {
+CARRIED = frozenset({
     *("id", "idx", "images", "image", "question", "problem", "prompt", "conversations", "messages"),
-    *(
-        "answer",
-        "solution",
-        "reward_model",
-        "extra_info",
-        "objects",
-        "options",
-        "choices",
-        "system",
-    ),
-    *("turns", "subset", "data_source", "ability"),
-}
-"""The columns whose content is in a ``Row``."""
+    *("answer", "solution", "reward_model", "extra_info", "objects", "options", "choices"),
+    *("system", "turns", "subset", "data_source", "ability"),
+})  # fmt: skip
+"""The columns of a format of rows whose content is in a ``Row``."""
 
 
 def left_out(reading: Reading) -> list[str]:
-    """Return the columns of the rows that no other format has a place for, in order."""
-    names = [n for row in reading.rows for n in row.record.values if n not in CARRIED]
-    renamed = {own for row in reading.rows[:1] for own in row.record.columns.values()}
-    return [name for name in dict.fromkeys(names) if name not in renamed]
+    """Return the columns that no other format has a place for, and some row a value, in order."""
+    carried = labelled.CARRIED.get(reading.name, CARRIED)
+    carried |= {own for row in reading.rows[:1] for own in row.record.columns.values()}
+    filled = (
+        name
+        for row in reading.rows
+        for name, value in row.record.values.items()
+        # Empty flags of labelme, and cells without a value, are no loss.
+        if name not in carried and value not in (None, "", [], {})
+    )
+    return list(dict.fromkeys(filled))

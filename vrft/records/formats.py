@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,71 @@ class Reading:
         return all(placed)
 
 
+Key = tuple[object, ...]
+
+LAST: dict[Key, Reading] = {}
+"""The last reading of files, by what was asked and the state of the files."""
+
+SETTLED = 2.0
+"""Seconds after which a change of a file surely shows in its time."""
+
+
+def read_once(
+    source: str | Path,
+    split: str,
+    *,
+    name: FormatName | None = None,
+    columns: Mapping[str, str] = AS_NAMED,
+    limit: int | None = None,
+    encoding: str = "",
+    config: str | None = None,
+) -> Reading:
+    """Read a split as ``read`` does, or return the last reading where nothing has changed since.
+
+    A command reads its data to choose the task, to say how they are read, and to make samples.
+    Whoever makes samples calls ``forget``, as rows are not needed beside them.
+    """
+    asked: Key = (split, name, tuple(columns.items()), limit, encoding)
+    stamp = None if config is not None else stamp_of(Path(source).expanduser(), split)
+    if stamp is not None and (kept := LAST.get(asked + stamp)):
+        return kept
+    forget()  # first: two readings need not be in memory at a time
+    reading = read(
+        source,
+        split,
+        name=name,
+        columns=columns,
+        limit=limit,
+        encoding=encoding,
+        config=config,
+    )
+    if stamp is not None:
+        LAST[asked + stamp] = reading
+    return reading
+
+
+def forget() -> None:
+    """Drop the last reading."""
+    LAST.clear()
+
+
+def stamp_of(root: Path, split: str) -> Key | None:
+    """Return what changes when a split's files do: their names, times and sizes.
+
+    None for data that are no files here, and for files written in this moment, which another
+    writing would leave with the same time.
+    """
+    if not os.path.exists(root):
+        return None
+    folders = [root, root / "data", root / "annotations", root / split]
+    files = [file for folder in folders if folder.is_dir() for file in os.scandir(folder)]
+    states = [os.stat(root)] if root.is_file() else [file.stat() for file in files]
+    if any(time.time() - state.st_mtime < SETTLED for state in states):
+        return None
+    names = [os.path.abspath(root), *sorted(file.path for file in files)]
+    return (*names, *sorted((s.st_ino, s.st_mtime_ns, s.st_size) for s in states))
+
+
 def read(
     source: str | Path,
     split: str,
@@ -98,12 +164,15 @@ def read(
     root = Path(source).expanduser()
     kind = name if name in labelled.TITLES else None
     if name is None and os.path.exists(root):  # False for a name that is too long, no error
-        kind = labelled.kind_of(root, split)
+        kind = labelled.kind_of(root, split, encoding)
     if kind is not None and config is not None:
         raise UserError(f"{source!s:.200}: {labelled.TITLES[kind]}, has no configurations; remove "
                         "data.config")  # fmt: skip
     if kind is not None:
-        entries = labelled.read(root, split, kind)[:limit]
+        if columns:
+            raise UserError(f"{source!s:.200}: {labelled.TITLES[kind]}, has no columns to name; "
+                            f"remove data.columns.{next(iter(columns))}")  # fmt: skip
+        entries = labelled.read(root, split, kind, encoding)[:limit]
         return Reading(kind, tuple(map(rows.of_picture, entries, itertools.count())))
     stream = reading.read(
         source, split, columns=columns, limit=limit, encoding=encoding, config=config

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import StoredSize, stored_size
+from vrft.progress import watched
 from vrft.records import coco
-from vrft.records.files import read_western_json
+from vrft.records.files import head_text, is_json_lines, read_western_json
 from vrft.records.frames import PIXELS, Numbers, Shape
 
 Turn = Callable[[float, float], tuple[float, float]]
@@ -30,7 +31,18 @@ TITLES: Mapping[str, str] = {
     "reasonseg": "ReasonSeg's json, a question for each instruction",
 }
 
-COCO_HEAD = re.compile(rb'\s*+\{\s*+"(?:info|licenses|images|annotations|categories)"')
+CARRIED: Mapping[str, frozenset[str]] = {
+    "coco": frozenset({"category", "file_name", "id", "width", "height"}),
+    "labelme": frozenset({"label", "shapes", "imagePath", "imageWidth", "imageHeight"}),
+    "reasonseg": frozenset({"text", "shapes", "imagePath", "imageWidth", "imageHeight"}),
+}
+"""The fields of each kind whose content is in a ``Labelled`` besides its ``columns``."""
+
+COCO_HEAD = re.compile(
+    r'\s*+\{\s*+(?:"info"\s*+:\s*+\{|"licenses"|'
+    r'"(?:images|annotations|categories)"\s*+:\s*+\[\s*+[{\]])'
+)
+"""The beginning of COCO's json. Rows may begin with a column of the same name, not with its form."""
 ROBOFLOW = "_annotations.coco.json"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -45,36 +57,41 @@ class Labelled:
     picture: Path
     where: str
     """The file and the entry, for messages."""
+    columns: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """The fields of the picture's entry in COCO's json, with its ``category``, or of the picture's
+    own json, without the picture in it, and with the ``label`` of labelme."""
 
     def numbers(self) -> list[list[float]]:
         """Return the shapes as lists of numbers, in fractions of the picture."""
         return [list(astuple(shape)) for shape in self.shapes]
 
 
-def kind_of(root: Path, split: str) -> Kind | None:
+def kind_of(root: Path, split: str, encoding: str = "") -> Kind | None:
     """Return which kind of annotations a file or folder holds; None for data of another kind."""
     if root.is_file():
         with root.open("rb") as file:
-            is_coco = root.suffix == ".json" and COCO_HEAD.match(file.read(200))
-        return "coco" if is_coco else None
+            head = file.read(256)
+        is_coco = root.suffix == ".json" and COCO_HEAD.match(head_text(head, encoding))
+        return "coco" if is_coco and not is_json_lines(root, encoding) else None
     if (root / "annotations").is_dir() or _roboflow(root, split):
         return "coco"
     files = _label_files(root, split)
     # Rows may lie in such files too: only an object with shapes is an annotation.
-    tree = read_western_json(files[0]) if files else None
+    tree = read_western_json(files[0], encoding) if files else None
     if not isinstance(tree, dict) or "shapes" not in tree:
         return None
     return "reasonseg" if "text" in tree else "labelme"
 
 
-def read(root: Path, split: str, kind: str) -> list[Labelled]:
+def read(root: Path, split: str, kind: str, encoding: str = "") -> list[Labelled]:
     """Read the annotations of a split; raise UserError that names file and entry of a fault."""
     if kind == "coco":
-        return list(_coco(root, split))
+        return list(_coco(root, split, encoding))
     files = _label_files(root, split)
     if not files:
         raise UserError(f"{root}: no json beside pictures, in it or in {split}/")
-    return [entry for path in files for entry in _labelled(path, kind)]
+    shown = watched(files, f"annotations of {split!r}")
+    return [entry for path in shown for entry in _labelled(path, kind, encoding)]
 
 
 def _roboflow(root: Path, split: str) -> Path | None:
@@ -83,17 +100,21 @@ def _roboflow(root: Path, split: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def _coco(root: Path, split: str) -> Iterator[Labelled]:
+def _coco(root: Path, split: str, encoding: str) -> Iterator[Labelled]:
     """Yield a question for each category that a picture of COCO's json shows."""
     inside = None if root.is_file() else _roboflow(root, split)
-    instances = coco.read(inside, inside.parent) if inside else coco.find(root, split)
+    if inside:
+        instances: coco.Instances | None = coco.read(inside, inside.parent, encoding)
+    else:
+        instances = coco.find(root, split, encoding)
     if instances is None:
         raise UserError(f"{root}: no COCO json; give its file, or the folder above annotations/")
-    for annotated in instances.pictures:
+    for annotated in watched(instances.pictures, f"pictures of {split!r}"):
         picture = annotated.upright() if annotated.boxes else annotated
         for name, boxes in picture.boxes.items():
             where = f"{root}: image {picture.id}"
-            yield Labelled(f"{picture.id}#{name}", name, boxes, picture.file, where)
+            columns = {"category": name, **picture.entry}
+            yield Labelled(f"{picture.id}#{name}", name, boxes, picture.file, where, columns)
 
 
 def _label_files(root: Path, split: str) -> list[Path]:
@@ -111,13 +132,14 @@ def _picture_beside(path: Path) -> Path | None:
     return next((picture for picture in pictures if picture.is_file()), None)
 
 
-def _labelled(path: Path, kind: str) -> Iterator[Labelled]:
+def _labelled(path: Path, kind: str, encoding: str) -> Iterator[Labelled]:
     """Yield the questions of one picture: its labels, or ReasonSeg's instructions."""
-    tree = read_western_json(path)
+    tree = read_western_json(path, encoding)
     picture = _picture_beside(path)
     shapes = tree.get("shapes") if isinstance(tree, dict) else None
     if picture is None or not isinstance(shapes, list) or not shapes:
         raise UserError(f"{path}: expected `shapes` with at least one shape, beside its picture")
+    columns = {name: value for name, value in tree.items() if name != "imageData"}
     stored = stored_size(picture)
     size, turn = stored.upright, _turn(tree, stored, path)
     by_label: dict[str, list[Shape]] = {}
@@ -130,7 +152,14 @@ def _labelled(path: Path, kind: str) -> Iterator[Labelled]:
         for label, placed in by_label.items():
             if len(set(map(type, placed))) > 1:
                 raise UserError(f"{path}: {label!r} has points and areas; give them two labels")
-            yield Labelled(f"{path.stem}#{label}", label, tuple(placed), picture, str(path))
+            yield Labelled(
+                f"{path.stem}#{label}",
+                label,
+                tuple(placed),
+                picture,
+                str(path),
+                {"label": label, **columns},
+            )
         return
     targets = [s for label, placed in by_label.items() if is_target(label) for s in placed]
     boxes = [shape for shape in targets if isinstance(shape, Box)]
@@ -144,7 +173,8 @@ def _labelled(path: Path, kind: str) -> Iterator[Labelled]:
         max(b.x2 for b in boxes), max(b.y2 for b in boxes),
     )  # fmt: skip
     for number, text in enumerate(texts):
-        yield Labelled(f"{path.stem}#{number}", text.strip(), (box,), picture, str(path))
+        name, asked = f"{path.stem}#{number}", text.strip()
+        yield Labelled(name, asked, (box,), picture, str(path), columns)
 
 
 def is_target(label: str) -> bool:

@@ -287,6 +287,6 @@ def name_objects(record: Record, read: Dialogue, names: Sequence[Any]) -> None:
 
 def of_picture(entry: labelled.Labelled, number: int) -> Row:
     """Return the row of a question about an annotated picture."""
-    record = Record({}, entry.where, number)
+    record = Record(entry.columns, entry.where, number)
     pictures = (str(entry.picture),)
     return Row(entry.id, entry.question, entry.numbers(), record, pictures, unit="fractions")

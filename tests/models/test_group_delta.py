@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
+import sys
 from typing import Any
 
 import pytest
 import torch
-import transformers
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, Qwen3_5MoeTextConfig, Qwen3_5TextConfig
 from transformers.models.qwen3_5.modeling_qwen3_5 import Qwen3_5GatedDeltaNet
@@ -199,10 +201,27 @@ def test_a_copy_of_an_installed_layer_reads_its_own_weights() -> None:
     assert second(hidden, layout=layout).all()
 
 
-def test_the_functions_of_transformers_are_there() -> None:
-    """Say by name what a newer transformers lacks, rather than fail in the first forward."""
-    for family in ("qwen3_5", "qwen3_5_moe"):
-        module = getattr(getattr(transformers.models, family), f"modeling_{family}")
-        for name in ("causal_conv1d_fn", "torch_chunk_gated_delta_rule",
-                     "torch_recurrent_gated_delta_rule"):  # fmt: skip
-            assert callable(getattr(module, name))
+FUNCTIONS = (
+    "causal_conv1d_fn", "torch_chunk_gated_delta_rule", "torch_recurrent_gated_delta_rule",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("config_class", CLASSES, ids=lambda one: one.__name__)
+def test_kernels_are_for_a_gpu_alone(
+    config_class: type[PreTrainedConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel that is installed must not be asked to read tensors of a CPU."""
+    delta, file = layer(config_class), sys.modules[CLASSES[config_class].__module__]
+    expected = {name: inspect.unwrap(getattr(file, name)) for name in FUNCTIONS}
+
+    for name, plain in expected.items():
+
+        @functools.wraps(plain)
+        def kernel(*args: Any, **kwargs: Any) -> Any:
+            raise RuntimeError("no such device")
+
+        monkeypatch.setattr(file, name, kernel)
+        assert group_delta.function(delta, name, "cuda") is kernel
+        assert group_delta.function(delta, name, "cpu") is plain
+    layout = LAYOUTS[0]
+    assert installed(delta)(row(layout), layout=layout).shape == (1, 34, WIDTH)

@@ -15,6 +15,7 @@ with a rate of 0: it stays exactly as it is.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -146,20 +147,17 @@ def read(
 
     ``decoding`` reads token by token, which is faster for one of them, and may have no gradient.
     """
-    # The layer's own file has the functions, which choose the kernels of flash-linear-attention
-    # and causal-conv1d where these are installed.
-    functions: Any = sys.modules[type(delta).__module__]
     inputs = torch.cat([state.inputs, tokens.channels], dim=1)  # [R, kernel - 1 + T, C]
-    convolved = functions.causal_conv1d_fn(
+    device = inputs.device.type
+    convolve = function(delta, "causal_conv1d_fn", device)
+    convolved = convolve(
         inputs.mT, delta.conv1d.weight.squeeze(1), delta.conv1d.bias, activation=delta.activation
     ).mT[:, state.inputs.shape[1] :]
     query, key, value = convolved.split([delta.key_dim, delta.key_dim, delta.value_dim], dim=-1)
     length = tokens.channels.shape[1]
-    rule = functions.torch_chunk_gated_delta_rule
-    if decoding:
-        rule = functions.torch_recurrent_gated_delta_rule
+    way = "recurrent" if decoding else "chunk"
+    rule = function(delta, f"torch_{way}_gated_delta_rule", device)
     # The rule computes in float32, its products too: autocast would round the state in every chunk.
-    device = convolved.device.type
     autocasts = torch.amp.is_autocast_available(device)  # "meta" has none to turn off
     with torch.autocast(device, enabled=False) if autocasts else nullcontext():
         mixed, memory = rule(
@@ -175,6 +173,16 @@ def read(
             chunk_size=min(CHUNK, 1 << (length - 1).bit_length()),
         )
     return mixed, DeltaState(inputs[:, length:], memory)
+
+
+def function(delta: Any, name: str, device: str) -> Callable[..., Any]:
+    """Return a function of transformers' from the layer's own file.
+
+    On a GPU it chooses the kernels of flash-linear-attention and causal-conv1d where these are
+    installed. They do not run elsewhere, where it is the function in torch below the choice.
+    """
+    chosen: Callable[..., Any] = getattr(sys.modules[type(delta).__module__], name)
+    return chosen if device == "cuda" else inspect.unwrap(chosen)
 
 
 class PaddedRows(NamedTuple):

@@ -370,6 +370,9 @@ def test_what_is_changed_in_mid_run_holds_from_the_next_step_on(
     assert cli.main(["train", "--resume", str(run), "--dry-run", *change]) == 0
     out, _ = capsys.readouterr()
     assert "train.learning_rate: 0.001 -> 0.5 from step 3 on" in out
+    configured = config.load(str(run / "config.yaml"), change)
+    (sft if method == "sft" else train).train(configured, resume=run, dry_run=True)
+    assert capsys.readouterr().out == out
     assert not (run / "config-3.yaml").exists()
     assert cli.main(["train", "--resume", str(run), *change]) == 0
     assert "train.learning_rate: 0.001 -> 0.5 from step 3 on" in capsys.readouterr().err

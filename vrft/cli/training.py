@@ -55,11 +55,9 @@ def plan_text(config: Config, resume: Path | None) -> str:
     Raises UserError for everything that would stop the run at its start.
     """
     from vrft.training import plan
-    from vrft.training import resume as resumption
 
     say_reading(config)
-    text = plan.plan_text(config, fresh=resume is None)
-    return "\n".join([text, *(resumption.lines(config, resume) if resume else [])])
+    return plan.plan_text(config, resume)
 
 
 def say_reading(config: Config) -> None:

@@ -180,13 +180,14 @@ def total_steps(config: Config, samples: int, processes: int) -> int:
     return math.ceil(train.num_train_epochs * samples / prompts)
 
 
-def plan_text(config: Config, *, fresh: bool = True) -> str:
+def plan_text(config: Config, run: Path | None = None) -> str:
     """Return the plan in a few lines: data, prompt, parameters, steps, memory a device.
 
-    Raises UserError for everything that would stop the run at its start.
+    For a ``run`` that goes on, the settings that change follow. Raises UserError for everything
+    that would stop the run at its start.
     """
     accelerator = distributed.accelerator(config.model)
-    task, samples = check(config, fresh=fresh)
+    task, samples = check(config, fresh=run is None)
     actor = policy.load(config.model, train=True, device=accelerator.device.type)
     actor = ppo.with_critic(actor, config.algorithm)
     limit = config.sampling.max_prompt_length
@@ -218,7 +219,8 @@ def plan_text(config: Config, *, fresh: bool = True) -> str:
         "memory": f"{gigabytes:.2f} GB a device for weights, gradients and optimizer, "
         "activations not counted",
     }
-    return "\n".join(f"{name:<10} {text}" for name, text in lines.items())
+    facts = [f"{name:<10} {text}" for name, text in lines.items()]
+    return "\n".join([*facts, *(resume.lines(config, run) if run else [])])
 
 
 def memory(actor: policy.ModelPolicy, config: Config, accelerator: Accelerator) -> float:

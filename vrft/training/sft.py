@@ -40,8 +40,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     checkpoint when it is told to stop.
     """
     if dry_run:
-        text = plan.plan_text(config, fresh=resume is None)
-        print("\n".join([text, *(resumption.lines(config, resume) if resume else [])]))
+        print(plan.plan_text(config, resume))
         return Path(config.train.output_dir)
     task, samples = plan.check(config, fresh=resume is None)
     return fit(config, SampleLessons(task, samples), task, samples, resume=resume is not None)

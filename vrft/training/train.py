@@ -58,9 +58,9 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     the user can mend, and SystemExit(128 + signal) after a checkpoint when it is told to stop.
     """
     if dry_run:
-        text = plan.plan_text(config, fresh=resume is None)
+        text = plan.plan_text(config, resume)
         if run_folder.speaks():
-            print("\n".join([text, *(resumption.lines(config, resume) if resume else [])]))
+            print(text)
         return Path(config.train.output_dir)
     accelerator = distributed.accelerator(config.model)
     main = accelerator.is_main_process

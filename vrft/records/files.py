@@ -127,8 +127,12 @@ def read_lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
 def first_character(path: Path, encoding: str = "") -> str:
     """Return the first character of a file that is no space; "" for an empty file."""
     with path.open("rb") as file:
-        head = file.read(256)
-    return head.decode(encoding_of(head, encoding), errors="ignore").lstrip()[:1]
+        return head_text(file.read(256), encoding).lstrip()[:1]
+
+
+def head_text(head: bytes, encoding: str = "") -> str:
+    """Return the text of a file's first bytes, without its mark and a letter that is cut off."""
+    return head.decode(encoding_of(head, encoding), errors="ignore").lstrip("\ufeff")
 
 
 # --- JSON
@@ -193,12 +197,13 @@ def is_json_lines(path: Path, encoding: str = "") -> bool:
     """Return whether a file begins with a line that is a JSON object, with more lines behind it."""
     with path.open("rb") as file:
         # COCO's json of a gigabyte may be a single line, which is not read for this.
-        line, more = file.readline(FIRST_LINE), file.read(1)
+        head = file.read(FIRST_LINE)
+    line, _, more = head_text(head, encoding).partition("\n")
     try:
-        value = json.loads(line.decode(encoding_of(line, encoding)))
+        value = json.loads(line)
     except (ValueError, RecursionError):
         return False
-    return isinstance(value, dict) and line.endswith(b"\n") and bool(more)
+    return isinstance(value, dict) and bool(more)
 
 
 def read_json_rows(path: Path, encoding: str = "") -> Numbered:

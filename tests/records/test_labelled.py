@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def test_annotations_are_read_in_the_encoding_that_is_named_or_marked(
     for name, file in [("coco", "coco.json"), ("labelme", "labelme"), ("reasonseg", "reasonseg")]:
         root = tmp_path / file
         for path in [root] if root.is_file() else root.glob("*.json"):
-            text = path.read_text(encoding="utf-8").replace("rectangle", "矩形")
+            text = re.sub(r'("(?:label|name)": )"rectangle"', r'\1"矩形"', path.read_text("utf-8"))
             path.write_text(text, encoding=encoding)
         assert kind_of(root, "train", setting) == name
         again = labelled.read(root, "train", name, setting)

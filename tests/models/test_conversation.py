@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from transformers import AutoTokenizer
 
+from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.models import conversation, encoding
+from vrft.models import conversation, encoding, loading
 from vrft.models.loaded import LoadedModel
 from vrft.types import Prompt, Turn
 
@@ -253,3 +258,52 @@ def test_a_chat_template_that_does_not_take_the_turns_is_named(
         encoding.encode(loaded, Prompt("Why?"))
     assert "\n" not in str(caught.value)
     encoding.encode(loaded, Prompt("Why?", raw=True))  # which needs none
+
+
+def test_a_template_that_opens_the_thoughts_is_told_from_others(
+    load_tiny: Callable[..., LoadedModel],
+) -> None:
+    opened = encoding.encode(load_tiny("qwen3_5"), Prompt("Why?")).opened
+    assert opened == "<think>\n"
+    # Its thoughts are over, when it is asked for none.
+    settled = load_tiny("qwen3_5", chat_template_kwargs={"enable_thinking": False})
+    prompt = encoding.encode(settled, Prompt("Why?"))
+    assert prompt.opened == ""
+    assert settled.tokenizer.decode(prompt.tokens).endswith("<think>\n\n</think>\n\n")
+    # Other templates open nothing; a transcript's own tag is for its task to read.
+    plain = load_tiny("qwen2_vl")
+    assert encoding.encode(plain, Prompt("Why?")).opened == ""
+    assert encoding.encode(plain, Prompt("Why?", prefill="<think>", raw=True)).opened == ""
+
+
+def test_arguments_of_the_template_are_saved_with_the_model(
+    load_tiny: Callable[..., LoadedModel], tmp_path: Path
+) -> None:
+    given = {"enable_thinking": False}
+    loaded = load_tiny("qwen3_5", chat_template_kwargs=given)
+    loading.save_model(loaded, tmp_path / "final")
+    stock = AutoTokenizer.from_pretrained(tmp_path / "final")
+    messages = [{"role": "user", "content": "Why?"}]
+    asked = partial(stock.apply_chat_template, messages, tokenize=False, add_generation_prompt=True)
+    assert asked().endswith("</think>\n\n")
+    assert asked(enable_thinking=True).endswith("<think>\n")  # a caller's own value counts
+    # Loaded again with the same values, as by a run that goes on, the template stays.
+    again = loading.load_model(
+        ModelConfig(name=str(tmp_path / "final"), chat_template_kwargs=given), device="cpu"
+    )
+    assert again.processor.chat_template == loaded.processor.chat_template
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"enable_thinkin": False}, "enable_thinkin: the model's chat template reads no such"),
+        ({"enable_thinking": [1]}, "expected a text, a number, true or false, got [1]"),
+        ({"enable_thinking": None}, "expected a text, a number, true or false, got None"),
+    ],
+)
+def test_arguments_that_no_template_takes_are_refused(
+    load_tiny: Callable[..., LoadedModel], arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_tiny("qwen3_5", chat_template_kwargs=arguments)

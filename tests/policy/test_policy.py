@@ -38,13 +38,25 @@ def test_a_rollout_tells_its_text_its_length_and_whether_it_ended(load_tiny: Loa
     words = tokenizer("the key")["input_ids"]
     end = tokenizer.eos_token_id
     views = (View(56, 28),)
+    (prompt,) = made.encode([Prompt("Where?")])
     # the end token is counted, and is no part of the text
-    assert made.rollout([*words, end], views) == Rollout(
+    assert made.rollout([*words, end], replace(prompt, views=views)) == Rollout(
         Completion("the key", views, len(words) + 1), (*words, end), True
     )
-    assert made.rollout(words, ()) == Rollout(
+    assert made.rollout(words, prompt) == Rollout(
         Completion("the key", (), len(words)), tuple(words), False
     )
+
+
+def test_a_rollout_is_read_behind_the_thoughts_that_the_chat_template_opens(
+    load_tiny: Load,
+) -> None:
+    made = ModelPolicy(load_tiny("qwen3_5"))
+    (prompt,) = made.encode([Prompt("Where?")])
+    words = made.loaded.tokenizer("the key</think><answer>4</answer>")["input_ids"]
+    rollout = made.rollout(words, prompt)
+    assert rollout.completion.text == "<think>\nthe key</think><answer>4</answer>"
+    assert rollout.tokens == tuple(words)  # the prompt's part is no token of the completion
 
 
 @pytest.mark.parametrize("training", [True, False])

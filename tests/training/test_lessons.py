@@ -162,3 +162,15 @@ def test_a_prompt_over_the_limit_is_refused(load_tiny: Load, picture: Picture) -
     Collator(loaded, made, length)([{"row": 0}])
     with pytest.raises(UserError, match="max_prompt_length"):
         Collator(loaded, made, length - 1)([{"row": 0}])
+
+
+def test_an_answer_goes_on_behind_the_thoughts_that_the_chat_template_opens(
+    load_tiny: Load,
+) -> None:
+    loaded = load_tiny("qwen3_5")
+    made = [Lesson(Prompt("Where?"), lambda views: "<think>Look.</think><answer>4</answer>")]
+    batch = batch_of(loaded, made)
+    learnt = batch["labels"][0][batch["labels"][0] != IGNORED]
+    assert loaded.tokenizer.decode(learnt) == "Look.</think><answer>4</answer><|im_end|>"
+    text = loaded.tokenizer.decode(batch["input_ids"][0])
+    assert text.endswith("<think>\nLook.</think><answer>4</answer><|im_end|>")

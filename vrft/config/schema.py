@@ -47,9 +47,12 @@ class ModelConfig:
     min_pixels: Count | None = None
     """Smallest picture area in pixels: smaller pictures are enlarged. None: the checkpoint's."""
     max_pixels: Count | None = None
-    """Largest picture area in pixels: larger pictures are shrunk. One image token is made of 28 * 28
-    pixels by Qwen2-VL and Qwen2.5-VL, and of 32 * 32 by Qwen3-VL and Qwen3.5, so this limit decides
-    how much memory a picture takes. None: the checkpoint's."""
+    """Largest picture area in pixels: larger pictures are shrunk. An image token is made of 28 * 28
+    pixels by Qwen2-VL and Qwen2.5-VL, of 32 * 32 by Qwen3-VL and Qwen3.5: this limit decides how
+    much memory a picture takes. None: the checkpoint's."""
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Values of variables of the chat template, such as {enable_thinking: false} for Qwen3.5. They
+    are written into the template that is saved with the model."""
     picture_cache_mib: Size = 1024
     """Memory in MiB for preprocessed pictures, and as much again for the features that a frozen
     vision tower made of them. Those not used for the longest time are dropped first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ Qwen's marks of boxes and objects are none of them, as its users write these int
 """
 
 VISION = re.compile("|".join(map(re.escape, VISION_TOKENS)))
+OPENED = re.compile(r"<think>\s*\Z")
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 """Half a surrogate pair, as JSON's escapes can spell it; no tokenizer takes it."""
 
@@ -125,6 +127,39 @@ def apply_template(
         raise UserError(f"the model's chat template refuses the turns ({roles}): {reason}; write "
                         "them as it takes them")  from error  # fmt: skip
     return str(text)
+
+
+def opened_thoughts(text: str) -> str:
+    """Return the tag <think> at the end of a prompt, with its line end; empty where there is none.
+
+    The chat templates of models that always think begin the answer with it.
+    """
+    match = OPENED.search(text)
+    return match[0] if match else ""
+
+
+def give_arguments(processor: Any, arguments: Mapping[str, Any]) -> None:
+    """Give variables of a processor's chat template values, where a caller gives no other.
+
+    They are written into the template itself, so that a saved model is asked as it was trained.
+    Raises UserError for a variable that the template does not read, and for a value that is no
+    text, number or truth value.
+    """
+    template, lines = processor.chat_template or "", []
+    for name, value in arguments.items():
+        where = f"model.chat_template_kwargs.{name}"
+        if not re.search(rf"\b{re.escape(name)}\b", template):
+            raise UserError(f"{where}: the model's chat template reads no such variable; look into "
+                            "its chat_template.jinja")  # fmt: skip
+        if not isinstance(value, str | int | float | bool):
+            raise UserError(f"{where}: expected a text, a number, true or false, got {value!r:.60}")
+        lines.append(
+            f"{{%- if {name} is not defined %}}{{%- set {name} = {json.dumps(value)} %}}"
+            "{%- endif %}"
+        )
+    opening = "".join(lines)
+    if not template.startswith(opening):  # as a checkpoint's does when its run goes on
+        processor.chat_template = opening + template
 
 
 def end_of_turn(processor: Any) -> int | None:

@@ -14,7 +14,13 @@ from torch import Tensor
 
 from vrft.errors import UserError
 from vrft.images import content_hash, open_image, picture_name
-from vrft.models.conversation import apply_template, chat_messages, check_prompt, raw_text
+from vrft.models.conversation import (
+    apply_template,
+    chat_messages,
+    check_prompt,
+    opened_thoughts,
+    raw_text,
+)
 from vrft.models.families import IMAGE_TOKEN, Processor
 from vrft.models.loaded import LoadedModel
 from vrft.models.vision_features import PatchedPicture
@@ -27,6 +33,8 @@ class Encoded:
 
     ``tokens`` [P] and rotary ``positions`` [3 or 1, P] on the CPU, the prompt's ``pictures``, and
     in ``views`` the size at which the model sees each. ``image_tokens`` of the tokens are pictures.
+    ``opened`` is the tag at its end with which the chat template begins the answer's thoughts; a
+    completion is read behind it.
     """
 
     tokens: Tensor
@@ -34,6 +42,7 @@ class Encoded:
     pictures: tuple[PatchedPicture, ...] = ()
     views: tuple[View, ...] = ()
     image_tokens: int = 0
+    opened: str = ""
 
     @property
     def pixels(self) -> Tensor | None:
@@ -88,6 +97,7 @@ def encode(loaded: LoadedModel, prompt: Prompt, max_length: int | None = None) -
     between image tokens would be silent nonsense. Raises it as well for what ``render`` refuses.
     """
     text = render(loaded.processor, prompt)
+    opened = "" if prompt.raw or prompt.prefill else opened_thoughts(text)
     pictures = tuple(read_picture(loaded, source) for source in prompt.images)
     grids: Tensor | None = None
     views: tuple[View, ...] = ()
@@ -105,7 +115,7 @@ def encode(loaded: LoadedModel, prompt: Prompt, max_length: int | None = None) -
         )
     tokens = torch.tensor(loaded.tokenizer(text)["input_ids"])  # [P]
     positions = loaded.rope_positions(tokens, grids)
-    encoded = Encoded(tokens, positions, pictures, views, sum(counts))
+    encoded = Encoded(tokens, positions, pictures, views, sum(counts), opened)
     if max_length is not None and len(tokens) > max_length:
         raise UserError(too_long(encoded, prompt, max_length))
     return encoded

@@ -22,6 +22,7 @@ from vrft import paths
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
 from vrft.models import folders, group_attention, group_delta
+from vrft.models.conversation import give_arguments
 from vrft.models.families import (
     Family,
     first_line,
@@ -49,6 +50,7 @@ def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto"
     base = folders.base_of(source)  # whose weights an adapter's folder does not hold
     family = read_family(source)
     processor = load_processor(config.name, config.min_pixels, config.max_pixels)
+    give_arguments(processor, config.chat_template_kwargs)
     model = load_weights(base, family, config, weight_dtype(config, device, train=train))
     group_attention.install(model.get_submodule(family.decoder))
     group_delta.install(model.get_submodule(family.decoder))

@@ -10,6 +10,7 @@ from vrft import images, paths
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.models import encoding, families
+from vrft.models.conversation import give_arguments
 from vrft.types import Prompt
 
 
@@ -51,7 +52,9 @@ class TokenCounter:
 def load_counter(config: ModelConfig) -> TokenCounter:
     """Load the counter of a model's name; UserError where its processor cannot be had."""
     source = local_folder(config.name)
-    return TokenCounter(families.load_processor(source, config.min_pixels, config.max_pixels))
+    processor = families.load_processor(source, config.min_pixels, config.max_pixels)
+    give_arguments(processor, config.chat_template_kwargs)
+    return TokenCounter(processor)
 
 
 def local_folder(name: str) -> str:

@@ -14,7 +14,7 @@ from vrft.models import encoding
 from vrft.models.encoding import Encoded
 from vrft.policy import sampling as engine
 from vrft.policy.logprobs import GroupLogps
-from vrft.types import Completion, Prompt, Rollout, View
+from vrft.types import Completion, Prompt, Rollout
 
 
 class Generator(Protocol):
@@ -93,16 +93,21 @@ class ModelPolicy:
         tokens = engine.sample(self.loaded, encoded, num_generations, sampling, seeds)
         model.train(training)
         return [
-            tuple(self.rollout(row, prompt.views) for row in group)
+            tuple(self.rollout(row, prompt) for row in group)
             for prompt, group in zip(encoded, tokens, strict=True)
         ]
 
-    def rollout(self, tokens: Sequence[int], views: tuple[View, ...]) -> Rollout:
-        """Return token ids as a rollout, whose text has no special tokens."""
-        text = self.loaded.tokenizer.decode(list(tokens), skip_special_tokens=True)
+    def rollout(self, tokens: Sequence[int], prompt: Encoded) -> Rollout:
+        """Return token ids as a rollout of a prompt, whose text has no special tokens.
+
+        The text begins with the tag of thoughts that the chat template has opened in the prompt.
+        """
+        written = self.loaded.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        text = f"{prompt.opened}{written}"
         # Without an end token as its last the completion was cut at the limit.
         finished = tokens[-1] in self.loaded.end_ids
-        return Rollout(Completion(str(text), views, len(tokens)), tuple(tokens), finished)
+        completion = Completion(text, prompt.views, len(tokens))
+        return Rollout(completion, tuple(tokens), finished)
 
     def logps(
         self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float

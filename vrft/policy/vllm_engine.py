@@ -268,7 +268,7 @@ class VllmEngine:
             choices = vllm_client.read_choices(
                 answer, loaded, prompt, num_generations, sampling.max_completion_length
             )
-            rollouts = [self.policy.rollout(choice.tokens, prompt.views) for choice in choices]
+            rollouts = [self.policy.rollout(choice.tokens, prompt) for choice in choices]
             groups.append(
                 tuple(
                     replace(rollout, logprobs=choice.logprobs)

@@ -69,6 +69,7 @@ class Collator:
         for lesson, prompt in pairs:
             # The answer depends on what the model sees: boxes are in pixels of the resized picture.
             text = lesson.answer(prompt.views).removeprefix(lesson.prompt.prefill)
+            text = text.removeprefix(prompt.opened.strip())  # written by the chat template
             fault = conversation.unreadable(text)
             if fault:
                 raise UserError(f"the answer {text[:60]!r} has {fault} in it; remove it from the "

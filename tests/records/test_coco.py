@@ -14,6 +14,7 @@ from vrft import coco
 from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import image_size
+from vrft.records.coco import read_box
 
 HERE = RECORDS / "detection"
 
@@ -27,7 +28,7 @@ def test_boxes_and_crowds_are_read_by_picture_and_category() -> None:
     # 8, 6, 24 wide, 30 high of 80 x 60; and 40, 30, 32 wide, 24 high
     assert first.boxes == {"cat": (Box(0.1, 0.1, 0.4, 0.6), Box(0.5, 0.5, 0.9, 0.9))}
     assert first.crowds == {"dog": (Box(0, 0, 1, 1),)}
-    # the cat has no width; the second dog is cut to the picture of 100 x 50
+    # the cat has no width; the second dog, half a pixel over the edge, is cut
     assert second.boxes == {"dog": (Box(0.1, 0.2, 0.3, 0.8), Box(0.9, 0.8, 1, 1))}
     assert third.boxes == third.crowds == {}
 
@@ -97,6 +98,34 @@ def test_a_broken_entry_is_named_in_one_line(
     with pytest.raises(UserError, match=message) as raised:
         coco.find(instances(**parts), "train")
     assert "\n" not in str(raised.value)
+
+
+OUTSIDE = [
+    # corners that were written as x, y, width, height: the remedy has their width and height
+    (
+        [120, 50, 190, 90],
+        r"ends 110 pixels outside its picture of 200x100; .*: write \[120, 50, 70, 40\]",
+    ),
+    # beyond each edge, and altogether outside
+    ([190, 10, 13, 5], "ends 3 pixels outside"),
+    ([10, 90, 5, 12], "ends 2 pixels outside"),
+    ([-3, 10, 50, 20], "ends 3 pixels outside"),
+    ([300, 10, 50, 20], "ends 150 pixels outside .* write one inside it"),
+]
+
+
+@pytest.mark.parametrize(("bbox", "message"), OUTSIDE)
+def test_a_box_that_leaves_its_picture_is_refused_by_its_entry(
+    bbox: list[float], message: str
+) -> None:
+    with pytest.raises(UserError, match=rf"a\.json: annotations\[0\]: bbox .*{message}"):
+        read_box(bbox, (200, 100), "a.json: annotations[0]")
+
+
+@pytest.mark.parametrize("bbox", [[190, 10, 12, 5], [10, 95, 5, 6], [-0.5, 0, 20, 20]])
+def test_a_box_that_rounding_has_put_over_the_edge_is_cut(bbox: list[float]) -> None:
+    box = read_box(bbox, (200, 100), "a.json: annotations[0]")
+    assert box is not None and (box.x2 == 1 or box.y2 == 1 or box.x1 == 0)
 
 
 # --- the frame of the boxes

@@ -12,9 +12,13 @@ from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import StoredSize, stored_size
 from vrft.records import files
+from vrft.records.frames import ROUNDED
 
 ROBOFLOW = "_annotations.coco.json"
 """The file that Roboflow puts among the pictures of a split."""
+
+CUT = 0.01
+"""The share of a side by which a box may leave its picture, as in published sets, and is cut."""
 
 LARGEST = 1e6
 """A bound on coordinates in pixels, far beyond any picture; it also refuses NaN and infinity."""
@@ -114,8 +118,8 @@ def find(root: Path, split: str, encoding: str = "") -> Instances | None:
 def read(path: Path, folder: Path, encoding: str = "") -> Instances:
     """Read the instances of a file whose pictures lie in ``folder``.
 
-    Boxes are cut to their picture, and boxes without area inside it are left out. Raises UserError
-    that names the entry which cannot be read.
+    Boxes that rounding has put over the edge are cut to their picture, and boxes without area are
+    left out. Raises UserError that names the entry which cannot be read or leaves its picture.
     """
     tree = files.read_json(path, encoding)
     names = {c["id"]: str(c["name"]) for c in entries(tree, "categories", ("id", "name"), path)}
@@ -148,7 +152,8 @@ def read(path: Path, folder: Path, encoding: str = "") -> Instances:
 def read_box(bbox: Any, size: tuple[Any, Any], where: str) -> Box | None:
     """Read a box from [x, y, width, height] in pixels of a picture of ``size`` (width, height).
 
-    None for a box without area inside the picture; UserError for anything but numbers.
+    None for a box without area; UserError for anything but numbers, and for a box that leaves the
+    picture by more than half a pixel and the share ``CUT`` of the side.
     """
     match [bbox, size]:
         case [[x, y, width, height], (across, down)] if all(
@@ -156,8 +161,30 @@ def read_box(bbox: Any, size: tuple[Any, Any], where: str) -> Box | None:
             for n in (x, y, width, height, across, down)
         ):
             # A picture without size in the file must not make it divide by zero.
-            return Box.of_pixels(x, y, x + width, y + height, max(across, 1), max(down, 1))
+            across, down = max(across, 1), max(down, 1)
+            if width > 0 and height > 0:
+                check_inside((x, y, x + width, y + height), bbox, (across, down), where)
+            return Box.of_pixels(x, y, x + width, y + height, across, down)
     raise UserError(f"{where}: bbox is [x, y, width, height] in pixels, not {bbox!r:.60}")
+
+
+def check_inside(
+    corners: tuple[float, ...], bbox: Sequence[float], size: tuple[float, float], where: str
+) -> None:
+    """Raise UserError, with the likely mistake, for corners that leave a picture of ``size``."""
+    sides = (*size, *size)
+    outside = max(max(-n, n - side) / side for n, side in zip(corners, sides, strict=True))
+    pixels = max(max(-n, n - side) for n, side in zip(corners, sides, strict=True))
+    if pixels <= ROUNDED or outside <= CUT:
+        return
+    x, y, right, bottom = bbox
+    fits = x < right <= size[0] and y < bottom <= size[1] and min(x, y) >= 0
+    remedy = f"[{x:g}, {y:g}, {right - x:g}, {bottom - y:g}]" if fits else "one inside it"
+    told = " (these may be the corners x1, y1, x2, y2)" if fits else ""
+    raise UserError(
+        f"{where}: bbox {list(bbox)!r:.80} ends {pixels:g} pixels outside its picture of "
+        f"{size[0]:g}x{size[1]:g}; COCO writes x, y, width, height{told}: write {remedy}"
+    )
 
 
 def entries(tree: Any, name: str, needed: Sequence[str], path: Path) -> list[Mapping[str, Any]]:

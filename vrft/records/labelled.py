@@ -42,7 +42,7 @@ COCO_HEAD = re.compile(
     r'\s*+\{\s*+(?:"info"\s*+:\s*+\{|"licenses"|'
     r'"(?:images|annotations|categories)"\s*+:\s*+\[\s*+[{\]])'
 )
-"""The beginning of COCO's json. Rows may begin with a column of the same name, not with its form."""
+"""The beginning of COCO's json. Rows may begin with such a column, but not with its form."""
 ROBOFLOW = "_annotations.coco.json"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 

@@ -32,9 +32,9 @@ test: .venv/installed
 test-distributed: .venv/installed-deepspeed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' tests/training/test_distributed.py
 
-# Rollouts on a real vLLM server on the CPU, in an environment of its own.
+# Rollouts and evaluations on a real vLLM server on the CPU, in an environment of its own.
 test-vllm: .venv/installed .venv-vllm/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m vllm tests/policy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m vllm tests/policy tests/evaluation
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -18,7 +18,15 @@ from vrft import cli, registry
 from vrft.boxes import Box
 from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.errors import UserError
-from vrft.evaluation import comparison, evaluate, predictions, report, results, segmentation
+from vrft.evaluation import (
+    comparison,
+    evaluate,
+    predictions,
+    questions,
+    report,
+    results,
+    segmentation,
+)
 from vrft.evaluation.benchmark import GREEDY
 from vrft.images import open_image
 from vrft.masks import Mask
@@ -399,7 +407,7 @@ def test_a_samples_seed_depends_on_neither_the_batch_nor_what_is_done(
     assert one.seeds == four.seeds
     assert rest.seeds == {name: one.seeds[name] for name in list(ANSWERS)[1:]}
     assert len(set(one.seeds.values())) == 4
-    assert evaluate.sample_seed(0, "a") != evaluate.sample_seed(1, "a")
+    assert questions.sample_seed(0, "a") != questions.sample_seed(1, "a")
 
 
 def test_repeats_keep_their_number_and_only_missing_ones_are_given(
@@ -536,7 +544,7 @@ def test_a_picture_that_cannot_be_read_is_named_or_counts_as_wrong(
     # cut off behind its head, which the task reads; or gone when it is asked for
     picture.write_bytes(whole[: len(whole) * 3 // 4])
     if gone:
-        asked = evaluate.bad_pictures
+        asked = questions.bad_pictures
         picture.unlink()
         assert [*asked(prompts, "skip")] == ["b"]
         with pytest.raises(UserError, match=r"^sample 'b': .*: no such picture; data\.on_bad_pict"):

@@ -47,6 +47,7 @@ def parser() -> Parser:
     verbs = root.add_subparsers(metavar="command", required=True)
     add_train(verbs)
     add_eval(verbs)
+    add_prompts(verbs)
     add_show(verbs)
     add_compare(verbs)
     add_verb(verbs, "tasks", "list the tasks", "vrft tasks")
@@ -153,7 +154,8 @@ def add_eval(verbs: Any) -> None:
     source.add_argument(
         "--model",
         metavar="DIR|ID",
-        help="a folder, a hub id, or `demo`; a run for its final or last checkpoint, or RUN/best",
+        help="a folder, a hub id, or `demo`; a run for its final or last checkpoint, or RUN/best; "
+        "the server's name for it with --endpoint",
     )
     source.add_argument(
         "--all-checkpoints",
@@ -162,7 +164,20 @@ def add_eval(verbs: Any) -> None:
         help="every checkpoint of a run and its final, in one table and checkpoints.json",
     )
     source.add_argument(
-        "--predictions", type=Path, metavar="FILE", help="score saved answers, without a model"
+        "--predictions",
+        type=Path,
+        metavar="FILE",
+        help="score saved answers, without a model; also those of a batch service",
+    )
+    verb.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help="ask the model of a server with OpenAI's protocol, such as http://127.0.0.1:8000/v1; "
+        "see endpoint.* in docs/endpoints.md",
+    )
+    add_processor(verb)
+    verb.add_argument(
+        "--concurrency", type=positive, metavar="N", help="requests at a time; default: 8"
     )
     verb.add_argument(
         "--data",
@@ -171,7 +186,7 @@ def add_eval(verbs: Any) -> None:
     )
     verb.add_argument("--out", type=Path, metavar="DIR", help="where the results go")
     verb.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
-    verb.add_argument("--batch-size", type=positive, default=8, metavar="N", help="default: 8")
+    verb.add_argument("--batch-size", type=positive, metavar="N", help="default: 8")
     verb.add_argument(
         "--blank-images",
         action="store_true",
@@ -185,6 +200,42 @@ def add_eval(verbs: Any) -> None:
     )
     verb.add_argument(
         "--fresh", action="store_true", help="forget the evaluation that the folder of results has"
+    )
+    add_settings(verb)
+
+
+def add_processor(verb: Parser) -> None:
+    """Add ``--processor``, by which the pictures of an endpoint are resized."""
+    verb.add_argument(
+        "--processor",
+        metavar="DIR|ID",
+        help="the model's folder or hub id: an endpoint is sent pictures as its processor resizes "
+        "them; or give endpoint.family=NAME",
+    )
+
+
+def add_prompts(verbs: Any) -> None:
+    """Add ``vrft prompts``."""
+    verb = add_verb(
+        verbs,
+        "prompts",
+        "write the requests of a benchmark for a batch service",
+        "vrft prompts --benchmark cvbench --model NAME --out requests.jsonl "
+        "endpoint.family=qwen2_5_vl",
+    )
+    verb.add_argument("--benchmark", metavar="NAME|FILE.yaml", help="what to ask")
+    verb.add_argument("--data", metavar="DIR|FILE|ID", help="where the benchmark's data lies")
+    verb.add_argument("--out", type=Path, metavar="FILE", required=True, help="a new file")
+    verb.add_argument("--model", metavar="NAME", help="the service's name for the model")
+    add_processor(verb)
+    verb.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
+    verb.add_argument("--blank-images", action="store_true", help="send grey pictures")
+    verb.add_argument(
+        "--max-size",
+        type=positive,
+        default=200,
+        metavar="MB",
+        help="size of a file at most; more requests go to further files; default: 200",
     )
     add_settings(verb)
 

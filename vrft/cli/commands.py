@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from vrft.cli import arguments, data, evaluation, listing, training
+from vrft.cli import arguments, data, evaluation, listing, prompts, training
 from vrft.errors import UserError
 
 
@@ -45,6 +45,7 @@ def demo(args: argparse.Namespace) -> int:
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "train": training.train,
     "eval": evaluation.evaluate,
+    "prompts": prompts.prompts,
     "show": evaluation.show,
     "compare": evaluation.compare,
     "tasks": listing.tasks,

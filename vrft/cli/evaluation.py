@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrft import paths
-from vrft.cli import data
+from vrft.cli import data, endpoint
 from vrft.cli.listing import print_pairs
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
     from vrft.evaluation.benchmark import Benchmark
+
+
+BATCH_SIZE = 8
+"""Samples that a model is asked at a time, unless ``--batch-size`` says otherwise."""
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -33,13 +37,24 @@ def evaluate(args: argparse.Namespace) -> int:
 
     if args.all_checkpoints is not None:
         args.model = str(args.all_checkpoints)
-    elif args.model is not None:
+    elif args.model is not None and args.endpoint is None:
         args.model = locate.model(args.model)
     # A benchmark is a task with its sampling; the model's settings belong to what is measured.
-    of_model = [setting for setting in args.settings if setting.startswith("model.")]
-    benchmark = benchmark_of(args, [word for word in args.settings if word not in of_model])
+    of_model = [word for word in args.settings if word.startswith("model.")]
+    asked = endpoint.settings_of(
+        args, [word for word in args.settings if endpoint.is_setting(word)]
+    )
+    others = [word for word in args.settings if word not in of_model]
+    benchmark = benchmark_of(args, [word for word in others if not endpoint.is_setting(word)])
+    if args.endpoint is not None and asked is not None:
+        args.out = args.out or results_folder(args)
+        result = endpoint.evaluate(args, benchmark, asked)
+        print(report.text(report.table(result), notes=result.notes))
+        print(f"page: {args.out / 'index.html'}")
+        return 0
     if args.predictions is not None:
-        result = evaluate.score_file(args.predictions, benchmark, **scoring_options(args))
+        options = scoring_options(args)
+        result = evaluate.score_file(args.predictions, benchmark, endpoint=asked, **options)
         print(report.text(report.table(result), notes=result.notes))
         if args.out is not None:
             print(f"page: {args.out / 'index.html'}")
@@ -62,6 +77,7 @@ def check_options(args: argparse.Namespace) -> None:
     """Raise UserError for options of ``vrft eval`` that are too few, or say nothing together."""
     if args.benchmark is None and args.data is None:
         raise UserError("give --benchmark NAME; `vrft eval --list` lists them")
+    endpoint.check_options(args)
     if args.model is None and args.predictions is None and args.all_checkpoints is None:
         raise UserError("give --model DIR or ID, --all-checkpoints RUN, or --predictions FILE")
     if args.boxes is not None and args.predictions is None:
@@ -80,7 +96,8 @@ def benchmark_of(args: argparse.Namespace, settings: Sequence[str]) -> Benchmark
 
     if args.benchmark is None:
         args.benchmark = data.task_of(args.data, "test", settings)
-        trained = data.settings_of_run(args.model, args.benchmark) if args.model else []
+        here = args.model and getattr(args, "endpoint", None) is None
+        trained = data.settings_of_run(args.model, args.benchmark) if here else []
         settings = [*trained, *settings]
     benchmark = load_benchmark(args.benchmark, settings, args.data)
     if benchmark.task.name in data.TASKS:
@@ -92,8 +109,9 @@ def benchmark_of(args: argparse.Namespace, settings: Sequence[str]) -> Benchmark
 
 def asking_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return the options with which a model is asked, as ``evaluate.run`` takes them."""
-    names = ("batch_size", "limit", "blank_images", "fresh")
-    return {name: getattr(args, name) for name in names}
+    names = ("limit", "blank_images", "fresh")
+    asked = {name: getattr(args, name) for name in names}
+    return asked | {"batch_size": args.batch_size or BATCH_SIZE}
 
 
 def scoring_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -106,7 +124,8 @@ def results_folder(args: argparse.Namespace) -> Path:
 
     An interrupted evaluation is found again by it, and none is taken for another.
     """
-    parts = [Path(args.benchmark).stem, *Path(args.model).parts]
+    model = Path(endpoint.name_of(args) if args.endpoint else args.model)
+    parts = [Path(args.benchmark).stem, *model.parts]
     # These benchmarks are for any data, whose results must not lie in one folder.
     parts += [Path(args.data).stem] if args.data and args.benchmark in data.TASKS else []
     parts += ["blank"] if args.blank_images else []

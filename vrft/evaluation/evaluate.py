@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Protocol
 
-from PIL import Image
-
-from vrft import paths, registry
+from vrft import paths
 from vrft.config import coercion
 from vrft.config.schema import Config, ModelConfig, SamplingConfig
-from vrft.errors import PictureError, UserError
-from vrft.evaluation import fingerprint, predictions, results
+from vrft.errors import PictureError
+from vrft.evaluation import fingerprint, predictions, results, saved_answers
 from vrft.evaluation.benchmark import Benchmark
+from vrft.evaluation.questions import (
+    OnBadPicture,
+    Questions,
+    bad_pictures,
+    blank_pictures,
+    sample_seed,
+    say_left_out,
+)
 from vrft.evaluation.scoring import Written, read_samples, summarize
-from vrft.images import image_size, open_image
 from vrft.progress import progress
 from vrft.task import Task
 from vrft.types import Prediction, Prompt, Report, Rollout, Sample
 
 if TYPE_CHECKING:  # the room of policy imports torch
+    from vrft.evaluation.endpoint_settings import EndpointConfig
     from vrft.policy import Generator
-
-GREY = (127, 127, 127)
-
-OnBadPicture = Literal["error", "skip"]
 
 
 def run(
@@ -52,36 +51,63 @@ def run(
     ``out`` holds predictions that were made with other settings, data or code; ``fresh`` forgets
     them.
     """
-    task: Task[Any] = registry.build(benchmark.task)
-    samples = read_samples(task, benchmark.split, limit)
-    prompts = {sample.id: task.prompt(sample) for sample in samples}
-    settings = answer_settings(benchmark, model, limit=limit, blank_images=blank_images)
-    try:
-        settings["fingerprint"] = fingerprint.of_evaluation(task, samples, prompts)
-    except PictureError:
-        bad = bad_pictures(prompts, benchmark.on_bad_picture)
-        hashed = {id: replace(p, images=()) if id in bad else p for id, p in prompts.items()}
-        settings["fingerprint"] = fingerprint.of_evaluation(task, samples, hashed)
-    answers = predictions.prepare(out, settings, fresh=fresh)
-    total = len(samples) * benchmark.repeats
-    if len(answers) < total:
-        made = predict(
+
+    def load() -> Answers:
+        return partial(
+            predict,
             policy or load_policy(model),
-            prompts,
-            benchmark.sampling,
+            sampling=benchmark.sampling,
             batch_size=batch_size,
             repeats=benchmark.repeats,
             seed=benchmark.seed,
             blank_images=blank_images,
             on_bad_picture=benchmark.on_bad_picture,
-            done={(prediction.sample_id, prediction.repeat) for prediction in answers},
         )
+
+    settings = answer_settings(benchmark, model, limit=limit, blank_images=blank_images)
+    return complete(Questions.of(benchmark, limit), settings, load, out, fresh=fresh)
+
+
+class Answers(Protocol):
+    """A giver of answers, which yields those to prompts by sample id that are not ``done``.
+
+    ``done`` holds (sample id, repeat), and ``note`` shows words beside the progress.
+    """
+
+    def __call__(
+        self,
+        prompts: Mapping[str, Prompt],
+        *,
+        done: Collection[tuple[str, int]],
+        note: Callable[[str], None],
+    ) -> Iterator[Prediction]: ...
+
+
+def complete(
+    questions: Questions,
+    settings: Mapping[str, Any],
+    load: Callable[[], Answers],
+    out: Path,
+    *,
+    fresh: bool = False,
+) -> Report:
+    """Write the answers that ``out`` lacks, then the scores and the page, and return the report.
+
+    ``load`` is called only if answers are missing. Raises UserError as ``run`` does.
+    """
+    benchmark, prompts = questions.benchmark, questions.prompts
+    settings = {**settings, "fingerprint": questions.fingerprint()}
+    answers = predictions.prepare(out, settings, fresh=fresh)
+    total = len(prompts) * benchmark.repeats
+    if len(answers) < total:
+        answer = load()
+        done = {(prediction.sample_id, prediction.repeat) for prediction in answers}
         with progress(total, benchmark.name, done=len(answers)) as shown:
-            for prediction in predictions.append(out, made):
+            for prediction in predictions.append(out, answer(prompts, done=done, note=shown.note)):
                 answers.append(prediction)
                 shown.advance(1)
     evaluation = results.score_predictions(
-        benchmark, task, samples, answers, settings, folder=out, prompts=prompts
+        benchmark, questions.task, questions.samples, answers, settings, folder=out, prompts=prompts
     )
     results.publish(evaluation, out)
     return evaluation.report
@@ -95,16 +121,18 @@ def score_file(
     out: Path | None = None,
     boxes: Written | None = None,
     fresh: bool = False,
+    endpoint: EndpointConfig | None = None,
 ) -> Report:
     """Score saved answers without a model; write to ``out`` what ``run`` writes there.
 
-    ``path`` is a predictions.jsonl, or a file of another tool with ``id`` and ``text`` in each
-    line; ``boxes`` says how that tool writes boxes. Raises UserError for a line that cannot be
-    read, for an answer to no sample, for boxes written nobody knows how, and if ``out`` holds
-    another evaluation, which ``fresh`` forgets.
+    ``path`` is a predictions.jsonl, the answers of a batch service, or a file of another tool with
+    ``id`` and ``text`` in each line. ``boxes`` says how that tool writes boxes; ``endpoint`` says
+    instead how the model saw the pictures. Raises UserError for a line that cannot be read, for an
+    answer to no sample, for boxes written nobody knows how, and if ``out`` holds another
+    evaluation, which ``fresh`` forgets.
     """
-    task: Task[Any] = registry.build(benchmark.task)
-    samples = read_samples(task, benchmark.split, limit)
+    questions = Questions.of(benchmark, limit)
+    task, samples, prompts = questions.task, questions.samples, questions.prompts
     settings: dict[str, Any] = {
         "benchmark": coercion.to_plain(benchmark),
         "predictions": str(path.resolve()),
@@ -115,8 +143,15 @@ def score_file(
         settings = settings_in_place(out, settings)
     if boxes is not None:
         settings["boxes"] = boxes
-    answers = predictions.read_predictions(path)
-    evaluation = results.score_predictions(benchmark, task, samples, answers, settings, folder=out)
+    answers, notes = saved_answers.read(path, benchmark.repeats)
+    if endpoint is not None:
+        answers, seen = saved_answers.with_views(answers, prompts, endpoint)
+        settings["endpoint"] = seen
+    if notes:
+        settings["notes"] = notes
+    evaluation = results.score_predictions(
+        benchmark, task, samples, answers, settings, folder=out, prompts=prompts
+    )
     if out is not None:
         predictions.store(out, settings, answers, fresh=fresh)
         results.publish(evaluation, out)
@@ -174,12 +209,14 @@ def predict(
     blank_images: bool = False,
     on_bad_picture: OnBadPicture = "error",
     done: Collection[tuple[str, int]] = (),
+    note: Callable[[str], None] | None = None,
 ) -> Iterator[Prediction]:
     """Generate ``repeats`` answers to each prompt, and yield them batch by batch.
 
     ``prompts`` are by sample id, in the order of the answers; ``done`` holds (sample id, repeat)
     of the answers that are there already. A sample whose picture cannot be read is a UserError that
     names it, or has no answer, with a note on standard error at the end: missing answers are wrong.
+    ``note`` is not called: a model has no news but its answers.
     """
     left_out: dict[str, str] = {}
     missing = [id for id in prompts if any((id, r) not in done for r in range(repeats))]
@@ -201,13 +238,7 @@ def predict(
                     text, views = rollout.completion.text, rollout.completion.views
                     length = len(rollout.tokens)
                     yield Prediction(id, text, views, repeat, length, rollout.finished)
-    if left_out and os.environ.get("RANK", "0") == "0":  # one process of a launch speaks for all
-        (id, reason), count = next(iter(left_out.items())), len(left_out)
-        print(
-            f"note: {count} of {len(prompts)} samples have a picture that cannot be read, and "
-            f"count as wrong (data.on_bad_picture=skip); the first is {id!r}: {reason}",
-            file=sys.stderr,
-        )
+    say_left_out(left_out, len(prompts))
 
 
 def answers_to(
@@ -225,25 +256,6 @@ def answers_to(
     seeds = [sample_seed(seed, id) for id in prompts]
     groups = policy.generate(asked, repeats, sampling, seeds) if asked else []
     return dict(zip(prompts, groups, strict=True))
-
-
-def bad_pictures(prompts: Mapping[str, Prompt], on_bad_picture: OnBadPicture) -> dict[str, str]:
-    """Return sample id -> reason of the prompts with a picture that cannot be read.
-
-    Raises UserError that names the first, where ``on_bad_picture`` is "error".
-    """
-    bad: dict[str, str] = {}
-    for id, prompt in prompts.items():
-        try:
-            for image in prompt.images:
-                open_image(image)
-        except PictureError as error:
-            if on_bad_picture == "error":
-                raise UserError(
-                    f"sample {id!r}: {error}; data.on_bad_picture=skip counts it as wrong"
-                ) from error
-            bad[id] = str(error)
-    return bad
 
 
 def while_training(config: Config, task: Task[Any], policy: Generator) -> dict[str, float]:
@@ -272,19 +284,3 @@ def metric_names(task: Task[Any], samples: Sequence[Sample[Any]]) -> list[str]:
     # Every answer missing: the denominator of every metric is the number of samples all the same.
     report = summarize(task, samples, [], "")
     return [f"eval_{name}" for name in report.metrics]
-
-
-def sample_seed(seed: int, sample_id: str) -> int:
-    """Return the seed of one sample, in [0, 2**32) and the same in every process."""
-    # Python's own hash() of a text differs from process to process.
-    text = f"{seed}/{sample_id}".encode(errors=predictions.ESCAPED)
-    return int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
-
-
-def blank_pictures(prompt: Prompt) -> Prompt:
-    """Return the prompt with grey pictures of the same sizes: its score is that of guessing.
-
-    Equal sizes keep the number of image tokens, so that only the contents are missing.
-    """
-    grey = [Image.new("RGB", image_size(image), GREY) for image in prompt.images]
-    return replace(prompt, images=tuple(grey))

@@ -34,6 +34,9 @@ WORDS = (
 )
 """The fields of a benchmark on which no answer depends."""
 
+BESIDE = ("fingerprint", "boxes", "notes")
+"""The entries of settings.json that say nothing of how answers were asked for."""
+
 ESCAPED = "backslashreplace"
 """How our files hold half a surrogate pair, which UTF-8 cannot: as ``\\ud83d``, in JSON an escape
 that reads back as what it was."""
@@ -167,7 +170,7 @@ def check_same(folder: Path, settings: Mapping[str, Any]) -> None:
 
 def asked(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings on which answers depend, without the benchmark's words and numbers."""
-    tree = {key: value for key, value in settings.items() if key not in ("fingerprint", "boxes")}
+    tree = {key: value for key, value in settings.items() if key not in BESIDE}
     if isinstance(tree.get("benchmark"), Mapping):
         benchmark = tree["benchmark"].items()
         tree["benchmark"] = {key: value for key, value in benchmark if key not in WORDS}

@@ -221,7 +221,10 @@ def page(report: Report, sections: Sections, settings: Mapping[str, Any]) -> str
 
     ``settings`` are those of settings.json. The page names the model, or the file of answers.
     """
+    asked = settings.get("endpoint", {})
     model = settings.get("model", {}).get("name") or settings.get("predictions", "")
+    if asked.get("url"):
+        model = f"{asked['model']} ({asked['url']})"
     return render(
         "report.html.j2",
         sections,

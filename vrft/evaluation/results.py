@@ -60,9 +60,10 @@ def score_predictions(
     task = reading(task, boxes)
     if benchmark.segmenter:
         scored = segmentation.score_masks(task, scored, benchmark.segmenter, folder)
-    summary = report_on(task, scored, benchmark.name)
+    notes = tuple(settings.get("notes", ()))
+    summary = replace(report_on(task, scored, benchmark.name), notes=notes)
     if reason := benchmark.why_unpublished(len(samples), settings.get("limit")):
-        summary = replace(summary, notes=(f"the paper's values are left out: {reason}",))
+        summary = replace(summary, notes=(*notes, f"the paper's values are left out: {reason}"))
     else:
         summary = replace(summary, paper=benchmark.paper, paper_by_metric=benchmark.paper_by_metric)
     return Evaluation(task, scored, summary, settings)

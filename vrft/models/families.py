@@ -63,6 +63,8 @@ class Family:
     ``position_grid``: whether the tower stretches a square of learned positions over each picture.
     ``deepstack``: whether layers of the tower have features of their own, which the decoder adds to
     the hidden states after its first layers. The processor of a text-only family is its tokenizer.
+    ``patch_size`` in pixels and the areas ``min_pixels`` and ``max_pixels`` are those of the
+    family's published models; a model's own stand in its processor.
     """
 
     auto_model: Any
@@ -79,6 +81,9 @@ class Family:
     space: Space = "thousandths"
     position_grid: bool = False
     deepstack: bool = False
+    patch_size: int = 14
+    min_pixels: int = 4 * 28**2
+    max_pixels: int = 16384 * 28**2
 
 
 QWEN3_VL = Family(
@@ -93,6 +98,9 @@ QWEN3_VL = Family(
     space="thousandths",
     position_grid=True,
     deepstack=True,
+    patch_size=16,
+    min_pixels=64 * 32**2,
+    max_pixels=16384 * 32**2,
 )
 """Qwen3-VL, of which a model with experts differs in its layers alone."""
 
@@ -118,6 +126,9 @@ QWEN3_5 = replace(
     video_processor="Qwen3VLVideoProcessor",
     space="thousandths",
     position_grid=True,
+    patch_size=16,
+    min_pixels=64 * 32**2,
+    max_pixels=16384 * 32**2,
 )
 """Qwen3.5, with experts or without."""
 

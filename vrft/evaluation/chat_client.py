@@ -1,0 +1,298 @@
+"""The client of a chat server with OpenAI's protocol: requests, retries, and words of refusal.
+
+The key comes from the environment and goes into one header. Nothing that is written or raised here
+contains it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email.utils
+import os
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import httpx2 as httpx
+
+from vrft.errors import UserError
+
+BUSY = (408, 409, 425, 429)
+"""The statuses of a refusal that may be none a moment later, beside all of 500 and above."""
+
+LONGEST_PAUSE = 60.0
+"""Seconds between two tries at most, where the server asks for no longer pause."""
+
+CONNECT_TIMEOUT = 30.0
+"""Seconds in which a connection must stand."""
+
+
+class Trouble(Exception):
+    """A try that failed and may be repeated, in one line, after ``pause`` seconds if asked so."""
+
+    def __init__(self, kind: str, reason: str, pause: float = 0.0) -> None:
+        super().__init__(reason)
+        self.kind, self.pause = kind, pause
+
+
+@dataclass(frozen=True)
+class Address:
+    """The address of a server up to ``/v1``: as it is asked, and as it may be written down.
+
+    ``shown`` has neither a user's name and password nor a query, which may hold a key.
+    """
+
+    url: str
+    shown: str
+    secrets: tuple[str, ...] = ()
+
+    def path(self, path: str) -> str:
+        """Return the address of a path below this one, such as "/models"."""
+        parts = urlsplit(self.url)
+        return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path))
+
+
+def read_address(url: str) -> Address:
+    """Return the address of a server.
+
+    Raises UserError for a text that is no address, without repeating what may be a password.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if host is None or parts.scheme not in ("http", "https") or not url.isprintable():
+        raise UserError(
+            "--endpoint: give the address of a server up to /v1, such as http://127.0.0.1:8000/v1"
+        )
+    if parts.path.rstrip("/").endswith(("/chat/completions", "/completions", "/models")):
+        raise UserError(
+            "--endpoint: give the address up to /v1; what is asked there, such as "
+            "/chat/completions, is added"
+        )
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
+    values = [value for _, _, value in (p.partition("=") for p in parts.query.split("&"))]
+    written = [parts.password, parts.username if parts.password is None else None, *values]
+    secrets = tuple(text for value in written if value for text in {value, unquote(value)})
+    return Address(url, urlunsplit(shown).rstrip("/"), secrets)
+
+
+def read_key(name: str, *, default: str) -> str:
+    """Return the key in the environment variable ``name``; "" where none is needed or set.
+
+    Raises UserError for a variable that was asked for by name and is empty, and for a key that no
+    header can hold.
+    """
+    key = os.environ.get(name, "").strip()
+    if not key and name != default:
+        raise UserError(f"endpoint.key_env={name}: the environment variable {name} is not set")
+    if not re.fullmatch(r"[\x21-\x7e]*", key):
+        raise UserError(f"the key in {name} has blanks or letters that no header can hold")
+    return key
+
+
+class ChatClient:
+    """Requests to one server, each repeated until it is answered; an async context of its own.
+
+    ``retries`` is how often one request is repeated, ``pause`` the seconds before the first
+    repetition, which double with each next, and ``longest_wait`` the seconds that the server may
+    ask to wait.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        key: str,
+        key_name: str = "",
+        *,
+        timeout: float = 600.0,
+        retries: int = 8,
+        pause: float = 1.0,
+        longest_wait: float = 600.0,
+        connections: int = 8,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.address, self.key_name = address, key_name
+        self.secrets = tuple(secret for secret in (key, *address.secrets) if secret)
+        self.timeout, self.retries, self.pause = timeout, retries, pause
+        self.longest_wait, self.sleep, self.note = longest_wait, sleep, note
+        self.tried_again: Counter[str] = Counter()  # kind of trouble -> how often
+        self.http = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT), pool=None),
+            limits=httpx.Limits(max_connections=connections),
+            # Another server must not get the key.
+            follow_redirects=False,
+        )
+
+    async def __aenter__(self) -> ChatClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.http.aclose()
+
+    async def completion(
+        self, body: Mapping[str, Any], read: Callable[[Any], Any], named: str
+    ) -> Any:
+        """Return what ``read`` makes of the answer to a request for a chat completion.
+
+        A busy, failing, silent or babbling server is asked again. ``read`` raises ValueError for an
+        answer that no server in order gives. Raises UserError, which begins with ``named``, for a
+        request that the server refuses, and for one that no try has answered.
+        """
+        for attempt in range(self.retries + 1):
+            try:
+                return await self.tried("POST", "/chat/completions", read, named, body)
+            except Trouble as trouble:
+                if attempt == self.retries:
+                    tries = f"after {attempt + 1} tries: " if attempt else ""
+                    raise UserError(f"{named}: {tries}{trouble}; run it again to go on") from None
+                if trouble.pause > self.longest_wait:
+                    raise UserError(
+                        f"{named}: {trouble}, and asks to wait {trouble.pause:.0f} s; run it again "
+                        "then, or raise endpoint.longest_wait"
+                    ) from None
+                self.tried_again[trouble.kind] += 1
+                wait = max(trouble.pause, self.backoff(attempt))
+                self.note(f"{trouble.kind}: again in {wait:.0f} s")
+                await self.sleep(wait)
+        raise AssertionError("a request has at least one try")
+
+    def backoff(self, attempt: int) -> float:
+        """Return seconds before the next try: doubled with each, and by chance 50 to 100 % of it.
+
+        Requests that failed together would otherwise come together again.
+        """
+        pause: float = min(self.pause * 2**attempt, LONGEST_PAUSE)
+        return pause * random.uniform(0.5, 1.0)
+
+    async def server(self) -> str:
+        """Return who serves: "vllm", "sglang", or "openai" for any other.
+
+        A server may lack the list of models that says so. Raises UserError for one that is not
+        there, and for a refused key.
+        """
+        try:
+            owners = await self.tried("GET", "/models", owners_of, "--endpoint")
+        except Trouble as trouble:
+            if trouble.kind == "no connection":
+                raise UserError(f"--endpoint: {trouble}; is the server up?") from None
+            return "openai"
+        except Refused as refusal:
+            if refusal.status in (401, 403):
+                raise
+            return "openai"
+        return next((name for name in ("vllm", "sglang") if name in owners), "openai")
+
+    async def tried(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[Any], Any],
+        named: str,
+        body: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return what ``read`` makes of the answer to one request.
+
+        Raises Trouble for a request that may be repeated, and Refused for one that may not.
+        """
+        try:
+            answer = await self.http.request(method, self.address.path(path), json=body)
+        except httpx.ConnectError as error:
+            reason = self.clean(str(error) or type(error).__name__)
+            raise Trouble("no connection", f"no answer from {self.address.shown} ({reason})"
+                          ) from None  # fmt: skip
+        except httpx.TimeoutException:
+            raise Trouble("time-out", f"no answer from {self.address.shown} within "
+                          f"{self.timeout:g} s (endpoint.timeout)") from None  # fmt: skip
+        except httpx.TransportError as error:
+            reason = self.clean(str(error) or type(error).__name__)
+            raise Trouble("broken connection", f"{self.address.shown} broke off ({reason})"
+                          ) from None  # fmt: skip
+        status = answer.status_code
+        if status in BUSY or status >= 500:
+            raise Trouble(
+                f"status {status}",
+                f"{self.address.shown} answers {status}: {self.words(answer)}",
+                asked_pause(answer.headers.get("retry-after")),
+            )
+        if not 200 <= status < 300:
+            raise self.refused(answer, named, path)
+        try:
+            return read(answer.json())
+        except (ValueError, RecursionError) as error:
+            reason = self.clean(str(error))
+            raise Trouble("unreadable answer", f"{self.address.shown} gives an answer to {path} "
+                          f"that cannot be read ({reason})") from None  # fmt: skip
+
+    def refused(self, answer: httpx.Response, named: str, path: str) -> Refused:
+        """Return the error of a request that the server refuses, in the server's words."""
+        status, advice = answer.status_code, ""
+        if status in (401, 403):
+            advice = f"; the key is that of the environment variable {self.key_name} "
+            advice += "(endpoint.key_env)"
+        elif status == 404:
+            advice = "; is the model's name right, and does the address end with /v1?"
+        elif status < 400:
+            advice = "; give the address to which it leads"
+        words = self.words(answer)
+        shown = self.address.shown
+        return Refused(status, f"{named}: {shown} refuses {path} ({status}): {words}{advice}")
+
+    def words(self, answer: httpx.Response) -> str:
+        """Return the reason in a server's answer, in one line of at most 300 characters."""
+        text = answer.text
+        with contextlib.suppress(ValueError, RecursionError):  # else as it stands, as of a proxy
+            text = reason_of(answer.json()) or text
+        return self.clean(text) or answer.reason_phrase or "no reason given"
+
+    def clean(self, text: str) -> str:
+        """Return a foreign text in one line of at most 300 characters, secrets starred out.
+
+        Servers repeat refused keys.
+        """
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return " ".join(text.split())[:300]
+
+
+class Refused(UserError):
+    """A request that a server refuses, which would be refused again."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def reason_of(answer: Any) -> str:
+    """Return the reason in the JSON of a refusal, in any of the usual forms; "" for another."""
+    error = answer.get("error", answer) if isinstance(answer, dict) else ""
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("detail") or ""
+    return error if isinstance(error, str) else str(error)
+
+
+def owners_of(answer: Any) -> set[str]:
+    """Return the owners in a list of models, which name the program that serves them."""
+    rows = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(rows, list):
+        raise ValueError("no list of models")
+    return {str(row.get("owned_by")) for row in rows if isinstance(row, dict)}
+
+
+def asked_pause(header: str | None) -> float:
+    """Return the seconds that a Retry-After header asks for, given as such or as a date; else 0."""
+    if not header:
+        return 0.0
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", header.strip()):
+        return float(header)
+    date = email.utils.parsedate_tz(header)
+    return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else 0.0

@@ -12,6 +12,7 @@ import pytest
 from fakes.chat_server import Asked, ChatServer, Reply, completion, error, serving
 
 from vrft.errors import UserError
+from vrft.evaluation import chat_client
 from vrft.evaluation.chat_client import ChatClient, asked_pause, read_address, read_key
 from vrft.evaluation.chat_requests import ChatAnswer, read_answer
 
@@ -223,6 +224,15 @@ def test_a_refused_key_and_a_server_that_is_down_are_said_at_once() -> None:
             server_of(server)
     with pytest.raises(UserError, match="is the server up"):
         server_of(server)
+
+
+def test_a_server_that_hangs_at_once_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_client, "FIRST_TIMEOUT", 0.2)
+    for silent in (Reply(hang=True), Reply(break_off=True)):
+        with serving(replies(completion(""))) as server:
+            server.models = silent
+            with pytest.raises(UserError, match="is the server up"):
+                server_of(server)
 
 
 # --- address and key

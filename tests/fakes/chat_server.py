@@ -76,7 +76,9 @@ class ChatServer:
 
     def handle(self, asked: Asked) -> Reply:
         """Return the reply to a request, and count the requests that are under way."""
-        if asked.path.endswith("/models"):
+        if asked.path.partition("?")[0].endswith("/models"):
+            if self.models.hang:
+                self.released.wait(60)
             return self.models
         with self.lock:
             self.asked.append(asked)

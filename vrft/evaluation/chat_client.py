@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import logging
+import math
 import os
 import random
 import re
@@ -31,6 +33,15 @@ LONGEST_PAUSE = 60.0
 
 CONNECT_TIMEOUT = 30.0
 """Seconds in which a connection must stand."""
+
+FIRST_TIMEOUT = 30.0
+"""Seconds in which a server must say which models it has."""
+
+SILENCE = ("no connection", "time-out", "broken connection")
+"""The kinds of trouble with a server that says nothing at all."""
+
+# It logs addresses, whose query may be a key.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 class Trouble(Exception):
@@ -127,7 +138,6 @@ class ChatClient:
         self.tried_again: Counter[str] = Counter()  # kind of trouble -> how often
         self.http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT), pool=None),
             limits=httpx.Limits(max_connections=connections),
             # Another server must not get the key.
             follow_redirects=False,
@@ -181,9 +191,11 @@ class ChatClient:
         there, and for a refused key.
         """
         try:
-            owners = await self.tried("GET", "/models", owners_of, "--endpoint")
+            owners = await self.tried(
+                "GET", "/models", owners_of, "--endpoint", timeout=FIRST_TIMEOUT
+            )
         except Trouble as trouble:
-            if trouble.kind == "no connection":
+            if trouble.kind in SILENCE:
                 raise UserError(f"--endpoint: {trouble}; is the server up?") from None
             return "openai"
         except Refused as refusal:
@@ -199,20 +211,27 @@ class ChatClient:
         read: Callable[[Any], Any],
         named: str,
         body: Mapping[str, Any] | None = None,
+        timeout: float = math.inf,
     ) -> Any:
-        """Return what ``read`` makes of the answer to one request.
+        """Return what ``read`` makes of the answer to one request, within ``timeout`` seconds.
 
         Raises Trouble for a request that may be repeated, and Refused for one that may not.
         """
+        limit = min(self.timeout, timeout)
         try:
-            answer = await self.http.request(method, self.address.path(path), json=body)
+            answer = await self.http.request(
+                method,
+                self.address.path(path),
+                json=body,
+                timeout=httpx.Timeout(limit, connect=min(limit, CONNECT_TIMEOUT), pool=None),
+            )
         except httpx.ConnectError as error:
             reason = self.clean(str(error) or type(error).__name__)
             raise Trouble("no connection", f"no answer from {self.address.shown} ({reason})"
                           ) from None  # fmt: skip
         except httpx.TimeoutException:
             raise Trouble("time-out", f"no answer from {self.address.shown} within "
-                          f"{self.timeout:g} s (endpoint.timeout)") from None  # fmt: skip
+                          f"{limit:g} s (endpoint.timeout)") from None  # fmt: skip
         except httpx.TransportError as error:
             reason = self.clean(str(error) or type(error).__name__)
             raise Trouble("broken connection", f"{self.address.shown} broke off ({reason})"

@@ -157,7 +157,9 @@ def test_a_task_without_pictures_is_read_once_and_passes() -> None:
 
 def test_special_tokens_in_a_question_are_found() -> None:
     problems = all_problems(Naming(question="Which colour is <|image_pad|>?"))
-    assert problems.startswith("  problem: 2 have a prompt that training refuses (the prompt")
+    assert problems.startswith(
+        "  problem: 2 have a prompt or answer that training refuses (the prompt"
+    )
     assert "has the special token <|image_pad|> in its question; remove it" in problems
     assert problems.endswith("): a, b")
 

@@ -135,6 +135,8 @@ def test_every_form_of_a_picture_is_opened(tmp_path: Path) -> None:
         # these are words to Qwen, and a picture's place to other tools
         ("<video>\nWhere is it?", False, True),
         ("<IMAGE>\nWhere is it?", False, True),
+        ("<image/>\nWhere is it?", False, True),
+        ("Compare <image_1> and <image 2>", False, True),
         ("Compare <IMG> with <|vision_start|>", True, True),
     ],
 )

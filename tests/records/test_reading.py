@@ -262,11 +262,11 @@ def test_a_picture_is_a_path_bytes_or_lists_of_them(content: bytes, cache: Path)
         # nothing there: the columns that are, and how to name one
         ("text", {}, r"no asked or other; there is nothing"),
         ("text", {"a": 1}, r"there is a \(data\.columns\.asked=NAME says which column it is\)"),
-        ("number", {"asked": None}, "no asked or other; there is asked"),
+        ("number", {"asked": None}, r"asked is empty \(null\)"),
         # texts
         ("text", {"asked": 1.5}, "asked is no text: 1.5"),
         ("text", {"asked": True}, "asked is no text: True"),
-        ("text", {"asked": float("inf")}, "asked is no text: inf"),
+        ("text", {"asked": float("inf")}, "asked is no finite number: inf"),
         ("text", {"asked": Decimal("NaN")}, r"asked is no text: Decimal\('NaN'\)"),
         ("text", {"asked": [{"from": "human", "value": "Hi"}]}, "asked is no text"),
         ("text", {"asked": nested(900)}, r"asked is no text: \[\[\[\.\.\.\]\]\]"),

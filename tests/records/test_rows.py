@@ -155,7 +155,14 @@ def test_pictures_have_places(
         (rows.read_messages, {"messages": [REPLY]}, "no question"),
         (rows.read_trl, {"prompt": [USER, REPLY, REPLY], "solution": "1"}, "no question"),
         (rows.read_trl, {"prompt": [USER]}, "no solution or answer"),
-        (rows.read_canonical, {"question": "Q", "answer": None}, "no answer or solution"),
+        (rows.read_canonical, {"question": "Q", "answer": None}, "answer is empty (null)"),
+        (rows.read_canonical, {"question": "Q"}, "no answer or solution; there is question"),
+        (
+            rows.read_canonical,
+            {"question": "Q", "answer": float("nan")},
+            "answer is no finite number",
+        ),
+        (rows.read_trl, {"prompt": "Q", "solution": float("inf")}, "solution is no finite number"),
         (rows.read_verl, {"prompt": [USER], "reward_model": {"style": "rule"}}, "no ground_truth"),
         (rows.read_verl, {"prompt": [USER], "reward_model": "rule"}, "no ground_truth"),
         # ms-swift's marks

@@ -78,7 +78,7 @@ def test_csv_with_a_missing_answer_is_read_up_to_it(tmp_path: Path) -> None:
     Image.new("RGB", (28, 28)).save(tmp_path / "a.png")
     (tmp_path / "train.csv").write_text("image,question,answer\na.png,How many?,3.0\na.png,And?,\n")
     assert Counting(str(tmp_path), rows=1).samples("train")[0].answer == 3
-    with pytest.raises(UserError, match=r"train\.csv: line 3: no answer or solution"):
+    with pytest.raises(UserError, match=r"train\.csv: line 3: answer is empty"):
         Counting(str(tmp_path)).samples("train")
 
 

@@ -20,6 +20,7 @@ from fakes.folders import FAKES, RECORDS
 from torch import nn
 
 from vrft import config, policy, progress
+from vrft.checks.samples import check_questions
 from vrft.errors import PictureError, UserError
 from vrft.rewards import with_rewards
 from vrft.training import distributed, plan, sft, train
@@ -316,3 +317,17 @@ def test_a_prompt_that_cannot_be_made_for_want_of_a_picture_passes_where_it_is_s
     )
     with nullcontext() if skip else pytest.raises(UserError, match=said):
         plan.check_prompts(task, task.samples("train"), "train", skip=skip)
+
+
+@pytest.mark.parametrize("mark", ["<|im_end|>", "\ud83d"])
+def test_an_answer_that_no_model_can_write_is_refused_by_run_and_check(mark: str) -> None:
+    class Odd(Echo):
+        def reference(self, sample: Any, views: Any) -> str:
+            return f"a{mark}" if sample.id == "train-1" else "a"
+
+    task = Odd()
+    samples = task.samples("train")
+    with pytest.raises(UserError, match=r"^sample 'train-1': the answer 'a.* remove it from"):
+        plan.check_prompts(task, samples, "train")
+    (problem,) = check_questions(task, samples).problems
+    assert problem.ids == ("train-1",)

@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from PIL import Image
 
 from vrft import images
+from vrft.boxes import THOUSANDTHS
 from vrft.checks.findings import Finding, Findings, Spread, name_samples
 from vrft.errors import UserError
 from vrft.masks import Polygon
@@ -30,7 +31,9 @@ OPENERS = min(4, os.cpu_count() or 1)
 STRIP = 512
 """Rows of a picture that are hashed at a time."""
 
-PLACEHOLDER = re.compile(r"(?!<(?-i:image)>)<(?:image|img|video)>", re.IGNORECASE)
+PLACEHOLDER = re.compile(
+    r"(?!<(?-i:image)>)<(?:image|img|video)(?:[ _-]?[0-9]{1,3})?\s?/?>", re.IGNORECASE
+)
 """Where other tools put a picture or a video; to Qwen it is a word like any other."""
 
 INSIDE = 0.5
@@ -241,20 +244,21 @@ def check_prompts(
 
 
 def check_questions(task: Task[A], samples: Sequence[Sample[A]]) -> Findings:
-    """Report prompts that training refuses, and note words that other tools take for a picture."""
+    """Report prompts and answers that training refuses; note other tools' tags of pictures."""
     # Imported here, as the package `models` imports torch.
-    from vrft.models.conversation import check_prompt
+    from vrft.models.conversation import check_answer, check_prompt
 
     refused: dict[str, str] = {}
     for sample in samples:
         try:
             check_prompt(task.prompt(sample))
+            check_answer(task.reference(sample, (THOUSANDTHS,) * len(sample.images)))
         except UserError as error:
             refused[sample.id] = str(error)
     first = next(iter(refused.values()), "")
     places = [sample.id for sample in samples if PLACEHOLDER.search(sample.question)]
     return Findings(
-        name_samples(f"have a prompt that training refuses ({first})", refused),
+        name_samples(f"have a prompt or answer that training refuses ({first})", refused),
         name_samples("have a tag in their question that the model reads as a word", places),
     )
 

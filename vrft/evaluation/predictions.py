@@ -13,7 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vrft.config import coercion
+from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
+from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.fingerprint import CHANGED
 from vrft.types import Prediction, Space, View
 
@@ -171,6 +174,10 @@ def check_same(folder: Path, settings: Mapping[str, Any]) -> None:
 def asked(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings on which answers depend, without the benchmark's words and numbers."""
     tree = {key: value for key, value in settings.items() if key not in BESIDE}
+    # A setting that an earlier version did not have was its default.
+    for key, cls in (("benchmark", Benchmark), ("model", ModelConfig)):
+        if isinstance(tree.get(key), Mapping):
+            tree[key] = with_defaults(tree[key], coercion.to_plain(cls()))
     if isinstance(tree.get("benchmark"), Mapping):
         benchmark = tree["benchmark"].items()
         tree["benchmark"] = {key: value for key, value in benchmark if key not in WORDS}
@@ -227,6 +234,15 @@ def read_settings(folder: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise UserError(f"{path}: expected settings by name, got {type(settings).__name__}")
     return settings
+
+
+def with_defaults(tree: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the defaults of those that are not there, at any depth."""
+    filled = {**defaults, **tree}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and isinstance(defaults.get(key), Mapping):
+            filled[key] = with_defaults(value, defaults[key])
+    return filled
 
 
 def differences(

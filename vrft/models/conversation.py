@@ -99,6 +99,15 @@ def check_prompt(prompt: Prompt, *, has_vision: bool = True) -> None:
             raise UserError(f"{named} has {fault} in its {name}; remove it from the data")
 
 
+def check_answer(text: str) -> None:
+    """Raise UserError for a true answer with letters that the tokenizer reads as no words.
+
+    No model can learn to write it, and no completion could say it.
+    """
+    if fault := unreadable(text):
+        raise UserError(f"the answer {text[:60]!r} has {fault} in it; remove it from the data")
+
+
 def unreadable(text: str, special: re.Pattern[str] = SPECIAL) -> str | None:
     """Return what in a text cannot be read as words, as a message names it; None for nothing."""
     half, token = HALF_CHARACTER.search(text), special.search(text)

@@ -98,8 +98,15 @@ class Record:
         return any(look_up(self.values, column) is not ABSENT for column in columns)
 
     def value(self, *names: str) -> Any:
-        """Return the value as it stands; raise UserError where the row has none."""
+        """Return the value as it stands; raise UserError where the row has none, or NaN."""
         value = self.get(*names)
+        if value is None and self.has(*names):
+            raise self.error(
+                f"{' or '.join(n for n in names if self.has(n))} is empty (null); fill it in, or "
+                "remove the row"
+            )
+        if isinstance(value, float) and not is_finite(value):
+            raise self.error(f"{names[0]} is no finite number: {shown(value)}")
         if value is None:
             raise self.error(
                 f"no {' or '.join(names)}; there is {', '.join(self.values) or 'nothing'} "

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from vrft.errors import UserError
 from vrft.models import conversation, encoding
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel
@@ -70,10 +69,7 @@ class Collator:
             # The answer depends on what the model sees: boxes are in pixels of the resized picture.
             text = lesson.answer(prompt.views).removeprefix(lesson.prompt.prefill)
             text = text.removeprefix(prompt.opened.strip())  # written by the chat template
-            fault = conversation.unreadable(text)
-            if fault:
-                raise UserError(f"the answer {text[:60]!r} has {fault} in it; remove it from the "
-                                "data")  # fmt: skip
+            conversation.check_answer(text)
             tokens = self.loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
             answers.append([*tokens, self.loaded.tokenizer.eos_token_id])
         return pad_right(self.loaded, prompts, answers)

@@ -20,11 +20,12 @@ from accelerate.utils import DistributedType
 from torch import nn
 
 from vrft import paths, policy, registry
+from vrft.boxes import THOUSANDTHS
 from vrft.config.methods import reward_source
 from vrft.config.schema import Config
 from vrft.errors import PictureError, UserError
 from vrft.evaluation.scoring import read_samples
-from vrft.models.conversation import check_prompt
+from vrft.models.conversation import check_answer, check_prompt
 from vrft.models.folders import is_adapter
 from vrft.models.loading import weight_dtype
 from vrft.progress import watched
@@ -81,7 +82,7 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
 def check_prompts(
     task: Task[Any], samples: Sequence[Sample[Any]], split: str, *, skip: bool = False
 ) -> None:
-    """Raise UserError that names the sample for a prompt that no model of ours can be asked.
+    """Raise UserError that names the sample for a prompt or answer that no model of ours can read.
 
     The run would meet it only in some later step. A prompt that cannot be made for want of its
     picture passes where the run may ``skip`` its sample. Shows progress where it lasts.
@@ -91,6 +92,8 @@ def check_prompts(
     for sample in watched(samples, shown) if run_folder.speaks() else samples:
         try:
             check_prompt(task.prompt(sample))
+            # Of the words around its numbers alone, which do not depend on what a model sees.
+            check_answer(task.reference(sample, (THOUSANDTHS,) * len(sample.images)))
         except PictureError as error:
             if not skip:
                 raise refusal(sample.id, error) from error

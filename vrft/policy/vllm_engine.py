@@ -168,6 +168,7 @@ class VllmEngine:
     def close(self) -> None:
         """End a server that was started here, with all its processes, and delete its files."""
         atexit.unregister(self.close)
+        self.restarts = 0  # a thread that is still sampling starts no other server
         if self.server is not None:
             self.server.close()
         shutil.rmtree(self.scratch, ignore_errors=True)

@@ -334,6 +334,8 @@ class Rollouts:
         """End the engine, also within a step, and the thread that waits for it."""
         self.engine.close()
         if self.pool is not None:
+            if isinstance(self.engine, VllmEngine):
+                self.engine.client.abandon()  # requests to a server that runs on
             if self.in_flight is not None:
                 with suppress(UserError, ServerFailure):
                     self.in_flight.sampled.result()

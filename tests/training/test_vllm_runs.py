@@ -1,0 +1,186 @@
+"""Runs whose rollouts a real vLLM server samples on the CPU: run by `make test-vllm`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fakes import processes, standard_shape
+from fakes.folders import FAKES, ROOT
+from fakes.recorded import Recorded
+from safetensors.torch import load_file
+
+from vrft import cli, config
+from vrft.policy.vllm_engine import VllmEngine
+from vrft.training import checkpoint, rollouts, train
+from vrft.training.rollouts import Rollouts, Sampled
+from vrft.training.run_log import read_metrics
+from vrft.training.types import Run
+from vrft.types import Rollout
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
+
+PYTHON = ROOT / ".venv-vllm/bin/python"
+DIFFERENCE = "sampling/sampling_logp_difference/max"
+NEVER_SAMPLED = 0.05
+Groups = list[list[tuple[Rollout, ...]]]
+Settings = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Three steps of prompts without a picture, with one and with two, the tower trained too."""
+    folder = tmp_path_factory.mktemp("runs")
+    model = standard_shape.write(folder / "model", "qwen2_vl")
+
+    def make(name: str, *more: str) -> list[str]:
+        return [f"task={FAKES / 'mixed_task.py'}", f"model={model}", "model.dtype=float32",
+                "algorithm.num_generations=4", "sampling.max_completion_length=12",
+                "train.per_device_train_batch_size=4", "train.max_steps=3", "train.save_steps=1",
+                "train.learning_rate=1e-3", "train.adam_epsilon=1e-3", "rollout.engine=vllm",
+                f"rollout.vllm.python={PYTHON}", "rollout.vllm.strict=true",
+                "rollout.vllm.max_num_seqs=16", "algorithm.importance_sampling=off",
+                f"train.output_dir={folder / name}",
+                *more]  # fmt: skip
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def plain(settings: Settings) -> tuple[Path, Groups]:
+    """A run through the server, and the rollouts of its steps."""
+    recorded: Groups = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FAKES))
+        patch.setattr(Rollouts, "sample", recording(recorded))
+        folder = train.train(config.load(None, settings("plain")))
+    return folder, recorded
+
+
+def recording(recorded: Groups) -> Callable[..., list[Sampled]]:
+    """Sample as before, and keep what came."""
+    sample = Rollouts.sample
+
+    def watch(self: Rollouts, drawn: Any) -> list[Sampled]:
+        sampled = sample(self, drawn)
+        recorded.append([each.rollouts for each in sampled])
+        return sampled
+
+    return watch
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def distance(first: Path, second: Path) -> float:
+    a, b = weights(first), weights(second)
+    return sum(float((a[name] - b[name]).square().sum()) for name in a) ** 0.5
+
+
+@pytest.fixture
+def on_a_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Run], None]], None]:
+    """Do something before each step of a run."""
+    step = train.step
+
+    def before(action: Callable[[Run], None]) -> None:
+        def watched(made: Run) -> Any:
+            action(made)
+            return step(made)
+
+        monkeypatch.setattr(train, "step", watched)
+
+    return before
+
+
+def session_of(made: Run) -> int:
+    engine = made.rollouts.engine
+    assert isinstance(engine, VllmEngine) and engine.server is not None
+    return engine.server.process.pid
+
+
+def test_three_steps_are_those_of_our_own_engine_given_the_same_tokens(
+    plain: tuple[Path, Groups], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, recorded = plain
+    assert [len(groups) for groups in recorded] == [4, 4, 4]
+    assert all(len(group) == 4 for groups in recorded for group in groups)
+
+    def replay(config: Any, actor: Any, accelerator: Any, folder: Path, step: int) -> Rollouts:
+        return Rollouts(Recorded(actor, recorded), config, accelerator, step)
+
+    monkeypatch.setattr(rollouts, "start", replay)
+    own = settings("own", "rollout.engine=vrft", "rollout.vllm.python=''")
+    own_folder = train.train(config.load(None, own))
+    start = Path(config.load(None, own).model.name)
+    moved = distance(start, folder / "final")
+    assert moved > 0.1
+    assert distance(folder / "final", own_folder / "final") == 0
+    rows, own_rows = (read_metrics(run / "metrics.jsonl") for run in (folder, own_folder))
+    for row, own_row in zip(rows, own_rows, strict=True):
+        assert row["rollout/logp_difference/max"] < 1e-4
+        assert (row["reward"], row["loss"]) == (own_row["reward"], own_row["loss"])
+        # Random weights give tokens that are never sampled some hundredths of the probability,
+        # which the policy's log-probabilities count and the server's do not.
+        assert row[DIFFERENCE] < NEVER_SAMPLED
+    assert [row["rollout/sync_time"] > 0 for row in rows] == [False, True, True]
+
+
+def test_killed_servers_are_started_again_and_the_last_ends_the_run_which_goes_on(
+    plain: tuple[Path, Groups],
+    settings: Settings,
+    on_a_step: Callable[[Callable[[Run], None]], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Killed before the second step and the third, with one restart: the third needs a resume."""
+    sessions: list[int] = []
+
+    def kill(made: Run) -> None:
+        if made.progress.step >= 1:
+            sessions.append(session_of(made))
+            (core,) = processes.named(sessions[-1], "EngineCore")
+            os.kill(core, signal.SIGKILL)
+
+    on_a_step(kill)
+    given = settings("killed", "rollout.vllm.restarts=1")
+    folder = Path(config.load(None, given).train.output_dir)
+    assert cli.main(["train", *given]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert sum("starting it again (0 restarts left)" in line for line in said) == 1
+    assert said[-1].startswith("vrft: error: step 3: rollout.engine=vllm: the server failed")
+    assert len(sessions) == 2 and not any(map(processes.of_session, sessions))
+    assert checkpoint.latest(folder) == folder / "checkpoint-2"
+    assert read_metrics(folder / "metrics.jsonl")[1]["rollout/restarts"] == 1
+    on_a_step(lambda made: None)
+    assert cli.main(["train", "--resume", str(folder)]) == 0
+    start = Path(config.load(None, given).model.name)
+    apart = distance(folder / "final", plain[0] / "final")
+    assert apart < 1e-4 * distance(start, folder / "final")
+
+
+def test_a_server_samples_ahead_and_its_rollouts_survive_a_resume(
+    settings: Settings, on_a_step: Callable[[Callable[[Run], None]], None], tmp_path: Path
+) -> None:
+    sessions: list[int] = []
+    on_a_step(lambda made: sessions.append(session_of(made)))
+    given = ("rollout.ahead=1", "algorithm.importance_sampling=token_truncate",
+             "train.learning_rate=1e-2")  # fmt: skip
+    folder = train.train(config.load(None, settings("ahead", *given)))
+    rows = read_metrics(folder / "metrics.jsonl")
+    assert rows[0][DIFFERENCE] < NEVER_SAMPLED
+    assert all(row[DIFFERENCE] > 2 * NEVER_SAMPLED for row in rows[1:])  # one update apart
+    assert all(row["rollout/logp_difference/max"] < 1e-4 for row in rows)
+    assert not processes.of_session(sessions[-1])
+    half = tmp_path / "half"
+    shutil.copytree(folder, half)
+    for later in ("checkpoint-3", "final"):
+        shutil.rmtree(half / later)
+    again = config.load(str(half / "config.yaml"), [f"train.output_dir={half}"])
+    train.train(again, resume=half)
+    assert distance(half / "final", folder / "final") == 0

@@ -131,7 +131,9 @@ def test_coordinates_are_read_in_the_space_of_the_family(four: Benchmark, tmp_pa
     }
     with pytest.raises(UserError, match=r"holds an evaluation with endpoint.resize: server"):
         endpoint.run(four, settings(server, family="qwen2_5_vl"), tmp_path / "server")
-    assert "the server resized the pictures" in report.text(report.table(made), notes=made.notes)
+    told = report.text(report.table(made), notes=made.notes)
+    assert "the server resized the pictures" in told
+    assert told.endswith("coordinates are read in pixels of the pictures sent\n")
 
 
 def test_what_the_server_says_of_its_answers_is_kept(four: Benchmark, tmp_path: Path) -> None:
@@ -176,6 +178,11 @@ def test_pictures_that_nobody_knows_how_to_send_are_refused_before_anything_is_m
         ):
             with pytest.raises(UserError, match=reason):
                 endpoint.run(four, settings(server, family="", **fields), tmp_path / "out")
+    assert (server.asked, (tmp_path / "out").exists()) == ([], False)
+    base = load_benchmark("demo_spatial", ["task.style=base"])
+    untemplated = r"^sample '.*': the task asks without a chat template"
+    with serving(scripted) as server, pytest.raises(UserError, match=untemplated):
+        endpoint.run(base, settings(server), tmp_path / "out")
     assert (server.asked, (tmp_path / "out").exists()) == ([], False)
     counted = load_benchmark("demo_counting")
     with serving(lambda asked: completion("<answer>3</answer>")) as server:  # no coordinates

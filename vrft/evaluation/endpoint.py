@@ -18,7 +18,13 @@ from vrft.errors import PictureError, UserError
 from vrft.evaluation import batch_requests, evaluate
 from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.chat_client import ChatClient, read_address, read_key
-from vrft.evaluation.chat_requests import ChatAnswer, ChatRequest, chat_request, read_answer
+from vrft.evaluation.chat_requests import (
+    ChatAnswer,
+    ChatRequest,
+    chat_request,
+    check_prompt,
+    read_answer,
+)
 from vrft.evaluation.endpoint_settings import KEY_NAME, EndpointConfig, as_written
 from vrft.evaluation.parallel import in_parallel
 from vrft.evaluation.questions import Questions, blank_pictures, sample_seed, say_left_out
@@ -98,11 +104,16 @@ def write_prompts(
 
 
 def check(questions: Questions, endpoint: EndpointConfig, sight: Sight) -> None:
-    """Raise UserError where nobody says how the model sees the pictures of the questions.
+    """Raise UserError for prompts that no chat can ask, and for pictures seen nobody knows how.
 
     That is their size where they are resized here, and the space of coordinates where answers have
     some.
     """
+    for id, prompt in questions.prompts.items():
+        try:
+            check_prompt(prompt, sight)
+        except UserError as error:
+            raise UserError(f"sample {id!r}: {error}") from error
     shown = with_pictures(questions)
     if shown and sight.resize and sight.family is None:
         raise UserError(
@@ -138,11 +149,12 @@ def notes(questions: Questions, endpoint: EndpointConfig, sight: Sight) -> list[
     """Return remarks that belong beside the scores: where the server, not we, decides."""
     said = []
     if not sight.resize and with_pictures(questions):
-        rule = "the family's rule" if sight.pictures is not None else "no rule that is known here"
-        said.append(
-            "the server resized the pictures (endpoint.resize=server), which may move the scores; "
-            f"coordinates are read by {rule}"
-        )
+        text = "the server resized the pictures (endpoint.resize=server), which may move the scores"
+        if sight.limits:
+            text += "; coordinates are read at the size that the family's rule gives"
+        elif sight.space == "pixels":
+            text += "; coordinates are read in pixels of the pictures sent"
+        said.append(text)
     if endpoint.omit:
         said.append(f"{', '.join(endpoint.omit)}: the server's own (endpoint.omit)")
     return said

@@ -149,3 +149,19 @@ def test_a_setting_that_an_earlier_version_did_not_have_was_its_default(tmp_path
     twice = {**now, "benchmark": {**now["benchmark"], "repeats": 2}}
     with pytest.raises(UserError, match=r"benchmark\.repeats: 1, not 2"):
         predictions.check_same(tmp_path, twice)
+
+
+def test_an_evaluation_that_is_refused_before_its_first_answer_leaves_no_folder(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "runs" / "eval"
+    with pytest.raises(UserError), predictions.kept_if_answered(out):
+        predictions.prepare(out, SETTINGS)
+        raise UserError("weights.safetensors: a Git LFS pointer")
+    assert not (tmp_path / "runs").exists()
+    # Answers that were written stay, whatever ends the evaluation later.
+    with pytest.raises(UserError), predictions.kept_if_answered(out):
+        predictions.prepare(out, SETTINGS)
+        list(predictions.append(out, [Prediction("a", "text")]))
+        raise UserError("b.png: damaged picture")
+    assert len(predictions.prepare(out, SETTINGS)) == 1

@@ -125,6 +125,17 @@ def test_a_model_that_is_not_there_leaves_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_prompt_that_cannot_be_encoded_leaves_no_folder(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    settings = config(model_folder("qwen2_vl"), tmp_path / "run")
+    short = replace(settings.sampling, max_prompt_length=1)
+    for dry_run in (True, False):
+        with pytest.raises(UserError, match="max_prompt_length"):
+            sft.train(replace(settings, sampling=short), dry_run=dry_run)
+        assert not (tmp_path / "run").exists()
+
+
 def test_a_dry_run_trains_nothing(
     model_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,15 +97,17 @@ def complete(
     """
     benchmark, prompts = questions.benchmark, questions.prompts
     settings = {**settings, "fingerprint": questions.fingerprint()}
-    answers = predictions.prepare(out, settings, fresh=fresh)
     total = len(prompts) * benchmark.repeats
-    if len(answers) < total:
-        answer = load()
-        done = {(prediction.sample_id, prediction.repeat) for prediction in answers}
-        with progress(total, benchmark.name, done=len(answers)) as shown:
-            for prediction in predictions.append(out, answer(prompts, done=done, note=shown.note)):
-                answers.append(prediction)
-                shown.advance(1)
+    with predictions.kept_if_answered(out):
+        answers = predictions.prepare(out, settings, fresh=fresh)
+        if len(answers) < total:
+            answer = load()
+            done = {(prediction.sample_id, prediction.repeat) for prediction in answers}
+            with progress(total, benchmark.name, done=len(answers)) as shown:
+                made = answer(prompts, done=done, note=shown.note)
+                for prediction in predictions.append(out, made):
+                    answers.append(prediction)
+                    shown.advance(1)
     evaluation = results.score_predictions(
         benchmark, questions.task, questions.samples, answers, settings, folder=out, prompts=prompts
     )

@@ -6,6 +6,7 @@ different evaluations never end up in one file.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import typing
@@ -151,6 +152,23 @@ def prepare(folder: Path, settings: Mapping[str, Any], *, fresh: bool = False) -
     # Only after the settings are known to agree: a refused folder stays as it was.
     os.truncate(path, complete)
     return read_predictions(path)
+
+
+@contextlib.contextmanager
+def kept_if_answered(folder: Path) -> Iterator[None]:
+    """Remove what an evaluation that is refused before its first answer has made of ``folder``."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except UserError:
+        path = folder / PREDICTIONS
+        if path.is_file() and not path.stat().st_size:
+            path.unlink()
+            (folder / SETTINGS).unlink(missing_ok=True)
+            for made in missing:
+                with contextlib.suppress(OSError):  # something else lies in it by now
+                    made.rmdir()
+        raise
 
 
 def check_same(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -70,6 +70,16 @@ def fit(
         logging.getLogger("transformers.trainer_utils").addFilter(sft_checkpoint.no_mismatch)
         resumption.go_on(config, Path(config.train.output_dir))
     else:
+        # The first lesson is encoded, as in the plan: what is refused there leaves no folder.
+        skip = config.data.on_bad_picture == "skip"
+        tried = Collator(
+            learner.loaded,
+            lessons,
+            config.sampling.max_prompt_length,
+            BadPictures(skip=skip),
+            [sample.id for sample in samples],
+        )
+        tried([{"row": 0}])
         config = run_folder.claim(config)  # not before the model: a wrong name leaves no folder
         train = config.train
         prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vrft import paths
 from vrft.config.schema import Config, VllmConfig
 from vrft.errors import UserError
 from vrft.models import folders
@@ -71,7 +72,7 @@ def check(config: Config) -> None:
     if settings.url:
         Client(settings.url)  # refuses what is no address
     cpu = bool(settings.python) and is_cpu(describe(settings.python))
-    source = folders.base_of(config.model.name)
+    source = folders.base_of(paths.model(config.model.name))
     check_shape(read_config(source), server_dtype(config, cpu=cpu), cpu=cpu)
 
 

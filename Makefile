@@ -34,7 +34,7 @@ test-distributed: .venv/installed-deepspeed
 
 # Rollouts and evaluations on a real vLLM server on the CPU, in an environment of its own.
 test-vllm: .venv/installed .venv-vllm/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m vllm tests/policy tests/evaluation
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m vllm tests/policy tests/evaluation tests/training
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -294,6 +294,31 @@ def test_check_without_its_model_says_so_and_checks_the_rest(capsys: Capture, da
     assert verdict == "ready to train"
 
 
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("rollout.ahead=1", "rollout.ahead=1: only a server can sample"),
+        (
+            "algorithm.importance_sampling=token_mask",
+            "algorithm.importance_sampling=token_mask: the policy itself",
+        ),
+        ("rollout.engine=vllm", "rollout.engine=vllm: give either rollout.vllm.url"),
+        (
+            "rollout.engine=vllm rollout.vllm.url=http://127.0.0.1:1",
+            "rollout.engine=vllm: the model's mrope_section has 9 entries",
+        ),
+    ],
+)
+def test_check_train_and_dry_run_refuse_the_same_rollouts(
+    setting: str, line: str, capsys: Capture, data: Path
+) -> None:
+    assert cli.main(check_data(data, "model=demo", *setting.split())) == 1
+    assert f"problem: {line}" in capsys.readouterr().out
+    argv = train(data, Path("demo"), *setting.split())
+    for more in ([], ["--dry-run"]):
+        assert line in complaint(capsys, *argv, *more)
+
+
 def test_the_data_of_check_stands_for_the_tasks_setting(capsys: Capture, data: Path) -> None:
     assert cli.main(check_data(data, "task.data_dir=nowhere")) == 0
     assert "no data at" in complaint(capsys, *check_data(data / "nowhere", "model=nobody/nothing"))

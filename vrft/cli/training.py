@@ -18,7 +18,7 @@ from vrft.cli.configuration import resolve
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
-    from vrft.checks.findings import CheckResult
+    from vrft.checks.findings import CheckResult, Findings
     from vrft.config.schema import Config
     from vrft.task import Task
 
@@ -107,7 +107,19 @@ def checked(config: Config, splits: Sequence[str], limit: int | None) -> CheckRe
         skip=config.data.on_bad_picture == "skip",
         portable=portable_task(config),
     )
-    return replace(result, findings=result.findings + uncounted)
+    return replace(result, findings=result.findings + uncounted + rollout_findings(config))
+
+
+def rollout_findings(config: Config) -> Findings:
+    """Return why the run could not sample its completions as configured, if so."""
+    from vrft.checks.findings import Finding, Findings
+    from vrft.training import rollouts
+
+    try:
+        rollouts.check(config)
+    except UserError as error:
+        return Findings((Finding(str(error)),))
+    return Findings()
 
 
 def portable_task(config: Config) -> Task[Any]:

@@ -113,10 +113,10 @@ def checked(config: Config, splits: Sequence[str], limit: int | None) -> CheckRe
 def rollout_findings(config: Config) -> Findings:
     """Return why the run could not sample its completions as configured, if so."""
     from vrft.checks.findings import Finding, Findings
-    from vrft.training import rollouts
+    from vrft.training import rollout_plan
 
     try:
-        rollouts.check(config)
+        rollout_plan.check(config)
     except UserError as error:
         return Findings((Finding(str(error)),))
     return Findings()

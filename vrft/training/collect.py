@@ -15,7 +15,7 @@ from vrft.errors import UserError
 from vrft.rewards import LARGEST, TrainerState, group_rewards
 from vrft.task import Task
 from vrft.training import algorithms, distributed, metrics, plan
-from vrft.training.rollouts import Sampled
+from vrft.training.rollout_rows import Sampled
 from vrft.training.stream import move_on, next_prompts
 from vrft.training.types import Batch, Drawn, RewardedGroup, Run
 from vrft.types import Group, Rollout

@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from torch import nn
 
-from vrft import paths, policy, registry
+from vrft import folder_lock, paths, policy, registry
 from vrft.boxes import THOUSANDTHS
 from vrft.config.methods import reward_source
 from vrft.config.schema import Config
@@ -37,7 +37,7 @@ from vrft.training import (
     distributed,
     ppo,
     resume,
-    rollouts,
+    rollout_plan,
     run_folder,
     run_log,
 )
@@ -53,11 +53,13 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     start, for a ``fresh`` run also for a folder that holds another, and for a resumed one for data
     and settings that are not those of the run.
     """
+    if config.train.output_dir:
+        folder_lock.check(Path(config.train.output_dir))
     if not fresh:
         resume.check_settings(config, Path(config.train.output_dir))
     task = registry.build_rewarded(config.task, config.algorithm)
     check_settings(config, task.rewards())
-    rollouts.check(config)
+    rollout_plan.check(config)
     run_log.check_trackers(config.train.report_to)
     skip = config.data.on_bad_picture == "skip"
     samples = read_samples(task, "train")
@@ -216,7 +218,7 @@ def plan_text(config: Config, run: Path | None = None) -> str:
         "prompt": f"{len(encoded.tokens)} tokens in the first sample, {encoded.image_tokens} of "
         f"them of pictures; limit {limit}",
         "step": f"{prompts} prompts{'' if sft else completions}, on each of {processes} device(s)",
-        **({"rollouts": rollouts.plan_text(config)} if served else {}),
+        **({"rollouts": rollout_plan.plan_text(config)} if served else {}),
         "steps": f"{total_steps(config, len(samples), processes)} at learning rate "
         f"{train.learning_rate:g}",
         "memory": f"{gigabytes:.2f} GB a device for weights, gradients and optimizer, "

@@ -6,12 +6,11 @@ from it by its address. With ``rollout.ahead`` it samples for the next step whil
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -28,9 +27,9 @@ from vrft.policy.engines import Engine, OwnEngine
 from vrft.policy.vllm_client import ServerFailure
 from vrft.policy.vllm_engine import VllmEngine
 from vrft.policy.vllm_guest import Address, VllmGuest
-from vrft.training import algorithms, distributed
+from vrft.training import algorithms, distributed, rollout_rows
 from vrft.training.checkpoint import ROLLOUTS
-from vrft.types import Completion, Rollout, View
+from vrft.training.rollout_rows import Sampled
 
 if TYPE_CHECKING:
     from vrft.training.types import Drawn
@@ -38,14 +37,6 @@ if TYPE_CHECKING:
 PROBED = (4, 32)
 """Prompts, and tokens of a completion of each, whose log-probabilities are compared before the
 server samples ahead: when the rollouts have come, the policy has moved on."""
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """The G rollouts of a prompt, and its greedy one where the baseline needs it."""
-
-    rollouts: tuple[Rollout, ...]
-    greedy: tuple[Rollout, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,48 +52,6 @@ class ServedEngine(Engine, Protocol):
 
     restarts: int
     differences: Tensor
-
-
-def check(config: Config) -> None:
-    """Raise UserError for settings of rollouts with which the run cannot start, or learns wrongly.
-
-    Nothing is started.
-    """
-    algorithm, sampling, vllm = config.algorithm, config.sampling, config.rollout.engine == "vllm"
-    if vllm and algorithm.name == "sft":
-        raise UserError("rollout.engine=vllm: algorithm=sft samples nothing; leave it out")
-    if config.rollout.ahead and not vllm:
-        raise UserError(
-            "rollout.ahead=1: only a server can sample while the policy trains; set "
-            "rollout.engine=vllm, or leave it out"
-        )
-    if not vllm and algorithm.importance_sampling not in ("auto", "off"):
-        raise UserError(
-            f"algorithm.importance_sampling={algorithm.importance_sampling}: the policy itself "
-            "samples, so that every weight would be 1; leave it out, or set rollout.engine=vllm"
-        )
-    if vllm and algorithm.importance_sampling != "off":
-        neutral = {"top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
-        for name, value in neutral.items():
-            if getattr(sampling, name) != value:
-                raise UserError(
-                    f"sampling.{name}={getattr(sampling, name):g}: the engine's log-probabilities "
-                    "are those of the changed distribution and the policy's are not, so that "
-                    f"importance weights would be biased; set sampling.{name}={value:g}, or "
-                    "algorithm.importance_sampling=off"
-                )
-    engines.check(config)
-
-
-def plan_text(config: Config) -> str:
-    """Return where a server samples, when, and how its distance from the policy is corrected."""
-    settings, algorithm = config.rollout.vllm, config.algorithm
-    where = f"at {settings.url}" if settings.url else f"started by {settings.python}"
-    when = ", a step ahead of the update" if config.rollout.ahead else ""
-    mode = algorithm.importance_sampling
-    named = "sequence_mask" if mode == "auto" else mode
-    weights = "none" if mode == "off" else f"{named} above {algorithm.importance_sampling_cap:g}"
-    return f"by a vLLM server {where}{when}; importance weights: {weights}"
 
 
 class Rollouts:
@@ -298,10 +247,7 @@ class Rollouts:
         own: list[dict[str, Any]] = []
         flight = self.in_flight
         if flight is not None and flight.sampled.exception() is None:
-            own = [
-                {"seed": draw.seed, "sample_id": draw.sample.id, **asdict(sampled)}
-                for draw, sampled in zip(flight.drawn, flight.sampled.result(), strict=True)
-            ]
+            own = rollout_rows.rows_of(flight.drawn, flight.sampled.result())
         return own if self.accelerator.num_processes == 1 else list(gather_object(own))
 
     def restore(self, folder: Path, coming: Callable[[], Sequence[Drawn]]) -> None:
@@ -313,19 +259,7 @@ class Rollouts:
             drawn = coming()
         except UserError:
             return  # the next step meets the same error, as all devices do
-        try:
-            rows = {row["seed"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
-            kept = [rows.get(draw.seed) for draw in drawn]
-            sampled = [
-                Sampled(*(tuple(map(rollout_of, row[name])) for name in ("rollouts", "greedy")))
-                for draw, row in zip(drawn, kept, strict=True)
-                if row is not None and row["sample_id"] == draw.sample.id
-            ]
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(
-                f"{path}: no rollouts of a run ({error!r}); delete the file, and they are sampled "
-                "anew"
-            ) from error
+        sampled = rollout_rows.read(path, drawn)
         if drawn and len(sampled) == len(drawn):
             self.in_flight = InFlight(drawn, Future())
             self.in_flight.sampled.set_result(sampled)
@@ -388,15 +322,3 @@ def tried(
         return action(), None
     except (UserError, ServerFailure) as error:
         return [], error
-
-
-def rollout_of(row: Mapping[str, Any]) -> Rollout:
-    """Return the rollout of a row that ``asdict`` made."""
-    text, views, tokens = (row["completion"][name] for name in ("text", "views", "tokens"))
-    logprobs = row["logprobs"]
-    return Rollout(
-        Completion(text, tuple(View(**view) for view in views), tokens),
-        tuple(row["tokens"]),
-        row["finished"],
-        None if logprobs is None else tuple(logprobs),
-    )

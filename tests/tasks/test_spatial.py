@@ -142,8 +142,8 @@ def test_the_first_rows_and_those_of_one_picture_can_be_chosen() -> None:
         ({"options": ["up"]}, "expected 2 to 26 options, none empty"),
         ({"options": ["up", " "]}, "expected 2 to 26 options, none empty"),
         ({"options": "up, down"}, "options is no list of texts"),
-        ({"options": None}, "no options or choices or answers; there is image"),
-        ({"image": None}, "no images or image or image_bytes"),
+        ({"options": None}, r"options is empty \(null\)"),
+        ({"image": None}, r"image is empty \(null\)"),
     ],
 )
 def test_a_mistake_in_a_row_is_named(row: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ take and return what is expected here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -199,9 +200,14 @@ class PerSequence:
 Kernel = FlashOnCuda | PerSequence
 """An implementation of attention over packed sequences."""
 
+ON_META: ContextVar[Callable[[Tensor], Any] | None] = ContextVar("ON_META", default=None)
+"""The choice of a kernel for queries on "meta", where a device's step is rehearsed."""
+
 
 def kernel_for(query: Tensor) -> Kernel:
     """Return the fastest kernel for queries of this device, type and head size."""
+    if query.device.type == "meta" and (choose := ON_META.get()) is not None:
+        return choose(query)  # type: ignore[no-any-return]
     if query.device.type == "cpu":
         return FLASH_ON_CPU
     return FLASH_ON_CUDA if fits_cuda_flash(query) else PLAIN_ATTENTION

@@ -1,0 +1,96 @@
+"""The account of a computation on "meta": memory while it is held, work by part."""
+
+from __future__ import annotations
+
+import torch
+
+from vrft.checks.account import Account, Place
+
+KIB = 1024
+
+
+def test_memory_is_held_from_an_operator_to_the_last_reference() -> None:
+    weight = torch.empty(256, 256, device="meta")  # made before: nobody's
+    with Account() as account:
+        account.phase = "forward"
+        with account.within("decoder"):
+            first = weight @ weight  # 256 KiB
+            assert account.held == 256 * KIB
+            view = first.view(-1)  # no memory of its own
+            second = first + 1
+        assert account.held == 512 * KIB
+        del first
+        assert account.held == 512 * KIB  # the view keeps it
+        del view
+        assert account.held == 256 * KIB
+        second.add_(1)
+        assert account.held == 256 * KIB
+    peak = account.peaks["forward"]
+    assert peak.total == 512 * KIB
+    assert peak.by_place == {Place("forward", "decoder"): 512 * KIB}
+
+
+def test_what_a_graph_saves_is_held_until_its_backward_pass() -> None:
+    weight = torch.empty(256, 256, device="meta", requires_grad=True)
+    with Account() as account:
+        account.phase = "forward"
+        loss = (weight @ weight).exp().sum()  # the exponential is saved, the product is not
+        assert account.held == 256 * KIB + 4
+        account.phase = "backward"
+        loss.backward()
+        del loss
+    assert weight.grad is not None
+    assert account.held == 256 * KIB  # the gradient
+
+
+def test_a_backward_operator_belongs_to_the_part_whose_weight_it_reads() -> None:
+    first, second = (torch.empty(64, 64, device="meta", requires_grad=True) for _ in range(2))
+    account = Account()
+    account.know("vision", iter([first]))
+    account.know("decoder", iter([second]))
+    values = torch.empty(8, 64, device="meta")
+    with account:
+        account.phase = "forward"
+        with account.within("vision"):
+            hidden = (values @ first).sin()
+        with account.within("decoder"):
+            loss = (hidden @ second).sum()
+        account.phase = "backward"
+        loss.backward()
+    product = 2 * 8 * 64 * 64
+    flops = {
+        place: sum(work.flops for work in works)
+        for place, works in account.work.items()
+        if sum(work.flops for work in works)
+    }
+    assert flops == {
+        Place("forward", "vision"): product,
+        Place("forward", "decoder"): product,
+        Place("backward", "decoder"): product + product,  # of values and of weights
+        Place("backward", "vision"): product,  # of weights alone
+    }
+
+
+def test_a_released_tensor_is_held_no_longer_and_ends_in_peace() -> None:
+    with Account() as account:
+        made = torch.ones(KIB, device="meta")
+        account.release(made)
+        assert account.held == 0
+        del made
+        assert account.held == 0
+
+
+def test_a_grouped_convolution_has_gradients_of_its_own_size() -> None:
+    values = torch.empty(1, 32, 100, device="meta", requires_grad=True)
+    weight = torch.empty(32, 1, 4, device="meta", requires_grad=True)
+    with Account() as account:
+        account.phase = "forward"
+        out = torch.nn.functional.conv1d(values, weight, groups=32)
+        account.phase = "backward"
+        out.sum().backward()
+    forward, backward = (
+        sum(w.flops for p, works in account.work.items() if p.phase == phase for w in works)
+        for phase in ("forward", "backward")
+    )
+    assert forward == 2 * 32 * 97 * 4
+    assert backward == 2 * forward

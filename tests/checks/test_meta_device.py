@@ -1,0 +1,79 @@
+"""The rules of a real device on "meta": the types that autocast gives, kernels, masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vrft.checks.account import Account
+from vrft.checks.meta_device import MetaDevice, run_backward
+
+FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "linear": lambda x, w: F.linear(x, w),
+    "matmul": lambda x, w: x @ w,
+    "sum with float32": lambda x, w: x + F.linear(x, w),
+    "silu stays": lambda x, w: F.silu(F.linear(x, w)),
+    "cross entropy": lambda x, w: F.cross_entropy(
+        F.linear(x, w), torch.zeros(8, dtype=torch.long, device=x.device)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_types_are_those_of_autocast(name: str) -> None:
+    function, weight = FUNCTIONS[name], torch.ones(8, 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = function(torch.ones(8, 8), weight)
+    with MetaDevice(Account(), "cuda", torch.bfloat16):
+        planned = function(torch.ones(8, 8, device="meta"), weight.to("meta"))
+    assert (planned.dtype, planned.shape) == (expected.dtype, expected.shape)
+
+
+def test_norms_and_softmax_are_float32_as_on_a_gpu() -> None:
+    # A CPU's autocast leaves them in half precision; CUDA's list has them among the float32 ones.
+    weight = torch.ones(8, 8, device="meta")
+    with MetaDevice(Account(), "cuda", torch.bfloat16):
+        product = weight @ weight
+        assert product.dtype == torch.bfloat16
+        assert product.softmax(-1).dtype == torch.float32
+        assert F.layer_norm(product, (8,)).dtype == torch.float32
+
+
+def test_modes_hold_while_a_backward_pass_computes_again() -> None:
+    # A private name of torch: without it the modes are off in what checkpointing computes again.
+    assert hasattr(torch.autograd.graph, "_engine_run_backward")
+    weight = torch.ones(8, 8, device="meta", requires_grad=True)
+    types: list[torch.dtype] = []
+
+    def layer(x: Tensor) -> Tensor:
+        out = F.linear(x, weight)
+        types.append(out.dtype)
+        return out.relu() * out
+
+    with MetaDevice(Account(), "cuda", torch.bfloat16):
+        x = torch.ones(8, 8, device="meta", requires_grad=True)
+        y = torch.utils.checkpoint.checkpoint(layer, x, use_reentrant=False)
+        run_backward(y.float().sum())
+    assert types == [torch.bfloat16] * 2
+
+
+def test_attention_keeps_no_scores() -> None:
+    heads = torch.empty(1, 4, 512, 64, device="meta", dtype=torch.bfloat16)
+    for device in ("cuda", "cpu"):
+        with Account() as account, MetaDevice(account, device):  # type: ignore[arg-type]
+            out = F.scaled_dot_product_attention(heads, heads, heads)
+        assert out.shape == heads.shape
+        assert account.peaks[""].total < 2 * 4 * 512 * 512
+
+
+def test_a_mask_marks_as_many_tokens_as_there_are_of_pictures() -> None:
+    mask = torch.empty(1, 10, dtype=torch.bool, device="meta")
+    with MetaDevice(Account(), "cuda", image_tokens=4):
+        hidden = torch.zeros(1, 10, 3, device="meta")
+        rows = hidden[mask, :]
+        hidden[mask, :] = rows + 1
+    assert rows.shape == (4, 3)

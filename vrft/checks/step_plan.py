@@ -1,0 +1,212 @@
+"""The plan of a step: what it takes on a device, and the setting that lets it fit a card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from vrft.checks import budget as budgets
+from vrft.checks import rehearsal, shape
+from vrft.checks.budget import Budget, Launch, States
+from vrft.checks.lengths import Lengths
+from vrft.checks.meta_device import Device
+from vrft.checks.rehearsal import Load, PromptShape, Rehearsal
+from vrft.checks.shape import Shape
+from vrft.config import coercion
+from vrft.config.loading import merge, parse_override
+from vrft.config.schema import Config
+from vrft.images import resized_size
+from vrft.models.loading import weight_dtype
+
+DEVICE: Device = "cuda"
+"""Plans are for graphics cards."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A configuration with the shape of its model, the lengths of its prompts and its devices."""
+
+    config: Config
+    shape: Shape
+    lengths: Lengths
+    launch: Launch
+
+    @property
+    def prompts(self) -> int:
+        """Return the prompts of one step on a device."""
+        train = self.config.train
+        return train.per_device_train_batch_size * train.gradient_accumulation_steps
+
+    def load(self, first: PromptShape) -> Load:
+        """Return the load of a step whose first prompt is this one; all others are median ones."""
+        config, middle = self.config, self.lengths.middle
+        sft = config.algorithm.name == "sft"
+        generations = 1 if sft else config.algorithm.num_generations
+        length = config.sampling.max_completion_length
+        batch = config.train.per_device_train_batch_size
+        if config.train.max_tokens_per_micro_batch:
+            tokens = self.lengths.tokens(first) + generations * length
+            batch = max(1, config.train.max_tokens_per_micro_batch // tokens)
+        prompts = (first, *[middle] * (self.prompts - 1))
+        return Load(prompts, min(batch, self.prompts), generations, length)
+
+    @property
+    def samples_here(self) -> bool:
+        """Return whether the model itself samples, rather than a server or the data."""
+        return self.config.algorithm.name != "sft" and self.config.rollout.engine == "vrft"
+
+
+def half_of(config: Config) -> torch.dtype | None:
+    """Return the type that autocast computes in on a card; None where it is float32."""
+    names = {"auto": torch.bfloat16, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    return names.get(config.model.dtype)
+
+
+def held_dtype(config: Config, launch: Launch) -> torch.dtype:
+    """Return the type of the weights: DeepSpeed casts them to half precision, and steps a copy."""
+    half = half_of(config)
+    if launch.zero and half is not None:
+        return half
+    return weight_dtype(config.model, DEVICE, train=True)
+
+
+def states_of(job: Job) -> States:
+    """Return what a device holds from step to step, without rehearsing one."""
+    config, launch = job.config, job.launch
+    loaded = shape.build(job.shape, config.model, held_dtype(config, launch))
+    state_bytes = budgets.STATE_BYTES.get(getattr(config.train, "optim", ""))
+    held = budgets.states(loaded, launch, state_bytes, half=half_of(config) is not None)
+    if config.algorithm.beta and not config.model.lora.r:
+        # A copy that is not trained; under a new adapter the model without it is the reference.
+        dtype = weight_dtype(config.model, DEVICE, train=False)
+        size = sum(weight.numel() for weight in loaded.model.parameters()) * dtype.itemsize
+        held = replace(held, reference=float(size))
+    return held
+
+
+def rehearse(job: Job, first: PromptShape) -> Rehearsal:
+    """Rehearse a step of a job whose first prompt is this one."""
+    config = job.config
+    relevant = replace(config.model, name="", min_pixels=None, max_pixels=None)
+    load, dtype, half = job.load(first), held_dtype(config, job.launch), half_of(config)
+    # By its words, as settings may hold what has no hash.
+    key = repr((job.shape.source, job.shape.name, relevant, dtype, half, load, config.sampling,
+                job.samples_here))  # fmt: skip
+    if key not in REHEARSED:
+        loaded = shape.build(job.shape, relevant, dtype)
+        REHEARSED[key] = rehearsal.rehearse(
+            loaded, load, config.sampling, DEVICE, half, rollout=job.samples_here
+        )
+    return REHEARSED[key]
+
+
+REHEARSED: dict[str, Rehearsal] = {}
+"""Steps that were rehearsed, as several settings are tried that make no difference to some."""
+
+
+def budget(job: Job) -> Budget:
+    """Return the peak memory of a step of the longest prompt, its others being of the median."""
+    return budgets.budget(rehearse(job, job.lengths.longest), states_of(job), job.launch)
+
+
+def updates(config: Config) -> int:
+    """Return how often a step passes over its batch with gradients."""
+    return config.algorithm.num_iterations
+
+
+def references(config: Config) -> int:
+    """Return how often a step passes over its batch without gradients."""
+    algorithm = config.algorithm
+    several = algorithm.num_iterations * algorithm.num_mini_batches > 1
+    return int(bool(algorithm.beta)) + int(several)
+
+
+# --- what to turn
+
+
+LORA = ("model.lora.r=64", "model.lora.lora_alpha=128")
+CHECKPOINTING = "model.gradient_checkpointing=true"
+
+
+def remedies(job: Job) -> Iterator[tuple[str, ...]]:
+    """Yield settings that take less memory, those first that change the training least."""
+    config = job.config
+    rows = config.train.per_device_train_batch_size
+    single = (
+        "train.per_device_train_batch_size=1",
+        f"train.gradient_accumulation_steps={rows * config.train.gradient_accumulation_steps}",
+    )
+    smaller = single if rows > 1 else ()
+    if not config.model.gradient_checkpointing:
+        yield (CHECKPOINTING,)
+    if smaller:
+        yield smaller
+        yield (CHECKPOINTING, *smaller)
+    if not config.model.lora.r:
+        if job.shape.vision is not None and not config.model.freeze_vision_tower:
+            yield (CHECKPOINTING, *smaller, "model.freeze_vision_tower=true")
+        yield LORA
+        yield (*LORA, CHECKPOINTING)
+        yield (*LORA, CHECKPOINTING, *smaller)
+    if job.shape.vision is not None:
+        lora = () if config.model.lora.r else LORA
+        area = 512 * job.shape.factor**2
+        yield (*lora, CHECKPOINTING, *smaller, f"model.max_pixels={area}")
+
+
+def changed(job: Job, settings: tuple[str, ...]) -> Job:
+    """Return a job with settings changed, and its pictures made smaller where they say so."""
+    tree = coercion.to_plain(job.config)
+    for setting in settings:
+        tree = merge(tree, parse_override(setting))
+    config = coercion.build(Config, tree)
+    lengths = job.lengths
+    if config.model.max_pixels != job.config.model.max_pixels:
+        lengths = shrunk(lengths, config.model.max_pixels)
+    return replace(job, config=config, lengths=lengths)
+
+
+def shrunk(lengths: Lengths, area: int | None) -> Lengths:
+    """Return lengths whose pictures have at most this area in pixels."""
+    if area is None:
+        return lengths
+    prompts = tuple(
+        PromptShape(
+            prompt.words,
+            tuple(
+                resized_size(*size, lengths.factor**2, area, lengths.factor)
+                for size in prompt.pictures
+            ),
+        )
+        for prompt in lengths.prompts
+    )
+    return replace(lengths, prompts=prompts)
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """Settings with which a step fits, and its peak; ``settings`` are empty where it does so."""
+
+    settings: tuple[str, ...]
+    peak: float
+
+
+def remedy(job: Job, room: float) -> Remedy | None:
+    """Return the first settings with which a step holds at most ``room`` bytes; None for none."""
+    for settings in ((), *remedies(job)):
+        attempt = changed(job, settings)
+        held = states_of(attempt)
+        if held.weights + held.optimizer + held.gradients + held.reference > room:
+            continue  # no need to rehearse it
+        peak = budget(attempt).peak
+        if peak <= room:
+            return Remedy(settings, peak)
+    return None
+
+
+def parameters(job: Job) -> Mapping[str, tuple[int, int]]:
+    """Count the parameters of each part of the model: (all, those that are trained)."""
+    config = job.config
+    return shape.parameters(shape.build(job.shape, config.model, torch.bfloat16))

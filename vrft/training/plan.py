@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from torch import nn
 
-from vrft import folder_lock, paths, policy, registry
+from vrft import paths, policy, registry
 from vrft.boxes import THOUSANDTHS
 from vrft.config.methods import reward_source
 from vrft.config.schema import Config
@@ -53,8 +53,6 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     start, for a ``fresh`` run also for a folder that holds another, and for a resumed one for data
     and settings that are not those of the run.
     """
-    if config.train.output_dir:
-        folder_lock.check(Path(config.train.output_dir))
     if not fresh:
         resume.check_settings(config, Path(config.train.output_dir))
     task = registry.build_rewarded(config.task, config.algorithm)

@@ -77,8 +77,8 @@ def answer_text(row: Row) -> str:
         answer = int(answer)
     if not isinstance(answer, str | int | float):
         raise row.record.error(
-            f"the answer {shown(answer)} is neither text nor number; boxes and points need "
-            "--task grounding"
+            f"the answer {shown(answer)} is neither text nor number; boxes of four numbers and "
+            "points of two are for --task grounding"
         )
     text = str(answer).strip()
     if not any(map(str.isalnum, text)):
@@ -111,10 +111,11 @@ def option_of(row: Row, text: str) -> Gold:
     if "".join(letter for letter, _ in found) != LETTERS[: len(found)] or len(found) < 2:
         in_question = ()
     options = row.options or in_question or ("",) * len(LETTERS)
+    named = f"the options {options!r:.80}" if any(options) else "the letters of options"
     listed = not row.options or all(option in row.question for option in row.options)
     index = answers.choice(text, options)
     if index is None or not 2 <= len(options) <= len(LETTERS):
-        raise row.record.error(f"the answer {text!r:.60} is none of the options {options!r:.80}")
+        raise row.record.error(f"the answer {text!r:.60} is none of {named}")
     return Gold("option", LETTERS[index], options, listed, row.system, row.turns)
 
 

@@ -31,8 +31,16 @@ Capture = pytest.CaptureFixture[str]
         # refused by the grammar: see test_arguments.py
         (["tarin"], "invalid choice: 'tarin' (choose from"),
         # parsed, but too little to go on with
-        (["train"], "give --task or --config; `vrft tasks` and `vrft config list` list them"),
-        (["eval"], "give --benchmark NAME; `vrft eval --list` lists them"),
+        (
+            ["train"],
+            "give --data with your own rows, --task or --config; `vrft tasks` and `vrft config "
+            "list` list them",
+        ),
+        (
+            ["eval"],
+            "give --benchmark NAME, or --data with your own rows; `vrft eval --list` lists the "
+            "benchmarks",
+        ),
         (
             ["eval", "--benchmark", "demo_grounding"],
             "give --model DIR or ID, --all-checkpoints RUN",

@@ -62,7 +62,8 @@ def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
     if resume is not None:
         resolved = resumed(resolved, resume, args.settings)
     if not resolved.task.name:
-        raise UserError("give --task or --config; `vrft tasks` and `vrft config list` list them")
+        raise UserError("give --data with your own rows, --task or --config; `vrft tasks` and "
+                        "`vrft config list` list them")  # fmt: skip
     return resolved
 
 

@@ -76,7 +76,8 @@ def evaluate(args: argparse.Namespace) -> int:
 def check_options(args: argparse.Namespace) -> None:
     """Raise UserError for options of ``vrft eval`` that are too few, or say nothing together."""
     if args.benchmark is None and args.data is None:
-        raise UserError("give --benchmark NAME; `vrft eval --list` lists them")
+        raise UserError("give --benchmark NAME, or --data with your own rows; `vrft eval --list` "
+                        "lists the benchmarks")  # fmt: skip
     endpoint.check_options(args)
     if args.model is None and args.predictions is None and args.all_checkpoints is None:
         raise UserError("give --model DIR or ID, --all-checkpoints RUN, or --predictions FILE")

@@ -107,7 +107,7 @@ def evaluation(path: Path) -> Path:
     if not files:
         raise UserError(
             f"{path}: no evaluation in it or of it in {EVALUATIONS}; make one with `vrft eval "
-            f"--benchmark NAME --model {path}`, or name its folder"
+            f"--model {path}` with --benchmark NAME or --data FILE, or name its folder"
         )
     others = f" (the newest of {len(files)})" if len(files) > 1 else ""
     say(f"evaluation: {files[-1].parent}{others}")

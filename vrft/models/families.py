@@ -21,6 +21,7 @@ from transformers import (
 from transformers.utils.hub import cached_file
 
 from vrft import paths
+from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.models import folders
 from vrft.types import Space
@@ -171,8 +172,9 @@ def read_config(source: str) -> Any:
         return AutoConfig.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = first_line(error)
-        raise UserError(f"model {source!r}: no model there ({reason}); give a hub id or a folder "
-                        "with a config.json") from error  # fmt: skip
+        default = " (the default of model=)" if source == ModelConfig().name else ""
+        raise UserError(f"model {source!r}{default}: no model there ({reason}); give a hub id or a "
+                        "folder with a config.json") from error  # fmt: skip
 
 
 def read_family(source: str) -> Family:

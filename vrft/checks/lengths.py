@@ -85,14 +85,18 @@ def limits(shape: Shape, settings: ModelConfig, counter: PromptCounter | None) -
 
 
 def of_sizes(
-    sizes: Sequence[tuple[int, int]], words: int, shape: Shape, settings: ModelConfig
+    sizes: Sequence[tuple[int, int]],
+    words: int,
+    shape: Shape,
+    settings: ModelConfig,
+    counter: PromptCounter | None = None,
 ) -> Lengths:
     """Return the lengths of one prompt with pictures of these (width, height), without any data."""
     if shape.vision is None:
         if sizes:
             raise UserError(f"--picture: {shape.name} reads no pictures; leave it out")
         return Lengths((PromptShape(words),), images.FACTOR)
-    area = limits(shape, settings, None)
+    area = limits(shape, settings, counter)
     seen = tuple(images.resized_size(*size, *area, shape.factor) for size in sizes)
     return Lengths((PromptShape(words, seen),), shape.factor)
 

@@ -53,6 +53,7 @@ def parser() -> Parser:
     add_verb(verbs, "tasks", "list the tasks", "vrft tasks")
     add_verb(verbs, "algorithms", "compare the training methods", "vrft algorithms")
     add_check(verbs)
+    add_plan(verbs)
     add_config(verbs)
     add_data(verbs)
     add_demo(verbs)
@@ -293,6 +294,47 @@ def add_check(verbs: Any) -> None:
     )
     verb.add_argument("--limit", type=positive, metavar="N", help="only N samples of each split")
     verb.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_settings(verb)
+
+
+def add_plan(verbs: Any) -> None:
+    """Add ``vrft plan``."""
+    verb = add_verb(
+        verbs,
+        "plan",
+        "say what a step takes and which card it fits, without loading any weights",
+        "vrft plan --config lisa_grounding --data ReasonSeg --gpu 24GB --gpu H100 model.lora.r=64",
+    )
+    verb.add_argument("--task", metavar="NAME|FILE.py", help="a name of `vrft tasks`, or a file")
+    verb.add_argument("--config", metavar="NAME|FILE.yaml", help="the settings to plan for")
+    verb.add_argument("--data", metavar="DIR|FILE|ID", help="the data, short for task.data_dir=...")
+    add_reward(verb)
+    verb.add_argument("--limit", type=positive, metavar="N", help="measure only N samples")
+    verb.add_argument(
+        "--picture",
+        action="append",
+        default=[],
+        metavar="WIDTHxHEIGHT",
+        help="plan without data, for a prompt with a picture of this size; may be repeated",
+    )
+    verb.add_argument(
+        "--words",
+        type=positive,
+        metavar="N",
+        help="plan without data, for a prompt with so many tokens of text; default: 100",
+    )
+    verb.add_argument(
+        "--gpu",
+        action="append",
+        metavar="NAME|SIZE",
+        help="a card, such as H100 or 24GB; may be repeated; default: 24GB, 40GB and 80GB",
+    )
+    verb.add_argument(
+        "--devices", type=positive, default=1, metavar="N", help="devices of the run; default: 1"
+    )
+    verb.add_argument(
+        "--zero", type=int, choices=(0, 2, 3), default=0, help="the stage of ZeRO; default: 0"
+    )
     add_settings(verb)
 
 

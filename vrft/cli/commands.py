@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from vrft.cli import arguments, data, evaluation, listing, prompts, training
+from vrft.cli import arguments, data, evaluation, listing, plan, prompts, training
 from vrft.errors import UserError
 
 
@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "tasks": listing.tasks,
     "algorithms": listing.algorithms,
     "check": training.check,
+    "plan": plan.plan,
     "config list": listing.config_list,
     "config show": listing.config_show,
     "config copy": listing.config_copy,

@@ -1,0 +1,63 @@
+"""``vrft plan`` from the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vrft import cli
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    status = cli.main(["plan", *argv])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_a_tiny_model_fits_and_its_parts_sum_up_to_the_peak(
+    capsys: pytest.CaptureFixture[str], model_folder: Callable[[str], Path]
+) -> None:
+    argv = (f"model={model_folder('qwen3_vl')}", "--picture", "128x128", "--gpu", "A10")
+    status, out, _ = run(capsys, *argv, "sampling.max_completion_length=8")
+    assert status == 0
+    assert "image tokens 16 in the median, 16 at most" in out
+    assert re.search(r"^A10 +fits: .* GiB \(A10: rollout [\d.]+ s, update [\d.]+ s\)$", out, re.M)
+
+
+def test_data_are_measured_by_the_headers_of_their_pictures(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    argv = ("--config", "demo/lisa_grounding", "--gpu", "33GB", "--limit", "5")
+    status, out, _ = run(capsys, *argv, "sampling.max_completion_length=8")
+    assert status == 0
+    assert "data       5 prompt(s): image tokens" in out
+
+
+def test_a_model_that_is_too_large_fits_by_the_first_setting_that_is_enough(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    argv = ("model=Qwen/Qwen2-VL-2B-Instruct", "--picture", "112x112", "--gpu", "24GB")
+    status, out, _ = run(capsys, *argv, "sampling.max_completion_length=8")
+    assert status == 0
+    assert "by the shapes that vrft ships: 2,208,985,600 parameters" in out
+    assert re.search(r"24GB +does not fit: .*; model\.lora\.r=64 .*: [\d.]+ GiB", out)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (("--gpu", "H1000"), "--gpu H1000: no such card"),
+        (("--picture", "12by12"), "--picture 12by12: expected WIDTHxHEIGHT"),
+        (("--zero", "3", "--words", "9"), "give --devices too"),
+        (("--words", "9", "model=nobody/none"), "not on this machine"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...], words: str
+) -> None:
+    status, out, err = run(capsys, *argv)
+    assert (status, out) == (2, "")
+    assert words in err and err.count("\n") == 1

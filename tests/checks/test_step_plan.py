@@ -1,0 +1,54 @@
+"""The settings that let a step fit, tried by the same account."""
+
+from __future__ import annotations
+
+import pytest
+
+from vrft import config
+from vrft.checks import lengths, shape, step_plan
+from vrft.checks.budget import Launch
+from vrft.checks.cards import usable
+from vrft.checks.step_plan import Job
+
+
+def job(*settings: str, launch: Launch | None = None) -> Job:
+    name = "Qwen/Qwen2-VL-2B-Instruct"
+    settings = (f"model={name}", "sampling.max_completion_length=8", *settings)
+    made = config.load(None, settings)
+    model = shape.read(name)
+    sizes = lengths.of_sizes([(112, 112)], 20, model, made.model)
+    return Job(made, model, sizes, launch or Launch())
+
+
+def test_nothing_is_turned_where_a_step_fits() -> None:
+    answer = step_plan.remedy(job("model.lora.r=8"), usable(24))
+    assert answer is not None and answer.settings == ()
+
+
+def test_weights_that_do_not_fit_become_an_adapter() -> None:
+    # 2.2 billion weights at 16 bytes are 33 GiB, whatever is checkpointed.
+    answer = step_plan.remedy(job(), usable(24))
+    assert answer is not None and answer.settings == step_plan.LORA
+    assert answer.peak < usable(24)
+
+
+def test_no_setting_puts_two_billion_weights_into_two_gigabytes() -> None:
+    assert step_plan.remedy(job(), usable(3)) is None
+
+
+def test_zero_makes_a_device_hold_less() -> None:
+    alone = step_plan.states_of(job())
+    shared = step_plan.states_of(job(launch=Launch(8, 3)))
+    assert shared.weights < alone.weights / 8
+    assert shared.optimizer < alone.optimizer / 4
+
+
+def test_a_reference_model_is_a_copy_unless_there_is_an_adapter() -> None:
+    weights = 2_208_985_600
+    assert step_plan.states_of(job("algorithm.beta=0.1")).reference == 2 * weights
+    assert step_plan.states_of(job("algorithm.beta=0.1", "model.lora.r=8")).reference == 0
+
+
+@pytest.mark.parametrize(("settings", "passes"), [((), 1), (("algorithm.beta=0.1",), 2)])
+def test_forward_passes_count_the_reference(settings: tuple[str, ...], passes: int) -> None:
+    assert 1 + step_plan.references(job(*settings).config) == passes

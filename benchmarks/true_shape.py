@@ -82,7 +82,7 @@ def take_step(folder: Path) -> dict[str, float]:
 def main() -> None:
     """Take the step and write what it took."""
     sys.path.insert(0, str(ROOT / "tests"))  # where the real tokenizer is rebuilt
-    from fakes.qwen import tokenizer
+    from fakes.qwen import tokenizer  # type: ignore[import-not-found]
 
     with tempfile.TemporaryDirectory() as folder:
         write_model(Path(folder), shape.published_config(NAME), tokenizer())

@@ -47,8 +47,7 @@ class TimedPolicy(ModelPolicy):
         # Sampled all the same: what passed the weights in this step is counted.
         return [
             tuple(
-                self.rollout(tokens, prompt)
-                for tokens in self.given[tuple(prompt.tokens.tolist())]
+                self.rollout(tokens, prompt) for tokens in self.given[tuple(prompt.tokens.tolist())]
             )
             for prompt in encoded
         ]

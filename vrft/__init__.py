@@ -7,6 +7,8 @@ file needs. Nothing here imports torch before it is called, so that
 """
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from vrft.errors import UserError
@@ -53,6 +55,19 @@ COMMANDS = {
     "TrainResult": "results",
 }
 """Name -> the module of ``vrft.cli`` that has it, imported at its first use (PEP 562)."""
+
+SILENT = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",  # TRL's trainers report to the hub that they begin
+    "DO_NOT_TRACK": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+}
+"""Variables by which libraries do not report their use; one that the user has set stays."""
+
+for _name, _value in SILENT.items():
+    os.environ.setdefault(_name, _value)
+# The hub's client looks at them once, when it is imported.
+if os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1" and "huggingface_hub.constants" in sys.modules:
+    vars(sys.modules["huggingface_hub.constants"])["HF_HUB_DISABLE_TELEMETRY"] = True
 
 # Hidden from type checkers, for which a module with __getattr__ has every name.
 if not TYPE_CHECKING:

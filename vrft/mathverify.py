@@ -40,6 +40,13 @@ Only the worker's own time counts, so that no score depends on how busy the mach
 """
 MEMORY = 2 << 30
 """Bytes of address space that a worker may have."""
+LONGEST = 2**17
+"""Characters of a full output in which an expression is searched for.
+
+math-verify takes more than linear time: a megabyte would cost all of its 5 seconds, twice.
+"""
+LONGEST_RESULT = 2**13
+"""Characters of a result that stands alone, such as the content of a box."""
 
 
 @functools.lru_cache(maxsize=512)  # rewards and scores ask about the same pairs
@@ -48,7 +55,8 @@ def equivalent(
 ) -> bool | None:
     """Return whether an answer means the same as the gold text; None for an unreadable gold text.
 
-    An answer that cannot be read, or not within the limits, is wrong. The rules are
+    An answer that cannot be read, or not within the limits of time, memory and length, is wrong.
+    The rules are
 
     - ``boxed``: both are bare LaTeX, such as the contents of a box; nothing is searched for. What
       math-verify calls equal up to rounding, up to a percent sign, or as a pair and a set, is told
@@ -58,6 +66,11 @@ def equivalent(
     - ``default``: both are full texts, searched by math-verify's own settings and compared the
       wrong way round, as in the published rewards of Visual-RFT and R1-V.
     """
+    longest = LONGEST_RESULT if rule == "boxed" else LONGEST
+    if len(gold) > longest:
+        return None
+    # An empty answer is wrong too, and the gold text is still read.
+    answer = answer if len(answer) <= longest else ""
     return verdict_on(gold=gold, answer=answer, rule=rule, seconds=seconds)
 
 
@@ -73,6 +86,8 @@ def finds_option(
     It searches for LaTeX, for numbers and for all ``strings``, and the most certain find counts,
     as in the published evaluator of CV-Bench. An answer that exceeds the limits has none.
     """
+    if len(answer) > LONGEST:
+        return False
     return bool(
         verdict_on(gold=list(forms), answer=[answer, *strings], rule="options", seconds=seconds)
     )

@@ -138,6 +138,16 @@ def test_a_pipe_and_a_device_are_never_opened(opener: object, tmp_path: Path) ->
             opener(tmp_path / name)  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("opener", [images.open_image, images.image_size, images.content_hash])
+def test_a_file_of_more_bytes_than_pictures_have_is_never_read(
+    opener: object, tmp_path: Path
+) -> None:
+    left_red_right_blue().save(tmp_path / "a.png")
+    os.truncate(tmp_path / "a.png", opening.MAX_BYTES + 1)  # a hole, which takes no disk
+    with pytest.raises(PictureError, match=r"a\.png: a file of 1,073,741,825 bytes, more than"):
+        opener(tmp_path / "a.png")  # type: ignore[operator]
+
+
 @pytest.mark.parametrize(
     ("begin", "reason"),
     [

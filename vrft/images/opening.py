@@ -25,6 +25,9 @@ from vrft.images.sources import as_picture, picture_name
 
 MAX_MEGAPIXELS = 100.0
 
+MAX_BYTES = 2**30
+"""Bytes of a picture's file: more than 100 megapixels need in any of FORMATS, uncompressed."""
+
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TIFF", "WEBP")
 """The formats that are opened, whatever a file is called.
 
@@ -197,6 +200,10 @@ def _naming_errors(source: Path | bytes) -> Iterator[None]:
         if os.path.lexists(source):
             raise PictureError(f"{name}: not a picture that can be read (no file); replace it")
         raise PictureError(f"{name}: no such picture")
+    size = len(source) if isinstance(source, bytes) else os.path.getsize(source)
+    if size > MAX_BYTES:
+        raise PictureError(f"{name}: a file of {size:,} bytes, more than the limit of "
+                           f"{MAX_BYTES:,}; save the picture smaller")  # fmt: skip
     try:
         yield
     except Image.DecompressionBombError as error:

@@ -1,0 +1,143 @@
+"""No text makes a parser slow: the time of each is linear in the length, whatever was written.
+
+Every public parser meets the worst cases of its regular expressions: a sign that opens something,
+over and over, which a pattern that tries matches twice would go through once for each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from vrft import answers, boxes, classes, images, mathverify, wrapping
+from vrft.boxes import Box
+from vrft.classes import ClassList
+from vrft.config import yaml_text
+from vrft.errors import UserError
+from vrft.numbers import Quantity
+from vrft.records import files, frames, reading
+from vrft.types import View
+from vrft_tasks import (
+    _detection,
+    _fewshot_classification,
+    _grounding,
+    _math,
+    _spatial,
+    _vqa,
+    counting,
+    lisa_grounding,
+    math,
+)
+
+VIEW = View(84, 56)
+OPTIONS = ("left", "right", "7", "the cup on the left")
+FLOWERS = ClassList.parse(["rose", "mallow", "tree mallow"], "flowers")
+
+PARSERS: dict[str, Callable[[str], Any]] = {
+    # the contract of answers, strict and as published
+    "answer_text": answers.answer_text,
+    "last_answer": answers.last_answer,
+    "legacy_format": answers.legacy_format,
+    "legacy_answer": answers.legacy_answer,
+    # what an answer says
+    "choice": lambda text: answers.choice(text, OPTIONS),
+    "whole_number": answers.whole_number,
+    "denied before": lambda text: answers.denied(text, ""),
+    "denied after": lambda text: answers.denied("", text),
+    "bare": wrapping.bare,
+    "unwrapped": wrapping.unwrapped,
+    "uncounted": wrapping.uncounted,
+    "without_stops": lambda text: wrapping.without_stops(text, answers.STOPS),
+    "Quantity.parse": Quantity.parse,
+    "Box.parse": lambda text: Box.parse(text, VIEW),
+    "written_in_fractions": boxes.written_in_fractions,
+    "ClassList.match": FLOWERS.match,
+    "ClassList.parse": lambda text: ClassList.parse(text.splitlines(), "classes"),
+    "words": classes.words,
+    # the tasks' own, strict and as published
+    "detection": lambda text: _detection.read_answer(text, VIEW),
+    "detection, legacy": lambda text: _detection.read_legacy_answer(text, VIEW),
+    "detection in fractions": _detection.wholly_in_fractions,
+    "boxes": lambda text: _grounding.read_answer(text, "boxes", VIEW),
+    "points": lambda text: _grounding.read_answer(text, "points", VIEW),
+    "last_box": _math.last_box,
+    "math bare": _math.bare,
+    "other_units": lambda text: _math.other_units(text, text),
+    "final_result": math.final_result,
+    "spelling": math.spelling,
+    "truth": _vqa.truth,
+    "plain": _vqa.plain,
+    "listed options": _vqa.LISTED.findall,
+    "spatial, legacy": _spatial.legacy_shown,
+    "counted": counting.counted,
+    "counting, legacy": counting.legacy_count,
+    "lisa_grounding, legacy": lambda text: lisa_grounding.legacy_box(text, VIEW),
+    "one_line_answer": _fewshot_classification.one_line_answer,
+    "is_part": lambda text: _fewshot_classification.is_part(text, "rose"),
+    # data and settings
+    "loads": lambda text: files.loads(text, "row"),
+    "is_western": lambda text: files.is_western(b"\xe9 " + text.encode("cp1252", "replace")),
+    "listed": reading.listed,
+    "written boxes": frames.written,
+    "yaml": lambda text: yaml_text.parse(text, "settings"),
+    "as_picture": images.as_picture,
+}
+
+PIECES = (
+    *("$", "(", "[", "{", "}", "]", ")", "\\", "\\\\", "\\boxed{", "\\boxed ", "\\frac{"),
+    *("<answer>", "</answer>", "<think>", "</think> <answer>", "<think>a</think><answer>7"),
+    *("9", "9,", "9,999", "1.", "0,0", "7 ", "7°", "7个", "7/", "7:", "7e", "-7", "√", "^{"),
+    *(" ", "\n", "\t", ",", ".", "...", "!", "%", "'", '"', "`", "``` ", "*", "**a", "__a"),
+    *("(1,1),", "(1,1),(", "[1,", "{'Position': [", "category 'a", "[[", "{'a':"),
+    *("x", "x ", "x=", "a, ", "a or ", "(a) ", "not ", "of the ", "the answer is ", "A) a\n"),
+    *("答案", "是", "é", "\x93", "\u3000", "- a\n", "iVBORw0KGgo", "rose ", "tree mallow not "),
+)
+
+SECONDS = 0.5
+"""Processor time for 30,000 characters; quadratic parsers take seconds, on any machine."""
+
+
+def seconds(parser: Callable[[str], Any], text: str) -> float:
+    """Return the processor time of a parser on a text, which it may refuse in one line."""
+    start = time.process_time()
+    with contextlib.suppress(UserError, ValueError):
+        parser(text)
+    return time.process_time() - start
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", PARSERS)
+def test_the_worst_cases_of_every_pattern_cost_linear_time(name: str) -> None:
+    for piece in PIECES:
+        body = piece * (30_000 // len(piece))
+        assert seconds(PARSERS[name], f"{body}x") < SECONDS, (name, piece)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", [name for name in PARSERS if name != "yaml"])
+def test_a_megabyte_takes_seconds_at_most(name: str) -> None:
+    for piece in ("{", "7 "):
+        assert seconds(PARSERS[name], piece * (1_000_000 // len(piece))) < 4.0, (name, piece)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("rule", ["lighteval", "default", "boxed"])
+def test_math_verify_answers_a_megabyte_in_time(rule: mathverify.Rule) -> None:
+    mathverify.equivalent("7", "7", rule)  # a worker takes a second to start
+    for piece in ("$", "\\boxed{7} ", "$x$ ", "7, ", "\\frac{1}{2} "):
+        start = time.monotonic()
+        text = piece * (1_000_000 // len(piece))
+        assert mathverify.equivalent("8", text, rule) is False
+        assert time.monotonic() - start < 3.0, piece
+    mathverify.close()
+
+
+def test_a_quadratic_parser_would_be_seen() -> None:
+    def quadratic(text: str) -> list[int]:
+        return [text.count("\0", start) for start in range(len(text))]
+
+    assert seconds(quadratic, "(" * 30_000) > seconds(wrapping.bare, "(" * 30_000) * 5

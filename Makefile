@@ -12,11 +12,12 @@ SEED ?= 42
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-distributed test-vllm lint clean
+.PHONY: help demo test test-large test-distributed test-vllm lint clean
 
 help:
 	@echo 'make demo   train the embedded model on the embedded data (2 CPU cores, some minutes)'
 	@echo 'make test   run the test suite'
+	@echo 'make test-large   rehearse steps of models of published size, without their weights'
 	@echo 'make test-distributed   run DDP, DeepSpeed and FSDP2 in two processes (some minutes)'
 	@echo 'make test-vllm   run rollouts on a real vLLM server, in an environment of its own (2.5 GB)'
 	@echo 'make lint   check style, types and import rules'
@@ -27,6 +28,10 @@ demo: .venv/installed
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+# Models of published size pass a step on shapes alone, and the table of docs/plan.md is made again.
+test-large: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m large tests/benchmarks tests/models
 
 # DDP, DeepSpeed and FSDP2, in two processes on the CPU.
 test-distributed: .venv/installed-deepspeed

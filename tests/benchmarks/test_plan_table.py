@@ -9,7 +9,7 @@ import pytest
 from benchmarks import plan_table
 
 
-@pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.timeout(900)
 def test_the_page_has_the_table_that_the_plan_makes_today() -> None:
     page = plan_table.PAGE.read_text(encoding="utf-8")

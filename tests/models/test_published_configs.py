@@ -33,7 +33,7 @@ def test_every_shape_is_here_and_those_without_a_total_are_of_qwen3_5() -> None:
     assert len(others) == 3 and all(name.startswith("Qwen/Qwen3.5-") for name in others)
 
 
-@pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.parametrize("name", shape.published())
 def test_a_rollout_and_an_update_pass_through_the_engine_at_the_true_shape(name: str) -> None:
     model = shape.read(name)

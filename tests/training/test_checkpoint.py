@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -18,15 +20,18 @@ from typing import Any
 import pytest
 import torch
 from accelerate.utils import DistributedType
+from fakes.bigram import CONFIG, run, with_train
+from fakes.disk import DiskCalls
 from fakes.folders import FAKES
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import get_scheduler
 
 from vrft import config
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.training import checkpoint, train
-from vrft.training.run_log import read_metrics
+from vrft.models import manifest
+from vrft.training import checkpoint, run_folder, train
+from vrft.training.run_log import RunLog, read_metrics
 from vrft.training.types import Progress
 
 LETTERS = FAKES / "letters_task.py"
@@ -189,7 +194,142 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
             assert not (folder / name).exists()  # not before all is written
             (temporary / name).touch()
         assert [path.name for path in tmp_path.iterdir()] == ["final"]
-        assert [path.name for path in folder.iterdir()] == [name]
+        assert {path.name for path in folder.iterdir()} == {name, manifest.NAME}
+
+
+def test_nothing_takes_its_name_before_all_of_it_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole run of checkpoints, records and their replacement by a resumed start."""
+    calls = DiskCalls(monkeypatch)
+    take_steps(tmp_path, 3)
+    with checkpoint.written_whole(tmp_path / "checkpoint-3") as temporary:  # once more
+        (temporary / "inner").mkdir()
+        (temporary / "inner" / "weights").write_bytes(b"1234")
+    RunLog(tmp_path, resume_step=2).close()
+    assert calls.unsynced == []
+    renamed = [(old.name, new.name) for kind, old, new in calls.calls if kind == "rename"]
+    for step in (1, 2, 3):
+        assert (f".checkpoint-{step}", f"checkpoint-{step}") in renamed
+    # Each new name is on the disk before anything else happens.
+    for (kind, old, new), after in itertools.pairwise(calls.calls):
+        if kind == "rename" and not new.name.endswith(".former"):
+            assert after[:2] == ("sync", old.parent), old
+    # Records are on the disk before the checkpoint from which a run goes on after them.
+    first = next(i for i, (kind, _, new) in enumerate(calls.calls) if new.name == "checkpoint-1")
+    assert ("sync", tmp_path / "metrics.jsonl") in [call[:2] for call in calls.calls[:first]]
+
+
+def take_steps(folder: Path, steps: int, **settings: object) -> None:
+    """Take steps of the bigram policy, each followed by a checkpoint."""
+    made = run(with_train(CONFIG, save_steps=1, max_steps=steps, **settings))
+    log = RunLog(folder)
+    with contextlib.closing(log), run_folder.StopSignal() as stop:
+        train.loop(made, folder, log, stop)
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def halve(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+FAULTS = [flip, halve, empty, Path.unlink]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", ["table.pt", "optimizer.pt", checkpoint.STATE, manifest.NAME])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    fault: Callable[[Path], None], name: str, tmp_path: Path
+) -> None:
+    take_steps(tmp_path, 2)
+    (tmp_path / "checkpoint-2" / "notes of mine").touch()
+    assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-2"
+    fault(tmp_path / "checkpoint-2" / name)
+    if (fault, name) == (Path.unlink, manifest.NAME):  # as one that an earlier version has saved
+        assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-2"
+        (line,) = checkpoint.set_aside(tmp_path)
+        assert line.startswith(f"note: {tmp_path / 'checkpoint-2'} has no manifest.json")
+        return
+    assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-1"
+    if (fault, name) == (Path.unlink, checkpoint.STATE):  # emptied to make room: no checkpoint
+        assert checkpoint.set_aside(tmp_path) == []
+        return
+    (line,) = checkpoint.set_aside(tmp_path)
+    # A bit of the manifest itself may lie in the hash of a file, which is named then.
+    named = "" if (fault, name) == (flip, manifest.NAME) else f"{name} "
+    assert line.startswith(f"{tmp_path / 'checkpoint-2'}: {named}")
+    assert line.endswith("passed over, and set aside as checkpoint-2.damaged")
+    assert (tmp_path / "checkpoint-2.damaged" / "notes of mine").exists()
+    assert checkpoint.complete(tmp_path) == [tmp_path / "checkpoint-1"]
+
+
+def test_a_run_without_an_undamaged_checkpoint_is_refused_and_not_begun_anew(
+    tmp_path: Path,
+) -> None:
+    take_steps(tmp_path, 2)
+    for step in (1, 2):
+        halve(tmp_path / f"checkpoint-{step}" / "table.pt")
+    with pytest.raises(UserError, match="no checkpoint is undamaged") as caught:
+        checkpoint.latest(tmp_path)
+    assert "checkpoint-1: table.pt has" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_damaged_checkpoints_do_not_count_to_those_that_are_kept(tmp_path: Path) -> None:
+    take_steps(tmp_path, 3)
+    halve(tmp_path / "checkpoint-3" / "table.pt")
+    checkpoint.prune(tmp_path, 1)
+    assert [path.name for path in checkpoint.complete(tmp_path)] == ["checkpoint-2", "checkpoint-3"]
+
+
+def test_strangers_beside_checkpoints_are_left_alone(tmp_path: Path) -> None:
+    names = ("checkpoint-best", "checkpoint-8.bak", "checkpoint-08", "checkpoint--1", "checkpoint-")
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / checkpoint.STATE).write_text("{}")
+    (tmp_path / "completions").mkdir()
+    for name in ("notes.jsonl", "²².jsonl", "000001.jsonl", "000003.jsonl"):
+        (tmp_path / "completions" / name).touch()
+    take_steps(tmp_path, 2, save_total_limit=1)
+    RunLog(tmp_path, resume_step=2).close()
+    assert checkpoint.complete(tmp_path) == [tmp_path / "checkpoint-2"]
+    assert all((tmp_path / name / checkpoint.STATE).exists() for name in names)
+    assert {path.name for path in (tmp_path / "completions").iterdir()} == {
+        "notes.jsonl", "²².jsonl", "000001.jsonl", "000002.jsonl",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", [100, 1000, 2500])
+def test_a_disk_that_takes_no_more_is_one_line_and_the_checkpoint_before_stays(
+    limit: int, tmp_path: Path
+) -> None:
+    """A limit of a file's size: within the table, the optimizer's state, or the rest."""
+    take_steps(tmp_path, 1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with (
+            pytest.raises(UserError) as caught,
+            checkpoint.written_whole(tmp_path / "checkpoint-2", 5 * 10**9) as temporary,
+        ):
+            save_file({"w": torch.zeros(200)}, temporary / "model.safetensors")
+            with (temporary / "optimizer.pt").open("wb") as file:
+                torch.save({"w": torch.zeros(400)}, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path / 'checkpoint-2'}: cannot be written (File too large; 5 GB")
+    assert "ulimit -f" in said and "\n" not in said
+    assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-1"
+    assert not list(tmp_path.glob(".checkpoint-*"))
 
 
 def test_the_progress_is_read_as_it_was_written(tmp_path: Path) -> None:

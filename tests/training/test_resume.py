@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from vrft import cli, config
 from vrft.config.schema import Config
 from vrft.errors import UserError
+from vrft.models import manifest
 from vrft.training import checkpoint, data_fingerprint, resume, run_folder, sft, train
 from vrft.training.run_log import read_metrics
 
@@ -64,6 +65,7 @@ def stop_after(run: Path, step: int) -> None:
         shutil.rmtree(path)
     (run / f"checkpoint-{step}").mkdir()
     (run / f"checkpoint-{step}" / checkpoint.STATE).write_text("{}")
+    manifest.write(run / f"checkpoint-{step}")
 
 
 def again(run: Path, *settings: str) -> Config:
@@ -126,6 +128,7 @@ OTHER: dict[str, str] = {
     "algorithm.kl_in": "reward",
     "algorithm.token_mean": "sum",
     "algorithm.importance_sampling": "off",
+    "train.optim": "adamw_bnb_8bit",
     "algorithm.reward_weights": "{different: 2}",
     "algorithm.rewards": "mine.py:brief",
     "rollout.engine": "vllm",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,21 +67,7 @@ def test_no_folder_is_made_for_a_tracker_that_cannot_be_had(tmp_path: Path) -> N
     assert not (tmp_path / "run").exists()
 
 
-def test_a_file_that_cannot_be_written_stays_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_folder.write_safely(tmp_path / "config.yaml", "old")
-
-    def full(descriptor: int) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="no space"):
-        run_folder.write_safely(tmp_path / "config.yaml", "new")
-    assert (tmp_path / "config.yaml").read_text() == "old"
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", run_folder.STOPPING)
 def test_a_signal_is_remembered_and_the_step_goes_on(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with StopSignal() as stop:
@@ -90,14 +77,67 @@ def test_a_signal_is_remembered_and_the_step_goes_on(number: signal.Signals) -> 
     assert signal.getsignal(number) == before
 
 
-def test_a_second_interrupt_stops_at_once_and_a_second_sigterm_does_not() -> None:
+def test_a_second_interrupt_stops_at_once_after_whatever_signal() -> None:
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), StopSignal() as stop:
-        signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         assert stop.number == signal.SIGTERM
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == before
+
+
+@pytest.mark.parametrize("number", [n for n in run_folder.STOPPING if n != signal.SIGINT])
+@pytest.mark.parametrize("seconds", [0.0, 0.9, 1.1, 60.0])
+def test_a_second_signal_stops_at_once_unless_a_launcher_has_passed_on_the_first(
+    number: signal.Signals, seconds: float
+) -> None:
+    clock = iter([100.0, 100.0 + seconds])
+    at_once = False
+    with suppress(SystemExit), StopSignal(lambda: next(clock)) as stop:
+        signal.raise_signal(signal.SIGTERM)
+        at_once = True
+        signal.raise_signal(number)
+        at_once = False
+    assert at_once == (seconds >= 1)
+    assert stop.number == signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", run_folder.STOPPING)
+def test_a_hang_up_stays_ignored_where_the_run_was_started_so(number: signal.Signals) -> None:
+    """By nohup; Ctrl-C and SIGTERM save even where a shell's background job ignores them."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with StopSignal() as stop:
+            signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)
+    assert (stop.number is None) == (number in (signal.SIGHUP, signal.SIGQUIT))
+
+
+def test_what_killed_runs_have_left_is_swept_and_strangers_are_left_alone(tmp_path: Path) -> None:
+    strangers = ("checkpoint-best", ".checkpoint-8.bak", ".mine", ".finally", "checkpoint-3")
+    for name in (*strangers, ".checkpoint-4", ".final", ".checkpoint-3.former", ".final.former"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    for name in (".config.yaml", ".config-4.yaml", ".best.json", ".metrics.jsonl", ".gitignore"):
+        (tmp_path / name).touch()
+    with run_folder.held(tmp_path):
+        names = {path.name for path in tmp_path.iterdir()}
+    # the former final is put back, as a kill came before the new one had taken its place
+    assert names == {*strangers, "final", ".gitignore", ".lock"}
+    assert (tmp_path / "final" / ".final.former").is_file()
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_two_runs_cannot_hold_one_folder(tmp_path: Path) -> None:
+    with run_folder.held(tmp_path):
+        (tmp_path / ".checkpoint-4").mkdir()  # the first is writing it
+        with (
+            pytest.raises(UserError, match="a training writes there at this moment"),
+            run_folder.held(tmp_path),
+        ):
+            pass
+        assert (tmp_path / ".checkpoint-4").is_dir()
 
 
 def test_a_thread_beside_the_main_one_goes_on_without_handlers(

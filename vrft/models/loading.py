@@ -21,7 +21,7 @@ from transformers.utils.logging import disable_progress_bar
 from vrft import paths
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
-from vrft.models import folders, group_attention, group_delta
+from vrft.models import folders, group_attention, group_delta, manifest
 from vrft.models.conversation import give_arguments
 from vrft.models.families import (
     Family,
@@ -47,6 +47,8 @@ def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto"
     if not sys.stderr.isatty():
         disable_progress_bar()  # transformers' bars are noise in a log file
     source = paths.model(config.name)
+    if Path(source).is_dir():
+        manifest.check_model(Path(source))
     base = folders.base_of(source)  # whose weights an adapter's folder does not hold
     family = read_family(source)
     processor = load_processor(config.name, config.min_pixels, config.max_pixels)

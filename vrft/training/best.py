@@ -15,11 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vrft import paths
+from vrft import durable, paths
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.evaluation import evaluate, locate
-from vrft.evaluation.predictions import write_json
 from vrft.task import Task
 from vrft.training import checkpoint
 from vrft.types import Sample
@@ -96,7 +95,7 @@ def better(config: Config, run: Path, step: int, scores: Mapping[str, float]) ->
 
 def write(run: Path, best: Best) -> None:
     """Write which checkpoint is the best, once that checkpoint is complete."""
-    write_json(run / FILE, asdict(best))
+    durable.write_text(run / FILE, json.dumps(asdict(best), indent=2) + "\n")
 
 
 def folder_of(run: Path, config: Config) -> Path | None:

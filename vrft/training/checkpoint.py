@@ -8,7 +8,9 @@ them, nor is the schedule, which is a function of the step and the settings.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +22,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from vrft import durable
 from vrft.errors import UserError
-from vrft.training import distributed
+from vrft.models import manifest
+from vrft.training import disk_errors, distributed, run_folder
 from vrft.training.types import Progress
 
 STATE = "trainer_state.json"
@@ -30,6 +34,9 @@ STATE = "trainer_state.json"
 ROLLOUTS = "rollouts.json"
 """The file with the rollouts that no step has used yet, of ``rollout.ahead``."""
 
+CHECKPOINT = re.compile(r"checkpoint-(0|[1-9][0-9]*)")
+"""The name of a checkpoint's folder, with its step."""
+
 
 def path_of(run: Path, step: int) -> Path:
     """Return the folder of a step's checkpoint."""
@@ -37,40 +44,97 @@ def path_of(run: Path, step: int) -> Path:
 
 
 def complete(run: Path) -> list[Path]:
-    """Return the checkpoints of a run, the oldest first."""
+    """Return the checkpoints of a run, the oldest first; damaged ones are among them."""
     # A folder of this name is complete, as it takes the name last. The state is asked for all the
-    # same: somebody may have emptied a folder to make room.
-    folders = [path for path in run.glob("checkpoint-*") if (path / STATE).is_file()]
-    return sorted(folders, key=lambda path: int(path.name.rpartition("-")[2]))  # 20 before 100
+    # same: somebody may have emptied a folder to make room. Copies under other names, such as
+    # checkpoint-8.bak, belong to the user.
+    folders = [path for path in run.glob("checkpoint-*") if CHECKPOINT.fullmatch(path.name)]
+    return sorted([path for path in folders if (path / STATE).is_file()], key=step_of)
 
 
 def latest(run: Path) -> Path | None:
-    """Return the newest complete checkpoint of a run, or None."""
+    """Return the newest checkpoint of a run whose files are those that were saved, or None.
+
+    Raises UserError where there are checkpoints, and all of them are damaged.
+    """
     folders = complete(run)
-    return folders[-1] if folders else None
+    reasons = []
+    for folder in reversed(folders):
+        reason = damage(folder)
+        if reason is None:
+            return folder
+        reasons.append(f"{folder.name}: {reason}")
+    if reasons:
+        raise UserError(
+            f"{run}: no checkpoint is undamaged ({'; '.join(reasons)}); copy one back, or begin a "
+            "new run"
+        )
+    return None
+
+
+def damage(folder: Path) -> str | None:
+    """Return what is wrong with a checkpoint's files by its manifest; None where nothing is."""
+    # One process of a launch reads all bytes; the others take the checkpoint that it has chosen.
+    return manifest.damage(folder, hashed=run_folder.speaks())
+
+
+def damaged(run: Path) -> list[tuple[Path, str]]:
+    """Return the checkpoints that are newer than the latest undamaged one, with what is wrong."""
+    newest = latest(run)
+    newer = [folder for folder in complete(run) if newest and step_of(folder) > step_of(newest)]
+    return [(folder, reason) for folder in newer if (reason := damage(folder))]
+
+
+def set_aside(run: Path) -> list[str]:
+    """Rename the damaged checkpoints from whose steps a run goes on anew; return a line for each.
+
+    They keep their files, under names that no checkpoint has. Only the main process calls this.
+    """
+    lines = []
+    for folder, reason in damaged(run):
+        names = (f"{folder.name}.damaged{'-' + str(n) if n else ''}" for n in itertools.count())
+        target = next(run / name for name in names if not (run / name).exists())
+        durable.replace(folder, target)
+        lines.append(f"{folder}: {reason}; passed over, and set aside as {target.name}")
+    newest = latest(run)
+    if newest is not None and not manifest.is_in(newest):
+        lines.append(
+            f"note: {newest} has no {manifest.NAME}, as an earlier version saved it: whether its "
+            "files are undamaged cannot be told"
+        )
+    return lines
 
 
 @contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
+def written_whole(folder: Path, needed: int = 0) -> Iterator[Path]:
     """Yield a temporary folder, which takes the name ``folder`` once the block has succeeded.
 
-    A run that is killed meanwhile leaves no half-written folder of that name.
+    A run that is killed meanwhile, or a machine without power, leaves no half-written folder of
+    that name: all bytes are on the disk before, with a manifest of them. ``needed`` are the bytes
+    that will be written, as far as they are known. Raises UserError where the disk is full or
+    cannot be written; what has been written so far is deleted then.
     """
-    temporary = temporary_of(folder)
-    shutil.rmtree(temporary, ignore_errors=True)  # what an earlier kill has left
-    temporary.mkdir(parents=True)
-    yield temporary
-    if folder.exists():
-        shutil.rmtree(folder)  # a rename replaces empty folders only
-    temporary.rename(folder)
+    temporary, former = temporary_of(folder), former_of(folder)
+    with disk_errors.explained(folder, needed, discard=temporary):
+        shutil.rmtree(temporary, ignore_errors=True)  # what an earlier kill has left
+        temporary.mkdir(parents=True)
+        yield temporary
+        manifest.write(temporary)
+        # A rename replaces empty folders only, so that the old one steps aside and is deleted when
+        # the new one is there.
+        if folder.exists():
+            shutil.rmtree(former, ignore_errors=True)
+            folder.rename(former)
+        durable.replace(temporary, folder)
+    shutil.rmtree(former, ignore_errors=True)
 
 
 @contextmanager
-def written_together(folder: Path, accelerator: Accelerator) -> Iterator[Path]:
+def written_together(folder: Path, accelerator: Accelerator, needed: int = 0) -> Iterator[Path]:
     """Yield a temporary folder as ``written_whole`` does, one for all processes."""
     with contextlib.ExitStack() as stack:
         if accelerator.is_main_process:
-            stack.enter_context(written_whole(folder))
+            stack.enter_context(written_whole(folder, needed))
         accelerator.wait_for_everyone()  # until the folder is there
         yield temporary_of(folder)
         accelerator.wait_for_everyone()  # until all have written: then it takes its name
@@ -80,6 +144,18 @@ def temporary_of(folder: Path) -> Path:
     """Return the folder that is written before it takes its name: beside it, on the same disk."""
     # The dot hides it from the patterns for checkpoints, here and in other tools.
     return folder.with_name(f".{folder.name}")
+
+
+def former_of(folder: Path) -> Path:
+    """Return the name under which a folder waits until the one in its place is there."""
+    return folder.with_name(f".{folder.name}.former")
+
+
+def bytes_of(weights: Mapping[str, Any], optimizer: Any) -> int:
+    """Return about how many bytes a checkpoint takes: the weights, and the optimizer's tensors."""
+    states = [value for state in optimizer.state.values() for value in state.values()]
+    tensors = [*weights.values(), *(value for value in states if torch.is_tensor(value))]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def write_state(folder: Path, progress: Progress, accelerator: Accelerator) -> None:
@@ -98,7 +174,9 @@ def write_optimizer(folder: Path, optimizer: Any, accelerator: Accelerator) -> N
     """Write the optimizer's state, or this process's part of it; every process calls this."""
     if distributed.shards_optimizer(accelerator) or accelerator.is_main_process:
         state = distributed.optimizer_state(accelerator, optimizer)
-        torch.save(state, folder / optimizer_file(accelerator))
+        # To a file of Python's: torch's own would hide the reason why a disk takes no more.
+        with (folder / optimizer_file(accelerator)).open("wb") as file:
+            torch.save(state, file)
 
 
 def optimizer_file(accelerator: Accelerator) -> str:
@@ -150,7 +228,7 @@ def step_of(folder: Path) -> int:
 
 def check_step(folder: Path, step: int) -> None:
     """Raise UserError if the step in a checkpoint's state is not the one in its name."""
-    if folder.name.startswith("checkpoint-") and step != step_of(folder):
+    if CHECKPOINT.fullmatch(folder.name) and step != step_of(folder):
         raise broken(folder, f"its step is {step}")
 
 
@@ -204,10 +282,14 @@ def set_schedule(scheduler: Any, step: int) -> None:
 
 
 def prune(run: Path, keep: int | None, spared: Path | None = None) -> None:
-    """Delete all but the ``keep`` newest checkpoints and the one ``spared``; None keeps all."""
+    """Delete all but the ``keep`` newest checkpoints and the one ``spared``; None keeps all.
+
+    Checkpoints that lack a file, or a part of one, do not count to those that are kept.
+    """
     if keep is None:
         return
-    folders = complete(run)
+    # By sizes: the newest was hashed as it was read back a moment ago.
+    folders = [path for path in complete(run) if manifest.damage(path, hashed=False) is None]
     # Not [:-keep]: with fewer checkpoints than `keep` the end is negative and must mean none.
     for path in folders[: max(len(folders) - keep, 0)]:
         if path != spared:

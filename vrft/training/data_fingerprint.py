@@ -17,10 +17,10 @@ from typing import Any
 
 from PIL import Image, ImageFile
 
+from vrft import durable
 from vrft.errors import UserError
 from vrft.evaluation.fingerprint import digest, plain
 from vrft.images import as_picture, content_hash
-from vrft.training import run_folder
 from vrft.types import Sample
 
 NAME = "fingerprint.json"
@@ -57,9 +57,7 @@ def write(run: Path, samples: Sequence[Sample[Any]], prompts: int) -> None:
         for row, row_pictures in zip(rows, pictures, strict=True)
     ]
     body = ",\n".join(lines)
-    run_folder.write_safely(
-        run / NAME, f'{{"prompts_per_step": {prompts}, "samples": [\n{body}\n]}}\n'
-    )
+    durable.write_text(run / NAME, f'{{"prompts_per_step": {prompts}, "samples": [\n{body}\n]}}\n')
 
 
 def read(run: Path) -> dict[str, Any] | None:

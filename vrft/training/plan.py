@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from torch import nn
 
-from vrft import paths, policy, registry
+from vrft import folder_lock, paths, policy, registry
 from vrft.boxes import THOUSANDTHS
 from vrft.config.methods import reward_source
 from vrft.config.schema import Config
@@ -55,6 +55,8 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     """
     if not fresh:
         resume.check_settings(config, Path(config.train.output_dir))
+    if config.train.output_dir:
+        folder_lock.check(Path(config.train.output_dir))
     task = registry.build_rewarded(config.task, config.algorithm)
     check_settings(config, task.rewards())
     rollout_plan.check(config)

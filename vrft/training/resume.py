@@ -66,6 +66,7 @@ FIXED = frozenset(
         *("sampling.temperature", "sampling.top_p", "sampling.top_k"),
         *("sampling.repetition_penalty", "sampling.max_completion_length"),
         *("rollout.engine", "rollout.ahead", "train.seed"),
+        "train.optim",
     }
 )
 """Settings with which it would be another run: its data, model, objective or random numbers."""
@@ -207,7 +208,8 @@ def steps_taken(run: Path) -> int:
 def lines(config: Config, run: Path) -> list[str]:
     """Return a line for each setting that changes when a run goes on."""
     step = steps_taken(run)
-    return [
+    passed = [f"{path}: {reason}; passed over" for path, reason in checkpoint.damaged(run)]
+    return passed + [
         f"{path}: {text(old)} -> {text(new)} from step {step + 1} on"
         for path, (old, new) in changed(settings_at(run, step), config).items()
     ]
@@ -219,6 +221,8 @@ def go_on(config: Config, run: Path) -> None:
     Only the main process calls this.
     """
     step = steps_taken(run)
+    for line in checkpoint.set_aside(run):
+        print(line, file=sys.stderr)
     print(f"resuming {run} from step {step}", *lines(config, run), sep="\n", file=sys.stderr)
     former = settings_at(run, step)
     config = replace(config, train=replace(config.train, output_dir=str(run)))

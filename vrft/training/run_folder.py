@@ -1,26 +1,52 @@
-"""The folder of a run, claimed for one run only, and the signals that ask a run to stop."""
+"""The folder of a run, held by one process at a time, and the signals that ask a run to stop."""
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from vrft import durable, folder_lock
 from vrft.config.loading import to_yaml
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.training import run_log
+from vrft.training import disk_errors, run_log
 
 UNHANDLED = (
     "note: training runs in a thread beside the main one, where Ctrl-C and SIGTERM cannot be "
     "awaited; go on with the last checkpoint if it is stopped (train.save_steps)"
 )
+
+TEMPORARY = re.compile(
+    r"\.(?P<name>final|checkpoint-[0-9]+|saving|(config|config-[0-9]+|fingerprint|best)\.(yaml|json)"
+    r"|(metrics|bad_pictures)\.jsonl)(?P<former>\.former)?"
+)
+"""The names under which a run's folders and files are written before they take their own."""
+
+STOPPING = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
+)
+"""The signals after which a run saves and stops: of a keyboard, a batch system that ends or
+preempts a job (Slurm's ``--signal``), and a terminal that is closed."""
+
+LEFT_IGNORED = ("SIGHUP", "SIGQUIT")
+"""Signals that stay ignored where whoever started the run ignores them, as ``nohup`` does."""
+
+REPEATED = 1.0
+"""Seconds in which a second signal counts as the first: launchers pass on what a process of theirs
+has received by itself."""
 
 
 def claim(config: Config) -> Config:
@@ -39,30 +65,52 @@ def claim(config: Config) -> Config:
             f"train.output_dir={folder}: cannot be made ({error}); choose another folder"
         ) from error
     config = replace(config, train=replace(config.train, output_dir=str(folder)))
-    write_settings(config, folder, 1)
-    write_settings(config, folder)
+    with disk_errors.explained(folder):
+        write_settings(config, folder, 1)
+        write_settings(config, folder)
     return config
 
 
 def write_settings(config: Config, folder: Path, step: int | None = None) -> None:
     """Write config.yaml, or config-<step>.yaml: the settings that hold from a step on."""
     name = "config.yaml" if step is None else f"config-{step}.yaml"
-    write_safely(folder / name, to_yaml(config))
-
-
-def write_safely(path: Path, text: str) -> None:
-    """Write a file that, whenever the machine stops, is the old one or the new one."""
-    temporary = path.with_name(f".{path.name}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    durable.write_text(folder / name, to_yaml(config))
 
 
 def speaks() -> bool:
     """Return whether this process is the one of a launch that prints for all."""
     return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a run's folder for the length of the block, so that no other run writes into it.
+
+    What killed runs have left of unfinished files is deleted first. Only the main process calls
+    this. Raises UserError where another process holds the folder, or it cannot be written.
+    """
+    with folder_lock.held(folder, "a training"):
+        with disk_errors.explained(folder):
+            sweep(folder)
+        yield
+
+
+def sweep(run: Path) -> None:
+    """Delete the temporary folders and files that killed processes have left in a run's folder.
+
+    A former folder whose place is still empty is put back. Only the process that holds the run's
+    lock calls this; files of other names are left alone.
+    """
+    for path in run.glob(".*"):
+        match = TEMPORARY.fullmatch(path.name)
+        if match is None:
+            continue
+        if match["former"] and not (run / match["name"]).exists():
+            durable.replace(path, run / match["name"])
+        elif path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def check_free(config: Config) -> None:
@@ -83,26 +131,30 @@ def default_folder(config: Config) -> str:
 
 
 class StopSignal:
-    """A context in which Ctrl-C and SIGTERM ask the run to stop after its step.
+    """A context in which the signals of STOPPING ask the run to stop after its step.
 
     ``number`` is the signal that came, None before. A second Ctrl-C stops at once, by
-    KeyboardInterrupt. The former handlers are put back when the context ends.
+    KeyboardInterrupt, and so does, by SystemExit(128 + signal), any other signal that comes
+    ``REPEATED`` seconds or more after the first. The former handlers are put back when the context
+    ends.
 
     In another thread than the main one, where Python lets nobody handle signals, nothing is
     handled and ``number`` stays None; a line on standard error says so.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.number: int | None = None
         self.former: dict[int, Any] = {}
+        self.clock, self.came = clock, 0.0
 
     def __enter__(self) -> StopSignal:
         if threading.current_thread() is not threading.main_thread():
             print(UNHANDLED, file=sys.stderr)
             return self
-        # SIGTERM is what a batch system sends some seconds before it kills.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self.former[number] = signal.signal(number, self.receive)
+        for number in STOPPING:
+            ignored = signal.getsignal(number) == signal.SIG_IGN
+            if not (ignored and number.name in LEFT_IGNORED):
+                self.former[number] = signal.signal(number, self.receive)
         return self
 
     def __exit__(
@@ -117,6 +169,21 @@ class StopSignal:
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Remember the signal, for the loop to look at after each step."""
         # Nothing else is done here: a handler runs between any two instructions of the step.
-        if self.number is not None and number == signal.SIGINT:
+        name = signal.Signals(number).name
+        if self.number is None:
+            self.number, self.came = number, self.clock()
+            say(f"{name}: the run saves and stops after this step; once more stops it at once")
+            return
+        if number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.number = number
+        if self.clock() - self.came >= REPEATED:
+            say(f"{name} once more: stopped at once; go on from the last checkpoint")
+            raise SystemExit(128 + number)
+
+
+def say(line: str) -> None:
+    """Write a line to standard error from within a signal's handler."""
+    # print() fails where the signal has interrupted another print.
+    if speaks():
+        with suppress(OSError):
+            os.write(2, f"\n{line}\n".encode())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import time
 import warnings
@@ -16,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vrft import paths
+from vrft import durable, paths
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,6 +47,7 @@ class RunLog:
     ) -> None:
         self.path = folder / "metrics.jsonl"
         self.completions_dir = folder / "completions"
+        self.unsynced: list[Path] = []
         wanted = check_trackers(report_to)
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
@@ -78,7 +78,20 @@ class RunLog:
         """Write the completions of a step, one JSON object a line, to completions/<step>.jsonl."""
         self.completions_dir.mkdir(exist_ok=True)
         text = "".join(to_json(row) + "\n" for row in rows)
-        (self.completions_dir / f"{step:06}.jsonl").write_text(text, encoding="utf-8")
+        path = self.completions_dir / f"{step:06}.jsonl"
+        path.write_text(text, encoding="utf-8")
+        self.unsynced.append(path)
+
+    def sync(self) -> None:
+        """Wait until the records so far are on the disk, as they must be before a checkpoint is.
+
+        A run that goes on from it would else have a gap in its records after a power cut.
+        """
+        paths = [self.path, self.path.with_name(BAD_PICTURES), *self.unsynced, self.completions_dir]
+        for path in (*paths, self.path.parent):
+            if path.exists():
+                durable.sync(path)
+        self.unsynced = []
 
     def close(self) -> None:
         """Close the files, then every tracker; raise what a tracker raised once all are closed."""
@@ -89,13 +102,11 @@ class RunLog:
         for path in (self.path, self.path.with_name(BAD_PICTURES)):
             if path.exists():
                 rows = [row for row in read_metrics(path) if row["step"] <= step]
-                # Written beside and renamed: a kill here must not cost the records so far.
-                temporary = path.with_suffix(".tmp")
                 text = "".join(to_json(row) + "\n" for row in rows)
-                temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-                os.replace(temporary, path)
+                durable.write_text(path, text, errors="backslashreplace")
         for path in self.completions_dir.glob("*.jsonl"):
-            if int(path.stem) > step:
+            # Files of other names, such as notes.jsonl, are the user's.
+            if path.stem.isascii() and path.stem.isdigit() and int(path.stem) > step:
                 path.unlink()
 
 

@@ -22,9 +22,18 @@ from vrft import policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.task import Task
-from vrft.training import best, checkpoint, data_fingerprint, plan, run_folder, sft_checkpoint
+from vrft.training import (
+    best,
+    checkpoint,
+    data_fingerprint,
+    disk_errors,
+    plan,
+    run_folder,
+    sft_checkpoint,
+)
 from vrft.training import resume as resumption
 from vrft.training.bad_pictures import BadPictures
+from vrft.training.console import steady
 from vrft.training.lessons import Collator, Lesson, SampleLessons
 from vrft.training.run_log import RunLog
 from vrft.training.sft_trainer import Trainer, Watch, arguments
@@ -60,6 +69,22 @@ def fit(
     about, by which a resumed run knows its data. With ``resume``, the run in ``train.output_dir``
     goes on from its latest checkpoint.
     """
+    with contextlib.ExitStack() as stack:
+        if resume:
+            stack.enter_context(run_folder.held(Path(config.train.output_dir)))
+        return fit_held(config, lessons, task, samples, stack, resume=resume)
+
+
+def fit_held(
+    config: Config,
+    lessons: Sequence[Lesson],
+    task: Task[Any],
+    samples: Sequence[Sample[Any]],
+    stack: contextlib.ExitStack,
+    *,
+    resume: bool,
+) -> Path:
+    """Fine-tune as ``fit`` does, in a folder that ``stack`` holds: a fresh run's from here on."""
     newest = checkpoint.latest(Path(config.train.output_dir)) if resume else None
     if newest is not None:
         sft_checkpoint.check_resuming()
@@ -80,11 +105,17 @@ def fit(
             [sample.id for sample in samples],
         )
         tried([{"row": 0}])
-        config = run_folder.claim(config)  # not before the model: a wrong name leaves no folder
+        # Not before the model: a wrong name leaves no folder.
+        named = config.train.output_dir or run_folder.default_folder(config)
+        config = replace(config, train=replace(config.train, output_dir=named))
+        stack.enter_context(run_folder.held(Path(named)))
+        config = run_folder.claim(config)
         train = config.train
         prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps
         data_fingerprint.write(Path(train.output_dir), samples, prompts)
     folder = Path(config.train.output_dir)
+    stack.enter_context(steady(folder))
+    stack.enter_context(disk_errors.explained(folder))
     step = 0 if newest is None else checkpoint.step_of(newest)
     log = RunLog(folder, config.train.report_to, step if resume else None, flat(config))
     limit, ids = config.sampling.max_prompt_length, [sample.id for sample in samples]

@@ -76,6 +76,25 @@ class Trainer(SFTTrainer):
         return loss
 
     def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write a checkpoint as a whole, with a manifest, as runs by reward do."""
+        folder, step = Path(self.args.output_dir or ""), self.state.global_step
+        with checkpoint.written_whole(checkpoint.path_of(folder, step)) as temporary:
+            self.args.output_dir = str(temporary)
+            try:
+                super()._save_checkpoint(model, trial)  # type: ignore[no-untyped-call]
+            finally:
+                self.args.output_dir = str(folder)
+            # transformers makes a folder of the step's own in the one that it is given.
+            inner = checkpoint.path_of(temporary, step)
+            for path in inner.iterdir():
+                path.rename(temporary / path.name)
+            inner.rmdir()
+            if self.state.best_global_step:
+                named = checkpoint.path_of(folder, self.state.best_global_step)
+                self.state.best_model_checkpoint = str(named)
+                self.state.save_to_json(str(temporary / checkpoint.STATE))
+
         """Load no weights: those of the checkpoint are in the model already.
 
         transformers would match them by name. It would find the published names of Qwen2-VL in
@@ -157,6 +176,8 @@ class Watch(TrainerCallback):
         if logs:
             self.log.metrics(state.global_step, logs | self.bad_pictures.exchange())
             if "loss" in logs:
+            if control.should_save:  # right after this
+                self.log.sync()
                 self.display.note(f"loss {logs['loss']:.3f}")
 
     def on_step_end(

@@ -29,6 +29,7 @@ from vrft.training import (
     best,
     checkpoint,
     data_fingerprint,
+    disk_errors,
     distributed,
     plan,
     ppo,
@@ -38,6 +39,7 @@ from vrft.training import (
 from vrft.training import resume as resumption
 from vrft.training.bad_pictures import BadPictures
 from vrft.training.read_ahead import ReadAhead
+from vrft.training.console import steady
 from vrft.training.run_log import RunLog
 from vrft.training.step import check_weights, step
 from vrft.training.stream import coming_prompts, encode_sample
@@ -70,10 +72,16 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
         named = distributed.from_main(accelerator, run_folder.default_folder(config))
         config = replace(config, train=replace(config.train, output_dir=named))
     folder = Path(config.train.output_dir)
-    latest = None if resume is None else checkpoint.latest(folder)
     with contextlib.ExitStack() as stack:
         run = prepare(config, task, samples, accelerator, latest)
         stack.callback(run.close)
+        latest: Path | None = None
+        if resume is not None:
+            accelerator.wait_for_everyone()  # until all have seen that nobody holds the folder
+            if main:
+                stack.enter_context(run_folder.held(folder))
+            # One process has read all bytes of the checkpoints, and chooses for all.
+            latest = distributed.from_main(accelerator, checkpoint.latest(folder))
         if latest is not None:
             run.rollouts.restore(latest, partial(coming_prompts, run))
         # Only now, when nothing is left that could stop the run before its first step, and when all
@@ -82,10 +90,13 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
         if main and resume is None:
             run_folder.claim(config)
             data_fingerprint.write(folder, samples, run.local_prompts * accelerator.num_processes)
+            stack.enter_context(run_folder.held(folder))
         elif main:
             resumption.go_on(config, folder)
         if config.algorithm.rewards and main:
             print(f"rewards: {plan.rewards_text(config, task)}", file=sys.stderr)
+        stack.enter_context(steady(folder))
+        stack.enter_context(disk_errors.explained(folder))
         resume_step = None if resume is None else run.progress.step
         log = RunLog(folder, config.train.report_to, resume_step, flat(config)) if main else None
         if log is not None:
@@ -217,6 +228,8 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
                     scores = evaluate.while_training(run.config, run.task, run.policy)
                 metrics |= scores
                 improved = best.better(run.config, folder, done.step, scores) if log else None
+                if log:
+                    log.sync()
                 improved = distributed.from_main(accelerator, improved)  # all save, or none
             if log and is_due(done.step, settings.logging_steps, steps):
                 log.metrics(done.step, metrics)
@@ -252,7 +265,8 @@ def save(run: Run, folder: Path, improved: best.Best | None = None) -> None:
     check_weights(run, weights)
     unused = run.rollouts.rows()
     target = checkpoint.path_of(folder, done.step)
-    with checkpoint.written_together(target, accelerator) as temporary:
+    needed = checkpoint.bytes_of(weights, run.optimizer)
+    with checkpoint.written_together(target, accelerator, needed) as temporary:
         checkpoint.write_optimizer(temporary, run.optimizer, accelerator)
         if accelerator.is_main_process:
             run.policy.save(temporary, weights)

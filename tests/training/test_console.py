@@ -1,0 +1,69 @@
+"""A run goes on when nobody reads its console any more."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vrft.training import console
+
+SPEAKER = """
+import os, sys
+from pathlib import Path
+from vrft.training.console import steady
+print("before", flush=True)
+with steady(Path(sys.argv[1])):
+    sys.stdin.readline()
+    for stream in (sys.stdout, sys.stderr):
+        for line in range(1000):
+            print(f"line {line}", file=stream)
+        stream.flush()
+    os.write(2, b"past Python")
+Path(sys.argv[1], "final").touch()
+print("after")
+"""
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["a folder", "no folder"])
+def test_a_closed_pipe_lets_a_process_go_on_in_its_log(there: bool, tmp_path: Path) -> None:
+    folder = tmp_path if there else tmp_path / "none"
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", SPEAKER, str(folder)], stdin=pipe, stdout=pipe, stderr=pipe
+    ) as process:
+        assert process.stdin and process.stdout and process.stderr
+        assert process.stdout.readline() == b"before\n"
+        process.stdout.close()
+        process.stderr.close()
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        status = process.wait()
+    if not there:  # devnull takes it; the last line of the script fails for want of the folder
+        assert status == 1
+        return
+    assert status == 0 and (folder / "final").exists()
+    written = (folder / console.NAME).read_text()
+    assert all(written.count(f"line {line}\n") == 2 for line in range(1000))
+    assert "past Python" in written and written.endswith("after\n")
+
+
+def test_other_errors_are_raised(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        stream = console.SteadyStream(full, tmp_path / console.NAME)
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            stream.write("a line")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_streams_are_put_back(tmp_path: Path) -> None:
+    before = sys.stdout, sys.stderr
+    with console.steady(tmp_path):
+        assert sys.stderr.isatty() == before[1].isatty()
+        assert (sys.stdout, sys.stderr) != before
+    assert (sys.stdout, sys.stderr) == before

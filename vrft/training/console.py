@@ -1,0 +1,93 @@
+"""The console of a run, which goes on when nobody reads it any more.
+
+A pipe whose reader has gone, such as ``| head``, or a terminal that was closed would end the run at
+its next line, hours before the last step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+NAME = "console.log"
+"""The file in a run's folder that takes what the console takes no more."""
+
+
+CLOSED = (errno.EPIPE, errno.EIO)
+"""The errors of a pipe without a reader, and of a terminal that is gone."""
+
+
+class SteadyStream:
+    """A text stream that goes on in a file from the moment on in which nobody reads it."""
+
+    def __init__(self, stream: TextIO, path: Path) -> None:
+        self.stream, self.path = stream, path
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, to the file once the stream is closed at its other end."""
+        # Asked for first, as Python may lose a text of which it learns too late.
+        if is_closed(self.stream):
+            self.divert(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except OSError as error:
+            self.divert(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what was written, to the file once the stream is closed at its other end."""
+        try:
+            self.stream.flush()
+        except OSError as error:
+            self.divert(error)
+
+    def divert(self, error: OSError) -> None:
+        """Let the stream's descriptor be that of the file, and flush what waits for it.
+
+        Raises any error but those of a closed end.
+        """
+        if error.errno not in CLOSED:
+            raise error
+        # By the descriptor, so that what is in the stream's buffer, and what libraries write past
+        # Python, goes there too.
+        try:
+            target = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError:
+            target = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(target, self.stream.fileno())
+        os.close(target)
+        self.stream.flush()
+
+
+def is_closed(stream: TextIO) -> bool:
+    """Return whether a stream is a pipe or terminal whose other end is closed."""
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    try:
+        poll.register(stream, 0)  # errors and hang-ups are told of in any case
+    except (OSError, ValueError, TypeError):
+        return False  # no descriptor, as in a notebook
+    return bool(poll.poll(0))
+
+
+@contextlib.contextmanager
+def steady(folder: Path) -> Iterator[None]:
+    """Let standard output and error go on in ``console.log`` of a folder once nobody reads them."""
+    former = sys.stdout, sys.stderr
+    path = folder / NAME
+    sys.stdout, sys.stderr = SteadyStream(former[0], path), SteadyStream(former[1], path)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = former

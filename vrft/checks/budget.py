@@ -10,8 +10,9 @@ from vrft.checks.account import Peak
 from vrft.checks.rehearsal import Rehearsal
 from vrft.models.loaded import LoadedModel
 
-STATE_BYTES = {"adamw_torch_fused": 0.0}
-"""Optimizers whose two moments take another number of bytes a weight than its own type says."""
+STATE_BYTES = {"adamw_bnb_8bit": 2 + 2 * 4 / 256}
+"""Bytes a weight of optimizers whose two moments are not in the weight's own type: bitsandbytes
+holds a byte of each, and a float32 scale of 256 of them."""
 
 HALVES = {"rollout": ("prefill", "decode"), "update": ("forward", "backward")}
 

@@ -76,7 +76,7 @@ def states_of(job: Job) -> States:
     """Return what a device holds from step to step, without rehearsing one."""
     config, launch = job.config, job.launch
     loaded = shape.build(job.shape, config.model, held_dtype(config, launch))
-    state_bytes = budgets.STATE_BYTES.get(getattr(config.train, "optim", ""))
+    state_bytes = budgets.STATE_BYTES.get(config.train.optim)
     held = budgets.states(loaded, launch, state_bytes, half=half_of(config) is not None)
     if config.algorithm.beta and not config.model.lora.r:
         # A copy that is not trained; under a new adapter the model without it is the reference.

@@ -148,6 +148,9 @@ class TrainConfig:
     learning_rate: Amount = 1e-6  # TRL's for GRPO: a policy gradient is noisier than SFT's
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
     warmup_ratio: Fraction = 0.0
+    optim: Literal["adamw_torch", "adamw_bnb_8bit"] = "adamw_torch"
+    """The optimizer, by transformers' names: torch's AdamW, or bitsandbytes' with its two moments
+    in eight bits, a quarter of their memory."""
     weight_decay: Amount = 0.0
     adam_beta1: Fraction = 0.9
     adam_beta2: Fraction = 0.999

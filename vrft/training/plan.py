@@ -21,6 +21,7 @@ from torch import nn
 
 from vrft import folder_lock, paths, policy, registry
 from vrft.boxes import THOUSANDTHS
+from vrft.checks import budget
 from vrft.config.methods import reward_source
 from vrft.config.schema import Config
 from vrft.errors import PictureError, UserError
@@ -35,6 +36,7 @@ from vrft.training import (
     algorithms,
     best,
     distributed,
+    optimizers,
     ppo,
     resume,
     rollout_plan,
@@ -53,13 +55,14 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     start, for a ``fresh`` run also for a folder that holds another, and for a resumed one for data
     and settings that are not those of the run.
     """
-    if not fresh:
-        resume.check_settings(config, Path(config.train.output_dir))
     if config.train.output_dir:
         folder_lock.check(Path(config.train.output_dir))
+    if not fresh:
+        resume.check_settings(config, Path(config.train.output_dir))
     task = registry.build_rewarded(config.task, config.algorithm)
     check_settings(config, task.rewards())
     rollout_plan.check(config)
+    optimizers.check(config.train)
     run_log.check_trackers(config.train.report_to)
     skip = config.data.on_bad_picture == "skip"
     samples = read_samples(task, "train")
@@ -192,6 +195,7 @@ def plan_text(config: Config, run: Path | None = None) -> str:
     that would stop the run at its start.
     """
     accelerator = distributed.accelerator(config.model)
+    optimizers.check_launch(config.train, accelerator)
     task, samples = check(config, fresh=run is None)
     actor = policy.load(config.model, train=True, device=accelerator.device.type)
     actor = ppo.with_critic(actor, config.algorithm)
@@ -236,6 +240,9 @@ def memory(actor: policy.ModelPolicy, config: Config, accelerator: Accelerator) 
     """
     weights, frozen = held(actor.module, trained=True), held(actor.module, trained=False)
     gradients, moments = weights, 2 * weights
+    if config.train.optim in budget.STATE_BYTES:
+        count = sum(p.numel() for p in actor.module.parameters() if p.requires_grad)
+        moments = budget.STATE_BYTES[config.train.optim] * count
     plugin, processes = accelerator.state.deepspeed_plugin, accelerator.num_processes
     if plugin is not None:
         # DeepSpeed casts the model to half precision if it is told to, and steps a float32 copy

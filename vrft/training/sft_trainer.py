@@ -38,6 +38,7 @@ def arguments(config: Config, folder: Path, loaded: LoadedModel) -> SFTConfig:
             num_train_epochs=train.num_train_epochs,
             per_device_train_batch_size=train.per_device_train_batch_size,
             gradient_accumulation_steps=train.gradient_accumulation_steps,
+            optim="adamw_bnb_8bit" if train.optim == "adamw_bnb_8bit" else "adamw_torch_fused",
             learning_rate=train.learning_rate,
             lr_scheduler_type=train.lr_scheduler_type,
             warmup_steps=train.warmup_ratio,  # below 1 a share of all steps, to transformers
@@ -75,7 +76,6 @@ class Trainer(SFTTrainer):
         check_finite(self.state.global_step, "loss", float(loss))
         return loss
 
-    def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint as a whole, with a manifest, as runs by reward do."""
         folder, step = Path(self.args.output_dir or ""), self.state.global_step
@@ -95,6 +95,7 @@ class Trainer(SFTTrainer):
                 self.state.best_model_checkpoint = str(named)
                 self.state.save_to_json(str(temporary / checkpoint.STATE))
 
+    def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """Load no weights: those of the checkpoint are in the model already.
 
         transformers would match them by name. It would find the published names of Qwen2-VL in
@@ -175,9 +176,9 @@ class Watch(TrainerCallback):
         """Append what TRL reports of a step to metrics.jsonl."""
         if logs:
             self.log.metrics(state.global_step, logs | self.bad_pictures.exchange())
-            if "loss" in logs:
             if control.should_save:  # right after this
                 self.log.sync()
+            if "loss" in logs:
                 self.display.note(f"loss {logs['loss']:.3f}")
 
     def on_step_end(

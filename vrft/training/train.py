@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from transformers import get_scheduler
@@ -31,6 +30,7 @@ from vrft.training import (
     data_fingerprint,
     disk_errors,
     distributed,
+    optimizers,
     plan,
     ppo,
     rollouts,
@@ -38,8 +38,8 @@ from vrft.training import (
 )
 from vrft.training import resume as resumption
 from vrft.training.bad_pictures import BadPictures
-from vrft.training.read_ahead import ReadAhead
 from vrft.training.console import steady
+from vrft.training.read_ahead import ReadAhead
 from vrft.training.run_log import RunLog
 from vrft.training.step import check_weights, step
 from vrft.training.stream import coming_prompts, encode_sample
@@ -66,6 +66,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
         return Path(config.train.output_dir)
     accelerator = distributed.accelerator(config.model)
     main = accelerator.is_main_process
+    optimizers.check_launch(config.train, accelerator)
     task, samples = plan.check(config, fresh=resume is None)
     if not config.train.output_dir:
         # The name tells the time: all processes take the main one's.
@@ -73,8 +74,6 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
         config = replace(config, train=replace(config.train, output_dir=named))
     folder = Path(config.train.output_dir)
     with contextlib.ExitStack() as stack:
-        run = prepare(config, task, samples, accelerator, latest)
-        stack.callback(run.close)
         latest: Path | None = None
         if resume is not None:
             accelerator.wait_for_everyone()  # until all have seen that nobody holds the folder
@@ -82,21 +81,23 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
                 stack.enter_context(run_folder.held(folder))
             # One process has read all bytes of the checkpoints, and chooses for all.
             latest = distributed.from_main(accelerator, checkpoint.latest(folder))
+        run = prepare(config, task, samples, accelerator, latest)
+        stack.callback(run.close)
         if latest is not None:
             run.rollouts.restore(latest, partial(coming_prompts, run))
         # Only now, when nothing is left that could stop the run before its first step, and when all
         # processes have read the settings that are written anew.
         accelerator.wait_for_everyone()
         if main and resume is None:
+            stack.enter_context(run_folder.held(folder))
             run_folder.claim(config)
             data_fingerprint.write(folder, samples, run.local_prompts * accelerator.num_processes)
-            stack.enter_context(run_folder.held(folder))
         elif main:
             resumption.go_on(config, folder)
-        if config.algorithm.rewards and main:
-            print(f"rewards: {plan.rewards_text(config, task)}", file=sys.stderr)
         stack.enter_context(steady(folder))
         stack.enter_context(disk_errors.explained(folder))
+        if config.algorithm.rewards and main:
+            print(f"rewards: {plan.rewards_text(config, task)}", file=sys.stderr)
         resume_step = None if resume is None else run.progress.step
         log = RunLog(folder, config.train.report_to, resume_step, flat(config)) if main else None
         if log is not None:
@@ -159,19 +160,7 @@ def make_run(
     """
     settings = config.train
     trained = [p for p in actor.module.parameters() if p.requires_grad]
-    optimizer: Any = torch.optim.AdamW(
-        [
-            {
-                "params": [p for p in trained if p.ndim > 1],
-                "weight_decay": settings.weight_decay,
-            },
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-        ],
-        lr=settings.learning_rate,
-        betas=(settings.adam_beta1, settings.adam_beta2),
-        eps=settings.adam_epsilon,
-        fused=True,
-    )
+    optimizer = optimizers.adamw(settings, trained)
     actor.module, optimizer = distributed.prepare(
         accelerator, actor.module, optimizer, settings.max_grad_norm
     )
@@ -228,8 +217,6 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
                     scores = evaluate.while_training(run.config, run.task, run.policy)
                 metrics |= scores
                 improved = best.better(run.config, folder, done.step, scores) if log else None
-                if log:
-                    log.sync()
                 improved = distributed.from_main(accelerator, improved)  # all save, or none
             if log and is_due(done.step, settings.logging_steps, steps):
                 log.metrics(done.step, metrics)
@@ -240,6 +227,8 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
             # A signal may have reached only some of the processes: all stop after the same step.
             signal = distributed.max_over_ranks(accelerator, stop.number or 0)
             if signal or improved or is_due(done.step, settings.save_steps, steps):
+                if log:
+                    log.sync()
                 save(run, folder, improved)
             if signal:
                 print(

@@ -151,10 +151,13 @@ def former_of(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.former")
 
 
-def bytes_of(weights: Mapping[str, Any], optimizer: Any) -> int:
-    """Return about how many bytes a checkpoint takes: the weights, and the optimizer's tensors."""
+def bytes_of(weights: Mapping[str, Any] | None, optimizer: Any) -> int:
+    """Return about how many bytes a checkpoint takes: the weights, and the optimizer's tensors.
+
+    Sharded weights are gathered on the main process alone; the others, without them, write none.
+    """
     states = [value for state in optimizer.state.values() for value in state.values()]
-    tensors = [*weights.values(), *(value for value in states if torch.is_tensor(value))]
+    tensors = [*(weights or {}).values(), *(value for value in states if torch.is_tensor(value))]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -53,7 +54,6 @@ def adamw(train: TrainConfig, trained: Iterable[nn.Parameter]) -> Any:
         "eps": train.adam_epsilon,
     }
     if train.optim == "adamw_bnb_8bit":
-        from bitsandbytes.optim import AdamW8bit  # a second of imports, for those who ask for it
-
-        return AdamW8bit(groups, **settings)
+        # A second of imports, for those who ask for it.
+        return import_module("bitsandbytes.optim").AdamW8bit(groups, **settings)
     return torch.optim.AdamW(groups, **settings, fused=True)

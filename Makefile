@@ -8,6 +8,8 @@ TORCH ?= torch==2.13.0
 THREADS ?= 2
 # Several seeds make several runs: make demo SEED='1 2 3'
 SEED ?= 42
+# Processes that share the test suite's files.
+PROCESSES ?= 2
 
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
@@ -27,15 +29,16 @@ demo: .venv/installed
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m vrft demo --seed $(SEED)
 
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 # Models of published size pass a step on shapes alone, and the table of docs/plan.md is made again.
 test-large: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m large tests/benchmarks tests/models
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m large tests/benchmarks tests/cli tests/models
 
 # DDP, DeepSpeed and FSDP2, in two processes on the CPU.
 test-distributed: .venv/installed-deepspeed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' tests/training/test_distributed.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' tests/training/test_distributed.py \
+		tests/training/test_rollouts_together.py
 
 # Rollouts and evaluations on a real vLLM server on the CPU, in an environment of its own.
 test-vllm: .venv/installed .venv-vllm/installed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -17,6 +18,15 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from vrft.models.loaded import LoadedModel
+
+# In the background of a shell these are ignored, here and in all processes that a test starts.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 VISION_FAMILIES = ("qwen2_vl", "qwen2_5_vl")
 

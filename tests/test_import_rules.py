@@ -22,11 +22,21 @@ HEAVY = {
     *("math_verify", "sympy"),
 }
 
+REHEARSING = {
+    *("account", "budget", "costs", "lengths"),
+    *("meta_device", "rehearsal", "shape", "step_plan"),
+}
+"""Modules of the room `checks` that rehearse a step with torch, for `vrft plan`."""
+
 LIGHT = (
     "vrft",
     *(f"vrft.{path.stem}" for path in sorted((ROOT / "vrft").glob("[!_]*.py"))),
     *(f"vrft.{name}" for name in ("cli", "cli.environment", "config", "evaluation")),
-    *(f"vrft.checks.{path.stem}" for path in sorted((ROOT / "vrft/checks").glob("[!_]*.py"))),
+    *(
+        f"vrft.checks.{path.stem}"
+        for path in sorted((ROOT / "vrft/checks").glob("[!_]*.py"))
+        if path.stem not in REHEARSING
+    ),
     *(
         f"vrft.evaluation.{name}"
         for name in ("comparison", "predictions", "report", "stats", "viz")

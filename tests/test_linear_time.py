@@ -121,7 +121,7 @@ def test_the_worst_cases_of_every_pattern_cost_linear_time(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in PARSERS if name != "yaml"])
 def test_a_megabyte_takes_seconds_at_most(name: str) -> None:
     for piece in ("{", "7 "):
-        assert seconds(PARSERS[name], piece * (1_000_000 // len(piece))) < 4.0, (name, piece)
+        assert seconds(PARSERS[name], piece * (1_000_000 // len(piece))) < 20.0, (name, piece)
 
 
 @pytest.mark.timeout(120)

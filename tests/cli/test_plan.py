@@ -27,6 +27,7 @@ def test_a_tiny_model_fits_and_its_parts_sum_up_to_the_peak(
     assert re.search(r"^A10 +fits: .* GiB \(A10: rollout [\d.]+ s, update [\d.]+ s\)$", out, re.M)
 
 
+@pytest.mark.large
 def test_data_are_measured_by_the_headers_of_their_pictures(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -36,6 +37,7 @@ def test_data_are_measured_by_the_headers_of_their_pictures(
     assert "data       5 prompt(s): image tokens" in out
 
 
+@pytest.mark.large
 def test_a_model_that_is_too_large_fits_by_the_first_setting_that_is_enough(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -20,7 +20,7 @@ from vrft import config
 from vrft.training import train
 from vrft.training.run_log import read_metrics
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.distributed
 
 GENERATE = "/inference/v1/generate"
 

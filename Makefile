@@ -35,10 +35,10 @@ test: .venv/installed
 test-large: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m large tests/benchmarks tests/cli tests/models
 
-# DDP, DeepSpeed and FSDP2, in two processes on the CPU.
+# DDP, DeepSpeed and FSDP2 in two processes on the CPU, and optimizers of other packages.
 test-distributed: .venv/installed-deepspeed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' tests/training/test_distributed.py \
-		tests/training/test_rollouts_together.py
+		tests/training/test_rollouts_together.py tests/training/test_optimizers.py
 
 # Rollouts and evaluations on a real vLLM server on the CPU, in an environment of its own.
 test-vllm: .venv/installed .venv-vllm/installed
@@ -63,7 +63,7 @@ clean:
 	@touch $@
 
 .venv/installed-deepspeed: .venv/installed
-	$(PIP) --editable '.[test,deepspeed]'
+	$(PIP) --editable '.[test,deepspeed,bitsandbytes]'
 	@touch $@
 
 .venv/installed-dev: .venv/installed

@@ -93,7 +93,7 @@ def main() -> None:
         "seconds": seconds,
         "peak_gb": round(peak / 1e9, 2),
         "commit": commit(),
-        **versions(["platform", "cpu cores", "python", "torch", "transformers", "peft"]),
+        **versions(["platform", "cpu cores", "torch", "transformers", "peft"]),
     }
     RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2))

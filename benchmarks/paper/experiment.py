@@ -22,7 +22,7 @@ from vrft.errors import UserError
 from vrft.evaluation import results
 from vrft.evaluation.comparison import compare
 from vrft.progress import progress
-from vrft.training.run_log import read_metrics
+from vrft.runs.run_log import read_metrics
 
 
 @dataclass(frozen=True)

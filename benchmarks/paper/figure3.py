@@ -16,7 +16,7 @@ from benchmarks.paper.tables import CLASSIFICATION
 from benchmarks.publishing import figure, over_seeds, save_figure
 from vrft.errors import UserError
 from vrft.evaluation.predictions import write_json
-from vrft.training.run_log import read_metrics
+from vrft.runs.run_log import read_metrics
 
 NAME = "figure3"
 

@@ -23,8 +23,8 @@ import torch
 
 from benchmarks import publishing
 from vrft import config
+from vrft.runs.run_log import read_metrics
 from vrft.training import train
-from vrft.training.run_log import read_metrics
 from vrft.types import Interval
 
 FOLDER = Path(__file__).parent

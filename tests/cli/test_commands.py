@@ -19,7 +19,7 @@ from PIL import Image
 
 from vrft import cli, paths, registry
 from vrft.cli import arguments, configuration
-from vrft.training import run_log
+from vrft.runs import run_log
 
 ModelFolder = Callable[[str], Path]
 Capture = pytest.CaptureFixture[str]

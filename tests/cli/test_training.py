@@ -14,7 +14,7 @@ from fakes.command_line import complaint
 from PIL import Image
 
 from vrft import cli, config
-from vrft.training import run_log
+from vrft.runs import run_log
 
 ModelFolder = Callable[[str], Path]
 Capture = pytest.CaptureFixture[str]

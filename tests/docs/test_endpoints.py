@@ -13,8 +13,8 @@ from fakes.chat_server import completion, serving
 from fakes.folders import ROOT
 
 from vrft import cli
-from vrft.evaluation.chat_client import BUSY
-from vrft.evaluation.endpoint_settings import EndpointConfig
+from vrft.endpoints.chat_client import BUSY
+from vrft.endpoints.endpoint_settings import EndpointConfig
 
 PAGE = (ROOT / "docs" / "endpoints.md").read_text(encoding="utf-8")
 URL = "http://127.0.0.1:8000/v1"

@@ -26,10 +26,10 @@ from PIL import Image
 
 from vrft import policy
 from vrft.config.schema import ModelConfig, SamplingConfig
+from vrft.endpoints.endpoint_settings import EndpointConfig
 from vrft.errors import UserError
 from vrft.evaluation import comparison, endpoint, evaluate, predictions, report
 from vrft.evaluation.benchmark import Benchmark, load_benchmark
-from vrft.evaluation.endpoint_settings import EndpointConfig
 from vrft.types import View
 
 MODEL = ModelConfig(name="scripted")

@@ -11,10 +11,10 @@ import pytest
 from fakes.chat_server import completion
 from fakes.scripted import ANSWERS, INSTRUCTIONS, benchmark, write_reasonseg
 
+from vrft.endpoints.endpoint_settings import EndpointConfig
 from vrft.errors import UserError
 from vrft.evaluation import evaluate, predictions, results, saved_answers
 from vrft.evaluation.benchmark import Benchmark
-from vrft.evaluation.endpoint_settings import EndpointConfig
 from vrft.types import View
 
 PIXELS = "<answer>(22,22),(67,67)</answer>"

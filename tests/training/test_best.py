@@ -15,7 +15,9 @@ from vrft import config, policy, registry
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.evaluation import evaluate, locate
-from vrft.training import best, checkpoint, plan, run_log, sft, train
+from vrft.runs import run_log
+from vrft.sft import fine_tune
+from vrft.training import best, checkpoint, plan, train
 
 
 def letters(*settings: str) -> Config:
@@ -132,7 +134,7 @@ def test_a_run_keeps_its_best_checkpoint_and_names_it_also_after_it_was_resumed(
         return {"eval_different": next(values)}
 
     monkeypatch.setattr(evaluate, "while_training", scored)
-    begin = sft.train if method == "sft" else train.train
+    begin = fine_tune.train if method == "sft" else train.train
     few = (
         f"algorithm={method}",
         "train.save_steps=0",
@@ -168,7 +170,7 @@ def test_the_best_of_supervised_fine_tuning_is_the_model_of_its_evaluation(
         *("train.learning_rate=3e-3", f"model={model_folder('qwen2_vl')}", "eval.limit=4"),
         *(f"train.output_dir={tmp_path / 'run'}", "sampling.max_completion_length=8"),
     )
-    run = sft.train(given)
+    run = fine_tune.train(given)
     rows = run_log.read_metrics(run / "metrics.jsonl")
     scores = {row["step"]: row["eval_different"] for row in rows if "eval_different" in row}
     named = best.read(run, "different")

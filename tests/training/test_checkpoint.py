@@ -30,8 +30,9 @@ from vrft import config
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.models import manifest
-from vrft.training import checkpoint, run_folder, train
-from vrft.training.run_log import RunLog, read_metrics
+from vrft.runs import run_folder
+from vrft.runs.run_log import RunLog, read_metrics
+from vrft.training import checkpoint, train
 from vrft.training.types import Progress
 
 LETTERS = FAKES / "letters_task.py"

@@ -26,8 +26,8 @@ from transformers import AutoModelForImageTextToText
 from vrft import config, registry
 from vrft.config.schema import ModelConfig, TaskConfig
 from vrft.errors import UserError
+from vrft.runs.run_log import read_metrics
 from vrft.training import distributed, stream, train
-from vrft.training.run_log import read_metrics
 
 METHODS = {
     "gpg": ["algorithm.alpha=true", "algorithm.token_mean=global"],
@@ -227,12 +227,12 @@ def test_processes_may_differ_in_passes_and_in_chunks_of_logits_where_weights_ar
 def test_fine_tuning_on_several_processes_is_refused(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vrft.training import sft
+    from vrft.sft import fine_tune
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     made = config.load(None, [*settings("gpg", tmp_path / "run", 1), "algorithm=sft"])
     with pytest.raises(UserError, match="algorithm=sft runs in one process, not in 2"):
-        sft.train(made)
+        fine_tune.train(made)
 
 
 def test_a_second_run_of_a_process_may_have_another_precision() -> None:

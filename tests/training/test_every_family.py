@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vrft import cli
-from vrft.training.run_log import read_metrics
+from vrft.runs.run_log import read_metrics
 
 FAMILIES = ("qwen3_vl", "qwen3_5")
 

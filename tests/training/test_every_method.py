@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from vrft import cli, paths
 from vrft.config.methods import METHODS
-from vrft.training.run_log import read_metrics
+from vrft.runs.run_log import read_metrics
 
 
 @pytest.mark.slow

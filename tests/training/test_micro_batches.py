@@ -11,10 +11,10 @@ from fakes.folders import FAKES
 from safetensors.torch import load_file
 
 from vrft import config
+from vrft.runs.run_log import read_metrics
 from vrft.training import micro_batches, train
 from vrft.training.collect import collect
 from vrft.training.micro_batches import by_tokens, passes
-from vrft.training.run_log import read_metrics
 
 TOKENS = [20, 8, 20, 40, 10]
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from accelerate.utils import DistributedType
 from fakes.bigram import CONFIG, Echo, run, with_algorithm, with_train
 from fakes.folders import FAKES, RECORDS
@@ -23,7 +24,8 @@ from vrft import config, policy, progress
 from vrft.checks.samples import check_questions
 from vrft.errors import PictureError, UserError
 from vrft.rewards import with_rewards
-from vrft.training import distributed, plan, sft, train
+from vrft.sft import fine_tune
+from vrft.training import distributed, plan, train
 from vrft.training.step import step
 
 LETTERS = FAKES / "letters_task.py"
@@ -184,7 +186,7 @@ def test_a_prompt_that_a_later_step_would_meet_is_refused_by_both(
     configured = config.load(None, settings)
     for dry_run in (True, False):
         with pytest.raises(UserError, match=rf"^sample 'b': .*{said}"):
-            (sft if algorithm == "sft" else train).train(configured, dry_run=dry_run)
+            (fine_tune if algorithm == "sft" else train).train(configured, dry_run=dry_run)
     assert not (tmp_path / "run").exists()
 
 
@@ -207,7 +209,7 @@ def test_sft_on_several_processes_is_refused_by_both(
     configured = config.load(None, [*wanted, f"train.output_dir={tmp_path / 'run'}"])
     for dry_run in (True, False):
         with pytest.raises(UserError, match="algorithm=sft runs in one process, not in 2"):
-            sft.train(configured, dry_run=dry_run)
+            fine_tune.train(configured, dry_run=dry_run)
     assert not (tmp_path / "run").exists()
 
 
@@ -284,6 +286,16 @@ def test_the_plans_memory_knows_what_a_launch_shards(
 ) -> None:
     actor: Any = SimpleNamespace(module=nn.Linear(10, 10, bias=False))
     assert plan.memory(actor, CONFIG, accelerator) == 100 * bytes_a_weight
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_frozen_weights_take_two_bytes_in_half_precision_however_they_were_loaded(
+    dtype: torch.dtype,
+) -> None:
+    frozen = nn.Linear(10, 10, bias=False).to(dtype).requires_grad_(False)
+    actor: Any = SimpleNamespace(module=frozen)
+    accelerator = launched(DistributedType.DEEPSPEED, 2, "bf16")
+    assert plan.memory(actor, CONFIG, accelerator) == 100 * 2
 
 
 def test_prompts_that_take_long_to_check_show_progress(

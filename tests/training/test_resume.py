@@ -19,8 +19,10 @@ from vrft import cli, config
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.models import manifest
-from vrft.training import checkpoint, data_fingerprint, resume, run_folder, sft, train
-from vrft.training.run_log import read_metrics
+from vrft.runs import data_fingerprint, run_folder
+from vrft.runs.run_log import read_metrics
+from vrft.sft import fine_tune
+from vrft.training import checkpoint, resume, train
 
 LETTERS = FAKES / "letters_task.py"
 
@@ -75,7 +77,7 @@ def again(run: Path, *settings: str) -> Config:
 def learn(settings: list[str]) -> Path:
     """Train by reward, or on references, as ``vrft train`` does."""
     made = config.load(None, settings)
-    return sft.train(made) if made.algorithm.name == "sft" else train.train(made)
+    return fine_tune.train(made) if made.algorithm.name == "sft" else train.train(made)
 
 
 def same_weights(first: Path, second: Path) -> bool:
@@ -375,7 +377,7 @@ def test_what_is_changed_in_mid_run_holds_from_the_next_step_on(
     out, _ = capsys.readouterr()
     assert "train.learning_rate: 0.001 -> 0.5 from step 3 on" in out
     configured = config.load(str(run / "config.yaml"), change)
-    (sft if method == "sft" else train).train(configured, resume=run, dry_run=True)
+    (fine_tune if method == "sft" else train).train(configured, resume=run, dry_run=True)
     assert capsys.readouterr().out == out
     assert not (run / "config-3.yaml").exists()
     assert cli.main(["train", "--resume", str(run), *change]) == 0

@@ -17,8 +17,8 @@ from fakes.numbers_server import numbers
 from safetensors.torch import load_file
 
 from vrft import config
+from vrft.runs.run_log import read_metrics
 from vrft.training import train
-from vrft.training.run_log import read_metrics
 
 pytestmark = pytest.mark.distributed
 

@@ -27,9 +27,10 @@ from torch import Tensor
 
 from vrft.config.schema import Config
 from vrft.errors import UserError
+from vrft.runs import run_folder
+from vrft.runs.run_log import RunLog, read_metrics
 from vrft.task import Reward
-from vrft.training import checkpoint, run_folder, train
-from vrft.training.run_log import RunLog, read_metrics
+from vrft.training import checkpoint, train
 from vrft.training.step import check_norm, check_weights
 from vrft.types import Completion, Sample
 

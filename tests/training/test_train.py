@@ -12,8 +12,8 @@ from fakes.folders import FAKES
 from vrft import config, registry
 from vrft.config.schema import Config
 from vrft.errors import UserError
+from vrft.runs.run_log import read_metrics
 from vrft.training import train
-from vrft.training.run_log import read_metrics
 
 UNSCORABLE = """
 from dataclasses import dataclass

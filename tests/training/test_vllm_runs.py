@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 
 from vrft import cli, config
 from vrft.policy.vllm_engine import VllmEngine
+from vrft.runs.run_log import read_metrics
 from vrft.training import checkpoint, rollouts, train
 from vrft.training.rollout_rows import Sampled
 from vrft.training.rollouts import Rollouts
-from vrft.training.run_log import read_metrics
 from vrft.training.types import Run
 from vrft.types import Rollout
 

@@ -41,7 +41,6 @@ class States:
     """The bytes that one device holds from step to step.
 
     ``whole`` are the weights as a forward pass needs them, of which ZeRO-3 holds a share.
-    ``gathered`` are the largest layers' weights that it holds for a moment.
     """
 
     weights: float

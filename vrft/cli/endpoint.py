@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
+    from vrft.endpoints.endpoint_settings import EndpointConfig
     from vrft.evaluation.benchmark import Benchmark
-    from vrft.evaluation.endpoint_settings import EndpointConfig
     from vrft.types import Report
 
 
@@ -53,7 +53,7 @@ def settings_of(args: argparse.Namespace, words: Sequence[str]) -> EndpointConfi
     """Return the endpoint of the options and of the settings ``words``; None if none is named."""
     if args.endpoint is None and args.processor is None and not words:
         return None
-    from vrft.evaluation.endpoint_settings import load_endpoint
+    from vrft.endpoints.endpoint_settings import load_endpoint
 
     return load_endpoint(
         words,

@@ -16,9 +16,9 @@ def prompts(args: argparse.Namespace) -> int:
     """Write the requests of a benchmark for a batch service."""
     if args.benchmark is None and args.data is None:
         raise UserError("give --benchmark NAME; `vrft eval --list` lists them")
+    from vrft.endpoints.batch_requests import MEGABYTE, MOST_REQUESTS
+    from vrft.endpoints.endpoint_settings import load_endpoint
     from vrft.evaluation import endpoint
-    from vrft.evaluation.batch_requests import MEGABYTE, MOST_REQUESTS
-    from vrft.evaluation.endpoint_settings import load_endpoint
 
     words = [word for word in args.settings if is_setting(word)]
     asked = load_endpoint(words, model=args.model, processor=args.processor)

@@ -75,7 +75,7 @@ class TrainResult:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """Return the metrics of every logged step, the oldest first."""
-        from vrft.training.run_log import read_metrics
+        from vrft.runs.run_log import read_metrics
 
         return read_metrics(self.folder / "metrics.jsonl")
 

@@ -41,9 +41,9 @@ def begin(config: Config, resume: Path | None) -> Path:
     """Begin or resume a run, by reward or by reference answers, and return its folder."""
     say_reading(config)
     if config.algorithm.name == "sft":
-        from vrft.training import sft
+        from vrft.sft import fine_tune
 
-        return sft.train(config, resume=resume)
+        return fine_tune.train(config, resume=resume)
     from vrft.training import train
 
     return train.train(config, resume=resume)

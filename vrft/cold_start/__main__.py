@@ -19,7 +19,7 @@ from vrft.cold_start import pointing
 from vrft.config.schema import Config, ModelConfig
 from vrft.demo import data, tiny, tiny_configs
 from vrft.demo.course import Course
-from vrft.training import sft
+from vrft.sft import fine_tune
 
 SETTINGS = (
     "algorithm=sft",
@@ -85,7 +85,7 @@ def teach_course(course: Course, task: str, out: Path, seed: int) -> Path:
             # Last, as a stage may override any of the settings above.
             *stage.settings,
         )
-        sft.train(settings(task, model, out / stage.name, seed, *overrides))
+        fine_tune.train(settings(task, model, out / stage.name, seed, *overrides))
         model = out / stage.name / "final"
     # Trained in float32, kept in float16: the folders are shipped in the package.
     loaded = models.load_model(ModelConfig(name=str(model)), device="cpu")

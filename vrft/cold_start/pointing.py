@@ -28,8 +28,8 @@ from vrft.config.schema import Config
 from vrft.demo import scenes, tiny
 from vrft.demo.instructions import Kind, instructions
 from vrft.demo.scenes import Scene, Style
-from vrft.training import sft
-from vrft.training.lessons import Lesson
+from vrft.sft import fine_tune
+from vrft.sft.lessons import Lesson
 from vrft.types import Sample, View
 
 STEP = tiny.NUMBER_STEP / 1000
@@ -74,7 +74,7 @@ def teach(stage: PointingStage, settings: Config) -> None:
             # The answer is written when the lesson is encoded, as its numbers depend on the size at
             # which the model sees the picture.
             lessons.append(Lesson(prompt, partial(answer, scene, marked, stage.looseness)))
-    sft.fit(settings, lessons, task)
+    fine_tune.fit(settings, lessons, task)
 
 
 def annotate(

@@ -191,7 +191,7 @@ class EvalConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What a run makes of its data, whatever the task; other settings of ``data`` are the task's.
+    """A run's dealing with its data, whatever the task; other settings of ``data`` are the task's.
 
     ``config.yaml`` writes those with the task: see "Spelling" in ``vrft.config.loading``.
     """

@@ -14,21 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from vrft.config import coercion
-from vrft.errors import PictureError, UserError
-from vrft.evaluation import batch_requests, evaluate
-from vrft.evaluation.benchmark import Benchmark
-from vrft.evaluation.chat_client import ChatClient, read_address, read_key
-from vrft.evaluation.chat_requests import (
+from vrft.endpoints import batch_requests
+from vrft.endpoints.chat_client import ChatClient, read_address, read_key
+from vrft.endpoints.chat_requests import (
     ChatAnswer,
     ChatRequest,
     chat_request,
     check_prompt,
     read_answer,
 )
-from vrft.evaluation.endpoint_settings import KEY_NAME, EndpointConfig, as_written
-from vrft.evaluation.parallel import in_parallel
+from vrft.endpoints.endpoint_settings import KEY_NAME, EndpointConfig, as_written
+from vrft.endpoints.parallel import in_parallel
+from vrft.endpoints.sent_pictures import Sight, load_sight
+from vrft.errors import PictureError, UserError
+from vrft.evaluation import evaluate
+from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.questions import Questions, blank_pictures, sample_seed, say_left_out
-from vrft.evaluation.sent_pictures import Sight, load_sight
 from vrft.progress import watched
 from vrft.task import Task
 from vrft.types import Prediction, Prompt, Report, Sample, Space, View

@@ -29,7 +29,7 @@ from vrft.task import Task
 from vrft.types import Prediction, Prompt, Report, Rollout, Sample
 
 if TYPE_CHECKING:  # the room of policy imports torch
-    from vrft.evaluation.endpoint_settings import EndpointConfig
+    from vrft.endpoints.endpoint_settings import EndpointConfig
     from vrft.policy import Generator
 
 

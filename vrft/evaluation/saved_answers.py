@@ -16,7 +16,7 @@ from vrft.evaluation import predictions
 from vrft.types import Prediction, Prompt
 
 if TYPE_CHECKING:
-    from vrft.evaluation.endpoint_settings import EndpointConfig
+    from vrft.endpoints.endpoint_settings import EndpointConfig
 
 
 def read(path: Path, repeats: int) -> tuple[list[Prediction], list[str]]:
@@ -27,7 +27,7 @@ def read(path: Path, repeats: int) -> tuple[list[Prediction], list[str]]:
     """
     if not is_batch(path):
         return predictions.read_predictions(path), []
-    from vrft.evaluation import batch_requests
+    from vrft.endpoints import batch_requests
 
     answers = batch_requests.read_batch(path, repeats)
     return list(answers.predictions), [answers.note] if answers.note else []
@@ -51,8 +51,8 @@ def with_views(
     The settings of the endpoint say how the model saw pictures. Raises UserError where they do not,
     and for answers that have views.
     """
-    from vrft.evaluation.endpoint_settings import as_written
-    from vrft.evaluation.sent_pictures import load_sight
+    from vrft.endpoints.endpoint_settings import as_written
+    from vrft.endpoints.sent_pictures import load_sight
 
     sight = load_sight(endpoint)
     pictured = any(prompt.images for prompt in prompts.values())

@@ -117,19 +117,10 @@ QWEN3_5_TEXT = Family(
 """The language models of Qwen3.5, of which most layers are gated delta layers."""
 
 QWEN3_5 = replace(
-    QWEN3_5_TEXT,
-    auto_model=AutoModelForImageTextToText,
-    decoder="model.language_model",
-    has_vision=True,
-    vision_tower="model.visual",
-    patch_embedding="model.visual.patch_embed.proj",
-    processor="Qwen3VLProcessor",
-    video_processor="Qwen3VLVideoProcessor",
-    space="thousandths",
-    position_grid=True,
-    patch_size=16,
-    min_pixels=64 * 32**2,
-    max_pixels=16384 * 32**2,
+    QWEN3_VL,
+    masks=QWEN3_5_TEXT.masks,
+    lora_modules=QWEN3_5_TEXT.lora_modules,
+    deepstack=False,
 )
 """Qwen3.5, with experts or without."""
 

@@ -34,7 +34,7 @@ CHUNK = 64
 
 
 class DeltaState(NamedTuple):
-    """What a gated delta layer knows of the text so far, in each of R rows.
+    """The memory that a gated delta layer has of the text so far, in each of R rows.
 
     ``inputs`` [R, kernel - 1, C] are the last ones of the convolution over C channels, and
     ``memory`` [R, H, K, V] is the recurrent state of H heads, float32. Both are zeros at first.
@@ -45,7 +45,7 @@ class DeltaState(NamedTuple):
 
 
 class DeltaInputs(NamedTuple):
-    """What the delta rule reads of each token: rows of tokens [R, T, ...], or packed [T, ...].
+    """The inputs of the delta rule at each token: rows of tokens [R, T, ...], or packed [T, ...].
 
     ``channels`` [..., C] are queries, keys and values before their convolution, ``rate`` [..., H]
     in (0, 1) is how far a token overwrites the state, and ``decay`` [..., H] <= 0 the logarithm of

@@ -25,7 +25,8 @@ from accelerate import Accelerator
 from vrft import durable
 from vrft.errors import UserError
 from vrft.models import manifest
-from vrft.training import disk_errors, distributed, run_folder
+from vrft.runs import disk_errors, run_folder
+from vrft.training import distributed
 from vrft.training.types import Progress
 
 STATE = "trainer_state.json"

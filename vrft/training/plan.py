@@ -31,19 +31,10 @@ from vrft.models.folders import is_adapter
 from vrft.models.loading import weight_dtype
 from vrft.progress import watched
 from vrft.rewards import FunctionReward, rewards_and_missing
+from vrft.runs import run_folder, run_log
+from vrft.runs.bad_pictures import BadPictures, refusal
 from vrft.task import Task
-from vrft.training import (
-    algorithms,
-    best,
-    distributed,
-    optimizers,
-    ppo,
-    resume,
-    rollout_plan,
-    run_folder,
-    run_log,
-)
-from vrft.training.bad_pictures import BadPictures, refusal
+from vrft.training import algorithms, best, distributed, optimizers, ppo, resume, rollout_plan
 from vrft.training.stream import encode_sample
 from vrft.types import Completion, Sample
 
@@ -249,7 +240,10 @@ def memory(actor: policy.ModelPolicy, config: Config, accelerator: Accelerator) 
         # of its share in any case.
         master = weights
         if accelerator.mixed_precision in ("bf16", "fp16"):
-            weights, gradients, frozen = weights / 2, gradients / 2, frozen / 2
+            weights, gradients = weights / 2, gradients / 2
+            # A model below an adapter may have been loaded in half precision already.
+            parts = [p for p in actor.module.parameters() if not p.requires_grad]
+            frozen = sum(p.numel() * min(p.element_size(), 2) for p in parts)
         moments += master
     shards_optimizer = plugin is not None
     shards_weights = accelerator.distributed_type == DistributedType.FSDP or (

@@ -17,7 +17,8 @@ from typing import Any
 from vrft.config import loading
 from vrft.config.schema import Config, VllmConfig
 from vrft.errors import UserError
-from vrft.training import checkpoint, data_fingerprint, run_folder
+from vrft.runs import data_fingerprint, run_folder
+from vrft.training import checkpoint
 from vrft.types import Sample
 
 FREE = frozenset(

@@ -23,24 +23,14 @@ from vrft.evaluation import evaluate
 from vrft.policy import Policy
 from vrft.policy.engines import OwnEngine
 from vrft.progress import progress
+from vrft.runs import data_fingerprint, disk_errors, run_folder
+from vrft.runs.bad_pictures import BadPictures
+from vrft.runs.console import steady
+from vrft.runs.run_log import RunLog
 from vrft.task import Task
-from vrft.training import (
-    best,
-    checkpoint,
-    data_fingerprint,
-    disk_errors,
-    distributed,
-    optimizers,
-    plan,
-    ppo,
-    rollouts,
-    run_folder,
-)
+from vrft.training import best, checkpoint, distributed, optimizers, plan, ppo, rollouts
 from vrft.training import resume as resumption
-from vrft.training.bad_pictures import BadPictures
-from vrft.training.console import steady
 from vrft.training.read_ahead import ReadAhead
-from vrft.training.run_log import RunLog
 from vrft.training.step import check_weights, step
 from vrft.training.stream import coming_prompts, encode_sample
 from vrft.training.types import Progress, Run

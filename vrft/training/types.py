@@ -17,8 +17,8 @@ from torch import Tensor
 from vrft.config.schema import Config
 from vrft.policy import Policy
 from vrft.rewards.trl import RewardLog
+from vrft.runs.bad_pictures import BadPictures
 from vrft.task import Task
-from vrft.training.bad_pictures import BadPictures
 from vrft.training.read_ahead import ReadAhead
 from vrft.types import Group, Prompt, Sample
 

@@ -20,10 +20,11 @@ from vrft.evaluation import evaluate
 from vrft.models.loaded import LoadedModel
 from vrft.policy.policy import ModelPolicy
 from vrft.progress import progress
+from vrft.runs import run_folder
+from vrft.runs.bad_pictures import BadPictures
+from vrft.runs.run_log import RunLog
 from vrft.task import Task
-from vrft.training import best, checkpoint, run_folder
-from vrft.training.bad_pictures import BadPictures
-from vrft.training.run_log import RunLog
+from vrft.training import best, checkpoint
 
 
 def arguments(config: Config, folder: Path, loaded: LoadedModel) -> SFTConfig:

@@ -21,22 +21,16 @@ from transformers import PrinterCallback
 from vrft import policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
+from vrft.runs import data_fingerprint, disk_errors, run_folder
+from vrft.runs.bad_pictures import BadPictures
+from vrft.runs.console import steady
+from vrft.runs.run_log import RunLog
+from vrft.sft import resuming
+from vrft.sft.lessons import Collator, Lesson, SampleLessons
+from vrft.sft.trainer import Trainer, Watch, arguments
 from vrft.task import Task
-from vrft.training import (
-    best,
-    checkpoint,
-    data_fingerprint,
-    disk_errors,
-    plan,
-    run_folder,
-    sft_checkpoint,
-)
+from vrft.training import best, checkpoint, plan
 from vrft.training import resume as resumption
-from vrft.training.bad_pictures import BadPictures
-from vrft.training.console import steady
-from vrft.training.lessons import Collator, Lesson, SampleLessons
-from vrft.training.run_log import RunLog
-from vrft.training.sft_trainer import Trainer, Watch, arguments
 from vrft.types import Sample
 
 
@@ -87,40 +81,24 @@ def fit_held(
     """Fine-tune as ``fit`` does, in a folder that ``stack`` holds: a fresh run's from here on."""
     newest = checkpoint.latest(Path(config.train.output_dir)) if resume else None
     if newest is not None:
-        sft_checkpoint.check_resuming()
-        sft_checkpoint.check_state(newest)
+        resuming.check_resuming()
+        resuming.check_state(newest)
     name = config.model.name if newest is None else str(newest)
     learner = policy.load(replace(config.model, name=name), train=True)
     if resume:
-        logging.getLogger("transformers.trainer_utils").addFilter(sft_checkpoint.no_mismatch)
+        logging.getLogger("transformers.trainer_utils").addFilter(resuming.no_mismatch)
         resumption.go_on(config, Path(config.train.output_dir))
     else:
         # The first lesson is encoded, as in the plan: what is refused there leaves no folder.
-        skip = config.data.on_bad_picture == "skip"
-        tried = Collator(
-            learner.loaded,
-            lessons,
-            config.sampling.max_prompt_length,
-            BadPictures(skip=skip),
-            [sample.id for sample in samples],
-        )
-        tried([{"row": 0}])
-        # Not before the model: a wrong name leaves no folder.
-        named = config.train.output_dir or run_folder.default_folder(config)
-        config = replace(config, train=replace(config.train, output_dir=named))
-        stack.enter_context(run_folder.held(Path(named)))
-        config = run_folder.claim(config)
-        train = config.train
-        prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps
-        data_fingerprint.write(Path(train.output_dir), samples, prompts)
+        collator_of(config, learner, lessons, samples)([{"row": 0}])
+        config = claim_folder(config, samples, stack)
     folder = Path(config.train.output_dir)
     stack.enter_context(steady(folder))
     stack.enter_context(disk_errors.explained(folder))
     step = 0 if newest is None else checkpoint.step_of(newest)
     log = RunLog(folder, config.train.report_to, step if resume else None, flat(config))
-    limit, ids = config.sampling.max_prompt_length, [sample.id for sample in samples]
-    bad = BadPictures(skip=config.data.on_bad_picture == "skip")
-    bad.restore(folder, step)
+    collator = collator_of(config, learner, lessons, samples)
+    collator.bad_pictures.restore(folder, step)
     with contextlib.closing(log), run_folder.StopSignal() as stop:
         trainer = Trainer(
             model=learner.loaded.model,
@@ -128,9 +106,9 @@ def fit_held(
             # Numbers of lessons: the collator makes a batch when it is needed, so that pictures
             # are neither held in memory all at once nor written to disk by datasets.
             train_dataset=Dataset.from_dict({"row": list(range(len(lessons)))}),
-            data_collator=Collator(learner.loaded, lessons, limit, bad, ids),
+            data_collator=collator,
             processing_class=learner.loaded.processor,
-            callbacks=[Watch(config, task, learner, log, stop, bad)],
+            callbacks=[Watch(config, task, learner, log, stop, collator.bad_pictures)],
         )
         trainer.remove_callback(PrinterCallback)  # it would print each row of metrics.jsonl
         # transformers would take a further step before it sees that none is left.
@@ -146,3 +124,29 @@ def fit_held(
     if line := best.line(folder, config):
         print(line, file=sys.stderr)
     return folder
+
+
+def collator_of(
+    config: Config,
+    learner: policy.ModelPolicy,
+    lessons: Sequence[Lesson],
+    samples: Sequence[Sample[Any]],
+) -> Collator:
+    """Return the collator of a run, which has met no bad picture yet."""
+    bad_pictures = BadPictures(skip=config.data.on_bad_picture == "skip")
+    limit, ids = config.sampling.max_prompt_length, [sample.id for sample in samples]
+    return Collator(learner.loaded, lessons, limit, bad_pictures, ids)
+
+
+def claim_folder(
+    config: Config, samples: Sequence[Sample[Any]], stack: contextlib.ExitStack
+) -> Config:
+    """Make the folder of a fresh run, held by ``stack``; return the settings that name it."""
+    named = config.train.output_dir or run_folder.default_folder(config)
+    config = replace(config, train=replace(config.train, output_dir=named))
+    stack.enter_context(run_folder.held(Path(named)))
+    config = run_folder.claim(config)
+    train = config.train
+    prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps
+    data_fingerprint.write(Path(train.output_dir), samples, prompts)
+    return config

@@ -15,8 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 from vrft.models import conversation, encoding
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel
+from vrft.runs.bad_pictures import BadPictures
 from vrft.task import Task
-from vrft.training.bad_pictures import BadPictures
 from vrft.types import Prompt, Sample, View
 
 IGNORED = -100

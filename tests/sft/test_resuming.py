@@ -12,16 +12,17 @@ import pytest
 from transformers import TrainerState
 
 from vrft.errors import UserError
-from vrft.training import checkpoint, sft_checkpoint
+from vrft.sft import resuming
+from vrft.training import checkpoint
 
 
 def test_a_transformers_that_loads_checkpoints_otherwise_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sft_checkpoint.check_resuming()  # the one that is installed does not
+    resuming.check_resuming()  # the one that is installed does not
     monkeypatch.delattr("transformers.Trainer._load_from_checkpoint")
     with pytest.raises(UserError, match="this transformers loads checkpoints in a way of its own"):
-        sft_checkpoint.check_resuming()
+        resuming.check_resuming()
 
 
 STATE = json.loads(
@@ -48,7 +49,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_the_state_that_transformers_writes_is_one_of_a_run(saved: Path) -> None:
-    sft_checkpoint.check_state(saved)
+    resuming.check_state(saved)
     assert {field.name for field in dataclasses.fields(TrainerState)} == STATE.keys()
 
 
@@ -77,7 +78,7 @@ def test_the_state_that_transformers_writes_is_one_of_a_run(saved: Path) -> None
 def test_a_state_of_no_run_is_refused_in_one_line(change: dict[str, Any], saved: Path) -> None:
     (saved / checkpoint.STATE).write_text(json.dumps(STATE | change))
     with pytest.raises(UserError, match="not the state of a run") as caught:
-        sft_checkpoint.check_state(saved)
+        resuming.check_state(saved)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
@@ -86,7 +87,7 @@ def test_a_state_without_what_transformers_reads_is_refused(lost: str, saved: Pa
     state = {name: value for name, value in STATE.items() if name != lost}
     (saved / checkpoint.STATE).write_text(json.dumps(state))
     with pytest.raises(UserError, match="not the state of a run"):
-        sft_checkpoint.check_state(saved)
+        resuming.check_state(saved)
 
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt"])
@@ -94,4 +95,4 @@ def test_a_checkpoint_without_an_optimizer_is_refused(name: str, saved: Path) ->
     """transformers would go on with a fresh one."""
     (saved / name).unlink()
     with pytest.raises(UserError, match=f"has no {name}; delete this checkpoint"):
-        sft_checkpoint.check_state(saved)
+        resuming.check_state(saved)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vrft.endpoints.endpoint_settings import EndpointConfig
+from vrft.endpoints.sent_pictures import load_sight
 from vrft.errors import PictureError, UserError
-from vrft.evaluation.endpoint_settings import EndpointConfig
-from vrft.evaluation.sent_pictures import load_sight
 from vrft.models import encoding
 from vrft.models.families import FAMILIES
 from vrft.types import Prompt, View

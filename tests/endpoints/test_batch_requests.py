@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from fakes.chat_server import completion
 
+from vrft.endpoints.batch_requests import read_batch, write_requests
 from vrft.errors import UserError
-from vrft.evaluation.batch_requests import read_batch, write_requests
 from vrft.types import Prediction
 
 # --- requests
@@ -44,7 +44,7 @@ def test_requests_go_to_several_files_that_keep_to_the_size(tmp_path: Path) -> N
 def test_no_file_has_more_requests_than_the_service_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vrft.evaluation.batch_requests.MOST_REQUESTS", 2)
+    monkeypatch.setattr("vrft.endpoints.batch_requests.MOST_REQUESTS", 2)
     files = write_requests(tmp_path / "r.jsonl", [(str(n), {}) for n in range(5)], 10_000)
     assert [len(rows(file)) for file in files] == [2, 2, 1]
 

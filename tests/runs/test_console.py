@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from vrft.training import console
+from vrft.runs import (console)
 
 SPEAKER = """
 import os, sys
 from pathlib import Path
-from vrft.training.console import steady
+from vrft.runs.console import steady
 print("before", flush=True)
 with steady(Path(sys.argv[1])):
     sys.stdin.readline()

@@ -7,11 +7,11 @@ import math
 import pytest
 
 from vrft.errors import UserError
-from vrft.training import sft_trainer
+from vrft.sft import trainer
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_gradient_that_is_not_finite_is_refused(value: float) -> None:
-    sft_trainer.check_finite(0, "gradient's norm", 1.0)
+    trainer.check_finite(0, "gradient's norm", 1.0)
     with pytest.raises(UserError, match="step 1: the gradient's norm is"):
-        sft_trainer.check_finite(0, "gradient's norm", value)
+        trainer.check_finite(0, "gradient's norm", value)

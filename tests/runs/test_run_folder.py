@@ -15,8 +15,8 @@ import pytest
 from vrft import config
 from vrft.config.schema import Config, TaskConfig
 from vrft.errors import UserError
-from vrft.training import run_folder
-from vrft.training.run_folder import StopSignal
+from vrft.runs import (run_folder)
+from vrft.runs.run_folder import StopSignal
 
 
 def into(folder: Path | str, **train: object) -> Config:

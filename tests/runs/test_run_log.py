@@ -19,8 +19,8 @@ from huggingface_hub import utils as hub
 from transformers.utils import logging as transformers_logging
 
 from vrft.errors import UserError
-from vrft.training import run_log
-from vrft.training.run_log import RunLog
+from vrft.runs import (run_log)
+from vrft.runs.run_log import RunLog
 
 
 def test_metrics_are_one_json_object_a_line_and_there_at_once(tmp_path: Path) -> None:

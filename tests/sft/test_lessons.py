@@ -13,7 +13,7 @@ from vrft.errors import UserError
 from vrft.models import encoding
 from vrft.models.loaded import LoadedModel
 from vrft.policy.logprobs import GroupLogps
-from vrft.training.lessons import IGNORED, Collator, Lesson
+from vrft.sft.lessons import IGNORED, Collator, Lesson
 from vrft.types import Prompt, Turn, View
 
 Load = Callable[..., LoadedModel]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vrft.endpoints.chat_client import reason_of
+from vrft.endpoints.chat_requests import ChatAnswer, read_answer
 from vrft.errors import UserError
-from vrft.evaluation.chat_client import reason_of
-from vrft.evaluation.chat_requests import ChatAnswer, read_answer
 from vrft.types import Prediction
 
 URL = "/v1/chat/completions"

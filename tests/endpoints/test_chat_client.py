@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from fakes.chat_server import Asked, ChatServer, Reply, completion, error, serving
 
+from vrft.endpoints import chat_client
+from vrft.endpoints.chat_client import ChatClient, asked_pause, read_address, read_key
+from vrft.endpoints.chat_requests import ChatAnswer, read_answer
 from vrft.errors import UserError
-from vrft.evaluation import chat_client
-from vrft.evaluation.chat_client import ChatClient, asked_pause, read_address, read_key
-from vrft.evaluation.chat_requests import ChatAnswer, read_answer
 
 KEY = "sk-very-secret-0123456789"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "how many?"}]}

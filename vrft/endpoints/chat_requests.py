@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from vrft.config.schema import SamplingConfig
+from vrft.endpoints.chat_client import reason_of
+from vrft.endpoints.endpoint_settings import EndpointConfig
+from vrft.endpoints.sent_pictures import Sight
 from vrft.errors import UserError
-from vrft.evaluation.chat_client import reason_of
-from vrft.evaluation.endpoint_settings import EndpointConfig
-from vrft.evaluation.sent_pictures import Sight
 from vrft.models import conversation
 from vrft.models.families import VISION_TOKENS
 from vrft.types import Prompt, View

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from vrft import config, paths
 from vrft.config import coercion
 from vrft.config.coercion import Above0, Count, Size
+from vrft.endpoints.chat_client import read_address
 from vrft.errors import UserError
-from vrft.evaluation.chat_client import read_address
 
 KEY_NAME = "OPENAI_API_KEY"
 

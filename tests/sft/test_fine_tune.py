@@ -17,8 +17,8 @@ from fakes.folders import FAKES
 from vrft import models
 from vrft.config.schema import Config, ModelConfig, TaskConfig, TrainConfig
 from vrft.errors import UserError
-from vrft.training import lessons, sft
-from vrft.training.run_log import read_metrics
+from vrft.runs.run_log import read_metrics
+from vrft.sft import fine_tune, lessons
 
 LETTERS = str(FAKES / "letters_task.py")
 
@@ -53,7 +53,7 @@ def test_a_run_learns_and_leaves_a_model_and_its_metrics(
         eval=replace(Config().eval, split="val", limit=2),
         sampling=replace(Config().sampling, max_completion_length=8),
     )
-    folder = sft.train(settings)
+    folder = fine_tune.train(settings)
     rows = read_metrics(folder / "metrics.jsonl")
     losses = [row["loss"] for row in rows if "loss" in row]
     assert len(losses) == 6
@@ -72,10 +72,10 @@ def test_a_run_that_goes_on_ends_with_the_weights_of_one_never_stopped(
     model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     settings = config(model_folder("qwen2_vl"), tmp_path / "run")
-    whole = weights(sft.train(settings) / "final")
+    whole = weights(fine_tune.train(settings) / "final")
     for name in ("final", "checkpoint-4"):
         shutil.rmtree(tmp_path / "run" / name)
-    folder = sft.train(settings, resume=tmp_path / "run")
+    folder = fine_tune.train(settings, resume=tmp_path / "run")
     again = weights(folder / "final")
     assert all(torch.equal(whole[name], again[name]) for name in whole)
     steps = [row["step"] for row in read_metrics(folder / "metrics.jsonl") if "loss" in row]
@@ -96,7 +96,7 @@ def test_sigterm_saves_and_exits(
 
     monkeypatch.setattr(lessons, "pad_right", pad_right)
     with pytest.raises(SystemExit) as stopped:
-        sft.train(settings)
+        fine_tune.train(settings)
     assert stopped.value.code == 128 + signal.SIGTERM
     assert not (tmp_path / "run" / "final").exists()
     (saved,) = (tmp_path / "run").glob("checkpoint-*")
@@ -109,19 +109,19 @@ def test_a_loss_that_is_not_finite_stops_before_its_step(
     run = tmp_path / "run"
     given = config(model_folder("qwen2_vl"), run, learning_rate=1e30, save_steps=0, max_steps=4)
     with pytest.raises(UserError, match=r"^step [2-4]: the (loss|gradient's norm) is (nan|inf)"):
-        sft.train(given)
+        fine_tune.train(given)
     assert not (run / "final").exists()
 
 
 def test_a_run_reports_to_nobody(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
     """``train.report_to=none``, as TRL spells it."""
     settings = config(model_folder("qwen2_vl"), tmp_path / "run", max_steps=1, report_to=("none",))
-    assert read_metrics(sft.train(settings) / "metrics.jsonl")
+    assert read_metrics(fine_tune.train(settings) / "metrics.jsonl")
 
 
 def test_a_model_that_is_not_there_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no model there"):
-        sft.train(config(tmp_path, tmp_path / "run"))
+        fine_tune.train(config(tmp_path, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
@@ -132,13 +132,13 @@ def test_a_prompt_that_cannot_be_encoded_leaves_no_folder(
     short = replace(settings.sampling, max_prompt_length=1)
     for dry_run in (True, False):
         with pytest.raises(UserError, match="max_prompt_length"):
-            sft.train(replace(settings, sampling=short), dry_run=dry_run)
+            fine_tune.train(replace(settings, sampling=short), dry_run=dry_run)
         assert not (tmp_path / "run").exists()
 
 
 def test_a_dry_run_trains_nothing(
     model_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sft.train(config(model_folder("qwen2_vl"), tmp_path / "run"), dry_run=True)
+    fine_tune.train(config(model_folder("qwen2_vl"), tmp_path / "run"), dry_run=True)
     assert "12 samples" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()

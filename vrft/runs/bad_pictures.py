@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from vrft.errors import PictureError, UserError
-from vrft.training.run_log import BAD_PICTURES, read_metrics
+from vrft.runs.run_log import BAD_PICTURES, read_metrics
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from vrft.evaluation.parallel import in_parallel
+from vrft.endpoints.parallel import in_parallel
 
 Work = Callable[[int], Awaitable[int]]
 

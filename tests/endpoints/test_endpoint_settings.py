@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from vrft.endpoints.endpoint_settings import EndpointConfig, as_written, check, load_endpoint
 from vrft.errors import UserError
-from vrft.evaluation.endpoint_settings import EndpointConfig, as_written, check, load_endpoint
 
 URL = "http://127.0.0.1:8000/v1"
 

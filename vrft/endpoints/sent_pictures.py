@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import Image
 
+from vrft.endpoints.endpoint_settings import EndpointConfig
 from vrft.errors import UserError
-from vrft.evaluation.endpoint_settings import EndpointConfig
 from vrft.images import image_size, open_image, resized_size
 from vrft.models import families, prompt_tokens
 from vrft.models.families import FAMILIES, Family

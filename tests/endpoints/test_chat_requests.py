@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from vrft.config.schema import SamplingConfig
+from vrft.endpoints.chat_requests import Choice, chat_request, read_answer
+from vrft.endpoints.endpoint_settings import EndpointConfig
+from vrft.endpoints.sent_pictures import Sight, load_sight
 from vrft.errors import UserError
-from vrft.evaluation.chat_requests import Choice, chat_request, read_answer
-from vrft.evaluation.endpoint_settings import EndpointConfig
-from vrft.evaluation.sent_pictures import Sight, load_sight
 from vrft.types import Prompt, Turn, View
 
 GREEDY = SamplingConfig(temperature=0.0, max_completion_length=64)

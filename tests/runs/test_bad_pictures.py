@@ -17,9 +17,11 @@ from safetensors.torch import load_file
 from vrft import config
 from vrft.config.schema import DataConfig
 from vrft.errors import PictureError, UserError
-from vrft.training import bad_pictures, sft, train
-from vrft.training.bad_pictures import METRIC, BadPictures
-from vrft.training.run_log import BAD_PICTURES, RunLog, read_metrics
+from vrft.training import (train)
+from vrft.runs import (bad_pictures)
+from vrft.sft import (fine_tune)
+from vrft.runs.bad_pictures import METRIC, BadPictures
+from vrft.runs.run_log import BAD_PICTURES, RunLog, read_metrics
 from vrft.training.stream import draw, next_prompts, sample_at
 from vrft.training.types import Drawn, Run
 from vrft.types import Prompt, Sample
@@ -185,7 +187,7 @@ def settings(model: Path, folder: Path, *more: str) -> Any:
 
 
 def learn(made: Any, resume: Path | None = None, *, dry_run: bool = False) -> Path:
-    module = sft if made.algorithm.name == "sft" else train
+    module = fine_tune if made.algorithm.name == "sft" else train
     return module.train(made, resume=resume, dry_run=dry_run)  # type: ignore[attr-defined]
 
 

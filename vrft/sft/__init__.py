@@ -1,0 +1,1 @@
+"""Supervised fine-tuning on reference answers, by TRL's trainer."""

@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 from vrft import config
 from vrft.config.schema import DataConfig
 from vrft.errors import PictureError, UserError
-from vrft.training import (train)
-from vrft.runs import (bad_pictures)
-from vrft.sft import (fine_tune)
+from vrft.runs import bad_pictures
 from vrft.runs.bad_pictures import METRIC, BadPictures
 from vrft.runs.run_log import BAD_PICTURES, RunLog, read_metrics
+from vrft.sft import fine_tune
+from vrft.training import train
 from vrft.training.stream import draw, next_prompts, sample_at
 from vrft.training.types import Drawn, Run
 from vrft.types import Prompt, Sample

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vrft.runs import (console)
+from vrft.runs import console
 
 SPEAKER = """
 import os, sys

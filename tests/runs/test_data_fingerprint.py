@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from vrft.errors import UserError
-from vrft.runs import (data_fingerprint)
+from vrft.runs import data_fingerprint
 from vrft.types import Sample
 
 Make = Callable[[Path], Sequence[Sample[Any]]]

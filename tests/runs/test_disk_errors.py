@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vrft.errors import UserError
-from vrft.runs import (disk_errors)
+from vrft.runs import disk_errors
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])

@@ -15,7 +15,7 @@ import pytest
 from vrft import config
 from vrft.config.schema import Config, TaskConfig
 from vrft.errors import UserError
-from vrft.runs import (run_folder)
+from vrft.runs import run_folder
 from vrft.runs.run_folder import StopSignal
 
 

@@ -19,7 +19,7 @@ from huggingface_hub import utils as hub
 from transformers.utils import logging as transformers_logging
 
 from vrft.errors import UserError
-from vrft.runs import (run_log)
+from vrft.runs import run_log
 from vrft.runs.run_log import RunLog
 
 

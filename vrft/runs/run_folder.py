@@ -20,7 +20,7 @@ from vrft import durable, folder_lock
 from vrft.config.loading import to_yaml
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.runs import (disk_errors, run_log)
+from vrft.runs import disk_errors, run_log
 
 UNHANDLED = (
     "note: training runs in a thread beside the main one, where Ctrl-C and SIGTERM cannot be "

@@ -31,6 +31,11 @@ def cache() -> Path:
     return Path(os.environ.get("VRFT_CACHE") or Path.home() / ".cache" / "vrft")
 
 
+def rows() -> Path:
+    """Return the folder of the cache for rows that a program gave in Python."""
+    return cache().absolute() / "rows"
+
+
 def model(name: str) -> str:
     """Return the folder of a model with a name of ours; other names are hub ids, left as they are.
 

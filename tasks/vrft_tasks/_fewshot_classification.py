@@ -61,26 +61,30 @@ def find(
     columns: Mapping[str, str],
     encoding: str = "",
     config: str | None = None,
+    allow_outside: bool = False,
 ) -> LabelledData:
     """Return the pictures of a split: in folders of classes, or else in rows.
 
     Tried in this order: <split>/<class>/*.jpg, <class>/*.jpg, and the rows of ``source``. With a
-    ``config``, which rows alone can have, they are read at once.
+    ``config``, which rows alone can have, they are read at once. Raises UserError for a picture
+    outside ``source``, unless ``allow_outside``.
     """
     root = Path(source).expanduser()
     if config is not None:
-        return _read_rows(source, split, columns, encoding, config)
+        return _read_rows(source, split, columns, encoding, config, allow_outside)
+    allowed = None if allow_outside else (root,)
     if folders := _class_folders(root / split):
         # Labels of all splits: a class without test pictures is a possible wrong answer all the
         # same.
         labels = [folder.name for part in root.iterdir() for folder in _class_folders(part)]
-        return LabelledData(_read_folders(folders, root), labels)
+        return LabelledData(_read_folders(folders, root, allowed), labels)
     # Beside files of rows, folders are only the places of their pictures.
     has_rows = root.is_dir() and any(path.suffix in records.KINDS for path in root.iterdir())
     if not has_rows and (folders := _class_folders(root)):
         labels = [folder.name for folder in folders]
-        return LabelledData(_read_folders(folders, root), labels, undivided=True)
-    return _read_rows(source, split, columns, encoding)
+        pictures = _read_folders(folders, root, allowed)
+        return LabelledData(pictures, labels, undivided=True)
+    return _read_rows(source, split, columns, encoding, config, allow_outside)
 
 
 def _read_rows(
@@ -88,10 +92,18 @@ def _read_rows(
     split: str,
     columns: Mapping[str, str],
     encoding: str,
-    config: str | None = None,
+    config: str | None,
+    allow_outside: bool,
 ) -> LabelledData:
     """Return the pictures of the rows of a split, and the labels that stand in them."""
-    read = records.read(source, split, columns=columns, encoding=encoding, config=config)
+    read = records.read(
+        source,
+        split,
+        columns=columns,
+        encoding=encoding,
+        config=config,
+        allow_outside=allow_outside,
+    )
     rows = [_read_row(record) for record in read]
     return LabelledData(rows, [picture.label for picture in rows])
 
@@ -111,8 +123,16 @@ def _read_row(record: Record) -> LabelledPicture:
     )
 
 
-def _read_folders(folders: Sequence[Path], root: Path) -> list[LabelledPicture]:
-    """Return the pictures of all classes; their ids are their paths below the root of the data."""
+def _read_folders(
+    folders: Sequence[Path], root: Path, allowed: tuple[Path, ...] | None
+) -> list[LabelledPicture]:
+    """Return the pictures of all classes; their ids are their paths below the root of the data.
+
+    Raises UserError for one that leaves the folders ``allowed``, as a link can, unless it is None.
+    """
+    files = [(folder, path) for folder in folders for path in _picture_files(folder)]
+    for _, path in files if allowed is not None else ():
+        records.check_inside(path, allowed or (), str(path))
     return [
         LabelledPicture(
             path.relative_to(root).as_posix(),
@@ -121,8 +141,7 @@ def _read_folders(folders: Sequence[Path], root: Path) -> list[LabelledPicture]:
             str(path),
             columns={"label": folder.name},
         )
-        for folder in folders
-        for path in _picture_files(folder)
+        for folder, path in files
     ]
 
 

@@ -11,7 +11,7 @@ from vrft.boxes import THOUSANDTHS, Box
 from vrft.errors import UserError
 from vrft.images import StoredSize, image_size, stored_size
 from vrft.masks import Polygon, Region, bounding_box, outline
-from vrft.records import read_json, read_western_json
+from vrft.records import check_inside, read_json, read_western_json
 from vrft.types import Sample
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".JPG", ".JPEG", ".PNG")
@@ -48,9 +48,15 @@ def splits(root: Path) -> dict[str, Path]:
 
 
 def read_reasonseg(
-    folder: Path, every_instruction: bool, encoding: str = ""
+    folder: Path,
+    every_instruction: bool,
+    encoding: str = "",
+    allowed: tuple[Path, ...] | None = None,
 ) -> list[Sample[Target]]:
-    """Read a folder of ReasonSeg: a sample per instruction, or for the first of each picture."""
+    """Read a folder of ReasonSeg: a sample per instruction, or for the first of each picture.
+
+    Pictures may not leave the folders ``allowed``; None: they may lie anywhere.
+    """
     samples = []
     for path in sorted(folder.glob("*.json")):
         record = read_western_json(path, encoding)
@@ -63,6 +69,8 @@ def read_reasonseg(
         if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
             raise UserError(f"{path}: `text` must hold at least one instruction")
         image = _picture_beside(path)
+        if allowed is not None:
+            check_inside(image, allowed, str(path))
         target = _read_target(record, path, stored_size(image))
         # Labelme may put the file of the picture into its record, as text.
         columns = {name: value for name, value in record.items() if name != "imageData"}
@@ -164,15 +172,22 @@ def _is_coordinate(value: Any) -> bool:
     return isinstance(value, int | float) and type(value) is not bool and abs(value) <= LARGEST
 
 
-def read_conversations(path: Path, encoding: str = "") -> list[Sample[Target]]:
-    """Read a file of Visual-RFT's conversations; paths of pictures start at its folder."""
+def read_conversations(
+    path: Path, encoding: str = "", allowed: tuple[Path, ...] | None = None
+) -> list[Sample[Target]]:
+    """Read a file of Visual-RFT's conversations; paths of pictures start at its folder.
+
+    Pictures may not leave the folders ``allowed``; None: they may lie anywhere.
+    """
     rows = read_json(path, encoding)
     if not isinstance(rows, list):
         raise UserError(f"{path}: expected a list of conversations")
-    return [_read_conversation(record, path, row) for row, record in enumerate(rows)]
+    return [_read_conversation(record, path, row, allowed) for row, record in enumerate(rows)]
 
 
-def _read_conversation(record: Any, path: Path, row: int) -> Sample[Target]:
+def _read_conversation(
+    record: Any, path: Path, row: int, allowed: tuple[Path, ...] | None
+) -> Sample[Target]:
     """Read one conversation: a picture and an instruction, answered by a box in thousandths."""
     try:
         # Unpacking raises ValueError unless there are two turns.
@@ -184,6 +199,8 @@ def _read_conversation(record: Any, path: Path, row: int) -> Sample[Target]:
     if not closed or box is None:
         raise UserError(f"{path}: row {row}: expected <img>path</img>, answered by one box")
     source = path.parent / image
+    if allowed is not None:
+        check_inside(source, allowed, f"{path}: row {row}")
     image_size(source)  # raises UserError for a picture that is missing or damaged
     # The published prompt ends in "... the instruction: the umbrella".
     question = request.partition("the instruction:")[2].strip() or request.strip()

@@ -58,6 +58,8 @@ class Counting(Task[int]):
     """The encoding of files that are not in UTF-8, such as gb18030."""
     config: str | None = None
     """The configuration of a data set that has several, as its page on the hub lists them."""
+    allow_outside: bool = False
+    """Whether rows may name pictures outside the folder of the data."""
 
     primary = "accuracy"
     data = "rows of CLEVR CoGenT as R1-V has them, or its list for SuperCLEVR beside images/"
@@ -75,6 +77,7 @@ class Counting(Task[int]):
             limit=self.rows,
             encoding=self.encoding,
             config=self.config,
+            allow_outside=self.allow_outside,
         )
         return [read_sample(row) for row in rows]
 

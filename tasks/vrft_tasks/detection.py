@@ -80,6 +80,8 @@ class Detection(Task[Objects]):
     """The encoding of files that are not in UTF-8, such as gb18030."""
     config: str | None = None
     """The configuration of a data set that has several, as its page on the hub lists them."""
+    allow_outside: bool = False
+    """Whether rows may name pictures outside the folder of the data."""
 
     primary = "iou"
     data = "COCO, or Visual-RFT's rows"
@@ -88,7 +90,8 @@ class Detection(Task[Objects]):
         check_template(self.template, "category")
 
     def samples(self, split: str) -> Sequence[Sample[Objects]]:
-        instances = coco.find(Path(self.data_dir).expanduser(), split, self.encoding)
+        root = Path(self.data_dir).expanduser()
+        instances = coco.find(root, split, self.encoding, self.allow_outside)
         if instances is not None:
             return coco_samples(instances, self.categories, self.queries)
         rows = records.read(
@@ -97,6 +100,7 @@ class Detection(Task[Objects]):
             columns=self.columns,
             encoding=self.encoding,
             config=self.config,
+            allow_outside=self.allow_outside,
         )
         # A row names its category itself, so `categories` chooses among the rows.
         samples = [read_row(record) for record in rows]

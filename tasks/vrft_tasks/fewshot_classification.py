@@ -93,6 +93,8 @@ class FewshotClassification(Task[Label]):
     """The encoding of files that are not in UTF-8, such as gb18030."""
     config: str | None = None
     """The configuration of a data set that has several, as its page on the hub lists them."""
+    allow_outside: bool = False
+    """Whether rows may name pictures outside the folder of the data."""
 
     primary = "accuracy"
     data = "one folder of pictures per class, or <split>.jsonl with `image` and `label`"
@@ -110,7 +112,7 @@ class FewshotClassification(Task[Label]):
     def samples(self, split: str) -> Sequence[Sample[Label]]:
         # __post_init__ has refused "own" without data, which has no published shots.
         source = self.data_dir or SHOTS[self.dataset]
-        labelled = find(source, split, self.columns, self.encoding, self.config)
+        labelled = find(source, split, self.columns, self.encoding, self.config, self.allow_outside)
         classes = self.classes(labelled.labels)
         samples = [self.sample(picture, classes) for picture in labelled.pictures]
         shots = draw_shots(samples, self.shots, self.seed)

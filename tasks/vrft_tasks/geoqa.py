@@ -73,6 +73,8 @@ class GeoQa(Task[Gold]):
     """The encoding of files that are not in UTF-8, such as gb18030."""
     config: str | None = None
     """The configuration of a data set that has several, as its page on the hub lists them."""
+    allow_outside: bool = False
+    """Whether rows may name pictures outside the folder of the data."""
 
     primary = "accuracy"
     data = "GEOQA_R1V_Train_8K's rows, or geoqa_test_prompts.jsonl beside its folder Geo170K"
@@ -89,6 +91,7 @@ class GeoQa(Task[Gold]):
             columns=self.columns,
             encoding=self.encoding,
             config=self.config,
+            allow_outside=self.allow_outside,
         )
         return [read_sample(record) for record in rows]
 

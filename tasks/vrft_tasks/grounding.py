@@ -81,6 +81,8 @@ class Grounding(Task[Target]):
     """The encoding of texts without a byte order mark; UTF-8 unless given."""
     config: str | None = None
     """The configuration of a data set that has several, as its page on the hub lists them."""
+    allow_outside: bool = False
+    """Whether rows may name pictures outside the folder of the data."""
     box_unit: Unit | None = None
     box_format: BoxFormat = "xyxy"
     min_pixels: int = MIN_PIXELS
@@ -132,6 +134,7 @@ class Grounding(Task[Target]):
             limit=self.rows,
             encoding=self.encoding,
             config=self.config,
+            allow_outside=self.allow_outside,
         )
 
     def frame(self, reading: Reading) -> Frame:

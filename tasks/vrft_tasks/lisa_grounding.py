@@ -59,6 +59,8 @@ class LisaGrounding(Task[Target]):
     format: rewards.FormatRule = "strict"
     encoding: str = ""
     """The encoding of json that is not in UTF-8, such as gb18030."""
+    allow_outside: bool = False
+    """Whether data may name pictures outside their own folder."""
     coordinates: Coordinates | None = None
     """The numbers in which answers are read; None: those that the model's family writes.
 
@@ -81,10 +83,11 @@ class LisaGrounding(Task[Target]):
                 f"no split {split!r} in {root}; there is {', '.join(sorted(sources)) or 'none'}"
             )
         source = sources[split]
+        allowed = None if self.allow_outside else (root if root.is_dir() else root.parent,)
         if source.is_dir():
             # As published: training asks every instruction of a picture, evaluation the first one.
-            return read_reasonseg(source, split == "train", self.encoding)
-        return read_conversations(source, self.encoding)
+            return read_reasonseg(source, split == "train", self.encoding, allowed)
+        return read_conversations(source, self.encoding, allowed)
 
     def prompt(self, sample: Sample[Target]) -> Prompt:
         text = self.template.replace("{instruction}", sample.question)

@@ -67,6 +67,8 @@ class Spatial(Task[Choice]):
     """The encoding of files that are not in UTF-8, such as gb18030."""
     config: str | None = None
     """The configuration of a data set that has several, as its page on the hub lists them."""
+    allow_outside: bool = False
+    """Whether rows may name pictures outside the folder of the data."""
 
     primary = "accuracy"
     data = "rows of SAT or CV-Bench: a hub id, or files of parquet, json or jsonl"
@@ -85,6 +87,7 @@ class Spatial(Task[Choice]):
             limit=self.rows,
             encoding=self.encoding,
             config=self.config,
+            allow_outside=self.allow_outside,
         )
         # `rows` limits what is fetched, before rows with several pictures are left out.
         samples = (read_sample(row, self.seed) for row in rows)

@@ -64,6 +64,8 @@ class Vqa(Task[Gold]):
     """The encoding of texts without a byte order mark; UTF-8 unless given."""
     config: str | None = None
     """The configuration of a data set that has several, as its page on the hub lists them."""
+    allow_outside: bool = False
+    """Whether rows may name pictures outside the folder of the data."""
     kind: Kind | None = None
     style: Style = "chat"
     template: str | None = None
@@ -102,6 +104,7 @@ class Vqa(Task[Gold]):
             limit=self.rows,
             encoding=self.encoding,
             config=self.config,
+            allow_outside=self.allow_outside,
         )
 
     def describe(self, split: str) -> str:

@@ -131,7 +131,10 @@ def test_data_are_converted(tmp_path: Path, capsys: Capture) -> None:
     assert cli.main(["data", "convert", *words]) == 0
     said = capsys.readouterr()
     assert said.out == f"{out}: 2 rows\n"
-    assert said.err == "read as R1-V and Visual-RFT rows\n"
+    assert said.err == (
+        "read as R1-V and Visual-RFT rows\n"
+        "its pictures lie outside its folder: read it by data.allow_outside=true\n"
+    )
     first = json.loads(out.read_text(encoding="utf-8").splitlines()[0])
     # Thousandths of 120 x 90 have become pixels.
     assert first["objects"]["bbox"] == [[12, 18, 60, 45]]

@@ -32,7 +32,9 @@ def converted(source: str, name: FormatName, folder: Path) -> tuple[Reading, Rea
     before = formats.read(HERE / source, "train")
     out = folder / f"out{foreign.WRITERS[name][1]}"
     assert foreign.convert(before, Frame(before.unit), name, out) == len(before.rows)
-    after = formats.read(out, "train", name=name if name in ("llava", "vlm-r1") else None)
+    told: FormatName | None = name if name in ("llava", "vlm-r1") else None
+    outside = foreign.names_outside(before, name, out)
+    after = formats.read(out, "train", name=told, allow_outside=outside)
     assert after.name == name
     return before, after
 

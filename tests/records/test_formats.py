@@ -157,7 +157,7 @@ def test_cells_of_csv_hold_boxes_pictures_and_options(tmp_path: Path) -> None:
         f'"[""{HERE / "a.png"}""]",Where?,"(12,18),(60,45)"\n'
     )
     (tmp_path / "rows.csv").write_text(rows, encoding="utf-8")
-    reading = formats.read(tmp_path / "rows.csv", "train")
+    reading = formats.read(tmp_path / "rows.csv", "train", allow_outside=True)
     assert (reading.name, reading.geometric) == ("canonical", True)
     assert [len(row.files()) for row in reading.rows] == [1, 1]
     (tmp_path / "options.csv").write_text(

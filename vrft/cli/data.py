@@ -19,7 +19,7 @@ TASKS = ("grounding", "vqa")
 """The tasks that read rows of any format; each has a configuration and a benchmark of its name."""
 
 
-READING = ("columns", "config", "data_format", "encoding", "rows")
+READING = ("allow_outside", "columns", "config", "data_format", "encoding", "rows")
 """The settings of both tasks that say how rows are read."""
 
 KINDS = {
@@ -89,4 +89,7 @@ def convert(args: argparse.Namespace) -> int:
     if columns := foreign.left_out(reading):
         print(f"left out: the columns {', '.join(columns)}", file=sys.stderr)
     print(f"{args.out}: {count} rows")
+    if foreign.names_outside(reading, args.to, args.out):
+        print("its pictures lie outside its folder: read it by data.allow_outside=true",
+              file=sys.stderr)  # fmt: skip
     return 0

@@ -120,7 +120,7 @@ def stored(content: str | Mapping[str, str]) -> Path:
     The name is made of the content. Raises UserError where the cache cannot be written.
     """
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-    place = paths.cache().absolute() / "rows"
+    place = paths.rows()
     texts = {f"{digest}.jsonl": content} if isinstance(content, str) else content
     folder = place if isinstance(content, str) else place / digest
     try:

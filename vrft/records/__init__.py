@@ -5,6 +5,7 @@ modules on which the tasks for anyone's rows are built: ``formats`` recognises f
 ``foreign`` writes them, ``frames`` knows the units of boxes.
 """
 
+from vrft.records.data_folder import check_inside
 from vrft.records.files import read_json, read_western_json
 from vrft.records.reading import AS_NAMED, KINDS, Record, flattened, listed, read, shown
 
@@ -12,6 +13,7 @@ __all__ = [
     "AS_NAMED",
     "KINDS",
     "Record",
+    "check_inside",
     "flattened",
     "listed",
     "read",

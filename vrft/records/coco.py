@@ -12,6 +12,7 @@ from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import StoredSize, stored_size
 from vrft.records import files
+from vrft.records.data_folder import check_inside as check_in_folder
 from vrft.records.frames import ROUNDED
 
 ROBOFLOW = "_annotations.coco.json"
@@ -42,12 +43,16 @@ class Picture:
     """Width and height that the annotations give; zeros for unknown."""
     entry: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """The picture's entry in the file, with all its fields."""
+    allowed: tuple[Path, ...] | None = field(default=None, repr=False, compare=False)
+    """The folders that the file may not leave; None where it may lie anywhere."""
 
     def source(self) -> Path:
-        """Return the file; raise UserError if it is not there."""
+        """Return the file; raise UserError if it is not there, or outside its data's folder."""
         # Looked for only when it is asked for: train2017 has 118,287 pictures, and few are needed.
         if not os.path.isfile(self.file):
             raise UserError(f"no picture {self.file!s:.200}; unpack COCO's pictures there")
+        if self.allowed is not None:
+            check_in_folder(self.file, self.allowed, f"image {self.id:.60}")
         return self.file
 
     def upright(self) -> Picture:
@@ -90,19 +95,22 @@ def turned(box: Box, unit: StoredSize) -> Box:
     return Box(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
 
 
-def find(root: Path, split: str, encoding: str = "") -> Instances | None:
+def find(
+    root: Path, split: str, encoding: str = "", allow_outside: bool = False
+) -> Instances | None:
     """Read the instances of a split; None where ``root`` holds data of another kind.
 
     ``root`` is COCO's folder, with annotations/instances_<split>.json and the pictures in
     <split>/, or with both in <split>/, as Roboflow exports them; or one such file, with the
-    pictures beside it. Raises UserError for an unknown split and for a file that cannot be read.
+    pictures beside it. A picture that lies elsewhere is refused when it is asked for, unless
+    ``allow_outside``. Raises UserError for an unknown split and for a file that cannot be read.
     """
     if os.path.isfile(root):
         # COCO's file is an object, a file of rows a list of objects or one a line.
         is_object = root.suffix == ".json" and files.first_character(root, encoding) == "{"
         if not is_object or files.is_json_lines(root, encoding):
             return None
-        return read(root, root.parent, encoding)
+        return read(root, root.parent, encoding, None if allow_outside else (root.parent,))
     parts = {
         **{path.stem.removeprefix("instances_"): path
            for path in sorted((root / "annotations").glob("instances_*.json"))},
@@ -112,12 +120,15 @@ def find(root: Path, split: str, encoding: str = "") -> Instances | None:
         return None
     if split not in parts:
         raise UserError(f"no split {split!r} in {root}; there is {', '.join(parts)}")
-    return read(parts[split], root / split, encoding)
+    return read(parts[split], root / split, encoding, None if allow_outside else (root,))
 
 
-def read(path: Path, folder: Path, encoding: str = "") -> Instances:
-    """Read the instances of a file whose pictures lie in ``folder``.
+def read(
+    path: Path, folder: Path, encoding: str = "", allowed: tuple[Path, ...] | None = None
+) -> Instances:
+    """Read the instances of a file, which names pictures from ``folder`` on.
 
+    They may not leave the folders ``allowed``; None: they may lie anywhere.
     Boxes that rounding has put over the edge are cut to their picture, and boxes without area are
     left out. Raises UserError that names the entry which cannot be read or leaves its picture.
     """
@@ -143,6 +154,7 @@ def read(path: Path, folder: Path, encoding: str = "") -> Instances:
             boxes.get((image["id"], True), {}),
             sizes[image["id"]],
             image,
+            allowed,
         )
         for image in images
     ]

@@ -19,8 +19,9 @@ from PIL import Image
 
 from vrft.boxes import Box
 from vrft.errors import UserError
-from vrft.images import image_size
+from vrft.images import image_size, read_header
 from vrft.records import frames, labelled
+from vrft.records.data_folder import is_inside
 from vrft.records.formats import FORMATS, FormatName, Reading
 from vrft.records.frames import PIXELS, Frame, Shape
 from vrft.records.reading import shown
@@ -82,6 +83,16 @@ def convert(reading: Reading, frame: Frame, name: FormatName, out: Path) -> int:
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror})") from error
     return len(rows)
+
+
+def names_outside(reading: Reading, name: FormatName, out: Path) -> bool:
+    """Return whether a written file names pictures outside its folder, as its first row tells.
+
+    ``data.allow_outside`` must let it do so where it is read.
+    """
+    if name in HOLDING or not reading.rows:
+        return False
+    return not all(is_inside(file, (out.parent,)) for file in reading.rows[0].files())
 
 
 def prepared(row: Row, frame: Frame, boxes: bool) -> Written:
@@ -188,8 +199,8 @@ def openai(written: Written, out: Path) -> dict[str, Any]:
 
 def data_uri(file: Path) -> str:
     """Return the content of a picture's file as a data URI."""
-    with Image.open(file) as image:
-        kind = image.get_format_mimetype() or "image/png"
+    with read_header(file) as image:
+        kind = Image.MIME.get(image.format or "", "image/png")
     return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
 
 
@@ -323,7 +334,7 @@ def suffix_of(file: Path) -> str:
     """Return the suffix of a picture's kind, which files of the cache do not have."""
     if file.suffix.lower() in labelled.PICTURES:
         return file.suffix
-    with Image.open(file) as image:
+    with read_header(file) as image:
         return ".jpg" if image.format == "JPEG" else f".{(image.format or 'png').lower()}"
 
 
@@ -356,6 +367,9 @@ WRITERS: Mapping[FormatName, tuple[Writer, str]] = {
     "reasonseg": (lambda rows, out: write_labels(rows, out, instruct=True), ""),
 }
 """Format -> its writer, and the suffix of its file, "" for a folder."""
+
+HOLDING: frozenset[FormatName] = frozenset({"openai", "verl", "easyr1", "labelme", "reasonseg"})
+"""Formats that hold pictures themselves, or have them in their own folder; others name files."""
 
 CARRIED = frozenset({
     *("id", "idx", "images", "image", "question", "problem", "prompt", "conversations", "messages"),

@@ -98,13 +98,14 @@ def read_once(
     limit: int | None = None,
     encoding: str = "",
     config: str | None = None,
+    allow_outside: bool = False,
 ) -> Reading:
     """Read a split as ``read`` does, or return the last reading where nothing has changed since.
 
     A command reads its data to choose the task, to say how they are read, and to make samples.
     Whoever makes samples calls ``forget``, as rows are not needed beside them.
     """
-    asked: Key = (split, name, tuple(columns.items()), limit, encoding)
+    asked: Key = (split, name, tuple(columns.items()), limit, encoding, allow_outside)
     stamp = None if config is not None else stamp_of(Path(source).expanduser(), split)
     if stamp is not None and (kept := LAST.get(asked + stamp)):
         return kept
@@ -117,6 +118,7 @@ def read_once(
         limit=limit,
         encoding=encoding,
         config=config,
+        allow_outside=allow_outside,
     )
     if stamp is not None:
         LAST[asked + stamp] = reading
@@ -154,12 +156,13 @@ def read(
     limit: int | None = None,
     encoding: str = "",
     config: str | None = None,
+    allow_outside: bool = False,
 ) -> Reading:
     """Read a split of any format, which is recognised unless ``name`` tells it.
 
     ``source`` is what ``vrft.records.read`` takes, COCO's json, or a folder of labelme's or
-    ReasonSeg's json beside the pictures. Raises UserError for data of no known format, and for the
-    first row that is not understood.
+    ReasonSeg's json beside the pictures. Pictures lie in its folder, unless ``allow_outside``.
+    Raises UserError for data of no known format, and for the first row that is not understood.
     """
     root = Path(source).expanduser()
     kind = name if name in labelled.TITLES else None
@@ -172,10 +175,16 @@ def read(
         if columns:
             raise UserError(f"{source!s:.200}: {labelled.TITLES[kind]}, has no columns to name; "
                             f"remove data.columns.{next(iter(columns))}")  # fmt: skip
-        entries = labelled.read(root, split, kind, encoding)[:limit]
+        entries = labelled.read(root, split, kind, encoding, allow_outside)[:limit]
         return Reading(kind, tuple(map(rows.of_picture, entries, itertools.count())))
     stream = reading.read(
-        source, split, columns=columns, limit=limit, encoding=encoding, config=config
+        source,
+        split,
+        columns=columns,
+        limit=limit,
+        encoding=encoding,
+        config=config,
+        allow_outside=allow_outside,
     )
     first = next(stream, None)
     if first is None:

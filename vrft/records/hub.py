@@ -49,6 +49,15 @@ def rows(name: str, split: str, limit: int | None, config: str | None = None) ->
         ) from error
 
 
+def caches() -> tuple[Path, ...]:
+    """Return the folders into which the hub's files are fetched, and archives unpacked."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    folders = (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, constants.HF_HUB_CACHE)
+    return tuple(map(Path, folders))
+
+
 def is_configured(root: Path, config: str | None, encoding: str = "") -> bool:
     """Return whether the rows of a local source are those of a configuration, read by ``rows``.
 

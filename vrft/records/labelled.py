@@ -17,6 +17,7 @@ from vrft.errors import UserError
 from vrft.images import StoredSize, stored_size
 from vrft.progress import watched
 from vrft.records import coco
+from vrft.records.data_folder import check_inside
 from vrft.records.files import head_text, is_json_lines, read_western_json
 from vrft.records.frames import PIXELS, Numbers, Shape
 
@@ -83,15 +84,21 @@ def kind_of(root: Path, split: str, encoding: str = "") -> Kind | None:
     return "reasonseg" if "text" in tree else "labelme"
 
 
-def read(root: Path, split: str, kind: str, encoding: str = "") -> list[Labelled]:
-    """Read the annotations of a split; raise UserError that names file and entry of a fault."""
+def read(
+    root: Path, split: str, kind: str, encoding: str = "", allow_outside: bool = False
+) -> list[Labelled]:
+    """Read the annotations of a split; raise UserError that names file and entry of a fault.
+
+    A picture outside the folder of the data is one, unless ``allow_outside``.
+    """
     if kind == "coco":
-        return list(_coco(root, split, encoding))
+        return list(_coco(root, split, encoding, allow_outside))
     files = _label_files(root, split)
     if not files:
         raise UserError(f"{root}: no json beside pictures, in it or in {split}/")
     shown = watched(files, f"annotations of {split!r}")
-    return [entry for path in shown for entry in _labelled(path, kind, encoding)]
+    allowed = None if allow_outside else (root,)
+    return [entry for path in shown for entry in _labelled(path, kind, encoding, allowed)]
 
 
 def _roboflow(root: Path, split: str) -> Path | None:
@@ -100,13 +107,14 @@ def _roboflow(root: Path, split: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def _coco(root: Path, split: str, encoding: str) -> Iterator[Labelled]:
+def _coco(root: Path, split: str, encoding: str, allow_outside: bool) -> Iterator[Labelled]:
     """Yield a question for each category that a picture of COCO's json shows."""
     inside = None if root.is_file() else _roboflow(root, split)
     if inside:
-        instances: coco.Instances | None = coco.read(inside, inside.parent, encoding)
+        allowed = None if allow_outside else (root,)
+        instances: coco.Instances | None = coco.read(inside, inside.parent, encoding, allowed)
     else:
-        instances = coco.find(root, split, encoding)
+        instances = coco.find(root, split, encoding, allow_outside)
     if instances is None:
         raise UserError(f"{root}: no COCO json; give its file, or the folder above annotations/")
     for annotated in watched(instances.pictures, f"pictures of {split!r}"):
@@ -132,14 +140,21 @@ def _picture_beside(path: Path) -> Path | None:
     return next((picture for picture in pictures if picture.is_file()), None)
 
 
-def _labelled(path: Path, kind: str, encoding: str) -> Iterator[Labelled]:
-    """Yield the questions of one picture: its labels, or ReasonSeg's instructions."""
+def _labelled(
+    path: Path, kind: str, encoding: str, allowed: tuple[Path, ...] | None
+) -> Iterator[Labelled]:
+    """Yield the questions of one picture: its labels, or ReasonSeg's instructions.
+
+    The picture may not leave the folders ``allowed``; None: it may lie anywhere.
+    """
     tree = read_western_json(path, encoding)
     picture = _picture_beside(path)
     shapes = tree.get("shapes") if isinstance(tree, dict) else None
     if picture is None or not isinstance(shapes, list) or not shapes:
         raise UserError(f"{path}: expected `shapes` with at least one shape, beside its picture")
     columns = {name: value for name, value in tree.items() if name != "imageData"}
+    if allowed is not None:
+        check_inside(picture, allowed, str(path))
     stored = stored_size(picture)
     size, turn = stored.upright, _turn(tree, stored, path)
     by_label: dict[str, list[Shape]] = {}

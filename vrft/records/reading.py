@@ -36,6 +36,7 @@ from vrft.errors import UserError
 from vrft.images import UNREADABLE, as_picture, open_image, picture_name, read_header
 from vrft.progress import watched
 from vrft.records import files, hub
+from vrft.records.data_folder import check_inside, is_inside
 from vrft.records.hub import Row
 
 KINDS = files.KINDS
@@ -69,6 +70,8 @@ class Record:
     """The folders at which relative paths of pictures start; the first that has the file counts."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """The task's name of a column -> the data's."""
+    allowed: tuple[Path, ...] | None = None
+    """The folders that its pictures may not leave; None where they may lie anywhere."""
 
     @property
     def id(self) -> str:
@@ -183,6 +186,8 @@ class Record:
         candidates = [folder / source for folder in self.folders] or [source]
         for path in candidates:
             if os.path.isfile(path):  # unlike Path.is_file, also for a name that is too long
+                if self.allowed is not None:
+                    check_inside(path, self.allowed, self.where)
                 return path
         name = picture_name(candidates[0])
         raise self.error(f"no picture {name}; correct the path or remove the row")
@@ -204,6 +209,7 @@ def read(
     limit: int | None = None,
     encoding: str = "",
     config: str | None = None,
+    allow_outside: bool = False,
 ) -> Iterator[Record]:
     """Yield the rows of a split, or the first ``limit`` of them, always in the same order.
 
@@ -211,7 +217,8 @@ def read(
     split (train.jsonl, data/train-00000-of-00002.parquet, train/rows.json, SAT_train.parquet), or
     one that ``save_to_disk`` wrote; or a hub id, of which no more than ``limit`` rows are fetched.
     ``encoding`` is that of texts without a byte order mark, UTF-8 unless given; ``config`` is one
-    of the configurations that a data set of the hub, or the README of its folder, lists. Raises
+    of the configurations that a data set of the hub, or the README of its folder, lists.
+    Pictures lie in the folder ``source``, or in that of the file, unless ``allow_outside``. Raises
     UserError at once where there is no such data, and while the rows are read for data that is
     damaged.
     """
@@ -222,19 +229,25 @@ def read(
         raise UserError(f"no data at {source!s:.200} ({error})") from error
     if os.path.exists(root):  # unlike Path.exists, also for a name that is too long
         folders: tuple[Path, ...] = (root,) if root.is_dir() else ()
+        allowed = folders or (root.parent,)
         if hub.is_configured(root, config, encoding):
             rows: Iterator[Row] = hub.rows(str(root), split, limit, config)
+            allowed += hub.caches()  # pictures in an archive are unpacked there
         else:
             parts = split_files(root, split)
             rows = (row for path in parts for row in file_rows(path, encoding))
     elif HUB_ID.fullmatch(str(source)) and root.suffix not in KINDS:  # "data/train.json" is a typo
         rows, folders = hub.rows(str(source), split, limit, config), ()
+        allowed = hub.caches()
     else:
         raise UserError(
             f"no data at {root!s:.200}; set task.data_dir to a file, a folder or a hub id"
         )
+    # Rows that a program gave in Python are no stranger's: they name any picture.
+    anywhere = allow_outside or is_inside(root, (paths.rows(),))
+    bounds = None if anywhere else allowed
     return (
-        Record(values, where, number, (*own_folder, *folders), columns)
+        Record(values, where, number, (*own_folder, *folders), columns, bounds)
         for number, (values, where, own_folder) in enumerate(
             watched(islice(rows, limit), f"rows of {split!r}")
         )

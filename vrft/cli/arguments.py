@@ -54,6 +54,7 @@ def parser() -> Parser:
     add_verb(verbs, "algorithms", "compare the training methods", "vrft algorithms")
     add_check(verbs)
     add_plan(verbs)
+    add_verify_resume(verbs)
     add_config(verbs)
     add_data(verbs)
     add_demo(verbs)
@@ -334,6 +335,38 @@ def add_plan(verbs: Any) -> None:
     )
     verb.add_argument(
         "--zero", type=int, choices=(0, 2, 3), default=0, help="the stage of ZeRO; default: 0"
+    )
+    add_settings(verb)
+
+
+def add_verify_resume(verbs: Any) -> None:
+    """Add ``vrft verify-resume``."""
+    verb = add_verb(
+        verbs,
+        "verify-resume",
+        "train some steps in one go, and killed and resumed, and compare both bit for bit",
+        "vrft verify-resume --config demo/lisa_grounding model.lora.r=8",
+    )
+    verb.add_argument("--task", metavar="NAME|FILE.py", help="a name of `vrft tasks`, or a file")
+    verb.add_argument("--config", metavar="NAME|FILE.yaml", help="the settings of the run")
+    verb.add_argument("--data", metavar="DIR|FILE|ID", help="the data, as for `vrft train`")
+    add_reward(verb)
+    verb.add_argument(
+        "--steps", type=positive, default=4, metavar="N", help="steps of each run; default: 4"
+    )
+    verb.add_argument(
+        "--kill-at",
+        type=positive,
+        default=2,
+        metavar="K",
+        help="the kill comes after this step's checkpoint; default: 2",
+    )
+    verb.add_argument(
+        "--output-dir",
+        type=Path,
+        metavar="DIR",
+        help="a new folder that keeps both runs, with room for four checkpoints; default: a "
+        "temporary one, kept if the runs differ",
     )
     add_settings(verb)
 

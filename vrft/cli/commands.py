@@ -11,15 +11,23 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from vrft.cli import arguments, data, evaluation, listing, plan, prompts, training
+from vrft.cli import arguments, data, evaluation, listing, plan, prompts, training, verify_resume
 from vrft.errors import UserError
+from vrft.runs import console
+
+QUIET = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS", "TQDM_DISABLE")
+"""Variables by which the hub, datasets, transformers and TRL draw no bars beside ours."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    if argv is None:  # a process of its own, which may tell libraries how to behave
+        for name in QUIET:
+            os.environ.setdefault(name, "1")
     try:
         args = arguments.parse(sys.argv[1:] if argv is None else argv)
-        status = COMMANDS[args.command](args)
+        with console.warnings_in_words():
+            status = COMMANDS[args.command](args)
         sys.stdout.flush()  # here, where a closed pipe is still caught, and not at Python's exit
         return status
     except UserError as error:
@@ -52,6 +60,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "algorithms": listing.algorithms,
     "check": training.check,
     "plan": plan.plan,
+    "verify-resume": verify_resume.verify_resume,
     "config list": listing.config_list,
     "config show": listing.config_show,
     "config copy": listing.config_copy,

@@ -1,0 +1,255 @@
+"""The check that a run which is killed and resumed is the run it would have been.
+
+``vrft verify-resume`` trains twice by its own command line, once in one go and once with a SIGKILL
+after a checkpoint, and compares what both have left. Imports of rooms stand inside the functions:
+`vrft --help` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vrft import folder_lock
+from vrft.cli.configuration import resolve
+from vrft.errors import UserError
+
+if TYPE_CHECKING:
+    from vrft.config.schema import Config
+    from vrft.runs.run_comparison import Comparison, Count
+
+TRAIN = (sys.executable, "-m", "vrft", "train")
+"""The command that trains: the same that a user gives."""
+
+OWN = {
+    "train.max_steps": "give --steps",
+    "train.num_train_epochs": "give --steps",
+    "train.save_steps": "give --kill-at",
+    "train.save_total_limit": "all checkpoints are kept",
+    "train.output_dir": "give --output-dir",
+    "train.logging_steps": "every step is logged",
+    "train.log_completions": "every step is logged",
+    "train.report_to": "no tracker is told",
+}
+"""Settings that the check gives by itself, and what is done in their place."""
+
+NOT_SAVED = {
+    "schedule": "a function of the step: its rates are in the metrics and with the optimizer",
+    "random states": "each step seeds its own: the completions were drawn with them",
+}
+"""Kinds of state that runs by reward do not save, and where they show."""
+
+EVALUATED = 4
+"""Samples of ``eval.split`` at most: that a run evaluates matters here, not how well it does."""
+
+GO, HALVES = "in-one-go", "killed-and-resumed"
+"""The names of the two runs' folders."""
+
+
+def verify_resume(args: argparse.Namespace) -> int:
+    """Print whether a killed and resumed run is the one in one go; status 1 if they differ."""
+    check_options(args)
+    config = resolve(args)
+    from vrft.runs import run_comparison
+
+    steps, at = args.steps, args.kill_at
+    with folder_of(args.output_dir) as folder:
+        file = write_config(config, folder, steps, at)
+        say(f"1 of 3: {steps} steps in one go")
+        train(folder / f"{GO}.log", "--config", str(file), f"train.output_dir={folder / GO}")
+        say(f"2 of 3: the same again, and a SIGKILL after the checkpoint of step {at}")
+        halves = folder / HALVES
+        killed = train_and_kill(file, halves, steps, at)
+        say(f"3 of 3: killed in step {killed}, and resumed")
+        train(folder / f"{HALVES}-2.log", "--resume", str(halves))
+        comparison = run_comparison.compare(folder / GO, halves)
+        same = comparison.difference is None
+        print(verdict(comparison, steps, at, killed))
+        if same:
+            print("\n".join(account(comparison)))
+        if args.output_dir is not None or not same:
+            print(f"runs: {folder}")
+        else:
+            shutil.rmtree(folder)
+    return 0 if same else 1
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Raise UserError for options that leave nothing to verify, and for settings of the check."""
+    if args.kill_at >= args.steps:
+        raise UserError(f"--kill-at {args.kill_at}: a run of {args.steps} steps has ended by then; "
+                        "give a smaller one, or more --steps")  # fmt: skip
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("verify-resume starts its runs by itself, each in one process; leave the "
+                        "launcher out")  # fmt: skip
+    for word in args.settings:
+        name = word.partition("=")[0].strip()
+        if name in OWN:
+            raise UserError(f"{word}: verify-resume sets {name} by itself; {OWN[name]}")
+
+
+@contextlib.contextmanager
+def folder_of(given: Path | None) -> Iterator[Path]:
+    """Hold the folder of both runs: the one that is given, which must be new, or a temporary one.
+
+    Raises UserError for a folder that holds something.
+    """
+    if given is None:
+        folder = Path(tempfile.mkdtemp(prefix="vrft-verify-resume-"))
+        try:
+            yield folder
+        except KeyboardInterrupt:
+            shutil.rmtree(folder)
+            raise
+        return
+    with folder_lock.held(given, "a check of resuming"):
+        if any(path.name != folder_lock.NAME for path in given.iterdir()):
+            raise UserError(f"--output-dir {given}: not empty; give a new folder")
+        yield given
+
+
+def write_config(config: Config, folder: Path, steps: int, at: int) -> Path:
+    """Write the configuration of both runs, and return its file."""
+    from vrft.config.loading import to_yaml
+
+    train = replace(
+        config.train,
+        max_steps=steps,
+        save_steps=at,
+        save_total_limit=None,
+        logging_steps=1,
+        log_completions=True,
+        report_to=(),
+        output_dir="",
+    )
+    limit = min(config.eval.limit or EVALUATED, EVALUATED)
+    config = replace(config, train=train, eval=replace(config.eval, limit=limit))
+    path = folder / "config.yaml"
+    path.write_text(to_yaml(config), encoding="utf-8")
+    return path
+
+
+def train(log: Path, *arguments: str) -> None:
+    """Run ``vrft train`` to its end in a process of its own; UserError if it does not succeed."""
+    with started(log, *arguments) as process:
+        status = process.wait()
+    if status != 0:
+        raise failure(status, log)
+
+
+def train_and_kill(file: Path, run: Path, steps: int, at: int) -> int:
+    """Train until the checkpoint of a step is there and training goes on, kill it in the next step.
+
+    Returns that step. Raises UserError for a run that has ended before.
+    """
+    log = run.with_name(f"{run.name}-1.log")
+    # One step later, which leaves records that a resumed run must take back; but before a further
+    # checkpoint, from which it would go on.
+    until = at + 1 if at > 1 and at + 1 < steps else at
+    with started(log, "--config", str(file), f"train.output_dir={run}") as process:
+        while not ((run / f"checkpoint-{at}").is_dir() and until in step_ends(run)):
+            if process.poll() is not None:
+                raise failure(process.returncode, log)
+            time.sleep(0.01)
+        last, *before = reversed(step_ends(run).values())
+        time.sleep((last - before[0]) / 2 if before else 0)  # into the step that comes
+        process.kill()
+        process.wait()
+    if process.returncode != -signal.SIGKILL or (run / "final").exists():
+        raise UserError(f"the run had ended when it was killed; give more --steps than {steps}")
+    return max(step_ends(run)) + 1
+
+
+@contextlib.contextmanager
+def started(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Start ``vrft train`` with what it prints in a file; it has ended afterwards."""
+    command = [*TRAIN, *arguments]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def failure(status: int, log: Path) -> UserError:
+    """Return the error for a run that did not succeed, with the last line that it printed."""
+    text = log.read_text(encoding="utf-8", errors="backslashreplace").strip()
+    last = text.rpartition("\n")[2].removeprefix("vrft: error: ")
+    return UserError(f"the run ended with status {status}: {last} (see {log})")
+
+
+def step_ends(run: Path) -> dict[int, float]:
+    """Return the time of each step that a run has logged, in seconds since 1970."""
+    path = run / "metrics.jsonl"
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # the last may be in the making
+    return {row["step"]: row["time"] for row in map(json.loads, lines)}
+
+
+def verdict(comparison: Comparison, steps: int, at: int, killed: int) -> str:
+    """Return the line that says whether the runs are the same, or where they differ first."""
+    difference = comparison.difference
+    if difference is None:
+        return (
+            f"identical: {steps} steps in one go, and {at} steps + SIGKILL in step {killed} + "
+            "--resume, bit for bit"
+        )
+    place, cause = "after the last step", ""
+    if difference.step is not None:
+        place = f"step {difference.step}"
+        if difference.step <= at:
+            cause = (
+                f"; the kill came after step {at}: on this device two runs differ by themselves, "
+                "whether resumed or not"
+            )
+    return (
+        f"first difference: {place}, {difference.place}: {difference.first} in one go, "
+        f"{difference.second} killed and resumed{cause}"
+    )
+
+
+def account(comparison: Comparison) -> list[str]:
+    """Return what was compared, a line for each kind of file."""
+    from vrft.runs import run_comparison
+
+    rows = []
+    for kind in run_comparison.ORDER:
+        if (count := comparison.counts.get(kind)) is not None:
+            rows.append((kind, f"{count.files:,}", f"{count.bytes:,}", content(kind, count)))
+        elif kind in NOT_SAVED:
+            rows.append((kind, "-", "-", NOT_SAVED[kind]))
+    times = ", ".join(sorted(comparison.times))
+    table = [("compared", "files", "bytes", ""), *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(3)]
+    return [
+        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}".rstrip()
+        for row in table
+    ] + [f"not compared: settings, which name the folder, and {times or 'times'}"]
+
+
+def content(kind: str, count: Count) -> str:
+    """Return what the files of a kind hold, in words."""
+    if kind in ("metrics", "completions"):
+        return f"{count.items:,} rows without gaps or repeats"
+    return f"{count.items:,} tensors" if count.items else ""
+
+
+def say(text: str) -> None:
+    """Print a line on the progress of the check, which has no place in its result."""
+    print(text, file=sys.stderr, flush=True)

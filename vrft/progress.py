@@ -1,18 +1,28 @@
-"""Progress of long work on the console: a bar on a terminal, else a line now and then."""
+"""Progress of long work on the console: a bar on a terminal, else a line now and then.
+
+While a bar is shown, whatever is printed, logged or warned of appears above it.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack, contextmanager
-from typing import Protocol, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 T = TypeVar("T")
 
 PATIENCE = 2.0
 """Seconds that work may take before `watched` shows its progress."""
+
+WIDEST_BAR, NARROWEST_BAR = 24, 8
+"""Columns of a bar where there is room, and below which there is none at all."""
 
 
 class ProgressDisplay(Protocol):
@@ -21,8 +31,8 @@ class ProgressDisplay(Protocol):
     def advance(self, n: int = 1) -> None:
         """Count ``n`` more items as done."""
 
-    def note(self, text: str) -> None:
-        """Show a short text beside the progress until the next note."""
+    def note(self, *texts: str) -> None:
+        """Show short texts beside the progress until the next note, the most important first."""
 
 
 @contextmanager
@@ -33,20 +43,21 @@ def progress(
     done: int = 0,
     stream: TextIO | None = None,
     interval: float = 15.0,
+    every: int | None = None,
 ) -> Iterator[ProgressDisplay]:
     """Show progress with its rate and the time left, on standard error unless told otherwise.
 
-    A terminal gets a bar, any other stream a line at most every ``interval`` seconds. ``done`` of
-    the ``total`` items were finished before, as in a resumed run, and do not count for the rate.
-    Without a ``total``, nobody knows how many there are.
+    A terminal gets a bar, any other stream a line at most every ``interval`` seconds, or one
+    every ``every`` items. ``done`` of the ``total`` items were finished before, as in a resumed
+    run, and do not count for the rate. Without a ``total``, nobody knows how many there are.
     """
     # Looked up at each call: tests and notebooks replace sys.stderr after this module is imported.
     stream = stream or sys.stderr
-    if stream.isatty():
-        with bar(total, description, done, stream) as display:
-            yield display
+    if stream.isatty() and os.environ.get("TERM") != "dumb":
+        with bar(Bar(total, description, done), stream) as shown:
+            yield shown
     else:
-        lines = Lines(total, description, done, stream, interval)
+        lines = Lines(total, description, done, stream, interval, every=every)
         try:
             yield lines
         finally:
@@ -82,7 +93,45 @@ def watched(
                 shown = stack.enter_context(display)
 
 
-class Lines:
+class Work:
+    """A piece of work: how far it has come, since when, and what is said beside it."""
+
+    def __init__(
+        self,
+        total: int | None,
+        description: str,
+        done: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.total, self.description, self.clock = total, description, clock
+        self.done = self.first = done
+        self.started = clock()
+        self.texts: tuple[str, ...] = ()
+
+    def advance(self, n: int = 1) -> None:
+        """Count ``n`` more items as done."""
+        self.done += n
+
+    def note(self, *texts: str) -> None:
+        """Keep the texts to be shown beside the progress."""
+        self.texts = tuple(filter(None, texts))
+
+    def numbers(self) -> list[str]:
+        """Return how far the work has come, the time left and the rate, the latter if known.
+
+        The rate is that of the items since the start; those of an earlier start do not count.
+        """
+        count = f"{self.done}" if self.total is None else f"{self.done}/{self.total}"
+        fresh, seconds = self.done - self.first, self.clock() - self.started
+        if not fresh or seconds <= 0:
+            return [count]
+        rate = fresh / seconds
+        if self.total is None or self.done >= self.total:
+            return [count, f"{rate:.2f}/s"]
+        return [count, f"{duration((self.total - self.done) / rate)} left", f"{rate:.2f}/s"]
+
+
+class Lines(Work):
     """Progress as plain lines, for log files and pipes."""
 
     def __init__(
@@ -93,21 +142,22 @@ class Lines:
         stream: TextIO = sys.stderr,
         interval: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
+        every: int | None = None,
     ) -> None:
-        self.total, self.description, self.stream = total, description, stream
-        self.done = self.first = done
-        self.interval, self.clock = interval, clock
-        self.started = self.written = clock()
-        self.text, self.pending = "", False
+        super().__init__(total, description, done, clock)
+        self.stream, self.interval, self.every = stream, interval, every
+        self.written, self.pending = self.started, False
 
     def advance(self, n: int = 1) -> None:
-        self.done += n
+        """Count ``n`` more items as done, and write a line if it is time for one."""
+        super().advance(n)
         self.pending = True
-        if self.clock() - self.written >= self.interval:
+        if self.every is not None:
+            due = self.done % self.every == 0
+        else:
+            due = self.clock() - self.written >= self.interval
+        if due:
             self.write()
-
-    def note(self, text: str) -> None:
-        self.text = text
 
     def finish(self) -> None:
         """Write the last state, unless a line has shown it."""
@@ -117,29 +167,9 @@ class Lines:
     def write(self) -> None:
         """Write one line and start the next interval."""
         self.written, self.pending = self.clock(), False
-        line = progress_line(
-            self.description,
-            self.done,
-            self.total,
-            self.done - self.first,
-            self.written - self.started,
-        )
+        line = "  ".join([f"{self.description}: {self.numbers()[0]}", *self.numbers()[1:]])
         # Flushed, as a pipe is buffered by the block and would show nothing for hours.
-        print(f"{line}  {self.text}".rstrip(), file=self.stream, flush=True)
-
-
-def progress_line(
-    description: str, done: int, total: int | None, fresh: int, seconds: float
-) -> str:
-    """Return one line of progress; ``fresh`` items took ``seconds``, which gives the rate."""
-    line = f"{description}: {done}" if total is None else f"{description}: {done}/{total}"
-    if not fresh or seconds <= 0:
-        return line
-    rate = fresh / seconds
-    if total is None:
-        return f"{line}  {rate:.2f}/s"
-    left = duration(max(total - done, 0) / rate)
-    return f"{line}  {rate:.2f}/s  {left} left" if done < total else f"{line}  {rate:.2f}/s"
+        print("  ".join([line, *self.texts]), file=self.stream, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -149,35 +179,125 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+class Bar(Work):
+    """Progress as one or two lines of a terminal."""
+
+    def lines(self, width: int, cells: str = "━╌") -> list[str]:
+        """Return the lines for a terminal of ``width`` columns.
+
+        The texts stand beside the bar where all of them fit, else below it, and the last of them
+        go first. A narrow terminal loses the bar, then the rate, then the time left. ``cells``
+        are the characters of what is done and of what is not.
+        """
+        numbers, texts = self.numbers(), "  ".join(self.texts)
+        head = f"{self.description} "
+        room = width - len(head) - len("  ".join(numbers)) - 1
+        beside = room - len(texts) - 2
+        if texts and beside >= NARROWEST_BAR:
+            return [f"{head}{self.cells(beside, cells)} {'  '.join([*numbers, texts])}"]
+        drawn = f"{self.cells(room, cells)} " if room >= NARROWEST_BAR else ""
+        first = head + drawn + fitted(numbers, width - len(head) - len(drawn))
+        return [first[:width], *([fitted(self.texts, width)] if texts else [])]
+
+    def cells(self, room: int, cells: str) -> str:
+        """Return the bar itself in at most ``room`` columns; none of an unknown total is done."""
+        size = min(room, WIDEST_BAR)
+        full = 0 if not self.total else min(size, size * self.done // self.total)
+        return cells[0] * full + cells[1] * (size - full)
+
+
+def fitted(texts: Sequence[str], width: int) -> str:
+    """Return as many of the first texts as fit a width, two spaces apart; the first one anyway."""
+    line = texts[0][: max(width, 0)] if texts else ""
+    for text in texts[1:]:
+        if len(line) + 2 + len(text) > width:
+            break
+        line += f"  {text}"
+    return line
+
+
+OPEN: list[Bar] = []
+"""The bars on the terminal, the outermost first: work within work is shown below it."""
+
+
 @contextmanager
-def bar(
-    total: int | None, description: str, done: int, stream: TextIO
-) -> Iterator[ProgressDisplay]:
-    """Show progress as a bar of rich on a terminal."""
+def bar(shown: Bar, stream: TextIO) -> Iterator[Bar]:
+    """Show a bar on a terminal, redrawn four times a second, below all that is printed meanwhile.
+
+    A bar that begins while another is shown becomes a line below it, until it ends.
+    """
+    if OPEN:
+        OPEN.append(shown)
+        try:
+            yield shown
+        finally:
+            OPEN.remove(shown)
+        return
     # Imported here: rich takes long to load, and `vrft --help` needs none of it.
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as RichProgress
+    from rich.live import Live
+    from rich.text import Text
 
-    # Without markup: "[reward]" in a text would be read as a style and vanish.
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-    )
-    with RichProgress(*columns, console=Console(file=stream)) as display:
-        task = display.add_task(description, total=total, completed=done, rate="", note="")
+    console = Console(file=stream)
+    cells = "━╌" if "utf" in console.encoding.lower() else "#-"
 
-        class Bar:
-            def advance(self, n: int = 1) -> None:
-                display.advance(task, n)
-                speed = display.tasks[0].speed  # None before rich has timed two items
-                display.update(task, rate=f"{speed:.2f}/s" if speed else "")
+    def drawn() -> RenderableType:
+        # As texts: "[reward]" in a note would be read as a style and vanish.
+        lines = [line for each in OPEN for line in each.lines(console.width - 1, cells)]
+        return Text("\n".join(lines), no_wrap=True, overflow="crop")
 
-            def note(self, text: str) -> None:
-                display.update(task, note=text)
+    OPEN.append(shown)
+    # Standard output is taken along where it is the same terminal, and never from a file.
+    live = Live(get_renderable=drawn, console=console, redirect_stdout=sys.stdout.isatty())
+    try:
+        with live, handlers_followed():
+            yield shown
+            live.refresh()
+    finally:
+        OPEN.remove(shown)
 
-        yield Bar()
+
+class CurrentError:
+    """A stream that writes to whatever standard error is at the moment of writing."""
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Flush standard error."""
+        sys.stderr.flush()
+
+
+@contextmanager
+def handlers_followed() -> Iterator[None]:
+    """Let the handlers of all loggers follow standard error within the block.
+
+    Libraries keep the stream that they met at their import, and would write into the bar.
+    """
+    terminal = {id(sys.__stderr__)} | {id(stream) for stream in unwrapped(sys.stderr)}
+    named = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict)]
+    moved: list[tuple[logging.StreamHandler[Any], Any]] = [
+        (handler, handler.stream)
+        for logger in (logging.root, *named)
+        for handler in logger.handlers
+        if isinstance(handler, logging.StreamHandler)
+        and id(vars(handler).get("stream")) in terminal
+    ]
+    for handler, _ in moved:
+        handler.stream = CurrentError()
+    try:
+        yield
+    finally:
+        for handler, stream in moved:
+            handler.stream = stream
+
+
+def unwrapped(stream: Any) -> list[Any]:
+    """Return a stream, and those that it stands for, from the outermost inwards."""
+    streams = [stream]
+    for name in ("rich_proxied_file", "stream"):
+        inner = getattr(streams[-1], name, None)
+        if inner is not None:
+            streams.append(inner)
+    return streams

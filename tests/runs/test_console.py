@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,44 @@ def test_the_streams_are_put_back(tmp_path: Path) -> None:
         assert sys.stderr.isatty() == before[1].isatty()
         assert (sys.stdout, sys.stderr) != before
     assert (sys.stdout, sys.stderr) == before
+
+
+@pytest.mark.parametrize(
+    ("metrics", "evaluated", "texts"),
+    [
+        # one reward is the reward
+        ({"loss": 0.1, "reward": 0.5, "rewards/iou/mean": 0.5}, {}, ["reward 0.500"]),
+        # several; one that applied to no completion is left out, as are deviations
+        (
+            {
+                "reward": 1.5,
+                "frac_reward_zero_std": 0.25,
+                "rewards/iou/mean": 0.5,
+                "rewards/iou/std": 0.1,
+                "rewards/format/mean": 1.0,
+                "rewards/none/mean": math.nan,
+            },
+            {"eval_iou": 0.25, "eval_giou": 0.1},
+            ["reward 1.500", "signal 75%", "eval_iou 0.250", "iou 0.500", "format 1.000"],
+        ),
+        # supervised fine-tuning has a loss alone
+        ({"loss": 0.25}, {"eval_iou": 0.5}, ["loss 0.250", "eval_iou 0.500"]),
+        ({}, {}, []),
+    ],
+)
+def test_a_step_is_told_by_its_reward_its_signal_and_the_last_evaluation(
+    metrics: dict[str, float], evaluated: dict[str, float], texts: list[str]
+) -> None:
+    assert console.step_texts(metrics, evaluated) == texts
+
+
+def test_a_warning_is_one_line_in_words_and_said_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    former = warnings.showwarning
+    with warnings.catch_warnings(), console.warnings_in_words():
+        warnings.simplefilter("always")
+        for text in ("first", "second\n  goes on", "first"):
+            warnings.warn(text, stacklevel=1)
+    assert capsys.readouterr().err == "warning: first\nwarning: second goes on\n"
+    assert warnings.showwarning is former

@@ -11,7 +11,17 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from vrft.cli import arguments, data, evaluation, listing, plan, prompts, training, verify_resume
+from vrft.cli import (
+    arguments,
+    data,
+    evaluation,
+    listing,
+    plan,
+    prompts,
+    training,
+    verify_resume,
+    view,
+)
 from vrft.errors import UserError
 from vrft.runs import console
 
@@ -56,6 +66,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "prompts": prompts.prompts,
     "show": evaluation.show,
     "compare": evaluation.compare,
+    "view": view.view,
     "tasks": listing.tasks,
     "algorithms": listing.algorithms,
     "check": training.check,

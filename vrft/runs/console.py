@@ -1,4 +1,4 @@
-"""The console of a run, which goes on when nobody reads it any more.
+"""The console of a run: what is said of a step, and lines that go on when nobody reads them.
 
 A pipe whose reader has gone, such as ``| head``, or a terminal that was closed would end the run at
 its next line, hours before the last step.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import select
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -91,3 +93,43 @@ def steady(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = former
+
+
+def step_texts(
+    metrics: Mapping[str, float], evaluated: Mapping[str, float] | None = None
+) -> list[str]:
+    """Return what is said of a step beside its progress, the most important first.
+
+    That is the loss or reward, the share of groups whose rewards differ, the first score of the
+    last evaluation, and the mean of every reward where there are several.
+    """
+    texts = [f"{name} {metrics[name]:.3f}" for name in ("loss", "reward") if name in metrics]
+    if "reward" in metrics:
+        texts = texts[-1:]  # the loss of a policy gradient says nothing about its progress
+    if (flat := metrics.get("frac_reward_zero_std")) is not None:
+        texts.append(f"signal {100 * (1 - flat):.0f}%")
+    texts += [f"{name} {value:.3f}" for name, value in [*(evaluated or {}).items()][:1]]
+    parts = {
+        name.removeprefix("rewards/").removesuffix("/mean"): value
+        for name, value in metrics.items()
+        if name.startswith("rewards/") and name.endswith("/mean") and math.isfinite(value)
+    }
+    return texts + [f"{name} {value:.3f}" for name, value in parts.items() if len(parts) > 1]
+
+
+@contextlib.contextmanager
+def warnings_in_words() -> Iterator[None]:
+    """Let Python's warnings be one line each on standard error, each text once."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        line = " ".join(str(message).split())
+        if line not in said:
+            said.add(line)
+            print(f"warning: {line}", file=sys.stderr)
+
+    former, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    finally:
+        warnings.showwarning = former

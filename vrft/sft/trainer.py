@@ -6,6 +6,7 @@ import contextlib
 import math
 import sys
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from vrft.policy.policy import ModelPolicy
 from vrft.progress import progress
 from vrft.runs import run_folder
 from vrft.runs.bad_pictures import BadPictures
+from vrft.runs.console import step_texts
 from vrft.runs.run_log import RunLog
 from vrft.task import Task
 from vrft.training import best, checkpoint
@@ -80,6 +82,8 @@ class Trainer(SFTTrainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint as a whole, with a manifest, as runs by reward do."""
         folder, step = Path(self.args.output_dir or ""), self.state.global_step
+        # A field that transformers leaves at 0 unless it is asked to count, as nobody asks it to.
+        self.state.num_input_tokens_seen = getattr(self, "_total_train_tokens", 0)
         with checkpoint.written_whole(checkpoint.path_of(folder, step)) as temporary:
             self.args.output_dir = str(temporary)
             try:
@@ -95,6 +99,10 @@ class Trainer(SFTTrainer):
                 named = checkpoint.path_of(folder, self.state.best_global_step)
                 self.state.best_model_checkpoint = str(named)
                 self.state.save_to_json(str(temporary / checkpoint.STATE))
+
+    def count_from(self, tokens: int) -> None:
+        """Go on counting at the tokens that a run has trained on before, which TRL forgets."""
+        self._total_train_tokens = tokens
 
     def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """Load no weights: those of the checkpoint are in the model already.
@@ -120,6 +128,8 @@ class Watch(TrainerCallback):
         self.log, self.stop, self.bad_pictures = log, stop, bad_pictures
         self.folder = Path(config.train.output_dir)
         self.improved: best.Best | None = None
+        self.resumed = False
+        self.scores: dict[str, float] = {}
         self.console = contextlib.ExitStack()
 
     def on_train_begin(
@@ -129,10 +139,13 @@ class Watch(TrainerCallback):
 
         transformers has put those of the checkpoint back: the former schedule, rates and intervals.
         """
-        if state.global_step > 0:
+        self.resumed = state.global_step > 0
+        if self.resumed:
             self.renew(kwargs["optimizer"], kwargs["lr_scheduler"], state.global_step)
             state.compute_steps(args, state.max_steps)
-        display = progress(state.max_steps, "fine-tuning", done=state.global_step)
+        every = self.config.train.logging_steps
+        done = state.global_step
+        display = progress(state.max_steps, "fine-tuning", done=done, every=every)
         self.display = self.console.enter_context(display)
 
     def renew(self, optimizer: Any, scheduler: Any, step: int) -> None:
@@ -176,11 +189,13 @@ class Watch(TrainerCallback):
     ) -> None:
         """Append what TRL reports of a step to metrics.jsonl."""
         if logs:
+            if "train_loss" in logs and self.resumed:
+                logs = logs | {"train_loss": mean_loss(state)}
             self.log.metrics(state.global_step, logs | self.bad_pictures.exchange())
             if control.should_save:  # right after this
                 self.log.sync()
             if "loss" in logs:
-                self.display.note(f"loss {logs['loss']:.3f}")
+                self.display.note(*step_texts(logs, self.scores))
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -205,7 +220,7 @@ class Watch(TrainerCallback):
     def evaluate(self, state: TrainerState) -> None:
         """Evaluate on ``eval.split``, and remember whether the model is the best so far."""
         step = state.global_step
-        scores = evaluate.while_training(self.config, self.task, self.learner)
+        self.scores = scores = evaluate.while_training(self.config, self.task, self.learner)
         self.log.metrics(step, scores)
         self.improved = best.better(self.config, self.folder, step, scores)
         if self.improved is not None:
@@ -222,6 +237,18 @@ class Watch(TrainerCallback):
             self.improved = None
         spared = best.folder_of(self.folder, self.config)
         checkpoint.prune(self.folder, self.config.train.save_total_limit, spared)
+
+
+def mean_loss(state: TrainerState) -> float:
+    """Return the mean loss of a run's steps, by its log.
+
+    transformers takes the mean of the steps since the run was resumed.
+    """
+    rows = [row for row in state.log_history if "loss" in row]
+    steps = [0, *(row["step"] for row in rows)]
+    total = sum(row["loss"] * (step - before)
+                for row, (before, step) in zip(rows, pairwise(steps), strict=True))  # fmt: skip
+    return float(total / max(steps[-1], 1))
 
 
 def check_finite(step: int, name: str, value: float) -> None:

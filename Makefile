@@ -38,7 +38,8 @@ test-large: .venv/installed
 # DDP, DeepSpeed and FSDP2 in two processes on the CPU, and optimizers of other packages.
 test-distributed: .venv/installed-deepspeed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' tests/training/test_distributed.py \
-		tests/training/test_rollouts_together.py tests/training/test_optimizers.py
+		tests/training/test_rollouts_together.py tests/training/test_optimizers.py \
+		tests/training/test_quantized_runs.py tests/models/test_quantization.py
 
 # Rollouts and evaluations on a real vLLM server on the CPU, in an environment of its own.
 test-vllm: .venv/installed .venv-vllm/installed

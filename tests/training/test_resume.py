@@ -120,6 +120,7 @@ OTHER: dict[str, str] = {
     "task.settings": "{data_dir: other}",
     "model.name": "other",
     "model.dtype": "float32",
+    "model.quantization": "nf4",
     "model.chat_template_kwargs": "{enable_thinking: false}",
     "model.lora.target_modules": "[q_proj]",
     "algorithm.name": "grpo",

@@ -6,6 +6,7 @@ Imports of rooms stand inside the functions: `vrft --help` must not wait for tor
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from vrft.cli.listing import print_pairs
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
+    from vrft.config.schema import ModelConfig
     from vrft.evaluation.benchmark import Benchmark
 
 
@@ -60,6 +62,7 @@ def evaluate(args: argparse.Namespace) -> int:
             print(f"page: {args.out / 'index.html'}")
         return 0
     model = replace(config.load(None, of_model).model, name=str(args.model))
+    say_quantization(model)
     out, options = args.out or results_folder(args), asking_options(args)
     if args.all_checkpoints is not None:
         reports = checkpoints.run_all(args.all_checkpoints, benchmark, model, out, **options)
@@ -71,6 +74,24 @@ def evaluate(args: argparse.Namespace) -> int:
     print(report.text(report.table(result), notes=result.notes))
     print(f"page: {out / 'index.html'}")
     return 0
+
+
+def say_quantization(model: ModelConfig) -> None:
+    """Say in a line if an adapter is asked on another base than its run has trained it on."""
+    from vrft import config
+    from vrft.models import is_adapter
+
+    folders = (Path(model.name), Path(model.name).parent)
+    run = next((folder for folder in folders if (folder / "config.yaml").is_file()), None)
+    if run is None or not any(map(is_adapter, {model.name, str(run / "final")})):
+        return
+    trained = config.load(str(run / "config.yaml")).model.quantization
+    if trained and model.quantization != trained:
+        print(
+            f"note: {run} was trained on a base in {trained}, and is asked on one in full; add "
+            f"model.quantization={trained} to evaluate what was trained",
+            file=sys.stderr,
+        )
 
 
 def check_options(args: argparse.Namespace) -> None:

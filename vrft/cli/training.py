@@ -111,11 +111,13 @@ def checked(config: Config, splits: Sequence[str], limit: int | None) -> CheckRe
 
 
 def rollout_findings(config: Config) -> Findings:
-    """Return why the run could not sample its completions as configured, if so."""
+    """Return why the run could not hold its weights or sample as configured, if so."""
     from vrft.checks.findings import Finding, Findings
+    from vrft.models import quantization
     from vrft.training import rollout_plan
 
     try:
+        quantization.check_training(config)
         rollout_plan.check(config)
     except UserError as error:
         return Findings((Finding(str(error)),))

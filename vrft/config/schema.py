@@ -43,6 +43,9 @@ class ModelConfig:
     # auto: compute in bfloat16 on a GPU, in float32 on a CPU. Weights that are trained themselves,
     # without LoRA, are held in float32 whatever stands here: bfloat16 would lose a step of 1e-6.
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantization: Literal["nf4"] | None = None
+    """Hold the linear layers of the language model in four bits, by bitsandbytes, and train an
+    adapter on them (QLoRA): an eighth of the memory of float32. None: as they are loaded."""
     attn_implementation: Literal["sdpa", "eager"] = "sdpa"
     min_pixels: Count | None = None
     """Smallest picture area in pixels: smaller pictures are enlarged. None: the checkpoint's."""

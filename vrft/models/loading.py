@@ -21,7 +21,7 @@ from transformers.utils.logging import disable_progress_bar
 from vrft import paths
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
-from vrft.models import folders, group_attention, group_delta, manifest
+from vrft.models import folders, group_attention, group_delta, manifest, quantization
 from vrft.models.conversation import give_arguments
 from vrft.models.families import (
     Family,
@@ -53,7 +53,7 @@ def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto"
     family = read_family(source)
     processor = load_processor(config.name, config.min_pixels, config.max_pixels)
     give_arguments(processor, config.chat_template_kwargs)
-    model = load_weights(base, family, config, weight_dtype(config, device, train=train))
+    model = load_weights(base, family, config, weight_dtype(config, device, train=train), device)
     group_attention.install(model.get_submodule(family.decoder))
     group_delta.install(model.get_submodule(family.decoder))
     if family.has_vision:
@@ -68,10 +68,13 @@ def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto"
     return LoadedModel(model, processor, family, cache_bytes, config.shared_prefix)
 
 
-def load_weights(base: str, family: Family, config: ModelConfig, dtype: torch.dtype) -> Any:
+def load_weights(
+    base: str, family: Family, config: ModelConfig, dtype: torch.dtype, device: str
+) -> Any:
     """Load a model without adapter; UserError unless its folder has every weight, in its shape.
 
-    transformers would draw the others at random, with a warning.
+    transformers would draw the others at random, with a warning. Quantised weights lie on
+    ``device`` at once.
     """
     folders.check_weights(base)
     model, report = family.auto_model.from_pretrained(
@@ -82,6 +85,7 @@ def load_weights(base: str, family: Family, config: ModelConfig, dtype: torch.dt
         trust_remote_code=False,
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # reported below, in one line
+        **quantization.loading_arguments(base, config, family, dtype, device),
     )
     lacking = sorted(report["missing_keys"])
     misshapen = sorted(str(key[0]) for key in report["mismatched_keys"])
@@ -90,6 +94,7 @@ def load_weights(base: str, family: Family, config: ModelConfig, dtype: torch.dt
             raise UserError(f"model {base!r}: its weights {fault} {len(names)} tensor(s) that "
                             f"config.json asks for, such as {names[0]}; copy both from the same "
                             "model")  # fmt: skip
+    quantization.keep_layout(model)
     return model
 
 

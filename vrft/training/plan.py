@@ -26,6 +26,7 @@ from vrft.config.methods import reward_source
 from vrft.config.schema import Config
 from vrft.errors import PictureError, UserError
 from vrft.evaluation.scoring import read_samples
+from vrft.models import quantization
 from vrft.models.conversation import check_answer, check_prompt
 from vrft.models.folders import is_adapter
 from vrft.models.loading import weight_dtype
@@ -52,6 +53,9 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
         resume.check_settings(config, Path(config.train.output_dir))
     task = registry.build_rewarded(config.task, config.algorithm)
     check_settings(config, task.rewards())
+    quantization.check_training(config)
+    sharded = any(map(distributed.launched_with, ("DEEPSPEED", "FSDP")))
+    quantization.check_launch(config.model, sharded=sharded)
     rollout_plan.check(config)
     optimizers.check(config.train)
     run_log.check_trackers(config.train.report_to)

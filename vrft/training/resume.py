@@ -51,6 +51,7 @@ FIXED = frozenset(
     {
         *("task.name", "task.settings"),
         *("model.name", "model.dtype", "model.min_pixels", "model.max_pixels"),
+        "model.quantization",
         "model.chat_template_kwargs",
         *("model.freeze_vision_tower", "model.freeze_language_model"),
         *("model.lora.r", "model.lora.lora_alpha", "model.lora.lora_dropout"),

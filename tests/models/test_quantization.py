@@ -1,0 +1,184 @@
+"""Language models in four bits: what is quantised, that a group shares its prompt, what is refused.
+
+Whatever needs bitsandbytes is skipped without it, and run by `make test-distributed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from vrft.config.schema import (
+    AlgorithmConfig,
+    Config,
+    LoraConfig,
+    ModelConfig,
+    RolloutConfig,
+    SamplingConfig,
+)
+from vrft.errors import UserError
+from vrft.models import encoding, families, quantization
+from vrft.models.loaded import LoadedModel
+from vrft.policy import sampling
+from vrft.policy.logprobs import GroupLogps
+from vrft.types import Prompt
+
+NF4 = ModelConfig(quantization="nf4", lora=LoraConfig(r=4))
+
+
+@pytest.fixture
+def load_nf4(load_tiny: Callable[..., LoadedModel]) -> Callable[..., LoadedModel]:
+    """A tiny model whose layers are nf4, with an adapter that says something."""
+    pytest.importorskip("bitsandbytes")
+
+    def load(family: str, **settings: Any) -> LoadedModel:
+        wanted = {"quantization": "nf4", "lora": LoraConfig(r=4), **settings}
+        loaded = load_tiny(family, train=True, **wanted)
+        torch.manual_seed(1)
+        for weight in loaded.model.parameters():
+            if weight.requires_grad:
+                torch.nn.init.normal_(weight, std=0.05)
+        return loaded
+
+    return load
+
+
+def is_four_bits(module: torch.nn.Module) -> bool:
+    return type(module).__name__ == "Linear4bit" and hasattr(module, "quant_state")
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_5", "qwen3"])
+def test_the_linear_layers_of_the_decoder_are_quantised_and_nothing_else(
+    family: str, load_nf4: Callable[..., LoadedModel]
+) -> None:
+    loaded = load_nf4(family)
+    paths = [path for path, part in loaded.core.named_modules() if is_four_bits(part)]
+    assert paths and all(".layers." in path and "visual" not in path for path in paths)
+    decoder = loaded.language_model.named_modules()
+    plain = [path for path, part in decoder if type(part) is torch.nn.Linear]
+    assert all("lora_" in path for path in plain)
+    stored = {w.dtype for w in loaded.core.parameters() if not quantization.is_quantized(w)}
+    assert stored == {torch.float32}
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5", "qwen3"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_shared_prompt_gives_the_log_probs_and_gradients_of_the_repeated_forward(
+    family: str,
+    checkpointing: bool,
+    load_nf4: Callable[..., LoadedModel],
+    picture: Callable[..., Image.Image],
+) -> None:
+    loaded = load_nf4(family, gradient_checkpointing=checkpointing)
+    sizes = ((56, 56), (112, 84)) if loaded.family.has_vision else ()
+    pictures = [(picture(*size),) for size in sizes] or [(), ()]
+    words = ("Where?", "And where is the other of them?")
+    prompts = [
+        encoding.encode(loaded, Prompt(text, some))
+        for text, some in zip(words, pictures, strict=True)
+    ]
+    groups = [[[5, 6, 7], [8, 9]], [[4, 4, 4, 4], [11]]]
+    # a rollout first, as in a run: it must leave the weights as they are
+    loaded.model.eval()
+    greedy = SamplingConfig(max_completion_length=3, temperature=0.0)
+    sampling.sample(loaded, prompts, 2, greedy, [0, 1])
+    loaded.model.train()
+    logps, gradients = [], []
+    for shared in (True, False):
+        loaded.shared_prefix = shared
+        loaded.model.zero_grad()
+        logps.append(GroupLogps(loaded)(prompts, groups))
+        logps[-1].sum().backward()
+        trained = [weight for weight in loaded.model.parameters() if weight.requires_grad]
+        gradients.append([weight.grad for weight in trained])
+    assert (logps[0] - logps[1]).abs().max() < 1e-5
+    for ours, plain in zip(*gradients, strict=True):
+        assert ours is not None and plain is not None and plain.abs().max() > 0
+        assert torch.allclose(ours, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_a_greedy_rollout_is_generate_of_the_same_quantised_model(
+    load_nf4: Callable[..., LoadedModel],
+) -> None:
+    loaded = load_nf4("qwen2")
+    loaded.model.eval()
+    loaded.end_ids = frozenset()
+    prompt = encoding.encode(loaded, Prompt("What is it?"))
+    greedy = SamplingConfig(max_completion_length=8, temperature=0.0)
+    ours = sampling.sample(loaded, [prompt], 1, greedy, [0])[0][0]
+    tokens = prompt.tokens.unsqueeze(0)
+    generated: Any = loaded.model.generate(
+        input_ids=tokens, attention_mask=torch.ones_like(tokens), do_sample=False,
+        max_new_tokens=8, min_new_tokens=8,
+    )  # fmt: skip
+    assert ours == generated[0, len(prompt.tokens) :].tolist()
+
+
+def test_a_weight_stands_for_twice_its_bytes_and_has_scales_beside_them(
+    load_nf4: Callable[..., LoadedModel],
+) -> None:
+    loaded = load_nf4("qwen2")
+    layer: Any = loaded.core.get_submodule("model.layers.0.mlp.up_proj")
+    rows, columns = layer.out_features, layer.in_features
+    assert quantization.numel(layer.weight) == rows * columns == 2 * layer.weight.nbytes
+    state = layer.weight.quant_state
+    beside = (state.absmax, state.code, state.offset, state.state2.absmax, state.state2.code)
+    held = layer.weight.nbytes + sum(tensor.nbytes for tensor in beside)
+    assert quantization.nbytes(layer.weight) == held
+    plain = loaded.head.weight
+    assert (quantization.numel(plain), quantization.nbytes(plain)) == (plain.numel(), plain.nbytes)
+
+
+def test_scales_are_counted_in_blocks() -> None:
+    # 65,536 weights: half a byte each; 1,024 scales of a byte; 4 scales of those in float32;
+    # 16 + 256 values of the two tables and an offset, in float32
+    assert quantization.nf4_bytes(65536) == 32768 + 1024 + 4 * 4 + (16 + 256 + 1) * 4
+
+
+REFUSED = [
+    (replace(NF4, lora=LoraConfig()), {}, "cannot be trained themselves; set model.lora.r"),
+    (NF4, {"algorithm": AlgorithmConfig(name="sft")}, "algorithm=sft runs in TRL's trainer"),
+    (NF4, {"rollout": RolloutConfig(engine="vllm")}, "rollout.engine=vllm would sample from"),
+]
+
+
+@pytest.mark.parametrize(("model", "others", "words"), REFUSED)
+def test_settings_that_cannot_run_are_refused_by_name(
+    model: ModelConfig, others: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=rf"^model.quantization=nf4: .*{words}"):
+        quantization.check_training(Config(model=model, **others))
+    quantization.check_training(Config(model=replace(model, quantization=None), **others))
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantization, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs the package bitsandbytes; pip install 'vrft\["):
+        quantization.check_training(Config(model=NF4))
+    quantization.check(ModelConfig())
+
+
+def test_a_launch_that_cuts_weights_into_parts_is_refused() -> None:
+    with pytest.raises(UserError, match="DeepSpeed and FSDP cannot cut weights of four bits"):
+        quantization.check_launch(NF4, sharded=True)
+    quantization.check_launch(NF4, sharded=False)
+    quantization.check_launch(ModelConfig(), sharded=True)
+
+
+def test_experts_and_weights_that_are_quantised_already_are_refused(
+    model_folder: Callable[[str], Path],
+) -> None:
+    experts = families.read_config(str(model_folder("qwen3_vl_moe")))
+    with pytest.raises(UserError, match="has experts, which bitsandbytes would leave as they are"):
+        quantization.check_base("M", experts)
+    dense = families.read_config(str(model_folder("qwen2")))
+    quantization.check_base("M", dense)
+    dense.quantization_config = {"quant_method": "fp8"}
+    with pytest.raises(UserError, match="are quantised already; name the model"):
+        quantization.check_base("M", dense)

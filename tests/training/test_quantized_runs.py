@@ -1,0 +1,105 @@
+"""Runs on a base in four bits: steps, resume, the folder that is left, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fakes.folders import FAKES
+from peft import AutoPeftModel, PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText
+
+from vrft import cli, config, models
+from vrft.config.schema import Config, ModelConfig
+from vrft.errors import UserError
+from vrft.runs.run_log import read_metrics
+from vrft.training import distributed, plan, train
+
+NF4 = ("model.quantization=nf4", "model.lora.r=4")
+
+
+def letters(model: Path, folder: Path, *settings: str) -> Config:
+    """Four short steps of the letters task."""
+    small = ("algorithm.num_generations=4", "sampling.max_completion_length=3", "train.max_steps=4")
+    where = (f"task={FAKES / 'letters_task.py'}", f"model={model}", f"train.output_dir={folder}")
+    return config.load(None, [*where, *small, "train.learning_rate=0.01", *settings])
+
+
+def adapter(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "final" / "adapter_model.safetensors")
+
+
+def test_two_steps_and_two_resumed_ones_are_four_bit_by_bit(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    settings = (*NF4, "model.gradient_checkpointing=true", "train.lr_scheduler_type=constant")
+    model = model_folder("qwen2_vl")
+    whole = train.train(letters(model, tmp_path / "whole", *settings))
+    train.train(letters(model, tmp_path / "part", *settings, "train.max_steps=2"))
+    part = train.train(letters(model, tmp_path / "part", *settings), resume=tmp_path / "part")
+    expected, given = adapter(whole), adapter(part)
+    assert expected.keys() == given.keys()
+    assert all(torch.equal(expected[name], given[name]) for name in expected)
+    assert any(weight.any() for name, weight in given.items() if "lora_B" in name)  # it has learnt
+    assert len(read_metrics(part / "metrics.jsonl")) == 4
+
+
+def test_the_folder_left_loads_in_stock_peft_and_is_evaluated(
+    model_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    run = train.train(letters(model_folder("qwen2_vl"), tmp_path / "run", *NF4))
+    stock: Any = AutoPeftModel.from_pretrained(run / "final")
+    base = AutoModelForImageTextToText.from_pretrained(model_folder("qwen2_vl"))
+    assert isinstance(stock, PeftModel)
+    assert isinstance(PeftModel.from_pretrained(base, run / "final"), PeftModel)
+    ours = models.load_model(ModelConfig(str(run / "final")), device="cpu")
+    for name, weight in stock.state_dict().items():
+        assert torch.equal(ours.model.state_dict()[name], weight), name
+    out = ["--out", str(tmp_path / "eval"), "--limit", "2", "--benchmark", "demo_grounding"]
+    short = ["sampling.max_completion_length=4"]
+    assert cli.main(["eval", "--model", str(run), *out, *short, NF4[0]]) == 0
+    assert "model.quantization" not in capsys.readouterr().err
+    assert cli.main(["eval", "--model", str(run), *out[:1], str(tmp_path / "e"), *out[2:], *short]
+                    ) == 0  # fmt: skip
+    assert "add model.quantization=nf4" in capsys.readouterr().err
+
+
+REFUSED = [
+    (("model.quantization=nf4",), "cannot be trained themselves"),
+    ((*NF4, "rollout.engine=vllm"), "rollout.engine=vllm would sample from"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), REFUSED)
+def test_a_quantised_base_that_cannot_be_trained_on_is_refused_by_run_dry_run_and_check(
+    settings: tuple[str, ...],
+    message: str,
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configured = letters(model_folder("qwen2_vl"), tmp_path / "run", *settings)
+    for dry_run in (True, False):
+        with pytest.raises(UserError, match=re.escape(message)):
+            train.train(configured, dry_run=dry_run)
+    argv = ["check", "--task", str(FAKES / "letters_task.py"), "--limit", "1"]
+    assert cli.main([*argv, f"model={model_folder('qwen2_vl')}", *settings]) == 1
+    assert message in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("engine", ["DEEPSPEED", "FSDP"])
+def test_a_launch_that_shards_is_refused(
+    engine: str, model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "launched_with", lambda name: name == engine)
+    monkeypatch.setattr("vrft.models.quantization.find_spec", lambda name: object())
+    with pytest.raises(UserError, match="launch without them"):
+        plan.check(letters(model_folder("qwen2_vl"), Path("nowhere"), *NF4))

@@ -138,7 +138,10 @@ def test_an_override_is_read_as_the_type_of_its_setting(
         ("algorithm.reward_weights=5", "algorithm.reward_weights: expected"),
         # out of range: at, below, above, and not a number
         ("train.logging_steps=0", "train.logging_steps: expected at least 1, got 0"),
-        ("train.learning_rate=-1", "train.learning_rate: expected at least 0, got -1"),
+        ("train.weight_decay=-1", "train.weight_decay: expected at least 0, got -1"),
+        ("train.learning_rate=-1", "train.learning_rate: expected at least 0 and at most 10"),
+        ("train.learning_rate=1e3", "train.learning_rate: expected at least 0 and at most 10"),
+        ("train.learning_rate=1e30", "train.learning_rate: expected at least 0 and at most 10"),
         ("train.learning_rate=.nan", "train.learning_rate: expected a finite number, got nan"),
         ("train.learning_rate=inf", "train.learning_rate: expected a finite number, got 'inf'"),
         ("algorithm.reward_weights.iou=.inf", "reward_weights.iou: expected a finite number"),

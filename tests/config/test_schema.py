@@ -13,7 +13,7 @@ from vrft.config import coercion, methods
 from vrft.config.methods import AlgorithmConfig
 from vrft.config.schema import Config, SamplingConfig, TrainConfig
 
-OURS = {"max_tokens_per_micro_batch", "cuda_graphs"}
+OURS = {"max_tokens_per_micro_batch", "cuda_graphs", "canaries", "strict"}
 DROPPED = {"max_prompt_length", "warmup_ratio"}
 """Names that TRL and transformers had until their newest releases."""
 

@@ -65,7 +65,7 @@ def test_a_run_that_logs_no_completions_scores_none(
 
 
 @pytest.mark.parametrize("limit", [2, 200])
-def test_a_first_step_in_which_no_answer_ends_is_noted(
+def test_a_run_of_which_no_answer_ends_is_warned_before_its_first_step(
     limit: int,
     model_folder: Callable[[str], Path],
     tmp_path: Path,
@@ -76,7 +76,7 @@ def test_a_first_step_in_which_no_answer_ends_is_noted(
                 "train.max_steps=2", f"train.output_dir={tmp_path / 'run'}", "train.save_steps=0",
                 f"sampling.max_completion_length={limit}"]  # fmt: skip
     train.train(config.load(None, settings))
-    assert capsys.readouterr().err.count("no answer of the first step ended") == (limit == 2)
+    assert capsys.readouterr().err.count("warning: answers_endless: ") == (limit == 2)
 
 
 def test_the_task_is_built_once(

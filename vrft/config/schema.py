@@ -148,7 +148,9 @@ class TrainConfig:
     """Groups that pass the model together have at most so many tokens, a prompt counted once for
     its group; 0: ``per_device_train_batch_size`` groups, whatever their size. Only speed and memory
     depend on it: the loss is normalised by the step's tokens, however they are cut."""
-    learning_rate: Amount = 1e-6  # TRL's for GRPO: a policy gradient is noisier than SFT's
+    # TRL's default for GRPO: a policy gradient is noisier than SFT's. AdamW moves every weight by
+    # about the rate itself, so that no weight outlives a rate of hundreds.
+    learning_rate: Annotated[float, Range(0, 10)] = 1e-6
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
     warmup_ratio: Fraction = 0.0
     optim: Literal["adamw_torch", "adamw_bnb_8bit"] = "adamw_torch"
@@ -178,6 +180,12 @@ class TrainConfig:
     logging_steps: Count = 1
     log_completions: bool = True
     """Write every logged step's completions with their rewards to completions/ in the run."""
+    canaries: bool = True
+    """Try, before the first update and within seconds, whether the model sees its pictures, samples
+    from the policy that learns and can earn the reward; False tries nothing. See
+    docs/diagnosis.md."""
+    strict: bool = False
+    """End the run at the first warning of a canary or watchdog, instead of saying it once."""
     report_to: tuple[str, ...] = ()
     """Trackers that get the metrics, by accelerate's names: tensorboard, wandb, mlflow, swanlab,
     trackio, comet_ml, aim, clearml, dvclive. Empty, or ``none``: only the run folder."""

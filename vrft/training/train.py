@@ -25,21 +25,16 @@ from vrft.policy.engines import OwnEngine
 from vrft.progress import progress
 from vrft.runs import data_fingerprint, disk_errors, run_folder
 from vrft.runs.bad_pictures import BadPictures
-from vrft.runs.console import steady
+from vrft.runs.console import steady, step_texts
 from vrft.runs.run_log import RunLog
 from vrft.task import Task
-from vrft.training import best, checkpoint, distributed, optimizers, plan, ppo, rollouts
+from vrft.training import best, checkpoint, distributed, health, optimizers, plan, ppo, rollouts
 from vrft.training import resume as resumption
 from vrft.training.read_ahead import ReadAhead
 from vrft.training.step import check_weights, step
 from vrft.training.stream import coming_prompts, encode_sample
 from vrft.training.types import Progress, Run
 from vrft.types import Sample
-
-ENDLESS = (
-    "note: no answer of the first step ended by itself; raise sampling.max_completion_length, or "
-    "look whether generation_config.json names the token with which the model ends its turns"
-)
 
 
 def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) -> Path:
@@ -81,6 +76,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
         if main and resume is None:
             stack.enter_context(run_folder.held(folder))
             run_folder.claim(config)
+            health.forget(folder)
             data_fingerprint.write(folder, samples, run.local_prompts * accelerator.num_processes)
         elif main:
             resumption.go_on(config, folder)
@@ -88,6 +84,9 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
         stack.enter_context(disk_errors.explained(folder))
         if config.algorithm.rewards and main:
             print(f"rewards: {plan.rewards_text(config, task)}", file=sys.stderr)
+        if resume is None and config.train.canaries:
+            # Before the log: a folder without metrics.jsonl is free for the mended command.
+            health.try_canaries(run, folder)
         resume_step = None if resume is None else run.progress.step
         log = RunLog(folder, config.train.report_to, resume_step, flat(config)) if main else None
         if log is not None:
@@ -198,9 +197,7 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
             metrics |= run.bad_pictures.exchange(accelerator)
             if log:
                 for line in run.bad_pictures.write(folder, done.step):
-                    print(line, file=console)
-            if done.step == 1 and metrics["completions/clipped_ratio"] == 1:
-                print(ENDLESS, file=console)
+                    print(line, file=sys.stderr)
             improved: best.Best | None = None
             if run.config.eval.split and is_due(done.step, settings.eval_steps, steps):
                 with distributed.gathered_weights(accelerator, run.policy.module):

@@ -1,0 +1,25 @@
+"""Runs of the embedded models that are made ready for their first step, which nobody need take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from vrft import config
+from vrft.training import plan, train
+from vrft.training.types import Run
+
+SMALL = (
+    *("algorithm.num_generations=2", "sampling.max_completion_length=24"),
+    *("train.per_device_train_batch_size=2", "train.max_steps=3", "train.save_steps=0"),
+    *("train.learning_rate=1e-4", "train.dataloader_num_workers=0"),
+)
+"""Settings of three short steps of the demo."""
+
+
+def ready(folder: Path, *settings: str, name: str = "demo/lisa_grounding") -> Run:
+    """Return a run of a demo's configuration before its first step."""
+    made = config.load(name, [*SMALL, f"train.output_dir={folder}", *settings])
+    task, samples = plan.check(made)
+    return train.prepare(made, task, samples, Accelerator(cpu=True))

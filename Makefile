@@ -14,7 +14,7 @@ PROCESSES ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-large test-distributed test-vllm lint clean
+.PHONY: help demo test test-browser test-large test-distributed test-vllm lint clean
 
 help:
 	@echo 'make demo   train the embedded model on the embedded data (2 CPU cores, some minutes)'
@@ -22,6 +22,7 @@ help:
 	@echo 'make test-large   rehearse steps of models of published size, without their weights'
 	@echo 'make test-distributed   run DDP, DeepSpeed and FSDP2 in two processes (some minutes)'
 	@echo 'make test-vllm   run rollouts on a real vLLM server, in an environment of its own (2.5 GB)'
+	@echo 'make test-browser   open the viewer in Chromium'
 	@echo 'make lint   check style, types and import rules'
 	@echo 'make clean  remove the virtual environment, caches and builds (runs/ stays)'
 
@@ -45,6 +46,13 @@ test-distributed: .venv/installed-deepspeed
 test-vllm: .venv/installed .venv-vllm/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m vllm tests/policy tests/evaluation tests/training
 
+# The viewer in a real browser: Debian's Chromium, installed where there is none and root may do so.
+test-browser: .venv/installed-browser
+	@command -v chromium google-chrome >/dev/null || { test "$$(id -u)" = 0 && \
+		apt-get update -qq && apt-get install -y -qq chromium fonts-dejavu-core >/dev/null; } || \
+		{ echo 'make test-browser needs chromium or google-chrome on the PATH' >&2; exit 1; }
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/viewer
+
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -65,6 +73,10 @@ clean:
 
 .venv/installed-deepspeed: .venv/installed
 	$(PIP) --editable '.[test,deepspeed,bitsandbytes]'
+	@touch $@
+
+.venv/installed-browser: .venv/installed
+	$(PIP) --editable '.[test,browser]'
 	@touch $@
 
 .venv/installed-dev: .venv/installed

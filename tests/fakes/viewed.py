@@ -1,0 +1,62 @@
+"""A small run and two evaluations of it as the viewer finds them, without training anything."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from fakes.scripted import evaluate_twice
+from vrft.config import coercion
+from vrft.config.loading import load
+
+HOSTILE = "</script><img src=x onerror=alert(1)><b>bold</b>"
+"""A text that a page must show as it is."""
+
+
+def evaluations(folder: Path) -> tuple[Path, Path]:
+    """Write two evaluations of the same four pictures, and return their folders."""
+    return evaluate_twice(folder)
+
+
+def answer(text: str, reward: float, advantage: float, parsed: object) -> dict[str, object]:
+    """Return a row of a logged completion to the first instruction of the picture a.jpg."""
+    return {
+        "sample_id": "a#0",
+        "text": text,
+        "parsed": parsed,
+        "finished": True,
+        "tokens": 7,
+        "rewards": {"iou": reward},
+        "reward": reward,
+        "advantage": advantage,
+    }
+
+
+def run(folder: Path, data_dir: Path, seed: int = 1, steps: int = 3) -> Path:
+    """Write the folder of a run of ``steps`` steps, one group of two answers in each.
+
+    ``data_dir`` is that of the evaluations, whose pictures become the training split too.
+    """
+    folder.mkdir(parents=True)
+    if not (data_dir / "train").exists():
+        shutil.copytree(data_dir / "test", data_dir / "train")
+    overrides = [
+        "task=lisa_grounding",
+        f"task.data_dir={data_dir}",
+        "algorithm.num_generations=2",
+        f"train.seed={seed}",
+    ]
+    tree = coercion.to_plain(load(None, overrides))
+    (folder / "config.yaml").write_text(json.dumps(tree))  # JSON is YAML
+    rows = [{"step": k, "time": 0.0, "reward": k / 10 + seed} for k in range(1, steps + 1)]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "metrics.jsonl").write_text(text)
+    (folder / "completions").mkdir()
+    box = "<think>owl</think><answer>(200,200),(600,600)</answer>"
+    good = answer(box, 1.0, 0.5, [0.2, 0.2, 0.6, 0.6])
+    bad = answer(HOSTILE, 0.0, -0.5, None)
+    for step in range(1, steps + 1):
+        lines = "".join(json.dumps(row) + "\n" for row in (good, bad))
+        (folder / "completions" / f"{step:06}.jsonl").write_text(lines)
+    return folder

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+from fakes import viewed
+
+from vrft.viewer import answers, views
+
+
+@pytest.fixture
+def view(tmp_path: Path) -> answers.AnswersView:
+    return views.answers_of(viewed.evaluations(tmp_path)[0])
+
+
+def test_the_table_holds_every_answer_in_columns(view: answers.AnswersView) -> None:
+    table = view.document("table")
+    assert table["id"] == ["a", "b", "c", "d"]
+    assert table["metrics"]["iou"] == [1.0, 0.5, 0.0, 0.0]
+    assert table["unreadable"] == [0, 0, 0, 1] and table["missing"] == [0, 0, 0, 0]
+    assert [view.entry["subsets"][k] for k in table["subset"]] == ["class", "class", "use", "use"]
+
+
+def test_texts_give_prompt_truth_answer_and_boxes(view: answers.AnswersView) -> None:
+    (_, half, _, unreadable) = view.document("texts-0")
+    assert half["boxes"] == {"true": [[0.2, 0.2, 0.6, 0.6]], "answer": [[0.2, 0.2, 0.6, 0.4]]}
+    assert "(200,200),(600,600)" in half["truth"] and "the key" in half["prompt"][-1]["text"]
+    assert unreadable["parsed"] is None and unreadable["boxes"]["answer"] == []
+    (name,) = half["pictures"]
+    assert view.picture(name).name == "b.jpg"  # type: ignore[union-attr]
+
+
+def test_texts_travel_in_pieces(view: answers.AnswersView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "PIECE", 3)
+    assert list(view.documents()) == ["table", "texts-0", "texts-1"]
+    assert [len(view.document(f"texts-{piece}")) for piece in (0, 1)] == [3, 1]
+    assert view.entry["piece"] == 3
+
+
+@pytest.mark.parametrize("name", ["texts-1", "texts--1", "texts-x", "tables", "", "../secret"])
+def test_other_names_are_no_documents(view: answers.AnswersView, name: str) -> None:
+    with pytest.raises(KeyError):
+        view.document(name)
+
+
+def test_the_entry_names_report_and_settings(view: answers.AnswersView) -> None:
+    entry = view.entry
+    assert entry["primary"] == "iou" and entry["model"] == "old" and entry["count"] == 4
+    assert entry["report"]["metrics"]["iou"]["mean"] == pytest.approx(0.375)
+
+
+def test_a_long_question_is_cut_for_the_table_alone() -> None:
+    assert answers.first_line("two\n lines") == "two lines"
+    assert len(answers.first_line("x" * 1000)) == answers.LINE

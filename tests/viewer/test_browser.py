@@ -1,0 +1,188 @@
+"""The app in a real browser: run by ``make test-browser``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import viewed
+
+from vrft.viewer import export, serve, views
+
+pytestmark = pytest.mark.browser
+
+# Nothing of the browser's own asks the network.
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Start Chromium once for all tests of the file."""
+    api = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    assert path, "no Chromium here: make test-browser installs Debian's"
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """Open an empty page, on which every error of a script fails the test."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 800})
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    yield opened
+    opened.close()
+    assert errors == []
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[Path]:
+    """Write two runs that differ by the seed, and two evaluations."""
+    before, after = viewed.evaluations(tmp_path)
+    runs = [viewed.run(tmp_path / f"run{seed}", tmp_path / "data", seed) for seed in (1, 2)]
+    return [*runs, before, after]
+
+
+def exported(folders: list[Path], target: Path) -> str:
+    """Export the site and return the address of its page on the disk."""
+    return export.export(views.open_site(folders), target).as_uri()
+
+
+def rows(page: Any) -> list[str]:
+    """Return the ids in the list, in their order."""
+    return [str(text) for text in page.locator(".row .id").all_inner_texts()]
+
+
+def test_an_export_opens_from_disk_with_a_tab_for_each_view(
+    page: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    page.goto(exported(folders, tmp_path / "out"))
+    page.wait_for_selector("canvas")
+    tabs = [" ".join(text.split()) for text in page.locator("#tabs a").all_inner_texts()]
+    assert tabs == [
+        "Curves",
+        "Rollouts run1",
+        "Rollouts run2",
+        "Answers before",
+        "Answers after",
+        "Compare before → after",
+    ]
+    # Two seeds of one arm: one series, whose mean at step 3 is (1.3 + 2.3) / 2 = 1.8.
+    assert "2 seeds" in page.inner_text(".legend")
+    label = page.locator("canvas").first.get_attribute("aria-label")
+    assert "1.8 at step 3" in label
+
+
+def test_answers_are_sorted_filtered_searched_and_walked_by_keys(
+    page: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    page.goto(exported(folders, tmp_path / "out") + "#e0")
+    page.wait_for_selector(".row")
+    assert rows(page) == ["c", "d", "b", "a"]  # the worst first
+    page.get_by_label("Only").select_option("unreadable")
+    assert rows(page) == ["d"]
+    page.get_by_label("Only").select_option("")
+    page.get_by_label("Search").fill("(200,200),(600,400)")  # in an answer
+    page.wait_for_function("document.querySelectorAll('.row').length === 1")
+    assert rows(page) == ["b"]
+    page.get_by_label("Search").fill("")
+    page.locator(".list").focus()
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.wait_for_selector(".detail h2:text-is('d')")
+    assert page.url.endswith("#e0/3")
+    assert "nothing: unreadable" in page.inner_text(".detail")
+    page.keyboard.press("k")
+    page.wait_for_selector(".detail h2:text-is('c')")
+    assert page.locator(".mark").count() == 2  # the true box and the answer's
+    # The picture has arrived: its own width, enlarged.
+    page.wait_for_function("document.querySelector('.stage img').naturalWidth === 100")
+    page.keyboard.press("b")
+    assert not page.locator(".overlay").is_visible()
+
+
+def test_a_bar_of_the_histogram_chooses_its_scores(
+    page: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    page.goto(exported(folders, tmp_path / "out") + "#e0")
+    page.wait_for_selector(".row")
+    page.locator(".histogram button").nth(10).click()  # [0.5, 0.55)
+    assert rows(page) == ["b"] and "1 of 4 answers" in page.inner_text(".count")
+    page.locator(".histogram button").nth(10).click()
+    assert len(rows(page)) == 4
+
+
+def test_a_comparison_shows_gains_and_losses_first(
+    page: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    page.goto(exported(folders, tmp_path / "out") + "#c0-1")
+    page.wait_for_selector(".row")
+    assert rows(page) == ["d", "a"]  # +1, then -0.5
+    assert "1 gain, 1 loss, 2 unchanged; mean +12.5" in page.inner_text(".count")
+    page.locator(".row").first.click()
+    page.wait_for_selector(".pair")
+    assert "I cannot tell." in page.inner_text(".pair")
+    assert page.locator(".mark.given").count() == 1 and page.locator(".mark.before").count() == 0
+
+
+def test_rollouts_are_coloured_by_advantage_and_walked_by_steps(
+    page: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    page.goto(exported(folders, tmp_path / "out") + "#r0")
+    page.wait_for_selector(".card")
+    assert "step 3: 1 group" in page.inner_text(".count")
+    assert page.locator(".chip").all_inner_texts() == ["+0.5", "-0.5"]
+    colours = page.locator(".chip").evaluate_all("chips => chips.map(c => c.style.background)")
+    assert len(set(colours)) == 2
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("document.querySelector('.count').textContent.startsWith('step 2')")
+    assert page.locator(".mark.true").count() == 1 and page.locator(".mark.sampled").count() == 1
+
+
+def test_markup_in_answers_stays_text(page: Any, folders: list[Path], tmp_path: Path) -> None:
+    dialogs: list[Any] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog), dialog.dismiss()))
+    page.goto(exported(folders, tmp_path / "out") + "#r0/step/1/0")
+    page.wait_for_selector(".card")
+    assert viewed.HOSTILE in page.locator(".card").nth(1).inner_text()
+    assert page.locator(".card b, .card img").count() == 0 and dialogs == []
+
+
+def test_a_live_run_is_followed(page: Any, folders: list[Path]) -> None:
+    with serve.server(views.open_site(folders[:1], live=True)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        page.goto(f"http://127.0.0.1:{server.server_address[1]}/")
+        page.wait_for_selector("canvas[aria-label*='at step 3']")
+        with (folders[0] / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({"step": 4, "time": 0.0, "reward": 5}) + "\n")
+        page.wait_for_selector("canvas[aria-label*='5 at step 4']")
+        server.shutdown()
+        thread.join()
+
+
+def test_on_a_telephone_list_and_answer_take_turns(
+    browser: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(exported(folders, tmp_path / "out") + "#e0")
+    page.wait_for_selector(".row")
+    assert not page.locator(".detail").is_visible()
+    page.locator(".row").first.click()
+    page.wait_for_selector(".detail h2")
+    assert not page.locator(".side").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator(".back").click()
+    page.wait_for_selector(".side")
+    page.close()

@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import pytest
+from fakes import viewed
+
+from vrft.errors import UserError
+from vrft.viewer import export, site, views
+
+
+def test_a_site_is_written_with_the_app_its_documents_and_pictures(tmp_path: Path) -> None:
+    opened = views.open_site([viewed.evaluations(tmp_path)[0]])
+    page = export.export(opened, tmp_path / "out")
+    files = {str(p.relative_to(tmp_path / "out")) for p in page.parent.rglob("*") if p.is_file()}
+    assert {file.name for file in site.APP.iterdir()} <= files
+    assert {f"data/{name}.js" for name in opened.documents()} <= files
+    assert {f"pictures/{name}" for name in opened.pictures()} <= files
+    # An export is replaced by the next one.
+    assert export.export(opened, tmp_path / "out") == page
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
+    opened = views.open_site([viewed.evaluations(tmp_path)[0]])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    with pytest.raises(UserError, match="holds other files"):
+        export.export(opened, tmp_path / "mine")
+
+
+def test_every_script_of_the_page_is_part_of_the_app() -> None:
+    page = (site.APP / "index.html").read_text()
+    scripts = {file.name for file in site.APP.glob("*.js")}
+    assert scripts and all(f'<script src="{name}">' in page for name in scripts)
+    assert "http" not in page.replace("http-equiv", "")

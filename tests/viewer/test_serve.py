@@ -1,0 +1,67 @@
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes import viewed
+
+from vrft.errors import UserError
+from vrft.viewer import serve, views
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Serve an evaluation and yield the address."""
+    with serve.server(views.open_site([viewed.evaluations(tmp_path)[0]])) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+        thread.join()
+
+
+def get(url: str, **headers: str) -> tuple[bytes, str]:
+    """Return the body and the media type of a page."""
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        return answer.read(), answer.headers["Content-Type"]
+
+
+def test_the_app_its_documents_and_pictures_are_served(address: str) -> None:
+    assert b"<!doctype html>" in get(address)[0]
+    assert get(address + "style.css")[1] == "text/css; charset=utf-8"
+    body, kind = get(address + "data/e0/texts-0.js?1")
+    assert kind == "text/javascript" and body.startswith(b'vrft.receive("e0/texts-0"')
+    name = body.partition(b'"pictures":["')[2].partition(b'"')[0].decode()
+    picture, kind = get(f"{address}pictures/e0/{name}")
+    assert kind == "image/jpeg" and picture[:2] == b"\xff\xd8"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../serve.py", "%2e%2e/serve.py", "/etc/passwd", "data/e0/x.js", "pictures/e0/x", "data"],
+)
+def test_nothing_else_is_served(address: str, path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as error:
+        get(address + path)
+    assert error.value.code == 404
+    error.value.close()
+
+
+def test_a_page_that_comes_under_another_name_is_refused(address: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as error:
+        get(address, Host="evil.example")
+    assert error.value.code == 403
+    error.value.close()
+
+
+def test_a_port_that_is_taken_is_refused_in_a_line(tmp_path: Path) -> None:
+    site = views.open_site([viewed.evaluations(tmp_path)[0]])
+    with (
+        serve.server(site) as server,
+        pytest.raises(UserError, match="--port"),
+        serve.server(site, server.server_address[1]),
+    ):
+        pass

@@ -1,0 +1,105 @@
+"use strict";
+
+// A picture with boxes on it, which can be zoomed and moved, and its legend.
+
+vrft.boxesShown = true;
+
+vrft.SIDE = 420;  // pixels of the longer side that a picture has at least
+
+// Return a figure. `marks` are {box: [x1, y1, x2, y2] in fractions, kind, label, key}; those of a
+// kind are switched together. `legend` is [[kind, label]].
+vrft.figure = (src, marks, legend, alt) => {
+  const stage = vrft.el("div", { class: "stage" });
+  const image = vrft.el("img", { src, alt, decoding: "async", draggable: "false" });
+  // A small picture is enlarged, so that boxes do not hide what they surround.
+  image.onload = () => {
+    const scale = Math.max(1, vrft.SIDE / Math.max(image.naturalWidth, image.naturalHeight));
+    image.style.width = `${Math.round(scale * image.naturalWidth)}px`;
+  };
+  const overlay = vrft.el("svg", {
+    class: "overlay", viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true",
+  });
+  for (const mark of marks) {
+    const [x, y, right, bottom] = mark.box;
+    const place = { x, y, width: right - x, height: bottom - y };
+    const group = vrft.el("g", { class: `mark ${mark.kind}`, "data-key": mark.key },
+      vrft.el("rect", { ...place, class: "halo" }), vrft.el("rect", { ...place, class: "line" }));
+    if (mark.colour) group.lastChild.style.stroke = mark.colour;
+    overlay.append(group);
+  }
+  overlay.classList.toggle("hidden", !vrft.boxesShown);
+  stage.append(image, overlay);
+  const frame = vrft.el("div", { class: "frame" }, stage);
+  const view = vrft.zoomable(frame, stage);
+  const switches = legend.filter(([kind]) => marks.some((mark) => mark.kind === kind))
+    .map(([kind, label]) => {
+      const box = vrft.checkbox(label, true, (on) => {
+        for (const mark of overlay.querySelectorAll(`.mark.${kind}`)) {
+          mark.classList.toggle("hidden", !on);
+        }
+      });
+      box.classList.add("key", kind);
+      return box;
+    });
+  const buttons = vrft.el("span", { class: "zoom" },
+    vrft.el("button", { type: "button", onclick: () => view.by(1.5), "aria-label": "Zoom in" }, "+"),
+    vrft.el("button", { type: "button", onclick: () => view.by(1 / 1.5), "aria-label": "Zoom out" }, "−"),
+    vrft.el("button", { type: "button", onclick: () => view.reset(), "aria-label": "Whole picture" }, "⤢"));
+  const figure = vrft.el("figure", {}, frame,
+    vrft.el("figcaption", {}, vrft.el("span", { class: "keys" }, switches), buttons));
+  figure.zoom = view;
+  return figure;
+};
+
+// Let a stage be moved by dragging and zoomed by Ctrl and the wheel, within its frame.
+vrft.zoomable = (frame, stage) => {
+  let scale = 1, left = 0, top = 0;
+  const draw = () => {
+    const most = (size) => (scale - 1) * size;
+    left = Math.min(0, Math.max(-most(frame.clientWidth), left));
+    top = Math.min(0, Math.max(-most(frame.clientHeight), top));
+    stage.style.transform = `translate(${left}px, ${top}px) scale(${scale})`;
+    frame.classList.toggle("zoomed", scale > 1);
+  };
+  const by = (factor, x = frame.clientWidth / 2, y = frame.clientHeight / 2) => {
+    const next = Math.min(20, Math.max(1, scale * factor));
+    left = x - (x - left) * (next / scale);
+    top = y - (y - top) * (next / scale);
+    scale = next;
+    draw();
+  };
+  frame.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey && !event.metaKey) return;  // the page itself scrolls
+    event.preventDefault();
+    const place = frame.getBoundingClientRect();
+    by(event.deltaY < 0 ? 1.2 : 1 / 1.2, event.clientX - place.left, event.clientY - place.top);
+  }, { passive: false });
+  frame.addEventListener("pointerdown", (event) => {
+    if (scale > 1) frame.setPointerCapture(event.pointerId);
+  });
+  frame.addEventListener("pointermove", (event) => {
+    if (!frame.hasPointerCapture(event.pointerId)) return;
+    left += event.movementX;
+    top += event.movementY;
+    draw();
+  });
+  frame.addEventListener("dblclick", () => (scale > 1 ? reset() : by(2)));
+  const reset = () => { scale = 1; left = 0; top = 0; draw(); };
+  return { by, reset };
+};
+
+// Show or hide the boxes of every picture on the page.
+vrft.toggleBoxes = () => {
+  vrft.boxesShown = !vrft.boxesShown;
+  for (const overlay of document.querySelectorAll(".overlay")) {
+    overlay.classList.toggle("hidden", !vrft.boxesShown);
+  }
+};
+
+// Return the colour of an advantage: blue above zero, vermilion below, pale near it.
+vrft.advantageColour = (advantage, largest) => {
+  const share = largest > 0 ? Math.min(1, Math.abs(advantage) / largest) : 0;
+  const strength = Math.round(30 + 70 * share);
+  const pole = advantage > 0 ? "#0072b2" : "#d55e00";
+  return share < 0.02 ? "#8b949e" : `color-mix(in srgb, ${pole} ${strength}%, #c9d1d9)`;
+};

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from transformers import TrainerState
 
 from vrft.errors import UserError
 from vrft.sft import trainer
@@ -15,3 +16,13 @@ def test_a_gradient_that_is_not_finite_is_refused(value: float) -> None:
     trainer.check_finite(0, "gradient's norm", 1.0)
     with pytest.raises(UserError, match="step 1: the gradient's norm is"):
         trainer.check_finite(0, "gradient's norm", value)
+
+
+def test_the_mean_loss_of_a_resumed_run_is_that_of_all_its_steps() -> None:
+    state = TrainerState()
+    # (2 * 3 + 2 * 1 + 1 * 7) / 5, rows of two, two and one step
+    state.log_history = [
+        {"step": 2, "loss": 3.0}, {"step": 2, "eval_loss": 9.0}, {"step": 4, "loss": 1.0},
+        {"step": 5, "loss": 7.0},
+    ]  # fmt: skip
+    assert trainer.mean_loss(state) == 3.0

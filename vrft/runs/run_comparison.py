@@ -100,7 +100,7 @@ def differences(first: Path, second: Path, comparison: Comparison) -> Iterator[D
     names: dict[int | None, set[str]] = defaultdict(set)
     for name in {*files_of(first), *files_of(second)}:
         names[step_of(name)].add(name)
-    for step in sorted({*names, *rows[0], *rows[1]} - {None}):
+    for step in sorted({step for step in (*names, *rows[0], *rows[1]) if step is not None}):
         saved = {name for name in names[step] if name.startswith("checkpoint")}
         # Completions first: everything else of a step follows from them.
         for name in sorted(names[step] - saved):
@@ -167,7 +167,7 @@ def file_difference(
     count.files += 1
     count.bytes += paths[0].stat().st_size
     count.items += len(contents[0]) if name.endswith(".jsonl") else tensors(contents[0])
-    if filecmp.cmp(*paths, shallow=False):
+    if filecmp.cmp(paths[0], paths[1], shallow=False):
         return
     if (found := tree_difference(*contents)) is not None:
         path, one, other = found
@@ -195,8 +195,8 @@ class Weights(Mapping[str, Tensor]):
     """The tensors of a safetensors file by name, each read when it is asked for."""
 
     def __init__(self, path: Path) -> None:
-        self.file = safe_open(path, framework="pt")
-        self.names = sorted(self.file.keys())
+        file: Any = safe_open(path, framework="pt")
+        self.file, self.names = file, sorted(file.keys())
 
     def __getitem__(self, name: str) -> Tensor:
         tensor: Tensor = self.file.get_tensor(name)
@@ -211,7 +211,8 @@ class Weights(Mapping[str, Tensor]):
 
 def numpy_classes() -> list[Any]:
     """Return the classes in which NumPy's random state is saved, all of them mere data."""
-    return [np.ndarray, np.dtype, type(np.dtype(np.uint32)), np._core.multiarray._reconstruct]
+    core = getattr(np, "_core", None) or np.core  # its name before NumPy 2
+    return [np.ndarray, np.dtype, type(np.dtype(np.uint32)), core.multiarray._reconstruct]
 
 
 def tensors(content: Any) -> int:
@@ -236,7 +237,8 @@ def tree_difference(first: Any, second: Any, path: str = "") -> tuple[str, str, 
         for key in [*first, *(key for key in second if key not in first)]:
             place = f"{path}.{key}" if path else str(key)
             if key not in first or key not in second:
-                return place, *("there" if key in tree else "missing" for tree in (first, second))
+                words = ["there" if key in tree else "missing" for tree in (first, second)]
+                return place, words[0], words[1]
             if (found := tree_difference(first[key], second[key], place)) is not None:
                 return found
         return None
@@ -258,7 +260,8 @@ def tree_difference(first: Any, second: Any, path: str = "") -> tuple[str, str, 
 def tensor_difference(first: Tensor, second: Tensor, path: str) -> tuple[str, str, str] | None:
     """Return the first element in which the bits of two tensors differ, None where none does."""
     if (first.dtype, first.shape) != (second.dtype, second.shape):
-        return path, *(f"{tensor.dtype} {list(tensor.shape)}" for tensor in (first, second))
+        kinds = [f"{tensor.dtype} {list(tensor.shape)}" for tensor in (first, second)]
+        return path, kinds[0], kinds[1]
     bits = [tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (first, second)]
     if torch.equal(*bits):
         return None

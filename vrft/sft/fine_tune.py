@@ -110,6 +110,8 @@ def fit_held(
             processing_class=learner.loaded.processor,
             callbacks=[Watch(config, task, learner, log, stop, collator.bad_pictures)],
         )
+        if newest is not None:
+            trainer.count_from(resuming.tokens_seen(newest))
         trainer.remove_callback(PrinterCallback)  # it would print each row of metrics.jsonl
         # transformers would take a further step before it sees that none is left.
         if step < plan.total_steps(config, len(lessons), 1):

@@ -39,6 +39,12 @@ def check_state(folder: Path) -> None:
             )
 
 
+def tokens_seen(folder: Path) -> int:
+    """Return the tokens that a run has trained on up to a checkpoint; earlier versions saved 0."""
+    row = checkpoint.read_state(folder)
+    return int(checkpoint.count(row, "num_input_tokens_seen", folder))
+
+
 def check_resuming() -> None:
     """Raise UserError where transformers loads a checkpoint's weights under another name.
 

@@ -16,7 +16,7 @@ def write_text(path: Path, text: str, errors: str = "strict") -> None:
     ``errors`` says what becomes of half a surrogate pair, as in ``open``.
     """
     temporary = path.with_name(f".{path.name}")
-    with temporary.open("w", encoding="utf-8", errors=errors) as file:
+    with temporary.open("w", encoding="utf-8", errors=errors, newline="\n") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fakes.scripted import BETTER, Scripted, benchmark, write_reasonseg
 
-from vrft import cli
+from vrft import cli, folder_lock
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.evaluation import checkpoints, evaluate, report
@@ -47,6 +47,15 @@ def test_every_checkpoint_is_evaluated_once_and_stands_in_one_table_and_one_file
     assert [row["model"] for row in summary["models"]] == list(reports)
     assert summary["models"][0]["metrics"]["iou"]["mean"] == pytest.approx(0.375)
     assert (out / "checkpoint-10" / "index.html").is_file()
+
+
+def test_a_table_that_another_process_is_making_is_refused(run: Path, tmp_path: Path) -> None:
+    four = benchmark(write_reasonseg(tmp_path / "data"))
+    with (
+        folder_lock.held(tmp_path / "out", "an evaluation"),
+        pytest.raises(UserError, match="out: an evaluation writes there at this moment"),
+    ):
+        checkpoints.run_all(run, four, ModelConfig(), tmp_path / "out", batch_size=2)
 
 
 def test_a_folder_without_models_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from fakes.scripted import ANSWERS, Scripted, benchmark, write_reasonseg
 from PIL import Image
 
-from vrft import cli, registry
+from vrft import cli, folder_lock, registry
 from vrft.boxes import Box
 from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.errors import UserError
@@ -385,6 +386,32 @@ def test_refused_answers_leave_no_folder(data: Path, foreign: Path, tmp_path: Pa
     with pytest.raises(UserError, match="--boxes thousandths, pixels"):
         evaluate.score_file(foreign, benchmark(data), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("work", ["an evaluation", "a training"])
+def test_a_folder_into_which_another_process_writes_is_refused_by_name_and_left_alone(
+    work: str, data: Path, foreign: Path, tmp_path: Path
+) -> None:
+    """Two evaluations at once, or a run and an evaluation, would mix their answers."""
+    out, four = tmp_path / "out", benchmark(data)
+    scripted = partial(evaluate.run, four, MODEL, out, policy=Scripted())
+    asks = (
+        scripted,
+        partial(scripted, fresh=True),
+        partial(evaluate.score_file, foreign, four, out=out, boxes="thousandths"),
+        partial(evaluate.score_file, out / "predictions.jsonl", four, out=out),
+    )
+    with folder_lock.held(out, work):
+        predictions.prepare(out, {"benchmark": "the first's"})  # which has not answered yet
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
+        for ask in asks:
+            with pytest.raises(UserError, match=f"{work} writes there at this moment") as caught:
+                ask()
+            assert "\n" not in str(caught.value)
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    (out / "settings.json").unlink()
+    scripted()
+    assert not (out / folder_lock.NAME).exists()
 
 
 def test_blanked_pictures_are_grey_and_of_the_same_size(prompts: dict[str, Prompt]) -> None:

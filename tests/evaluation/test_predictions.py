@@ -155,12 +155,12 @@ def test_an_evaluation_that_is_refused_before_its_first_answer_leaves_no_folder(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "runs" / "eval"
-    with pytest.raises(UserError), predictions.kept_if_answered(out):
+    with pytest.raises(UserError), predictions.held(out):
         predictions.prepare(out, SETTINGS)
         raise UserError("weights.safetensors: a Git LFS pointer")
     assert not (tmp_path / "runs").exists()
     # Answers that were written stay, whatever ends the evaluation later.
-    with pytest.raises(UserError), predictions.kept_if_answered(out):
+    with pytest.raises(UserError), predictions.held(out):
         predictions.prepare(out, SETTINGS)
         list(predictions.append(out, [Prediction("a", "text")]))
         raise UserError("b.png: damaged picture")

@@ -28,10 +28,11 @@ def run_all(
     if not models:
         raise UserError(f"--all-checkpoints {run}: neither checkpoints nor final in that folder")
     reports = {}
-    for path in models:
-        one = replace(model, name=str(path))
-        reports[path.name] = evaluate.run(benchmark, one, out / path.name, **options)
-    rows = [{"model": name, **report.to_json(value)} for name, value in reports.items()]
-    summary = {"benchmark": benchmark.name, "run": str(run.resolve()), "models": rows}
-    predictions.write_json(out / SUMMARY, summary)
+    with predictions.held(out):
+        for path in models:
+            one = replace(model, name=str(path))
+            reports[path.name] = evaluate.run(benchmark, one, out / path.name, **options)
+        rows = [{"model": name, **report.to_json(value)} for name, value in reports.items()]
+        summary = {"benchmark": benchmark.name, "run": str(run.resolve()), "models": rows}
+        predictions.write_json(out / SUMMARY, summary)
     return reports

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -48,8 +49,8 @@ def run(
 
     An interrupted evaluation with the same settings is continued. The model is loaded only if
     answers are missing, and not at all where ``policy`` holds it already. Raises UserError if
-    ``out`` holds predictions that were made with other settings, data or code; ``fresh`` forgets
-    them.
+    another process writes into ``out``, or it holds predictions that were made with other settings,
+    data or code; ``fresh`` forgets them.
     """
 
     def load() -> Answers:
@@ -98,7 +99,7 @@ def complete(
     benchmark, prompts = questions.benchmark, questions.prompts
     settings = {**settings, "fingerprint": questions.fingerprint()}
     total = len(prompts) * benchmark.repeats
-    with predictions.kept_if_answered(out):
+    with predictions.held(out):
         answers = predictions.prepare(out, settings, fresh=fresh)
         if len(answers) < total:
             answer = load()
@@ -108,10 +109,16 @@ def complete(
                 for prediction in predictions.append(out, made):
                     answers.append(prediction)
                     shown.advance(1)
-    evaluation = results.score_predictions(
-        benchmark, questions.task, questions.samples, answers, settings, folder=out, prompts=prompts
-    )
-    results.publish(evaluation, out)
+        evaluation = results.score_predictions(
+            benchmark,
+            questions.task,
+            questions.samples,
+            answers,
+            settings,
+            folder=out,
+            prompts=prompts,
+        )
+        results.publish(evaluation, out)
     return evaluation.report
 
 
@@ -130,9 +137,25 @@ def score_file(
     ``path`` is a predictions.jsonl, the answers of a batch service, or a file of another tool with
     ``id`` and ``text`` in each line. ``boxes`` says how that tool writes boxes; ``endpoint`` says
     instead how the model saw the pictures. Raises UserError for a line that cannot be read, for an
-    answer to no sample, for boxes written nobody knows how, and if ``out`` holds another
-    evaluation, which ``fresh`` forgets.
+    answer to no sample, for boxes written nobody knows how, if another process writes into
+    ``out``, and if it holds another evaluation, which ``fresh`` forgets.
     """
+    # Held before the answers are read: they may be those that another process is writing there.
+    with contextlib.nullcontext() if out is None else predictions.held(out):
+        return score_held(path, benchmark, limit, out, boxes, fresh=fresh, endpoint=endpoint)
+
+
+def score_held(
+    path: Path,
+    benchmark: Benchmark,
+    limit: int | None,
+    out: Path | None,
+    boxes: Written | None,
+    *,
+    fresh: bool,
+    endpoint: EndpointConfig | None,
+) -> Report:
+    """Score saved answers as ``score_file`` does, into a folder that this process holds."""
     questions = Questions.of(benchmark, limit)
     task, samples, prompts = questions.task, questions.samples, questions.prompts
     settings: dict[str, Any] = {

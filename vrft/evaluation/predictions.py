@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vrft import durable, folder_lock
 from vrft.config import coercion
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
@@ -155,9 +156,26 @@ def prepare(folder: Path, settings: Mapping[str, Any], *, fresh: bool = False) -
 
 
 @contextlib.contextmanager
-def kept_if_answered(folder: Path) -> Iterator[None]:
-    """Remove what an evaluation that is refused before its first answer has made of ``folder``."""
+def held(folder: Path) -> Iterator[None]:
+    """Hold the folder of an evaluation, so that no other process writes into it meanwhile.
+
+    An evaluation that is refused before its first answer leaves nothing of what it has made there.
+    Raises UserError where another process holds the folder, or it cannot be written.
+    """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        with folder_lock.held(folder, "an evaluation"), emptied_if_refused(folder):
+            yield
+    except UserError:
+        for made in missing:
+            with contextlib.suppress(OSError):  # something else lies in it by now
+                made.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def emptied_if_refused(folder: Path) -> Iterator[None]:
+    """Remove the files of an evaluation that is refused before its first answer."""
     try:
         yield
     except UserError:
@@ -165,9 +183,6 @@ def kept_if_answered(folder: Path) -> Iterator[None]:
         if path.is_file() and not path.stat().st_size:
             path.unlink()
             (folder / SETTINGS).unlink(missing_ok=True)
-            for made in missing:
-                with contextlib.suppress(OSError):  # something else lies in it by now
-                    made.rmdir()
         raise
 
 
@@ -217,10 +232,7 @@ def store(
     if (folder / SETTINGS).is_file() and not fresh:
         check_same(folder, {**settings, "fingerprint": {}})
     write_json(folder / SETTINGS, settings)
-    partial = folder / (PREDICTIONS + ".part")
-    lines = "".join(map(to_line, answers))
-    partial.write_text(lines, encoding="utf-8", errors=ESCAPED, newline="\n")
-    partial.replace(folder / PREDICTIONS)
+    durable.write_text(folder / PREDICTIONS, "".join(map(to_line, answers)), errors=ESCAPED)
 
 
 def append(folder: Path, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
@@ -279,8 +291,5 @@ def differences(
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, never seen half-written under its name."""
-    partial = path.with_name(path.name + ".part")
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    partial.write_text(text, encoding="utf-8", errors=ESCAPED)
-    # A rename within one folder is atomic: readers see the old file or the new one.
-    partial.replace(path)
+    durable.write_text(path, text, errors=ESCAPED)

@@ -96,22 +96,28 @@ def evaluation(path: Path) -> Path:
     """
     if not path.is_dir() or (path / predictions.PREDICTIONS).is_file():
         return path
-    inside = [*path.glob("*/" + predictions.PREDICTIONS)]
-    inside += path.glob("*/*/" + predictions.PREDICTIONS)
-    outside = [
-        file
-        for file in EVALUATIONS.glob("*/" + predictions.PREDICTIONS)
-        if evaluates(file.parent, path)
-    ]
-    files = sorted({*inside, *outside}, key=lambda file: (file.stat().st_mtime_ns, str(file)))
-    if not files:
+    folders = evaluations(path)
+    if not folders:
         raise UserError(
             f"{path}: no evaluation in it or of it in {EVALUATIONS}; make one with `vrft eval "
             f"--model {path}` with --benchmark NAME or --data FILE, or name its folder"
         )
-    others = f" (the newest of {len(files)})" if len(files) > 1 else ""
-    say(f"evaluation: {files[-1].parent}{others}")
-    return files[-1].parent
+    others = f" (the newest of {len(folders)})" if len(folders) > 1 else ""
+    say(f"evaluation: {folders[-1]}{others}")
+    return folders[-1]
+
+
+def evaluations(run: Path) -> list[Path]:
+    """Return the folders of a run's evaluations, in it and in runs/eval, the newest last."""
+    inside = [*run.glob("*/" + predictions.PREDICTIONS)]
+    inside += run.glob("*/*/" + predictions.PREDICTIONS)
+    outside = [
+        file
+        for file in EVALUATIONS.glob("*/" + predictions.PREDICTIONS)
+        if evaluates(file.parent, run)
+    ]
+    files = sorted({*inside, *outside}, key=lambda file: (file.stat().st_mtime_ns, str(file)))
+    return [file.parent for file in files]
 
 
 def evaluates(folder: Path, run: Path) -> bool:

@@ -56,8 +56,9 @@ def model_card(facts: Facts) -> str:
         *method_part(facts),
         *scores_part(facts),
         use_part(facts),
-        "## Licence\n\nThat of the model which training began with, and of the data: look them up "
-        "before you publish this folder, and write the licence into the first lines of this file.\n",
+        "## Licence\n",
+        "That of the model which training began with, and of the data: look them up before you "
+        "publish this folder, and write the licence into the first lines of this file.\n",
     ]
     return "\n".join(parts)
 
@@ -151,7 +152,10 @@ def use_part(facts: Facts) -> str:
     loader = "AutoModelForCausalLM" if text else "AutoModelForImageTextToText"
     processor = "AutoTokenizer" if text else "AutoProcessor"
     if facts.adapter:
-        loading = f"from peft import AutoPeftModel\n\nmodel = AutoPeftModel.from_pretrained('{facts.name}')"
+        loading = (
+            "from peft import AutoPeftModel\n\n"
+            f"model = AutoPeftModel.from_pretrained('{facts.name}')"
+        )
         served = "Merge it first: `vrft export RUN --merge --to DIR`."
     else:
         loading = (

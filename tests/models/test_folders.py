@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from vrft import models
@@ -49,7 +50,7 @@ def with_another_shape(path: Path) -> None:
 def with_an_index(path: Path) -> None:
     """Name a second file of weights, which is not there."""
     parts = {"a": path.name, "b": "model-00002-of-00002.safetensors"}
-    path.with_name(folders.INDEXES[0]).write_text(json.dumps({"weight_map": parts}))
+    path.with_name(folders.INDEX).write_text(json.dumps({"weight_map": parts}))
 
 
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen2"])
@@ -88,6 +89,58 @@ def test_a_folder_that_is_half_there_is_refused_in_one_line(
         load(folder)
     message = str(caught.value)
     assert said in message and str(folder) in message and "\n" not in message
+
+
+class Trap:
+    """An object that leaves a file behind when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize(
+    "name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "model.pth"]
+)
+def test_weights_in_a_pickle_are_refused_and_not_read(
+    name: str, model_folder: ModelFolder, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model_folder("qwen2"), tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    torch.save({"w": Trap(tmp_path / "mark")}, folder / name)
+    with pytest.raises(UserError, match=f"no weights in safetensors, and {name} is a pickle"):
+        load(folder)
+    assert not (tmp_path / "mark").exists()
+    torch.load(folder / name, weights_only=False)  # the trap works
+    assert (tmp_path / "mark").exists()
+
+
+def test_an_adapter_in_a_pickle_is_refused(adapter: Path) -> None:
+    weights = load_file(adapter / "adapter_model.safetensors")
+    (adapter / "adapter_model.safetensors").unlink()
+    torch.save(weights, adapter / "adapter_model.bin")
+    with pytest.raises(UserError, match=r"adapter_model\.bin is a pickle"):
+        load(adapter)
+
+
+def test_a_hub_model_in_a_pickle_is_refused(
+    model_folder: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As transformers' client finds it in its cache."""
+    snapshot = tmp_path / "models--me--tiny" / "snapshots" / "abc"
+    shutil.copytree(model_folder("qwen2"), snapshot)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert load(Path("me/tiny")).core
+    torch.save(load_file(snapshot / "model.safetensors"), snapshot / "pytorch_model.bin")
+    (snapshot / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="model 'me/tiny': has no weights in safetensors") as caught:
+        load(Path("me/tiny"))
+    assert "\n" not in str(caught.value)
 
 
 def with_pictures_elsewhere(config: dict[str, Any]) -> None:

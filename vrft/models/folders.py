@@ -18,10 +18,12 @@ from vrft.models import template_trial
 ADAPTER = "adapter_config.json"
 """The file by which a folder is an adapter's, which holds no weights of its base."""
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors",
-           "adapter_model.bin")  # fmt: skip
-INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-"""Files that name the parts of weights that lie in several files."""
+WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
+INDEX = "model.safetensors.index.json"
+"""The file that names the parts of weights that lie in several files."""
+
+PICKLES = ("pytorch_model*.bin", "adapter_model*.bin", "*.pth", "*.ckpt")
+"""Files of weights in torch's former format: a pickle, which may run code when it is read."""
 
 SETTINGS = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
@@ -91,15 +93,26 @@ def check_weights(source: str) -> None:
     folder = Path(source)
     if not folder.is_dir():
         return
-    index = next((folder / name for name in INDEXES if (folder / name).is_file()), None)
-    if index is not None:
-        names = sorted({*read_json(index).get("weight_map", {}).values()})
+    if (folder / INDEX).is_file():
+        names = sorted({*read_json(folder / INDEX).get("weight_map", {}).values()})
     else:
         names = [name for name in WEIGHTS if (folder / name).is_file()]
+    pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    if not names and pickles:
+        raise no_safetensors(source, pickles[0])
     if not names:
         raise UserError(f"{folder}: has no weights ({WEIGHTS[0]}); copy or download them")
     for name in names:
         check_weight_file(folder / name)
+
+
+def no_safetensors(source: str, pickle: str = "pytorch_model.bin") -> UserError:
+    """Return the error for a model that has its weights in a pickle alone."""
+    return UserError(
+        f"model {source!r}: has no weights in safetensors, and {pickle} is a pickle, which may run "
+        "code when it is read; take a copy with model.safetensors, or make one where you trust the "
+        "model, by transformers' from_pretrained and save_pretrained"
+    )
 
 
 def check_weight_file(path: Path) -> None:

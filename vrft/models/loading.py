@@ -77,16 +77,22 @@ def load_weights(
     ``device`` at once.
     """
     folders.check_weights(base)
-    model, report = family.auto_model.from_pretrained(
-        # With an absolute path, an adapter's folder names a base that is found from anywhere.
-        str(Path(base).absolute()) if Path(base).is_dir() else base,
-        dtype=dtype,
-        attn_implementation=config.attn_implementation,
-        trust_remote_code=False,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # reported below, in one line
-        **quantization.loading_arguments(base, config, family, dtype, device),
-    )
+    try:
+        model, report = family.auto_model.from_pretrained(
+            # With an absolute path, an adapter's folder names a base that is found from anywhere.
+            str(Path(base).absolute()) if Path(base).is_dir() else base,
+            dtype=dtype,
+            attn_implementation=config.attn_implementation,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below, in one line
+            **quantization.loading_arguments(base, config, family, dtype, device),
+        )
+    except OSError as error:
+        if "safetensors" not in str(error):
+            raise
+        raise folders.no_safetensors(base) from error  # of the hub, as folders were looked into
     lacking = sorted(report["missing_keys"])
     misshapen = sorted(str(key[0]) for key in report["mismatched_keys"])
     for fault, names in (("lack", lacking), ("have another shape for", misshapen)):

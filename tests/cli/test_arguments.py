@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
 import pytest
 
 from vrft.cli import arguments, commands
@@ -11,20 +14,23 @@ from vrft.errors import UserError
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        # no command, and one that is none
-        ([], "are required: command; see `vrft --help`"),
-        (["tarin"], r"invalid choice: 'tarin' \(choose from"),
+        # a command that is none: the nearest one, or all
+        (["tarin"], r"`vrft tarin`: no such command; did you mean 'train'\?"),
+        (["evaluate", "--model", "a"], "did you mean 'eval'"),
+        (["qqq"], "no such command; known: demo, "),
+        (["config", "lst"], "`vrft config lst`: no such command; did you mean 'list'"),
         # too little
-        (["config"], "are required: action; see `vrft config --help`"),
+        (["config"], r"are required: list\|show\|copy; see `vrft config --help`"),
         (["config", "show"], r"are required: NAME\|FILE.yaml; see `vrft config show --help`"),
-        (["show"], r"are required: FILE\|DIR"),
         # too much
         (["tasks", "lisa"], "unknown argument lisa; see `vrft tasks --help`"),
-        (["train", "--task", "x", "--stpes", "3"], "unknown argument --stpes; see `vrft train"),
-        (["eval", "--model", "a", "--predictions", "b"], "not allowed with argument --model"),
-        # numbers
-        (["eval", "--limit", "0"], "argument --limit: expected a whole number above zero"),
-        (["eval", "--batch-size", "8.5"], "expected a whole number above zero, got '8.5'"),
+        # an option that is none: the nearest one, or a setting
+        (["eval", "--modle", "a"], r"unknown option --modle; did you mean --model\?"),
+        (["config", "show", "a", "--hlep"], r"unknown option --hlep; did you mean --help\?"),
+        (["train", "--learning_rate", "1"], "without dashes: train.learning_rate=VALUE"),
+        (["train", "--train.max-steps=3"], "without dashes: train.max_steps=VALUE"),
+        (["train", "--task", "x", "--max_stpes", "3"], "without dashes: train.max_steps=VALUE"),
+        (["show", "a", "--qqq"], "unknown option --qqq; see `vrft show --help`"),
     ],
 )
 def test_a_malformed_command_is_one_clear_line(argv: list[str], message: str) -> None:
@@ -33,38 +39,60 @@ def test_a_malformed_command_is_one_clear_line(argv: list[str], message: str) ->
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "text",
-    # nothing, zero, a sign, a point, and what int() would take
-    ["", "0", "-1", "+1", "1.0", " 8", "8_0", "\u0663"],
-)
-def test_a_positive_number_is_written_in_plain_digits(text: str) -> None:
-    with pytest.raises(Exception, match="expected a whole number above zero"):
-        arguments.positive(text)
-
-
 def test_settings_may_stand_anywhere() -> None:
     args = arguments.parse(["train", "a=1", "--task", "t", "b=2", "--dry-run", "c=3"])
     assert sorted(args.settings) == ["a=1", "b=2", "c=3"]
     assert (args.task, args.dry_run) == ("t", True)
 
 
+def help_of(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """The help that a command line prints."""
+    with pytest.raises(SystemExit, match="0"):
+        arguments.parse(argv)
+    return capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", commands.COMMANDS)
-def test_every_command_has_an_example_that_parses(
+def test_every_command_begins_its_help_with_an_example_that_parses(
     capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        arguments.parse([*command.split(), "--help"])
-    example = capsys.readouterr().out.split("example:\n")[1].split()
-    assert example[: len(command.split()) + 1] == ["vrft", *command.split()]
-    assert arguments.parse(example[1:]).command == command
+    example, usage, *_ = help_of(capsys, *command.split(), "--help").split("\n\n")
+    assert usage.startswith(f"usage: vrft {command} ")
+    assert all(len(line) <= 80 for line in example.splitlines())
+    example = example.removeprefix("example:\n")
+    words = shlex.split(example)
+    assert words[: len(command.split()) + 1] == ["vrft", *command.split()]
+    assert arguments.parse(words[1:]).command == command
 
 
-def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        arguments.parse(["--help"])
-    listed = capsys.readouterr().out.split()
-    assert {command.split()[0] for command in commands.COMMANDS} <= set(listed)
+@pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"]])
+def test_vrft_alone_prints_the_help(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+    assert help_of(capsys, *argv) == arguments.parser().format_help()
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_the_help_lists_every_command_in_two_lines_at_most(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    words = {command.split()[0] for command in commands.COMMANDS}
+    text = help_of(capsys)
+    listed = re.findall(
+        r"^  (\S+) +(\S.*\n(?: {17}.*\n)*)", text.split("examples:")[0], re.MULTILINE
+    )
+    assert {name for name, _ in listed} == words and len(listed) == len(words)
+    assert all(summary.count("\n") <= 2 for _, summary in listed)
+    assert all(len(line) < width for line in text.split("examples:")[0].splitlines()[2:])
+
+
+def test_the_examples_of_the_help_parse() -> None:
+    assert len(arguments.EXAMPLES) == 3
+    for example in arguments.EXAMPLES:
+        arguments.parse(shlex.split(example)[1:])
+
+
+def test_help_of_a_word_is_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert help_of(capsys, "help", "train") == help_of(capsys, "train", "--help")
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ Capture = pytest.CaptureFixture[str]
     ("argv", "message"),
     [
         # refused by the grammar: see test_arguments.py
-        (["tarin"], "invalid choice: 'tarin' (choose from"),
+        (["tarin"], "`vrft tarin`: no such command; did you mean 'train'?"),
         # parsed, but too little to go on with
         (
             ["train"],

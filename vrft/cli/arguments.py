@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import shutil
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,7 +14,6 @@ from vrft import paths
 from vrft.cli import evaluation_verbs, training_verbs
 from vrft.cli.options import Parser, add_group, add_settings, add_verb
 from vrft.errors import UserError
-
 
 SECTIONS = {
     "begin": ("demo", "env"),
@@ -36,7 +38,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Raises UserError for a word that the command does not know, and SystemExit for help, which no
     word at all asks for too.
     """
-    words = [*argv[1:], "--help"] if argv[:1] == ["help"] else list(argv)
+    words = [*argv[1:], "--help"] if list(argv[:1]) == ["help"] else list(argv)
     root = parser()
     verb = command_of(root, words)
     # argparse takes positional words in one piece only: a setting behind the next option is left
@@ -64,7 +66,7 @@ def command_of(root: Parser, words: Sequence[str]) -> Parser:
             break
         if word not in verb.commands:
             near = paths.suggest(word, list(verb.commands))
-            raise UserError(f"no command `{verb.prog} {word}`; {near} See `{verb.prog} --help`")
+            raise UserError(f"`{verb.prog} {word}`: no such command; {near}")
         verb = verb.commands[word]
     return verb
 
@@ -72,17 +74,18 @@ def command_of(root: Parser, words: Sequence[str]) -> Parser:
 def correction(verb: Parser, word: str, takes_settings: bool) -> str:
     """Return what to write for an option that a command does not know."""
     name = word.partition("=")[0]
+    if near := difflib.get_close_matches(name, verb.known_options, n=1, cutoff=0.7):
+        return f"did you mean {near[0]}?"
     if takes_settings:
         from vrft.config import loading
         from vrft.config.schema import Config
 
-        leaf = name.lstrip("-").replace("-", "_")
-        for path in loading.flat(Config()):
-            # Written as for other trainers: --learning_rate 1e-6
-            if path == leaf or path.endswith(f".{leaf}"):
-                return f"a setting is given without dashes: {path}=VALUE"
-    near = paths.nearest(name, verb.known_options)
-    return f"did you mean {near}?" if near else f"see `{verb.prog} --help`"
+        # Written as for other trainers: --learning_rate 1e-6
+        leaf = name.lstrip("-").replace("-", "_").rpartition(".")[2]
+        settings = {path.rpartition(".")[2]: path for path in loading.flat(Config())}
+        if near := difflib.get_close_matches(leaf, settings, n=1, cutoff=0.75):
+            return f"a setting is given without dashes: {settings[near[0]]}=VALUE"
+    return f"see `{verb.prog} --help`"
 
 
 class Root(Parser):
@@ -93,9 +96,17 @@ class Root(Parser):
         lines = ["vrft makes a Qwen-VL model better at a task whose answers can be checked.", ""]
         for heading, names in SECTIONS.items():
             lines.append(f"{heading}:")
-            lines += [f"  {name:<15}{self.commands[name].summary}" for name in names]
+            lines += [
+                textwrap.fill(
+                    self.commands[name].summary,
+                    width=shutil.get_terminal_size().columns - 1,
+                    initial_indent=f"  {name:<15}",
+                    subsequent_indent=" " * 17,
+                )
+                for name in names
+            ]
         lines += ["", "examples:", *(f"  {example}" for example in EXAMPLES), ""]
-        lines.append("`vrft COMMAND --help` begins with an example; `vrft --version` prints the version")
+        lines.append("`vrft COMMAND --help` has an example and every option of a command")
         return "\n".join(lines) + "\n"
 
 
@@ -156,7 +167,7 @@ def add_data(verbs: Any) -> None:
         actions,
         "convert",
         "write data in another format",
-        "vrft data convert --from rows.jsonl --to swift --out swift.jsonl data.boxes=pixels",
+        "vrft data convert --from rows.jsonl --to swift --out swift.jsonl",
     )
     source = {"dest": "source", "metavar": "DIR|FILE|ID"}
     verb.add_argument("--from", required=True, help="data of any known format", **source)

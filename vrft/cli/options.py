@@ -1,0 +1,97 @@
+"""What the parsers of commands are made of: a command, options that several have, a number."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from vrft.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of a command, whose help begins with an example.
+
+    A mistake is reported in one line, as in the rest of the toolkit.
+    """
+
+    summary = example = ""
+    commands: Mapping[str, Parser] = {}
+    """The parsers of the commands below this one, by name."""
+
+    def format_help(self) -> str:
+        """Return the help, the example first."""
+        text = super().format_help()
+        return f"example:\n  {self.example}\n\n{text}" if self.example else text
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UserError, instead of argparse's usage text and exit."""
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+    @property
+    def known_options(self) -> list[str]:
+        """Return the options of the command, such as "--config"."""
+        return [name for name in self._option_string_actions if name.startswith("--")]
+
+
+def add_verb(verbs: Any, name: str, summary: str, example: str) -> Parser:
+    """Add a command with its one-line summary and an example; return its parser.
+
+    ``command`` of the parsed arguments is then its name, "config list" for one of two words.
+    """
+    verb: Parser = verbs.add_parser(name, description=summary[0].upper() + summary[1:] + ".")
+    verb.summary, verb.example = summary, example
+    # The parser knows its place among the verbs: "vrft config list".
+    verb.set_defaults(command=verb.prog.removeprefix("vrft "))
+    return verb
+
+
+def add_group(verbs: Any, name: str, summary: str, example: str, words: str) -> Any:
+    """Add the first word of commands of two words, such as "config"; return where they are added.
+
+    ``words`` are the second ones, as a message names them: "list|show|copy".
+    """
+    group = add_verb(verbs, name, summary, example)
+    actions = group.add_subparsers(metavar=words, required=True)
+    group.commands = actions.choices
+    return actions
+
+
+def add_settings(verb: Parser) -> None:
+    """Add the ``key.path=value`` settings that a command takes."""
+    verb.add_argument(
+        "settings",
+        nargs="*",
+        default=[],  # and not None: `parse` adds the settings that stand between options
+        metavar="key.path=value",
+        help="settings that override the file's, such as train.learning_rate=1e-6",
+    )
+
+
+def add_reward(verb: Parser) -> None:
+    """Add ``--reward``, which may be given several times."""
+    verb.add_argument(
+        "--reward",
+        action="append",
+        default=[],
+        metavar="FILE.py:FUNCTION[=WEIGHT]",
+        help="a reward function written for TRL, beside the task's own rewards; may be repeated",
+    )
+
+
+def add_processor(verb: Parser) -> None:
+    """Add ``--processor``, by which the pictures of an endpoint are resized."""
+    verb.add_argument(
+        "--processor",
+        metavar="DIR|ID",
+        help="the model's folder or hub id: an endpoint is sent pictures as its processor resizes "
+        "them; or give endpoint.family=NAME",
+    )
+
+
+def positive(text: str) -> int:
+    """Return a whole number above zero; ArgumentTypeError for anything else."""
+    # int() would also take " 8", "8_0" and digits of other scripts.
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"expected a whole number above zero, got {text!r}")
+    return int(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,8 @@ class Letters(Task[int]):
     data = "none"
 
     def samples(self, split: str) -> Sequence[Sample[int]]:
-        return [Sample(f"{split}-{i}", f"Say {i}.", i) for i in range(12)]
+        count = int(os.environ.get("LETTERS", "12"))
+        return [Sample(f"{split}-{i}", f"Say {i}.", i) for i in range(count)]
 
     def prompt(self, sample: Sample[int]) -> Prompt:
         picture = Image.new("RGB", (56, 56), (sample.answer * 20, 0, 0))

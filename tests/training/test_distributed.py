@@ -2,23 +2,29 @@
 
 The prompts are such that processes differ in how many of their groups have signal, in the lengths
 of completions, and in whether there is any picture to look at, while the vision tower is trained.
+All runs of an engine are made in one launch, one after the other: starting takes longest.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-import yaml
 from fakes.folders import FAKES, ROOT
+from fakes.processes import wait_until
+from fakes.several_runs import LATER
 from safetensors.torch import load_file
 from torch.distributed.fsdp import FSDPModule
 from transformers import AutoModelForImageTextToText
@@ -36,11 +42,13 @@ METHODS = {
     "dr_grpo": [],
 }
 
+SHARDED = ("fsdp2", "zero2", "zero3")
 ENGINES = [
     "torchrun",
-    *(pytest.param(name, marks=pytest.mark.distributed) for name in
-      ("ddp", "fsdp2", "zero2", "zero3")),
-]  # fmt: skip
+    *(pytest.param(name, marks=pytest.mark.distributed) for name in ("ddp", *SHARDED)),
+]
+BEFORE = {"fsdp2": "torchrun", "zero2": "fsdp2", "zero3": "zero2"}
+"""The engine whose checkpoint one that shards goes on from; torchrun's is as that of one device."""
 
 FAMILIES = {"gpg": "qwen2_vl", "grpo": "qwen2_5_vl", "ppo": "qwen3_5", "dr_grpo": "qwen3_vl"}
 
@@ -88,23 +96,107 @@ def alone(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Calla
     return run
 
 
-def launch(engine: str, *arguments: str, program: tuple[str, ...] = ("-m", "vrft")) -> None:
-    """``vrft train`` in two processes by torchrun, a shipped configuration's name, or a file."""
-    if engine == "torchrun":
-        launcher = ["torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    else:
-        file = engine if engine.endswith(".yaml") else f"configs/accelerate/{engine}.yaml"
+@dataclass(frozen=True)
+class Launch:
+    """What became of the cases of a launch of two processes."""
+
+    folder: Path
+    said: str
+
+    def outcome(self, name: str) -> list[Any]:
+        """The exit status and standard error of a case, of each process."""
+        files = [self.folder / f"{name}-{rank}.json" for rank in range(2)]
+        assert all(file.is_file() for file in files), self.said
+        return [json.loads(file.read_text()) for file in files]
+
+    def run(self, name: str) -> Path:
+        """The folder of a case that has ended well."""
+        assert [row["status"] for row in self.outcome(name)] == [0, 0], self.said
+        return self.folder / name
+
+
+def command(engine: str, cases: Path) -> list[str]:
+    """The command that runs cases in two processes, by torchrun or a shipped configuration."""
+    launcher = ["torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    if engine != "torchrun":
+        file = f"configs/accelerate/{engine}.yaml"
         launcher = ["accelerate.commands.launch", f"--config_file={file}", "--main_process_port=0"]
+    return [sys.executable, "-m", *launcher, str(FAKES / "several_runs.py"), str(cases)]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def launch(engine: str, folder: Path, cases: list[Mapping[str, Any]]) -> Launch:
+    """Run cases one after the other in two processes."""
+    (folder / "cases.json").write_text(json.dumps(cases))
     done = subprocess.run(
-        [sys.executable, "-m", *launcher, *program, "train", *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        command(engine, folder / "cases.json"),
+        env=environment(),
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=280,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    return Launch(folder, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def launched(
+    settings: Settings, alone: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Launch]:
+    """The launch of an engine with all its cases, made once."""
+    made: dict[str, Launch] = {}
+
+    def run(engine: str) -> Launch:
+        if engine not in made:
+            folder = tmp_path_factory.mktemp(engine)
+
+            def fresh(method: str, name: str = "") -> dict[str, Any]:
+                name = name or method
+                return {"name": name, "arguments": settings(method, folder / name, 1)}
+
+            def resumed(run: Path, name: str, *more: str) -> dict[str, Any]:
+                copied = [str(run), str(folder / name)]
+                return {"name": name, "copy": copied, "arguments": ["--resume", copied[1], *more]}
+
+            cases = [fresh("gpg"), resumed(folder / "gpg", "again"), fresh("dr_grpo")]
+            if engine == "torchrun":
+                share = "train.per_device_train_batch_size=1"
+                cases += [fresh("ppo"), resumed(alone("gpg"), "moved", share)]
+                cases += [fresh("gpg", "ended") | {"of": {"1": {"second": "SIGTERM"}}}]
+            if engine == "ddp":
+                cases += [fresh("gpg", "fewer") | {"of": {"1": {"environment": {"LETTERS": "9"}}}}]
+                for case in cases:  # all of them: the first sets it for the launch
+                    case["arguments"].append("train.ddp_timeout=15")
+                cases += [fresh("gpg", "hung") | {"of": {"1": {"second": "hang"}}, "last": True}]
+            if engine in SHARDED:
+                cases += [resumed(run(BEFORE[engine]).run("gpg"), "moved")]
+            if engine == "zero3":
+                cases += [nothing_kept(folder, settings)]
+                cases += [
+                    fresh("gpg", "mistaken") | {"of": {"1": {"second": "mistake"}}, "last": True}
+                ]
+            made[engine] = launch(engine, folder, cases)
+        return made[engine]
+
+    return run
+
+
+def nothing_kept(folder: Path, settings: Settings) -> dict[str, Any]:
+    """ZeRO-3 that puts every weight away after use: the shipped one keeps the small ones."""
+    deepspeed = json.loads((ROOT / "configs/deepspeed/zero3.json").read_text())
+    deepspeed["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+    (folder / "zero3.json").write_text(json.dumps(deepspeed))
+    packed = [*settings("grpo", folder / "packed", 1), "train.max_tokens_per_micro_batch=120"]
+    return {
+        "name": "packed",
+        "arguments": packed,
+        "environment": {"ACCELERATE_DEEPSPEED_CONFIG_FILE": str(folder / "zero3.json")},
+        "attributes": {"vrft.policy.logprobs.CHUNK": 4},  # devices do so differently often
+    }
 
 
 def assert_same_update(one: Path, two: Path, start: Path) -> None:
@@ -139,42 +231,67 @@ def test_the_prompts_leave_a_process_without_a_picture() -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_two_processes_make_the_update_of_one(
     engine: str,
-    settings: Settings,
+    launched: Callable[[str], Launch],
     alone: Callable[[str], Path],
     model_folder: Callable[[str], Path],
-    tmp_path: Path,
 ) -> None:
-    """And where the engine shards the weights, a resumed run goes on with the same ones."""
-    one, two = alone("gpg"), tmp_path / "two"
-    launch(engine, *settings("gpg", two, 1))
+    one, two = alone("gpg"), launched(engine).run("gpg")
     assert any(0 < row["frac_reward_zero_std"] < 1 for row in read_metrics(two / "metrics.jsonl"))
     assert_same_update(one, two, model_folder("qwen2_vl"))
     _, loading = AutoModelForImageTextToText.from_pretrained(
         two / "final", output_loading_info=True
     )
     assert not loading["missing_keys"] and not loading["unexpected_keys"]
-    if engine in ("torchrun", "ddp"):  # resumed as one process is
-        return
-    whole = load_file(two / "final" / "model.safetensors")
-    for later in ("checkpoint-3", "final"):
-        shutil.rmtree(two / later)
-    launch(engine, "--resume", str(two))
-    resumed = load_file(two / "final" / "model.safetensors")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_resumed_run_of_two_processes_ends_with_the_weights_of_one_never_stopped(
+    engine: str, launched: Callable[[str], Launch]
+) -> None:
+    runs = launched(engine).run("gpg"), launched(engine).run("again")
+    whole, resumed = (load_file(run / "final" / "model.safetensors") for run in runs)
     assert all(whole[name].equal(resumed[name]) for name in whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", [ENGINES[0], *ENGINES[2:]])
+def test_a_checkpoint_of_another_launch_is_gone_on_from(
+    engine: str,
+    launched: Callable[[str], Launch],
+    alone: Callable[[str], Path],
+    model_folder: Callable[[str], Path],
+) -> None:
+    """One device's by DDP, DDP's by FSDP2, FSDP2's by ZeRO-2, and ZeRO-2's by ZeRO-3."""
+    assert_same_update(alone("gpg"), launched(engine).run("moved"), model_folder("qwen2_vl"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", [ENGINES[0], *ENGINES[2:]])
+def test_one_device_goes_on_from_a_checkpoint_of_two(
+    engine: str,
+    launched: Callable[[str], Launch],
+    alone: Callable[[str], Path],
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(launched(engine).run("gpg"), run, ignore=shutil.ignore_patterns(*LATER))
+    now = [f"train.output_dir={run}", "train.per_device_train_batch_size=2"]
+    train.train(config.load(str(run / "config.yaml"), now), resume=run)
+    assert_same_update(alone("gpg"), run, model_folder("qwen2_vl"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_features_for_deeper_layers_are_trained_by_two_processes_as_by_one(
     engine: str,
-    settings: Settings,
+    launched: Callable[[str], Launch],
     alone: Callable[[str], Path],
     model_folder: Callable[[str], Path],
-    tmp_path: Path,
 ) -> None:
     """Qwen3-VL, where a process without pictures has no token to add them to."""
-    one, two, start = alone("dr_grpo"), tmp_path / "two", model_folder("qwen3_vl")
-    launch(engine, *settings("dr_grpo", two, 1))
+    one, two, start = alone("dr_grpo"), launched(engine).run("dr_grpo"), model_folder("qwen3_vl")
     assert_same_update(one, two, start)
     before, after = (load_file(folder / "model.safetensors") for folder in (start, two / "final"))
     # The tiny model adds a second level after the last of its two layers, where no token reads it.
@@ -184,44 +301,104 @@ def test_features_for_deeper_layers_are_trained_by_two_processes_as_by_one(
 
 @pytest.mark.slow
 def test_a_critic_is_trained_by_two_processes_as_by_one(
-    settings: Settings,
+    launched: Callable[[str], Launch],
     alone: Callable[[str], Path],
     model_folder: Callable[[str], Path],
-    tmp_path: Path,
 ) -> None:
-    launch("torchrun", *settings("ppo", tmp_path / "two", 1))
-    assert_same_update(alone("ppo"), tmp_path / "two", model_folder(FAMILIES["ppo"]))
-    critics = [load_file(run / "final" / "critic.safetensors") for run in
-               (alone("ppo"), tmp_path / "two")]  # fmt: skip
+    runs = alone("ppo"), launched("torchrun").run("ppo")
+    assert_same_update(*runs, model_folder(FAMILIES["ppo"]))
+    critics = [load_file(run / "final" / "critic.safetensors") for run in runs]
     assert critics[0]["weight"].norm() > 0
     assert (critics[0]["weight"] - critics[1]["weight"]).norm() < 1e-5 * critics[0]["weight"].norm()
 
 
-@pytest.fixture
-def nothing_kept(tmp_path: Path) -> Path:
-    """ZeRO-3 that puts every weight away after use: the shipped one keeps the small ones."""
-    deepspeed = json.loads((ROOT / "configs/deepspeed/zero3.json").read_text())
-    deepspeed["zero_optimization"]["stage3_param_persistence_threshold"] = 0
-    (tmp_path / "zero3.json").write_text(json.dumps(deepspeed))
-    accelerate = yaml.safe_load((ROOT / "configs/accelerate/zero3.yaml").read_text())
-    accelerate["deepspeed_config"]["deepspeed_config_file"] = str(tmp_path / "zero3.json")
-    (tmp_path / "zero3.yaml").write_text(yaml.safe_dump(accelerate))
-    return tmp_path / "zero3.yaml"
+@pytest.mark.slow
+def test_a_signal_to_one_process_makes_all_save_and_stop(launched: Callable[[str], Launch]) -> None:
+    """SIGTERM, 15, within the second step."""
+    rows = launched("torchrun").outcome("ended")
+    assert [row["status"] for row in rows] == [128 + 15] * 2
+    assert "stopped after step 2; go on with" in rows[0]["said"]
+    run = launched("torchrun").folder / "ended"
+    assert [path.name for path in run.glob("checkpoint-*")] == ["checkpoint-2"]
+    assert not (run / "final").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_processes_that_see_other_data_are_refused_before_the_first_step(
+    launched: Callable[[str], Launch],
+) -> None:
+    rows = launched("ddp").outcome("fewer")
+    assert [row["status"] for row in rows] == [2, 2]
+    assert rows[0]["said"] == rows[1]["said"] == (
+        "vrft: error: process 1 does not see what process 0 sees: 3 removed: 'train-9', 'train-10',"
+        " 'train-11'; give all machines the same files and command\n"
+    )  # fmt: skip
+    assert not (launched("ddp").folder / "fewer").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_a_process_that_hangs_ends_the_others_after_ddp_timeout(
+    launched: Callable[[str], Launch],
+) -> None:
+    """The launcher ends the process that hangs."""
+    said = launched("ddp").said
+    assert re.search(
+        r"vrft: error: process 0 has waited for the others for train\.ddp_timeout=15 seconds: "
+        r"process 1 is in \S*several_runs\.py:\d+ \(met\)",
+        said,
+    ), said
+    assert "Traceback" not in said.split("process 0 has waited")[0]
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_a_process_that_fails_ends_the_others_with_its_error_first(
+    launched: Callable[[str], Launch],
+) -> None:
+    said = launched("zero3").said
+    cause = "vrft: error: a mistake of this process alone"
+    assert cause in said and "Traceback" not in said[said.index(cause) :].split("ChildFailed")[0]
+    others = "vrft: error: process 0 ends, as process 1 has ended: a mistake of this process alone"
+    assert others not in said or said.index(cause) < said.index(others)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_a_process_that_is_stopped_ends_the_others(settings: Settings, tmp_path: Path) -> None:
+    """SIGSTOP: with signs of life more often than by default, to find it in seconds."""
+    case = {
+        "name": "gpg",
+        "arguments": settings("gpg", tmp_path / "gpg", 1),
+        "attributes": {"vrft.training.peers.BEAT": 0.3},
+        "of": {"1": {"second": "SIGSTOP"}},
+    }
+    (tmp_path / "cases.json").write_text(json.dumps([case]))
+    with (tmp_path / "said").open("w") as said:
+        running = subprocess.Popen(
+            command("torchrun", tmp_path / "cases.json"), env=environment(), cwd=ROOT,
+            stderr=said, stdout=said, start_new_session=True,
+        )  # fmt: skip
+    try:
+        line = "vrft: error: process 0: process 1 has given no sign of life for 3 seconds"
+        wait_until(lambda: line in (tmp_path / "said").read_text(), 100)
+        assert "Traceback" not in (tmp_path / "said").read_text().split(line)[0]
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_processes_may_differ_in_passes_and_in_chunks_of_logits_where_weights_are_gathered(
-    nothing_kept: Path,
-    settings: Settings,
+    launched: Callable[[str], Launch],
     alone: Callable[[str], Path],
     model_folder: Callable[[str], Path],
-    tmp_path: Path,
 ) -> None:
     """With the other family, a reference model, and micro-batches of up to 120 tokens."""
-    packed = [*settings("grpo", tmp_path / "two", 1), "train.max_tokens_per_micro_batch=120"]
-    launch(str(nothing_kept), *packed, program=(str(FAKES / "small_chunks.py"),))
-    assert_same_update(alone("grpo"), tmp_path / "two", model_folder("qwen2_5_vl"))
+    two = launched("zero3").run("packed")
+    assert_same_update(alone("grpo"), two, model_folder("qwen2_5_vl"))
 
 
 def test_fine_tuning_on_several_processes_is_refused(

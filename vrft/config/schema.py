@@ -166,6 +166,11 @@ class TrainConfig:
     dataloader_num_workers: Size = 2
     """Threads that read and encode the next step's prompts while this one trains; 0: none, each
     prompt is read when its step needs it. Threads and not processes: pictures are not copied."""
+    ddp_timeout: Count = 1800
+    """Seconds after which a process of several gives up waiting for another one, and the run ends
+    with a line that says where that one is: less than the longest pause between two exchanges, such
+    as a reward that one process waits for, ends a sound run. A process that is killed or stopped is
+    noticed within a minute, whatever stands here."""
     eval_steps: Size = 0
     """Evaluate every so many steps, and at the end; 0: at the end only. Needs ``eval.split``."""
     save_steps: Size = 100

@@ -45,19 +45,33 @@ class Comparison:
 
 def write(run: Path, samples: Sequence[Sample[Any]], prompts: int) -> None:
     """Write the fingerprint of the samples, and how many prompts a step of the run has."""
-    rows = [[sample.id, text_hash(sample)] for sample in samples]
-    pictures = [list(map(identity, sample.images)) for sample in samples]
-    files = dict.fromkeys(p for row in pictures for p in row if isinstance(p, Path))
-    states = dict(zip(files, in_threads(file_state, list(files)), strict=True))
-    if sum(state[0] for state in states.values()) <= HASHED_BYTES:
-        hashes = in_threads(file_hash, list(files))
-        states = {file: [*states[file], h] for file, h in zip(files, hashes, strict=True)}
-    lines = [
-        json.dumps([*row, *(states[p] if isinstance(p, Path) else p for p in row_pictures)])
-        for row, row_pictures in zip(rows, pictures, strict=True)
-    ]
-    body = ",\n".join(lines)
+    body = ",\n".join(map(json.dumps, rows_of(samples)))
     durable.write_text(run / NAME, f'{{"prompts_per_step": {prompts}, "samples": [\n{body}\n]}}\n')
+
+
+def rows_of(samples: Sequence[Sample[Any]], *, times: bool = True) -> list[list[Any]]:
+    """Return a row for each sample: its id, a hash of its text, and what stands for each picture.
+
+    A file is [size, time of change, hash]; without the hash where all are large together, and
+    without ``times`` for a comparison with the files of another machine.
+    """
+    pictures = [list(map(identity, sample.images)) for sample in samples]
+    files = list(dict.fromkeys(p for row in pictures for p in row if isinstance(p, Path)))
+    states = dict(zip(files, in_threads(file_state, files), strict=True))
+    hashes: dict[Path, str] = {}
+    if sum(size for size, _ in states.values()) <= HASHED_BYTES:
+        hashes = dict(zip(files, in_threads(file_hash, files), strict=True))
+
+    def shown(picture: Path | str) -> Any:
+        if not isinstance(picture, Path):
+            return picture
+        size, changed = states[picture]
+        return [size, *([changed] if times else []), *([hashes[picture]] if hashes else [])]
+
+    return [
+        [sample.id, text_hash(sample), *map(shown, row)]
+        for sample, row in zip(samples, pictures, strict=True)
+    ]
 
 
 def read(run: Path) -> dict[str, Any] | None:
@@ -92,24 +106,49 @@ def compare(run: Path, samples: Sequence[Sample[Any]]) -> Comparison:
     now = {sample.id: sample for sample in samples}
     common = [id for id in before if id in now]
     same, doubtful = picture_changes([(id, now[id], before[id][1:]) for id in common])
-    kinds = {
-        "removed": [id for id in before if id not in now],
-        "added": [id for id in now if id not in before],
-        "with another question or answer": [
-            id for id in common if text_hash(now[id]) != before[id][0]
-        ],
-        "with other pictures": [id for id in common if id not in same],
-    }
-    differences = [f"{len(ids)} {kind}: {named(ids)}" for kind, ids in kinds.items() if ids]
-    if common != [id for id in now if id in before]:
-        differences.append("in another order")
+    texts = {id: text_hash(now[id]) for id in common}
+    said = in_words(
+        list(before),
+        list(now),
+        [id for id in common if texts[id] != before[id][0]],
+        [id for id in common if id not in same],
+    )
     note = ""
     if doubtful:
         note = (
             f"the pictures of {len(doubtful)} samples ({named(doubtful)}) have been written anew "
             "since the run began, with the same sizes; they are taken for the same"
         )
-    return Comparison(tuple(differences), note)
+    return Comparison(tuple(said), note)
+
+
+def differences(before: Sequence[Sequence[Any]], now: Sequence[Sequence[Any]]) -> list[str]:
+    """Return in words how the rows of two lists of samples differ, both made by ``rows_of``."""
+    old, new = ({row[0]: row[1:] for row in rows} for rows in (before, now))
+    common = [id for id in old if id in new]
+    return in_words(
+        list(old),
+        list(new),
+        [id for id in common if old[id][0] != new[id][0]],
+        [id for id in common if old[id][1:] != new[id][1:]],
+    )
+
+
+def in_words(
+    before: Sequence[str], now: Sequence[str], texts: Sequence[str], pictures: Sequence[str]
+) -> list[str]:
+    """Return in words how samples differ, by their ids in order and those that have changed."""
+    old, new = set(before), set(now)
+    kinds = {
+        "removed": [id for id in before if id not in new],
+        "added": [id for id in now if id not in old],
+        "with another question or answer": texts,
+        "with other pictures": pictures,
+    }
+    said = [f"{len(ids)} {kind}: {named(ids)}" for kind, ids in kinds.items() if ids]
+    if [id for id in before if id in new] != [id for id in now if id in old]:
+        said.append("in another order")
+    return said
 
 
 def named(ids: Sequence[str]) -> str:

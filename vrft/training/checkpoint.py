@@ -26,7 +26,7 @@ from vrft import durable
 from vrft.errors import UserError
 from vrft.models import manifest
 from vrft.runs import disk_errors, run_folder
-from vrft.training import distributed
+from vrft.training import distributed, optimizer_parts
 from vrft.training.types import Progress
 
 STATE = "trainer_state.json"
@@ -177,19 +177,10 @@ def write_rollouts(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def write_optimizer(folder: Path, optimizer: Any, accelerator: Accelerator) -> None:
     """Write the optimizer's state, or this process's part of it; every process calls this."""
     if distributed.shards_optimizer(accelerator) or accelerator.is_main_process:
-        state = distributed.optimizer_state(accelerator, optimizer)
+        state = optimizer_parts.state(accelerator, optimizer)
         # To a file of Python's: torch's own would hide the reason why a disk takes no more.
-        with (folder / optimizer_file(accelerator)).open("wb") as file:
+        with (folder / optimizer_parts.file_name(accelerator)).open("wb") as file:
             torch.save(state, file)
-
-
-def optimizer_file(accelerator: Accelerator) -> str:
-    """Return the name of the file with this process's part of the optimizer's state."""
-    # The parts fit the same engine and number of processes only, so the name tells both.
-    if not distributed.shards_optimizer(accelerator):
-        return "optimizer.pt"
-    kind = accelerator.distributed_type.value.lower()
-    return f"optimizer-{kind}-{accelerator.process_index}-of-{accelerator.num_processes}.pt"
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -250,22 +241,13 @@ def restore_state(
     """Restore the optimizer of a checkpoint, and put a fresh schedule to its step.
 
     The optimizer's rates, decay and betas stay those it was made with: they may have been changed.
-    Raises UserError where the checkpoint was sharded over another number of processes or by
-    another engine.
+    Raises UserError as ``optimizer_parts.restore`` does.
     """
-    path = folder / optimizer_file(accelerator)
-    if not path.is_file():
-        raise UserError(
-            f"{folder} has no {path.name}: it was saved by another launch; resume with the same "
-            "accelerate configuration and number of processes"
-        )
-    # Loaded onto the CPU, or every process would put a copy onto the device that saved it.
-    state = torch.load(path, map_location="cpu", weights_only=True)
     settings = [
         {name: value for name, value in group.items() if name != "params"}
         for group in optimizer.param_groups
     ]
-    distributed.restore_optimizer(accelerator, optimizer, state)
+    optimizer_parts.restore(folder, accelerator, optimizer)
     for group, given in zip(optimizer.param_groups, settings, strict=True):
         group.update(given)
     set_schedule(scheduler, step)

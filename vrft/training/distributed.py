@@ -11,16 +11,19 @@ a version that lacks it is refused in one line.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType, broadcast_object_list
+from accelerate.utils import DistributedType, InitProcessGroupKwargs, broadcast_object_list
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
@@ -32,14 +35,16 @@ from vrft.errors import UserError
 T = TypeVar("T")
 
 
-def accelerator(config: ModelConfig) -> Accelerator:
+def accelerator(config: ModelConfig, ddp_timeout: int = 1800) -> Accelerator:
     """Return the accelerator of this process, which computes in the precision of ``model.dtype``.
 
-    ``auto`` is bfloat16 on CUDA and float32 on a CPU.
+    ``auto`` is bfloat16 on CUDA and float32 on a CPU. ``ddp_timeout`` are the seconds after which
+    an exchange with the other processes fails; a second run of the processes has that of the first.
     """
     cuda = torch.cuda.is_available()
+    patience = InitProcessGroupKwargs(timeout=timedelta(seconds=ddp_timeout))
     if not cuda:
-        start_on_cpu()
+        start_on_cpu(patience.timeout)
     if config.dtype == "auto":
         precision = "bf16" if cuda else "no"
     else:
@@ -47,20 +52,20 @@ def accelerator(config: ModelConfig) -> Accelerator:
     # accelerate fixes the precision of a process with its first Accelerator, and refuses another
     # one, which a second run of a script may have. Without the private method, so does this.
     getattr(AcceleratorState, "_reset_state", lambda: None)()
-    made = Accelerator(mixed_precision=precision)
+    made = Accelerator(mixed_precision=precision, kwargs_handlers=[patience])
     # accelerate has told transformers of the ZeRO-3 launch, which would then load every model in
     # parts. The policy is sharded by `prepare`; a reference model stays whole on every device.
     unset_hf_deepspeed_config()
     return made
 
 
-def start_on_cpu() -> None:
+def start_on_cpu(timeout: timedelta) -> None:
     """Join the other processes over gloo, before accelerate looks for a device.
 
     Told to use the CPU, accelerate would leave DeepSpeed and FSDP out without a word. It does not
     where it finds the processes joined already and, for FSDP, their kind to be a GPU's.
     """
-    state = PartialState(cpu=True)
+    state = PartialState(cpu=True, timeout=timeout)
     if launched_with("FSDP"):
         state.distributed_type = DistributedType.MULTI_GPU
     if launched_with("DEEPSPEED"):
@@ -116,7 +121,7 @@ def check_engine(accelerator: Accelerator, module: nn.Module, optimizer: Any) ->
                 "install the torch that the Makefile names, or use configs/accelerate/zero3.yaml"
             )
     if plugin is not None:
-        master_weights(optimizer)
+        deepspeed_places(optimizer)
         if plugin.zero_stage == 3:
             zero3_hooks()
 
@@ -201,26 +206,79 @@ def shards_optimizer(accelerator: Accelerator) -> bool:
     return accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP)
 
 
-def optimizer_state(accelerator: Accelerator, optimizer: Any) -> Any:
-    """Return the optimizer's state, or this process's part of it, as tensors and plain values."""
-    if accelerator.state.deepspeed_plugin is None:
-        return optimizer.state_dict()
-    # DeepSpeed's own state_dict also holds objects of its classes, such as the loss scaler, which a
-    # torch.load that runs no code refuses. The float32 weights belong to the state: those of the
-    # module may be bfloat16.
-    inner, flat = master_weights(optimizer)
-    return [{"weights": part.detach(), **inner.state[part]} for part in flat]
+@dataclass(frozen=True)
+class Place:
+    """Elements of a weight that this device steps, and where they stand in what it steps.
+
+    ``weight`` is its number in the order of the optimizer's groups; the elements are ``count`` from
+    ``start`` on in the flattened weight, and from ``offset`` on in this device's flat ``tensor``.
+    """
+
+    weight: int
+    shape: tuple[int, ...]
+    start: int
+    count: int
+    tensor: Tensor
+    offset: int = 0
 
 
-def restore_optimizer(accelerator: Accelerator, optimizer: Any, state: Any) -> None:
-    """Put back the state that ``optimizer_state`` returned in this process."""
+def places(accelerator: Accelerator, optimizer: Any) -> list[Place]:
+    """Return the places of all elements that this device steps, in the order of the weights."""
+    if accelerator.state.deepspeed_plugin is not None:
+        return deepspeed_places(optimizer)
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    made = []
+    for number, weight in enumerate(weights):
+        start, count = 0, weight.numel()
+        if isinstance(weight, DTensor):
+            # FSDP2 deals the rows out as torch.chunk does.
+            rows, processes = weight.shape[0], weight.device_mesh.size()
+            first = weight.device_mesh.get_local_rank() * math.ceil(rows / processes)
+            start, count = min(first, rows) * (count // rows), weight.to_local().numel()
+        made.append(Place(number, tuple(weight.shape), start, count, weight))
+    return made
+
+
+def deepspeed_places(optimizer: Any) -> list[Place]:
+    """Return the places of the weights in the flat tensors that DeepSpeed steps on this device.
+
+    Raises UserError for a DeepSpeed that does not tell them.
+    """
+    zero = optimizer.optimizer
+    _, parts = master_weights(optimizer)
+    made = []
+    try:
+        if hasattr(zero, "grad_position"):  # stage 3, which cuts each weight by itself
+            for number, weight in enumerate(itertools.chain(*zero.fp16_groups)):
+                part, offset, size = zero.grad_position[zero.get_param_id(weight)]
+                start = size * torch.distributed.get_rank()
+                count = min(size, weight.ds_numel - start)  # behind the last element is padding
+                shape = tuple(weight.ds_shape)
+                if count > 0:
+                    made.append(Place(number, shape, start, count, parts[part], offset))
+            return made
+        # Stages 1 and 2 cut a group's weights as one long tensor.
+        groups = [(weight, part) for group, part in zip(zero.bit16_groups, parts, strict=True)
+                  for weight in group]  # fmt: skip
+        for number, (weight, part) in enumerate(groups):
+            if weight._hp_mapping is not None:  # else other devices step all of it
+                inner = weight._hp_mapping.lp_fragment_address
+                outer = weight._hp_mapping.hp_fragment_address
+                shape = tuple(weight.shape)
+                made.append(Place(number, shape, inner.start, inner.numel, part, outer.start))
+    except AttributeError as error:
+        raise UserError(
+            f"this DeepSpeed's {type(zero).__name__} does not tell where its weights are "
+            f"({error}); use deepspeed>=0.19, or configs/accelerate/fsdp2.yaml"
+        ) from error
+    return made
+
+
+def stepped(accelerator: Accelerator, optimizer: Any) -> Any:
+    """Return the optimizer that holds the state: DeepSpeed and its ZeRO wrap it twice."""
     if accelerator.state.deepspeed_plugin is None:
-        optimizer.load_state_dict(state)
-        return
-    inner, flat = master_weights(optimizer)
-    for part, saved in zip(flat, state, strict=True):
-        part.data.copy_(saved.pop("weights"))
-        inner.state[part] = {name: value.to(part.device) for name, value in saved.items()}
+        return optimizer
+    return master_weights(optimizer)[0]
 
 
 def master_weights(optimizer: Any) -> tuple[Any, Sequence[Tensor]]:

@@ -36,6 +36,7 @@ from vrft.runs import run_folder, run_log
 from vrft.runs.bad_pictures import BadPictures, refusal
 from vrft.task import Task
 from vrft.training import algorithms, best, distributed, optimizers, ppo, resume, rollout_plan
+from vrft.training.peers import check_same
 from vrft.training.stream import encode_sample
 from vrft.types import Completion, Sample
 
@@ -189,9 +190,10 @@ def plan_text(config: Config, run: Path | None = None) -> str:
     For a ``run`` that goes on, the settings that change follow. Raises UserError for everything
     that would stop the run at its start.
     """
-    accelerator = distributed.accelerator(config.model)
+    accelerator = distributed.accelerator(config.model, config.train.ddp_timeout)
     optimizers.check_launch(config.train, accelerator)
     task, samples = check(config, fresh=run is None)
+    check_same(accelerator, config, samples)
     actor = policy.load(config.model, train=True, device=accelerator.device.type)
     actor = ppo.with_critic(actor, config.algorithm)
     limit = config.sampling.max_prompt_length

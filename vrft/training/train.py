@@ -30,6 +30,7 @@ from vrft.runs.run_log import RunLog
 from vrft.task import Task
 from vrft.training import best, checkpoint, distributed, health, optimizers, plan, ppo, rollouts
 from vrft.training import resume as resumption
+from vrft.training.peers import check_same, watched
 from vrft.training.read_ahead import ReadAhead
 from vrft.training.step import check_weights, step
 from vrft.training.stream import coming_prompts, encode_sample
@@ -49,10 +50,17 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
         if run_folder.speaks():
             print(text)
         return Path(config.train.output_dir)
-    accelerator = distributed.accelerator(config.model)
+    accelerator = distributed.accelerator(config.model, config.train.ddp_timeout)
+    with watched(accelerator, config.train.ddp_timeout):
+        return train_together(config, accelerator, resume)
+
+
+def train_together(config: Config, accelerator: Accelerator, resume: Path | None) -> Path:
+    """Train as ``train`` does, in this process and those that the accelerator knows of."""
     main = accelerator.is_main_process
     optimizers.check_launch(config.train, accelerator)
     task, samples = plan.check(config, fresh=resume is None)
+    check_same(accelerator, config, samples)
     if not config.train.output_dir:
         # The name tells the time: all processes take the main one's.
         named = distributed.from_main(accelerator, run_folder.default_folder(config))

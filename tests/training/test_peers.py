@@ -1,0 +1,234 @@
+"""Processes of a launch compare their data, and do not wait for one that cannot come."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from vrft import config
+from vrft.errors import UserError
+from vrft.training import distributed, peers
+from vrft.types import Sample
+
+# The same data
+
+
+class Exchange:
+    """What processes give each other, here two threads."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.barrier = threading.Barrier(2, timeout=10)
+        self.given: list[Any] = [None, None]
+        self.rank = threading.local()
+        monkeypatch.setattr(peers, "gather_object", lambda values: self.gather(values[0]))
+        monkeypatch.setattr(distributed, "from_main", lambda _, value: self.gather(value)[0])
+
+    def gather(self, value: Any) -> list[Any]:
+        self.given[self.rank.number] = value
+        self.barrier.wait()
+        values = list(self.given)
+        self.barrier.wait()
+        return values
+
+    def errors(self, calls: Sequence[Callable[[], None]]) -> list[str]:
+        """The line with which each of the calls has ended, "" for one that has returned."""
+        lines = ["", ""]
+
+        def call(number: int) -> None:
+            self.rank.number = number
+            try:
+                calls[number]()
+            except UserError as error:
+                lines[number] = str(error)
+
+        threads = [threading.Thread(target=call, args=(number,)) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return lines
+
+
+def letters(folder: Path, colour: str = "red") -> list[Sample[Any]]:
+    folder.mkdir(exist_ok=True)
+    path = folder / "a.bmp"
+    Image.new("RGB", (20, 20), colour).save(path)
+    return [Sample("a", "Where?", 1, (path,)), Sample("b", "Who?", 2), Sample("c", "Why?", 3)]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        # of another machine's folder, written at another time
+        (lambda made, folder: letters(folder), ""),
+        # another count, order, gold answer, question, picture
+        (lambda made, folder: made[:2], "1 removed: 'c'"),
+        (lambda made, folder: [*made, Sample("d", "?", 1)], "1 added: 'd'"),
+        (lambda made, folder: made[::-1], "in another order"),
+        (
+            lambda made, folder: [*made[:2], replace(made[2], answer=4)],
+            "1 with another question or answer: 'c'",
+        ),
+        (
+            lambda made, folder: [*made[:2], replace(made[2], question="?")],
+            "1 with another question or answer: 'c'",
+        ),
+        (lambda made, folder: letters(folder, "blue"), "1 with other pictures: 'a'"),
+    ],
+)
+def test_processes_with_other_data_are_refused_in_one_line(
+    change: Callable[..., list[Any]], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = letters(tmp_path / "first")
+    shown = [made, change(made, tmp_path / "second")]
+    two = SimpleNamespace(num_processes=2)
+    settings = config.load(None, [])
+    calls = [lambda samples=s: peers.check_same(two, settings, samples) for s in shown]
+    lines = Exchange(monkeypatch).errors(calls)
+    assert lines[0] == lines[1] and "\n" not in lines[0]
+    expected = f"process 1 does not see what process 0 sees: {said}; give all" if said else ""
+    assert lines[0].startswith(expected) and bool(lines[0]) == bool(said)
+
+
+def test_processes_with_other_settings_are_refused_but_for_their_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = SimpleNamespace(num_processes=2)
+    for given, said in (("train.output_dir=x", None), ("train.seed=7", "train.seed is 7 and not")):
+        made = [config.load(None, []), config.load(None, [given])]
+        calls = [lambda config=c: peers.check_same(two, config, []) for c in made]
+        lines = Exchange(monkeypatch).errors(calls)
+        assert lines[0] == lines[1] and (said in lines[0] if said else lines[0] == "")
+
+
+# Signs of life
+
+
+class Memory:
+    """The store of all processes, in memory."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def set(self, key: str, value: str) -> None:
+        self.values[key] = value
+
+    def get(self, key: str) -> bytes:
+        return self.values[key].encode()
+
+    def check(self, keys: list[str]) -> bool:
+        return all(key in self.values for key in keys)
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> list[peers.Watch]:
+    """The watches of two processes, whose threads are not started."""
+    store = Memory()
+    monkeypatch.setattr(peers, "STARTS", iter([3, 3]))  # in each process the fourth run
+    return [peers.Watch(rank, 2, store, 60) for rank in range(2)]
+
+
+def test_processes_that_look_in_turn_go_on(two: list[peers.Watch]) -> None:
+    for _ in range(3 * peers.MISSED):
+        assert two[0].look() is None and two[1].look() is None
+
+
+def test_a_process_that_is_stopped_is_given_up_within_a_minute(two: list[peers.Watch]) -> None:
+    two[1].look()
+    lines = [two[0].look() for _ in range(1 + peers.MISSED)]
+    assert lines[:-1] == [None] * peers.MISSED
+    assert "process 1 has given no sign of life for 50 seconds" in str(lines[-1])
+    assert (1 + peers.MISSED) * peers.BEAT < 60
+
+
+def test_a_launch_that_was_stopped_as_a_whole_goes_on(two: list[peers.Watch]) -> None:
+    """However long: looks are counted."""
+    for _ in range(peers.MISSED - 1):
+        assert two[0].look() is None
+    assert two[1].look() is None
+    assert two[0].look() is None and two[0].silent[1] == 0
+
+
+def test_a_process_that_has_ended_well_is_not_missed(two: list[peers.Watch]) -> None:
+    for stopped in (None, SystemExit(143)):
+        two[1].__exit__(type(stopped) if stopped else None, stopped, None)
+        assert [two[0].look() for _ in range(2 * peers.MISSED)] == [None] * 2 * peers.MISSED
+
+
+GLOO = "[/torch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [::1]"
+LATE = "[/torch/third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 60000ms"
+
+
+def test_a_process_says_with_which_error_another_has_ended(two: list[peers.Watch]) -> None:
+    mistake = UserError("step 3: reward 'mine' returned a str")
+    two[1].__exit__(UserError, mistake, None)
+    said = f"process 1 has ended: {mistake}"
+    # Where the exchange fails, and where it does not notice.
+    with pytest.raises(UserError, match=re.escape(f"process 0 ends, as {said}")):
+        two[0].__exit__(RuntimeError, RuntimeError(GLOO), None)
+    assert [two[0].look() for _ in range(4)][-1] == said
+
+
+def test_an_error_that_another_process_has_caused_is_not_the_cause(two: list[peers.Watch]) -> None:
+    with pytest.raises(UserError, match="another one has ended without a word: it was killed"):
+        two[1].__exit__(RuntimeError, RuntimeError(GLOO), None)
+    assert two[0].heard(1) == peers.LEFT
+
+
+def test_a_bug_keeps_its_traceback_and_is_told(two: list[peers.Watch]) -> None:
+    two[1].__exit__(RuntimeError, RuntimeError("shapes do not match"), None)
+    assert two[0].heard(1) == "failed: RuntimeError: shapes do not match"
+
+
+def test_a_process_that_hangs_is_named_with_its_place(two: list[peers.Watch]) -> None:
+    two[1].look()  # this test is what it hangs in
+    with pytest.raises(UserError, match=r"ddp_timeout=60 seconds: process 1 is in .*peers\.py:\d+"):
+        two[0].__exit__(RuntimeError, RuntimeError(LATE), None)
+
+
+def test_a_process_that_waits_as_well_is_not_blamed(two: list[peers.Watch]) -> None:
+    two[1].say("8 /lib/torch/distributed/distributed_c10d.py:3 (all_reduce)")
+    with pytest.raises(UserError, match="no process says where it is"):
+        two[0].__exit__(RuntimeError, RuntimeError(LATE), None)
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        (GLOO, True),
+        (LATE, True),
+        ("[../gloo/transport/tcp/pair.cc:1] Connection reset by peer", True),
+        ("NCCL communicator was aborted on rank 1", True),
+        ("[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=4)", True),
+        ("[c10d] TCPStore: recvValue failed: Connection reset", True),
+        ("The size of tensor a (3) must match the size of tensor b (4)", False),
+        ("CUDA out of memory", False),
+        ("the reward's server timed out", False),
+    ],
+)
+def test_the_errors_of_lost_processes_are_known_by_their_words(text: str, lost: bool) -> None:
+    assert bool(peers.LOST.search(text)) == lost
+
+
+def test_the_place_of_a_thread_is_that_of_the_code_that_it_runs() -> None:
+    assert re.search(r"peers\.py:\d+ \(place\)$", peers.place(threading.get_ident()))
+
+
+def test_the_thread_ends_the_process_that_nobody_answers(
+    two: list[peers.Watch], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(peers, "BEAT", 0.001)
+    codes: list[int] = []
+    two[0].end = codes.append
+    with two[0]:
+        two[0].thread.join(10)
+    assert codes == [2]
+    assert "vrft: error: process 0: process 1 has given no sign" in capsys.readouterr().err

@@ -20,6 +20,7 @@ SECTIONS = {
     "your data, and what a run will take": ("check", "plan", "data"),
     "train": ("train", "verify-resume"),
     "evaluate and look": ("eval", "show", "compare", "view", "prompts"),
+    "hand on": ("export",),
     "what there is": ("tasks", "algorithms", "config"),
 }
 """The commands in the order in which a user needs them, under their headings."""

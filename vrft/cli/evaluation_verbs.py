@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vrft.cli import view
+from vrft.cli import export, view
 from vrft.cli.options import add_processor, add_settings, add_verb, positive
 
 
@@ -144,5 +144,16 @@ def add_view(verbs: Any) -> None:
     view.add_arguments(verb)
 
 
-ADDED = (add_eval, add_show, add_compare, add_view, add_prompts)
+def add_export(verbs: Any) -> None:
+    """Add ``vrft export``."""
+    verb = add_verb(
+        verbs,
+        "export",
+        "write a trained model as a plain folder with its card",
+        "vrft export runs/my_run --to owl-finder --merge",
+    )
+    export.add_arguments(verb)
+
+
+ADDED = (add_eval, add_show, add_compare, add_view, add_prompts, add_export)
 """The functions that add them."""

@@ -163,6 +163,18 @@ class TrainConfig:
     max_grad_norm: Amount = 1.0
     """Largest norm of the gradient of an update; 0: no limit, not a gradient of zero."""
     seed: Annotated[int, Range(0, 2**32 - 1)] = 42  # NumPy takes no larger one
+    reward_timeout: Amount = 60.0
+    """Seconds for a call of a reward from a file of the user's, in its worker process. A worker
+    that needs longer, dies or grows is replaced, and its reward is missing for the group: None,
+    counted in rewards/NAME/missing. 0: such rewards run in the run's process, without limits."""
+    reward_memory: Amount = 16.0
+    """Memory in GiB for the worker of a reward and all that it starts; 0: no limit."""
+    max_missing_rewards: Size = 3
+    """Groups in a row for which a reward may be missing; one more ends the run by its name."""
+    math_verify_budget: Amount = 120.0
+    """Seconds of processor time that math-verify may take for the answers of a step, on all its
+    workers; answers beyond it are wrong, as one that takes too long is, and counted. 0: no
+    limit."""
     dataloader_num_workers: Size = 2
     """Threads that read and encode the next step's prompts while this one trains; 0: none, each
     prompt is read when its step needs it. Threads and not processes: pictures are not copied."""

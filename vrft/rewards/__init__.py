@@ -3,9 +3,9 @@
 from vrft.rewards.function_reward import FunctionReward, from_trl
 from vrft.rewards.task_rewards import (
     FORMATS,
-    LARGEST,
     FormatRule,
     GroupRewards,
+    LostReward,
     TaskWithRewards,
     checked,
     follows_format,
@@ -19,6 +19,7 @@ from vrft.rewards.task_rewards import (
     with_rewards,
 )
 from vrft.rewards.trl import GroupReward, TrainerState, to_trl
+from vrft.rewards.values import LARGEST
 
 __all__ = [
     "FORMATS",
@@ -27,6 +28,7 @@ __all__ = [
     "FunctionReward",
     "GroupReward",
     "GroupRewards",
+    "LostReward",
     "TaskWithRewards",
     "TrainerState",
     "checked",

@@ -7,8 +7,9 @@ reaches a weight or a file.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,15 +17,12 @@ from vrft import answers
 from vrft.boxes import Box, iou
 from vrft.errors import UserError
 from vrft.rewards.trl import GroupReward, RewardLog, TrainerState
-from vrft.rewards.values import described, noting, to_json, to_number
+from vrft.rewards.values import LARGEST, described, noting, to_json, to_number
 from vrft.task import Reward, Task
 from vrft.types import A, Completion, Group, Prompt, Sample, Score, Scored, View
 
 if TYPE_CHECKING:
     from vrft.masks import Region  # which would load numpy
-
-LARGEST = 1e18
-"""The largest size of a reward: the square of a larger one is no float32."""
 
 Missing = Literal["error", "none"]
 """The setting ``algorithm.missing_rewards``: whether NaN stops a run or counts as None."""
@@ -80,6 +78,13 @@ def checked(
     )
 
 
+class LostReward(UserError):
+    """A reward whose worker ended without a value; the line names the reward and the reason.
+
+    Where whole groups are rewarded, the values count as None.
+    """
+
+
 def rewards_of(task: Task[A], sample: Sample[A], completion: Completion) -> dict[str, float | None]:
     """Return every reward of the task for one completion, by name, each checked."""
     return rewards_and_missing(task, sample, completion)[0]
@@ -107,10 +112,16 @@ def rewards_and_missing(
 
 @dataclass(frozen=True)
 class GroupRewards:
-    """The rewards of a group by name, G checked values each, and what the rewards logged."""
+    """The rewards of a group by name, G checked values each, and what the rewards logged.
+
+    ``seconds`` holds the time that each reward took; ``lost`` says in a line for each reward
+    without values why there are none.
+    """
 
     values: dict[str, list[float | None]]
     log: RewardLog
+    seconds: dict[str, float] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
 
 
 def group_rewards(
@@ -122,29 +133,46 @@ def group_rewards(
     """Return every reward of the task for a group, each value checked: a finite number or None.
 
     A reward that takes whole groups is called once, any other once for each completion. Where
-    ``missing`` is "none", NaN and infinity count as None, and the metric rewards/NAME/missing is
-    their share. Raises UserError that names reward, sample and value for any other value.
+    ``missing`` is "none", NaN and infinity count as None, and so do the values of a reward whose
+    worker has ended; the metric rewards/NAME/missing is their share. Raises UserError that names
+    reward, sample and value for any other value.
     """
-    log = RewardLog(len(group.rollouts))
+    size = len(group.rollouts)
+    given = GroupRewards({}, RewardLog(size))
     texts = [rollout.completion.text for rollout in group.rollouts]
-    values: dict[str, list[float | None]] = {}
     for name, reward in task.rewards().items():
-        given: Sequence[Any]
-        if isinstance(reward, GroupReward):
-            given = reward.of_group(group, state or TrainerState(), log)
-        else:
-            with noting(name, group.sample.id):
-                given = [reward(group.sample, rollout.completion) for rollout in group.rollouts]
+        started = time.monotonic()
+        values: Sequence[Any] = [None] * size
+        try:
+            values = group_values(reward, name, group, state or TrainerState(), given.log)
+        except LostReward as error:
+            given.lost[name] = str(error)
+        given.seconds[name] = time.monotonic() - started
         skip = missing == "none"
-        values[name] = [
+        given.values[name] = [
             checked(value, name, group.sample, text, may_be_missing=skip)
-            for value, text in zip(given, texts, strict=True)
+            for value, text in zip(values, texts, strict=True)
         ]
-        if skip:
-            pairs = zip(given, values[name], strict=True)
-            lost = sum(before is not None and after is None for before, after in pairs)
-            log.log_metric(f"rewards/{name}/missing", lost / len(texts))
-    return GroupRewards(values, log)
+        pairs = zip(values, given.values[name], strict=True)
+        count = sum(before is not None and after is None for before, after in pairs)
+        # A reward of a worker may be lost: a group that has its values counts as well.
+        if skip or getattr(reward, "may_be_lost", False):
+            share = 1.0 if name in given.lost else count / size
+            given.log.log_metric(f"rewards/{name}/missing", share)
+    return given
+
+
+def group_values(
+    reward: Reward[A], name: str, group: Group[A], state: TrainerState, log: RewardLog
+) -> Sequence[Any]:
+    """Return the G values of one reward for a group, which are not checked yet.
+
+    An exception of the reward is noted with the names of reward and sample.
+    """
+    if isinstance(reward, GroupReward):
+        return reward.of_group(group, state, log)
+    with noting(name, group.sample.id):
+        return [reward(group.sample, rollout.completion) for rollout in group.rollouts]
 
 
 def score_of(task: Task[A], sample: Sample[A], completion: Completion) -> Score:

@@ -5,10 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 from vrft.errors import UserError
+
+LARGEST = 1e18
+"""The largest size of a reward: the square of a larger one is no float32."""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A value that stayed in a worker: its number, if it is one, and its description there."""
+
+    number: float | None
+    description: str
 
 
 def to_number(value: Any) -> float | None:
@@ -16,6 +28,8 @@ def to_number(value: Any) -> float | None:
 
     True and False are 1 and 0. A text, a Decimal and an array of several numbers are no numbers.
     """
+    if isinstance(value, Foreign):
+        return value.number
     # NumPy's truth values, and arrays and tensors without axes, are no Real; their item may be.
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()
@@ -52,8 +66,33 @@ def to_json(value: Any) -> Any:
     raise TypeError(described(value))
 
 
+def to_line(value: Any) -> Any:
+    """Return a reward as a worker's line holds it: None, a float, or what ``Foreign`` says of it.
+
+    A float is the number of a value that counts as a reward, whatever its type.
+    """
+    if value is None:
+        return None
+    number = to_number(value)
+    if number is not None and abs(number) <= LARGEST:
+        return number
+    return {"number": number, "description": described(value)}
+
+
+def from_line(line: Any) -> float | Foreign | None:
+    """Return the reward that ``to_line`` wrote; ValueError for anything else."""
+    match line:
+        case None | float():
+            return line
+        case {"number": None | float() as number, "description": str(description)}:
+            return Foreign(number, description)
+    raise ValueError(f"{line!r:.60} is no line of a reward")
+
+
 def described(value: Any) -> str:
     """Return a value and its type in a few words, for the messages of errors."""
+    if isinstance(value, Foreign):
+        return value.description
     return f"{value!r:.60} of type {type(value).__name__}"
 
 

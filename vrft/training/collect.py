@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -152,6 +153,8 @@ def reward_group(
     """
     given = group_rewards(task, group, state, config.algorithm.missing_rewards)
     metrics.check_columns(given.log)
+    for line in given.lost.values():
+        print(f"note: {line}; it counts as missing in this group", file=sys.stderr)
     rewards, weights = given.values, config.algorithm.weights
     lengths_G = torch.tensor([float(len(r.tokens)) for r in group.rollouts])
     limit = config.sampling.max_completion_length
@@ -164,4 +167,6 @@ def reward_group(
             f"{float(total_G.abs().max()):g}, more than {LARGEST:g}; lower algorithm.reward_weights"
         )
     has_signal = bool(algorithms.has_signal(total_G.unsqueeze(0)))
-    return RewardedGroup(group, encoded, rewards, total_G, has_signal, log=given.log)
+    return RewardedGroup(
+        group, encoded, rewards, total_G, has_signal, log=given.log, seconds=given.seconds
+    )

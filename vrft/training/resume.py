@@ -39,6 +39,9 @@ FREE = frozenset(
         *("model.picture_cache_mib", "sampling.cuda_graphs"),
         # Where a server of rollouts is, and how it is dealt with.
         *(f"rollout.vllm.{field.name}" for field in fields(VllmConfig)),
+        # Limits of what hangs or grows.
+        *("train.reward_timeout", "train.reward_memory", "train.max_missing_rewards"),
+        "train.math_verify_budget",
         # Whether to stop at a reward or prompt that the run has not met so far.
         *("algorithm.missing_rewards", "sampling.max_prompt_length", "data.on_bad_picture"),
         # The folder itself: a run goes on wherever it has been moved to.

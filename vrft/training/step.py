@@ -15,7 +15,7 @@ from accelerate.utils import set_seed
 from torch import Tensor
 
 from vrft.errors import UserError
-from vrft.training import algorithms, distributed, metrics, plan
+from vrft.training import algorithms, distributed, metrics, plan, reward_metrics
 from vrft.training.collect import collect
 from vrft.training.micro_batches import Pass, passes
 from vrft.training.objective import loss, make_experience
@@ -56,6 +56,7 @@ def step(run: Run) -> tuple[dict[str, float], Rows]:
         "alpha": experience.alpha,
         "step_time": time.monotonic() - started,
     }
+    measured |= reward_metrics.reward_seconds(run, batch)
     measured |= metrics.logged_means(run, batch, {"step", "time", *measured})
     return measured, partial(metrics.completion_rows, run.task, batch, experience)
 

@@ -28,7 +28,17 @@ from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady, step_texts
 from vrft.runs.run_log import RunLog
 from vrft.task import Task
-from vrft.training import best, checkpoint, distributed, health, optimizers, plan, ppo, rollouts
+from vrft.training import (
+    best,
+    checkpoint,
+    distributed,
+    health,
+    optimizers,
+    plan,
+    ppo,
+    reward_workers,
+    rollouts,
+)
 from vrft.training import resume as resumption
 from vrft.training.peers import check_same, watched
 from vrft.training.read_ahead import ReadAhead
@@ -74,6 +84,7 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
                 stack.enter_context(run_folder.held(folder))
             # One process has read all bytes of the checkpoints, and chooses for all.
             latest = distributed.from_main(accelerator, checkpoint.latest(folder))
+        stack.callback(reward_workers.close, task)
         run = prepare(config, task, samples, accelerator, latest)
         stack.callback(run.close)
         if latest is not None:
@@ -88,6 +99,7 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
             data_fingerprint.write(folder, samples, run.local_prompts * accelerator.num_processes)
         elif main:
             resumption.go_on(config, folder)
+        reward_workers.begin(config, task, folder)
         stack.enter_context(steady(folder))
         stack.enter_context(disk_errors.explained(folder))
         if config.algorithm.rewards and main:

@@ -6,7 +6,7 @@ longest completion. Row ``b`` of a tensor belongs to group ``b`` of the batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,8 @@ class RewardedGroup:
 
     ``rewards`` holds the G values of each reward by name, None where a reward does not apply;
     ``total`` [G] is their weighted sum; ``greedy`` is the total of the prompt's greedy completion,
-    where the baseline needs it; ``log`` holds what the rewards logged of the group.
+    where the baseline needs it; ``log`` holds what the rewards logged of the group, and
+    ``seconds`` the time that each reward took for it.
     """
 
     group: Group[Any]
@@ -96,6 +97,7 @@ class RewardedGroup:
     has_signal: bool
     greedy: float | None = None
     log: RewardLog = field(default_factory=lambda: RewardLog(0))
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

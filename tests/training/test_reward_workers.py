@@ -1,0 +1,82 @@
+"""The limits of a run's settings for the workers of its rewards, and their logs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes.bigram import CONFIG
+from fakes.naming import Naming
+
+from vrft.config.schema import Config, TrainConfig
+from vrft.rewards import FunctionReward, with_rewards
+from vrft.rewards.function_reward import FileFunction
+from vrft.rewards.isolation import workers_of
+from vrft.training import reward_workers
+from vrft.types import Completion, Sample
+
+SAMPLE = Sample("s", "?", "red")
+
+
+def isolated(**settings: Any) -> Any:
+    mine: Any = FunctionReward(FileFunction("fakes.hostile_rewards", "prints_a_little"), "mine")
+    return reward_workers.isolated(
+        settings_of(settings), with_rewards(Naming(), {"mine": mine}), SAMPLE
+    )
+
+
+def settings_of(settings: dict[str, Any]) -> Config:
+    return replace(CONFIG, train=replace(CONFIG.train, **settings))
+
+
+def test_limits_are_those_of_the_settings() -> None:
+    task = isolated(reward_timeout=2.5, reward_memory=0.5, max_missing_rewards=7)
+    for worker in workers_of(task):
+        assert (worker.limits.seconds, worker.limits.memory) == (2.5, 2**29)
+        assert worker.max_missing == 7
+
+
+def test_without_a_time_there_are_no_workers() -> None:
+    assert workers_of(isolated(reward_timeout=0.0)) == ()
+
+
+def test_output_is_kept_in_the_folder_of_the_run_and_not_shown(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    task = isolated()
+    task.rewards()["mine"](SAMPLE, Completion("bad"))
+    reward_workers.begin(CONFIG, task, tmp_path)
+    reward_workers.close(task)
+    log = tmp_path / "rewards" / "fakes.hostile_rewards.log"
+    assert log.read_text() == "a word of the reward\n"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_each_process_of_a_launch_has_its_own_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    task = isolated()
+    reward_workers.begin(CONFIG, task, tmp_path)
+    paths = {worker.output.path for worker in workers_of(task)}
+    assert tmp_path / "rewards" / "fakes.hostile_rewards-1.log" in paths
+
+
+def test_a_reward_without_a_worker_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine: Any = FunctionReward(lambda completions: [0.0], "mine")
+    task = with_rewards(Naming(), {"mine": mine})
+    reward_workers.begin(CONFIG, reward_workers.isolated(CONFIG, task, SAMPLE), tmp_path)
+    assert "note: mine: computed in this process, without limits" in capsys.readouterr().err
+
+
+def test_a_step_has_a_seed_on_each_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    # The place of step 3 on the second of two devices is 7: the seed of `training.step.step`.
+    expected = np.random.SeedSequence([42, 7]).generate_state(1, np.uint32)[0]
+    assert reward_workers.seed_of_step(TrainConfig(), 3) == expected

@@ -1,0 +1,63 @@
+"""The workers of a run's rewards: their limits by the run's settings, their logs, their end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vrft.config.schema import Config, TrainConfig
+from vrft.rewards import isolation
+from vrft.rewards.worker_process import GIB, Limits
+from vrft.runs import run_folder
+from vrft.task import Task
+from vrft.training.stream import rollout_seed
+from vrft.types import A, Sample
+
+FOLDER = "rewards"
+"""The folder of a run in which the output of its rewards is kept."""
+
+
+def isolated(config: Config, task: Task[A], sample: Sample[A]) -> Task[A]:
+    """Return the task with the rewards of a user's own in workers, within the run's limits.
+
+    The task stays as it is where ``train.reward_timeout`` is 0. ``sample`` is one of its samples.
+    """
+    train = config.train
+    if not train.reward_timeout:
+        return task
+    limits = Limits(seconds=train.reward_timeout, memory=int(train.reward_memory * GIB))
+    return isolation.isolated(
+        task, sample, limits, train.max_missing_rewards, partial(seed_of_step, train)
+    )
+
+
+def seed_of_step(train: TrainConfig, step: int) -> int:
+    """Return the seed of a step's random numbers on this device, as ``step.step`` sets it."""
+    processes, process = (
+        int(os.environ.get(*name)) for name in (("WORLD_SIZE", "1"), ("RANK", "0"))
+    )
+    return rollout_seed(train.seed, step * processes + process)
+
+
+def begin(config: Config, task: Task[Any], folder: Path) -> None:
+    """Keep what the workers print in a run's folder, and name the rewards that have no worker."""
+    process = int(os.environ.get("RANK", "0"))
+    for worker in isolation.workers_of(task):
+        name = worker.name if process == 0 else f"{worker.name}-{process}"
+        worker.output.keep_in(folder / FOLDER / f"{name}.log")
+    free = isolation.in_process(task)
+    if free and config.train.reward_timeout and run_folder.speaks():
+        print(
+            f"note: {', '.join(free)}: computed in this process, without limits of time and "
+            "memory, as no file names the function; give it as file.py:function for a worker",
+            file=sys.stderr,
+        )
+
+
+def close(task: Task[Any]) -> None:
+    """End the workers of a task; one that is asked again starts anew."""
+    for worker in isolation.workers_of(task):
+        worker.close()

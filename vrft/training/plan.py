@@ -32,10 +32,20 @@ from vrft.models.folders import is_adapter
 from vrft.models.loading import weight_dtype
 from vrft.progress import watched
 from vrft.rewards import FunctionReward, rewards_and_missing
+from vrft.rewards.isolation import WorkerReward
 from vrft.runs import run_folder, run_log
 from vrft.runs.bad_pictures import BadPictures, refusal
 from vrft.task import Task
-from vrft.training import algorithms, best, distributed, optimizers, ppo, resume, rollout_plan
+from vrft.training import (
+    algorithms,
+    best,
+    distributed,
+    optimizers,
+    ppo,
+    resume,
+    reward_workers,
+    rollout_plan,
+)
 from vrft.training.peers import check_same
 from vrft.training.stream import encode_sample
 from vrft.types import Completion, Sample
@@ -64,6 +74,7 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     samples = read_samples(task, "train")
     check_prompts(task, samples, "train", skip=skip)
     if config.algorithm.name != "sft":
+        task = reward_workers.isolated(config, task, samples[0])
         try_rewards(task, samples)
     asked: Sequence[Sample[Any]] = ()
     if config.eval.split:
@@ -151,7 +162,7 @@ def try_rewards(task: Task[Any], samples: Sequence[Sample[Any]]) -> None:
     read columns are shown every sample. Notes rewards that count as None by missing_rewards.
     """
     for reward in task.rewards().values():
-        if isinstance(reward, FunctionReward):
+        if isinstance(reward, FunctionReward | WorkerReward):
             for sample in samples:
                 reward.check(sample)
     _, missing = rewards_and_missing(task, samples[0], Completion(""))
@@ -194,6 +205,7 @@ def plan_text(config: Config, run: Path | None = None) -> str:
     optimizers.check_launch(config.train, accelerator)
     task, samples = check(config, fresh=run is None)
     check_same(accelerator, config, samples)
+    reward_workers.close(task)
     actor = policy.load(config.model, train=True, device=accelerator.device.type)
     actor = ppo.with_critic(actor, config.algorithm)
     limit = config.sampling.max_prompt_length

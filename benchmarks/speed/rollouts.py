@@ -109,7 +109,7 @@ def measure_engine(engine: VllmEngine, sampling: SamplingConfig) -> dict[str, An
             groups = engine.sample(encoded, GENERATIONS, sampling, range(PROMPTS))
             differences.append(logprob_differences(engine.policy.loaded, encoded, groups, sampling))
     compared = torch.cat(differences)
-    weights = engine.weights_file.stat().st_size
+    weights = engine.files.weights.stat().st_size
     return {
         "parameters": sum(p.numel() for p in engine.policy.module.parameters()),
         "weights_bytes": weights,

@@ -355,7 +355,7 @@ def vllm(model: Path, log: Path) -> Iterator[str]:
         )
     try:
         processes.wait_until(
-            lambda: process.poll() is not None or b"startup complete" in log.read_bytes(), 300
+            lambda: process.poll() is not None or b"startup complete" in log.read_bytes(), 600
         )
         assert process.poll() is None, log.read_text()[-3000:]
         yield f"http://127.0.0.1:{port}/v1"
@@ -369,7 +369,7 @@ def vllm(model: Path, log: Path) -> Iterator[str]:
 
 
 @pytest.mark.vllm
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
 def test_a_real_servers_answers_and_scores_are_those_of_the_model(
     family: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -26,7 +26,7 @@ class Served:
     def __init__(self, trained: Policy, served: Policy) -> None:
         self.trained, self.served = trained, served
         self.version, self.restarts = 0, 0
-        self.differences = torch.tensor([1e-6, 3e-6])
+        self.differences, self.ban_differences = torch.tensor([1e-6, 3e-6]), torch.zeros(2)
         self.events: list[str] = []
         self.given: list[dict[str, Tensor]] = []
         self.gate, self.closed = threading.Event(), threading.Event()

@@ -12,7 +12,7 @@ from PIL import Image
 from vrft.config.schema import SamplingConfig
 from vrft.models import encoding
 from vrft.models.loaded import LoadedModel
-from vrft.policy.engine_distance import logprob_differences, preceding
+from vrft.policy.engine_distance import distances, logprob_differences, preceding
 from vrft.policy.logprobs import GroupLogps
 from vrft.policy.policy import ModelPolicy
 from vrft.types import Prompt, Rollout
@@ -57,6 +57,28 @@ def test_tokens_that_are_never_sampled_have_no_share(
     compared = logprob_differences(loaded, prompts, with_logprobs(groups, expected), PLAIN)
     assert compared.shape == targets.shape
     assert float(compared.max()) < 1e-5
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_a_ban_makes_the_difference_between_the_loss_and_who_samples(
+    temperature: float, loaded: LoadedModel, picture: Callable[..., Image.Image]
+) -> None:
+    """An engine with the model's weights is as far from the log-probabilities of the loss."""
+    prompts, sampling = asked(loaded, picture(56, 84)), replace(PLAIN, temperature=temperature)
+    policy = ModelPolicy(loaded)
+    groups = policy.sample(prompts, 3, sampling, [1, 2])
+    tokens = [[r.tokens for r in group] for group in groups]
+    with torch.no_grad():
+        hidden, targets, mask = GroupLogps(loaded).predictions(prompts, tokens)
+        logits = loaded.head(hidden) / temperature
+        logits[:, list(loaded.banned_ids)] = -torch.inf
+        sampled = logits.log_softmax(-1).gather(1, targets[:, None]).squeeze(1)
+        own = policy.logps(prompts, groups, temperature)[mask]
+    told = with_logprobs(groups, sampled)
+    engine, ban = distances(loaded, prompts, told, sampling)
+    assert float(engine.max()) < 1e-5
+    assert float(ban.min()) > 1e-5  # otherwise nothing is tested
+    torch.testing.assert_close(ban, sampled - own, atol=1e-5, rtol=0)
 
 
 def test_a_difference_is_that_of_its_token(

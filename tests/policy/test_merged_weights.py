@@ -78,9 +78,9 @@ def test_an_adapter_that_is_no_plain_product_is_refused(
     loaded = load_tiny("qwen2", train=True, lora=LoraConfig(r=4))
     assert loaded.adapter is not None
     loaded.adapter.peft_config["default"].use_dora = True
-    with pytest.raises(UserError, match="use_dora cannot be sent merged"):
+    with pytest.raises(UserError, match="use_dora cannot be sent to a server"):
         merged_weights(loaded)
     loaded.adapter.peft_config["default"].use_dora = False
     loaded.adapter.peft_config["default"].bias = "all"
-    with pytest.raises(UserError, match="bias=all cannot be sent merged"):
+    with pytest.raises(UserError, match="bias=all cannot be sent to a server"):
         merged_weights(loaded)

@@ -21,6 +21,7 @@ from vrft import policy
 from vrft.config.schema import (
     AlgorithmConfig,
     Config,
+    LoraConfig,
     ModelConfig,
     RolloutConfig,
     SamplingConfig,
@@ -113,6 +114,8 @@ def encode(model: ModelPolicy) -> list[Encoded]:
     return model.encode([Prompt("Where?", (noise(97, 131), noise(56, 56))), Prompt("What?")])
 
 
+GENERATE = "/inference/v1/generate"
+
 # --- requests
 
 
@@ -157,10 +160,10 @@ def test_completions_come_in_order_with_their_log_probabilities(
         *("/version", "/v1/models", "/pause?mode=wait", "/collective_rpc", "/resume")
     ]
     assert paths.count("/inference/v1/generate") == 1 + 2 + 2
-    first = next(body for path, body in server[1].asked if path == "/inference/v1/generate")
+    first = next(body for path, body in server[1].asked if path == GENERATE)
     assert first["content_parts"] and first["model"] == "served"
     engine.close()
-    assert not engine.scratch.exists()
+    assert not engine.files.folder.exists()
 
 
 def drop(key: str) -> Callable[[dict[str, Any]], object]:
@@ -336,10 +339,66 @@ def test_the_weights_that_are_handed_over_are_the_models(
 
     engine = attached(model, server[0], tmp_path)
     paths = [body["args"][0] for path, body in server[1].asked if path == "/collective_rpc"]
-    assert paths == [str(engine.weights_file)]
-    written = load_file(engine.weights_file)
+    assert paths == [str(engine.files.weights)]
+    written = load_file(engine.files.weights)
     own = model.module.state_dict()
     assert torch.equal(written["model.embed_tokens.weight"],
                        own["model.model.language_model.embed_tokens.weight"])  # fmt: skip
     assert "lm_head.weight" not in written  # tied
     engine.close()
+
+
+# --- adapters
+
+LOAD, UNLOAD = "/v1/load_lora_adapter", "/v1/unload_lora_adapter"
+
+
+@pytest.fixture
+def adapted(model: ModelPolicy) -> ModelPolicy:
+    name = str(model.loaded.core.config.name_or_path)
+    lora = ModelConfig(name, "float32", lora=LoraConfig(r=4))
+    return policy.load(lora, train=True, device="cpu")
+
+
+def test_an_adapter_has_a_new_name_after_each_exchange(
+    adapted: ModelPolicy, server: tuple[str, fake.Answers], tmp_path: Path
+) -> None:
+    url, answers = server
+    given = config(url, lora="adapter")
+    name = str(adapted.loaded.core.config.name_or_path)
+    made = replace(given, model=ModelConfig(name, "float32", lora=LoraConfig(r=4)))
+    answers.text[LOAD] = answers.text[UNLOAD] = "Success: it is no JSON."
+    engine = VllmEngine(made, adapted, tmp_path)
+    first, folder = engine.model, engine.files.adapter
+    assert [body["model"] for path, body in answers.asked if path == GENERATE] == [first]
+    engine.sync()
+    exchanges = [(path, body) for path, body in answers.asked if path != "/metrics"]
+    assert exchanges[2:] == [
+        ("/pause?mode=wait", None),  # the base, whatever the server has had before
+        ("/collective_rpc", {"method": "vrft_reload", "args": [str(engine.files.weights)],
+                             "timeout": given.rollout.vllm.start_timeout}),
+        ("/resume", None),
+        ("/pause?mode=wait", None),
+        (LOAD, {"lora_name": first, "lora_path": str(folder)}),
+        ("/resume", None),
+        next(pair for pair in exchanges if pair[0] == GENERATE),
+        ("/pause?mode=wait", None),
+        (LOAD, {"lora_name": engine.model, "lora_path": str(engine.files.adapter)}),
+        (UNLOAD, {"lora_name": first}),
+        ("/resume", None),
+    ]  # fmt: skip
+    assert engine.model != first and engine.files.adapter != folder
+    engine.close()
+
+
+def test_a_server_without_adapters_is_refused_with_its_arguments_and_serves_on(
+    adapted: ModelPolicy, server: tuple[str, fake.Answers], tmp_path: Path
+) -> None:
+    url, answers = server
+    given = config(url, lora="adapter")
+    name = str(adapted.loaded.core.config.name_or_path)
+    made = replace(given, model=ModelConfig(name, "float32", lora=LoraConfig(r=4)))
+    answers.status[LOAD] = 404
+    with pytest.raises(UserError, match=r"takes no new weights .*--enable-lora --max-lora-rank 8`"):
+        VllmEngine(made, adapted, tmp_path)
+    assert [path for path, _ in answers.asked][-1] == "/resume"

@@ -16,6 +16,7 @@ from fakes import processes, standard_shape
 from vrft.config.schema import (
     AlgorithmConfig,
     Config,
+    LoraConfig,
     ModelConfig,
     RolloutConfig,
     SamplingConfig,
@@ -122,6 +123,19 @@ def test_a_model_of_standard_shape_is_taken(tmp_path: Path) -> None:
     for family in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen2"):
         folder = standard_shape.write(tmp_path / family, family)  # type: ignore[arg-type]
         vllm_server.check_shape(read_config(str(folder)), "float32", cpu=True)
+
+
+def test_an_adapter_is_sent_of_a_model_that_has_one(tmp_path: Path) -> None:
+    model = standard_shape.write(tmp_path / "model", "qwen2_vl")
+    made = config(model, python=program(tmp_path, versions("0.32.0")), lora="adapter")
+    with pytest.raises(UserError, match=r"the model has no LoRA adapter; set model\.lora\.r"):
+        vllm_server.check(made)
+    made = replace(made, model=replace(made.model, lora=LoraConfig(r=12)))
+    vllm_server.check(made)
+    given = vllm_server.arguments(made, model, 8000, cpu=False)
+    assert dict(pairwise(given))["--max-lora-rank"] == "16" and "--enable-lora" in given
+    merged = replace(made, rollout=RolloutConfig("vllm", VllmConfig()))
+    assert "--enable-lora" not in vllm_server.arguments(merged, model, 8000, cpu=False)
 
 
 # --- arguments and environment

@@ -104,10 +104,13 @@ def test_a_served_step_logs_its_times_and_the_engines_distance() -> None:
     first, _ = take_step(made)
     assert first["rollout/sync_time"] == 0  # the server was started with these weights
     engine.differences = torch.tensor([0.0, 0.25, 0.5])
+    engine.ban_differences = torch.tensor([0.0, 0.0, 0.125, 0.375])
     second, _ = take_step(made)
     assert second["rollout/sync_time"] > 0 and second["rollout/time"] > 0
     assert second["rollout/logp_difference/mean"] == 0.25
     assert second["rollout/logp_difference/max"] == 0.5
+    assert second["rollout/ban_difference/mean"] == 0.125
+    assert second["rollout/ban_difference/max"] == 0.375
     assert second["rollout/restarts"] == 0
     engine.differences = torch.zeros(0)
     third, _ = take_step(made)
@@ -303,7 +306,9 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def without_times(folder: Path) -> list[dict[str, float]]:
     apart = ("time", "step_time", "rollout/time", "rollout/sync_time")
     rows = read_metrics(folder / "metrics.jsonl")
-    return [{k: v for k, v in row.items() if k not in apart} for row in rows]
+    return [
+        {k: v for k, v in row.items() if k not in apart and "/seconds_" not in k} for row in rows
+    ]
 
 
 @pytest.mark.parametrize("name", ["gpg", "ppo", "grpo"])

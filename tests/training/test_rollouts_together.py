@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +9,8 @@ from typing import Any
 
 import pytest
 from fakes import vllm_server as fake
-from fakes.folders import FAKES, ROOT
+from fakes.folders import FAKES
+from fakes.launched import launch
 from fakes.numbers_server import numbers
 from safetensors.torch import load_file
 
@@ -50,20 +48,6 @@ def settings(
                 f"train.output_dir={tmp_path / name}", *more]  # fmt: skip
 
     return make
-
-
-def launch(engine: str, settings: list[str]) -> subprocess.CompletedProcess[str]:
-    """``vrft train`` in two processes, by torchrun or a configuration of accelerate."""
-    launcher = ["torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    if engine != "torchrun":
-        file = f"configs/accelerate/{engine}.yaml"
-        launcher = ["accelerate.commands.launch", f"--config_file={file}", "--main_process_port=0"]
-    path = os.pathsep.join([*sys.path, str(FAKES)])
-    return subprocess.run(
-        [sys.executable, "-m", *launcher, "-m", "vrft", "train", *settings],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
-        cwd=ROOT, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
 
 
 def between_exchanges(asked: list[tuple[str, Any]]) -> list[list[tuple[int, int]]]:

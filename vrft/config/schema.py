@@ -99,6 +99,9 @@ class VllmConfig:
     """Python of the environment in which vLLM is installed, such as .venv-vllm/bin/python."""
     arguments: tuple[str, ...] = ()
     """Further arguments of ``vllm serve`` for a server that is started."""
+    lora: Literal["merged", "adapter"] = "merged"
+    """How a LoRA adapter is sent: merged into all weights, or as itself, in a small part of the
+    bytes. A server that is attached to then needs --enable-lora and --max-lora-rank."""
     gpu_memory_utilization: Annotated[float, Range(0, 1, open=True)] = 0.3
     """Share of the GPU's memory that a started server takes for weights and keys and values. On a
     CPU it takes VLLM_CPU_KVCACHE_SPACE GiB, 1 if that is not set."""

@@ -15,18 +15,31 @@ from vrft.policy.sampling import logits_processors
 from vrft.types import Rollout
 
 
-@torch.no_grad()
 def logprob_differences(
     loaded: LoadedModel,
     encoded: Sequence[Encoded],
     groups: Sequence[Sequence[Rollout]],
     sampling: SamplingConfig,
 ) -> Tensor:
+    """Return the first of the two ``distances``, the engine's: [N]."""
+    return distances(loaded, encoded, groups, sampling)[0]
+
+
+@torch.no_grad()
+def distances(
+    loaded: LoadedModel,
+    encoded: Sequence[Encoded],
+    groups: Sequence[Sequence[Rollout]],
+    sampling: SamplingConfig,
+) -> tuple[Tensor, Tensor]:
     """Return how far an engine's log-probabilities are from the model's own, token by token: [N].
 
     The model's are computed for the distribution that is sampled from: without the tokens that are
     never sampled, at the temperature, within top_k and top_p. Equal weights differ by rounding
     only, so a greater difference tells of old weights, old caches or other pictures.
+
+    The second tensor [N] is -log(1 - p), p being the probability of all tokens that are never
+    sampled: so much less the loss, whose distribution has them, says of the same token.
     """
     tokens = [[rollout.tokens for rollout in group] for group in groups]
     training = loaded.model.training
@@ -34,12 +47,15 @@ def logprob_differences(
     hidden, targets, _ = GroupLogps(loaded).predictions(encoded, tokens)  # [N, D], [N]
     loaded.model.train(training)
     banned = torch.tensor(loaded.banned_ids, device=targets.device)
-    logits = loaded.head(hidden).float().index_fill(1, banned, -torch.inf)
+    logits, temperature = loaded.head(hidden).float(), sampling.temperature or 1.0
+    all_tokens = (logits / temperature).logsumexp(-1)
+    logits.index_fill_(1, banned, -torch.inf)
+    ban = all_tokens - (logits / temperature).logsumexp(-1)
     texts = preceding(encoded, tokens).to(targets.device)
     logits = logits_processors(sampling)(texts, logits)  # type: ignore[arg-type]
     own = logits.log_softmax(-1).gather(1, targets.unsqueeze(1)).squeeze(1)
     sampled = torch.tensor([p for group in groups for r in group for p in r.logprobs or ()])
-    return (own.cpu() - sampled).abs()
+    return (own.cpu() - sampled).abs(), ban.cpu()
 
 
 def preceding(encoded: Sequence[Encoded], groups: Sequence[Sequence[Sequence[int]]]) -> Tensor:

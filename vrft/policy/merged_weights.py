@@ -33,13 +33,9 @@ def merged_weights(
     that is not a plain low-rank product.
     """
     given = loaded.model.state_dict() if weights is None else weights
-    merged = {
-        plain_name(name): weight
-        for name, weight in given.items()
-        if not any(part.startswith("lora_") for part in name.split("."))
-    }
+    merged = below_adapter(given)
     if loaded.adapter is not None:
-        check_mergeable(loaded)
+        check_plain(loaded)
         layers = dict(loaded.model.named_modules())
         for path, layer in layers.items():
             if isinstance(layer, LoraLayer):
@@ -47,9 +43,35 @@ def merged_weights(
                 base = given[f"{path}.base_layer.weight"]
                 change = layer.scaling[ADAPTER] * (high.float() @ low.float())
                 merged[plain_name(f"{path}.weight")] = (base.float() + change).to(base.dtype)
-    for name in loaded.core.all_tied_weights_keys:
-        merged.pop(name, None)
-    return dict(revert_weight_conversion(loaded.core, merged))
+    return as_saved(loaded, merged)
+
+
+def base_weights(
+    loaded: LoadedModel, weights: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Return all weights of the model below its adapter, under the names of a saved folder.
+
+    ``weights`` are as those of ``merged_weights``.
+    """
+    return as_saved(
+        loaded, below_adapter(loaded.model.state_dict() if weights is None else weights)
+    )
+
+
+def below_adapter(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a model's weights without those of its adapter, named as if there were none."""
+    return {
+        plain_name(name): weight
+        for name, weight in weights.items()
+        if not any(part.startswith("lora_") for part in name.split("."))
+    }
+
+
+def as_saved(loaded: LoadedModel, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a plain model's weights under the names of a saved folder, without a tied head."""
+    tied = loaded.core.all_tied_weights_keys
+    kept = {name: weight for name, weight in weights.items() if name not in tied}
+    return dict(revert_weight_conversion(loaded.core, kept))
 
 
 def plain_name(name: str) -> str:
@@ -57,8 +79,8 @@ def plain_name(name: str) -> str:
     return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
 
 
-def check_mergeable(loaded: LoadedModel) -> None:
-    """Raise UserError for an adapter whose merged weights are not W + scaling * B A."""
+def check_plain(loaded: LoadedModel) -> None:
+    """Raise UserError for an adapter that is more than a change of weights by scaling * B A."""
     adapter: Any = loaded.adapter
     settings = adapter.peft_config[ADAPTER]
     extras = ("use_dora", "modules_to_save", "lora_bias", "fan_in_fan_out")
@@ -67,6 +89,6 @@ def check_mergeable(loaded: LoadedModel) -> None:
         others.append(f"bias={settings.bias}")
     if others:
         raise UserError(
-            f"rollout.engine=vllm: an adapter with {others[0]} cannot be sent merged; train a "
+            f"rollout.engine=vllm: an adapter with {others[0]} cannot be sent to a server; train a "
             "plain LoRA adapter, or set rollout.engine=vrft"
         )

@@ -13,6 +13,7 @@ import io
 import json
 import socket
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,6 +66,20 @@ class Client:
         Raises ServerFailure where there is none, or none that can be read, and UserError for a
         request that the server refuses.
         """
+        text = self.text(method, path, body, timeout)
+        if not text:
+            return ""
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise ServerFailure(f"no JSON in the answer to {path}: {text[:80]!r}") from error
+
+    def text(self, method: str, path: str, body: Any, timeout: float | None) -> str:
+        """Return the text of the server's answer to a request.
+
+        Raises ServerFailure where there is none, and UserError for a request that the server
+        refuses.
+        """
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         with self.lock:
             self.connections.add(connection)
@@ -84,12 +99,7 @@ class Client:
             raise UserError(f"the vLLM server at {self.url} refuses {path}: {refusal(text)}")
         if status != 200:
             raise ServerFailure(f"status {status} to {path}: {refusal(text)}")
-        if not text:
-            return ""
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise ServerFailure(f"no JSON in the answer to {path}: {text[:80]!r}") from error
+        return text
 
     def abandon(self) -> None:
         """Break off all calls that wait for an answer; they raise ServerFailure."""
@@ -137,14 +147,37 @@ class Client:
 
         Requests that are under way are finished first. Within ``timeout`` seconds each.
         """
+        body = {"method": "vrft_reload", "args": [path], "timeout": timeout}
+        with self.paused(timeout):
+            answer = self.call("POST", "/collective_rpc", body, timeout=timeout)
+            results = entry(answer, "results", "/collective_rpc")
+            if not isinstance(results, list) or not all(isinstance(r, dict) for r in results):
+                raise ServerFailure(f"the workers loaded no weights: {str(results)[:80]}")
+
+    def load_adapter(self, name: str, folder: str, before: str, timeout: float) -> None:
+        """Serve a LoRA adapter under a new name, instead of the one ``before``; "" is none.
+
+        Requests that are under way are finished first, and all that is cached is forgotten. Within
+        ``timeout`` seconds each.
+        """
+        # Under the name that it has, vLLM would read the adapter again at each of its steps.
+        body = {"lora_name": name, "lora_path": folder}
+        with self.paused(timeout):
+            self.text("POST", "/v1/load_lora_adapter", body, timeout)
+            if before:
+                self.text("POST", "/v1/unload_lora_adapter", {"lora_name": before}, timeout)
+
+    @contextlib.contextmanager
+    def paused(self, timeout: float) -> Iterator[None]:
+        """Let the server finish its requests, forget all that is cached, and wait meanwhile."""
         # Pausing empties the caches of prefixes, of pictures and of their features: without it,
         # the next request with a cached picture is wrong, or ends the engine.
         self.call("POST", "/pause?mode=wait", timeout=timeout)
-        body = {"method": "vrft_reload", "args": [path], "timeout": timeout}
-        answer = self.call("POST", "/collective_rpc", body, timeout=timeout)
-        results = entry(answer, "results", "/collective_rpc")
-        if not isinstance(results, list) or not all(isinstance(r, dict) for r in results):
-            raise ServerFailure(f"the workers loaded no weights: {str(results)[:80]}")
+        try:
+            yield
+        except UserError:  # the server is in order, and others may use it
+            self.call("POST", "/resume", timeout=timeout)
+            raise
         self.call("POST", "/resume", timeout=timeout)
 
 

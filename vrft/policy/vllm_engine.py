@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import atexit
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor
 
 from vrft.config.schema import Config, SamplingConfig
 from vrft.errors import UserError
 from vrft.models import encoding
 from vrft.models.encoding import Encoded
-from vrft.models.families import write_preprocessors
 from vrft.policy import vllm_client, vllm_server
-from vrft.policy.engine_distance import logprob_differences
-from vrft.policy.merged_weights import merged_weights
-from vrft.policy.policy import ModelPolicy, strip_prefix
+from vrft.policy.engine_distance import distances
+from vrft.policy.policy import ModelPolicy
 from vrft.policy.vllm_client import Client, ServerFailure
+from vrft.policy.vllm_files import PolicyFiles
 from vrft.types import Prompt, Rollout
 
 T = TypeVar("T")
-
-SHARED_MEMORY = Path("/dev/shm")
 
 CONCURRENT = 32
 """Requests, one a prompt, that wait for the server at a time."""
@@ -44,9 +39,10 @@ COMPARED = 512
 class VllmEngine:
     """A vLLM server that samples for a policy, started here or attached to.
 
-    ``differences`` are those of the tokens that were compared last, [N]; ``sync_seconds`` is how
-    long the last exchange of weights took. ``comparing`` is to be set to False by whoever samples
-    in a thread while the model learns, as its own forward is then another model's.
+    ``differences`` and ``ban_differences`` are the ``distances`` of the tokens that were compared
+    last; ``sync_seconds`` is how long the last exchange of weights took. ``comparing`` is to be set
+    to False by whoever samples in a thread while the model learns, as its own forward is then
+    another model's.
     """
 
     comparing = True
@@ -63,22 +59,24 @@ class VllmEngine:
         self.config, self.policy, self.settings = config, policy, config.rollout.vllm
         self.log = folder / "vllm.log"
         self.version, self.restarts, self.sync_seconds = 0, self.settings.restarts, 0.0
-        self.differences, self.compared = torch.zeros(0), -1
+        self.differences, self.ban_differences, self.compared = torch.zeros(0), torch.zeros(0), -1
         self.server: vllm_server.Server | None = None
         self.cpu = bool(self.settings.python) and vllm_server.is_cpu(
             vllm_server.describe(self.settings.python)
         )
         self.dtype = getattr(torch, vllm_server.server_dtype(config, cpu=self.cpu))
-        tensors = self.tensors(weights)
-        self.scratch = Path(tempfile.mkdtemp(prefix="vrft-vllm-", dir=place_for(tensors)))
+        as_adapter = self.settings.lora == "adapter"
+        self.files = PolicyFiles(policy, self.dtype, weights, as_adapter=as_adapter)
+        # Names of adapters that no trainer has given to the same server before.
+        self.names = (f"{self.files.folder.name}-{number}" for number in count(1))
+        self.adapter = ""  # the one that is served
         atexit.register(self.close)
         try:
-            self.write(tensors)
             if self.settings.url:
                 self.client, self.model = Client(self.settings.url), ""
                 self.attempt(self.attach)
             else:
-                self.write_model()
+                self.files.write_model()
                 self.attempt(self.launch)
         except BaseException:
             self.close()
@@ -89,19 +87,17 @@ class VllmEngine:
         """Return the server's address, for other processes to attach to."""
         return self.client.url
 
-    @property
-    def weights_file(self) -> Path:
-        """Return the file through which weights are handed over."""
-        return self.scratch / "weights.safetensors"
-
     # --- the server
 
     def launch(self) -> None:
         """Start a server with the newest weights, and ask it a first prompt."""
-        folder = self.scratch / "model"
-        self.server = vllm_server.Server(self.config, folder, self.scratch, self.log, cpu=self.cpu)
-        self.client, self.model = self.server.client, "policy"
+        self.server = vllm_server.Server(
+            self.config, self.files.model, self.files.folder, self.log, cpu=self.cpu
+        )
+        self.client, self.model, self.adapter = self.server.client, "policy", ""
         self.server.wait()
+        if self.files.as_adapter:
+            self.load()
         self.first_request()
 
     def attach(self) -> None:
@@ -117,11 +113,15 @@ class VllmEngine:
                 f"--max-model-len {needed}"
             )
         try:
-            self.client.load(str(self.weights_file), self.settings.start_timeout)
+            self.client.load(str(self.files.weights), self.settings.start_timeout)
+            if self.files.as_adapter:
+                self.load()
         except (UserError, ServerFailure) as error:
+            lora = vllm_server.adapter_arguments(self.config)
+            command = " ".join(("serve FOLDER --model MODEL --port PORT", *lora))
             raise UserError(
                 f"{where}: it takes no new weights ({error}); start it on this machine by "
-                f"`PYTHON {vllm_server.LAUNCHER} serve FOLDER --model MODEL --port PORT`"
+                f"`PYTHON {vllm_server.LAUNCHER} {command}`"
             ) from error
         self.first_request()
 
@@ -171,7 +171,7 @@ class VllmEngine:
         self.restarts = 0  # a thread that is still sampling starts no other server
         if self.server is not None:
             self.server.close()
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.files.delete()
 
     # --- weights
 
@@ -182,50 +182,21 @@ class VllmEngine:
         first with the old weights.
         """
         began = time.monotonic()
-        self.write(self.tensors(weights))
+        self.files.write(weights)
         self.attempt(self.load)
         self.version += 1
         self.sync_seconds = time.monotonic() - began
 
     def load(self) -> None:
-        """Make the server read the file of weights, unless it has just been started with it."""
-        self.client.load(str(self.weights_file), self.settings.timeout)
-
-    def tensors(self, weights: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-        """Return the merged weights in the server's precision, on the CPU."""
-        named = None if weights is None else strip_prefix(weights, "model.")
-        merged = merged_weights(self.policy.loaded, named)
-        return {
-            name: weight.detach().to("cpu", self.dtype if weight.is_floating_point() else None)
-            .contiguous()
-            for name, weight in merged.items()
-        }  # fmt: skip
-
-    def write(self, tensors: Mapping[str, Tensor]) -> None:
-        """Write the file of weights anew; raise UserError where there is no room for it."""
-        self.weights_file.unlink(missing_ok=True)  # two copies might not fit into memory
-        try:
-            save_file(dict(tensors), self.weights_file, metadata={"format": "pt"})
-        except OSError as error:
-            raise UserError(f"rollout.engine=vllm: {self.weights_file} is not written ({error}); "
-                            "make room there, or set TMPDIR") from error  # fmt: skip
-
-    def write_model(self) -> None:
-        """Write the model's folder for a server: settings, tokenizer and processor, and a link.
-
-        The pixel limits are the trainer's own. Settings for videos are there even where the model's
-        folder has none: without them the server would die with the first picture.
-        """
-        folder, loaded = self.scratch / "model", self.policy.loaded
-        folder.mkdir()
-        loaded.core.config.save_pretrained(folder)
-        loaded.processor.save_pretrained(folder)
-        if loaded.family.has_vision:
-            write_preprocessors(loaded.processor, folder)
-            videos = folder / "video_preprocessor_config.json"
-            if not videos.is_file():
-                shutil.copy(folder / "preprocessor_config.json", videos)
-        (folder / "model.safetensors").symlink_to(self.weights_file)
+        """Make the server read the file of weights, or the adapter, that was written last."""
+        if not self.files.as_adapter:
+            self.client.load(str(self.files.weights), self.settings.timeout)
+            return
+        before, self.adapter = self.adapter, next(self.names)
+        self.client.load_adapter(
+            self.adapter, str(self.files.adapter), before, self.settings.timeout
+        )
+        self.model = self.adapter  # the name of the model in requests
 
     # --- rollouts
 
@@ -345,7 +316,9 @@ class VllmEngine:
             prompts.append(prompt)
             rows.append(group[:taken])
             tokens += sum(len(rollout.tokens) for rollout in group[:taken])
-        self.differences = logprob_differences(self.policy.loaded, prompts, rows, sampling)
+        self.differences, self.ban_differences = distances(
+            self.policy.loaded, prompts, rows, sampling
+        )
         largest = float(self.differences.max())
         if largest <= self.limit:
             return
@@ -359,11 +332,3 @@ class VllmEngine:
                 f"{line}; compare the precision of both, or leave rollout.vllm.strict out"
             )
         print(f"warning: {line}", file=sys.stderr)
-
-
-def place_for(tensors: Mapping[str, Tensor]) -> Path | None:
-    """Return shared memory where the weights fit into it, else None for the temporary folder."""
-    size = sum(tensor.nbytes for tensor in tensors.values())
-    if SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free > 1.1 * size:
-        return SHARED_MEMORY
-    return None

@@ -39,7 +39,7 @@ class VllmGuest(VllmEngine):
         """Attach to a server that has the policy's weights already."""
         self.config, self.policy, self.settings = config, policy, config.rollout.vllm
         self.version, self.restarts, self.sync_seconds = 0, 0, 0.0
-        self.differences, self.compared = torch.zeros(0), -1
+        self.differences, self.ban_differences, self.compared = torch.zeros(0), torch.zeros(0), -1
         self.server = None
         self.visit(address)
 

@@ -43,6 +43,7 @@ ARGUMENTS = (
 VARIABLES = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_SERVER_DEV_MODE": "1",  # pausing, and calls of the workers
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",  # adapters, if --enable-lora is given
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
 }

@@ -19,6 +19,7 @@ from vrft.config.schema import Config, VllmConfig
 from vrft.errors import UserError
 from vrft.models import folders
 from vrft.models.families import read_config
+from vrft.policy.adapter_weights import served_rank
 from vrft.policy.vllm_client import SUPPORTED, Client, ServerFailure
 
 LAUNCHER = Path(__file__).with_name("vllm_launcher.py")
@@ -69,6 +70,8 @@ def check(config: Config) -> None:
             f"rollout.vllm.max_model_length={length} leaves no room for a prompt beside "
             f"sampling.max_completion_length={config.sampling.max_completion_length}; raise it"
         )
+    if settings.lora == "adapter":
+        served_rank(config.model)
     if settings.url:
         Client(settings.url)  # refuses what is no address
     cpu = bool(settings.python) and is_cpu(describe(settings.python))
@@ -257,7 +260,15 @@ def arguments(config: Config, model: Path, port: int, *, cpu: bool) -> list[str]
         # seed back, which a CPU's cannot do.
         given["--max-num-batched-tokens"] = max(length, CPU_BATCH)
         flags = ["--enforce-eager", "--no-enable-chunked-prefill"]
-    return [*(str(word) for pair in given.items() for word in pair), *flags, *settings.arguments]
+    pairs = (str(word) for pair in given.items() for word in pair)
+    return [*pairs, *flags, *adapter_arguments(config), *settings.arguments]
+
+
+def adapter_arguments(config: Config) -> tuple[str, ...]:
+    """Return the arguments of a server that is sent adapters, () for one that is not."""
+    if config.rollout.vllm.lora == "merged":
+        return ()
+    return ("--enable-lora", "--max-lora-rank", str(served_rank(config.model)))
 
 
 def longest(config: Config, model: Any) -> int:

@@ -48,10 +48,15 @@ class InFlight:
 
 
 class ServedEngine(Engine, Protocol):
-    """An engine with a server: the restarts left, and the log-probabilities compared last [N]."""
+    """An engine with a server: the restarts left, and the distances of the last comparison [N].
+
+    ``differences`` are those of engine and model, ``ban_differences`` what tokens that are never
+    sampled add to them in the policy's log-probabilities.
+    """
 
     restarts: int
     differences: Tensor
+    ban_differences: Tensor
 
 
 class Rollouts:
@@ -222,20 +227,27 @@ class Rollouts:
         if not self.served:
             return {}
         engine = cast(ServedEngine, self.engine)
-        differences = engine.differences.double()
-        own = [differences.sum(), differences.max() if len(differences) else torch.zeros(())]
-        total, largest = torch.stack([own[0], own[0].new_tensor(len(differences))]), own[1]
-        sums = distributed.gather(self.accelerator, total[None]).sum(0)
-        most = distributed.gather(self.accelerator, largest[None]).max()
+        mean, most = self.mean_and_largest(engine.differences)
+        ban_mean, ban_most = self.mean_and_largest(engine.ban_differences)
         measured = {
             "rollout/time": self.sampling_time,
             "rollout/sync_time": self.sync_time,
-            "rollout/logp_difference/mean": float(sums[0] / sums[1].clamp(min=1)),
-            "rollout/logp_difference/max": float(most),
+            "rollout/logp_difference/mean": mean,
+            "rollout/logp_difference/max": most,
+            "rollout/ban_difference/mean": ban_mean,
+            "rollout/ban_difference/max": ban_most,
             "rollout/restarts": float(self.config.rollout.vllm.restarts - engine.restarts),
         }
         self.sampling_time = self.sync_time = 0.0
         return measured
+
+    def mean_and_largest(self, values: Tensor) -> tuple[float, float]:
+        """Return the mean and the largest of all devices' values [N], 0 where there are none."""
+        largest = values.double().max() if len(values) else torch.zeros((), dtype=torch.double)
+        total = torch.stack([values.double().sum(), torch.tensor(float(len(values))).double()])
+        sums = distributed.gather(self.accelerator, total[None]).sum(0)
+        most = distributed.gather(self.accelerator, largest[None]).max()
+        return float(sums[0] / sums[1].clamp(min=1)), float(most)
 
     def rows(self) -> list[dict[str, Any]]:
         """Wait for the rollouts under way, and return a row for each prompt of all devices.

@@ -60,15 +60,15 @@ def ask(task: Any, *texts: str) -> GroupRewards:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("hangs", "it took longer than 1.5 seconds"),
-        ("hangs_in_c", "it took longer than 1.5 seconds"),
-        ("ignores_signals", "it took longer than 1.5 seconds"),
-        ("stops_itself", "it took longer than 1.5 seconds"),
+        ("hangs", "it took longer than 1.5 seconds (train.reward_timeout)"),
+        ("hangs_in_c", "it took longer than 1.5 seconds (train.reward_timeout)"),
+        ("ignores_signals", "it took longer than 1.5 seconds (train.reward_timeout)"),
+        ("stops_itself", "it took longer than 1.5 seconds (train.reward_timeout)"),
         ("segfaults", "its process was killed by SIGSEGV"),
         ("exits", "its process ended with exit status 0"),
         ("leaves", "its process ended with exit status 3"),
         ("prints", "it printed more than 16,777,216 bytes in one call"),
-        ("grows", "it had not enough memory (MemoryError)"),
+        ("grows", "it had not enough memory (MemoryError; train.reward_memory)"),
         ("forks", "it started more than 20 processes"),
         ("closes_everything", "it"),  # its pipes are gone, in whatever way that ends
         ("writes_into_every_pipe", "it wrote what is no answer into the pipe of answers"),

@@ -68,6 +68,8 @@ def test_a_worker_leads_a_session_of_its_own(process: WorkerProcess) -> None:
 
 
 def test_an_answer_has_its_time(process: WorkerProcess) -> None:
-    with pytest.raises(LimitReached, match=r"^it took longer than 1e-06 seconds$"):
+    with pytest.raises(
+        LimitReached, match=r"^it took longer than 1e-06 seconds \(train.reward_timeout\)$"
+    ):
         process.ask({"seed": None}, 1e-6)
     assert not process.alive

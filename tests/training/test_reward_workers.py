@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes.bigram import CONFIG
+from fakes.folders import FAKES
 from fakes.naming import Naming
 
+from vrft import cli
 from vrft.config.schema import Config, TrainConfig
 from vrft.rewards import FunctionReward, with_rewards
 from vrft.rewards.function_reward import FileFunction
 from vrft.rewards.isolation import workers_of
+from vrft.runs.run_log import read_metrics
 from vrft.training import reward_workers
 from vrft.types import Completion, Sample
 
@@ -80,3 +85,61 @@ def test_a_step_has_a_seed_on_each_device(monkeypatch: pytest.MonkeyPatch) -> No
     # The place of step 3 on the second of two devices is 7: the seed of `training.step.step`.
     expected = np.random.SeedSequence([42, 7]).generate_state(1, np.uint32)[0]
     assert reward_workers.seed_of_step(TrainConfig(), 3) == expected
+
+
+REWARDS = '''
+import sys
+calls = 0
+
+def leaving(completions, **columns):
+    """Leave the process from the third call on: the trial and one group have values."""
+    global calls
+    calls += 1
+    if calls > 2:
+        sys.exit(0)
+    print("a call")
+    return [float(len(c[0]["content"])) for c in completions]
+
+def gone(completions, **columns):
+    sys.exit(0)
+'''
+
+
+@pytest.fixture
+def settings(
+    tmp_path: Path, model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / f"rewards_of_{id(tmp_path)}.py").write_text(REWARDS)
+    return [f"task={FAKES / 'letters_task.py'}", f"model={model_folder('qwen2_vl')}",
+            f"train.output_dir={tmp_path / 'run'}", "train.max_steps=3", "train.canaries=false",
+            "sampling.max_completion_length=4", "algorithm.num_generations=2"]  # fmt: skip
+
+
+def test_a_run_goes_on_without_a_reward_that_is_missing(
+    settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reward = f"{tmp_path}/rewards_of_{id(tmp_path)}.py:leaving"
+    # A worker begins anew after each death: two calls have values, the third has none.
+    assert cli.main(["train", "--reward", reward, *settings]) == 0
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [row["rewards/leaving/missing"] for row in rows] == [0.0, 1.0, 0.0]
+    assert all(row["rewards/leaving/seconds_p50"] > 0 for row in rows)
+    said = capsys.readouterr().err
+    assert "note: reward 'leaving': no value, as its process ended with exit status 0" in said
+    assert "a call" not in said
+    (log,) = (tmp_path / "run" / "rewards").iterdir()
+    assert log.read_text() == "a call\n" * 3
+
+
+def test_check_the_dry_run_and_the_run_refuse_a_reward_that_gives_nothing(
+    settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reward = f"{tmp_path}/rewards_of_{id(tmp_path)}.py:gone"
+    lines = []
+    for verb in (["check", "--splits", "train"], ["train", "--dry-run"], ["train"]):
+        assert cli.main([*verb, "--reward", reward, *settings]) == 2
+        lines.append(capsys.readouterr().err.splitlines()[-1])
+    assert len(set(lines)) == 1
+    assert "reward 'gone': no value, as its process ended with exit status 0" in lines[0]
+    assert not (tmp_path / "run").exists()

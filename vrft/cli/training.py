@@ -86,9 +86,11 @@ def checked(config: Config, splits: Sequence[str], limit: int | None) -> CheckRe
     from vrft.checks import check
     from vrft.checks.findings import Finding, Findings
     from vrft.models import prompt_tokens
+    from vrft.training import reward_workers
 
     task = registry.build_rewarded(config.task, config.algorithm)
     data.say_reading(task, splits[0])
+    task = reward_workers.isolated_for_check(config, task, splits[0])
     try:
         # By the model's processor alone: counting a prompt's tokens needs no weights.
         counter, uncounted = prompt_tokens.load_counter(config.model), Findings()
@@ -107,6 +109,7 @@ def checked(config: Config, splits: Sequence[str], limit: int | None) -> CheckRe
         skip=config.data.on_bad_picture == "skip",
         portable=portable_task(config),
     )
+    reward_workers.close(task)
     return replace(result, findings=result.findings + uncounted + rollout_findings(config))
 
 

@@ -77,7 +77,7 @@ class Worker:
             answer = process.ask({**request, "seed": self.seed(step)}, seconds)
             if answer.get("memory"):
                 process.ended()
-                raise LimitReached("it had not enough memory (MemoryError)")
+                raise LimitReached("it had not enough memory (MemoryError; train.reward_memory)")
         except LimitReached as reached:
             raise self.lost(name, str(reached)) from None
         self.missing[name] = 0
@@ -102,15 +102,14 @@ class Worker:
 
     def lost(self, name: str, reason: str) -> UserError:
         """Return the error of a reward without values, a LostReward unless it is one too many."""
-        limits = "train.reward_timeout, train.reward_memory"
         self.missing[name] = self.missing.get(name, 0) + 1
         if self.missing[name] > self.max_missing:
             return UserError(
                 f"reward {name!r} had no value for {self.missing[name]} group(s) in a row, more "
                 f"than train.max_missing_rewards={self.max_missing}; the last time {reason}; mend "
-                f"it, or raise a limit ({limits}){self.shown()}"
+                f"it, or raise the limit{self.shown()}"
             )
-        return LostReward(f"reward {name!r}: no value, as {reason} ({limits}){self.shown()}")
+        return LostReward(f"reward {name!r}: no value, as {reason}{self.shown()}")
 
     def shown(self) -> str:
         """Return where the output of the worker is kept, for messages."""

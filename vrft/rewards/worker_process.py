@@ -153,7 +153,9 @@ class WorkerProcess:
         while b"\n" not in self.pending:
             now = time.monotonic()
             if now >= deadline:
-                raise LimitReached(f"it took longer than {seconds:g} seconds")
+                raise LimitReached(
+                    f"it took longer than {seconds:g} seconds (train.reward_timeout)"
+                )
             if now - looked >= TICK:
                 self.check_usage()
                 looked = now
@@ -216,7 +218,9 @@ class WorkerProcess:
         most = self.limits.memory
         # What forks share counts for each of them at first; to share it out takes longer.
         if most and memory_of(processes) > most and shares_of(processes) > most:
-            raise LimitReached(f"it took more than {most / GIB:g} GiB of memory")
+            raise LimitReached(
+                f"it took more than {most / GIB:g} GiB of memory (train.reward_memory)"
+            )
 
     def close(self) -> None:
         """Let the process end by itself, for PATIENCE, and then kill all that is left of it."""

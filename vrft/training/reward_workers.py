@@ -34,6 +34,15 @@ def isolated(config: Config, task: Task[A], sample: Sample[A]) -> Task[A]:
     )
 
 
+def isolated_for_check(config: Config, task: Task[A], split: str) -> Task[A]:
+    """Return the task as ``isolated`` does, with the first sample of a split.
+
+    Nothing is read for a task that has no rewards of a user's own.
+    """
+    first = task.samples(split)[:1] if isolation.of_user(task) else ()
+    return isolated(config, task, first[0]) if first else task
+
+
 def seed_of_step(train: TrainConfig, step: int) -> int:
     """Return the seed of a step's random numbers on this device, as ``step.step`` sets it."""
     processes, process = (

@@ -28,7 +28,7 @@ UNHANDLED = (
 )
 
 TEMPORARY = re.compile(
-    r"\.(?P<name>final|checkpoint-[0-9]+|saving|(config|config-[0-9]+|fingerprint|best)\.(yaml|json)"
+    r"\.(?P<name>final|checkpoint-[0-9]+|saving|(config|config-[0-9]+|fingerprint|best|launches)\.(yaml|json)"
     r"|(metrics|bad_pictures)\.jsonl)(?P<former>\.former)?"
 )
 """The names under which a run's folders and files are written before they take their own."""

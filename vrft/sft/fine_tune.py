@@ -21,7 +21,7 @@ from transformers import PrinterCallback
 from vrft import policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
-from vrft.runs import data_fingerprint, disk_errors, run_folder
+from vrft.runs import data_fingerprint, disk_errors, launches, run_folder
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady
 from vrft.runs.run_log import RunLog
@@ -96,6 +96,7 @@ def fit_held(
     stack.enter_context(steady(folder))
     stack.enter_context(disk_errors.explained(folder))
     step = 0 if newest is None else checkpoint.step_of(newest)
+    launches.write(folder, resumption.launch(config, step + 1, learner))
     log = RunLog(folder, config.train.report_to, step if resume else None, flat(config))
     collator = collator_of(config, learner, lessons, samples)
     collator.bad_pictures.restore(folder, step)

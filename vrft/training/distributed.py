@@ -38,25 +38,28 @@ T = TypeVar("T")
 def accelerator(config: ModelConfig, ddp_timeout: int = 1800) -> Accelerator:
     """Return the accelerator of this process, which computes in the precision of ``model.dtype``.
 
-    ``auto`` is bfloat16 on CUDA and float32 on a CPU. ``ddp_timeout`` are the seconds after which
-    an exchange with the other processes fails; a second run of the processes has that of the first.
+    ``ddp_timeout`` are the seconds after which an exchange with the other processes fails; a second
+    run of the processes has that of the first.
     """
-    cuda = torch.cuda.is_available()
     patience = InitProcessGroupKwargs(timeout=timedelta(seconds=ddp_timeout))
-    if not cuda:
+    if not torch.cuda.is_available():
         start_on_cpu(patience.timeout)
-    if config.dtype == "auto":
-        precision = "bf16" if cuda else "no"
-    else:
-        precision = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[config.dtype]
+    names = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
     # accelerate fixes the precision of a process with its first Accelerator, and refuses another
     # one, which a second run of a script may have. Without the private method, so does this.
     getattr(AcceleratorState, "_reset_state", lambda: None)()
-    made = Accelerator(mixed_precision=precision, kwargs_handlers=[patience])
+    made = Accelerator(mixed_precision=names[precision(config)], kwargs_handlers=[patience])
     # accelerate has told transformers of the ZeRO-3 launch, which would then load every model in
     # parts. The policy is sharded by `prepare`; a reference model stays whole on every device.
     unset_hf_deepspeed_config()
     return made
+
+
+def precision(config: ModelConfig) -> str:
+    """Return the dtype in which a model computes: ``auto`` is bfloat16 on CUDA, float32 without."""
+    if config.dtype != "auto":
+        return config.dtype
+    return "bfloat16" if torch.cuda.is_available() else "float32"
 
 
 def start_on_cpu(timeout: timedelta) -> None:

@@ -14,11 +14,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vrft.config import loading
 from vrft.config.schema import Config, VllmConfig
 from vrft.errors import UserError
-from vrft.runs import data_fingerprint, run_folder
-from vrft.training import checkpoint
+from vrft.models.families import load_processor
+from vrft.runs import data_fingerprint, launches, run_folder
+from vrft.training import checkpoint, distributed
 from vrft.types import Sample
 
 FREE = frozenset(
@@ -149,6 +152,7 @@ def check_run(config: Config, samples: Sequence[Sample[Any]], steps: int, proces
         )
     check_prompts(config, run, processes)
     check_data(run, samples)
+    check_processor(config, run)
 
 
 def check_prompts(config: Config, run: Path, processes: int) -> None:
@@ -185,6 +189,27 @@ def check_data(run: Path, samples: Sequence[Sample[Any]]) -> None:
         print(f"note: {comparison.note}", file=sys.stderr)
 
 
+def check_processor(config: Config, run: Path) -> None:
+    """Raise UserError if the model to go on from reads prompts otherwise than the run's has."""
+    before = launches.at(run, steps_taken(run))
+    if before is None or not before.readings:
+        return
+    source = str(checkpoint.latest(run) or config.model.name)
+    processor = load_processor(source, config.model.min_pixels, config.model.max_pixels)
+    launches.check_readings(run, before, launches.readings(processor), source)
+
+
+def launch(config: Config, step: int, policy: Any = None) -> launches.Launch:
+    """Return this process's launch of a run from a step on, with what its policy reads prompts by.
+
+    A policy without a model of transformers' has no processor.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    loaded = getattr(policy, "loaded", None)
+    processor = getattr(loaded, "processor", None)
+    return launches.today(step, device, distributed.precision(config.model), processor)
+
+
 def settings_at(run: Path, step: int | None = None) -> Config:
     """Return the settings with which a run has taken a step, by default those of its last start.
 
@@ -211,13 +236,16 @@ def steps_taken(run: Path) -> int:
 
 
 def lines(config: Config, run: Path) -> list[str]:
-    """Return a line for each setting that changes when a run goes on."""
+    """Return a line for each setting, version and property of the launch that changes."""
     step = steps_taken(run)
     passed = [f"{path}: {reason}; passed over" for path, reason in checkpoint.damaged(run)]
-    return passed + [
+    settings = [
         f"{path}: {text(old)} -> {text(new)} from step {step + 1} on"
         for path, (old, new) in changed(settings_at(run, step), config).items()
     ]
+    before = launches.at(run, step)
+    others = [] if before is None else launches.changes(before, launch(config, step + 1))
+    return passed + settings + others
 
 
 def go_on(config: Config, run: Path) -> None:

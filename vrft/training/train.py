@@ -23,7 +23,7 @@ from vrft.evaluation import evaluate
 from vrft.policy import Policy
 from vrft.policy.engines import OwnEngine
 from vrft.progress import progress
-from vrft.runs import data_fingerprint, disk_errors, run_folder
+from vrft.runs import data_fingerprint, disk_errors, launches, run_folder
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady, step_texts
 from vrft.runs.run_log import RunLog
@@ -99,6 +99,8 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
             data_fingerprint.write(folder, samples, run.local_prompts * accelerator.num_processes)
         elif main:
             resumption.go_on(config, folder)
+        if main:
+            launches.write(folder, resumption.launch(config, run.progress.step + 1, run.policy))
         reward_workers.begin(config, task, folder)
         stack.enter_context(steady(folder))
         stack.enter_context(disk_errors.explained(folder))

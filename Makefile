@@ -14,15 +14,17 @@ PROCESSES ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-browser test-large test-distributed test-vllm lint clean
+.PHONY: help demo docs test test-browser test-large test-faults test-distributed test-vllm lint clean
 
 help:
 	@echo 'make demo   train the embedded model on the embedded data (2 CPU cores, some minutes)'
 	@echo 'make test   run the test suite'
 	@echo 'make test-large   rehearse steps of models of published size, without their weights'
+	@echo 'make test-faults   kill, stop and starve runs, which must lose nothing (some minutes)'
 	@echo 'make test-distributed   run DDP, DeepSpeed and FSDP2 in two processes (some minutes)'
 	@echo 'make test-vllm   run rollouts on a real vLLM server, in an environment of its own (2.5 GB)'
 	@echo 'make test-browser   open the viewer in Chromium'
+	@echo 'make docs   build the documentation as a site'
 	@echo 'make lint   check style, types and import rules'
 	@echo 'make clean  remove the virtual environment, caches and builds (runs/ stays)'
 
@@ -35,6 +37,10 @@ test: .venv/installed
 # Models of published size pass a step on shapes alone, and the table of docs/plan.md is made again.
 test-large: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m large tests/benchmarks tests/cli tests/models
+
+# Kills, power cuts, full disks, damaged files, signals: what was saved goes on bit for bit.
+test-faults: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -n $(PROCESSES) --dist loadfile tests/faults
 
 # DDP, DeepSpeed and FSDP2 in two processes on the CPU, and optimizers of other packages.
 test-distributed: .venv/installed-deepspeed
@@ -52,6 +58,10 @@ test-browser: .venv/installed-browser
 		apt-get update -qq && apt-get install -y -qq chromium fonts-dejavu-core >/dev/null; } || \
 		{ echo 'make test-browser needs chromium or google-chrome on the PATH' >&2; exit 1; }
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/viewer
+
+# The documentation as a site in build/docs; a warning is an error.
+docs: .venv/installed-docs
+	$(BIN)/mkdocs build --strict --quiet
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -77,6 +87,10 @@ clean:
 
 .venv/installed-browser: .venv/installed
 	$(PIP) --editable '.[test,browser]'
+	@touch $@
+
+.venv/installed-docs: .venv/installed
+	$(PIP) --editable '.[docs]'
 	@touch $@
 
 .venv/installed-dev: .venv/installed

@@ -19,7 +19,7 @@ from vrft import cli, config
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.models import manifest
-from vrft.runs import data_fingerprint, run_folder
+from vrft.runs import data_fingerprint, launches, run_folder
 from vrft.runs.run_log import read_metrics
 from vrft.sft import fine_tune
 from vrft.training import checkpoint, resume, train
@@ -433,3 +433,36 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run there"):
         train.train(replace(Config(), train=replace(Config().train, output_dir=str(tmp_path))),
                     resume=tmp_path)  # fmt: skip
+
+
+# What the launch is
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gpg", "sft"])
+def test_a_resumed_run_compares_versions_and_what_reads_its_prompts(
+    method: str, settings: Settings, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version is printed; another chat template is refused, and nothing is written."""
+    run = learn(settings("run", f"algorithm={method}", "train.max_steps=1"))
+    former = replace(launches.read(run)[0], versions={"torch": "2.0.0"})
+    launches.write(run, former)
+    go_on = ["train", "--resume", str(run), "train.max_steps=2"]
+    capsys.readouterr()
+    assert cli.main([*go_on, "--dry-run"]) == 0
+    assert f"torch: 2.0.0 -> {launches.version_of('torch')}" in capsys.readouterr().out
+    template = run / "checkpoint-1" / "chat_template.jinja"
+    kept = template.read_text()
+    template.write_text(kept.replace("<|im_start|>", "<|im_start|> ", 1))
+    manifest.write(run / "checkpoint-1")  # as one who knows of it would
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    for dry in ([], ["--dry-run"]):
+        assert cli.main([*go_on, *dry]) == 2
+        message = capsys.readouterr().err
+        assert "the chat template of" in message and message.count("\n") == 1
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+    template.write_text(kept)
+    manifest.write(run / "checkpoint-1")
+    assert cli.main(go_on) == 0
+    assert "torch: 2.0.0 -> " in capsys.readouterr().err
+    assert [row.step for row in launches.read(run)] == [1, 2]

@@ -10,6 +10,7 @@ import pytest
 from vrft.diagnosis import alarms
 from vrft.diagnosis.alarms import Alarm
 from vrft.errors import UserError
+from vrft.runs.run_log import WARNINGS
 
 MILD, GRAVE = Alarm("all_cut", "cut; raise it"), Alarm("unseen", "blind; turn it", fatal=True)
 
@@ -25,10 +26,10 @@ def test_a_fatal_alarm_ends_a_run_and_any_does_where_the_run_is_strict() -> None
 
 def test_alarms_are_lines_of_a_file_with_their_step(tmp_path: Path) -> None:
     alarms.append(tmp_path, 1, [])
-    assert not (tmp_path / alarms.FILE).exists()
+    assert not (tmp_path / WARNINGS).exists()
     alarms.append(tmp_path, 0, [GRAVE])
     alarms.append(tmp_path, 7, [MILD])
-    rows = [json.loads(line) for line in (tmp_path / alarms.FILE).read_text().splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / WARNINGS).read_text().splitlines()]
     assert rows == [
         {"step": 0, "name": "unseen", "text": "blind; turn it"},
         {"step": 7, "name": "all_cut", "text": "cut; raise it"},

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from fakes.bigram import CONFIG, run
+from fakes.bigram import CONFIG, Echo, SameForAll, run, take_step, with_algorithm
+from fakes.folders import FAKES
 from fakes.short_runs import SMALL, ready
 from safetensors.torch import load_file
 
 from vrft import config
-from vrft.diagnosis import alarms, canaries
+from vrft.config.schema import Config
+from vrft.diagnosis import canaries, difficulty
+from vrft.diagnosis.difficulty import Attempt
 from vrft.errors import UserError
 from vrft.models.loaded import LoadedModel
 from vrft.policy.decode_step import Decoding
 from vrft.policy.logprobs import GroupLogps
-from vrft.runs.run_log import read_metrics
+from vrft.rewards import with_rewards
+from vrft.runs.run_log import WARNINGS, read_metrics
 from vrft.training import health, train
-from vrft.training.types import Run
+from vrft.training.types import RewardedGroup, Run
+from vrft.types import Completion, Group, Prompt, Rollout, Sample
+
+
+def without_clock(folder: Path) -> list[dict[str, Any]]:
+    """The metrics of a run, less those of the clock."""
+    rows = read_metrics(folder / "metrics.jsonl")
+    return [
+        {k: v for k, v in row.items() if "time" not in k and "seconds" not in k} for row in rows
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +51,12 @@ def test_canaries_change_neither_metrics_nor_weights(tmp_path: Path) -> None:
     for name in ("true", "false"):
         settings = [*SMALL, f"train.output_dir={tmp_path / name}", f"train.canaries={name}"]
         folders.append(train.train(config.load("demo/lisa_grounding", settings)))
-    clock = ("time", "step_time")
-    with_canaries, without = (
-        [
-            {k: v for k, v in row.items() if k not in clock}
-            for row in read_metrics(folder / "metrics.jsonl")
-        ]
-        for folder in folders
-    )
+    with_canaries, without = map(without_clock, folders)
     assert len(with_canaries) == 3 and with_canaries == without
     first, second = (load_file(folder / "final" / "model.safetensors") for folder in folders)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not (folders[0] / alarms.FILE).exists()  # the demo is well
+    assert not (folders[0] / WARNINGS).exists()  # the demo is well
 
 
 def test_a_healthy_run_is_silent_and_stays_where_it_is(
@@ -79,7 +85,7 @@ def test_a_policy_without_pictures_and_decoding_is_tried_as_well(
         ["warning", "answers_alike"],
         ["warning", "answers_endless"],
     ]
-    rows = [json.loads(line) for line in (tmp_path / alarms.FILE).read_text().splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / WARNINGS).read_text().splitlines()]
     assert [(row["step"], row["name"]) for row in rows] == [
         (0, "answers_alike"),
         (0, "answers_endless"),
@@ -135,7 +141,7 @@ def test_a_fault_of_the_model_ends_the_run_before_it_has_begun(
     with pytest.raises(UserError, match=f"^before the first update: {name}: ") as caught:
         health.try_canaries(demo, tmp_path)
     assert "\n" not in str(caught.value)
-    first = (tmp_path / alarms.FILE).read_text().splitlines()[0]
+    first = (tmp_path / WARNINGS).read_text().splitlines()[0]
     assert json.loads(first)["name"] == name
 
 
@@ -149,7 +155,7 @@ def test_a_run_that_a_canary_ends_leaves_its_folder_free(
             train.train(config.load("demo/lisa_grounding", settings))
         assert not (tmp_path / "run" / "metrics.jsonl").exists()
     folder = train.train(config.load("demo/lisa_grounding", settings))
-    assert not (folder / alarms.FILE).exists()  # what the first attempt said is gone
+    assert not (folder / WARNINGS).exists()  # what the first attempt said is gone
     assert capsys.readouterr().err.count("pictures_unseen") == 0
 
 
@@ -173,3 +179,130 @@ def test_a_prompt_that_cannot_be_read_is_left_to_the_first_step(
     monkeypatch.setattr(health, "draw", refuse)
     monkeypatch.setattr(canaries, "measure", None)  # not reached
     health.try_canaries(run(CONFIG), tmp_path)
+
+
+# --- the ledger and the watchdogs of a run
+
+
+def test_groups_that_are_sampled_and_dropped_stand_in_the_ledger_too() -> None:
+    # Prompts of a, b and c have groups without signal, always; those of d, e and f may have some.
+    # A batch of six is sampled anew until half of it has signal, and the rest is dropped.
+    made = run(with_algorithm(CONFIG, min_informative=1.0, max_resample_rounds=3), SameForAll())
+    metrics, rows = take_step(made)
+    standings = {standing.sample_id: standing for standing in made.ledger.standings()}
+    assert (
+        sum(standing.sampled for standing in standings.values())
+        == (made.progress.cursor)
+        > len({row["sample_id"] for row in rows})
+    )
+    for standing in standings.values():
+        dead = made.samples[int(standing.sample_id.partition("-")[2])].answer in "abc"
+        assert (standing.tokens_without_signal == standing.tokens) >= dead
+        assert standing.answers == 4 * standing.sampled
+        if dead:
+            assert standing.mean_reward == pytest.approx(0.7) and standing.pass_rate == 0
+    assert 0 <= metrics["completions/duplicates"] < 1
+    assert metrics["surprisal"] == pytest.approx(1.95, abs=0.05)  # log 7: all tokens alike
+
+
+def test_full_reward_asks_for_every_reward_of_the_task_that_has_a_weight() -> None:
+    group = Group(Sample("s", "?", "a"), Prompt("a"), (Rollout(Completion("a"), (1, 2), True),) * 3)
+    rewards: dict[str, list[float | None]] = {
+        "right": [1.0, 1.0, 0.5],
+        "format": [1.0, None, 1.0],
+        "brief": [-1.0, -1.0, -1.0],  # beside the task's own
+        "muted": [0.0, 0.0, 0.0],
+    }
+    rewarded = RewardedGroup(group, None, rewards, torch.tensor([1.0, 0, 0.5]), has_signal=False)
+    weighted = with_algorithm(CONFIG, reward_weights={"muted": 0.0})
+    task = with_rewards(Echo(), {"brief": lambda s, c: -1.0})
+    assert health.attempt(weighted, task, rewarded) == Attempt("s", 3, 1.5, 2, 6, signal=False)
+
+
+def test_the_share_of_repeats_is_1_where_all_answers_are_alike() -> None:
+    def group(*tokens: int) -> Group[Any]:
+        rollouts = tuple(Rollout(Completion(""), (token,), True) for token in tokens)
+        return Group(Sample("s", "?", "a"), Prompt("a"), rollouts)
+
+    assert health.repeated(group(1, 1, 1)) == 1
+    assert health.repeated(group(1, 2, 3)) == 0
+    assert health.repeated(group(1, 1, 3)) == 0.5
+    assert health.repeated(group(1)) == 0
+
+
+class Killed(BaseException):
+    """The end of a run in the middle of it."""
+
+
+def test_ledger_and_warnings_survive_a_run_that_ends_in_the_middle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_folder: Callable[[str], Path]
+) -> None:
+    def settings(name: str) -> Config:
+        return config.load(
+            None,
+            [
+                *(f"task={FAKES / 'letters_task.py'}", f"model={model_folder('qwen2_vl')}"),
+                *("algorithm.num_generations=2", "sampling.max_completion_length=3"),
+                *("train.per_device_train_batch_size=2", "train.max_steps=8", "train.save_steps=3"),
+                f"train.output_dir={tmp_path / name}",
+            ],
+        )
+
+    whole = train.train(settings("whole"))
+    report = health.report
+
+    def killed(run: Run, folder: Path, fresh: Any) -> None:
+        report(run, folder, fresh)
+        if run.progress.step == 5:
+            raise Killed  # two steps and a warning after the checkpoint
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(health, "report", killed)
+        train.train(settings("parts"))
+    parts = tmp_path / "parts"
+    first = (parts / difficulty.FILE).read_text()
+    assert sum(json.loads(line)["sampled"] for line in first.splitlines()) == 3 * 2
+    train.train(config.load(str(parts / "config.yaml")), resume=parts)
+    assert without_clock(parts) == without_clock(whole)
+    for name in (WARNINGS, difficulty.FILE):
+        assert (parts / name).read_bytes() == (whole / name).read_bytes()
+    lines = [json.loads(line) for line in (whole / WARNINGS).read_text().splitlines()]
+    # of three tokens no answer ends: the canary knows at once, the watchdog after five steps
+    assert [(line["step"], line["name"]) for line in lines] == [
+        (0, "answers_endless"),
+        (5, "all_cut"),
+    ]
+    cut = [row["completions/clipped_ratio"] == 1 for row in without_clock(whole)]
+    held = sum(all(cut[end - 5 : end]) for end in range(5, 9))
+    assert without_clock(whole)[-1]["warnings/all_cut"] == held >= 1
+    standings = list(difficulty.read(whole / difficulty.FILE))
+    assert sum(standing.sampled for standing in standings) == 8 * 2
+
+
+def test_a_checkpoint_without_a_diagnosis_begins_it_anew_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = run(CONFIG)
+    health.restore(made, tmp_path)
+    health.publish(tmp_path, tmp_path)
+    assert "warnings and difficulty.jsonl begin anew" in capsys.readouterr().err
+    health.write(made, tmp_path)
+    (tmp_path / health.STATE).write_text("[7]")
+    with pytest.raises(UserError, match="not what watchdogs remember"):
+        health.restore(made, tmp_path)
+
+
+def test_a_strict_run_ends_at_the_first_warning_once_its_step_is_logged(
+    tmp_path: Path, model_folder: Callable[[str], Path]
+) -> None:
+    settings = [
+        *(f"task={FAKES / 'letters_task.py'}", f"model={model_folder('qwen2_vl')}"),
+        *("algorithm.num_generations=2", "sampling.max_completion_length=3"),
+        *("train.max_steps=8", "train.strict=true", "train.canaries=false"),
+        f"train.output_dir={tmp_path / 'run'}",
+    ]
+    with pytest.raises(UserError, match=r"^step 5: all_cut: .*\(train\.strict=true"):
+        train.train(config.load(None, settings))
+    assert [row["step"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [
+        *range(1, 6)
+    ]

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vrft.errors import UserError
-
-FILE = "warnings.jsonl"
-"""The file in a run's folder with a line for each alarm: step, name and text."""
+from vrft.runs.run_log import WARNINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ def append(folder: Path, step: int, alarms: Sequence[Alarm]) -> None:
     """Write alarms to the run's folder as of ``step``, 0 being before the first update."""
     if not alarms:
         return
-    with (folder / FILE).open("a", encoding="utf-8") as file:
+    with (folder / WARNINGS).open("a", encoding="utf-8") as file:
         for alarm in alarms:
             row = {"step": step, "name": alarm.name, "text": alarm.text}
             file.write(json.dumps(row, ensure_ascii=True) + "\n")

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 BAD_PICTURES = "bad_pictures.jsonl"
 """The file in a run's folder that names the samples which it has left out."""
 
+WARNINGS = "warnings.jsonl"
+"""The file in a run's folder with a line for each warning of a canary or watchdog."""
+
 PROJECT = "vrft"
 """The project (MLflow: experiment) that runs are filed under at a tracker."""
 
@@ -87,7 +90,8 @@ class RunLog:
 
         A run that goes on from it would else have a gap in its records after a power cut.
         """
-        paths = [self.path, self.path.with_name(BAD_PICTURES), *self.unsynced, self.completions_dir]
+        named = [self.path.with_name(name) for name in (BAD_PICTURES, WARNINGS)]
+        paths = [self.path, *named, *self.unsynced, self.completions_dir]
         for path in (*paths, self.path.parent):
             if path.exists():
                 durable.sync(path)
@@ -99,7 +103,7 @@ class RunLog:
 
     def forget_after(self, step: int) -> None:
         """Drop the records of steps after ``step``, and a line that a kill cut short."""
-        for path in (self.path, self.path.with_name(BAD_PICTURES)):
+        for path in (self.path, *map(self.path.with_name, (BAD_PICTURES, WARNINGS))):
             if path.exists():
                 rows = [row for row in read_metrics(path) if row["step"] <= step]
                 text = "".join(to_json(row) + "\n" for row in rows)

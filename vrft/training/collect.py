@@ -32,6 +32,7 @@ def collect(run: Run) -> Batch:
     """
     config, size = run.config.algorithm, run.local_prompts
     groups: list[RewardedGroup] = []
+    dropped: list[RewardedGroup] = []
     for rounds in range(1, config.max_resample_rounds + 2):
         fresh: list[RewardedGroup] = []
         mistake: UserError | None = None
@@ -41,7 +42,9 @@ def collect(run: Run) -> Batch:
             mistake = error
         informative = [rewarded for rewarded in groups + fresh if rewarded.has_signal]
         without_signal = [rewarded for rewarded in fresh + groups if not rewarded.has_signal]
-        groups = (informative + without_signal)[:size]
+        ranked = informative + without_signal
+        groups = ranked[:size]
+        dropped += [replace(rewarded, encoded=None) for rewarded in ranked[size:]]
         # Counted over all devices, so that all of them stop after the same round: one that went
         # on alone would wait for the others in its next exchange.
         own = [sum(rewarded.has_signal for rewarded in groups), size, mistake is not None]
@@ -50,14 +53,14 @@ def collect(run: Run) -> Batch:
         if mistakes:
             raise UserError(f"step {run.progress.step + 1}: {first(run.accelerator, mistake)}")
         if with_signal >= config.min_informative * total:
-            return Batch.of(groups, rounds)
+            return Batch.of(groups, rounds, dropped=dropped)
     if config.on_exhausted == "error":
         raise UserError(
             f"after {rounds} rounds of sampling {with_signal} of {total} groups have signal, fewer "
             f"than algorithm.min_informative={config.min_informative}; lower it, or set "
             "algorithm.on_exhausted=train"
         )
-    return Batch.of(groups, rounds, exhausted=True)
+    return Batch.of(groups, rounds, exhausted=True, dropped=dropped)
 
 
 def first(accelerator: Accelerator, mistake: UserError | None) -> str:

@@ -15,7 +15,7 @@ from vrft.errors import UserError
 from vrft.rewards import score_of
 from vrft.rewards.trl import GroupReward, RewardLog
 from vrft.task import Task
-from vrft.training import algorithms, distributed
+from vrft.training import algorithms, distributed, health
 from vrft.training.types import Batch, Experience, Run, TokenStats
 
 COLUMNS = (
@@ -58,6 +58,7 @@ def step_metrics(
         "completions/clipped_ratio": float(truncated_BG.mean()),
         "num_tokens": float(done.num_tokens),
         "epoch": done.cursor / len(run.samples),
+        **health.observed(run, batch),
     }
 
 

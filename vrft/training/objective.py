@@ -95,7 +95,8 @@ def loss(
     mask, advantages = at(batch.mask), at(experience.advantages)
     old = logps_BGC.detach() if experience.old_logps is None else at(experience.old_logps)
     losses = algorithms.surrogate(logps_BGC, old, advantages, config)
-    measured = {"tokens": torch.ones_like(mask)}
+    # The mean over sampled tokens is an estimate of the policy's entropy that costs nothing.
+    measured = {"tokens": torch.ones_like(mask), "surprisal": -logps_BGC}
     largest: dict[str, Tensor] = {}
     if batch.sampled_logps is not None:
         sampled = at(batch.sampled_logps)

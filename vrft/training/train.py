@@ -101,6 +101,7 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
             resumption.go_on(config, folder)
         if main:
             launches.write(folder, resumption.launch(config, run.progress.step + 1, run.policy))
+            health.publish(folder, latest)
         reward_workers.begin(config, task, folder)
         stack.enter_context(steady(folder))
         stack.enter_context(disk_errors.explained(folder))
@@ -147,6 +148,7 @@ def prepare(
     run = make_run(config, task, samples, actor, accelerator, done, reference)
     if latest is not None:
         run.bad_pictures.restore(latest.parent, run.progress.step)
+        health.restore(run, latest)
         checkpoint.restore_state(
             latest, run.optimizer, run.scheduler, accelerator, run.progress.step
         )
@@ -213,25 +215,30 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
     settings, done, accelerator = run.config.train, run.progress, run.accelerator
     steps = plan.total_steps(run.config, len(run.samples), accelerator.num_processes)
     console = sys.stderr if log else io.StringIO()  # one process speaks for all
-    with progress(steps, "training", done=done.step, stream=console) as display:
+    evaluated: dict[str, float] = {}
+    every = settings.logging_steps
+    with progress(steps, "training", done=done.step, stream=console, every=every) as display:
         while done.step < steps:
             metrics, rows = step(run)
             metrics |= run.bad_pictures.exchange(accelerator)
             if log:
                 for line in run.bad_pictures.write(folder, done.step):
                     print(line, file=sys.stderr)
+            alarms = health.watched(run, metrics)
             improved: best.Best | None = None
             if run.config.eval.split and is_due(done.step, settings.eval_steps, steps):
                 with distributed.gathered_weights(accelerator, run.policy.module):
                     scores = evaluate.while_training(run.config, run.task, run.policy)
                 metrics |= scores
+                evaluated = scores
                 improved = best.better(run.config, folder, done.step, scores) if log else None
                 improved = distributed.from_main(accelerator, improved)  # all save, or none
             if log and is_due(done.step, settings.logging_steps, steps):
                 log.metrics(done.step, metrics)
                 if settings.log_completions:
                     log.completions(done.step, rows())
-            display.note(f"reward {metrics['reward']:.3f}")
+            health.report(run, folder, alarms)
+            display.note(*step_texts(metrics, evaluated))
             display.advance(1)
             # A signal may have reached only some of the processes: all stop after the same step.
             signal = distributed.max_over_ranks(accelerator, stop.number or 0)
@@ -239,11 +246,12 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
                 if log:
                     log.sync()
                 save(run, folder, improved)
-            if signal:
+            if signal and log:
                 print(
                     f"stopped after step {done.step}; go on with `vrft train --resume {folder}`",
-                    file=console,
+                    file=sys.stderr,
                 )
+            if signal:
                 raise SystemExit(128 + signal)
 
 
@@ -270,7 +278,9 @@ def save(run: Run, folder: Path, improved: best.Best | None = None) -> None:
             run.policy.save(temporary, weights)
             checkpoint.write_rollouts(temporary, unused)
             checkpoint.write_state(temporary, done, accelerator)
+            health.write(run, temporary)
     if accelerator.is_main_process:
+        health.publish(folder, target)
         if improved is not None:
             best.write(folder, improved)
         spared = best.folder_of(folder, run.config)

@@ -15,6 +15,8 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from vrft.config.schema import Config
+from vrft.diagnosis.difficulty import Ledger
+from vrft.diagnosis.watchdogs import Watch
 from vrft.policy import Policy
 from vrft.rewards.trl import RewardLog
 from vrft.runs.bad_pictures import BadPictures
@@ -42,7 +44,7 @@ class Run:
     ``reader`` makes a sample's prompt and encodes it, ahead of its step where threads are allowed;
     ``rollouts`` samples its completions;
     ``reference`` is the policy that training began with, None unless the algorithm penalises the
-    KL divergence from it.
+    KL divergence from it. ``watch`` and ``ledger`` are the main process's.
     """
 
     config: Config
@@ -57,6 +59,8 @@ class Run:
     scheduler: Any
     reference: Policy | None = None
     bad_pictures: BadPictures = field(default_factory=BadPictures)
+    watch: Watch = field(default_factory=Watch)
+    ledger: Ledger = field(default_factory=Ledger)
 
     def close(self) -> None:
         """End the threads and the server that the run has started."""
@@ -110,6 +114,7 @@ class Batch:
     rewards of greedy completions; ``sampled_logps`` [b, G, C] are the log-probabilities of another
     engine that sampled, 0 behind a completion. ``rounds`` of sampling were needed; ``exhausted``
     says that even the last left fewer groups with signal than ``min_informative`` asks for.
+    ``dropped`` are the groups that were sampled and have no place in the batch.
     """
 
     groups: Sequence[RewardedGroup]
@@ -121,10 +126,16 @@ class Batch:
     rounds: int
     exhausted: bool = False
     sampled_logps: Tensor | None = None
+    dropped: Sequence[RewardedGroup] = ()
 
     @classmethod
     def of(
-        cls, groups: Sequence[RewardedGroup], rounds: int = 1, *, exhausted: bool = False
+        cls,
+        groups: Sequence[RewardedGroup],
+        rounds: int = 1,
+        *,
+        exhausted: bool = False,
+        dropped: Sequence[RewardedGroup] = (),
     ) -> Batch:
         """Return the batch of some groups, their tensors on the CPU."""
         rollouts = [rewarded.group.rollouts for rewarded in groups]
@@ -146,6 +157,7 @@ class Batch:
             rounds=rounds,
             exhausted=exhausted,
             sampled_logps=sampled,
+            dropped=dropped,
         )
 
 

@@ -13,9 +13,7 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +21,7 @@ from typing import Any
 import pytest
 import torch
 from fakes.folders import FAKES, ROOT
+from fakes.launching import Launch, command, environment, launch
 from fakes.processes import wait_until
 from fakes.several_runs import LATER
 from safetensors.torch import load_file
@@ -94,53 +93,6 @@ def alone(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Calla
         return made[method]
 
     return run
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What became of the cases of a launch of two processes."""
-
-    folder: Path
-    said: str
-
-    def outcome(self, name: str) -> list[Any]:
-        """The exit status and standard error of a case, of each process."""
-        files = [self.folder / f"{name}-{rank}.json" for rank in range(2)]
-        assert all(file.is_file() for file in files), self.said
-        return [json.loads(file.read_text()) for file in files]
-
-    def run(self, name: str) -> Path:
-        """The folder of a case that has ended well."""
-        assert [row["status"] for row in self.outcome(name)] == [0, 0], self.said
-        return self.folder / name
-
-
-def command(engine: str, cases: Path) -> list[str]:
-    """The command that runs cases in two processes, by torchrun or a shipped configuration."""
-    launcher = ["torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    if engine != "torchrun":
-        file = f"configs/accelerate/{engine}.yaml"
-        launcher = ["accelerate.commands.launch", f"--config_file={file}", "--main_process_port=0"]
-    return [sys.executable, "-m", *launcher, str(FAKES / "several_runs.py"), str(cases)]
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-def launch(engine: str, folder: Path, cases: list[Mapping[str, Any]]) -> Launch:
-    """Run cases one after the other in two processes."""
-    (folder / "cases.json").write_text(json.dumps(cases))
-    done = subprocess.run(
-        command(engine, folder / "cases.json"),
-        env=environment(),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    return Launch(folder, done.stderr)
 
 
 @pytest.fixture(scope="module")

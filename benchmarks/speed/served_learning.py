@@ -64,7 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "versions": publishing.versions(["vrft", "torch", "transformers", "platform", "cpu cores"]),
         "steps": options.steps,
         "runs": {
-            engine: {str(seed): learn(settings, seed, options.steps) for seed in options.seeds}
+            engine: {
+                str(seed): learn("demo/math", settings, seed, options.steps)
+                for seed in options.seeds
+            }
             for engine, settings in ENGINES.items()
         },
     }
@@ -73,15 +76,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def learn(settings: Sequence[str], seed: int, steps: int) -> dict[str, list[float]]:
-    """Return the metrics of each step of one run."""
+def learn(demo: str, settings: Sequence[str], seed: int, steps: int) -> dict[str, list[float]]:
+    """Return the metrics of each step of one run of a demo's configuration."""
     with tempfile.TemporaryDirectory() as folder:
         given = (f"train.max_steps={steps}", f"train.seed={seed}", "train.save_steps=0",
                  "train.logging_steps=1", "train.log_completions=false",
                  "train.lr_scheduler_type=constant", f"train.output_dir={folder}/run")  # fmt: skip
-        rows = read_metrics(
-            train.train(config.load("demo/math", [*given, *settings])) / "metrics.jsonl"
-        )
+        rows = read_metrics(train.train(config.load(demo, [*given, *settings])) / "metrics.jsonl")
     return {name: [row[name] for row in rows] for name in MEASURES if name in rows[0]}
 
 
@@ -90,8 +91,8 @@ def final_reward(run: Mapping[str, Sequence[float]]) -> float:
     return fmean(run["reward"][-LAST:])
 
 
-def page(measured: Mapping[str, Any]) -> str:
-    """Return the page of the results."""
+def table(measured: Mapping[str, Any]) -> str:
+    """Return the results as a table of Markdown, an engine a row."""
     own = {seed: final_reward(run) for seed, run in measured["runs"]["vrft"].items()}
     rows = []
     for engine, runs in measured["runs"].items():
@@ -106,10 +107,20 @@ def page(measured: Mapping[str, Any]) -> str:
             largest(runs, "sampling/sampling_logp_difference/max"),
             f"{fmean(fmean(run['step_time'][1:]) for run in runs.values()):.2f}",
         ])  # fmt: skip
-    steps, seeds = measured["steps"], len(own)
     header = ["engine", "reward, first step", f"reward, last {LAST} steps", "less our own's",
               "engine's distance, largest", "policy's distance, largest", "s a step"]  # fmt: skip
+    return publishing.markdown(header, rows)
+
+
+def made_with(measured: Mapping[str, Any]) -> str:
+    """Return the commit and the versions with which results were measured."""
     versions = ", ".join(f"{name} {value}" for name, value in measured["versions"].items())
+    return f"Commit {measured['commit']}; {versions}."
+
+
+def page(measured: Mapping[str, Any]) -> str:
+    """Return the page of the results."""
+    steps, seeds = measured["steps"], len(measured["runs"]["vrft"])
     return f"""# The demo of arithmetic through vLLM
 
 Made by `python -m benchmarks.speed.served_learning` from what it has measured; not edited by hand.
@@ -120,12 +131,13 @@ interval over seeds; differences are those of the same seed, which asks the same
 engine's distance is that of its log-probabilities from the model's own at the same weights, the
 policy's that from the model at the update, which for rollouts ahead is one update newer.
 
-Commit {measured["commit"]}; {versions}.
+{made_with(measured)}
 
-{publishing.markdown(header, rows)}
+{table(measured)}
 
-The model has no pictures: those embedded models that have are of a shape which vLLM refuses. Times
-are those of a CPU with two cores, on which server and trainer compete.
+The model has no pictures: those embedded models that have are of a shape which vLLM refuses. One of
+another shape is trained in [SERVED_PICTURES.md](SERVED_PICTURES.md). Times are those of a CPU with
+two cores, on which server and trainer compete.
 """
 
 

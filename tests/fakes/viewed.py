@@ -52,6 +52,8 @@ def run(folder: Path, data_dir: Path, seed: int = 1, steps: int = 3) -> Path:
     rows = [{"step": k, "time": 0.0, "reward": k / 10 + seed} for k in range(1, steps + 1)]
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "metrics.jsonl").write_text(text)
+    warning = {"step": 2, "name": "rewards_flat", "text": "rewards have not moved"}
+    (folder / "warnings.jsonl").write_text(json.dumps(warning) + "\n")
     (folder / "completions").mkdir()
     box = "<think>owl</think><answer>(200,200),(600,600)</answer>"
     good = answer(box, 1.0, 0.5, [0.2, 0.2, 0.6, 0.6])

@@ -82,6 +82,7 @@ def test_an_export_opens_from_disk_with_a_tab_for_each_view(
     assert "2 seeds" in page.inner_text(".legend")
     label = page.locator("canvas").first.get_attribute("aria-label")
     assert "1.8 at step 3" in label
+    assert "run1, step 2: rewards have not moved" in page.inner_text(".warnings")
 
 
 def test_answers_are_sorted_filtered_searched_and_walked_by_keys(

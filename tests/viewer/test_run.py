@@ -17,6 +17,13 @@ def test_metrics_are_columns_beside_the_steps(view: run.RunView) -> None:
     assert metrics["step"] == [1, 2, 3] and metrics["reward"] == [1.1, 1.2, 1.3]
 
 
+def test_warnings_stand_by_their_step(view: run.RunView) -> None:
+    (warning,) = view.document("warnings")
+    assert (warning["step"], warning["text"]) == (2, "rewards have not moved")
+    (view.folder / "warnings.jsonl").unlink()
+    assert view.document("warnings") == []
+
+
 def test_a_metric_that_some_steps_lack_is_none_there() -> None:
     assert run.columns([{"step": 1}, {"step": 2, "eval_iou": 0.5}]) == {
         "step": [1, 2],

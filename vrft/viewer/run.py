@@ -15,13 +15,13 @@ from vrft.boxes import Box
 from vrft.config import loading
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.runs.run_log import read_metrics
+from vrft.runs.run_log import WARNINGS, read_metrics
 from vrft.task import Task
 from vrft.types import Sample
 from vrft.viewer.pictures import picture_file
 from vrft.viewer.prompts import boxes_of, prompt_parts
 
-FILES = {"metrics": "metrics.jsonl", "warnings": "warnings.jsonl"}
+FILES = {"metrics": "metrics.jsonl", "warnings": WARNINGS}
 
 
 class RunView:

@@ -32,7 +32,7 @@ vrft.curvesPage = async (view, place, main) => {
       return vrft.el("span", {}, swatch, ` ${names}${seeds}  `);
     }));
     const events = runs.flatMap((run) => run.warnings.map((row) => ({
-      step: row.step, text: `${run.title}, step ${row.step}: ${row.warning ?? row.text ?? row.message ?? ""}`,
+      step: row.step, text: `${run.title}, step ${row.step}: ${row.text}`,
     })));
     notes.replaceChildren(...(events.length ? [vrft.el("h2", {}, "Warnings"),
       vrft.el("ul", {}, events.map((event) => vrft.el("li", {}, event.text)))] : []));

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib
 import inspect
 import io
+import json
 import re
 import sys
 import typing
@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from vrft import cli
 from vrft.config import schema
+from vrft.config.remarks import remarks
 
 INTRODUCTION = """\
 # Settings
@@ -101,7 +102,7 @@ def table(path: str, group: type) -> str:
     words = remarks(group)
     hints = typing.get_type_hints(group)
     rows = [
-        f"| `{path}.{field.name}` | {default(field)} | {words.get(field.name, '')} |"
+        f"| `{path}.{field.name}` | {default(field)} | {cell(words.get(field.name, ''))} |"
         for field in dataclasses.fields(group)
         if not dataclasses.is_dataclass(hints[field.name])
     ]
@@ -121,33 +122,9 @@ def default(field: dataclasses.Field[Any]) -> str:
         value = factory() if factory is not dataclasses.MISSING else ""
     if value in ("", (), {}):
         return "empty"
-    return (
-        f"`{'null' if value is None else str(value).lower() if isinstance(value, bool) else value}`"
-    )
+    return f"`{json.dumps(value) if value is None or isinstance(value, bool) else value}`"
 
 
-def remarks(group: type) -> dict[str, str]:
-    """Return the text below each field of a dataclass, or the comments above it, in one line."""
-    source = inspect.getsource(group)
-    lines = source.splitlines()
-    (cls,) = ast.parse(inspect.cleandoc(source)).body
-    assert isinstance(cls, ast.ClassDef)
-    found = {}
-    for statement, below in zip(cls.body, [*cls.body[1:], None], strict=True):
-        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
-            continue
-        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            text = str(below.value.value)
-        else:
-            text = comments_above(lines, statement.lineno - 1)
-        found[statement.target.id] = " ".join(text.replace("``", "`").replace("|", "\\|").split())
-    return found
-
-
-def comments_above(lines: list[str], place: int) -> str:
-    """Return the comment lines directly above a line."""
-    above: list[str] = []
-    while place > 0 and lines[place - 1].strip().startswith("#"):
-        place -= 1
-        above.insert(0, lines[place].strip().removeprefix("#").strip())
-    return " ".join(above)
+def cell(text: str) -> str:
+    """Return a text as it stands in a cell of a table."""
+    return text.replace("``", "`").replace("|", "\\|")

@@ -32,7 +32,8 @@ from vrft import config, registry
 from vrft.config.schema import ModelConfig, TaskConfig
 from vrft.errors import UserError
 from vrft.runs.run_log import read_metrics
-from vrft.training import distributed, stream, train
+from vrft.training import collect, distributed, step, stream, train
+from vrft.training.types import Batch, RewardedGroup, Run
 
 METHODS = {
     "gpg": ["algorithm.alpha=true", "algorithm.token_mean=global"],
@@ -83,16 +84,55 @@ def settings(model_folder: Callable[[str], Path]) -> Settings:
 
 @pytest.fixture(scope="module")
 def alone(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The run of one process by a method, made once."""
+    """The run of one process by a method, or one of CASES, made once."""
     made: dict[str, Path] = {}
 
-    def run(method: str) -> Path:
-        if method not in made:
-            out = tmp_path_factory.mktemp("alone") / method
-            made[method] = train.train(config.load(None, settings(method, out, 2)))
-        return made[method]
+    def run(name: str) -> Path:
+        if name not in made:
+            out = tmp_path_factory.mktemp("alone") / name
+            method = "gpg" if name in CASES else name
+            given = [*settings(method, out, 2), *CASES.get(name, [])]
+            with pytest.MonkeyPatch.context() as patch:
+                if name == "resampled":
+                    patch.setattr(step, "collect", collect_by_halves)
+                made[name] = train.train(config.load(None, given))
+        return made[name]
 
     return run
+
+
+SILENT = [f"train-{stream.shuffled_index(12, 42, place)}" for place in range(3, 6)]
+"""The samples that the second process draws in the first step."""
+
+CASES = {
+    # The second process has no group with signal, and its pass has no part in the loss.
+    "silent": [
+        *(f"task.settings={{silent: {SILENT}}}", "train.max_steps=2", "train.eval_steps=0"),
+        "train.canaries=false",  # a gold answer that earns nothing is one of theirs
+    ],
+    # Most groups are sampled again, and each process has its own number of them.
+    "resampled": [
+        *("algorithm.min_informative=0.9", "algorithm.max_resample_rounds=4"),
+        *("algorithm.on_exhausted=train", "train.max_steps=2", "train.eval_steps=0"),
+    ],
+}
+"""Settings of further runs by gpg."""
+
+
+def collect_by_halves(run: Run) -> Batch:
+    """What two processes collect, in one: each of them keeps groups of its own half."""
+    config, size = run.config.algorithm, run.local_prompts // 2
+    halves: list[list[RewardedGroup]] = [[], []]
+    for rounds in range(1, config.max_resample_rounds + 2):
+        fresh = collect.rewarded_groups(run)
+        for half, new in zip(halves, (fresh[:size], fresh[size:]), strict=True):
+            with_signal = [group for group in half + new if group.has_signal]
+            without = [group for group in new + half if not group.has_signal]
+            half[:] = (with_signal + without)[:size]
+        groups = halves[0] + halves[1]
+        if sum(group.has_signal for group in groups) >= config.min_informative * len(groups):
+            return Batch.of(groups, rounds)
+    return Batch.of(groups, rounds, exhausted=True)
 
 
 @pytest.fixture(scope="module")
@@ -108,16 +148,19 @@ def launched(
 
             def fresh(method: str, name: str = "") -> dict[str, Any]:
                 name = name or method
-                return {"name": name, "arguments": settings(method, folder / name, 1)}
+                given = [*settings(method, folder / name, 1), *CASES.get(name, [])]
+                return {"name": name, "arguments": given}
 
             def resumed(run: Path, name: str, *more: str) -> dict[str, Any]:
                 copied = [str(run), str(folder / name)]
                 return {"name": name, "copy": copied, "arguments": ["--resume", copied[1], *more]}
 
             cases = [fresh("gpg"), resumed(folder / "gpg", "again"), fresh("dr_grpo")]
+            cases += [fresh("gpg", "silent")]
             if engine == "torchrun":
                 share = "train.per_device_train_batch_size=1"
                 cases += [fresh("ppo"), resumed(alone("gpg"), "moved", share)]
+                cases += [fresh("gpg", "resampled")]
                 cases += [fresh("gpg", "ended") | {"of": {"1": {"second": "SIGTERM"}}}]
             if engine == "ddp":
                 cases += [fresh("gpg", "fewer") | {"of": {"1": {"environment": {"LETTERS": "9"}}}}]
@@ -170,9 +213,9 @@ def test_the_prompts_leave_a_process_without_a_picture() -> None:
     """As the tests below need it: 3 prompts of one process have none, and some of the other do."""
     task = registry.build(TaskConfig(str(FAKES / "mixed_task.py")))
     with_picture = [bool(task.prompt(sample).images) for sample in task.samples("train")]
-    for step in range(3):
+    for number in range(3):
         drawn = [
-            with_picture[stream.shuffled_index(12, 42, 6 * step + place)] for place in range(6)
+            with_picture[stream.shuffled_index(12, 42, 6 * number + place)] for place in range(6)
         ]
         if any(drawn[:3]) != any(drawn[3:]):
             return
@@ -194,6 +237,34 @@ def test_two_processes_make_the_update_of_one(
         two / "final", output_loading_info=True
     )
     assert not loading["missing_keys"] and not loading["unexpected_keys"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_process_without_a_group_that_has_signal_takes_part_in_the_update(
+    engine: str,
+    launched: Callable[[str], Launch],
+    alone: Callable[[str], Path],
+    model_folder: Callable[[str], Path],
+) -> None:
+    """In the first step all groups with signal are the first process's."""
+    one, two = alone("silent"), launched(engine).run("silent")
+    first = read_metrics(two / "metrics.jsonl")[0]
+    assert 0.5 <= first["frac_reward_zero_std"] < 1
+    assert_same_update(one, two, model_folder("qwen2_vl"))
+
+
+@pytest.mark.slow
+def test_groups_that_are_sampled_again_are_kept_by_the_process_that_has_drawn_them(
+    launched: Callable[[str], Launch],
+    alone: Callable[[str], Path],
+    model_folder: Callable[[str], Path],
+) -> None:
+    one, two = alone("resampled"), launched("torchrun").run("resampled")
+    rounds = [[row["resample_rounds"] for row in read_metrics(run / "metrics.jsonl")]
+              for run in (one, two)]  # fmt: skip
+    assert rounds[0] == rounds[1] and max(rounds[0]) > 1
+    assert_same_update(one, two, model_folder("qwen2_vl"))
 
 
 @pytest.mark.slow

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from fakes.command_line import complaint
+from fakes.scripted import evaluate_twice
 
 from vrft import cli
+from vrft.diagnosis.difficulty import FILE, Attempt, Ledger
 
 ModelFolder = Callable[[str], Path]
 Capture = pytest.CaptureFixture[str]
@@ -36,3 +38,15 @@ def test_options_that_say_nothing_together_are_one_clear_line(capsys: Capture) -
 def test_a_missing_predictions_file_is_one_clear_line(capsys: Capture, tmp_path: Path) -> None:
     message = complaint(capsys, "show", str(tmp_path / "predictions.jsonl"))
     assert "predictions.jsonl: cannot be read" in message
+
+
+def test_the_ledger_of_a_run_is_told_in_one_line(capsys: Capture, tmp_path: Path) -> None:
+    folder, _ = evaluate_twice(tmp_path)
+    assert cli.main(["show", str(folder)]) == 0
+    assert "difficulty:" not in capsys.readouterr().out
+    ledger = Ledger()
+    ledger.add([Attempt("a", 2, 1.0, 1, 10, signal=True)])
+    ledger.write(folder / FILE)
+    assert cli.main(["show", str(folder)]) == 0
+    page, line = capsys.readouterr().out.splitlines()
+    assert page.startswith("page: ") and line.startswith("difficulty: 1 prompts sampled, 0 never")

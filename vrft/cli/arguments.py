@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -161,9 +162,10 @@ def add_config(verbs: Any) -> None:
 
 
 def add_data(verbs: Any) -> None:
-    """Add ``vrft data convert``."""
+    """Add ``vrft data convert`` and ``filter``."""
     example = "vrft data convert --from rows.jsonl --to swift --out swift.jsonl"
-    actions = add_group(verbs, "data", "write data in another tool's format", example, "convert")
+    summary = "write data in another tool's format, or those that can still teach"
+    actions = add_group(verbs, "data", summary, example, "convert|filter")
     verb = add_verb(
         actions,
         "convert",
@@ -176,3 +178,47 @@ def add_data(verbs: Any) -> None:
     verb.add_argument("--out", required=True, type=Path, metavar="FILE|DIR", help="a new file")
     verb.add_argument("--split", default="train", metavar="NAME", help="default: train")
     add_settings(verb)
+    add_filter(actions)
+
+
+def add_filter(actions: Any) -> None:
+    """Add ``vrft data filter``."""
+    verb = add_verb(
+        actions,
+        "filter",
+        "write the rows of a run's data that it found neither too hard nor too easy",
+        "vrft data filter --by difficulty --run RUN --max-pass-rate 0.9 hard.jsonl",
+    )
+    verb.add_argument("--by", required=True, choices=["difficulty"], help="what decides")
+    verb.add_argument("--run", required=True, type=Path, metavar="RUN", help="the run's folder")
+    verb.add_argument(
+        "--data",
+        metavar="DIR|FILE|ID",
+        help="where the run's data lie now; default: as it had them",
+    )
+    for name, words in {
+        "pass-rate": "share of answers whose rewards were all full",
+        "reward": "mean weighted reward",
+    }.items():
+        for end in ("min", "max"):
+            verb.add_argument(
+                f"--{end}-{name}", type=number, metavar="X", help=f"{end}imum {words}"
+            )
+    verb.add_argument(
+        "--unsampled",
+        choices=["keep", "drop"],
+        default="keep",
+        help="what becomes of rows that the run has not sampled; default: keep",
+    )
+    verb.add_argument("out", type=Path, metavar="OUT.jsonl", help="a new file")
+
+
+def number(text: str) -> float:
+    """Return a finite number; ArgumentTypeError for anything else."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r:.40}")
+    return value

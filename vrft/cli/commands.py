@@ -78,6 +78,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "config show": listing.config_show,
     "config copy": listing.config_copy,
     "data convert": data.convert,
+    "data filter": data.filter_rows,
     "demo": demo,
     "env": listing.env,
 }

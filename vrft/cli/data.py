@@ -1,4 +1,4 @@
-"""Data without a task file: their built-in task, how they are read, and ``convert``."""
+"""Data without a task file: their task, how they are read, ``convert`` and ``filter``."""
 
 from __future__ import annotations
 
@@ -92,4 +92,27 @@ def convert(args: argparse.Namespace) -> int:
     if foreign.names_outside(reading, args.to, args.out):
         print("its pictures lie outside its folder: read it by data.allow_outside=true",
               file=sys.stderr)  # fmt: skip
+    return 0
+
+
+def filter_rows(args: argparse.Namespace) -> int:
+    """Write the rows of a run's data that remain by their difficulty."""
+    from dataclasses import replace
+
+    from vrft import config, registry
+    from vrft.diagnosis import filtered_rows
+    from vrft.diagnosis.difficulty import Bounds
+
+    path = args.run / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"--run {args.run}: no run there, config.yaml is missing")
+    settings = config.load(str(path)).task
+    if args.data is not None:
+        settings = replace(settings, settings={**settings.settings, "data_dir": args.data})
+    names = ("min_pass_rate", "max_pass_rate", "min_reward", "max_reward")
+    bounds = {name: getattr(args, name) for name in names}
+    if all(value is None for value in bounds.values()) and args.unsampled == "keep":
+        raise UserError("give a bound, such as --max-pass-rate 0.9, or --unsampled drop")
+    kept = Bounds(**bounds, unsampled=args.unsampled == "keep")
+    print(filtered_rows.write(registry.build(settings), "train", args.run, kept, args.out))
     return 0

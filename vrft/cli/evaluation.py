@@ -157,10 +157,13 @@ def results_folder(args: argparse.Namespace) -> Path:
 
 
 def show(args: argparse.Namespace) -> int:
-    """Write a page of saved predictions, the worst first."""
+    """Write a page of saved predictions, the worst first; a run's ledger is told in a line."""
+    from vrft.diagnosis import difficulty
     from vrft.evaluation import locate, results
 
     print("page:", results.show(locate.evaluation(args.predictions), args.out, worst=args.worst))
+    if line := difficulty.line(args.predictions):
+        print(line)
     return 0
 
 

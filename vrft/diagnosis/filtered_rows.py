@@ -1,0 +1,109 @@
+"""Rows of a run's data that remain by their difficulty, written to a new file of rows."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from vrft import records
+from vrft.diagnosis import difficulty
+from vrft.diagnosis.difficulty import Bounds
+from vrft.errors import UserError
+from vrft.records import Record
+from vrft.task import Task
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+"""The endings by which a text in a row is taken for the path of a picture, if the file is there."""
+
+IN_TEXT = "<img>"
+"""The mark of a picture's path within a text, which is left as it is."""
+
+
+def write(task: Task[Any], split: str, run: Path, bounds: Bounds, out: Path) -> str:
+    """Write the rows of a split that remain to ``out``, and return how many and why not the others.
+
+    ``task`` is the run's, which reads rows. Rows keep their columns and get their id as one; paths
+    of pictures become relative to the new file. Raises UserError for a task that reads no rows, for
+    data that are not the run's, and for a file that is there already.
+    """
+    if not hasattr(task, "columns"):
+        raise UserError(
+            f"the task of {run} reads no rows but a folder of its own form; take the prompts to "
+            f"leave out from {run / difficulty.FILE}"
+        )
+    if out.suffix != ".jsonl":
+        raise UserError(f"{out}: give a file OUT.jsonl")
+    if out.exists():
+        raise UserError(f"{out} exists already; give another file")
+    ids = [record.id for record in rows(task, split)]
+    kept, reasons = difficulty.left_out(ids, difficulty.read(run / difficulty.FILE), bounds)
+    remaining = frozenset(kept)
+    temporary = out.with_name(f".{out.name}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            for place, record in enumerate(rows(task, split)):
+                if place in remaining:
+                    file.write(text_of(record, out) + "\n")
+        os.replace(temporary, out)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    return f"{out}: {len(kept)} of {len(ids)} rows; left out: {counts or 'none'}"
+
+
+def rows(task: Any, split: str) -> Iterator[Record]:
+    """Return the rows of a split, read by the settings of a task."""
+    return records.read(
+        task.data_dir,
+        split,
+        columns=task.columns,
+        limit=getattr(task, "rows", None),
+        encoding=getattr(task, "encoding", ""),
+        config=getattr(task, "config", None),
+        allow_outside=getattr(task, "allow_outside", False),
+    )
+
+
+def text_of(record: Record, out: Path) -> str:
+    """Return a row as a line of JSON; UserError for a value that it cannot hold."""
+    values = {name: moved(record, value, out) for name, value in record.values.items()}
+    try:
+        # A row without an id of its own has its number, which is another one in the new file.
+        return json.dumps({"id": record.id, **values}, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise record.error(f"a value that JSON cannot hold ({error})") from error
+
+
+def moved(record: Record, value: Any, out: Path) -> Any:
+    """Return a value of a row with paths of pictures as seen from ``out``.
+
+    Pictures inside the data become files of the cache. Raises UserError for paths within a text,
+    where ``out`` lies in another folder than the data.
+    """
+    if isinstance(value, bytes | bytearray | Image.Image) or (
+        isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes)
+    ):
+        return os.path.relpath(record.picture(value), out.parent)
+    if isinstance(value, Mapping):
+        return {name: moved(record, item, out) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [moved(record, item, out) for item in value]
+    if not isinstance(value, str) or not record.folders:
+        return value
+    if IN_TEXT in value and not os.path.samefile(out.parent, record.folders[0]):
+        raise record.error(
+            f"paths of pictures stand within a text; write the new file into {record.folders[0]}"
+        )
+    if value.lower().endswith(PICTURES) and any(
+        os.path.isfile(folder / value) for folder in record.folders
+    ):
+        return os.path.relpath(record.picture(value), out.parent)
+    return value

@@ -24,19 +24,21 @@ class Answers:
         self.text: dict[str, str] = {}
         self.spoil: Callable[[dict[str, Any]], object] = lambda answer: None
         self.hang = threading.Event()
-        self.hang.set()  # a cleared one makes a request for completions wait
+        self.hang.set()  # a cleared one makes requests to ``hanging`` wait
+        self.hanging = "/inference/v1/generate"
         self.made = 0
 
     def answer(self, path: str, body: Any) -> tuple[int, str]:
         """Return the status and text of an answer."""
         self.asked.append((path, body))
         path = path.partition("?")[0]
+        if path == self.hanging:
+            self.hang.wait(60)
         if path in self.status or path in self.text:
             return self.status.get(path, 200), self.text.get(path, "")
         if path == "/metrics":
             return 200, f'vllm:generation_tokens_total{{engine="0"}} {self.made}\n'
         if path == "/inference/v1/generate":
-            self.hang.wait(60)
             answer = self.generate(body)
             self.spoil(answer)
             return 200, json.dumps(answer)

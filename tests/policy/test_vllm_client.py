@@ -293,6 +293,21 @@ def test_a_server_that_hangs_ends_the_run(
     engine.close()
 
 
+def test_a_server_that_dies_while_weights_are_exchanged_is_noticed(
+    model: ModelPolicy, server: tuple[str, fake.Answers], tmp_path: Path
+) -> None:
+    """Its front waits for its open calls and answers none of them, for as long as they last."""
+    engine = attached(model, server[0], tmp_path, timeout=60.0)
+    answers = server[1]
+    answers.hanging = "/pause"
+    answers.hang.clear()
+    answers.status["/health"] = 503
+    with pytest.raises(UserError, match="the server failed: status 503 to /health"):
+        engine.sync()
+    assert not answers.hang.is_set()  # no answer has come
+    engine.close()
+
+
 def test_a_slow_server_that_makes_tokens_does_not_hang(
     model: ModelPolicy, server: tuple[str, fake.Answers], tmp_path: Path
 ) -> None:

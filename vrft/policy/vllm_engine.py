@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -113,7 +114,9 @@ class VllmEngine:
                 f"--max-model-len {needed}"
             )
         try:
-            self.client.load(str(self.files.weights), self.settings.start_timeout)
+            self.exchange(partial(
+                self.client.load, str(self.files.weights), self.settings.start_timeout
+            ))  # fmt: skip
             if self.files.as_adapter:
                 self.load()
         except (UserError, ServerFailure) as error:
@@ -189,14 +192,30 @@ class VllmEngine:
 
     def load(self) -> None:
         """Make the server read the file of weights, or the adapter, that was written last."""
+        patience = self.settings.timeout
         if not self.files.as_adapter:
-            self.client.load(str(self.files.weights), self.settings.timeout)
+            self.exchange(partial(self.client.load, str(self.files.weights), patience))
             return
         before, self.adapter = self.adapter, next(self.names)
-        self.client.load_adapter(
-            self.adapter, str(self.files.adapter), before, self.settings.timeout
-        )
+        folder = str(self.files.adapter)
+        self.exchange(partial(self.client.load_adapter, self.adapter, folder, before, patience))
         self.model = self.adapter  # the name of the model in requests
+
+    def exchange(self, action: Callable[[], None]) -> None:
+        """Send weights by some calls; raise ServerFailure for a server that dies meanwhile.
+
+        A server whose engine is dead waits for its open calls, and does not answer them.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(action)
+            try:
+                while not wait([future], timeout=1.0).done:
+                    self.client.call("GET", "/health", timeout=self.settings.timeout)
+            finally:
+                while not future.done():
+                    self.client.abandon()
+                    wait([future], timeout=0.1)
+        future.result()
 
     # --- rollouts
 

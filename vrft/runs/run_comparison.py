@@ -25,8 +25,9 @@ from vrft.runs.run_log import read_metrics
 METRICS = "metrics.jsonl"
 
 UNCOMPARED = re.compile(
-    # Settings name the folder itself, and a manifest the hashes of them; a lock, the console.
-    r"config(-\d+)?\.yaml|(.*/)?(manifest\.json|training_args\.bin)|\.lock|console\.log"
+    # Settings name the folder itself, and a manifest the hashes of them; a launch is one start.
+    r"config(-\d+)?\.yaml|launches\.json|(.*/)?(manifest\.json|training_args\.bin)|\.lock"
+    r"|console\.log"
 )
 """The files of a run that need not be the same in another folder."""
 

@@ -1,0 +1,111 @@
+"""A run that is killed thirty times, at any moment, ends as one that was left alone."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from fakes.nursery import Nursery
+
+from vrft.runs import run_comparison
+from vrft.runs.run_log import read_metrics
+from vrft.training import checkpoint
+
+Settings = Callable[..., list[str]]
+
+
+def steps_logged(run: Path) -> int:
+    path = run / "metrics.jsonl"
+    return len(read_metrics(path)) if path.exists() else 0
+
+
+def is_beyond_its_checkpoint(run: Path) -> bool:
+    """Whether a run has taken a step that no checkpoint has yet."""
+    steps = [checkpoint.step_of(path) for path in checkpoint.complete(run)]
+    return steps_logged(run) > max(steps, default=0)
+
+
+@pytest.mark.parametrize(
+    ("kills", "steps", "more"),
+    [
+        (30, 24, ()),
+        (8, 6, ("algorithm=sft",)),
+        (6, 5, ("algorithm=ppo", "model.lora.r=2", "eval.split=val", "eval.limit=2",
+                "train.eval_steps=1", "train.metric_for_best_model=different")),
+    ],
+    ids=["gpg", "sft", "ppo with LoRA and a best checkpoint"],
+)  # fmt: skip
+def test_a_run_killed_at_random_moments_ends_bit_identical(
+    kills: int,
+    steps: int,
+    more: tuple[str, ...],
+    nursery: Nursery,
+    settings: Settings,
+    tmp_path: Path,
+) -> None:
+    """Half of the kills come at a call that changes the disk, half at a random time."""
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    calls = tmp_path / "calls"
+    begun = time.monotonic()
+    status, said = nursery.run(*settings(whole, steps, *more), calls=str(calls), folder=str(whole))
+    seconds = time.monotonic() - begun
+    assert status == 0, said
+    per_step = len(calls.read_text().splitlines()) / steps
+    draw = random.Random(16 + kills)
+    done, at = 0, []
+    while done < kills:
+        fresh = not (run / "metrics.jsonl").exists()
+        argv = settings(run, steps, *more) if fresh else ["train", "--resume", str(run)]
+        notes = tmp_path / f"calls-{done}"
+        before = steps_logged(run)
+        if done % 2:
+            child = nursery.start(*argv)
+            if draw.random() < 0.7:  # else while it starts
+                child.until(partial(is_beyond_its_checkpoint, run))
+            time.sleep(draw.uniform(0, 2 * seconds / steps))
+            child.send(signal.SIGKILL)
+            moment = f"{time.monotonic() - begun:.1f} s"
+        else:
+            kill_at = draw.randint(1, round(2.2 * per_step))
+            child = nursery.start(*argv, calls=str(notes), folder=str(run), kill_at=kill_at)
+            moment = f"call {kill_at}"
+        status = child.wait()
+        if not done % 2:
+            moment += f", {notes.read_text().splitlines()[-1]}"
+        assert status == -signal.SIGKILL, (moment, child.said())
+        done += 1
+        line = f"kill {done} at {moment}: steps {before} -> {steps_logged(run)}"
+        at.append(moment)
+        print(line)
+        assert steps_logged(run) < steps, "the run was over too soon to be killed so often"
+    status, said = nursery.run("train", "--resume", str(run))
+    assert status == 0, said
+    comparison = run_comparison.compare(whole, run)
+    assert comparison.difference is None, comparison.difference
+    assert [path.name for path in checkpoint.complete(run)] == [
+        path.name for path in checkpoint.complete(whole)
+    ]
+    assert not [path for path in run.glob(".*") if path.name != "console.log"]
+    # The draw has met what it is meant to meet.
+    assert any("fsync" in moment for moment in at) and any(" s" in moment for moment in at)
+
+
+def test_a_killed_run_goes_on_where_it_has_been_moved_to(
+    nursery: Nursery, settings: Settings, tmp_path: Path
+) -> None:
+    whole, run, moved = (tmp_path / name for name in ("whole", "run", "elsewhere"))
+    assert nursery.run(*settings(whole, 6))[0] == 0
+    child = nursery.start(*settings(run, 6))
+    child.until(lambda: steps_logged(run) >= 3)
+    child.send(signal.SIGKILL)
+    child.wait()
+    run.rename(moved)
+    status, said = nursery.run("train", "--resume", str(moved))
+    assert status == 0, said
+    assert run_comparison.compare(whole, moved).difference is None
+    assert not run.exists()

@@ -70,8 +70,8 @@ def test_a_pairing_shows_every_metric_and_counts_the_samples_that_changed() -> N
 
 def test_the_greatest_changes_are_listed_gains_first() -> None:
     assert report.change_lines(PAIRING, count=1) == [
-        "better: lamp  0.0 to 100.0 (+100.0)",
-        "worse: kettle  100.0 to 50.0 (-50.0)",
+        "better  +100.0    0.0 to 100.0  lamp",
+        "worse    -50.0  100.0 to  50.0  kettle",
     ]
     assert len(report.change_lines(PAIRING)) == 3
 
@@ -110,6 +110,37 @@ def test_the_table_has_every_part_and_metric_and_the_paper() -> None:
         ["paper: gpg", "legacy_iou", "51.4", "ours -1.4", ""],
     ]
     assert "200 samples, 7 unreadable (2 of them missing)" in lines[-1]
+
+
+LONG = "spatial relationship understanding", "a_name_of_many_letters_and_no_space_in_it"
+
+
+@pytest.mark.parametrize("width", [100, 80, 60])
+def test_tables_fit_the_terminal_and_lose_no_name_and_no_number(width: int) -> None:
+    metrics = {f"metric_number_{n}": Interval(0.1 * n, 0.0, 1.0, 200) for n in range(1, 7)}
+    wide = replace(FULL, metrics=metrics, subsets=dict.fromkeys(LONG, FULL.metrics), paper={})
+    wide = replace(wide, paper_by_metric={})
+    comparisons = [replace(CHANGE, name=name) for name in LONG]
+    for shown, numbers in (
+        (report.table(wide), ["10.0", "60.0", "0.0 to 100.0", "53.4", "200"]),
+        (report.checkpoint_table({"checkpoint-100": wide}), ["10.0", "60.0", "0.0 to 100.0", "7"]),
+        (report.comparison_table(comparisons), ["30.0", "+20.0", "-1.0 to +35.0", "60"]),
+    ):
+        lines = report.text(shown, width, notes=["note: " + "several words " * 9]).splitlines()
+        assert all(len(line) <= width for line in lines)
+        cells = [[c.strip() for c in re.split("[│┃]", line)] for line in lines]
+        assert set(numbers) <= {cell for row in cells for cell in row}
+        names = "".join(row[1] for row in cells if len(row) > 2).replace(" ", "")
+        assert "…" not in "".join(lines)
+        for name in LONG if shown.columns[0].header != "" or "before" in lines[0] else ():
+            assert name.replace(" ", "") in names
+
+
+def test_a_table_for_a_pipe_is_as_wide_as_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr("sys.__stdout__", None)
+    long = "a name of several words " * 9
+    assert long.strip() in report.text(report.comparison_table([replace(CHANGE, name=long)]))
 
 
 def test_the_comparison_table_has_both_means_and_the_signed_difference() -> None:
@@ -187,6 +218,6 @@ def test_names_stand_in_tables_as_they_are(name: str, shown: str) -> None:
     row = replace(CHANGE, name=name)
     pairing = Pairing(name, (row,), (Change(name, 0.0, 1.0),))
     assert report.text(report.pairing_table(pairing)).count(shown) == 2
-    assert report.change_lines(pairing) == [f"better: {shown}  0.0 to 100.0 (+100.0)"]
+    assert report.change_lines(pairing) == [f"better  +100.0    0.0 to 100.0  {shown}"]
     report.json_text(pairing).encode()
     assert json.loads(report.json_text(pairing))["benchmark"] == name

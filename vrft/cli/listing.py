@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from vrft import paths
+from vrft import columns, paths
 from vrft.errors import UserError
 
 
@@ -28,7 +28,8 @@ def algorithms(args: argparse.Namespace) -> int:
     from vrft.training.algorithms import table_row
 
     rows = [table_row(name) for name in METHODS]
-    print_columns([list(rows[0]), *(list(row.values()) for row in rows)])
+    table = [list(rows[0]), *(list(row.values()) for row in rows)]
+    print(columns.aligned(table, columns.terminal_width(), headed=True))
     print("\nEach is a set of defaults for algorithm.*; they are those of:")
     print_pairs({name: method.source for name, method in METHODS.items()})
     return 0
@@ -72,12 +73,4 @@ def env(args: argparse.Namespace) -> int:
 
 def print_pairs(pairs: Mapping[str, str]) -> None:
     """Print two columns, the first as wide as its longest entry."""
-    print_columns(list(pairs.items()))
-
-
-def print_columns(rows: Sequence[Sequence[str]]) -> None:
-    """Print columns, each as wide as its longest entry."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
+    print(columns.aligned(list(pairs.items()), columns.terminal_width()))

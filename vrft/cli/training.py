@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vrft import columns
 from vrft.cli import data
 from vrft.cli.configuration import resolve
 from vrft.errors import UserError
@@ -27,7 +28,8 @@ def train(args: argparse.Namespace) -> int:
     """Train a model, or print the plan of it."""
     config = resolve(args, args.resume)
     if args.dry_run:
-        lines = [plan_text(config, args.resume)]
+        facts = plan_text(config, args.resume).splitlines()
+        lines = [columns.facts(facts, columns.terminal_width())]
     else:
         run = begin(config, args.resume)
         lines = [f"run: {run}", f"model: {run / 'final'}"]
@@ -71,8 +73,10 @@ def say_reading(config: Config) -> None:
 def check(args: argparse.Namespace) -> int:
     """Check a task and its data before training; status 1 if a problem is found."""
     result = checked(resolve(args), args.splits.split(","), args.limit)
-    lines = [json.dumps(result.to_json(), indent=2)] if args.json else result.lines()
-    print("\n".join(lines))
+    if args.json:
+        print(json.dumps(result.to_json(), indent=2))
+    else:
+        print(columns.facts(result.lines(), columns.terminal_width()))
     return 0 if result.ok else 1
 
 

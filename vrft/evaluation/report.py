@@ -7,13 +7,15 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jinja2
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
+from vrft import columns
 from vrft.config import coercion
 from vrft.errors import PictureError
 from vrft.evaluation import predictions, viz
@@ -22,6 +24,9 @@ from vrft.types import Comparison, Interval, Pairing, Report
 
 Sections = Sequence[tuple[str, Sequence[Exhibit]]]
 """Exhibits under headings, in the order in which a page shows them."""
+
+UNBOUNDED = 10_000
+"""Columns of a table that goes to a file or a pipe: more than any table has."""
 
 CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 """The characters that move a terminal's cursor, colour it or beep, but for the line end."""
@@ -144,39 +149,86 @@ def pairing_table(pairing: Pairing) -> Table:
 
 
 def change_lines(pairing: Pairing, count: int = 10) -> list[str]:
-    """Return the ``count`` greatest gains and as many losses, in percent.
+    """Return the ``count`` greatest gains and as many losses, in percent, ids last.
 
-    A line reads "better: a  0.0 to 50.0 (+50.0)".
+    A line reads "better   +50.0    0.0 to  50.0  a".
     """
     gains = [change for change in pairing.changes if change.gain > 0]
     # Changes go from the greatest gain to the greatest loss: losses begin at the end.
     losses = [change for change in reversed(pairing.changes) if change.gain < 0]
     return [
         printable(
-            f"{heading}{change.id}  {percent(change.before)} to {percent(change.after)} "
-            f"({percent(change.gain, True)})"
+            f"{heading:<6}  {percent(change.gain, True):>6}  {percent(change.before):>5} to "
+            f"{percent(change.after):>5}  {change.id}"
         )
-        for heading, changes in (("better: ", gains), ("worse: ", losses))
+        for heading, changes in (("better", gains), ("worse", losses))
         for change in changes[:count]
     ]
 
 
-def text(shown: Table, width: int = 100, notes: Sequence[str] = ()) -> str:
-    """Return a table as plain text, for files and pipes, and below it the notes, each in a line."""
+def text(shown: Table, width: int | None = None, notes: Sequence[str] = ()) -> str:
+    """Return a table as plain text, and below it the notes, each in a line of its own.
+
+    It is as wide as ``width``, or as the terminal; for files and pipes, as it needs. Names go on
+    in the next line where they are too long, and numbers that do not fit beside each other stand
+    in a second table.
+    """
+    width = width or columns.terminal_width()
     # A file of its own and no colours: the text must not depend on the terminal it is printed to.
     # Nor markup and emoji: a subset may be called "[/b]" or ":cat:".
     console = Console(
         file=io.StringIO(),
-        width=width,
+        width=width or UNBOUNDED,
         color_system=None,
         force_terminal=False,
         markup=False,
         emoji=False,
     )
     with console.capture() as capture:
-        console.print(shown)
+        for part in parts(shown, width or UNBOUNDED):
+            console.print(part)
     lines = [line.rstrip() for line in capture.get().splitlines()]
-    return printable("\n".join([*lines, *filter(None, notes)]) + "\n")
+    told = [columns.wrapped(note, width, 2) for note in notes if note]
+    return printable("\n".join([*lines, *told]) + "\n")
+
+
+def parts(shown: Table, width: int) -> list[Table]:
+    """Return a table, or several with the same names and some of its numbers each, that fit.
+
+    Names may go on in a further line, numbers never.
+    """
+    names = [column for column in shown.columns if column.justify != "right"]
+    numbers = [column for column in shown.columns if column.justify == "right"]
+    words = [longest(column, column.cells, words=True) for column in names]
+    taken = 1 + sum(3 + min(word, width // 4) for word in words)
+    groups: list[list[Column]] = [[]]
+    for column in numbers:
+        sizes = [3 + longest(each, each.cells) for each in (*groups[-1], column)]
+        if groups[-1] and taken + sum(sizes) > width:
+            groups.append([])
+        groups[-1].append(column)
+    tables = [
+        Table(
+            *(Column(c.header, justify=c.justify, overflow="fold", no_wrap=c in group)
+              for c in (*names, *group)),
+            title=shown.title if group is groups[0] else None,
+            caption=shown.caption if group is groups[-1] else None,
+            caption_justify="left",
+        )
+        for group in groups
+    ]  # fmt: skip
+    for made, group in zip(tables, groups, strict=True):
+        for row in zip(*(column.cells for column in (*names, *group)), strict=True):
+            made.add_row(*row)
+    return tables
+
+
+def longest(column: Column, cells: Iterable[Any], words: bool = False) -> int:
+    """Return the columns of the longest entry or heading of a column, or of the longest word."""
+    entries = [str(column.header), *map(str, cells)]
+    if words:
+        entries = " ".join(entries).split() or [""]
+    return max(map(cell_len, entries))
 
 
 def printable(text: str) -> str:

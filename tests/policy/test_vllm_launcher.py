@@ -24,6 +24,11 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 assert "vrft_vllm_worker.WeightReload" in sys.argv, sys.argv
 import vrft_vllm_worker
+if os.environ.get("WITH_MEMORY"):
+    from multiprocessing.shared_memory import SharedMemory
+    memory = SharedMemory(create=True, size=4096)
+    with open(os.environ["WITH_MEMORY"], "w") as file:
+        file.write(memory.name)
 time.sleep(float(sys.argv[1]))
 sys.exit(5)
 """
@@ -77,6 +82,21 @@ def test_a_launcher_that_is_told_to_end_kills_what_does_not(script: Path) -> Non
     launcher.terminate()
     assert launcher.wait(timeout=20) == 1
     processes.wait_until(lambda: not processes.of_session(launcher.pid), 5)
+
+
+def test_shared_memory_of_a_server_that_is_killed_is_deleted(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = script.parent / "name"
+    monkeypatch.setenv("WITH_MEMORY", str(named))
+    launcher = subprocess.Popen(serve(script, 600), start_new_session=True)
+    processes.wait_until(lambda: named.is_file() and named.read_text(), 60)
+    memory = Path("/dev/shm") / named.read_text()
+    assert memory.is_file()
+    launcher.terminate()
+    assert launcher.wait(timeout=60) == 1
+    processes.wait_until(lambda: not processes.of_session(launcher.pid), 5)
+    assert not memory.exists()
 
 
 def test_a_parent_that_is_killed_takes_all_with_it(script: Path) -> None:

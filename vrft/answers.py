@@ -13,7 +13,7 @@ import functools
 import re
 from collections.abc import Sequence
 
-from vrft.wrapping import bare, uncounted, unwrapped, without_stops
+from vrft.wrapping import bare, uncounted, unwrapped, without_stops, without_wordings
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 CONTRACT = re.compile(r"<think>(.*?)</think>\s*+<answer>(.*?)</answer>", re.DOTALL)
@@ -68,6 +68,8 @@ NUMBER_AFTER = re.compile(
 )
 NEIGHBOURHOOD = 12
 """Characters on either side that decide whether an option stands alone."""
+LONGEST_PHRASE = 24
+"""Characters of the longest phrase that sets apart: "furthest from the"."""
 PHRASE = 40
 """Characters on either side whose words may set an option apart, or make another number of it."""
 BESIDE = 4
@@ -185,7 +187,8 @@ def choice(text: str, options: Sequence[str]) -> int | None:
     """
     wanted = [_normalised(unwrapped(option)) for option in options]
     # "The answer" may itself be an option, so that wordings come off in the second place.
-    for answer in (_normalised(unwrapped(text)), _normalised(bare(text))):
+    line = unwrapped(text)
+    for answer in (_normalised(line), _normalised(without_wordings(line))):
         if answer and answer in wanted:
             return wanted.index(answer)
     if SEVERAL_LETTERS.fullmatch(answer):
@@ -215,23 +218,27 @@ def _mentions(answer: str, wanted: Sequence[str]) -> list[re.Match[str]]:
     # The longest option first: "left" would match the beginning of "left by 30 degrees".
     by_length = sorted(filter(None, wanted), key=len, reverse=True)
     any_option = "|".join(map(re.escape, by_length)) or "(?!)"  # of no options nothing matches
-    return [match for match in re.finditer(any_option, answer) if _stands_alone(match)]
+    mentions = []
+    for match in re.finditer(any_option, answer):
+        start, end = match.span()
+        before, after = answer[max(start - PHRASE, 0) : start], answer[end : end + PHRASE]
+        if _stands_alone(before, match[0], after):
+            mentions.append(match)
+    return mentions
 
 
-def _stands_alone(match: re.Match[str]) -> bool:
+@functools.lru_cache(maxsize=1024)
+def _stands_alone(before: str, option: str, after: str) -> bool:
     """Return whether an option in an answer is no part of a longer word, number or expression.
 
     Nor may words beside it say that it is not meant, or that another number is.
     """
-    start, end = match.span()
-    before = match.string[max(start - PHRASE, 0) : start]
-    after = match.string[end : end + PHRASE]
     # "No way to tell" is no "no", but "No, it is below" is.
-    if DENIAL.fullmatch(match[0]) and after[:1] not in ("", *STOPS):
+    if DENIAL.fullmatch(option) and after[:1] not in ("", *STOPS):
         return False
-    first, last = match[0][0].isalpha(), match[0][-1].isalpha()
-    factorial = match[0][-1].isdigit() and after.startswith("!")
-    if factorial or apart(before) or (not first and another_number(before, match[0], after)):
+    first, last = option[0].isalpha(), option[-1].isalpha()
+    factorial = option[-1].isdigit() and after.startswith("!")
+    if factorial or apart(before) or (not first and another_number(before, option, after)):
         return False
     return not (
         (WORD_BEFORE if first else NUMBER_BEFORE).search(before[-NEIGHBOURHOOD:])
@@ -277,11 +284,12 @@ def whole_number(text: str) -> int | None:
     around = QUOTES + "()[]"
     words = BESIDE_HAN.sub(" ", answer).split()
     # isnumeric also sees the digits of other scripts, so that they make an answer unreadable.
-    places = [place for place, word in enumerate(words) if any(map(str.isnumeric, word))]
-    numbers = {without_stops(words[place].strip(around), STOPS).strip(around) for place in places}
+    numeric = {word for word in set(words) if any(map(str.isnumeric, word))}
+    numbers = {without_stops(word.strip(around), STOPS).strip(around) for word in numeric}
     if len(numbers) != 1:
         return None
     (number,) = numbers
+    places = [place for place, word in enumerate(words) if word in numeric]
     beside = {
         (
             " ".join(words[max(place - BESIDE, 0) : place]),
@@ -299,7 +307,10 @@ def whole_number(text: str) -> int | None:
 @functools.lru_cache(maxsize=1024)
 def apart(before: str) -> bool:
     """Return whether the last words before a thing set it apart from what is meant."""
-    return APART.search(before) is not None
+    words = before.rstrip(" ([")
+    # Each of these phrases ends in a letter, and none is longer.
+    start = max(len(words) - LONGEST_PHRASE, 0)
+    return words[-1:].isalpha() and APART.search(before, start) is not None
 
 
 def denied(before: str, after: str) -> bool:
@@ -308,9 +319,11 @@ def denied(before: str, after: str) -> bool:
     A denial is looked for in the clause before ("this is not a ...") and, where it goes on with a
     verb, in the clause behind ("... is wrong"): of "a rose, not a tulip" the rose is not denied.
     """
-    clause = CLAUSE.split(after, maxsplit=1)[0].strip()
-    told = VERB.match(clause) and DENIAL.search(clause)
-    return bool(told or apart(before[-PHRASE:]) or DENIAL.search(CLAUSE.split(before)[-1]))
+    told = False
+    if after.lstrip()[:1].isalpha():  # a verb begins with a letter; most answers have none behind
+        clause = CLAUSE.split(after, maxsplit=1)[0].strip()
+        told = bool(VERB.match(clause) and DENIAL.search(clause))
+    return told or apart(before[-PHRASE:]) or bool(DENIAL.search(CLAUSE.split(before)[-1]))
 
 
 def _normalised(line: str) -> str:

@@ -6,6 +6,7 @@ processor. A ``View`` says which, and nothing outside this module knows about th
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -155,8 +156,12 @@ def _only_corners(text: str) -> tuple[float, ...] | None:
 def is_denied(match: re.Match[str]) -> bool:
     """Return whether the words beside a box or point in a text say that it is not meant."""
     start, end = match.span()
-    before = match.string[max(start - PHRASE, 0) : start]
-    after = match.string[end : end + PHRASE]
+    return denied_by(match.string[max(start - PHRASE, 0) : start], match.string[end : end + PHRASE])
+
+
+@functools.lru_cache(maxsize=1024)
+def denied_by(before: str, after: str) -> bool:
+    """Return whether words directly before a box, or a sentence behind it, deny the box."""
     return DENIED.search(before) is not None or answers.denied("", after)
 
 

@@ -91,7 +91,11 @@ def bare(text: str) -> str:
     stops at the end, and wordings such as "So the answer is ..." or "... is the correct answer", in
     English and Chinese. Full-width characters become ASCII. What is left is never changed.
     """
-    answer = unwrapped(text)
+    return without_wordings(unwrapped(text))
+
+
+def without_wordings(answer: str) -> str:
+    """Return an unwrapped answer without the words around it, such as "So the answer is ..."."""
     for _ in range(MOST_WORDINGS):
         start = LEAD_IN.match(answer)
         shorter = answer[start.end() :] if start else answer

@@ -124,7 +124,9 @@ def read_answer(text: str, kind: Kind, view: View) -> tuple[Shape, ...] | None:
     if OPENING.search(pattern.sub(" ", text)):
         return None
     read: Callable[[str, View], Shape | None] = Box.parse if pattern is WRITTEN else read_point
-    shapes = [read(match[0], view) for match in matches]
+    # Many boxes of a long answer may be the same, and are read once.
+    known = {said: read(said, view) for said in {match[0] for match in matches}}
+    shapes = [known[match[0]] for match in matches]
     placed = tuple(shape for shape in shapes if shape is not None)
     return placed if len(placed) == len(shapes) else None
 

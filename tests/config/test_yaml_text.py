@@ -47,7 +47,11 @@ def test_what_people_write_is_read(text: str, value: Any) -> None:
     [
         # aliases of aliases; in the keys of merged mappings
         (LAUGHS, "more than 100,000 values, with those that aliases"),
-        ("a: &a {b: 1}\n" + "".join(f"x{n}: {{<<: *a}}\n" for n in range(30000)), "100,000 values"),
+        (
+            "a: &a {b: 1, c: 1, d: 1, e: 1, f: 1, g: 1}\n"
+            + "".join(f"x{n}: {{<<: *a}}\n" for n in range(12000)),
+            "100,000 values",
+        ),
         # a value that holds itself: as a list, as a mapping, two steps away, at the top
         ("task:\n  a: &a [*a]", "line 2: *a stands inside the value that it names"),
         ("a: &a {b: *a}", "line 1: *a stands inside"),
@@ -59,6 +63,8 @@ def test_what_people_write_is_read(text: str, value: Any) -> None:
         # a key twice, of which YAML would drop the first
         ("train: {seed: 1}\ntask: vqa\ntrain: {seed: 2}", "line 3: 'train' is given twice"),
         ("a:\n  1: x\n  '1': y", "line 3: '1' is given twice"),
+        # longer than any settings
+        ("a: " + "x" * 2**18, "more than 262,144 bytes"),
         # what PyYAML has no error of its own for
         ("a: 2024-13-45", "(month must be in 1..12); put the value in quotes"),
         ("a: " + "1" * 5000, "4300 digits"),
@@ -106,10 +112,10 @@ def test_the_command_line_has_the_limits() -> None:
 def test_a_file_that_is_no_settings_is_refused(tmp_path: Path) -> None:
     large, latin = tmp_path / "large.yaml", tmp_path / "latin.yaml"
     with large.open("wb") as file:
-        file.truncate(2**33)  # eight gigabytes of nothing, of which four megabytes are read
+        file.truncate(2**33)  # eight gigabytes of nothing, of which a quarter of a megabyte is read
     latin.write_bytes("a: café".encode("latin-1"))
     for path, said in (
-        (large, "large.yaml: more than 4,194,304 bytes"),
+        (large, "large.yaml: more than 262,144 bytes"),
         (latin, "latin.yaml: not readable YAML"),
         (tmp_path, "not readable YAML"),
         (tmp_path / "missing.yaml", "not readable YAML"),

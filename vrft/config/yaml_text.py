@@ -15,8 +15,8 @@ import yaml
 
 from vrft.errors import UserError
 
-LARGEST = 2**22
-"""Bytes of a file of settings; the longest published ones have some thousands."""
+LARGEST = 2**18
+"""Characters of settings, read in a second; the longest published ones have some thousands."""
 
 DEEPEST = 50
 """Levels of nesting; Python's own limit is reached at several hundred."""
@@ -35,8 +35,7 @@ def read(path: Path) -> Any:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
         if len(content) > LARGEST:
-            raise UserError(f"{path}: more than {LARGEST:,} bytes, which are no settings; "
-                            "give the YAML file of the run or benchmark")  # fmt: skip
+            raise too_long(str(path))
         text = content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable YAML ({error})") from error
@@ -45,6 +44,8 @@ def read(path: Path) -> Any:
 
 def parse(text: str, where: str) -> Any:
     """Return the value of a YAML text; raise UserError, as ``read`` does, that begins ``where``."""
+    if len(text) > LARGEST:
+        raise too_long(where)
     try:
         check(text, where)
         return yaml.safe_load(text)
@@ -58,6 +59,12 @@ def parse(text: str, where: str) -> Any:
         reason = " ".join(str(error).split()) if says_why else "a value that does not fit its !!tag"
         raise UserError(f"{where}: not readable YAML ({reason}); put the value in quotes"
                         ) from error  # fmt: skip
+
+
+def too_long(where: str) -> UserError:
+    """Return the error of a text longer than any settings."""
+    return UserError(f"{where}: more than {LARGEST:,} bytes, which are no settings; "
+                     "give the YAML file of the run or benchmark")  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -13,7 +13,10 @@ from vrft.config import coercion, methods
 from vrft.config.methods import AlgorithmConfig
 from vrft.config.schema import Config, SamplingConfig, TrainConfig
 
-OURS = {"max_tokens_per_micro_batch", "cuda_graphs", "canaries", "strict"}
+OURS = {
+    *("max_tokens_per_micro_batch", "cuda_graphs", "canaries", "strict"),
+    *("reward_timeout", "reward_memory", "max_missing_rewards", "math_verify_budget"),
+}
 DROPPED = {"max_prompt_length", "warmup_ratio"}
 """Names that TRL and transformers had until their newest releases."""
 

@@ -102,7 +102,8 @@ it (docs/vllm.md).
 
 {table(measured)}
 
-Times are those of a CPU with two cores, on which server and trainer compete.
+Seconds are those of two cores on which server, trainer and other programs compete: no measure of
+speed.
 """
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from vrft.checks.account import Peak, Place
 from vrft.checks.budget import Launch
 from vrft.checks.rehearsal import Rehearsal
 from vrft.config.schema import LoraConfig, ModelConfig
+from vrft.models import quantization
 
 NAME = "Qwen/Qwen2-VL-2B-Instruct"
 WEIGHTS = 2_208_985_600
@@ -17,18 +20,18 @@ WEIGHTS = 2_208_985_600
 
 def test_full_weights_take_sixteen_bytes_each() -> None:
     loaded = shape.build(shape.read(NAME), ModelConfig(), torch.float32)
-    held = budget.states(loaded, Launch())
+    held = budget.states(loaded.model.parameters(), Launch())
     # float32: the weight, its gradient and two moments
     assert (held.weights, held.gradients) == (4 * WEIGHTS, 4 * WEIGHTS)
     assert held.optimizer == 8 * WEIGHTS
     # DDP holds a second copy of the gradients, in which they are exchanged.
-    assert budget.states(loaded, Launch(2)).buckets == 4 * WEIGHTS
+    assert budget.states(loaded.model.parameters(), Launch(2)).buckets == 4 * WEIGHTS
 
 
 def test_an_adapter_alone_has_gradients_and_moments() -> None:
     loaded = shape.build(shape.read(NAME), ModelConfig(lora=LoraConfig(r=16)), torch.bfloat16)
     trained = sum(weight.numel() for weight in loaded.model.parameters() if weight.requires_grad)
-    held = budget.states(loaded, Launch())
+    held = budget.states(loaded.model.parameters(), Launch())
     assert held.weights == 2 * WEIGHTS + 4 * trained  # peft holds adapters in float32
     assert (held.gradients, held.optimizer) == (4 * trained, 8 * trained)
 
@@ -36,11 +39,56 @@ def test_an_adapter_alone_has_gradients_and_moments() -> None:
 @pytest.mark.parametrize(("zero", "weights", "gradients"), [(2, 2.0, 2 / 8), (3, 2 / 8, 2 / 8)])
 def test_zero_divides_by_the_devices(zero: int, weights: float, gradients: float) -> None:
     loaded = shape.build(shape.read(NAME), ModelConfig(), torch.bfloat16)
-    held = budget.states(loaded, Launch(8, zero), half=True)
+    held = budget.states(loaded.model.parameters(), Launch(8, zero), half=True)
     assert held.weights == weights * WEIGHTS
     assert held.gradients == gradients * WEIGHTS
     # A float32 copy of the share, and two moments of it: 12 bytes.
     assert held.optimizer == 12 / 8 * WEIGHTS
+
+
+@pytest.mark.parametrize(
+    ("launch", "on_the_device", "on_the_machine"),
+    [
+        # an eighth of a float32 copy and two moments of every weight, at 12 bytes, moves
+        (Launch(8, 2, offload=True), 2 + 2 / 8, 12 / 8),
+        # and with ZeRO-3 the share of the weights, at 2 bytes
+        (Launch(8, 3, offload=True), 2 / 8, 12 / 8 + 2 / 8),
+    ],
+)
+def test_what_is_offloaded_lies_in_the_machines_memory(
+    launch: Launch, on_the_device: float, on_the_machine: float
+) -> None:
+    loaded = shape.build(shape.read(NAME), ModelConfig(), torch.bfloat16)
+    held = budget.states(loaded.model.parameters(), launch, half=True)
+    assert (held.total, held.host) == (on_the_device * WEIGHTS, on_the_machine * WEIGHTS)
+
+
+def test_fsdp_keeps_no_copy_beside_its_parts() -> None:
+    loaded = shape.build(shape.read(NAME), ModelConfig(), torch.float32)
+    held = budget.states(loaded.model.parameters(), Launch(4, fsdp=True))
+    assert held.total == 16 / 4 * WEIGHTS  # weight, gradient and two moments in float32
+    assert held.buckets == 0
+
+
+def test_moments_of_eight_bits_are_those_of_large_weights_alone() -> None:
+    small, large = (torch.zeros(n, requires_grad=True) for n in (4095, 4096))
+    held = budget.states([small, large], Launch(), "adamw_bnb_8bit")
+    assert held.optimizer == 8 * 4095 + (2 + 2 / 64) * 4096
+
+
+def test_weights_of_four_bits_take_the_bytes_that_bitsandbytes_takes() -> None:
+    lora = ModelConfig(lora=LoraConfig(r=16))
+    whole, quantized = (
+        budget.states(
+            shape.build(shape.read(NAME), settings, torch.bfloat16).model.parameters(), Launch()
+        )
+        for settings in (lora, replace(lora, quantization="nf4"))
+    )
+    # Qwen2-VL-2B has 28 layers: q and o of 1536 x 1536, k and v of 256, three of 8960 in the MLP.
+    sizes = [1536 * n for n in (1536, 1536, 256, 256, 8960, 8960, 8960)]
+    saved = 28 * sum(2 * n - quantization.nf4_bytes(n) for n in sizes)
+    assert whole.weights - quantized.weights == saved
+    assert (whole.gradients, whole.optimizer) == (quantized.gradients, quantized.optimizer)
 
 
 def test_the_peak_is_that_of_the_larger_half() -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrft.checks.account import Account
+from vrft.checks.account import GROUPED, Account, Place
 from vrft.checks.meta_device import MetaDevice, run_backward
 
 FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -77,3 +77,26 @@ def test_a_mask_marks_as_many_tokens_as_there_are_of_pictures() -> None:
         rows = hidden[mask, :]
         hidden[mask, :] = rows + 1
     assert rows.shape == (4, 3)
+
+
+def test_rows_pass_the_weights_of_their_experts_and_are_counted() -> None:
+    # Private operators of transformers: without them an expert's product in float32 has no shape.
+    assert list(GROUPED) == ["grouped_mm_fallback", "grouped_mm_fallback_backward"]
+    rows = torch.empty(6, 8, device="meta", requires_grad=True)
+    weight = torch.empty(12, 8, 10, device="meta", requires_grad=True)
+    ends = torch.empty(12, dtype=torch.int32, device="meta")
+    with Account() as account, MetaDevice(account, "cpu"):
+        account.phase = "forward"
+        out = F.grouped_mm(rows, weight, offs=ends)
+        account.phase = "backward"
+        run_backward(out.sum())
+    assert out.shape == (6, 10)
+    assert rows.grad is not None and rows.grad.shape == rows.shape
+    assert weight.grad is not None and weight.grad.shape == weight.shape
+    forward = [work for work in account.work[Place("forward", "other")] if work.flops]
+    # 6 rows of 8 numbers times 8 x 10; bytes of what is read and written, of 12 experts six
+    assert [(w.flops, w.bytes) for w in forward] == [
+        (2 * 6 * 8 * 10, 4 * (6 * 8 + 6 * 8 * 10 + 6 * 10 + 12))
+    ]
+    backward = [work for place, work in account.work.items() if place.phase == "backward"]
+    assert sum(item.flops for work in backward for item in work) == 2 * forward[0].flops

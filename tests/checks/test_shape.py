@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from vrft import models
 from vrft.checks import shape
-from vrft.config.schema import ModelConfig
+from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
+from vrft.models.loaded import LoadedModel
 
 
 def test_a_folder_has_its_own_shape(model_folder: Callable[[str], Path]) -> None:
@@ -39,6 +41,55 @@ def test_an_unknown_model_is_refused_with_those_that_are_known() -> None:
         shape.read("nobody/no-model")
 
 
-def test_experts_are_refused_in_a_line(model_folder: Callable[[str], Path]) -> None:
-    with pytest.raises(UserError, match="experts"):
-        shape.read(str(model_folder("qwen3_vl_moe")))
+def test_experts_are_counted(model_folder: Callable[[str], Path]) -> None:
+    model = shape.read(str(model_folder("qwen3_vl_moe")))
+    loaded = shape.build(model, ModelConfig(), torch.float32)
+    experts = loaded.core.get_submodule("model.language_model.layers.0.mlp.experts")
+    assert experts.gate_up_proj.shape[0] == model.text.num_experts == 4
+    with pytest.raises(UserError, match="has experts, which bitsandbytes would leave"):
+        shape.build(model, ModelConfig(quantization="nf4"), torch.float32)
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_5", "qwen3"])
+def test_an_adapters_folder_has_the_shape_of_its_base_and_the_adapter(
+    family: str, load_tiny: Callable[..., LoadedModel], tmp_path: Path
+) -> None:
+    loaded = load_tiny(family, train=True, lora=LoraConfig(r=3))
+    models.save_model(loaded, tmp_path)
+    model = shape.read(str(tmp_path))
+    assert model.name == str(tmp_path) and model.config.model_type == family
+    again = shape.build(model, ModelConfig(name=str(tmp_path)), torch.float32)
+    expected = {name: (p.shape, p.requires_grad) for name, p in loaded.model.named_parameters()}
+    assert {n: (p.shape, p.requires_grad) for n, p in again.model.named_parameters()} == expected
+    assert any(trained for _, trained in expected.values())
+
+
+def test_an_adapter_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "IA3"}')
+    with pytest.raises(UserError, match="of the kind 'IA3'; plan with one of LORA"):
+        shape.read_adapter(tmp_path)
+
+
+def test_layers_of_four_bits_are_those_that_are_quantised(
+    model_folder: Callable[[str], Path],
+) -> None:
+    model = shape.read(str(model_folder("qwen3_5")))
+    plain = shape.build(model, ModelConfig(), torch.float32, train=False)
+    settings = ModelConfig(quantization="nf4", lora=LoraConfig(r=2))
+    packed = shape.build(model, settings, torch.float32)
+    layers = [p for p, m in packed.core.named_modules() if isinstance(m, shape.FourBitLinear)]
+    assert layers and all(".layers." in path and "visual" not in path for path in layers)
+    # What a weight stands for stays the same, the adapter aside.
+    adapter = sum(p.numel() for n, p in packed.model.named_parameters() if "lora_" in n)
+    total = sum(all_ for all_, _ in shape.parameters(packed).values())
+    assert total - adapter == sum(all_ for all_, _ in shape.parameters(plain).values())
+
+
+def test_a_layer_of_four_bits_gives_gradients_to_what_it_is_given() -> None:
+    layer = shape.FourBitLinear(torch.nn.Linear(8, 6, device="meta"), torch.bfloat16)
+    values = torch.empty(2, 3, 8, device="meta", requires_grad=True)
+    out = layer(values)
+    assert (out.shape, out.dtype) == ((2, 3, 6), torch.float32)
+    out.sum().backward()
+    assert values.grad is not None and values.grad.shape == values.shape
+    assert layer.weight.grad is None

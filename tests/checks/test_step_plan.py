@@ -52,3 +52,28 @@ def test_a_reference_model_is_a_copy_unless_there_is_an_adapter() -> None:
 @pytest.mark.parametrize(("settings", "passes"), [((), 1), (("algorithm.beta=0.1",), 2)])
 def test_forward_passes_count_the_reference(settings: tuple[str, ...], passes: int) -> None:
     assert 1 + step_plan.references(job(*settings).config) == passes
+
+
+@pytest.mark.parametrize(
+    ("settings", "launch", "offered"),
+    [
+        ((), Launch(), True),
+        (("model.lora.r=8",), Launch(), True),
+        (("model.lora.r=8", "model.quantization=nf4"), Launch(), False),
+        (("algorithm=sft",), Launch(), False),  # which a run refuses with it
+        (("rollout.engine=vllm",), Launch(), False),
+        ((), Launch(8, 3), False),
+    ],
+)
+def test_four_bits_are_a_remedy_where_a_run_takes_them(
+    settings: tuple[str, ...], launch: Launch, offered: bool
+) -> None:
+    turned = step_plan.remedies(job(*settings, launch=launch))
+    assert any(step_plan.NF4 in words for words in turned) is offered
+
+
+def test_four_bits_are_tried_before_smaller_pictures_and_after_all_else() -> None:
+    turned = [" ".join(words) for words in step_plan.remedies(job())]
+    (first,) = [i for i, words in enumerate(turned) if step_plan.NF4 in words]
+    assert [i for i, words in enumerate(turned) if "max_pixels" in words] == [first + 1]
+    assert first == len(turned) - 2

@@ -221,11 +221,20 @@ def test_the_plan_has_the_steps_of_the_run_on_any_number_of_devices() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [[], ["algorithm=grpo"], ["model.lora.r=4"], ["model.freeze_vision_tower=true"]]
+    "settings",
+    [
+        [],
+        ["algorithm=grpo"],
+        ["model.lora.r=4"],
+        ["model.freeze_vision_tower=true"],
+        ["model.lora.r=4", "model.quantization=nf4"],
+    ],
 )
 def test_the_plans_memory_is_what_a_run_holds_after_a_step(
     settings: list[str], model_folder: Callable[[str], Path]
 ) -> None:
+    if "model.quantization=nf4" in settings:
+        pytest.importorskip("bitsandbytes")
     wanted = [f"task={LETTERS}", f"model={model_folder('qwen2_vl')}", "train.max_steps=1"]
     configured = config.load(None, [*wanted, "sampling.max_completion_length=4", *settings])
     accelerator = distributed.accelerator(configured.model)
@@ -234,6 +243,9 @@ def test_the_plans_memory_is_what_a_run_holds_after_a_step(
     tensors = [*made.policy.module.parameters()]
     if made.reference is not None and made.reference.module is not made.policy.module:
         tensors += made.reference.module.parameters()
+    for state in [p.quant_state for p in tensors if hasattr(p, "quant_state")]:
+        tensors += [state.absmax, state.code, state.offset]
+        tensors += [state.state2.absmax, state.state2.code]
     held = sum(tensor.nbytes for tensor in tensors)
     # zero_grad has let go of the gradients, which are as large as the weights they are of
     held += sum(p.nbytes for p in made.policy.module.parameters() if p.requires_grad)
@@ -285,6 +297,16 @@ def test_the_plans_memory_knows_what_a_launch_shards(
     accelerator: Any, bytes_a_weight: float
 ) -> None:
     actor: Any = SimpleNamespace(module=nn.Linear(10, 10, bias=False))
+    assert plan.memory(actor, CONFIG, accelerator) == 100 * bytes_a_weight
+
+
+@pytest.mark.parametrize(("place", "bytes_a_weight"), [("cpu", 4 + 4 / 4), ("none", 4 + 16 / 4)])
+def test_an_offloaded_optimizer_is_in_no_devices_memory(place: str, bytes_a_weight: float) -> None:
+    accelerator = launched(DistributedType.DEEPSPEED, 2)
+    settings = {"zero_optimization": {"offload_optimizer": {"device": place}}}
+    accelerator.state.deepspeed_plugin.deepspeed_config = settings
+    actor: Any = SimpleNamespace(module=nn.Linear(10, 10, bias=False))
+    # a float32 copy and two moments of a quarter of the weights move to the machine
     assert plan.memory(actor, CONFIG, accelerator) == 100 * bytes_a_weight
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+from transformers.integrations import moe as moe  # which makes the operators below
 
 
 class Work(NamedTuple):
@@ -62,7 +63,27 @@ def convolution_backward(grad: Any, values: Any, weight: Any, *args: Any, **kwar
     return int(2 * grad.numel() * weight[0].numel() * sum(output_mask[:2]))
 
 
-FORMULAS = {**flop_registry, torch.ops.aten.convolution_backward: convolution_backward}
+def grouped_product(rows: Any, weight: Any, *args: Any, **kwargs: Any) -> int:
+    """Return the operations of each row [S, K] with the weight [K, N] of its expert, of [E, K, N].
+
+    A backward pass, which is given the gradients too, makes two such products.
+    """
+    products = 2 if len(args) > 1 else 1
+    return 2 * products * int(rows.shape[0] * weight.shape[1] * weight.shape[2])
+
+
+GROUPED = {
+    name: operator
+    for name in ("grouped_mm_fallback", "grouped_mm_fallback_backward")
+    if (operator := getattr(torch.ops.transformers, name, None)) is not None
+}
+"""transformers' own operators by which tokens pass their experts, by their private names."""
+
+FORMULAS = {
+    **flop_registry,
+    **dict.fromkeys(GROUPED.values(), grouped_product),
+    torch.ops.aten.convolution_backward: convolution_backward,
+}
 """Operator -> the number of its operations, by its arguments."""
 
 ROWS_READ = {
@@ -218,4 +239,8 @@ def moved_bytes(func: Any, read: list[Tensor], results: list[Tensor]) -> float:
     if func._schema.name in ROWS_READ:
         rows = read[1:] if func._schema.name.endswith("_") else results
         return 2.0 * sum(tensor.nbytes for tensor in rows)
+    if func._overloadpacket in GROUPED.values():  # no more experts than tokens that pass one
+        rows_passed, experts, *others = read
+        share = min(1.0, rows_passed.shape[0] / experts.shape[0])
+        return written + share * experts.nbytes + sum(t.nbytes for t in (rows_passed, *others))
     return float(written + sum(tensor.nbytes for tensor in read))

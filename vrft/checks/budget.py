@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
 
 from vrft.checks.account import Peak
 from vrft.checks.rehearsal import Rehearsal
-from vrft.models.loaded import LoadedModel
+from vrft.config.schema import Config
+from vrft.models import quantization
+from vrft.models.folders import is_adapter
 
 STATE_BYTES = {"adamw_bnb_8bit": 2 + 2 * 4 / 256}
 """Bytes a weight of optimizers whose two moments are not in the weight's own type: bitsandbytes
 holds a byte of each, and a float32 scale of 256 of them."""
+
+SMALL = 4096
+"""Weights of fewer numbers, whose moments such an optimizer holds in float32."""
 
 HALVES = {"rollout": ("prefill", "decode"), "update": ("forward", "backward")}
 
@@ -30,10 +38,27 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Launch:
-    """The devices of a launch, and the stage of ZeRO: 0 (copies), 2 or 3."""
+    """The devices of a launch, and how they share what is held.
+
+    ``zero`` is the stage of DeepSpeed's ZeRO: 0 (copies, without DeepSpeed), 2 or 3; with ``fsdp``
+    FSDP2 cuts everything into parts. ``offload``: DeepSpeed holds the optimizer's state, and with
+    stage 3 the parts of weights, in the machine's memory.
+    """
 
     devices: int = 1
     zero: int = 0
+    fsdp: bool = False
+    offload: bool = False
+
+    @property
+    def cuts_weights(self) -> bool:
+        """Return whether a device holds a share of the weights."""
+        return self.zero == 3 or self.fsdp
+
+    @property
+    def cuts_gradients(self) -> bool:
+        """Return whether a device holds a share of the gradients."""
+        return self.zero >= 2 or self.fsdp
 
 
 @dataclass(frozen=True)
@@ -50,6 +75,13 @@ class States:
     whole: float = 0.0
     buckets: float = 0.0
     """A copy of the gradients in which devices exchange them."""
+    host: float = 0.0
+    """Bytes of this device's share that lie in the machine's memory instead."""
+
+    @property
+    def total(self) -> float:
+        """Return what lies on the device, without the copy in which gradients are exchanged."""
+        return self.weights + self.optimizer + self.gradients + self.reference
 
 
 @dataclass(frozen=True)
@@ -66,30 +98,59 @@ class Budget:
 
 
 def states(
-    loaded: LoadedModel, launch: Launch, state_bytes: float | None = None, *, half: bool = False
+    parameters: Iterable[Tensor], launch: Launch, optim: str = "adamw_torch", *, half: bool = False
 ) -> States:
-    """Return what one device holds of a model that is trained.
+    """Return what one device holds of the parameters of a model that is trained.
 
-    ``state_bytes`` are those of the optimizer for each trained weight; None for AdamW's two
-    moments, each in the type of the weight. ``half`` says that the launch computes in half
-    precision: ZeRO then steps a float32 copy of the weights and two moments of it.
+    ``optim`` is the optimizer by its name in ``train.optim``. ``half`` says that the launch
+    computes in half precision, to which DeepSpeed casts all weights.
     """
-    parameters = list(loaded.model.parameters())
+
+    def size(weight: Tensor) -> float:
+        if launch.zero and half and not quantization.is_quantized(weight):
+            return float(weight.numel() * min(weight.element_size(), 2))
+        return float(quantization.nbytes(weight))
+
+    parameters = list(parameters)
     trained = [weight for weight in parameters if weight.requires_grad]
-    whole = float(sum(weight.nbytes for weight in parameters))
-    gradients = float(sum(weight.nbytes for weight in trained))
-    optimizer = 2 * gradients
-    if state_bytes is not None:
-        optimizer = state_bytes * sum(weight.numel() for weight in trained)
-    if launch.zero:
-        optimizer = sum(weight.numel() for weight in trained) * (12.0 if half else 8.0)
-    share = launch.devices
+    whole, gradients = sum(map(size, parameters)), sum(map(size, trained))
+    numbers = sum(weight.numel() for weight in trained)
+    if launch.zero:  # a float32 copy of what is trained, and two moments of it
+        optimizer = 12.0 * numbers
+    elif optim in STATE_BYTES:
+        each = [8.0 if w.numel() < SMALL else STATE_BYTES[optim] for w in trained]
+        optimizer = sum(w.numel() * bytes_ for w, bytes_ in zip(trained, each, strict=True))
+    else:
+        optimizer = 2 * gradients
+    shares = launch.devices
+    optimizer /= shares if launch.zero or launch.fsdp else 1
+    weights = whole / shares if launch.cuts_weights else whole
+    moved = {"optimizer": launch.offload, "weights": launch.offload and launch.zero == 3}
     return States(
-        weights=whole / share if launch.zero == 3 else whole,
-        optimizer=optimizer / share if launch.zero else optimizer,
-        gradients=gradients / share if launch.zero >= 2 else gradients,
+        weights=0.0 if moved["weights"] else weights,
+        optimizer=0.0 if moved["optimizer"] else optimizer,
+        gradients=gradients / shares if launch.cuts_gradients else gradients,
         whole=whole,
-        buckets=gradients if share > 1 and not launch.zero else 0.0,
+        buckets=gradients if shares > 1 and not launch.cuts_gradients else 0.0,
+        host=optimizer * moved["optimizer"] + weights * moved["weights"],
+    )
+
+
+def reference(parameters: Iterable[Tensor], config: Config, dtype: torch.dtype) -> float:
+    """Return the bytes of the reference model, of all parameters of the one that is trained.
+
+    It is a copy in ``dtype``, on every device whole; under a new adapter, the model without it.
+    """
+    new_adapter = config.model.lora.r and not is_adapter(config.model.name)
+    if not config.algorithm.beta or new_adapter:
+        return 0.0
+    return float(
+        sum(
+            quantization.nbytes(weight)
+            if quantization.is_quantized(weight)
+            else weight.numel() * dtype.itemsize
+            for weight in parameters
+        )
     )
 
 
@@ -103,10 +164,10 @@ def budget(rehearsal: Rehearsal, held: States, launch: Launch) -> Budget:
     }
     constant = {name: size for name, size in constant.items() if size}
     rollout, update = ({}, {})
-    share = launch.devices if launch.zero >= 2 else 1
+    share = launch.devices if launch.cuts_gradients else 1
     if peaks := present(rehearsal.peaks, "rollout"):
         rollout = constant | parts(max(peaks, key=lambda peak: peak.total), share)
-        if launch.zero == 3:  # gathered for the whole rollout
+        if launch.cuts_weights:  # gathered for the whole rollout
             rollout["gathered weights"] = held.whole
     candidates = [constant | parts(peak, share) for peak in present(rehearsal.peaks, "update")] + [
         constant | {"gradients": held.gradients}

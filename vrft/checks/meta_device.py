@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
-from vrft.checks.account import Account
+from vrft.checks.account import GROUPED, Account
 from vrft.models import flash
 from vrft.models.flash import Gradients, Kernel, SequenceLayout
 
@@ -65,6 +65,8 @@ class MetaDevice(TorchFunctionMode):
             args, kwargs = tree_map_only(Tensor, widened, (args, kwargs))
         if name == "scaled_dot_product_attention" and kwargs.get("attn_mask") is None:
             return self.attend(*args, **kwargs)
+        if name == "_grouped_mm" and GROUPED:  # whose own rules on "meta" take bfloat16 alone
+            return GROUPED["grouped_mm_fallback"](*args[:2], kwargs["offs"])
         if name in ("__getitem__", "__setitem__") and is_mask(args[1]):
             rows = args[0].flatten(0, 1)
             index = torch.empty(self.image_tokens, dtype=torch.long, device=rows.device)

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import yaml
-from torch import Tensor
+from peft import LoraConfig as PeftLoraConfig
+from peft import get_peft_model
+from torch import Tensor, nn
 from transformers import AutoConfig
 
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.models import folders, group_attention, group_delta, prompt_tokens
-from vrft.models.families import FAMILIES, Family, read_config
+from vrft.models import folders, group_attention, group_delta, prompt_tokens, quantization
+from vrft.models.families import FAMILIES, Family, first_line, read_config
 from vrft.models.loaded import LoadedModel
 from vrft.models.loading import multiply_patches, prepare_training
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "models" / "published_configs.yaml"
 """Shapes of published models by hub id."""
 
-EXPERTS = "the experts of a layer are chosen by numbers, which a plan without weights has not"
-
 
 @dataclass(frozen=True)
 class Shape:
-    """A model's configuration as transformers has it, its family, and where it was read."""
+    """A model's configuration as transformers has it, its family, and where it was read.
+
+    ``adapter`` is peft's configuration of the adapter that the model has already, if any.
+    """
 
     name: str
     config: Any = field(compare=False)
     family: Family = field(compare=False)
     source: str
+    adapter: Any = field(default=None, compare=False)
 
     @property
     def vision(self) -> Any:
@@ -71,8 +79,9 @@ class WithoutWords:
 def read(name: str) -> Shape:
     """Return the shape of a folder, of a hub id in the cache, or of a published model.
 
-    Nothing is downloaded. Raises UserError where no configuration of the model is at hand, for an
-    adapter, and for a family that is not supported.
+    An adapter's folder has the shape of its base, and the adapter. Nothing is downloaded. Raises
+    UserError where no configuration of the model is at hand, and for a family that is not
+    supported.
     """
     try:
         folder = prompt_tokens.local_folder(name)
@@ -83,19 +92,31 @@ def read(name: str) -> Shape:
         config, source = published_config(name), "the shapes that vrft ships"
     else:
         if folders.is_adapter(folder):
-            raise UserError(
-                f"model {name!r}: an adapter's folder; plan with its base model and model.lora.r"
-            )
+            base = read(folders.base_of(folder))
+            return replace(base, name=name, adapter=read_adapter(Path(folder)))
         config, source = read_config(folder), f"{folder}/config.json"
     family = FAMILIES.get(config.model_type)
     if family is None:
         raise UserError(
             f"model {name!r}: its family is {config.model_type!r}, not {', '.join(FAMILIES)}"
         )
-    shape = Shape(name, config, family, source)
-    if getattr(shape.text, "num_experts", 0):
-        raise UserError(f"model {name!r}: {EXPERTS}; plan with a dense model of its size")
-    return shape
+    return Shape(name, config, family, source)
+
+
+def read_adapter(folder: Path) -> PeftLoraConfig:
+    """Return the configuration of an adapter to train on; UserError for another kind than LoRA."""
+    path = folder / folders.ADAPTER
+    kind = folders.read_json(path).get("peft_type")
+    if kind != "LORA":
+        raise UserError(f"{path}: an adapter of the kind {kind!r}; plan with one of LORA")
+    try:
+        adapter = PeftLoraConfig.from_pretrained(str(folder))
+    except (TypeError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: no configuration of peft's ({first_line(error)}); copy it again"
+                        ) from error  # fmt: skip
+    assert isinstance(adapter, PeftLoraConfig)
+    adapter.inference_mode = False
+    return adapter
 
 
 @cache
@@ -128,6 +149,11 @@ def build(
     group_delta.install(model.get_submodule(family.decoder))
     if family.has_vision:
         multiply_patches(model, family.patch_embedding)
+    if settings.quantization:
+        quantization.check_base(shape.name, shape.config)
+        quantize(model, family, dtype)
+    if shape.adapter is not None:
+        model = get_peft_model(model, copy.deepcopy(shape.adapter))
     if train:
         model = prepare_training(model, settings, family)
     processor: Any = WithoutWords(shape.text.vocab_size)
@@ -138,6 +164,52 @@ def build(
         settings.picture_cache_mib * 2**20,
         settings.shared_prefix,
     )
+
+
+class FourBitLinear(nn.Linear):
+    """A linear layer on "meta" whose weight is held as bitsandbytes holds it.
+
+    Each pass makes the weight anew in the type that it computes in, the backward pass once more.
+    """
+
+    def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        size = layer.weight.shape
+        packed = torch.empty(-(-size.numel() // 2), 1, dtype=torch.uint8, device="meta")
+        weight: Any = nn.Parameter(packed, requires_grad=False)
+        weight.quant_state = SimpleNamespace(shape=size)
+        self.weight = weight
+        self.bias, self.dtype = layer.bias, dtype
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return the product [..., out] with values [..., in], in their type."""
+        weight: Any = self.weight
+        product: Any = FourBitProduct.apply
+        out: Tensor = product(values.to(self.dtype), weight, weight.quant_state.shape)
+        return (out if self.bias is None else out + self.bias).to(values.dtype)
+
+
+class FourBitProduct(torch.autograd.Function):
+    """The product with a weight that is not kept for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, packed: Tensor, shape: torch.Size) -> Tensor:
+        """Return values [..., in] times the weight [out, in]."""
+        ctx.shape = shape
+        return F.linear(values, packed.new_empty(shape, dtype=values.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Return the gradient of the values alone."""
+        return grad @ grad.new_empty(ctx.shape), None, None
+
+
+def quantize(model: nn.Module, family: Family, dtype: torch.dtype) -> None:
+    """Put layers of four bits in the places of those that bitsandbytes would quantise."""
+    for path, layer in list(model.named_modules()):
+        if type(layer) is nn.Linear and re.match(family.lora_layers, path):
+            model.set_submodule(path, FourBitLinear(layer, dtype))
 
 
 def weights_by_part(loaded: LoadedModel) -> dict[str, list[Tensor]]:
@@ -161,7 +233,7 @@ def parameters(loaded: LoadedModel) -> dict[str, tuple[int, int]]:
     """Count the parameters of each part: (all, those that are trained)."""
     return {
         part: (
-            sum(weight.numel() for weight in weights),
+            sum(quantization.numel(weight) for weight in weights),
             sum(weight.numel() for weight in weights if weight.requires_grad),
         )
         for part, weights in weights_by_part(loaded).items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -17,7 +18,9 @@ from vrft.checks.shape import Shape
 from vrft.config import coercion
 from vrft.config.loading import merge, parse_override
 from vrft.config.schema import Config
+from vrft.errors import UserError
 from vrft.images import resized_size
+from vrft.models import quantization
 from vrft.models.loading import weight_dtype
 
 DEVICE: Device = "cuda"
@@ -76,14 +79,11 @@ def states_of(job: Job) -> States:
     """Return what a device holds from step to step, without rehearsing one."""
     config, launch = job.config, job.launch
     loaded = shape.build(job.shape, config.model, held_dtype(config, launch))
-    state_bytes = budgets.STATE_BYTES.get(config.train.optim)
-    held = budgets.states(loaded, launch, state_bytes, half=half_of(config) is not None)
-    if config.algorithm.beta and not config.model.lora.r:
-        # A copy that is not trained; under a new adapter the model without it is the reference.
-        dtype = weight_dtype(config.model, DEVICE, train=False)
-        size = sum(weight.numel() for weight in loaded.model.parameters()) * dtype.itemsize
-        held = replace(held, reference=float(size))
-    return held
+    parameters = list(loaded.model.parameters())
+    half = half_of(config) is not None
+    held = budgets.states(parameters, launch, config.train.optim, half=half)
+    dtype = weight_dtype(config.model, DEVICE, train=False)
+    return replace(held, reference=budgets.reference(parameters, config, dtype))
 
 
 def rehearse(job: Job, first: PromptShape) -> Rehearsal:
@@ -128,6 +128,7 @@ def references(config: Config) -> int:
 
 LORA = ("model.lora.r=64", "model.lora.lora_alpha=128")
 CHECKPOINTING = "model.gradient_checkpointing=true"
+NF4 = "model.quantization=nf4"
 
 
 def remedies(job: Job) -> Iterator[tuple[str, ...]]:
@@ -144,24 +145,43 @@ def remedies(job: Job) -> Iterator[tuple[str, ...]]:
     if smaller:
         yield smaller
         yield (CHECKPOINTING, *smaller)
-    if not config.model.lora.r:
+    adapted = config.model.lora.r or job.shape.adapter is not None
+    if not adapted:
         if job.shape.vision is not None and not config.model.freeze_vision_tower:
             yield (CHECKPOINTING, *smaller, "model.freeze_vision_tower=true")
         yield LORA
         yield (*LORA, CHECKPOINTING)
         yield (*LORA, CHECKPOINTING, *smaller)
+    lora = () if adapted else LORA
+    if can_quantize(job):
+        yield (*lora, CHECKPOINTING, *smaller, NF4)
     if job.shape.vision is not None:
-        lora = () if config.model.lora.r else LORA
         area = 512 * job.shape.factor**2
         yield (*lora, CHECKPOINTING, *smaller, f"model.max_pixels={area}")
 
 
-def changed(job: Job, settings: tuple[str, ...]) -> Job:
-    """Return a job with settings changed, and its pictures made smaller where they say so."""
-    tree = coercion.to_plain(job.config)
+def can_quantize(job: Job) -> bool:
+    """Return whether a job's base could be held in four bits, and is not."""
+    config = job.config
+    try:
+        quantization.check_base(job.shape.name, job.shape.config)
+        quantization.check_settings(coercion.build(Config, changed_tree(config, (*LORA, NF4))))
+    except UserError:
+        return False
+    return not config.model.quantization and not job.launch.cuts_gradients
+
+
+def changed_tree(config: Config, settings: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return the tree of a configuration with settings changed."""
+    tree: Mapping[str, Any] = coercion.to_plain(config)
     for setting in settings:
         tree = merge(tree, parse_override(setting))
-    config = coercion.build(Config, tree)
+    return tree
+
+
+def changed(job: Job, settings: tuple[str, ...]) -> Job:
+    """Return a job with settings changed, and its pictures made smaller where they say so."""
+    config = coercion.build(Config, changed_tree(job.config, settings))
     lengths = job.lengths
     if config.model.max_pixels != job.config.model.max_pixels:
         lengths = shrunk(lengths, config.model.max_pixels)
@@ -198,7 +218,7 @@ def remedy(job: Job, room: float) -> Remedy | None:
     for settings in ((), *remedies(job)):
         attempt = changed(job, settings)
         held = states_of(attempt)
-        if held.weights + held.optimizer + held.gradients + held.reference > room:
+        if held.total > room:
             continue  # no need to rehearse it
         peak = budget(attempt).peak
         if peak <= room:

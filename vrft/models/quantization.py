@@ -39,6 +39,12 @@ def check(config: ModelConfig) -> None:
 
 
 def check_training(config: Config) -> None:
+    """Raise UserError where a quantised model cannot be trained as configured, or not here."""
+    check_settings(config)
+    check(config.model)
+
+
+def check_settings(config: Config) -> None:
     """Raise UserError for settings with which a quantised model cannot be trained."""
     model = config.model
     if not model.quantization:
@@ -59,7 +65,6 @@ def check_training(config: Config) -> None:
             f"{asked}: rollout.engine={config.rollout.engine} would sample from weights of four "
             "bits that it cannot be sent; set rollout.engine=vrft, or leave it out"
         )
-    check(model)
 
 
 def check_launch(config: ModelConfig, *, sharded: bool) -> None:

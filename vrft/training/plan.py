@@ -17,7 +17,6 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
-from torch import nn
 
 from vrft import folder_lock, paths, policy, registry
 from vrft.boxes import THOUSANDTHS
@@ -28,7 +27,6 @@ from vrft.errors import PictureError, UserError
 from vrft.evaluation.scoring import read_samples
 from vrft.models import quantization
 from vrft.models.conversation import check_answer, check_prompt
-from vrft.models.folders import is_adapter
 from vrft.models.loading import weight_dtype
 from vrft.progress import watched
 from vrft.rewards import FunctionReward, rewards_and_missing
@@ -215,7 +213,7 @@ def plan_text(config: Config, run: Path | None = None) -> str:
     )
     parameters = list(actor.module.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
-    frozen = sum(p.numel() for p in parameters if not p.requires_grad)
+    frozen = sum(quantization.numel(p) for p in parameters if not p.requires_grad)
     train, algorithm, processes = config.train, config.algorithm, accelerator.num_processes
     prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps
     completions = f" x {algorithm.num_generations} completions of at most "
@@ -247,36 +245,22 @@ def memory(actor: policy.ModelPolicy, config: Config, accelerator: Accelerator) 
     They are those of weights, gradients, AdamW's two moments, and a reference model; activations,
     the rollout's cache and what a sharded pass gathers for a moment come on top.
     """
-    weights, frozen = held(actor.module, trained=True), held(actor.module, trained=False)
-    gradients, moments = weights, 2 * weights
-    if config.train.optim in budget.STATE_BYTES:
-        count = sum(p.numel() for p in actor.module.parameters() if p.requires_grad)
-        moments = budget.STATE_BYTES[config.train.optim] * count
-    plugin, processes = accelerator.state.deepspeed_plugin, accelerator.num_processes
-    if plugin is not None:
-        # DeepSpeed casts the model to half precision if it is told to, and steps a float32 copy
-        # of its share in any case.
-        master = weights
-        if accelerator.mixed_precision in ("bf16", "fp16"):
-            weights, gradients = weights / 2, gradients / 2
-            # A model below an adapter may have been loaded in half precision already.
-            parts = [p for p in actor.module.parameters() if not p.requires_grad]
-            frozen = sum(p.numel() * min(p.element_size(), 2) for p in parts)
-        moments += master
-    shards_optimizer = plugin is not None
-    shards_weights = accelerator.distributed_type == DistributedType.FSDP or (
-        plugin is not None and plugin.zero_stage == 3
+    half = accelerator.mixed_precision in ("bf16", "fp16")
+    held = budget.states(
+        actor.module.parameters(), launch_of(accelerator), config.train.optim, half=half
     )
-    total = (gradients + moments) / (processes if shards_optimizer or shards_weights else 1)
-    total += (weights + frozen) / (processes if shards_weights else 1)
-    if config.algorithm.beta and (actor.loaded.adapter is None or is_adapter(config.model.name)):
-        # The reference is a copy, unsharded, in the precision of a model that is not trained;
-        # under a new adapter it is the model without it.
-        dtype = weight_dtype(config.model, accelerator.device.type, train=False)
-        total += sum(p.numel() for p in actor.loaded.core.parameters()) * dtype.itemsize
-    return total
+    if not config.algorithm.beta:
+        return held.total
+    dtype = weight_dtype(config.model, accelerator.device.type, train=False)
+    return held.total + budget.reference(actor.loaded.core.parameters(), config, dtype)
 
 
-def held(module: nn.Module, *, trained: bool) -> float:
-    """Return the bytes of a module's trained, or frozen, parameters."""
-    return sum(p.nbytes for p in module.parameters() if p.requires_grad is trained)
+def launch_of(accelerator: Accelerator) -> budget.Launch:
+    """Return the devices of a launch and how they share what is held, for a plan."""
+    plugin, fsdp = accelerator.state.deepspeed_plugin, DistributedType.FSDP
+    if plugin is None:
+        sharded = accelerator.distributed_type == fsdp
+        return budget.Launch(accelerator.num_processes, fsdp=sharded)
+    settings = getattr(plugin, "deepspeed_config", {}).get("zero_optimization", {})
+    offload = settings.get("offload_optimizer", {}).get("device", "none") != "none"
+    return budget.Launch(accelerator.num_processes, plugin.zero_stage, offload=offload)

@@ -111,6 +111,8 @@ def test_sigterm_saves_and_exits(
     assert not (tmp_path / "run" / "final").exists()
     (saved,) = (tmp_path / "run").glob("checkpoint-*")
     assert int(saved.name.rpartition("-")[2]) < 4
+    # Nor an account of the whole run, as it goes on.
+    assert not any("train_loss" in row for row in read_metrics(tmp_path / "run" / "metrics.jsonl"))
 
 
 def test_a_loss_that_is_not_finite_stops_before_its_step(

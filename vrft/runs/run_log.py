@@ -64,6 +64,7 @@ class RunLog:
             if resume_step is not None:
                 self.forget_after(resume_step)
             stack.enter_context(library_bars_hidden())
+            stack.callback(self.sync)  # once the file is closed: no checkpoint follows the last row
             self.file = stack.enter_context(self.path.open("a", encoding="utf-8"))
             # Last in, first out: the file is closed before a tracker is given a chance to fail,
             # and one tracker that fails does not leave the others open.

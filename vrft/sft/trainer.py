@@ -187,9 +187,13 @@ class Watch(TrainerCallback):
         logs: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Append what TRL reports of a step to metrics.jsonl."""
-        if logs:
-            if "train_loss" in logs and self.resumed:
+        """Append what TRL reports of a step to metrics.jsonl.
+
+        The account of a run at its end is left out where a signal has stopped it: it goes on.
+        """
+        account = "train_loss" in (logs or {})
+        if logs and not (account and self.stop.number is not None):
+            if account and self.resumed:
                 logs = logs | {"train_loss": mean_loss(state)}
             self.log.metrics(state.global_step, logs | self.bad_pictures.exchange())
             if control.should_save:  # right after this

@@ -11,6 +11,7 @@ the exit status, and what the process has said.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -29,7 +30,8 @@ LATER = ("checkpoint-3", "final")
 
 
 def main(file: Path) -> None:
-    """Run all cases, each whatever became of the one before."""
+    """Run all cases, each whatever became of the one before; the process's id is written first."""
+    (file.parent / f"{RANK}.pid").write_text(str(os.getpid()))
     for every in json.loads(file.read_text()):
         case = every | every.get("of", {}).get(str(RANK), {})
         if "copy" in case and RANK == 0:
@@ -43,6 +45,7 @@ def main(file: Path) -> None:
         outcome.write_text(json.dumps({"status": status, "said": said.getvalue()}))
         if every.get("last"):
             sys.exit(status)
+        gc.collect()  # DeepSpeed's engines hold gigabytes
         wait()
 
 

@@ -183,6 +183,17 @@ def test_an_error_that_another_process_has_caused_is_not_the_cause(two: list[pee
     assert two[0].heard(1) == peers.LEFT
 
 
+def test_the_words_of_processes_before_a_restart_are_not_heard(
+    two: list[peers.Watch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchrun's, whose store outlives them."""
+    two[1].__exit__(UserError, UserError("a mistake"), None)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    monkeypatch.setattr(peers, "STARTS", iter([3]))
+    again = peers.Watch(0, 2, two[0].store, 60)
+    assert again.heard(1) == "" and two[0].heard(1) == "failed: a mistake"
+
+
 def test_a_bug_keeps_its_traceback_and_is_told(two: list[peers.Watch]) -> None:
     two[1].__exit__(RuntimeError, RuntimeError("shapes do not match"), None)
     assert two[0].heard(1) == "failed: RuntimeError: shapes do not match"

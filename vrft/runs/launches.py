@@ -35,8 +35,8 @@ READINGS = {
 """What decides how a model reads a prompt, and its name in a message."""
 
 EXPLAINED = {
-    "processes": "prompts and seeds stay the same, gradients but for rounding; of groups that are "
-    "sampled again, each process keeps its own",
+    "processes": "prompts and their seeds stay the same, gradients but for rounding; dropout draws "
+    "anew, and of groups that are sampled again each process keeps its own",
     "precision": "numbers of the steps to come differ by rounding",
 }
 """What a change means, where its name does not tell."""

@@ -142,7 +142,9 @@ class Watch:
     ) -> None:
         self.rank, self.store, self.ddp_timeout, self.end = rank, store, ddp_timeout, end
         self.others = [other for other in range(processes) if other != rank]
-        self.prefix = f"vrft/{next(STARTS)}/"
+        # torchrun's restarts find the words of the processes before them in the same store.
+        restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        self.prefix = f"vrft/{restart}/{next(STARTS)}/"
         self.thread_of_run = threading.get_ident()
         self.beats = itertools.count()
         self.last: dict[int, str] = {}

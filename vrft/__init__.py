@@ -1,8 +1,8 @@
 """Visual reinforcement fine-tuning of Qwen-VL models on tasks with a checkable answer.
 
-``check``, ``train``, ``evaluate``, ``evaluate_checkpoints`` and ``load`` are the commands from
-Python (``vrft.cli``), beside the classes of their results; the other names are those that a task
-file needs. Nothing here imports torch before it is called, so that
+``check``, ``plan``, ``train``, ``evaluate``, ``evaluate_checkpoints`` and ``load`` are the commands
+from Python (``vrft.cli``), beside the classes of their results; the other names are those that a
+task file needs. Nothing here imports torch before it is called, so that
 ``vrft --help`` and the tasks load at once.
 """
 
@@ -16,8 +16,10 @@ from vrft.task import Reward, Task
 from vrft.types import Completion, Prediction, Prompt, Report, Rollout, Sample, Score, Turn, View
 
 if TYPE_CHECKING:
+    from vrft.cli.plan import StepPlan
     from vrft.cli.python_evaluation import evaluate, evaluate_checkpoints
     from vrft.cli.python_model import LoadedPolicy, load
+    from vrft.cli.python_plan import plan
     from vrft.cli.python_training import check, train
     from vrft.cli.results import CheckpointsResult, CheckResult, EvalResult, Plan, TrainResult
 
@@ -35,6 +37,7 @@ __all__ = [
     "Rollout",
     "Sample",
     "Score",
+    "StepPlan",
     "Task",
     "TrainResult",
     "Turn",
@@ -44,6 +47,7 @@ __all__ = [
     "evaluate",
     "evaluate_checkpoints",
     "load",
+    "plan",
     "train",
 ]
 
@@ -53,6 +57,7 @@ COMMANDS = {
     **dict.fromkeys(("LoadedPolicy", "load"), "python_model"),
     **dict.fromkeys(("CheckResult", "CheckpointsResult", "EvalResult", "Plan"), "results"),
     "TrainResult": "results",
+    **{"StepPlan": "plan", "plan": "python_plan"},
 }
 """Name -> the module of ``vrft.cli`` that has it, imported at its first use (PEP 562)."""
 

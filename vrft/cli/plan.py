@@ -9,8 +9,10 @@ import argparse
 import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vrft import columns
 from vrft.cli.configuration import resolve
 from vrft.errors import UserError
 
@@ -25,24 +27,76 @@ SIZES = ("24GB", "40GB", "80GB")
 """The cards that a plan is made for where none is named."""
 
 
+@dataclass(frozen=True)
+class CardPlan:
+    """Whether a step fits a card, and how.
+
+    ``peak`` is the step's peak in GiB, ``room`` what the card can hold. ``settings`` are those that
+    have to be turned, empty where it fits as it is, None where none of those tried is enough.
+    """
+
+    name: str
+    peak: float
+    room: float
+    settings: tuple[str, ...] | None
+    line: str
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """The plan of a training step: its facts in lines, and each card that was asked for."""
+
+    facts: str
+    cards: tuple[CardPlan, ...]
+
+    @property
+    def fits(self) -> dict[str, bool]:
+        """Return card -> whether a step fits it, with other settings if need be."""
+        return {card.name: card.settings is not None for card in self.cards}
+
+    def __str__(self) -> str:
+        """Return the lines that ``vrft plan`` prints."""
+        return "\n".join([self.facts, *(card.line for card in self.cards)])
+
+
 def plan(args: argparse.Namespace) -> int:
     """Print what a step of a run takes, and whether it fits; status 1 if it fits no card."""
-    from vrft.checks import cards, shape, step_plan
-    from vrft.checks.budget import Launch
+    check_options(args)
+    planned = step_plan_of(configuration(args), args)
+    print(planned.facts)
+    lines = [card.line for card in planned.cards]
+    print(columns.facts(lines, columns.terminal_width()))
+    return 0 if any(planned.fits.values()) else 1
 
-    asked = {name: cards.read(name) for name in args.gpu or SIZES}
+
+def check_options(args: argparse.Namespace) -> None:
+    """Raise UserError for cards that are not known, and for devices that share nothing."""
+    from vrft.checks import cards
+
+    for name in args.gpu or SIZES:
+        cards.read(name)
     if args.devices == 1 and args.zero:
         raise UserError("--zero shards over several devices; give --devices too")
+    if args.offload and not args.zero:
+        raise UserError("--offload is DeepSpeed's; give --zero 2 or --zero 3 too")
+
+
+def step_plan_of(config: Config, args: argparse.Namespace) -> StepPlan:
+    """Return the plan of a configuration for the cards and devices that the options name."""
+    from vrft.checks import cards, shape, step_plan
+    from vrft.checks.budget import Launch
+    from vrft.models import quantization
+
+    quantization.check_settings(config)
+    quantization.check_launch(config.model, sharded=bool(args.zero))
+    launch = Launch(args.devices, args.zero, offload=args.offload)
     # Of peft, about a model on "meta", and of transformers, about kernels that a plan needs not.
     with warnings.catch_warnings(action="ignore"):
-        config = configuration(args)
         model = shape.read(config.model.name)
-        job = step_plan.Job(
-            config, model, measured(args, config, model), Launch(args.devices, args.zero)
-        )
-        print("\n".join(facts(job)))
-        fits = [print_card(job, name, *meant) for name, meant in asked.items()]
-    return 0 if any(fits) else 1
+        job = step_plan.Job(config, model, measured(args, config, model), launch)
+        text = "\n".join(facts(job))
+        asked = [(name, *cards.read(name)) for name in args.gpu or SIZES]
+        return StepPlan(text, tuple(card_plan(job, *meant) for meant in asked))
 
 
 def configuration(args: argparse.Namespace) -> Config:
@@ -86,6 +140,7 @@ def size(text: str) -> tuple[int, int]:
 def facts(job: Job) -> list[str]:
     """Return the lines of a plan that are the same for every card."""
     from vrft.checks import costs, step_plan
+    from vrft.checks.cards import GIB
 
     config, launch = job.config, job.launch
     counted = step_plan.parameters(job)
@@ -94,6 +149,7 @@ def facts(job: Job) -> list[str]:
     load = job.load(job.lengths.longest)
     devices = f"on each of {launch.devices} device(s)"
     devices += f", ZeRO-{launch.zero}" if launch.zero else ""
+    devices += " with offload" if launch.offload else ""
     lines = [
         f"model      {job.shape.name}, by {job.shape.source}: {total:,} parameters (in billions: "
         f"{parts}), {trained:,} trained",
@@ -110,7 +166,11 @@ def facts(job: Job) -> list[str]:
             lines.append(
                 f"{f'{half}: {part}':<24}{cost.flops / 1e12:>10.2f}{cost.bytes / 1e9:>12.1f}"
             )
-    return [*lines, "", *memory_lines(step_plan.budget(job))]
+    lines += ["", *memory_lines(step_plan.budget(job))]
+    host = step_plan.states_of(job).host
+    if host:
+        lines += [f"{'in the machine, a device, GiB':<30}{host / GIB:>10.2f}", ""]
+    return lines
 
 
 def notes(job: Job) -> list[str]:
@@ -123,6 +183,10 @@ def notes(job: Job) -> list[str]:
         texts.append("the critic's head is not counted")
     if config.algorithm.name == "sft":
         texts.append("reference answers are taken to be as long as a completion may be")
+    if job.launch.offload:
+        texts.append("what offload moves between machine and device takes no time in a plan")
+    if job.launch.offload and job.launch.zero == 3:
+        texts.append("the weights of a layer that computes are not counted: ZeRO-3 sends them")
     if not config.model.shared_prefix:
         texts.append("model.shared_prefix=false is not counted: the plan shares prompts")
     return texts
@@ -145,24 +209,25 @@ def memory_lines(budget: Budget) -> list[str]:
     return [*lines, "".join([f"{'sum':<30}", *(f"{size:>10.2f}" for size in totals)]), ""]
 
 
-def print_card(job: Job, name: str, memory: float, cards: Sequence[object]) -> bool:
-    """Print whether a step fits a memory, or with which settings; return whether it can."""
+def card_plan(job: Job, name: str, memory: float, cards: Sequence[object]) -> CardPlan:
+    """Return whether a step fits a memory, or with which settings."""
     from vrft.checks import step_plan
     from vrft.checks.cards import GIB, usable
 
-    peak, room = step_plan.budget(job).peak, usable(memory)
-    answer = step_plan.remedy(job, room)
-    if answer is not None and not answer.settings:
-        print(f"{name:<10} fits: {peak / GIB:.1f} of {room / GIB:.1f} GiB{times(job, cards)}")
-        return True
-    text = f"{name:<10} does not fit: {peak / GIB:.1f} GiB, and {room / GIB:.1f} can be held; "
+    room = usable(memory)
+    peak, answer = step_plan.budget(job).peak, step_plan.remedy(job, room)
+    sizes = peak / GIB, room / GIB
+    text = f"{name:<10} does not fit: {sizes[0]:.1f} GiB, and {sizes[1]:.1f} can be held; "
     if answer is None:
         others = "a smaller model, or --devices 8 --zero 3"
-        print(f"{text}none of the settings tried is enough: {others}")
-        return False
+        text += f"none of the settings tried is enough: {others}"
+        return CardPlan(name, *sizes, None, text)
+    if not answer.settings:
+        text = f"{name:<10} fits: {sizes[0]:.1f} of {sizes[1]:.1f} GiB{times(job, cards)}"
+        return CardPlan(name, *sizes, (), text)
     turned = step_plan.changed(job, answer.settings)
-    print(f"{text}{' '.join(answer.settings)}: {answer.peak / GIB:.1f} GiB{times(turned, cards)}")
-    return True
+    text += f"{' '.join(answer.settings)}: {answer.peak / GIB:.1f} GiB{times(turned, cards)}"
+    return CardPlan(name, *sizes, answer.settings, text)
 
 
 def times(job: Job, cards: Sequence[object]) -> str:

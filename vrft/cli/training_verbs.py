@@ -70,6 +70,9 @@ def add_plan(verbs: Any) -> None:
     verb.add_argument(
         "--zero", type=int, choices=(0, 2, 3), default=0, help="the stage of ZeRO; default: 0"
     )
+    verb.add_argument(
+        "--offload", action="store_true", help="ZeRO's optimizer lies in the machine's memory"
+    )
     add_settings(verb)
 
 

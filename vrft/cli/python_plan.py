@@ -1,0 +1,77 @@
+"""The plan of a run from Python: ``vrft.plan``.
+
+Rooms are imported inside functions: ``import vrft`` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vrft.cli import arguments
+from vrft.cli import plan as command
+from vrft.cli.memory import Data, data_source
+from vrft.cli.plan import StepPlan
+from vrft.cli.python_options import columns_of, options, overrides
+from vrft.cli.python_rewards import Rewards, named_rewards, with_rewards
+from vrft.cli.results import TrainResult
+
+Model = str | os.PathLike[str] | Mapping[str, Any] | TrainResult
+"""A folder or hub id, a run, or several settings below ``model``."""
+
+
+def plan(
+    data: Data | None = None,
+    *,
+    gpu: str | Sequence[str] = (),
+    devices: int = 1,
+    zero: int = 0,
+    offload: bool = False,
+    pictures: Sequence[tuple[int, int]] = (),
+    words: int | None = None,
+    reward: Rewards | None = None,
+    model: Model | None = None,
+    task: str | Mapping[str, Any] | None = None,
+    config: str | None = None,
+    limit: int | None = None,
+    **settings: Any,
+) -> StepPlan:
+    """Return what a training step takes, and which cards it fits, as ``vrft plan`` prints it.
+
+    ``gpu`` are cards or sizes such as "24GB"; none: 24, 40 and 80 GB. Without data, ``pictures``
+    of (width, height) in pixels and ``words``, tokens of text, describe the prompt. ``limit``
+    bounds the samples that are measured. The other arguments are those of ``vrft.train``. No
+    weights are loaded. Raises UserError as the command does.
+
+    >>> import vrft
+    >>> planned = vrft.plan(
+    ...     pictures=[(112, 112)], gpu="24GB", model="demo",
+    ...     sampling={"max_completion_length": 8},
+    ... )
+    >>> planned.fits
+    {'24GB': True}
+    >>> planned.cards[0].settings
+    ()
+    """
+    from vrft import registry
+
+    functions, sources = named_rewards(reward)
+    named = {
+        "--data": None if data is None else data_source(data, columns_of(task)),
+        "--task": task if isinstance(task, str) else None,
+        "--config": config,
+        "--limit": limit,
+        "--words": words,
+        "--devices": devices,
+        "--zero": zero,
+        "--offload": offload,
+    }
+    cards = [gpu] if isinstance(gpu, str) else gpu
+    repeated = [f"--gpu={name}" for name in cards]
+    repeated += [f"--picture={width}x{height}" for width, height in pictures]
+    sections = {"task": task if isinstance(task, Mapping) else None, "model": model, **settings}
+    args = arguments.parse(["plan", *options(named), *repeated, *overrides(sections)])
+    command.check_options(args)
+    with registry.reward_functions(functions):
+        return command.step_plan_of(with_rewards(command.configuration(args), sources, None), args)

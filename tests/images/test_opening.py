@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import struct
 import warnings
@@ -290,3 +292,19 @@ def test_every_refusal_is_of_a_picture_and_a_users_mistake(tmp_path: Path) -> No
         with pytest.raises(PictureError):
             images.open_image(source)
     assert issubclass(PictureError, UserError)
+
+
+def test_a_damaged_avif_is_a_users_mistake() -> None:
+    if "AVIF" not in opening.formats():
+        pytest.skip("this build of Pillow reads no AVIF")
+    file = io.BytesIO()
+    Image.new("RGB", (9, 7)).save(file, "AVIF")
+    content = bytearray(file.getvalue())
+    # Pillow's AVIF reader raises RuntimeError for a damaged box, in its head or in its pixels.
+    for place in range(20, len(content), 3):
+        content[place] ^= 0xFF
+        with contextlib.suppress(PictureError):
+            images.open_image(bytes(content))
+        content[place] ^= 0xFF
+    with pytest.raises(PictureError, match=r"not a picture that can be read|damaged picture"):
+        images.open_image(bytes(content[: len(content) // 2]))

@@ -13,7 +13,7 @@ from PIL import Image
 from vrft import config, records, registry
 from vrft.errors import UserError
 from vrft.images import open_image
-from vrft.records import formats
+from vrft.records import formats, hub
 from vrft.task import Task
 from vrft.types import Sample
 
@@ -190,3 +190,26 @@ def test_without_the_hub_the_message_says_how_to_give_files() -> None:
     assert message.startswith("array/SAT: no split 'train' from the hub (")
     assert "task.data_dir to a folder with train.parquet, train.jsonl" in message
     assert "\n" not in message
+
+
+def test_a_hub_that_cannot_be_reached_is_said_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import datasets
+    from huggingface_hub import constants
+
+    def load(*asked: object, **settings: object) -> None:
+        pytest.fail("the hub's library was left to wait")
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr(datasets, "get_dataset_config_names", load)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.setattr(hub, "getproxies", dict)
+    monkeypatch.setattr(hub, "caches", lambda: (tmp_path,))
+    with pytest.raises(UserError, match=r"owner/name: no split .* \(127\.0\.0\.1 cannot be reach"):
+        next(records.read("owner/name", "train"))
+    # What has been fetched is left to the library, which reads it from its cache.
+    (tmp_path / "owner___name").mkdir()
+    hub.check_reachable("owner/name")
+    hub.check_reachable(str(tmp_path))

@@ -46,10 +46,11 @@ STRANGERS = {
 }
 """How files begin that are met under the names of pictures -> what they are."""
 
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error)
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error)
 """The exceptions that Pillow raises for files that are damaged or no pictures.
 
-Its PNG reader really raises SyntaxError, and its readers of headers raise struct.error.
+Its PNG reader really raises SyntaxError, its AVIF reader RuntimeError, and its readers of headers
+struct.error.
 """
 
 _WARNINGS = threading.Lock()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from vrft.errors import UserError
 from vrft.records import files
@@ -14,6 +17,9 @@ from vrft.records import files
 
 LONGEST_HEAD = 2**20
 """Bytes at the top of a README in which the hub's settings are looked for."""
+
+PATIENCE = 5.0
+"""Seconds in which the hub must answer a call."""
 
 Row = tuple[Mapping[str, Any], str, tuple[Path, ...]]
 """The values of a row, where they stand, and the folder of their file if there is one."""
@@ -29,6 +35,7 @@ def rows(name: str, split: str, limit: int | None, config: str | None = None) ->
     streamed = limit is not None or os.path.isdir(name)
     where = f"{name} {split}" if config is None else f"{name} {config} {split}"
     try:
+        check_reachable(name)
         # Without a limit all files are fetched once, to be read from the hub's own cache later.
         fetched = datasets.load_dataset(name, config, split=split, streaming=streamed)
         stream = fetched if streamed else fetched.to_iterable_dataset()
@@ -38,7 +45,8 @@ def rows(name: str, split: str, limit: int | None, config: str | None = None) ->
         for row, values in enumerate(stream.decode(False)):
             yield files.name_classes(values, labelled), f"{where}: row {row}", ()
     except unreadable() as error:
-        check_configuration(name, config)
+        if not isinstance(error, ConnectionError):  # which nobody could be asked about either
+            check_configuration(name, config)
         reason = " ".join(str(error).split())  # on one line
         if os.path.isdir(name):
             raise UserError(f"{where}: not readable ({reason:.200}); correct its README.md or "
@@ -47,6 +55,24 @@ def rows(name: str, split: str, limit: int | None, config: str | None = None) ->
             f"{name}: no split {split!r} from the hub ({reason:.200}); give local files: set "
             f"task.data_dir to a folder with {split}.parquet, {split}.jsonl or {split}.json"
         ) from error
+
+
+def check_reachable(name: str) -> None:
+    """Raise ConnectionError where the hub must be asked for a data set and cannot be reached.
+
+    The hub's own libraries try for most of a minute. Nothing is asked for a folder, for data that
+    have been fetched before, in offline mode, and behind a proxy.
+    """
+    from huggingface_hub import constants
+
+    fetched = caches()[0] / name.replace("/", "___")
+    if os.path.isdir(name) or constants.HF_HUB_OFFLINE or getproxies() or fetched.is_dir():
+        return
+    address = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection((address.hostname or "", address.port or 443), PATIENCE).close()
+    except OSError as error:
+        raise ConnectionError(f"{address.hostname} cannot be reached: {error}") from error
 
 
 def caches() -> tuple[Path, ...]:

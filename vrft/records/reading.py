@@ -21,7 +21,7 @@ import os
 import re
 import reprlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
@@ -168,10 +168,22 @@ class Record:
             return ()
         # Without a value, self.value raises UserError that names the columns there are.
         given = self.value(*names) if value is None else value
-        pictures = tuple(self.picture(item) for item in flattened(listed(given)))
+        pictures = tuple(self.picture(item) for item in self.items(given, names[0]))
         if required and not pictures:
             raise self.error(f"{names[0]} holds no picture")
         return pictures
+
+    def items(self, value: Any, name: str) -> list[Any]:
+        """Return the items of nested lists, or of the text of one, in order; [] for None.
+
+        Nulls beside items fill a list up. Raises UserError for a list of nothing but nulls, whose
+        pictures may have got lost.
+        """
+        given = listed(value)
+        items = flattened(given)
+        if not items and isinstance(given, list | tuple) and holds_null(given):
+            raise self.error(f"{name} holds null alone; write [] where there is no picture")
+        return items
 
     def picture(self, value: Any) -> Path:
         """Return the file of one picture; one inside the data becomes a file of the cache."""
@@ -367,6 +379,18 @@ def flattened(value: Any) -> list[Any]:
         elif item is not None:
             items.append(item)
     return items
+
+
+def holds_null(value: Sequence[Any]) -> bool:
+    """Return whether nested lists hold None."""
+    waiting: list[Any] = list(value)
+    while waiting:
+        item = waiting.pop()
+        if item is None:
+            return True
+        if isinstance(item, list | tuple):
+            waiting.extend(item)
+    return False
 
 
 PLAIN = frozenset({str, int, float, bool, type(None)})

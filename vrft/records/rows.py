@@ -14,7 +14,7 @@ from typing import Any, Literal
 from vrft import answers
 from vrft.records import labelled
 from vrft.records.frames import Unit
-from vrft.records.reading import Record, flattened, listed, shown
+from vrft.records.reading import Record, listed, shown
 from vrft.types import Turn
 
 PLACE = "<image>"
@@ -144,7 +144,7 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
         raise record.error("no answer: neither a solution nor a last reply of the assistant")
     if not turns or turns[-1].role != "user":
         raise record.error("no question: expected a turn of the user before the answer")
-    outside = flattened(listed(record.get("images", "image")))
+    outside = record.items(record.get("images", "image"), "images")
     if outside and read.pictures:
         raise record.error("pictures both in the messages and in a column; give them once")
     given = reply if answer is None else answer

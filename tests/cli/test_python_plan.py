@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,14 @@ import pytest
 
 import vrft
 from vrft import cli
+from vrft.cli import python_plan
 
 SHORT = {"max_completion_length": 8}
+
+
+def test_the_example_of_the_docstring_is_true() -> None:
+    result = doctest.testmod(python_plan)
+    assert result.attempted > 3 and result.failed == 0
 
 
 def test_the_plan_has_the_lines_that_the_command_prints(

@@ -468,3 +468,18 @@ def test_a_megabyte_of_text_is_read_in_linear_time(text: str) -> None:
     assert answers.answer_text(text) is None
     assert answers.last_answer(text) is None
     assert answers.legacy_format(text) is False
+
+
+def test_no_phrase_before_a_thing_or_number_is_longer_than_is_looked_at() -> None:
+    phrases = [
+        *("without", "far from", "farther from", "farthest from", "furthest from", "nowhere near"),
+        *("than or equal to", "at least", "approximately", "approx.", "maximum of", "fraction of"),
+        *("multiple of", "the square of", "the cube of", "negative", "exceeding", "between"),
+    ]
+    for phrase in phrases:
+        assert len(f"{phrase} the") <= answers.LONGEST_PHRASE
+        for before in (f"it is surely placed right {phrase} ", f"{phrase} (", f"{phrase} the [( "):
+            assert answers.apart(before) or answers.another_number(before, "7", "")
+    for count in answers.COUNTS:
+        assert len(f"{count} out of the") <= answers.LONGEST_PHRASE
+        assert answers.another_number(f"there are {count} out of the ", "77", "")

@@ -69,7 +69,7 @@ NUMBER_AFTER = re.compile(
 NEIGHBOURHOOD = 12
 """Characters on either side that decide whether an option stands alone."""
 LONGEST_PHRASE = 24
-"""Characters of the longest phrase that sets apart: "furthest from the"."""
+"""Characters of the longest phrase before a thing or number: "seventeen out of the"."""
 PHRASE = 40
 """Characters on either side whose words may set an option apart, or make another number of it."""
 BESIDE = 4
@@ -253,10 +253,16 @@ def another_number(before: str, number: str, after: str) -> bool:
     An answer that asserts a number says it without these: "at least 7", "about 7", "minus 7", "half
     of 7" and "twelve 7" do not name 7, while "only 7", "exactly 7" and "seven (7)" do.
     """
-    counted = COUNT_BEFORE.search(before)
-    if counted and COUNTS.index(counted[1].lower()) != _value(number):
-        return True
-    return bool(ANOTHER_BEFORE.search(before) or ANOTHER_AFTER.match(after))
+    words = before.rstrip(" ([")
+    # Each of these phrases ends in a letter or a stop, and none is longer.
+    start = max(len(words) - LONGEST_PHRASE, 0)
+    if words[-1:].isalpha() or words.endswith("."):
+        counted = COUNT_BEFORE.search(before, start)
+        if counted and COUNTS.index(counted[1].lower()) != _value(number):
+            return True
+        if ANOTHER_BEFORE.search(before, start):
+            return True
+    return ANOTHER_AFTER.match(after) is not None
 
 
 def _value(number: str) -> int | None:

@@ -1,18 +1,15 @@
-"""A run that is killed, stopped or resumed ends as one that was left alone."""
+"""A run that is resumed ends as one that was left alone; tests/faults kills and stops runs."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import json
+import math
 import os
 import resource
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -73,41 +70,6 @@ def without_time(run: Path) -> list[dict[str, object]]:
     return [{k: v for k, v in row.items() if k not in ("time", "step_time")} for row in rows]
 
 
-@contextlib.contextmanager
-def started(settings: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """``vrft train`` in a process of its own."""
-    command = [sys.executable, "-m", "vrft", "train", *settings]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        yield process
-
-
-def wait_for_step(process: subprocess.Popen[str], run: Path, step: int) -> None:
-    """Until the metrics of a step are written."""
-    path = run / "metrics.jsonl"
-    while process.poll() is None:
-        if path.exists() and len(read_metrics(path)) >= step:
-            return
-        time.sleep(0.005)
-    raise AssertionError(f"the run ended before step {step}: {process.stderr.read()}")  # type: ignore[union-attr]
-
-
-@pytest.mark.slow
-def test_a_run_killed_in_step_7_and_resumed_ends_with_the_same_weights(
-    settings: Callable[[str], list[str]], tmp_path: Path
-) -> None:
-    whole = train.train(config.load(None, settings("whole")))
-    killed = tmp_path / "killed"
-    with started(settings("killed")) as process:
-        wait_for_step(process, killed, 6)
-        process.send_signal(signal.SIGKILL)
-    assert not (killed / "final").exists()
-    assert checkpoint.latest(killed) == killed / "checkpoint-5"
-    train.train(config.load(str(killed / "config.yaml")), resume=killed)
-    assert same(whole, killed)
-    assert without_time(whole) == without_time(killed)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["grpo", "ppo"])
 def test_a_method_with_more_models_than_one_goes_on_as_if_nothing_had_been(
@@ -142,23 +104,6 @@ def test_a_resumed_run_drops_the_same_activations(
     first, second = (load_file(run / "final/adapter_model.safetensors") for run in (whole, half))
     assert all(first[name].equal(second[name]) for name in first)
     assert any(value.any() for name, value in first.items() if "lora_B" in name)
-
-
-@pytest.mark.slow
-def test_sigterm_saves_and_exits_and_the_run_goes_on_from_there(
-    settings: Callable[[str], list[str]], tmp_path: Path
-) -> None:
-    whole = train.train(config.load(None, settings("whole")))
-    stopped = tmp_path / "stopped"
-    with started(settings("stopped")) as process:
-        wait_for_step(process, stopped, 1)
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate()
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "--resume" in errors
-    assert checkpoint.latest(stopped) is not None
-    train.train(config.load(str(stopped / "config.yaml")), resume=stopped)
-    assert same(whole, stopped)
 
 
 def test_a_checkpoint_in_the_making_is_not_taken_for_one(tmp_path: Path) -> None:
@@ -288,6 +233,21 @@ def test_damaged_checkpoints_do_not_count_to_those_that_are_kept(tmp_path: Path)
     halve(tmp_path / "checkpoint-3" / "table.pt")
     checkpoint.prune(tmp_path, 1)
     assert [path.name for path in checkpoint.complete(tmp_path)] == ["checkpoint-2", "checkpoint-3"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_nothing_is_pruned_for_weights_that_cannot_be_saved(value: float, tmp_path: Path) -> None:
+    """With room for one checkpoint, the good one stays where a weight is not finite."""
+    made = run(with_train(CONFIG, save_total_limit=1))
+    made.progress.step = 1
+    train.save(made, tmp_path)
+    made.progress.step = 2
+    with torch.no_grad():
+        next(made.policy.module.parameters())[0, 0, 0] = value
+    with pytest.raises(UserError, match="not finite, and are not saved"):
+        train.save(made, tmp_path)
+    assert [path.name for path in tmp_path.glob("*checkpoint*")] == ["checkpoint-1"]
+    assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-1"
 
 
 def test_strangers_beside_checkpoints_are_left_alone(tmp_path: Path) -> None:

@@ -177,6 +177,32 @@ def test_what_a_model_writes_is_shown_and_never_run() -> None:
     assert "Where is &lt;it&gt;?" in html
 
 
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("</pre><script src=//x.y></script>", "&lt;/pre&gt;&lt;script src=//x.y&gt;"),
+        ('<a href="javascript:alert(1)">x</a>', "&lt;a href=&#34;javascript:alert(1)&#34;&gt;x"),
+        ("<img src=x onerror=alert(1)>", "&lt;img src=x onerror=alert(1)&gt;"),
+        ("[x](javascript:alert(1))", "[x](javascript:alert(1))"),
+        ("\" onmouseover='alert(1)' \"", "&#34; onmouseover=&#39;alert(1)&#39; &#34;"),
+        # marks that would turn all that stands behind them
+        ("7\u202e18", "7\\u202e18"),
+        ("\u2067abc\u2066", "\\u2067abc\\u2066"),
+        # a word of a megabyte
+        ("w" * 2**20, "w" * 2**20),
+    ],
+)
+def test_a_page_holds_what_was_written_as_text(written: str, shown: str) -> None:
+    named = replace(FULL, benchmark=written, subsets={written: FULL.metrics})
+    html = report.page(
+        named, [(written, [exhibit(written)])], {**SETTINGS, "model": {"name": written}}
+    )
+    assert html.count(shown) >= 3  # title, subset, heading and answer
+    assert not re.search(
+        r"<script|<img src=x|<a |href=\"javascript|onmouseover='|[\u202a-\u202e]", html
+    )
+
+
 def test_a_page_needs_no_other_file() -> None:
     picture = Image.new("RGB", (112, 112), "white")
     html = report.page(FULL, [("Worst", [exhibit(image=picture)])], SETTINGS)
@@ -208,6 +234,7 @@ def test_a_comparison_page_shows_both_answers() -> None:
         (":cat:", ":cat:"),  # an emoji's code
         ("half \ud83d", "half \\ud83d"),  # half a surrogate pair
         ("\x1b[2Jgone", "\\x1b[2Jgone"),  # a command to the terminal
+        ("7\u202e18", "7\\u202e18"),  # writing from right to left
     ],
 )
 def test_names_stand_in_tables_as_they_are(name: str, shown: str) -> None:

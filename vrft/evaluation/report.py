@@ -25,6 +25,9 @@ from vrft.types import Comparison, Interval, Pairing, Report
 Sections = Sequence[tuple[str, Sequence[Exhibit]]]
 """Exhibits under headings, in the order in which a page shows them."""
 
+TURNS = {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+"""The overrides, embeddings and isolates of Unicode -> how they are shown."""
+
 UNBOUNDED = 10_000
 """Columns of a table that goes to a file or a pipe: more than any table has."""
 
@@ -234,11 +237,20 @@ def longest(column: Column, cells: Iterable[Any], words: bool = False) -> int:
 def printable(text: str) -> str:
     """Return a text that any terminal can print.
 
-    Half a surrogate pair and control characters but the line end are escaped, as ``\\ud83d`` and
-    ``\\x1b``.
+    Half a surrogate pair, control characters but the line end, and marks that turn the direction of
+    writing are escaped, as ``\\ud83d``, ``\\x1b`` and ``\\u202e``.
     """
+    text = in_order(text)
     text = CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     return text.encode("utf-8", predictions.ESCAPED).decode("utf-8")
+
+
+def in_order(text: str) -> str:
+    """Return a text whose marks that turn the direction of writing are escaped, as ``\\u202e``.
+
+    Such a mark makes "cba" of "abc", and of what stands behind it on the page too.
+    """
+    return text.translate(TURNS)
 
 
 # --- JSON
@@ -300,6 +312,7 @@ def render(template: str, sections: Sections, **names: Any) -> str:
         loader=jinja2.PackageLoader("vrft.evaluation", "templates"),
         # Models write <script> when they like: raw answers must never become markup.
         autoescape=True,
+        finalize=lambda value: in_order(value) if isinstance(value, str) else value,
         # A name that a template misspells is an error, not an empty place on the page.
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -1,0 +1,59 @@
+"""The fuzzer finds what is there to be found, and says on which input."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import strategies as st
+
+from benchmarks.reliability import fuzz
+from benchmarks.reliability.targets import Target
+from vrft.errors import UserError
+
+
+def failing(content: bytes, path: Path) -> None:
+    if b"7" in content:
+        raise KeyError(content)
+    if b"8" in content:
+        raise UserError("an eight")
+
+
+def test_an_undeclared_error_is_named_with_its_shortest_input() -> None:
+    target = Target(failing, st.sampled_from([b"7777777", b"8", b"9"]), (UserError,))
+    outcome = fuzz.fuzz("failing", target, 5.0, inputs=500)
+    (error,) = outcome.errors
+    assert error.startswith("KeyError: test_fuzz.py:")
+    assert len(outcome.errors[error]) <= len(repr(b"7777777"))
+    assert 0 < outcome.refused < outcome.inputs
+
+
+def test_an_input_without_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "LONGEST_SECONDS", 1)
+    outcome = fuzz.Outcome("slow")
+    fuzz.signal.signal(fuzz.signal.SIGALRM, fuzz.hanging)
+    target = Target(lambda content, path: time.sleep(9), st.just(b""))
+    fuzz.attempt(target, b"x", Path(), outcome)
+    assert [error.partition(":")[0] for error in outcome.errors] == ["Hanging"]
+
+
+def test_a_process_that_dies_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(fuzz.TARGETS, "dying", Target(lambda c, p: os.abort(), st.just(b"")))  # type: ignore[index]
+    assert list(fuzz.fuzz_apart("dying", 1.0, 0).errors) == ["the process died: exit -6"]
+
+
+def test_mutations_of_a_seed_are_the_same() -> None:
+    first, second = (
+        [fuzz.mutated(b"(1,1),(9,9)", rng) for _ in range(50)]
+        for rng in (random.Random(3), random.Random(3))
+    )
+    assert first == second
+    assert len(set(first)) > 40
+
+
+def test_the_table_counts_all_inputs() -> None:
+    outcomes = [fuzz.Outcome("a", 1000, 3, 2.0), fuzz.Outcome("b", 500, 0, 1.0, {"KeyError": "x"})]
+    assert fuzz.table(outcomes).splitlines()[-1] == "| all | 1,500 |  | 3 | 1 |"

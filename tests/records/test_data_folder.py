@@ -242,3 +242,18 @@ def test_links_in_a_circle_are_no_picture(data: Path) -> None:
     (row,) = records.read(rows(data, "a.png"), "train")
     with pytest.raises(UserError, match="line 1: no picture"):
         row.images("images")
+
+
+@pytest.mark.parametrize("words", [["check"], ["train", "--dry-run"], ["train"]])
+def test_check_dry_run_and_run_refuse_the_same(
+    data: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from vrft import cli
+
+    path = rows(data, "../private.png", answer="red")
+    out = data.parent / "run"
+    setting = [] if words == ["check"] else [f"train.output_dir={out}"]
+    assert cli.main([*words, "--data", str(path), "model=demo", *setting]) == 2
+    said = capsys.readouterr().err
+    assert said.count("data.allow_outside=true") == 1 and "line 1: the picture" in said
+    assert not out.exists()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from fakes.folders import FAKES
+from fakes.folders import FAKES, ROOT
 from peft import AutoPeftModel, PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
@@ -103,3 +106,33 @@ def test_a_launch_that_shards_is_refused(
     monkeypatch.setattr("vrft.models.quantization.find_spec", lambda name: object())
     with pytest.raises(UserError, match="launch without them"):
         plan.check(letters(model_folder("qwen2_vl"), Path("nowhere"), *NF4))
+
+
+@pytest.mark.distributed
+def test_two_processes_make_the_update_of_one(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    arguments = [
+        f"task={FAKES / 'letters_task.py'}", f"model={model_folder('qwen2_vl')}", *NF4,
+        "algorithm.num_generations=4", "sampling.max_completion_length=3", "train.max_steps=2",
+        "train.learning_rate=1e-3", "train.adam_epsilon=1e-3",
+    ]  # fmt: skip
+    both = [*arguments, f"train.output_dir={tmp_path / 'two'}"]
+    launcher = ("torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
+    done = subprocess.run(
+        [sys.executable, "-m", *launcher, "vrft", "train", *both],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    alone = [*arguments, "train.per_device_train_batch_size=2"]
+    one = train.train(config.load(None, [*alone, f"train.output_dir={tmp_path / 'one'}"]))
+    expected, given = adapter(one), adapter(tmp_path / "two")
+    assert max(float(weight.abs().max()) for n, weight in given.items() if "lora_B" in n) > 1e-4
+    for name, weight in expected.items():
+        assert torch.allclose(given[name], weight, rtol=0, atol=1e-6), name

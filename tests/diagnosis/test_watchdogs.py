@@ -59,11 +59,11 @@ WRONG: dict[str, list[dict[str, float]]] = {
     "all_cut": steps(5, completions__clipped_ratio=1.0),
     "answers_repeat": steps(10, completions__duplicates=0.95),
     "other_frame": steps(10, **{METRIC + "read": 0.05, METRIC + "pixels": 0.6}),
-    "entropy_collapsed": steps(40, surprisal=lambda t: 0.5 if t < 0.5 else 0.005),
+    "entropy_collapsed": steps(40, surprisal=lambda t: 0.5 if t < 0.5 else 0.04),
     "lengths_explode": steps(40, completions__mean_length=lambda t: 40 + 200 * t),
     "format_only": steps(50, rewards__format__mean=lambda t: t, rewards__accuracy__mean=0.1),
     "reward_fell": steps(60, reward=lambda t: 0.6 if t < 0.6 else 0.1),
-    "rewards_flat": steps(100, reward=0.5),
+    "rewards_flat": steps(200, reward=0.5),
 }
 """Watchdog -> the rows of a run that goes wrong in its way."""
 
@@ -77,13 +77,13 @@ BESIDE: dict[str, list[dict[str, float]]] = {
         10, **{METRIC + "read": 0.02, METRIC + "thousandths": 0.02, METRIC + "pixels": 0.08}
     ),
     # a model that was certain from the start, as the demo's
-    "entropy_collapsed": steps(40, surprisal=0.005),
+    "entropy_collapsed": steps(40, surprisal=0.04),
     "lengths_explode": steps(40, completions__mean_length=lambda t: 40 + 60 * t),
     "format_only": steps(
         50, rewards__format__mean=lambda t: t, rewards__accuracy__mean=lambda t: 0.1 + t / 10
     ),
     "reward_fell": steps(60, reward=lambda t: 0.6 if t < 0.6 else 0.4),
-    "rewards_flat": steps(100, reward=lambda t: 0.5 + 0.05 * t + NOISE.gauss(0, 0.02)),
+    "rewards_flat": steps(200, reward=lambda t: 0.5 + 0.05 * t + NOISE.gauss(0, 0.02)),
 }
 """Watchdog -> rows that are near to wrong and are not."""
 
@@ -128,9 +128,9 @@ def test_the_watch_holds_a_bounded_number_of_rows_and_only_what_it_looks_at() ->
     assert set(watch.recent[0]) == set(HEALTHY)
 
 
-@pytest.mark.parametrize("cut", [1, 9, 12, 55, 100])
+@pytest.mark.parametrize("cut", [1, 9, 12, 155, 200])
 def test_a_watch_goes_on_from_its_state_as_if_it_had_never_stopped(cut: int) -> None:
-    rows = steps(130, frac_reward_zero_std=1.0, reward=0.1)
+    rows = steps(230, frac_reward_zero_std=1.0, reward=0.1)
     whole, before, after = Watch(), Watch(), Watch()
     said = [[one.name for one in whole.after(row)] for row in rows]
     first = [[one.name for one in before.after(row)] for row in rows[:cut]]

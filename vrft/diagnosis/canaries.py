@@ -166,7 +166,7 @@ def answers_differ(groups: Sequence[Sequence[Rollout]], temperature: float) -> l
     text = (
         f"all {len(groups[0])} answers to each of the first {len(groups)} prompt(s) are alike at "
         f"sampling.temperature={temperature:g}: groups without differences teach nothing; raise "
-        "it to 1, take sampling.top_p and top_k out, or begin with a model that is less certain"
+        "it, take sampling.top_p and top_k out, or begin with a model that is less certain"
     )
     return [Alarm("answers_alike", text)]
 

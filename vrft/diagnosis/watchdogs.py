@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, pvariance
+from statistics import fmean
 from typing import Any
 
 from vrft.diagnosis.alarms import Alarm
@@ -50,8 +50,14 @@ def halves(values: Sequence[float]) -> tuple[float, float, float]:
     """Return the means of both halves, and the standard error of their difference."""
     middle = len(values) // 2
     first, second = values[:middle], values[middle:]
-    error = math.sqrt(pvariance(first) / len(first) + pvariance(second) / len(second))
-    return fmean(first), fmean(second), error
+    before, after = fmean(first), fmean(second)
+    error = math.sqrt(spread(first, before) / len(first) + spread(second, after) / len(second))
+    return before, after, error
+
+
+def spread(values: Sequence[float], mean: float) -> float:
+    """Return the variance of values around their mean."""
+    return fmean((value - mean) ** 2 for value in values)
 
 
 def reward_means(rows: Sequence[Row]) -> dict[str, list[float]]:
@@ -104,9 +110,12 @@ def reward_fell(early: Sequence[Row], rows: Sequence[Row]) -> str | None:
     """Say that the mean reward is less than half of what it has been."""
     values = column(rows, "reward")
     size = len(values) // 3
-    newest = fmean(values[-size:])
-    best = max(fmean(values[at : at + size]) for at in range(len(values) - size))
-    if best <= 0 or newest >= best / 2:
+    starts = range(len(values) - size)
+    high = max((values[at : at + size] for at in starts), key=fmean)
+    best, newest = fmean(high), fmean(values[-size:])
+    error = math.sqrt((spread(high, best) + spread(values[-size:], newest)) / size)
+    # The best of many windows is high by chance: noise alone must not explain the fall.
+    if best <= 0 or newest >= best / 2 or best - newest < 4 * error:
         return None
     return (
         f"the mean reward has fallen from {best:.3g} to {newest:.3g}: the policy breaks; go on "
@@ -130,10 +139,10 @@ def entropy_collapsed(early: Sequence[Row], rows: Sequence[Row]) -> str | None:
     """Say that the policy has become nearly certain of every token."""
     names = ("entropy", "surprisal")
     first, newest = column(early, *names), column(rows, *names)
-    if len(newest) < len(rows) // 2 or not first:
+    if len(newest) < 3 or not first:  # steps without any signal have no such metric
         return None
     before, after = fmean(first), fmean(newest)
-    if after >= 0.02 or after >= before / 10:
+    if after >= 0.1 or after >= before / 10:
         return None
     return (
         f"the answers have become nearly certain ({before:.2g} nats a token at first, {after:.2g} "
@@ -209,7 +218,7 @@ WATCHDOGS = (
     Watchdog("lengths_explode", 10, lengths_explode),
     Watchdog("format_only", 50, format_only),
     Watchdog("reward_fell", 60, reward_fell),
-    Watchdog("rewards_flat", 100, rewards_flat),
+    Watchdog("rewards_flat", 200, rewards_flat),
 )
 """All watchdogs; the longest look decides how many rows are held."""
 

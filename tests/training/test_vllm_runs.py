@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,12 @@ def test_three_steps_are_those_of_our_own_engine_given_the_same_tokens(
     assert [row["rollout/sync_time"] > 0 for row in rows] == [False, True, True]
 
 
-@pytest.mark.parametrize("engine", ["torchrun", "fsdp2"])
+ZERO3 = pytest.param(
+    "zero3", marks=pytest.mark.skipif(find_spec("deepspeed") is None, reason="needs DeepSpeed")
+)
+
+
+@pytest.mark.parametrize("engine", ["torchrun", "fsdp2", ZERO3])
 def test_two_processes_beside_a_server_make_the_update_of_one(
     engine: str, plain: tuple[Path, Groups], settings: Settings, attached: tuple[str, ...]
 ) -> None:

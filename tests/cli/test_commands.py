@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import pty
 import re
 import shlex
 import subprocess
@@ -68,6 +70,27 @@ def test_a_closed_pipe_ends_a_command_quietly() -> None:
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.slow
+def test_a_terminal_sees_no_bar_but_ours(tmp_path: Path) -> None:
+    reader, writer = pty.openpty()
+    words = ["train", "--config", "demo/counting", "algorithm=sft", "train.max_steps=1"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "vrft", *words, f"train.output_dir={tmp_path / 'run'}"],
+        stdin=subprocess.DEVNULL, stdout=writer, stderr=writer,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+    ) as process:  # fmt: skip
+        os.close(writer)
+        seen = b""
+        with contextlib.suppress(OSError):  # EIO where the process has closed its end
+            while part := os.read(reader, 65536):
+                seen += part
+    os.close(reader)
+    text = seen.decode()
+    assert process.returncode == 0, text
+    # "%|" stands in every bar of tqdm, such as transformers' "Loading weights"
+    assert "fine-tuning" in text and "1/1" in text and "%|" not in text
 
 
 def test_an_interrupted_command_ends_with_130(
@@ -149,7 +172,7 @@ def test_a_task_in_one_file_is_trained_evaluated_and_shown(
     argv = ["train", "--task", str(my_task), f"model={model}", "train.output_dir=run"]
     small = ["train.max_steps=2", "sampling.max_completion_length=5", "train.learning_rate=1e-3"]
     assert cli.main([*argv, *small]) == 0
-    assert capsys.readouterr().out == "run: run\nmodel: run/final\n"
+    assert capsys.readouterr().out == "run: run\nmodel: run/final\nnext:\n  vrft view run\n"
     assert [row["step"] for row in run_log.read_metrics(Path("run/metrics.jsonl"))] == [1, 2]
 
     benchmark = tmp_path / "colours.yaml"
@@ -166,7 +189,7 @@ def test_a_task_in_one_file_is_trained_evaluated_and_shown(
     assert cli.main([*evaluate, "--predictions", str(out / "predictions.jsonl")]) == 0
     assert "right" in capsys.readouterr().out
     assert cli.main(["show", str(out / "predictions.jsonl"), "--worst", "1"]) == 0
-    page = Path(capsys.readouterr().out.removeprefix("page: ").strip())
+    page = Path(capsys.readouterr().out.removeprefix("page: ").splitlines()[0])
     assert "Which colour?" in page.read_text()
 
     assert cli.main(["compare", str(out), str(out / "predictions.jsonl")]) == 0

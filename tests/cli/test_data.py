@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -130,7 +131,10 @@ def test_data_are_converted(tmp_path: Path, capsys: Capture) -> None:
     words = ["--from", str(HERE / "r1v.jsonl"), "--to", "swift", "--out", str(out)]
     assert cli.main(["data", "convert", *words]) == 0
     said = capsys.readouterr()
-    assert said.out == f"{out}: 2 rows\n"
+    rows, heading, *commands = said.out.splitlines()
+    assert (rows, heading) == (f"{out}: 2 rows", "next:")
+    given = f"--data {shlex.quote(str(out))} data.allow_outside=true"
+    assert commands == [f"  vrft check {given}", f"  vrft train {given}"]
     assert said.err == (
         "read as R1-V and Visual-RFT rows\n"
         "its pictures lie outside its folder: read it by data.allow_outside=true\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from fakes.command_line import complaint
 from fakes.scripted import ANSWERS, write_reasonseg
 
 from vrft import cli
+from vrft.cli import arguments
 
 Capture = pytest.CaptureFixture[str]
 BENCHMARK = ("--benchmark", "demo_counting")
@@ -35,7 +37,10 @@ def test_requests_are_written_and_their_answers_scored(
     words = ("prompts", "--benchmark", benchmark, "--out", str(out))
     assert "give endpoint.family=qwen2_5_vl" in complaint(capsys, *words)
     assert cli.main((*words, "--model", "org/m", family)) == 0
-    assert capsys.readouterr().out == f"requests: {out}\n"
+    asked, heading, command = capsys.readouterr().out.splitlines()
+    assert (asked, heading) == (f"requests: {out}", "next:")
+    # The next command scores the answers, with the family that the requests were made for.
+    assert arguments.parse(shlex.split(command)[1:]).settings == [family]
     with answers.open("w") as file:
         for line in out.read_text().splitlines():
             row = json.loads(line)
@@ -61,7 +66,7 @@ def test_requests_without_a_model_or_in_several_files_say_so(
     files = sorted(tmp_path.iterdir())
     assert len(files) > 1
     assert told[: len(files)] == [f"requests: {file}" for file in files]
-    assert told[-2:] == [
+    assert told[len(files) : -2] == [
         f"note: {len(files)} files, as one has at most 1 MB and 50,000 requests (--max-size)",
         "note: the requests name no model; --model NAME writes it into them",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import struct
 import sys
 import zlib
@@ -14,6 +15,7 @@ from fakes.command_line import complaint
 from PIL import Image
 
 from vrft import cli, config
+from vrft.cli import arguments
 from vrft.runs import run_log
 
 ModelFolder = Callable[[str], Path]
@@ -260,7 +262,11 @@ def test_a_folder_of_another_run_is_one_clear_line(
 def test_check_ends_with_0_for_good_data_and_1_for_bad(capsys: Capture, data: Path) -> None:
     argv = ["check", "--task", "lisa_grounding", f"task.data_dir={data}", "task.reward=iou"]
     assert cli.main(argv) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "ready to train"
+    *_, verdict, _, plan, train = capsys.readouterr().out.splitlines()
+    assert verdict == "ready to train"
+    words = shlex.split(train)[1:]
+    assert shlex.split(plan)[1:] == [*words, "--dry-run"]
+    assert arguments.parse(words).settings == argv[-2:]
     (data / "val").mkdir()
     for name in ("a.jpg", "a.json"):  # the same picture again: a leak
         (data / "val" / name).write_bytes((data / "train" / name).read_bytes())
@@ -289,7 +295,7 @@ def test_check_counts_prompts_by_the_model_that_is_configured(
 
 def test_check_without_its_model_says_so_and_checks_the_rest(capsys: Capture, data: Path) -> None:
     assert cli.main(check_data(data, "model=nobody/no-such-model")) == 0
-    *_, note, verdict = capsys.readouterr().out.splitlines()
+    *_, note, verdict, _, _, _ = capsys.readouterr().out.splitlines()
     assert note.startswith("note: prompts are not counted in tokens: model 'nobody/no-such-model'")
     assert verdict == "ready to train"
 

@@ -332,6 +332,20 @@ def test_fewer_steps_than_were_taken_are_refused(setting: str, begun: Path) -> N
     assert setting.partition("=")[0] in str(caught.value)
 
 
+def test_a_finished_run_says_so_and_takes_no_settings_that_would_change_nothing(
+    begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resume.check_finished(again(begun), begun, 39)
+    said = "the run is finished: all its 39 steps are taken"
+    assert capsys.readouterr().err.startswith(f"note: {said}; give a larger train.max_steps")
+    with pytest.raises(UserError, match=f"{said}, and train.learning_rate would change none"):
+        resume.check_finished(again(begun, "train.learning_rate=2"), begun, 39)
+    # and a run without its model is not finished: it goes on to write that
+    (begun / "final").mkdir()
+    with pytest.raises(UserError, match="would change none"):
+        resume.check_run(again(begun, "train.learning_rate=2"), [], 39, 1)
+
+
 # Whole runs
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vrft.cli import next_commands
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
@@ -89,9 +90,12 @@ def convert(args: argparse.Namespace) -> int:
     if columns := foreign.left_out(reading):
         print(f"left out: the columns {', '.join(columns)}", file=sys.stderr)
     print(f"{args.out}: {count} rows")
+    given = ["--data", str(args.out)]
     if foreign.names_outside(reading, args.to, args.out):
         print("its pictures lie outside its folder: read it by data.allow_outside=true",
               file=sys.stderr)  # fmt: skip
+        given.append("data.allow_outside=true")
+    next_commands.say(["check", *given], ["train", *given])
     return 0
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vrft.cli import next_commands
 from vrft.progress import duration
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 Command = Callable[[Sequence[str]], int]
 """Command line of ``vrft``: takes the arguments and returns the exit status."""
+
+OWN_ROW = '{"images": ["a.jpg"], "question": "How many cups?", "answer": 3}'
+"""A row as a user may write it."""
 
 DESCRIPTION = (
     "Evaluate the embedded model, train it and evaluate it again, for each seed. "
@@ -74,6 +78,10 @@ def run(args: argparse.Namespace, command: Command) -> int:
     # A list, not a generator: every seed is trained, also after one that did not learn.
     learned = [train_and_compare(command, seed, out, limit, args.settings) for seed in args.seed]
     print(f"took {duration(time.monotonic() - started)}")
+    print("your own rows, one a line: " + OWN_ROW)
+    next_commands.say(
+        ["check", "--data", next_commands.OWN_ROWS], ["view", str(out / f"seed-{args.seed[0]}")]
+    )
     return 0 if all(learned) else 1
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrft import paths
-from vrft.cli import data, endpoint
+from vrft.cli import data, endpoint, next_commands
 from vrft.cli.listing import print_pairs
 from vrft.errors import UserError
 
@@ -53,6 +53,7 @@ def evaluate(args: argparse.Namespace) -> int:
         result = endpoint.evaluate(args, benchmark, asked)
         print(report.text(report.table(result), notes=result.notes))
         print(f"page: {args.out / 'index.html'}")
+        next_commands.say(*next_commands.after_eval(args, args.out))
         return 0
     if args.predictions is not None:
         options = scoring_options(args)
@@ -60,6 +61,7 @@ def evaluate(args: argparse.Namespace) -> int:
         print(report.text(report.table(result), notes=result.notes))
         if args.out is not None:
             print(f"page: {args.out / 'index.html'}")
+        next_commands.say(*next_commands.after_eval(args, args.out))
         return 0
     model = replace(config.load(None, of_model).model, name=str(args.model))
     say_quantization(model)
@@ -69,10 +71,12 @@ def evaluate(args: argparse.Namespace) -> int:
         notes = next(iter(reports.values())).notes
         print(report.text(report.checkpoint_table(reports), notes=notes))
         print(f"table: {out / checkpoints.SUMMARY}")
+        next_commands.say(["show", str(out / list(reports)[-1])])
         return 0
     result = evaluate.run(benchmark, model, out, **options)
     print(report.text(report.table(result), notes=result.notes))
     print(f"page: {out / 'index.html'}")
+    next_commands.say(*next_commands.after_eval(args, out))
     return 0
 
 
@@ -161,9 +165,11 @@ def show(args: argparse.Namespace) -> int:
     from vrft.diagnosis import difficulty
     from vrft.evaluation import locate, results
 
-    print("page:", results.show(locate.evaluation(args.predictions), args.out, worst=args.worst))
+    evaluation = locate.evaluation(args.predictions)
+    print("page:", results.show(evaluation, args.out, worst=args.worst))
     if line := difficulty.line(args.predictions):
         print(line)
+    next_commands.say(["view", str(evaluation)])
     return 0
 
 
@@ -178,4 +184,5 @@ def compare(args: argparse.Namespace) -> int:
         table = report.text(report.pairing_table(pairing), notes=[pairing.note])
         lines = [table, *report.change_lines(pairing)]
         print("\n".join(lines))
+        next_commands.say(["view", str(args.before), str(args.after)])
     return 0

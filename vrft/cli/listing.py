@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vrft import columns, paths
+from vrft.cli import next_commands
 from vrft.errors import UserError
 
 
@@ -60,6 +61,7 @@ def config_copy(args: argparse.Namespace) -> int:
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror})") from error
     print(target)
+    next_commands.say(["train", "--config", str(target), "--dry-run"])
     return 0
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 
+from vrft.cli import next_commands
 from vrft.cli.endpoint import is_setting
 from vrft.cli.evaluation import benchmark_of
 from vrft.errors import UserError
@@ -39,4 +40,5 @@ def prompts(args: argparse.Namespace) -> int:
         print(f"note: {len(files)} files, as one has at most {most} (--max-size)")
     if name is None:
         print("note: the requests name no model; --model NAME writes it into them")
+    next_commands.say(*next_commands.after_prompts(args, args.settings))
     return 0

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrft import columns
-from vrft.cli import data
+from vrft.cli import data, next_commands
 from vrft.cli.configuration import resolve
 from vrft.errors import UserError
 
@@ -30,12 +30,16 @@ def train(args: argparse.Namespace) -> int:
     if args.dry_run:
         facts = plan_text(config, args.resume).splitlines()
         lines = [columns.facts(facts, columns.terminal_width())]
+        commands = next_commands.after_check(args)[1:]
     else:
         run = begin(config, args.resume)
         lines = [f"run: {run}", f"model: {run / 'final'}"]
+        own_rows = config.task.name in data.TASKS
+        commands = next_commands.after_train(config, run, own_rows=own_rows)
     # One process speaks for all that a launcher has started.
     if os.environ.get("RANK", "0") == "0":
         print("\n".join(lines))
+        next_commands.say(*commands)
     return 0
 
 
@@ -77,6 +81,7 @@ def check(args: argparse.Namespace) -> int:
         print(json.dumps(result.to_json(), indent=2))
     else:
         print(columns.facts(result.lines(), columns.terminal_width()))
+        next_commands.say(*(next_commands.after_check(args) if result.ok else ()))
     return 0 if result.ok else 1
 
 

@@ -150,9 +150,27 @@ def check_run(config: Config, samples: Sequence[Sample[Any]], steps: int, proces
             f"--resume {run}: train.{name}={getattr(train, name):g} makes {steps} steps, and the "
             f"run has taken {done} already; give a larger one, or {another_run(run)}"
         )
+    if done == steps and (run / "final").is_dir():
+        check_finished(config, run, done)
     check_prompts(config, run, processes)
     check_data(run, samples)
     check_processor(config, run)
+
+
+def check_finished(config: Config, run: Path, steps: int) -> None:
+    """Raise UserError for settings given to a run that has taken all its ``steps`` steps.
+
+    Without any, a note says that nothing is left to do.
+    """
+    finished = f"the run is finished: all its {steps} steps are taken"
+    given = changed(settings_at(run, steps), config)
+    if given:
+        raise UserError(
+            f"--resume {run}: {finished}, and {', '.join([*given][:SHOWN])} would change none of "
+            f"them; give a larger train.max_steps too, or {another_run(run)}"
+        )
+    if run_folder.speaks():
+        print(f"note: {finished}; give a larger train.max_steps to go on", file=sys.stderr)
 
 
 def check_prompts(config: Config, run: Path, processes: int) -> None:

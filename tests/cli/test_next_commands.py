@@ -1,0 +1,118 @@
+"""The command that comes next: each parses, and a path with spaces stays one word."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from vrft import config
+from vrft.cli import arguments, next_commands
+
+
+def parsed(words: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command that is typed as it is printed."""
+    program, *rest = shlex.split(next_commands.line(words))
+    assert program == "vrft"
+    return arguments.parse(rest)
+
+
+def test_commands_are_printed_below_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    next_commands.say(["show", "my run"], ["view", "it's"])
+    assert capsys.readouterr().out == "next:\n  vrft show 'my run'\n  vrft view 'it'\"'\"'s'\n"
+    next_commands.say()
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        # the benchmark that brings the same data
+        (["task=lisa_grounding", "task.data_dir=demo"], ["--benchmark", "demo_grounding"]),
+        (["task=counting", "task.data_dir=demo"], ["--benchmark", "demo_counting"]),
+        # one that asks for the data
+        (
+            ["task=lisa_grounding", "task.data_dir=Reason Seg"],
+            ["--benchmark", "lisa_test", "--data", "Reason Seg"],
+        ),
+        # own rows, which are a benchmark by themselves
+        (["task=vqa", "task.data_dir=my rows.jsonl"], ["--data", "my rows.jsonl"]),
+        # a task in a file has none
+        (["task=naming.py", "task.data_dir=pictures"], None),
+        (["task=vqa"], None),
+    ],
+)
+def test_a_run_is_evaluated_on_the_benchmark_of_its_task_and_data(
+    settings: list[str], expected: list[str] | None
+) -> None:
+    trained = config.load(None, settings)
+    own_rows = trained.task.name == "vqa"
+    assert next_commands.benchmark_of(trained, own_rows=own_rows) == expected
+    after = next_commands.after_train(trained, Path("my run"), own_rows=own_rows)
+    commands = [parsed(words) for words in after]
+    assert commands[-1].command == "view" and commands[-1].paths == [Path("my run")]
+    if expected is None:
+        assert len(commands) == 1
+        return
+    evaluate, show, _ = commands
+    assert (evaluate.command, evaluate.model) == ("eval", "my run")
+    assert [evaluate.benchmark, evaluate.data] == [
+        expected[expected.index(name) + 1] if name in expected else None
+        for name in ("--benchmark", "--data")
+    ]
+    assert (show.command, show.predictions) == ("show", Path("my run"))
+
+
+def test_what_was_checked_is_trained_with_the_same_words() -> None:
+    words = ["--data", "my rows.jsonl", "--reward", "a b.py:f", "--reward", "c.py:g"]
+    args = arguments.parse(["check", *words, "model=a b", "--limit", "3"])
+    plan, train = map(parsed, next_commands.after_check(args))
+    assert (plan.command, plan.dry_run, train.dry_run) == ("train", True, False)
+    for name in ("data", "reward", "settings", "task", "config"):
+        assert getattr(train, name) == getattr(args, name)
+
+
+def evaluation(folder: Path, **settings: object) -> Path:
+    """A folder of an evaluation with settings."""
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text(json.dumps(settings))
+    (folder / "predictions.jsonl").write_text("")
+    return folder
+
+
+def test_an_evaluation_is_shown_and_compared_with_another_of_the_same_questions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    args = arguments.parse(["eval", "--benchmark", "cvbench", "--model", "a"])
+    own = evaluation(Path("runs/eval/my own"), benchmark={"name": "cvbench"}, limit=None)
+    (show,) = map(parsed, next_commands.after_eval(args, own))
+    assert show.predictions == own
+    evaluation(Path("runs/eval/others"), benchmark={"name": "geoqa"}, limit=None)
+    evaluation(Path("runs/eval/fewer"), benchmark={"name": "cvbench"}, limit=3)
+    Path("runs/eval/broken").mkdir()
+    Path("runs/eval/broken/predictions.jsonl").write_text("")
+    assert next_commands.comparable(own) is None
+    same = evaluation(Path("runs/eval/base"), benchmark={"name": "cvbench"}, limit=None)
+    _, compare = map(parsed, next_commands.after_eval(args, own))
+    assert (compare.before, compare.after) == (same, own)
+
+
+def test_answers_that_were_only_scored_are_to_be_kept() -> None:
+    words = ["--benchmark", "cvbench", "--predictions", "my answers.jsonl", "--limit", "2"]
+    (again,) = map(parsed, next_commands.after_eval(arguments.parse(["eval", *words]), None))
+    assert again.out == Path("runs/eval/cvbench-my answers")
+    assert (again.predictions, again.limit) == (Path("my answers.jsonl"), 2)
+
+
+def test_answers_of_a_batch_service_are_scored_with_its_settings() -> None:
+    words = ["--data", "a b.jsonl", "--out", "to/requests.jsonl", "endpoint.family=qwen2_5_vl"]
+    args = arguments.parse(["prompts", *words])
+    (score,) = map(parsed, next_commands.after_prompts(args, args.settings))
+    assert (score.command, score.data) == ("eval", "a b.jsonl")
+    assert score.predictions == Path("to/requests-answers.jsonl")
+    assert score.settings == ["endpoint.family=qwen2_5_vl"]

@@ -1,0 +1,121 @@
+"""The command that comes next, printed at the end of one: exact, and quoted for a shell."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vrft import paths
+from vrft.errors import UserError
+
+if TYPE_CHECKING:
+    from vrft.config.schema import Config
+
+OWN_ROWS = "rows.jsonl"
+"""The name of a user's own rows, where there are none to name."""
+
+
+def say(*commands: Sequence[str]) -> None:
+    """Print commands, each the words behind ``vrft``, below the word "next"."""
+    if commands:
+        print("\n".join(["next:", *(f"  {line(words)}" for words in commands)]))
+
+
+def line(words: Sequence[str]) -> str:
+    """Return a command as it is typed; the words are those behind ``vrft``."""
+    return shlex.join(["vrft", *words])
+
+
+def options(args: argparse.Namespace, *names: str) -> list[str]:
+    """Return options of a command as they were given, such as ``--data rows.jsonl``."""
+    words: list[str] = []
+    for name in names:
+        value = getattr(args, name, None)
+        for each in value if isinstance(value, list) else [value]:
+            if each is not None:
+                words += [f"--{name.replace('_', '-')}", str(each)]
+    return words
+
+
+def after_check(args: argparse.Namespace) -> list[list[str]]:
+    """Return the training of what has been checked or planned, first without its steps."""
+    given = ["train", *options(args, "task", "config", "data", "reward", "resume"), *args.settings]
+    return [[*given, "--dry-run"], given]
+
+
+def after_train(config: Config, run: Path, *, own_rows: bool) -> list[list[str]]:
+    """Return the evaluation of a run's model, where a benchmark is known, and a look at the run.
+
+    ``own_rows`` says that the task reads anyone's rows, which need no benchmark.
+    """
+    look = ["view", str(run)]
+    benchmark = benchmark_of(config, own_rows=own_rows)
+    if benchmark is None:
+        return [look]
+    return [["eval", *benchmark, "--model", str(run)], ["show", str(run)], look]
+
+
+def benchmark_of(config: Config, *, own_rows: bool) -> list[str] | None:
+    """Return the options of the shipped benchmark with a configuration's task and data.
+
+    Own rows are evaluated by themselves. None where no benchmark fits.
+    """
+    from vrft.config import loading
+
+    name, folder = config.task.name, config.task.settings.get("data_dir")
+    if own_rows:
+        return ["--data", str(folder)] if isinstance(folder, str | Path) else None
+    folders: dict[str, Any] = {}
+    for each in paths.names("benchmarks"):
+        task = loading.read(paths.find("benchmarks", each)).get("task", {})
+        if task.get("name") == name:
+            folders[each] = task.get("settings", {}).get("data_dir")
+    # A benchmark that brings its data is that of a training on data of the same name.
+    own = [each for each, brought in folders.items() if brought == folder]
+    others = [each for each, brought in folders.items() if brought is None]
+    if folder is None or not (own or others):
+        return None
+    return ["--benchmark", own[0]] if own else ["--benchmark", others[0], "--data", str(folder)]
+
+
+def after_eval(args: argparse.Namespace, out: Path | None) -> list[list[str]]:
+    """Return the look at an evaluation, and its comparison with another of the same samples.
+
+    Answers that were scored and not kept are to be kept first.
+    """
+    if out is None:
+        stem = f"{Path(args.benchmark).stem}-{args.predictions.stem}"
+        given = options(args, "benchmark", "data", "predictions", "boxes", "processor", "limit")
+        return [["eval", *given, "--out", str(Path("runs", "eval", stem)), *args.settings]]
+    others = [] if (other := comparable(out)) is None else [["compare", str(other), str(out)]]
+    return [["show", str(out)], *others]
+
+
+def comparable(out: Path) -> Path | None:
+    """Return the newest other evaluation in runs/eval that has the same questions; None of none."""
+    from vrft.evaluation import locate, predictions
+
+    def asked(folder: Path) -> Any:
+        try:
+            settings = predictions.read_settings(folder)
+        except UserError:
+            return None  # a folder that was never finished, or is another tool's
+        return [settings.get(name) for name in ("benchmark", "limit", "blank_images")]
+
+    here, folder = asked(out), out.resolve()
+    files = [*locate.EVALUATIONS.glob("*/" + predictions.PREDICTIONS)]
+    others = [file for file in files if file.parent.resolve() != folder]
+    for file in sorted(others, key=lambda file: file.stat().st_mtime_ns, reverse=True):
+        if here is not None and asked(file.parent) == here:
+            return file.parent
+    return None
+
+
+def after_prompts(args: argparse.Namespace, words: Sequence[str]) -> list[list[str]]:
+    """Return the evaluation of the answers of a batch service; ``words`` are its settings."""
+    given = options(args, "benchmark", "data", "processor", "limit")
+    answers = args.out.with_name(f"{args.out.stem}-answers.jsonl")
+    return [["eval", *given, "--predictions", str(answers), *words]]

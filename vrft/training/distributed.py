@@ -251,7 +251,7 @@ def deepspeed_places(optimizer: Any) -> list[Place]:
     _, parts = master_weights(optimizer)
     made = []
     try:
-        if hasattr(zero, "grad_position"):  # stage 3, which cuts each weight by itself
+        if hasattr(zero, "fp16_groups"):  # stage 3, which cuts each weight by itself
             for number, weight in enumerate(itertools.chain(*zero.fp16_groups)):
                 part, offset, size = zero.grad_position[zero.get_param_id(weight)]
                 start = size * torch.distributed.get_rank()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from vrft.rewards import (
     GroupRewards,
     LostReward,
     TrainerState,
-    from_trl,
     group_rewards,
     with_rewards,
 )
@@ -34,7 +32,6 @@ from vrft.rewards.isolation import (
     Worker,
     in_process,
     isolated,
-    module_of,
     workers_of,
 )
 from vrft.rewards.worker_process import LimitReached, Limits
@@ -246,21 +243,6 @@ def test_a_reward_stays_here_where_its_sample_cannot_travel() -> None:
     both: Any = with_rewards(task, {"counted": function("counted")})
     inside = isolated(both, Sample("s", "?", object()), Limits(), 0)
     assert in_process(inside) == ["counted"]
-
-
-@pytest.mark.parametrize(
-    ("reward", "module"),
-    [
-        (trl_rewards.own, "fakes.trl_rewards"),
-        (partial(trl_rewards.own), "fakes.trl_rewards"),
-        (from_trl(trl_rewards.pixels), "fakes.trl_rewards"),
-        (function("pixels"), "fakes.trl_rewards"),
-        (Naming().score, "fakes.naming"),
-        (Worker("x", [], None, Limits(), 0), "vrft.rewards.isolation"),
-    ],
-)
-def test_a_reward_is_known_by_the_module_that_defines_it(reward: Any, module: str) -> None:
-    assert module_of(reward) == module
 
 
 class Broken:

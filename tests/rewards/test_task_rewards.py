@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import pickle
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -13,11 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from vrft import rewards
+from vrft import mathverify, rewards
 from vrft.boxes import Box
 from vrft.errors import UserError
+from vrft.mathverify import verdicts
+from vrft.mathverify.worker import Verdict
 from vrft.task import Reward, Task
 from vrft.types import Completion, Group, Prompt, Rollout, Sample, Score, View
+from vrft_tasks._math import Gold
+from vrft_tasks.math import Math
 
 SAMPLE = Sample("s1", "How many?", 3)
 
@@ -237,3 +242,47 @@ def test_a_task_with_further_rewards_is_otherwise_the_task() -> None:
 def test_every_method_of_a_task_is_handed_on() -> None:
     methods = {name for name, member in vars(Task).items() if callable(member) and name[0] != "_"}
     assert methods <= vars(rewards.TaskWithRewards).keys()
+
+
+def test_answers_that_math_verify_judges_have_a_budget_and_their_share_over_it_is_a_metric(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def ask(seconds: float, *, answer: str, **request: Any) -> Verdict:
+        asked.append(answer)
+        return Verdict(True, 5.0)
+
+    monkeypatch.setattr(verdicts.worker, "ask", ask)
+    monkeypatch.setattr(verdicts, "workers", lambda: 2)
+    verdicts.forget()
+    mathverify.equivalent("1", "1")  # a run asks at its start
+    sample: Sample[Any] = Sample("m1", "?", Gold("7"))
+    texts = [f"<answer>\\boxed{{{n}}}</answer>" for n in range(6)]
+    with mathverify.budget(15.0):
+        given = rewards.group_rewards(Math(), replace(group_of(*texts), sample=sample))
+        one = replace(group_of("<answer>\\boxed{9}</answer>"), sample=sample)
+        again = rewards.group_rewards(Math(), one)
+    # Two at a time: 10 seconds, then 20, which is the end of it.
+    assert given.values["accuracy"] == [1.0] * 4 + [0.0] * 2
+    assert given.log.metrics["rewards/accuracy/over_budget"] == [pytest.approx(2 / 6)]
+    assert again.log.metrics["rewards/accuracy/over_budget"] == [1.0]
+    assert sorted(asked[1:]) == ["0", "1", "2", "3"]
+    # The score's verdict of the same rule is remembered; without a budget nothing is left out.
+    asked.clear()
+    score = rewards.score_of(Math(), sample, Completion(texts[0]))
+    assert score.metrics["accuracy"] == 1.0
+    assert asked == [texts[0]]  # by lighteval's rule, for the legacy metric
+    verdicts.forget()
+
+
+def test_rewards_of_a_users_task_are_called_in_turn_by_this_thread() -> None:
+    threads: list[threading.Thread] = []
+
+    def slow(sample: Sample[int], completion: Completion) -> float:
+        threads.append(threading.current_thread())
+        return 0.0
+
+    task = rewards.with_rewards(Counting(), {"slow": slow})
+    rewards.group_rewards(task, group_of("a", "b", "c"))
+    assert threads == [threading.main_thread()] * 3

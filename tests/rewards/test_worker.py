@@ -27,7 +27,14 @@ def start(**changes: Any) -> dict[str, Any]:
 
 
 def request(name: str, **changes: Any) -> dict[str, Any]:
-    given = {"id": 1, "name": name, "module": trl_rewards.__name__, "function": name, "seed": None}
+    given: dict[str, Any] = {
+        "id": 1,
+        "name": name,
+        "module": trl_rewards.__name__,
+        "function": name,
+        "seed": None,
+    }
+    given["shown"] = False
     state = dataclasses.asdict(TrainerState())
     return {**given, "group": to_message(GROUP), "state": state, **changes}
 

@@ -84,6 +84,7 @@ def test_a_reward_that_gives_no_answer_is_missing_and_its_worker_replaced(
     assert given.values[name] == [None, None]
     assert given.lost[name].startswith(f"reward '{name}': no value, as {reason}")
     assert given.log.metrics[f"rewards/{name}/missing"] == [1.0]
+    assert given.notes == [given.lost[name]]
     # The task's own rewards are there, and the next group has all.
     assert given.values["format"] == [0.0, 0.0]
     again = ask(task, "good", "well done")
@@ -170,7 +171,7 @@ def test_too_many_groups_without_a_value_stop_the_run_by_the_rewards_name(
     workers: list[Worker],
 ) -> None:
     task = task_with("exits", workers)
-    assert ask(task, "bad").lost and ask(task, "bad").lost
+    assert ask(task, "bad").notes and not ask(task, "bad").notes  # said once
     assert not ask(task, "good").lost  # in a row: this one is counted from 0 again
     assert ask(task, "bad").lost and ask(task, "bad").lost
     with pytest.raises(UserError, match="reward 'exits' had no value for 3 group") as caught:

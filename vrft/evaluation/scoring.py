@@ -7,15 +7,17 @@ worst value of every metric.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, TypeVar
 
+from vrft import mathverify
 from vrft.boxes import THOUSANDTHS, Box
 from vrft.errors import UserError
 from vrft.evaluation import stats
 from vrft.images import image_size
 from vrft.rewards import score_of
+from vrft.rewards.task_rewards import own_task
 from vrft.task import Task
 from vrft.types import (
     A,
@@ -29,6 +31,8 @@ from vrft.types import (
     Scored,
     View,
 )
+
+Item = TypeVar("Item")
 
 Written = Literal["thousandths", "pixels", "fractions"]
 """The way in which another tool writes boxes: in thousandths of each axis, in pixels of the upright
@@ -90,7 +94,7 @@ def score_answers(
     if boxes is not None and any(prediction.views for prediction in predictions):
         raise UserError(f"--boxes {boxes}: the lines of the file have views; leave --boxes out")
     boxed = boxes is None and any(task.boxes(sample) for sample in samples)
-    scored = []
+    answered: list[tuple[Sample[A], Prompt, Prediction, Completion, bool]] = []
     for sample in samples:
         prompt = task.prompt(sample) if prompts is None else prompts[sample.id]
         for repeat in range(repeats):
@@ -105,14 +109,24 @@ def score_answers(
             completion = completion_of(prompt, prediction, boxes)
             # The views are kept as well: aggregates such as mAP read boxes from the text again.
             prediction = replace(prediction, views=completion.views)
-            score = score_of(reader, sample, completion)
-            scored.append(Scored(sample, prompt, prediction, score, missing=answer is None))
+            answered.append((sample, prompt, prediction, completion, answer is None))
     for sample_id, repeat in unused:
         raise UserError(
             f"{len(unused)} of the predictions answer none of the samples, such as {sample_id!r} "
             f"(repeat {repeat}); score them on the split and limit they were made with"
         )
-    return tuple(scored)
+    # A user's task may not bear several threads, in which math-verify judges several at once.
+    each = mathverify.each if own_task(task) else map_in_turn
+    scores = each(lambda one: score_of(reader, one[0], one[3]), answered)
+    return tuple(
+        Scored(sample, prompt, prediction, score, missing=missing)
+        for (sample, prompt, prediction, _, missing), score in zip(answered, scores, strict=True)
+    )
+
+
+def map_in_turn(function: Callable[[Item], Score], items: Sequence[Item]) -> list[Score]:
+    """Return the function's results for some items, one after the other."""
+    return [function(item) for item in items]
 
 
 def reading(task: Task[A], boxes: Written | None) -> Task[A]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import builtins
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic
@@ -18,6 +17,7 @@ from typing import Any, ClassVar, Generic
 from vrft.errors import PictureError, UserError
 from vrft.rewards.function_reward import FileFunction, FunctionReward, parameters
 from vrft.rewards.messages import CannotTravel, to_message
+from vrft.rewards.origins import is_own
 from vrft.rewards.output_log import OutputLog
 from vrft.rewards.task_rewards import LostReward, TaskWithRewards, further_rewards
 from vrft.rewards.trl import GroupReward, RewardLog, TrainerState
@@ -25,9 +25,6 @@ from vrft.rewards.values import from_line
 from vrft.rewards.worker_process import LimitReached, Limits, WorkerProcess
 from vrft.task import Reward, Task
 from vrft.types import A, Completion, Group, Prompt, Rollout, Sample
-
-OWN = ("vrft", "vrft_tasks")
-"""The packages whose rewards stay in the run's process: pure functions that end."""
 
 
 class RewardError(Exception):
@@ -62,6 +59,8 @@ class Worker:
     """The step for which random numbers were seeded last."""
     missing: dict[str, int] = field(default_factory=dict)
     """Reward -> the groups in a row for which it was missing."""
+    noted: set[tuple[str, str]] = field(default_factory=set)
+    """Rewards with the reasons for which they were missing, each of which is said once."""
 
     def ask(self, request: Mapping[str, Any], name: str, step: int | None) -> dict[str, Any]:
         """Return the worker's answer to a request for a group's values of a reward.
@@ -109,7 +108,9 @@ class Worker:
                 f"than train.max_missing_rewards={self.max_missing}; the last time {reason}; mend "
                 f"it, or raise the limit{self.shown()}"
             )
-        return LostReward(f"reward {name!r}: no value, as {reason}{self.shown()}")
+        first = (name, reason) not in self.noted
+        self.noted.add((name, reason))
+        return LostReward(f"reward {name!r}: no value, as {reason}{self.shown()}", first=first)
 
     def shown(self) -> str:
         """Return where the output of the worker is kept, for messages."""
@@ -174,11 +175,18 @@ class WorkerReward(Generic[A]):
     def request(self, group: Group[A], state: TrainerState) -> dict[str, Any]:
         """Return what the worker needs to compute the rewards of a group."""
         function = function_of(self.reward)
+        given = self.needed(group)
+        # A prompt shows the pictures of its sample as a rule: they are sent once.
+        own = [id(picture) for picture in given.sample.images]
+        shown = bool(own) and own == [id(picture) for picture in given.prompt.images]
+        if shown:
+            given = dataclasses.replace(given, prompt=dataclasses.replace(given.prompt, images=()))
         return {
             "name": self.name,
             "module": function and function.module,
             "function": function and function.name,
-            "group": to_message(self.needed(group)),
+            "group": to_message(given),
+            "shown": shown,
             "state": dataclasses.asdict(state),
         }
 
@@ -246,7 +254,7 @@ def isolated(
 ) -> Task[A]:
     """Return the task with the rewards of a user's own in workers: the task itself if it has none.
 
-    These are functions of files, and what task files outside OWN define. ``in_process`` names those
+    These are functions of files, and what a user's task files define. ``in_process`` names those
     that stay in this process all the same.
     """
     inner = task.task if isinstance(task, TaskWithRewards) else task
@@ -272,12 +280,12 @@ def isolated(
 
 
 def of_user(task: Task[A]) -> dict[str, Reward[A]]:
-    """Return the rewards of a task that no package of OWN defines, by name."""
+    """Return the rewards of a task that neither the toolkit nor its tasks define, by name."""
     further = further_rewards(task)
     return {
         name: reward
         for name, reward in task.rewards().items()
-        if name in further or module_of(reward).partition(".")[0] not in OWN
+        if name in further or isinstance(reward, WorkerReward) or not is_own(reward)
     }
 
 
@@ -295,16 +303,3 @@ def function_of(reward: Any) -> FileFunction | None:
     """Return the function of a file that a reward calls, None if it is none of those."""
     own = reward.function if isinstance(reward, FunctionReward) else None
     return own if isinstance(own, FileFunction) else None
-
-
-def module_of(reward: Any) -> str:
-    """Return the name of the module that defines a reward."""
-    if isinstance(reward, WorkerReward):
-        return module_of(reward.reward)
-    if isinstance(reward, FunctionReward):
-        return module_of(reward.function)
-    if isinstance(reward, FileFunction):
-        return reward.module
-    if isinstance(reward, functools.partial):
-        return module_of(reward.func)
-    return str(getattr(reward, "__module__", None) or type(reward).__module__)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from vrft import answers
+from vrft import answers, mathverify
 from vrft.boxes import Box, iou
 from vrft.errors import UserError
+from vrft.rewards.origins import is_own
 from vrft.rewards.trl import GroupReward, RewardLog, TrainerState
 from vrft.rewards.values import LARGEST, described, noting, to_json, to_number
 from vrft.task import Reward, Task
@@ -81,8 +82,13 @@ def checked(
 class LostReward(UserError):
     """A reward whose worker ended without a value; the line names the reward and the reason.
 
-    Where whole groups are rewarded, the values count as None.
+    Where whole groups are rewarded, the values count as None. ``first`` says that this reward has
+    not been lost for this reason before.
     """
+
+    def __init__(self, line: str, *, first: bool = True) -> None:
+        super().__init__(line)
+        self.first = first
 
 
 def rewards_of(task: Task[A], sample: Sample[A], completion: Completion) -> dict[str, float | None]:
@@ -115,13 +121,14 @@ class GroupRewards:
     """The rewards of a group by name, G checked values each, and what the rewards logged.
 
     ``seconds`` holds the time that each reward took; ``lost`` says in a line for each reward
-    without values why there are none.
+    without values why there are none, and ``notes`` are those of them that were not said before.
     """
 
     values: dict[str, list[float | None]]
     log: RewardLog
     seconds: dict[str, float] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def group_rewards(
@@ -147,6 +154,8 @@ def group_rewards(
             values = group_values(reward, name, group, state or TrainerState(), given.log)
         except LostReward as error:
             given.lost[name] = str(error)
+            if error.first:
+                given.notes.append(str(error))
         given.seconds[name] = time.monotonic() - started
         skip = missing == "none"
         given.values[name] = [
@@ -167,12 +176,28 @@ def group_values(
 ) -> Sequence[Any]:
     """Return the G values of one reward for a group, which are not checked yet.
 
-    An exception of the reward is noted with the names of reward and sample.
+    An exception of the reward is noted with the names of reward and sample. Answers that
+    math-verify judges are judged several at once, and the metric rewards/NAME/over_budget is the
+    share of comparisons that its budget left out.
     """
     if isinstance(reward, GroupReward):
         return reward.of_group(group, state, log)
+    answers_G = [rollout.completion for rollout in group.rollouts]
     with noting(name, group.sample.id):
-        return [reward(group.sample, rollout.completion) for rollout in group.rollouts]
+        if not is_own(reward):
+            return [reward(group.sample, answer) for answer in answers_G]
+        limit = mathverify.current()
+        before = (0, 0) if limit is None else (limit.asked, limit.over)
+        values = mathverify.each(lambda answer: reward(group.sample, answer), answers_G)
+    if limit is not None and limit.asked > before[0]:
+        left_out = (limit.over - before[1]) / (limit.asked - before[0])
+        log.log_metric(f"rewards/{name}/over_budget", left_out)
+    return values
+
+
+def own_task(task: Task[Any]) -> bool:
+    """Return whether the toolkit defines a task, whatever rewards stand beside its own."""
+    return is_own(type(task.task if isinstance(task, TaskWithRewards) else task))
 
 
 def score_of(task: Task[A], sample: Sample[A], completion: Completion) -> Score:

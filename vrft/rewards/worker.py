@@ -21,6 +21,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -120,6 +121,9 @@ def rewarded(request: Mapping[str, Any], task: Task[Any] | None) -> dict[str, An
     from vrft.rewards.values import to_line
 
     name, group = request["name"], from_message(request["group"])
+    if request["shown"]:
+        prompt = replace(group.prompt, images=group.sample.images)
+        group = replace(group, prompt=prompt)
     log = RewardLog(len(group.rollouts))
     reward: Reward[Any]
     if request["module"] is None:

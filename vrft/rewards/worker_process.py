@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -22,6 +23,8 @@ from vrft.rewards.output_log import OutputLog
 from vrft.rewards.processes import memory_of, of_session, shares_of, with_word
 
 GIB = 2**30
+PIPE = 2**20
+"""Bytes that the pipe of requests holds, where the system grants it."""
 TICK = 0.1
 """Seconds between two looks at a worker that computes."""
 PATIENCE = 5.0
@@ -94,6 +97,9 @@ class WorkerProcess:
         output.follow(printed)
         for pipe in self.pipes:
             os.set_blocking(pipe, False)
+        if hasattr(fcntl, "F_SETPIPE_SZ"):  # pictures in memory are millions of bytes
+            with contextlib.suppress(OSError):  # more than the system grants its users
+                fcntl.fcntl(self.request, fcntl.F_SETPIPE_SZ, PIPE)
         self.pending = b""
         self.start = {
             "path": sys.path,

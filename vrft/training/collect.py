@@ -156,8 +156,11 @@ def reward_group(
     """
     given = group_rewards(task, group, state, config.algorithm.missing_rewards)
     metrics.check_columns(given.log)
-    for line in given.lost.values():
-        print(f"note: {line}; it counts as missing in this group", file=sys.stderr)
+    for line in given.notes:
+        print(
+            f"note: {line}; it counts as missing in such groups (rewards/NAME/missing)",
+            file=sys.stderr,
+        )
     rewards, weights = given.values, config.algorithm.weights
     lengths_G = torch.tensor([float(len(r.tokens)) for r in group.rollouts])
     limit = config.sampling.max_completion_length

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from vrft import mathverify
 from vrft.errors import UserError
 from vrft.rewards import score_of
 from vrft.rewards.trl import GroupReward, RewardLog
@@ -75,8 +76,11 @@ def logged_means(run: Run, batch: Batch, taken: Collection[str]) -> dict[str, fl
             finite = [value for value in values if math.isfinite(value)]
             own[name] = (total + sum(finite), count + len(finite))
     # Devices may have logged other names, but they agree on whether any reward can log at all.
-    can_log = run.config.algorithm.missing_rewards == "none" or any(
-        isinstance(reward, GroupReward) for reward in run.task.rewards().values()
+    rewards = run.task.rewards().values()
+    can_log = (
+        run.config.algorithm.missing_rewards == "none"
+        or mathverify.in_use()
+        or any(isinstance(reward, GroupReward) for reward in rewards)
     )
     alone = run.accelerator.num_processes == 1 or not can_log
     devices = [own] if alone else gather_object([own])
@@ -118,18 +122,20 @@ def completion_rows(task: Task[Any], batch: Batch, experience: Experience) -> li
     Where the tokens of a completion differ in advantage, the first token's is given. Columns that
     rewards have logged follow. Raises UserError for a score that JSON cannot hold.
     """
-    return [
-        {
-            "sample_id": rewarded.group.sample.id,
-            "text": rollout.completion.text,
-            "parsed": score_of(task, rewarded.group.sample, rollout.completion).parsed,
-            "finished": rollout.finished,
-            "tokens": len(rollout.tokens),
-            "rewards": {name: values[g] for name, values in rewarded.rewards.items()},
-            "reward": float(rewarded.total[g]),
-            "advantage": float(experience.advantages[b, g, 0]),
-            **{name: values[g] for name, values in rewarded.log.columns.items()},
-        }
-        for b, rewarded in enumerate(batch.groups)
-        for g, rollout in enumerate(rewarded.group.rollouts)
-    ]
+    # What was read is logged, and no metric of the score: what only that would ask is not asked.
+    with mathverify.remembered():
+        return [
+            {
+                "sample_id": rewarded.group.sample.id,
+                "text": rollout.completion.text,
+                "parsed": score_of(task, rewarded.group.sample, rollout.completion).parsed,
+                "finished": rollout.finished,
+                "tokens": len(rollout.tokens),
+                "rewards": {name: values[g] for name, values in rewarded.rewards.items()},
+                "reward": float(rewarded.total[g]),
+                "advantage": float(experience.advantages[b, g, 0]),
+                **{name: values[g] for name, values in rewarded.log.columns.items()},
+            }
+            for b, rewarded in enumerate(batch.groups)
+            for g, rollout in enumerate(rewarded.group.rollouts)
+        ]

@@ -14,6 +14,7 @@ import torch
 from accelerate.utils import set_seed
 from torch import Tensor
 
+from vrft import mathverify
 from vrft.errors import UserError
 from vrft.training import algorithms, distributed, metrics, plan, reward_metrics
 from vrft.training.collect import collect
@@ -41,7 +42,8 @@ def step(run: Run) -> tuple[dict[str, float], Rows]:
     place = done.step * accelerator.num_processes + accelerator.process_index
     set_seed(rollout_seed(run.config.train.seed, place))
     run.rollouts.follow(run.policy.module, done.step)
-    with distributed.gathered_weights(accelerator, run.policy.module):
+    spent = mathverify.budget(run.config.train.math_verify_budget)
+    with distributed.gathered_weights(accelerator, run.policy.module), spent:
         batch = collect(run)
         begin_next(run)
     experience = make_experience(run, batch)

@@ -1,28 +1,25 @@
-"""Equality of mathematical expressions, judged by math-verify in another process.
+"""The rules by which math-verify compares expressions, and the program that applies them.
 
 sympy may compute for ever on what a model writes (9^{9^{9}} is enough), and nothing inside a
-process can be relied on to stop it. So a worker compares expressions, one pair at a time, within
-limits of processor time and memory at which the system kills it; the next pair gets a fresh
-worker. Texts travel as JSON and are never run as code. The worker is this file, run as a program;
-it ends with the process that started it.
+process can be relied on to stop it. So this file is run as a program, which compares one pair at a
+time within limits of processor time and memory at which the system kills it. Texts travel as JSON
+and are never run as code. It ends with the process that started it.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import itertools
 import json
-import os
 import re
-import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-# No import of vrft, math-verify or sympy above `serve`: the worker runs this file as a program
-# outside its package, and the process that asks must never load sympy.
+# No import of vrft, math-verify or sympy above `serve`: this file is run as a program outside its
+# package, and the process that asks must never load sympy.
 
 Rule = Literal["boxed", "lighteval", "default", "options"]
 """The way in which expressions are searched for and compared; see ``equivalent``.
@@ -33,157 +30,15 @@ The rule "options" is that of ``finds_option``.
 FULL_STOP = re.compile(r"(?<!\.)\.$")
 """The stop of a sentence behind a result, but no ellipsis."""
 
-SECONDS = 5.0
-"""Processor time for reading the gold expression, and as much again for the answer.
-
-Only the worker's own time counts, so that no score depends on how busy the machine is.
-"""
 MEMORY = 2 << 30
 """Bytes of address space that a worker may have."""
-LONGEST = 2**17
-"""Characters of a full output in which an expression is searched for.
-
-math-verify takes more than linear time: a megabyte would cost all of its 5 seconds, twice.
-"""
-LONGEST_RESULT = 2**13
-"""Characters of a result that stands alone, such as the content of a box."""
-
-
-@functools.lru_cache(maxsize=512)  # rewards and scores ask about the same pairs
-def equivalent(
-    gold: str, answer: str, rule: Rule = "boxed", seconds: float = SECONDS
-) -> bool | None:
-    """Return whether an answer means the same as the gold text; None for an unreadable gold text.
-
-    An answer that cannot be read, or not within the limits of time, memory and length, is wrong.
-    The rules are
-
-    - ``boxed``: both are bare LaTeX, such as the contents of a box; nothing is searched for. What
-      math-verify calls equal up to rounding, up to a percent sign, or as a pair and a set, is told
-      apart: 1.41421356 is not the root of 2, 18% is not 18, and (3,4) is not "3 and 4".
-    - ``lighteval``: the answer is a full output, in which lighteval's settings for open-rs search
-      for the expression; numbers are equal that agree to 5 decimals.
-    - ``default``: both are full texts, searched by math-verify's own settings and compared the
-      wrong way round, as in the published rewards of Visual-RFT and R1-V.
-    """
-    longest = LONGEST_RESULT if rule == "boxed" else LONGEST
-    if len(gold) > longest:
-        return None
-    # An empty answer is wrong too, and the gold text is still read.
-    answer = answer if len(answer) <= longest else ""
-    return verdict_on(gold=gold, answer=answer, rule=rule, seconds=seconds)
-
-
-OPTION_SECONDS = 1.0
-"""Processor time for finding an option in an answer, which takes milliseconds."""
-
-
-def finds_option(
-    forms: Sequence[str], answer: str, strings: Sequence[str], seconds: float = OPTION_SECONDS
-) -> bool:
-    """Return whether math-verify finds one of the ``forms`` of an option in an answer.
-
-    It searches for LaTeX, for numbers and for all ``strings``, and the most certain find counts,
-    as in the published evaluator of CV-Bench. An answer that exceeds the limits has none.
-    """
-    if len(answer) > LONGEST:
-        return False
-    return bool(
-        verdict_on(gold=list(forms), answer=[answer, *strings], rule="options", seconds=seconds)
-    )
-
-
-def verdict_on(**request: object) -> bool | None:
-    """Return the verdict of a worker that waits, or else of a new one; see ``Worker.compare``."""
-    worker = waiting() or Worker()
-    verdict = worker.compare(**request)
-    # Only here the worker is known to have no answer pending. If Ctrl-C interrupts `compare`, the
-    # worker is dropped, its input closes, and it ends by itself.
-    if worker.alive:
-        idle.append(worker)
-    return verdict
-
-
-class Worker:
-    """A process that compares expressions until it is closed or killed at a limit."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            # -P: without it the folder of this file comes first on sys.path, and vrft/numbers.py
-            # and vrft/types.py would hide the modules of Python's library.
-            [sys.executable, "-P", "-W", "ignore", __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="ascii",  # JSON escapes everything else, lone surrogates included
-        )
-        if self.receive() != "ready":
-            raise RuntimeError("the worker of math-verify did not start; its own message is above")
-
-    @property
-    def alive(self) -> bool:
-        """Return whether the process is still there."""
-        return self.process.poll() is None
-
-    def compare(self, **request: object) -> bool | None:
-        """Return the verdict on one request; None if its gold expression cannot be read.
-
-        A worker that is killed at a limit answers "" from then on: while it reads the gold text
-        that makes None, while it reads or compares the answer False.
-        """
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-        readable = self.receive() == "readable"
-        return self.receive() == "same" if readable else None
-
-    def receive(self) -> str:
-        """Return the next line of the process, "" once it has ended."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            self.close()
-        return line.strip()
-
-    def close(self) -> None:
-        """End the process and wait for it."""
-        self.process.kill()
-        self.process.communicate()
-
-
-idle: list[Worker] = []
-"""Workers that wait for a request: as many as threads have ever asked at once.
-
-A list needs no lock: its ``pop`` and ``append`` are atomic, and a worker is in use by one thread.
-"""
-
-
-def waiting() -> Worker | None:
-    """Take a living worker from ``idle``; None if there is none."""
-    while idle:
-        worker = idle.pop()
-        if worker.alive:
-            return worker
-        worker.close()
-    return None
-
-
-@atexit.register
-def close() -> None:
-    """End the workers that wait; the next request starts another."""
-    while idle:
-        idle.pop().close()
-
-
-# A forked child must not talk to the workers of its parent: each would read the other's verdicts.
-os.register_at_fork(after_in_child=idle.clear)
 
 
 def serve() -> None:
     """Answer requests until the input ends: the main function of the worker.
 
     The lines of an answer are "readable" once the gold text is read, then "same" or "different";
-    or "unreadable" alone.
+    or "unreadable" alone. Behind the word stand the seconds of processor time that it took.
     """
     import signal
 
@@ -200,13 +55,17 @@ def serve() -> None:
         read_gold, read_answer, same = rules[request["rule"]]
         # ITIMER_PROF counts this process's processor time, not the clock on the wall.
         signal.setitimer(signal.ITIMER_PROF, request["seconds"])
+        started = time.process_time()
         gold = read_gold(request["gold"])
         # Said before the answer is read: a death after this line means a wrong answer.
-        print("readable" if gold else "unreadable", file=out, flush=True)
+        told = "readable" if gold else "unreadable"
+        print(told, time.process_time() - started, file=out, flush=True)
         if gold:
             signal.setitimer(signal.ITIMER_PROF, request["seconds"])
+            started = time.process_time()
             verdict = same(gold, read_answer(request["answer"]))
-            print("same" if verdict else "different", file=out, flush=True)
+            told = "same" if verdict else "different"
+            print(told, time.process_time() - started, file=out, flush=True)
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 

@@ -25,8 +25,12 @@ subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 assert "vrft_vllm_worker.WeightReload" in sys.argv, sys.argv
 import vrft_vllm_worker
 if os.environ.get("WITH_MEMORY"):
+    from multiprocessing import resource_tracker
     from multiprocessing.shared_memory import SharedMemory
     memory = SharedMemory(create=True, size=4096)
+    # The tracker waits for all who know it, as vLLM's engine and workers do.
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
+                     pass_fds=[resource_tracker.getfd()])
     with open(os.environ["WITH_MEMORY"], "w") as file:
         file.write(memory.name)
 time.sleep(float(sys.argv[1]))

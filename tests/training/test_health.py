@@ -13,6 +13,7 @@ import torch
 from fakes.bigram import CONFIG, Echo, SameForAll, run, take_step, with_algorithm
 from fakes.folders import FAKES
 from fakes.short_runs import SMALL, ready
+from fakes.wrong_runs import blind, displaced, mixed
 from safetensors.torch import load_file
 
 from vrft import config
@@ -20,9 +21,6 @@ from vrft.config.schema import Config
 from vrft.diagnosis import canaries, difficulty
 from vrft.diagnosis.difficulty import Attempt
 from vrft.errors import UserError
-from vrft.models.loaded import LoadedModel
-from vrft.policy.decode_step import Decoding
-from vrft.policy.logprobs import GroupLogps
 from vrft.rewards import with_rewards
 from vrft.runs.run_log import WARNINGS, read_metrics
 from vrft.training import health, train
@@ -95,39 +93,6 @@ def test_a_policy_without_pictures_and_decoding_is_tried_as_well(
         UserError, match=r"^before the first update: answers_alike: .*train\.strict"
     ):
         health.try_canaries(replace(made, config=strict), tmp_path)
-
-
-def blind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model looks at a blank picture whatever it is shown."""
-    embed = LoadedModel.embed
-
-    def embed_blank(self: LoadedModel, tokens: Any, pictures: Any) -> Any:
-        blank = [replace(p, key=b"0", patches=torch.zeros_like(p.patches)) for p in pictures]
-        return embed(self, tokens, blank)
-
-    monkeypatch.setattr(LoadedModel, "embed", embed_blank)
-
-
-def displaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decoding counts positions on from another place than training does."""
-    begin = Decoding.__init__
-
-    def begin_later(self: Decoding, *given: Any) -> None:
-        begin(self, *given)
-        self.position += 3
-
-    monkeypatch.setattr(Decoding, "__init__", begin_later)
-
-
-def mixed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Prompts of a batch lean towards each other."""
-    forward = GroupLogps.forward
-
-    def mixing(self: GroupLogps, prompts: Any, completions: Any, temperature: float = 1.0) -> Any:
-        logps = forward(self, prompts, completions, temperature)
-        return logps - 0.1 * (len(prompts) > 1)
-
-    monkeypatch.setattr(GroupLogps, "forward", mixing)
 
 
 @pytest.mark.parametrize(

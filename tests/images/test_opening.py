@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -308,3 +309,13 @@ def test_a_damaged_avif_is_a_users_mistake() -> None:
         content[place] ^= 0xFF
     with pytest.raises(PictureError, match=r"not a picture that can be read|damaged picture"):
         images.open_image(bytes(content[: len(content) // 2]))
+
+
+def test_a_tiff_whose_offsets_are_fractions_is_a_users_mistake() -> None:
+    file = io.BytesIO()
+    Image.new("L", (9, 7)).save(file, "TIFF")
+    # The entry of StripOffsets (273), a number of type 4 or 3: of type 5 it is a fraction.
+    content = re.sub(rb"\x11\x01[\x03\x04]\x00", b"\x11\x01\x05\x00", file.getvalue(), count=1)
+    assert content != file.getvalue()
+    with pytest.raises(PictureError, match="picture"):
+        images.open_image(content)

@@ -46,11 +46,11 @@ STRANGERS = {
 }
 """How files begin that are met under the names of pictures -> what they are."""
 
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error)
+UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, RuntimeError, struct.error)
 """The exceptions that Pillow raises for files that are damaged or no pictures.
 
-Its PNG reader really raises SyntaxError, its AVIF reader RuntimeError, and its readers of headers
-struct.error.
+Its PNG reader really raises SyntaxError, its AVIF reader RuntimeError, its TIFF reader TypeError,
+and its readers of headers struct.error.
 """
 
 _WARNINGS = threading.Lock()

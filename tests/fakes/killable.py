@@ -4,9 +4,9 @@ A child begins in some milliseconds instead of many seconds, so that a test can 
 script it reads one JSON object a line, and answers with one: ``{"argv": [...], "log": FILE}`` tells
 the child's process id, then its status when it has ended; ``{"shell": COMMAND}`` the status.
 
-``kill_at`` lets the child kill itself at its n-th call that changes the disk below ``folder``,
-before the call takes place, or in the middle of a line of its records. Such calls are noted in
-``calls``, a file.
+``kill_at`` lets the child kill itself at its n-th call that changes the disk below ``folder``, of
+those whose names begin with ``kill_call``: before the call takes place, or in the middle of a line
+of its records. Such calls are noted in ``calls``, a file.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ WRITING = os.O_WRONLY | os.O_RDWR
 class DiskCounter:
     """The count of calls that change the disk below a folder, and the kill at one of them."""
 
-    def __init__(self, folder: str, kill_at: int | None, notes: int) -> None:
-        self.folder, self.kill_at, self.notes, self.count = folder, kill_at, notes, 0
+    def __init__(self, folder: str, kill_at: int | None, kill_call: str, notes: int) -> None:
+        self.folder, self.kill_at, self.kill_call = folder, kill_at, kill_call
+        self.notes, self.count = notes, 0
 
     def due(self, call: str) -> bool:
         """Count a call, note it, and return whether it is the one to be killed at."""
-        self.count += 1
+        self.count += call.startswith(self.kill_call)
         os.write(self.notes, f"{call}\n".encode())
-        return self.count == self.kill_at
+        return self.count == self.kill_at and call.startswith(self.kill_call)
 
     def meet(self, call: str) -> None:
         """Count a call and, if it is due, kill this process before it takes place."""
@@ -92,7 +93,8 @@ def child(request: dict[str, Any]) -> int:
         os.dup2(log, number)
     if "calls" in request:
         notes = os.open(request["calls"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        DiskCounter(request["folder"], request.get("kill_at"), notes).install()
+        kill_at, kill_call = request.get("kill_at"), request.get("kill_call", "")
+        DiskCounter(request["folder"], kill_at, kill_call, notes).install()
     try:
         return cli.main(request["argv"])
     except SystemExit as error:

@@ -125,6 +125,23 @@ def test_old_checkpoints_are_deleted_but_for_the_newest(tmp_path: Path) -> None:
         assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_kill_while_pruning_leaves_no_half_of_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_steps(tmp_path, 2)
+
+    def killed(path: Path) -> None:
+        next(path.iterdir()).unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", killed)
+        checkpoint.prune(tmp_path, 1)
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-2"]
+    run_folder.sweep(tmp_path)
+    assert [path.name for path in tmp_path.glob("*checkpoint-*")] == ["checkpoint-2"]
+
+
 def test_a_folder_that_was_emptied_is_no_checkpoint(tmp_path: Path) -> None:
     for step in (1, 2):
         (tmp_path / f"checkpoint-{step}").mkdir()

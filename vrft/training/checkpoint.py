@@ -279,4 +279,8 @@ def prune(run: Path, keep: int | None, spared: Path | None = None) -> None:
     # Not [:-keep]: with fewer checkpoints than `keep` the end is negative and must mean none.
     for path in folders[: max(len(folders) - keep, 0)]:
         if path != spared:
-            shutil.rmtree(path)
+            # Renamed first: a kill leaves no half of a checkpoint under its name, and the next
+            # start sweeps what it leaves.
+            hidden = temporary_of(path)
+            durable.replace(path, hidden)
+            shutil.rmtree(hidden)

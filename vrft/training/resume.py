@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -131,8 +132,9 @@ def another_run(run: Path, settings: Sequence[str] = ()) -> str:
     weights = final if final.is_dir() else checkpoint.latest(run) or final
     given = "".join(f" {path}=..." for path in settings)
     return (
-        f"begin a new run from its weights: `vrft train --config {run / 'config.yaml'} "
-        f"model={weights} train.output_dir=NEW{given}`"
+        f"begin a new run from its weights: `vrft train --config "
+        f"{shlex.quote(str(run / 'config.yaml'))} {shlex.quote(f'model={weights}')} "
+        f"train.output_dir=NEW{given}`"
     )
 
 

@@ -85,9 +85,13 @@ def die_with_parent() -> None:
 
 def child(request: dict[str, Any]) -> int:
     """Run a command of ``vrft`` in a forked child, and return its exit status."""
+    import torch
+
     from vrft import cli
 
     die_with_parent()
+    # Once, before a second thread: torch puts its pool right after a fork, and not twice at a time.
+    torch.set_num_threads(1)
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for number in (1, 2):
         os.dup2(log, number)

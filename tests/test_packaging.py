@@ -125,3 +125,8 @@ def test_the_package_offers_the_commands_and_no_other_names() -> None:
     assert all(getattr(vrft, name) is not None for name in vrft.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'trian'"):
         _ = vrft.trian  # type: ignore[attr-defined]
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        assert vrft.__version__ == tomllib.load(file)["project"]["version"]

@@ -16,6 +16,8 @@ from vrft.task import Reward, Task
 from vrft.types import Completion, Prediction, Prompt, Report, Rollout, Sample, Score, Turn, View
 
 if TYPE_CHECKING:
+    __version__: str
+
     from vrft.cli.plan import StepPlan
     from vrft.cli.python_evaluation import evaluate, evaluate_checkpoints
     from vrft.cli.python_model import LoadedPolicy, load
@@ -78,7 +80,10 @@ if os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1" and "huggingface_hub.constants"
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """Return a name of COMMANDS; AttributeError for any other."""
+        """Return a name of COMMANDS, or the version; AttributeError for any other."""
+        if name == "__version__":
+            # Reading the package's metadata takes longer than all the rest of this module.
+            return importlib.import_module("importlib.metadata").version("vrft")
         if name not in COMMANDS:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(importlib.import_module(f"vrft.cli.{COMMANDS[name]}"), name)

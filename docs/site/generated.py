@@ -29,8 +29,9 @@ INTRODUCTION = """\
 # Settings
 
 Every setting of a run, by the path under which `key.path=value`, a YAML file and `vrft.train` take
-it. `vrft config show NAME` prints those of a configuration. Names are TRL's and transformers' where
-they have one. A task's own settings are the fields of its class: `vrft tasks`.
+it. `vrft config show NAME` prints those of a configuration, and `vrft config schema` a JSON schema
+by which editors complete and check them. Names are TRL's and transformers' where they have one. A
+task's own settings are the fields of its class: `vrft tasks`.
 
 """
 

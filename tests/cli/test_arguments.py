@@ -20,7 +20,7 @@ from vrft.errors import UserError
         (["qqq"], "no such command; known: demo, "),
         (["config", "lst"], "`vrft config lst`: no such command; did you mean 'list'"),
         # too little
-        (["config"], r"are required: list\|show\|copy; see `vrft config --help`"),
+        (["config"], r"are required: list\|show\|copy\|schema; see `vrft config --help`"),
         (["config", "show"], r"are required: NAME\|FILE.yaml; see `vrft config show --help`"),
         # too much
         (["tasks", "lisa"], "unknown argument lisa; see `vrft tasks --help`"),

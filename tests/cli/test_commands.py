@@ -200,12 +200,13 @@ def test_a_task_in_one_file_is_trained_evaluated_and_shown(
     assert found["metrics"][0]["difference"]["mean"] == 0.0
 
 
-def test_the_task_in_the_readme_works(
+def test_the_task_of_the_docs_works(
     capsys: Capture, tmp_path: Path, model_folder: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    page = (ROOT / "docs" / "own-task.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     Path("naming.py").write_text(code)
     for name, colour in (("sky", "blue"), ("grass", "green")):
         Path("pictures", "train", name).mkdir(parents=True)

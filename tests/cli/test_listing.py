@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -67,3 +68,9 @@ def test_the_table_of_algorithms_names_their_differences_and_their_papers(
     assert "clip(ratio, 0.8, 1.28) A" in rows["dapo"]
     assert "r - mean of group / std of group  -log pi A" in rows["gpg"]
     assert re.search("^gpg +Chu et al. 2025, arXiv:2504.02546", papers, re.MULTILINE)
+
+
+def test_config_schema_prints_a_schema_of_json(capsys: Capture) -> None:
+    assert cli.main(["config", "schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema["properties"]["train"]["properties"]["save_steps"]["type"] == "integer"

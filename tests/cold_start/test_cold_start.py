@@ -95,7 +95,9 @@ def test_a_course_without_a_start_goes_on_from_the_grounding_model_with_lessons_
         seeds.append(seed)
 
     monkeypatch.setattr(data.demo("math"), "write", write)
-    monkeypatch.setattr(cold_start.fine_tune, "train", lambda settings: begun.append(settings.model.name))
+    monkeypatch.setattr(
+        cold_start.fine_tune, "train", lambda settings: begun.append(settings.model.name)
+    )
     monkeypatch.setattr(models, "load_model", lambda *args, **kwargs: FakeLoaded())
     monkeypatch.setattr(models, "save_model", lambda loaded, folder: None)
     for seed in (0, 1):

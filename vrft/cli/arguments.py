@@ -139,9 +139,9 @@ class Version(argparse.Action):
 
 
 def add_config(verbs: Any) -> None:
-    """Add ``vrft config list``, ``show`` and ``copy``."""
+    """Add ``vrft config list``, ``show``, ``copy`` and ``schema``."""
     summary = "list, show or copy the shipped configurations"
-    actions = add_group(verbs, "config", summary, "vrft config list", "list|show|copy")
+    actions = add_group(verbs, "config", summary, "vrft config list", "list|show|copy|schema")
     add_verb(actions, "list", "list the shipped configurations", "vrft config list")
     verb = add_verb(
         actions,
@@ -159,6 +159,8 @@ def add_config(verbs: Any) -> None:
     )
     verb.add_argument("name", metavar="NAME")
     verb.add_argument("to", type=Path, nargs="?", metavar="FILE", help="default: NAME.yaml here")
+    summary = "print the JSON schema of a configuration, for editors"
+    add_verb(actions, "schema", summary, "vrft config schema")
 
 
 def add_data(verbs: Any) -> None:

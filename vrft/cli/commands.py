@@ -77,6 +77,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "config list": listing.config_list,
     "config show": listing.config_show,
     "config copy": listing.config_copy,
+    "config schema": listing.config_schema,
     "data convert": data.convert,
     "data filter": data.filter_rows,
     "demo": demo,

@@ -6,6 +6,7 @@ Imports of rooms stand inside the commands: `vrft --help` and `vrft tasks` must 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,6 +63,14 @@ def config_copy(args: argparse.Namespace) -> int:
         raise UserError(f"{target}: cannot be written ({error.strerror})") from error
     print(target)
     next_commands.say(["train", "--config", str(target), "--dry-run"])
+    return 0
+
+
+def config_schema(args: argparse.Namespace) -> int:
+    """Print the JSON schema of a configuration file."""
+    from vrft.config.json_schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
     return 0
 
 

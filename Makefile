@@ -40,7 +40,8 @@ test-large: .venv/installed
 
 # Kills, power cuts, full disks, damaged files, signals: what was saved goes on bit for bit.
 test-faults: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -n $(PROCESSES) --dist loadfile tests/faults
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -n $(PROCESSES) --dist loadfile \
+		tests/faults tests/rewards
 
 # DDP, DeepSpeed and FSDP2 in two processes on the CPU, and optimizers of other packages.
 test-distributed: .venv/installed-deepspeed
@@ -55,7 +56,7 @@ test-vllm: .venv/installed .venv-vllm/installed
 
 # The viewer in a real browser: Debian's Chromium, installed where there is none and root may do so.
 test-browser: .venv/installed-browser
-	@command -v chromium google-chrome >/dev/null || { test "$$(id -u)" = 0 && \
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 && \
 		apt-get update -qq && apt-get install -y -qq chromium fonts-dejavu-core >/dev/null; } || \
 		{ echo 'make test-browser needs chromium or google-chrome on the PATH' >&2; exit 1; }
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/viewer

@@ -53,7 +53,8 @@ class LoadError(Exception):
 def measured(job: str, what: str, words: Sequence[str], note: str = "") -> Row:
     """Run a command on one core and return its seconds and its peak of resident memory.
 
-    Raises LoadError with the end of its output where it fails. A note "last line" is the last line
+    The peak is at least that of this process, of which the command begins as a copy. Raises
+    LoadError with the end of its output where it fails. A note "last line" is the last line
     that it printed.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}

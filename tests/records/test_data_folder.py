@@ -257,3 +257,14 @@ def test_check_dry_run_and_run_refuse_the_same(
     said = capsys.readouterr().err
     assert said.count("data.allow_outside=true") == 1 and "line 1: the picture" in said
     assert not out.exists()
+
+
+def test_a_relative_folder_means_that_of_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(b"")
+        # A notebook may change its directory between two sets of rows.
+        monkeypatch.chdir(tmp_path / name)
+        assert data_folder.is_inside(Path("a.png"), [Path()])

@@ -26,7 +26,7 @@ from vrft import config
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.models import manifest
-from vrft.runs import run_folder
+from vrft.runs import run_comparison, run_folder
 from vrft.runs.run_log import RunLog, read_metrics
 from vrft.training import checkpoint, train
 from vrft.training.types import Progress
@@ -67,7 +67,7 @@ def same(a: Path, b: Path) -> bool:
 def without_time(run: Path) -> list[dict[str, object]]:
     """The metrics of a run, less the clock."""
     rows = read_metrics(run / "metrics.jsonl")
-    return [{k: v for k, v in row.items() if k not in ("time", "step_time")} for row in rows]
+    return [{k: v for k, v in row.items() if not run_comparison.TIMES.search(k)} for row in rows]
 
 
 @pytest.mark.slow

@@ -105,12 +105,17 @@ def gone(completions, **columns):
 '''
 
 
+def rewards_of(folder: Path) -> Path:
+    """Return the file of rewards in a test's folder, of a name that no other test has."""
+    return folder / f"rewards_of_{folder.name.replace('-', '_')}.py"
+
+
 @pytest.fixture
 def settings(
     tmp_path: Path, model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
     monkeypatch.setattr(sys, "path", [*sys.path])
-    (tmp_path / f"rewards_of_{id(tmp_path)}.py").write_text(REWARDS)
+    rewards_of(tmp_path).write_text(REWARDS)
     return [f"task={FAKES / 'letters_task.py'}", f"model={model_folder('qwen2_vl')}",
             f"train.output_dir={tmp_path / 'run'}", "train.max_steps=3", "train.canaries=false",
             "sampling.max_completion_length=4", "algorithm.num_generations=2"]  # fmt: skip
@@ -119,7 +124,7 @@ def settings(
 def test_a_run_goes_on_without_a_reward_that_is_missing(
     settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reward = f"{tmp_path}/rewards_of_{id(tmp_path)}.py:leaving"
+    reward = f"{rewards_of(tmp_path)}:leaving"
     # A worker begins anew after each death: two calls have values, the third has none.
     assert cli.main(["train", "--reward", reward, *settings]) == 0
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
@@ -135,7 +140,7 @@ def test_a_run_goes_on_without_a_reward_that_is_missing(
 def test_check_the_dry_run_and_the_run_refuse_a_reward_that_gives_nothing(
     settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reward = f"{tmp_path}/rewards_of_{id(tmp_path)}.py:gone"
+    reward = f"{rewards_of(tmp_path)}:gone"
     lines = []
     for verb in (["check", "--splits", "train"], ["train", "--dry-run"], ["train"]):
         assert cli.main([*verb, "--reward", reward, *settings]) == 2

@@ -43,7 +43,7 @@ def is_inside(path: Path, folders: Sequence[Path]) -> bool:
     return any(
         real.startswith(os.path.join(allowed, ""))
         for folder in folders
-        for allowed in real_folders(str(folder))
+        for allowed in real_folders(os.path.abspath(folder))
     )
 
 
@@ -53,12 +53,15 @@ def real_path(path: str) -> str:
     # Resolving each of a million pictures in the same few folders would take a minute.
     if name in ("", ".", "..") or os.path.islink(path):
         return os.path.realpath(path)
-    return os.path.join(real_folders(folder)[0], name)
+    return os.path.join(real_folders(os.path.abspath(folder))[0], name)
 
 
 @functools.lru_cache(maxsize=4096)
 def real_folders(folder: str) -> tuple[str, ...]:
-    """Return a folder without links, and the blobs that the hub's cache keeps for a snapshot."""
+    """Return a folder without links, and the blobs that the hub's cache keeps for a snapshot.
+
+    ``folder`` is absolute: what a relative one means changes with the working directory.
+    """
     real = os.path.realpath(folder)
     repository, snapshot, _ = os.path.join(real, "").partition(SNAPSHOTS)
     blobs = os.path.join(repository, "blobs")

@@ -68,10 +68,10 @@ def measure(
     module, training = policy.module, policy.module.training
     module.eval()
     logps = policy.logps(encoded, groups, temperature).cpu()
-    blanked = policy.logps([blank(one) for one in encoded], groups, temperature).cpu()
+    blanked = policy.logps([blank(prompt) for prompt in encoded], groups, temperature).cpu()
     alone = [
-        policy.logps([one], [group[:1]], temperature)[0, 0].cpu()
-        for one, group in zip(encoded, groups, strict=True)
+        policy.logps([prompt], [group[:1]], temperature)[0, 0].cpu()
+        for prompt, group in zip(encoded, groups, strict=True)
     ]
     module.train(training)
     return Measured(logps, blanked, alone)
@@ -105,7 +105,7 @@ def pictures_seen(
     encoded: Sequence[Any], groups: Sequence[Sequence[Rollout]], measured: Measured
 ) -> list[Alarm]:
     """Return an alarm where blanking the pictures changes no log-probability of any answer."""
-    rows = [row for row, one in enumerate(encoded) if has_picture(one)]
+    rows = [row for row, prompt in enumerate(encoded) if has_picture(prompt)]
     if not rows:
         return []
     mask = mask_of(groups, measured.logps.shape[2])

@@ -192,7 +192,7 @@ class WorkerReward(Generic[A]):
 
     def needed(self, group: Group[A]) -> Group[A]:
         """Return a group with what the reward takes of it alone."""
-        rollouts = tuple(dataclasses.replace(one, logprobs=None) for one in group.rollouts)
+        rollouts = tuple(dataclasses.replace(r, logprobs=None) for r in group.rollouts)
         sample, prompt, function = group.sample, group.prompt, function_of(self.reward)
         if function is None:  # a reward of the task: of a sample and a completion, or of the group
             asked = prompt if isinstance(self.reward, GroupReward) else Prompt("")

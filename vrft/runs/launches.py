@@ -140,7 +140,7 @@ def at(run: Path, step: int) -> Launch | None:
 def write(run: Path, launch: Launch) -> None:
     """Add a launch to those of a run; later ones, whose steps are taken anew, are deleted."""
     made = [former for former in read(run) if former.step < launch.step]
-    text = json.dumps([asdict(one) for one in [*made, launch]], indent=2)
+    text = json.dumps([asdict(each) for each in [*made, launch]], indent=2)
     durable.write_text(run / NAME, text + "\n")
 
 

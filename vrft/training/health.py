@@ -80,7 +80,7 @@ def tried(run: Run, drawn: Sequence[Drawn]) -> tuple[list[tuple[Rollout, ...]], 
     All devices call this with equally many prompts.
     """
     accelerator, policy, sampling = run.accelerator, run.policy, run.config.sampling
-    encoded = [one.encoded for one in drawn]
+    encoded = [each.encoded for each in drawn]
     count = min(max(run.config.algorithm.num_generations, 2), canaries.ANSWERS)
     short = replace(
         sampling, max_completion_length=min(sampling.max_completion_length, canaries.TOKENS)
@@ -88,7 +88,7 @@ def tried(run: Run, drawn: Sequence[Drawn]) -> tuple[list[tuple[Rollout, ...]], 
     decoded = None
     with accelerator.autocast():
         with distributed.gathered_weights(accelerator, policy.module):
-            groups = policy.sample(encoded, count, short, [one.seed for one in drawn])
+            groups = policy.sample(encoded, count, short, [each.seed for each in drawn])
             # A server's log-probabilities are compared with the trainer's at every sync.
             if (
                 isinstance(policy, ModelPolicy)
@@ -116,9 +116,9 @@ def alarms_of(
     """Return the alarms of this device's canaries, in the order in which a step meets causes."""
     sampling = run.config.sampling
     limit = canaries.LIMITS[run.accelerator.mixed_precision == "no"]
-    encoded = [one.encoded for one in drawn]
-    samples = [one.sample for one in drawn]
-    views = [one.views if isinstance(one, Encoded) else () for one in encoded]
+    encoded = [each.encoded for each in drawn]
+    samples = [each.sample for each in drawn]
+    views = [prompt.views if isinstance(prompt, Encoded) else () for prompt in encoded]
     return [
         *canaries.pictures_seen(encoded, groups, measured),
         *canaries.batch_agrees(groups, measured, limit),
@@ -140,7 +140,8 @@ def observed(run: Run, batch: Batch) -> dict[str, float]:
     are the same; coordinates/FRAME is the mean IoU of boxes in each frame, of tasks with boxes.
     """
     accelerator = run.accelerator
-    own = [attempt(run.config, run.task, one) for one in (*batch.groups, *batch.dropped)]
+    sampled = (*batch.groups, *batch.dropped)
+    own = [attempt(run.config, run.task, rewarded) for rewarded in sampled]
     every = own if accelerator.num_processes == 1 else gather_object(own)
     if accelerator.is_main_process:
         run.ledger.add(every)

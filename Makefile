@@ -57,7 +57,8 @@ test-vllm: .venv/installed .venv-vllm/installed
 # The viewer in a real browser: Debian's Chromium, installed where there is none and root may do so.
 test-browser: .venv/installed-browser
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 && \
-		apt-get update -qq && apt-get install -y -qq chromium fonts-dejavu-core >/dev/null; } || \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq chromium fonts-dejavu-core >/dev/null; } || \
 		{ echo 'make test-browser needs chromium or google-chrome on the PATH' >&2; exit 1; }
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/viewer
 

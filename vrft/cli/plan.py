@@ -29,7 +29,7 @@ SIZES = ("24GB", "40GB", "80GB")
 
 @dataclass(frozen=True)
 class CardPlan:
-    """Whether a step fits a card, and how.
+    """The verdict on a card: whether a step fits it, and by which settings.
 
     ``peak`` is the step's peak in GiB, ``room`` what the card can hold. ``settings`` are those that
     have to be turned, empty where it fits as it is, None where none of those tried is enough.

@@ -23,8 +23,9 @@ is; a process that waits for something would never reach them.
 
 
 class Verdict(NamedTuple):
-    """Whether two expressions are the same, None for an unreadable gold text, and what it took.
+    """The result of one comparison, and the time that it took.
 
+    ``same`` says whether the two expressions are equal, None for an unreadable gold text;
     ``seconds`` are those of the worker's processor time.
     """
 

@@ -23,7 +23,7 @@ SPACES: Mapping[Space, str] = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a model that is handed on."""
+    """The facts of a model that is handed on, from which its card is written."""
 
     name: str
     base: str

@@ -55,7 +55,7 @@ ORDER = ("weights", "optimizer", "schedule", "random states", "progress", "rollo
 
 @dataclass
 class Count:
-    """How much of one kind was compared: files, their bytes, and the tensors or rows in them."""
+    """The amount of one kind that was compared: files, bytes, and the tensors or rows in them."""
 
     files: int = 0
     bytes: int = 0

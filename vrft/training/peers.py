@@ -117,7 +117,7 @@ def watched(accelerator: Accelerator, ddp_timeout: int) -> AbstractContextManage
 
 
 class Store(Protocol):
-    """What is needed of torch's store of keys and values, which all processes share."""
+    """The part of torch's store of keys and values, shared by all processes, that is needed."""
 
     def set(self, key: str, value: str) -> None: ...
     def get(self, key: str) -> bytes: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class AnswersView:
             for answer in evaluation.scored
         ]
 
-    @property
+    @cached_property
     def entry(self) -> dict[str, Any]:
         """Return title, report, settings and the names of metrics and subsets."""
         report, settings = self.evaluation.report, self.evaluation.settings

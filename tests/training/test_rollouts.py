@@ -147,6 +147,7 @@ def test_rollouts_ahead_are_those_of_the_weights_one_step_before() -> None:
         tables.append(table(made))
         metrics, rows = take_step(made)
         batches.append((metrics, rows))
+    made.rollouts.rows()  # waits for the rollouts under way
     made.close()
     events = [event for event in engine.events if not event.startswith("sample 4 x 1")]
     assert events[:2] == ["sample 6 x 4 by 0", "sample 6 x 4 by 0"]

@@ -1,7 +1,7 @@
 """Visual reinforcement fine-tuning of Qwen-VL models on tasks with a checkable answer.
 
 ``check``, ``plan``, ``train``, ``evaluate``, ``evaluate_checkpoints`` and ``load`` are the commands
-from Python (``vrft.cli``), beside the classes of their results; the other names are those that a
+from Python (``vrft.api``), beside the classes of their results; the other names are those that a
 task file needs. Nothing here imports torch before it is called, so that
 ``vrft --help`` and the tasks load at once.
 """
@@ -18,12 +18,12 @@ from vrft.types import Completion, Prediction, Prompt, Report, Rollout, Sample, 
 if TYPE_CHECKING:
     __version__: str
 
+    from vrft.api.evaluation import evaluate, evaluate_checkpoints
+    from vrft.api.model import LoadedPolicy, load
+    from vrft.api.plan import plan
+    from vrft.api.results import CheckpointsResult, CheckResult, EvalResult, Plan, TrainResult
+    from vrft.api.training import check, train
     from vrft.cli.plan import StepPlan
-    from vrft.cli.python_evaluation import evaluate, evaluate_checkpoints
-    from vrft.cli.python_model import LoadedPolicy, load
-    from vrft.cli.python_plan import plan
-    from vrft.cli.python_training import check, train
-    from vrft.cli.results import CheckpointsResult, CheckResult, EvalResult, Plan, TrainResult
 
 __all__ = [
     "CheckResult",
@@ -54,14 +54,14 @@ __all__ = [
 ]
 
 COMMANDS = {
-    **dict.fromkeys(("check", "train"), "python_training"),
-    **dict.fromkeys(("evaluate", "evaluate_checkpoints"), "python_evaluation"),
-    **dict.fromkeys(("LoadedPolicy", "load"), "python_model"),
+    **dict.fromkeys(("check", "train"), "training"),
+    **dict.fromkeys(("evaluate", "evaluate_checkpoints"), "evaluation"),
+    **dict.fromkeys(("LoadedPolicy", "load"), "model"),
     **dict.fromkeys(("CheckResult", "CheckpointsResult", "EvalResult", "Plan"), "results"),
     "TrainResult": "results",
-    **{"StepPlan": "plan", "plan": "python_plan"},
+    **dict.fromkeys(("StepPlan", "plan"), "plan"),
 }
-"""Name -> the module of ``vrft.cli`` that has it, imported at its first use (PEP 562)."""
+"""Name -> the module of ``vrft.api`` that has it, imported at its first use (PEP 562)."""
 
 SILENT = {
     "HF_HUB_DISABLE_TELEMETRY": "1",  # TRL's trainers report to the hub that they begin
@@ -86,7 +86,7 @@ if not TYPE_CHECKING:
             return importlib.import_module("importlib.metadata").version("vrft")
         if name not in COMMANDS:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"vrft.cli.{COMMANDS[name]}"), name)
+        return getattr(importlib.import_module(f"vrft.api.{COMMANDS[name]}"), name)
 
     def __dir__() -> list[str]:
         """Return the public names, for completion in notebooks."""

@@ -153,7 +153,7 @@ def test_the_caches_of_the_hub_are_folders() -> None:
 
 
 def test_rows_that_a_program_gave_name_any_picture(tmp_path: Path, data: Path) -> None:
-    from vrft.cli import memory
+    from vrft.api import memory
 
     source = memory.data_source([{"image": str(tmp_path / "private.png"), "answer": 1}], {})
     (row,) = records.read(source, "train")

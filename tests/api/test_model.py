@@ -10,7 +10,7 @@ import pytest
 from fakes.colour_rows import ROWS
 
 import vrft
-from vrft.cli import python_model
+from vrft.api import model
 from vrft.errors import UserError
 
 
@@ -21,7 +21,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_examples_of_the_docstrings_are_true() -> None:
-    result = doctest.testmod(python_model)
+    result = doctest.testmod(model)
     assert result.attempted > 6 and result.failed == 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vrft.cli.results import TrainResult
+from vrft.api.results import TrainResult
 from vrft.errors import UserError
 
 

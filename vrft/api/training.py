@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from vrft.api.memory import Data, data_source
+from vrft.api.options import columns_of, folder_of, options, overrides
+from vrft.api.results import CheckResult, Plan, TrainResult
+from vrft.api.rewards import Rewards, named_rewards, with_rewards
 from vrft.cli import arguments, training
 from vrft.cli.configuration import resolve
-from vrft.cli.memory import Data, data_source
-from vrft.cli.python_options import columns_of, folder_of, options, overrides
-from vrft.cli.python_rewards import Rewards, named_rewards, with_rewards
-from vrft.cli.results import CheckResult, Plan, TrainResult
 from vrft.errors import UserError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from vrft.cli.python_options import model_name, overrides
-from vrft.cli.results import TrainResult
+from vrft.api.options import model_name, overrides
+from vrft.api.results import TrainResult
 from vrft.types import Prompt, Turn
 
 if TYPE_CHECKING:

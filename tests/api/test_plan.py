@@ -10,13 +10,13 @@ import pytest
 
 import vrft
 from vrft import cli
-from vrft.cli import python_plan
+from vrft.api import plan
 
 SHORT = {"max_completion_length": 8}
 
 
 def test_the_example_of_the_docstring_is_true() -> None:
-    result = doctest.testmod(python_plan)
+    result = doctest.testmod(plan)
     assert result.attempted > 3 and result.failed == 0
 
 

@@ -13,7 +13,7 @@ import pytest
 from fakes.colour_rows import FAST, ROWS, trained
 
 import vrft
-from vrft.cli import python_training
+from vrft.api import training
 from vrft.errors import UserError
 
 
@@ -24,7 +24,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_examples_of_the_docstrings_are_true() -> None:
-    result = doctest.testmod(python_training)
+    result = doctest.testmod(training)
     assert result.attempted > 12 and result.failed == 0
 
 

@@ -15,7 +15,7 @@ import pytest
 from fakes.folders import RECORDS
 from PIL import Image
 
-from vrft.cli import memory
+from vrft.api import memory
 from vrft.errors import UserError
 from vrft.records import formats
 

@@ -1,6 +1,6 @@
 """What Jupyter shows: curves by their points, and no text as HTML."""
 
-from vrft.cli.jupyter import html_curve, html_table
+from vrft.api.jupyter import html_curve, html_table
 
 
 def test_a_curve_goes_from_corner_to_corner_and_needs_two_points() -> None:

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import vrft
+from vrft.api.results import CheckResult, Plan, TrainResult
 from vrft.checks.findings import Finding, Findings, SplitCheck
-from vrft.cli.results import CheckResult, Plan, TrainResult
 from vrft.errors import UserError
 
 LINES = """{"step": 1, "reward": 0.25, "loss": null}

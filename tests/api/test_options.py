@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from vrft.cli import python_options
-from vrft.cli.results import TrainResult
+from vrft.api import options
+from vrft.api.results import TrainResult
 from vrft.errors import UserError
 
 
 def test_options_have_values_or_stand_alone_or_are_left_out() -> None:
     words = {"--out": Path("a b"), "--limit": 3, "--fresh": True, "--blank": False, "--model": None}
-    assert python_options.options(words) == ["--out=a b", "--limit=3", "--fresh"]
-    assert python_options.options({"--limit": 0}) == ["--limit=0"]  # for the parser to refuse
+    assert options.options(words) == ["--out=a b", "--limit=3", "--fresh"]
+    assert options.options({"--limit": 0}) == ["--limit=0"]  # for the parser to refuse
 
 
 @pytest.mark.parametrize(
@@ -30,15 +30,15 @@ def test_options_have_values_or_stand_alone_or_are_left_out() -> None:
     ],
 )
 def test_settings_are_those_of_a_command_line(sections: dict[str, Any], words: list[str]) -> None:
-    assert python_options.overrides(sections) == words
+    assert options.overrides(sections) == words
 
 
 def test_a_value_that_no_file_can_hold_is_refused_by_its_path() -> None:
     with pytest.raises(UserError, match=r"eval\.limit: .* is no value of a setting"):
-        python_options.overrides({"eval": {"limit": object()}})
+        options.overrides({"eval": {"limit": object()}})
 
 
 def test_a_model_is_a_name_a_path_or_a_run() -> None:
     run = TrainResult(Path("run"))
-    assert [python_options.model_name(m) for m in ("a/b", Path("a"), run)] == ["a/b", "a", "run"]
-    assert python_options.folder_of(run) == python_options.folder_of("run") == Path("run")
+    assert [options.model_name(m) for m in ("a/b", Path("a"), run)] == ["a/b", "a", "run"]
+    assert options.folder_of(run) == options.folder_of("run") == Path("run")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vrft.api.jupyter import html_curve, html_pictures, html_table
 from vrft.checks import findings
-from vrft.cli.jupyter import html_curve, html_pictures, html_table
 from vrft.types import Prediction, Report
 
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from vrft.api.memory import Data, data_source
+from vrft.api.model import LoadedPolicy
+from vrft.api.options import columns_of, folder_of, model_name, options, overrides
+from vrft.api.results import CheckpointsResult, EvalResult, TrainResult
 from vrft.cli import arguments, evaluation
-from vrft.cli.memory import Data, data_source
-from vrft.cli.python_model import LoadedPolicy
-from vrft.cli.python_options import columns_of, folder_of, model_name, options, overrides
-from vrft.cli.results import CheckpointsResult, EvalResult, TrainResult
 from vrft.errors import UserError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from fakes.colour_rows import FAST, ROWS, trained
 from fakes.folders import RECORDS
 
 import vrft
-from vrft.cli import python_evaluation
+from vrft.api import evaluation
 from vrft.errors import UserError
 
 
@@ -23,7 +23,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_examples_of_the_docstrings_are_true() -> None:
-    result = doctest.testmod(python_evaluation)
+    result = doctest.testmod(evaluation)
     assert result.attempted > 12 and result.failed == 0
 
 

@@ -9,13 +9,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vrft.api.memory import Data, data_source
+from vrft.api.options import columns_of, options, overrides
+from vrft.api.results import TrainResult
+from vrft.api.rewards import Rewards, named_rewards, with_rewards
 from vrft.cli import arguments
 from vrft.cli import plan as command
-from vrft.cli.memory import Data, data_source
 from vrft.cli.plan import StepPlan
-from vrft.cli.python_options import columns_of, options, overrides
-from vrft.cli.python_rewards import Rewards, named_rewards, with_rewards
-from vrft.cli.results import TrainResult
 
 Model = str | os.PathLike[str] | Mapping[str, Any] | TrainResult
 """A folder or hub id, a run, or several settings below ``model``."""

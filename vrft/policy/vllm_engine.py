@@ -6,12 +6,11 @@ import atexit
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from PIL import Image
@@ -21,17 +20,15 @@ from vrft.config.schema import Config, SamplingConfig
 from vrft.errors import UserError
 from vrft.models import encoding
 from vrft.models.encoding import Encoded
-from vrft.policy import vllm_client, vllm_server
+from vrft.policy import vllm_requests, vllm_server, vllm_waiting
 from vrft.policy.engine_distance import distances
 from vrft.policy.policy import ModelPolicy
 from vrft.policy.vllm_client import Client, ServerFailure
 from vrft.policy.vllm_files import PolicyFiles
+from vrft.policy.vllm_waiting import Patience
 from vrft.types import Prompt, Rollout
 
 T = TypeVar("T")
-
-CONCURRENT = 32
-"""Requests, one a prompt, that wait for the server at a time."""
 
 COMPARED = 512
 """Completion tokens after each sync whose log-probabilities are compared; at least one rollout."""
@@ -168,6 +165,11 @@ class VllmEngine:
         self.restarts -= 1
         print(f"{line}; starting it again ({self.restarts} restarts left)", file=sys.stderr)
 
+    def check_alive(self) -> None:
+        """Raise ServerFailure where the server was started here and its process has ended."""
+        if self.server is not None:
+            self.server.check_alive()
+
     def close(self) -> None:
         """End a server that was started here, with all its processes, and delete its files."""
         atexit.unregister(self.close)
@@ -202,20 +204,8 @@ class VllmEngine:
         self.model = self.adapter  # the name of the model in requests
 
     def exchange(self, action: Callable[[], None]) -> None:
-        """Send weights by some calls; raise ServerFailure for a server that dies meanwhile.
-
-        A server whose engine is dead waits for its open calls, and does not answer them.
-        """
-        with ThreadPoolExecutor(1) as pool:
-            future = pool.submit(action)
-            try:
-                while not wait([future], timeout=1.0).done:
-                    self.client.call("GET", "/health", timeout=self.settings.timeout)
-            finally:
-                while not future.done():
-                    self.client.abandon()
-                    wait([future], timeout=0.1)
-        future.result()
+        """Send weights by some calls; raise ServerFailure for a server that dies meanwhile."""
+        vllm_waiting.exchange(self.client, action, self.settings.timeout)
 
     # --- rollouts
 
@@ -249,14 +239,15 @@ class VllmEngine:
         """Ask the server for G rollouts of each prompt; raise ServerFailure if it fails."""
         loaded = self.policy.loaded
         requests = [
-            vllm_client.generate_request(
+            vllm_requests.generate_request(
                 loaded, self.model, prompt, num_generations, sampling, seed
             )
             for prompt, seed in zip(encoded, seeds, strict=True)
         ]
+        answers = vllm_waiting.answers(self.client, requests, Patience(patience), self.check_alive)
         groups = []
-        for prompt, answer in zip(encoded, self.generate(requests, patience), strict=True):
-            choices = vllm_client.read_choices(
+        for prompt, answer in zip(encoded, answers, strict=True):
+            choices = vllm_requests.read_choices(
                 answer, loaded, prompt, num_generations, sampling.max_completion_length
             )
             rollouts = [self.policy.rollout(choice.tokens, prompt) for choice in choices]
@@ -267,45 +258,6 @@ class VllmEngine:
                 )
             )
         return groups
-
-    def generate(self, requests: Sequence[dict[str, Any]], patience: float) -> list[Any]:
-        """Send all requests at once and return their answers.
-
-        Raises ServerFailure for a server that fails, or makes no token for ``patience`` seconds.
-        """
-        with ThreadPoolExecutor(CONCURRENT) as pool:
-            futures = [pool.submit(self.client.generate, request) for request in requests]
-            try:
-                self.watch(futures, patience)
-            finally:
-                # Threads that wait for a server that hangs would wait forever, and this one for
-                # them.
-                pool.shutdown(wait=False, cancel_futures=True)
-                while not all(future.done() for future in futures):
-                    self.client.abandon()
-                    wait(futures, timeout=0.1)
-        return [future.result() for future in futures]
-
-    def watch(self, futures: Sequence[Future[Any]], patience: float) -> None:
-        """Return when all requests are answered; raise ServerFailure for one that is not."""
-        made, since = -1.0, time.monotonic()
-        pending = set(futures)
-        while pending:
-            done, pending = wait(pending, timeout=1.0, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-            if not pending:
-                return
-            if self.server is not None:
-                self.server.check_alive()
-            try:
-                now = self.client.tokens_made()
-            except ServerFailure:
-                now = made  # busy, or hanging too
-            if done or now != made:
-                made, since = now, time.monotonic()
-            elif time.monotonic() - since > patience:
-                raise ServerFailure(f"it hangs: no token for {patience:g} s")
 
     # --- the distance from the model
 

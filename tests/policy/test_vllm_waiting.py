@@ -1,0 +1,127 @@
+"""Servers that hang, die or are slow while they are waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from itertools import count
+from pathlib import Path
+
+import pytest
+from fakes import vllm_server as fake
+from fakes.attached import SAMPLING, attached, encode, served, standard_policy
+
+from vrft.errors import UserError
+from vrft.policy import vllm_waiting
+from vrft.policy.policy import ModelPolicy
+from vrft.policy.vllm_client import ServerFailure
+from vrft.policy.vllm_waiting import Patience
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelPolicy:
+    return standard_policy(tmp_path_factory.mktemp("standard"))
+
+
+@pytest.fixture
+def server(model: ModelPolicy) -> Iterator[tuple[str, fake.Answers]]:
+    with fake.serving(served(model)) as running:
+        yield running
+
+
+def test_a_server_that_hangs_ends_the_run(
+    model: ModelPolicy, server: tuple[str, fake.Answers], tmp_path: Path
+) -> None:
+    engine = attached(model, server[0], tmp_path, timeout=2.0)
+    server[1].hang.clear()
+    with pytest.raises(UserError, match="it hangs: no token for 2 s"):
+        engine.sample(encode(model), 4, SAMPLING, [3, 4])
+    assert not server[1].hang.is_set()  # no answer has come
+    engine.close()
+
+
+def test_a_server_that_dies_while_weights_are_exchanged_is_noticed(
+    model: ModelPolicy, server: tuple[str, fake.Answers], tmp_path: Path
+) -> None:
+    """Its front waits for its open calls and answers none of them, for as long as they last."""
+    engine = attached(model, server[0], tmp_path, timeout=60.0)
+    answers = server[1]
+    answers.hanging = "/pause"
+    answers.hang.clear()
+    answers.status["/health"] = 503
+    with pytest.raises(UserError, match="the server failed: status 503 to /health"):
+        engine.sync()
+    assert not answers.hang.is_set()  # no answer has come
+    engine.close()
+
+
+# --- slow or hanging
+
+
+@pytest.mark.parametrize(
+    ("looks", "hangs"),
+    [
+        # the count that each look finds, a second after the one before
+        ([1, 2, 3, 4, 5, 6], False),
+        ([1, 1, 2, 2, 3, 3], False),
+        ([1, 1, 1, 1, 1, 1], True),
+        # a count that cannot be had is no sign of work
+        ([1, None, 2, None, 3, None], False),
+        ([1, None, None, None, None, None], True),
+        # a server that was started again counts from 0
+        ([9, 9, 0, 0, 0, 0], False),
+    ],
+)
+def test_a_server_hangs_that_makes_nothing_for_longer_than_its_patience(
+    looks: list[float | None], hangs: bool
+) -> None:
+    seconds = iter(range(100))
+    patience = Patience(3.0, lambda: next(seconds))
+
+    def look() -> None:
+        for made in looks:
+            patience.look(made)
+
+    if hangs:
+        with pytest.raises(ServerFailure, match="no token for 3 s"):
+            look()
+    else:
+        look()
+
+
+def test_an_answer_is_a_sign_of_work() -> None:
+    clock = iter([0, 2, 9, 10])
+    patience = Patience(3.0, lambda: next(clock))
+    patience.look(None, answered=True)  # at 2
+    with pytest.raises(ServerFailure):
+        patience.look(None)  # at 9
+
+
+class Slow:
+    """A client whose server answers at the last of some looks, and makes a token until each."""
+
+    def __init__(self, futures: Sequence[Future[str]], looks: int) -> None:
+        self.futures, self.left, self.made = futures, looks, 0
+
+    def tokens_made(self) -> float:
+        """Return one token more than at the look before."""
+        self.made, self.left = self.made + 1, self.left - 1
+        if self.left == 0:
+            for future in self.futures:
+                future.set_result("an answer")
+        return float(self.made)
+
+
+def test_a_slow_server_that_makes_tokens_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_waiting, "LOOK", 0.001)
+    futures: list[Future[str]] = [Future(), Future()]
+    client, hours, alive = Slow(futures, 20), count(0, 3600), []
+    patience = Patience(3601.0, lambda: next(hours))
+    vllm_waiting.watch(client, futures, patience, lambda: alive.append(True))  # type: ignore[arg-type]
+    assert client.left == 0 and len(alive) == 20
+    with pytest.raises(ServerFailure, match="its process"):
+        vllm_waiting.watch(client, [Future()], patience, ended)  # type: ignore[arg-type]
+
+
+def ended() -> None:
+    raise ServerFailure("its process has ended")

@@ -134,6 +134,11 @@ class Rollout:
     logprobs: tuple[float, ...] | None = None
     """[C] log-probabilities of the tokens by another engine that sampled them; None: the policy
     itself did."""
+    drawn_logprobs: tuple[float, ...] | None = None
+    """[C] log-probabilities with which the policy itself drew the tokens, for the log of
+    completions; None where nobody took them down."""
+    entropy: float | None = None
+    """Mean entropy in nats of the distributions that the tokens were drawn from, likewise."""
 
 
 @dataclass(frozen=True, slots=True)

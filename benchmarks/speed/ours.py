@@ -38,10 +38,12 @@ class TimedPolicy(ModelPolicy):
         num_generations: int,
         sampling: SamplingConfig,
         seeds: Sequence[int],
+        *,
+        record: bool = False,
     ) -> list[tuple[Rollout, ...]]:
         """Sample, timed as the rollout, also where the given completions are returned."""
         with self.side.clock.during("rollout"):
-            sampled = super().sample(encoded, num_generations, sampling, seeds)
+            sampled = super().sample(encoded, num_generations, sampling, seeds, record=record)
         if not self.given:
             return sampled
         # Sampled all the same: what passed the weights in this step is counted.

@@ -14,6 +14,7 @@ from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.runs.run_log import read_metrics
 from vrft.training import train
+from vrft.training.metrics import TOKEN_COLUMNS
 
 UNSCORABLE = """
 from dataclasses import dataclass
@@ -102,3 +103,22 @@ def test_a_run_without_a_folder_gets_one_named_after_its_task(
     assert folder.parent == Path("runs") and folder.name.startswith("letters_task-")
     assert config.load(str(folder / "config.yaml")).train.output_dir == str(folder)
     assert (folder / "final" / "model.safetensors").is_file()
+
+
+def test_token_logprobs_are_logged_and_change_no_weight(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model = model_folder("qwen2_vl")
+    plain, full = (
+        train.train(letters(model, tmp_path / name, f"train.log_token_logprobs={name}"))
+        for name in ("false", "true")
+    )
+    weights = [(folder / "final" / "model.safetensors").read_bytes() for folder in (plain, full)]
+    assert weights[0] == weights[1]
+    before, now = (read_metrics(f / "completions" / "000001.jsonl") for f in (plain, full))
+    assert [row["text"] for row in before] == [row["text"] for row in now]
+    assert not any(name in row for row in before for name in TOKEN_COLUMNS)
+    for row in now:
+        assert len(row["token_logprobs"]) == len(row["token_chars"]) == row["tokens"]
+        assert max(row["token_logprobs"]) <= 0 < row["token_entropy"]
+        assert sum(row["token_chars"]) == len(row["text"])

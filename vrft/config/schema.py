@@ -205,6 +205,10 @@ class TrainConfig:
     from the policy that learns and can earn the reward; False tries nothing. See
     docs/diagnosis.md."""
     strict: bool = False
+    log_token_logprobs: bool = True
+    """Write into completions/ also the log-probability with which each token was drawn, the
+    characters of the text that it wrote, and the mean entropy: the files are 1.4 to 1.8 times as
+    large."""
     """End the run at the first warning of a canary or watchdog, instead of saying it once."""
     report_to: tuple[str, ...] = ()
     """Trackers that get the metrics, by accelerate's names: tensorboard, wandb, mlflow, swanlab,
@@ -214,6 +218,11 @@ class TrainConfig:
 @dataclass(frozen=True)
 class EvalConfig:
     """Evaluation while training: greedy answers on a split of the same task; no split, none."""
+
+    @property
+    def logs_token_logprobs(self) -> bool:
+        """Return whether rollouts bear their tokens' probabilities, for the log of completions."""
+        return self.log_completions and self.log_token_logprobs
 
     split: str = ""
     limit: Count | None = None

@@ -51,10 +51,13 @@ class Engine(Protocol):
 
 
 class OwnEngine:
-    """The policy's own decoding, which always has its weights."""
+    """The policy's own decoding, which always has its weights.
 
-    def __init__(self, policy: Policy) -> None:
-        self.policy, self.version = policy, 0
+    With ``record``, a model's rollouts bear the probabilities that their tokens were drawn with.
+    """
+
+    def __init__(self, policy: Policy, *, record: bool = False) -> None:
+        self.policy, self.version, self.record = policy, 0, record
 
     def sample(
         self,
@@ -63,7 +66,9 @@ class OwnEngine:
         sampling: SamplingConfig,
         seeds: Sequence[int],
     ) -> list[tuple[Rollout, ...]]:
-        """Return G rollouts of each encoded prompt, without log-probabilities."""
+        """Return G rollouts of each encoded prompt, without log-probabilities of another engine."""
+        if self.record and isinstance(self.policy, ModelPolicy):
+            return self.policy.sample(encoded, num_generations, sampling, seeds, record=True)
         return self.policy.sample(encoded, num_generations, sampling, seeds)
 
     def sync(self, weights: Mapping[str, Tensor] | None = None) -> None:
@@ -98,7 +103,7 @@ def start(
     that does not start, or does not answer a first prompt with a picture.
     """
     if config.rollout.engine == "vrft":
-        return OwnEngine(policy)
+        return OwnEngine(policy, record=config.train.logs_token_logprobs)
     if not isinstance(policy, ModelPolicy):
         raise TypeError("a server samples for models only")
     return VllmEngine(config, policy, folder, weights)

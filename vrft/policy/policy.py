@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from vrft.models import encoding
 from vrft.models.encoding import Encoded
 from vrft.policy import sampling as engine
 from vrft.policy.logprobs import GroupLogps
+from vrft.policy.token_record import TokenRecord
 from vrft.types import Completion, Prompt, Rollout
 
 
@@ -85,17 +87,33 @@ class ModelPolicy:
         num_generations: int,
         sampling: SamplingConfig,
         seeds: Sequence[int],
+        *,
+        record: bool = False,
     ) -> list[tuple[Rollout, ...]]:
-        """Sample G rollouts of each prompt; temperature 0 is greedy."""
+        """Sample G rollouts of each prompt; temperature 0 is greedy.
+
+        With ``record`` they bear the probabilities that their tokens were drawn with, unless plain
+        transformers samples (``model.shared_prefix=false``).
+        """
         model = self.loaded.model
         training = model.training
         model.eval()  # or LoRA's dropout would make the sampler another policy
-        tokens = engine.sample(self.loaded, encoded, num_generations, sampling, seeds)
+        taken = TokenRecord(sampling.max_completion_length) if record else None
+        tokens = engine.sample(self.loaded, encoded, num_generations, sampling, seeds, record=taken)
         model.train(training)
-        return [
-            tuple(self.rollout(row, prompt) for row in group)
+        rollouts = [
+            self.rollout(row, prompt)
             for prompt, group in zip(encoded, tokens, strict=True)
+            for row in group
         ]
+        if taken is not None and len(taken.logps):
+            known = taken.of([len(rollout.tokens) for rollout in rollouts])
+            rollouts = [
+                replace(rollout, drawn_logprobs=logps, entropy=entropy)
+                for rollout, (logps, entropy) in zip(rollouts, known, strict=True)
+            ]
+        firsts = range(0, len(rollouts), num_generations)
+        return [tuple(rollouts[first : first + num_generations]) for first in firsts]
 
     def rollout(self, tokens: Sequence[int], prompt: Encoded) -> Rollout:
         """Return token ids as a rollout of a prompt, whose text has no special tokens.

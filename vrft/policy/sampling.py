@@ -19,6 +19,7 @@ from vrft.models.encoding import Encoded, collate
 from vrft.models.loaded import LoadedModel
 from vrft.policy import repeated_prompts
 from vrft.policy.decode_step import DecodeStrategy, Decoding, strategy_for
+from vrft.policy.token_record import TokenRecord
 
 
 def sample(
@@ -28,17 +29,19 @@ def sample(
     sampling: SamplingConfig,
     seeds: Sequence[int],
     strategy: DecodeStrategy | None = None,
+    record: TokenRecord | None = None,
 ) -> list[list[list[int]]]:
     """Sample the token ids of G completions of each of B prompts, the first end token included.
 
     Sampling is greedy at temperature 0. A prompt's completions depend on its seed alone, not on
-    the other prompts in the batch, its place among them, the device or the ``strategy``.
+    the other prompts in the batch, its place among them, the device or the ``strategy``. ``record``
+    takes down with which probabilities they were drawn.
     """
     if not loaded.shared_prefix:
         return repeated_prompts.sample(loaded, prompts, num_generations, sampling, seeds)
     strategy = strategy or strategy_for(loaded, graphs=sampling.cuda_graphs)
     with strategy.prepare(loaded.model):
-        tokens_NC = decode(loaded, prompts, num_generations, sampling, seeds, strategy)
+        tokens_NC = decode(loaded, prompts, num_generations, sampling, seeds, strategy, record)
     rows = [loaded.until_end(row) for row in tokens_NC.tolist()]
     return [rows[i : i + num_generations] for i in range(0, len(rows), num_generations)]
 
@@ -51,6 +54,7 @@ def decode(
     sampling: SamplingConfig,
     seeds: Sequence[int],
     strategy: DecodeStrategy,
+    record: TokenRecord | None = None,
 ) -> Tensor:
     """Sample N = B * G completions token by token, and return [N, C] on the device.
 
@@ -87,6 +91,8 @@ def decode(
         greedy = sampling.temperature == 0
         tokens = logits.argmax(-1) if greedy else draw(logits, uniforms[active, step])
         completions[active, step] = tokens
+        if record is not None:
+            record.note(active, step, logits, tokens)
         decoding.ended |= torch.isin(tokens, ends)  # stays set: rows write on until they leave
         if step + 1 == limit:
             break  # nothing follows the last token, so the model need not read it

@@ -81,7 +81,7 @@ class RunLog:
     def completions(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write the completions of a step, one JSON object a line, to completions/<step>.jsonl."""
         self.completions_dir.mkdir(exist_ok=True)
-        text = "".join(to_json(row) + "\n" for row in rows)
+        text = "".join(to_json(row, compact=True) + "\n" for row in rows)
         path = self.completions_dir / f"{step:06}.jsonl"
         path.write_text(text, encoding="utf-8")
         self.unsynced.append(path)
@@ -121,13 +121,16 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in complete]
 
 
-def to_json(row: Mapping[str, Any]) -> str:
-    """Return a row as one line of JSON, with null for NaN and infinity, which JSON cannot write."""
+def to_json(row: Mapping[str, Any], *, compact: bool = False) -> str:
+    """Return a row as one line of JSON, with null for NaN and infinity, which JSON cannot write.
+
+    A ``compact`` line has no spaces, which would be a third of a long list of small numbers.
+    """
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in row.items()
     }
-    return json.dumps(finite, ensure_ascii=False)
+    return json.dumps(finite, ensure_ascii=False, separators=(",", ":") if compact else None)
 
 
 def check_trackers(report_to: Sequence[str]) -> list[str]:

@@ -12,17 +12,22 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from vrft import mathverify
+from vrft.models.token_pieces import TokenPieces
 from vrft.errors import UserError
 from vrft.rewards import score_of
 from vrft.rewards.trl import GroupReward, RewardLog
 from vrft.task import Task
 from vrft.training import algorithms, distributed, health
+from vrft.types import Rollout
 from vrft.training.types import Batch, Experience, Run, TokenStats
 
 COLUMNS = (
     *("sample_id", "text", "parsed", "finished", "tokens", "rewards", "reward", "advantage"),
 )
 """The columns of the log of completions; rewards may log others."""
+TOKEN_COLUMNS = ("token_logprobs", "token_chars", "token_entropy")
+"""The columns that ``train.log_token_logprobs`` adds, and that rewards may not log either."""
+
 
 
 def step_metrics(
@@ -96,7 +101,7 @@ def logged_means(run: Run, batch: Batch, taken: Collection[str]) -> dict[str, fl
 def check_columns(log: RewardLog) -> None:
     """Raise UserError for a logged column that bears the name of one of COLUMNS."""
     for name in log.columns:
-        if name in COLUMNS:
+        if name in (*COLUMNS, *TOKEN_COLUMNS):
             raise UserError(f"log_extra({name!r}): completions have such a column; rename it")
 
 
@@ -116,11 +121,14 @@ def token_metrics(accelerator: Accelerator, stats: Sequence[TokenStats]) -> dict
     return means
 
 
-def completion_rows(task: Task[Any], batch: Batch, experience: Experience) -> list[dict[str, Any]]:
+def completion_rows(
+    task: Task[Any], batch: Batch, experience: Experience, pieces: TokenPieces | None = None
+) -> list[dict[str, Any]]:
     """Return a row for each completion: its text, what was read of it, rewards and advantage.
 
-    Where the tokens of a completion differ in advantage, the first token's is given. Columns that
-    rewards have logged follow. Raises UserError for a score that JSON cannot hold.
+    Where the tokens of a completion differ in advantage, the first token's is given. With
+    ``pieces``, ``token_columns`` follow, and the columns that rewards have logged. Raises UserError
+    for a score that JSON cannot hold.
     """
     # What was read is logged, and no metric of the score: what only that would ask is not asked.
     with mathverify.remembered():
@@ -133,9 +141,28 @@ def completion_rows(task: Task[Any], batch: Batch, experience: Experience) -> li
                 "tokens": len(rollout.tokens),
                 "rewards": {name: values[g] for name, values in rewarded.rewards.items()},
                 "reward": float(rewarded.total[g]),
+                **({} if pieces is None else token_columns(rollout, pieces)),
                 "advantage": float(experience.advantages[b, g, 0]),
                 **{name: values[g] for name, values in rewarded.log.columns.items()},
             }
             for b, rewarded in enumerate(batch.groups)
             for g, rollout in enumerate(rewarded.group.rollouts)
+
+
+def token_columns(rollout: Rollout, pieces: TokenPieces) -> dict[str, Any]:
+    """Return TOKEN_COLUMNS of a rollout, {} where nobody took its log-probabilities down.
+
+    The log-probabilities [C] are rounded to two decimals, as the engine that sampled gave them;
+    ``token_chars`` [C] are the characters that each token wrote, whose pieces are the text's end.
+    The mean entropy in nats is not known of rollouts of a server.
+    """
+    logps = rollout.logprobs if rollout.drawn_logprobs is None else rollout.drawn_logprobs
+    if logps is None:
+        return {}
+    return {
+        # 0 takes a third of the room of -0.0, and most tokens are as certain as that.
+        "token_logprobs": [round(value, 2) or 0 for value in logps],
+        "token_chars": pieces.lengths(rollout.tokens, rollout.completion.text),
+        "token_entropy": None if rollout.entropy is None else round(rollout.entropy, 4),
+    }
         ]

@@ -297,7 +297,8 @@ def start(
     Raises UserError, on all devices, for a server that does not start.
     """
     if config.rollout.engine == "vrft":
-        return Rollouts(OwnEngine(actor), config, accelerator, step)
+        own = OwnEngine(actor, record=config.train.logs_token_logprobs)
+        return Rollouts(own, config, accelerator, step)
     weights = gathered(accelerator, actor.module)
     engine: Engine | None = None
     line, address = "", None

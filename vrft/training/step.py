@@ -16,7 +16,8 @@ from torch import Tensor
 
 from vrft import mathverify
 from vrft.errors import UserError
-from vrft.training import algorithms, distributed, metrics, plan, reward_metrics
+from vrft.models.token_pieces import TokenPieces
+from vrft.training import algorithms, distributed, entropy, metrics, plan, reward_metrics
 from vrft.training.collect import collect
 from vrft.training.micro_batches import Pass, passes
 from vrft.training.objective import loss, make_experience
@@ -60,7 +61,17 @@ def step(run: Run) -> tuple[dict[str, float], Rows]:
     }
     measured |= reward_metrics.reward_seconds(run, batch)
     measured |= metrics.logged_means(run, batch, {"step", "time", *measured})
-    return measured, partial(metrics.completion_rows, run.task, batch, experience)
+    return measured, partial(
+        metrics.completion_rows, run.task, batch, experience, token_pieces(run)
+    )
+
+
+def token_pieces(run: Run) -> TokenPieces | None:
+    """Return the pieces that the policy's tokens write, where the log of completions tells them."""
+    loaded = getattr(run.policy, "loaded", None)
+    if loaded is None or not run.config.train.logs_token_logprobs:
+        return None
+    return TokenPieces(loaded.tokenizer)
 
 
 def begin_next(run: Run) -> None:

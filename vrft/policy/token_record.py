@@ -1,0 +1,40 @@
+"""The log-probabilities of tokens as they are drawn, and the entropies of their distributions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class TokenRecord:
+    """The record of a rollout of N rows and at most C tokens, for the log of completions alone.
+
+    ``logps`` and ``entropies`` [N, C] are those of the distributions that tokens were drawn from:
+    without tokens that are never sampled, at the temperature, within top_k and top_p. Values
+    behind the end of a row mean nothing.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.logps = self.entropies = torch.zeros(0, limit)
+
+    def note(self, active: Tensor, step: int, logits: Tensor, tokens: Tensor) -> None:
+        """Record the tokens [n] that were drawn by logits [n, V] for the rows ``active`` [n]."""
+        if step == 0:  # all N rows are active
+            self.logps = torch.zeros(len(active), self.limit, device=logits.device)
+            self.entropies = torch.zeros_like(self.logps)
+        logps_nV = logits.log_softmax(-1)
+        self.logps[active, step] = logps_nV.gather(-1, tokens.unsqueeze(1)).squeeze(1)
+        # entr(p) = -p log(p), 0 where p is 0.
+        self.entropies[active, step] = torch.special.entr(logps_nV.exp()).sum(-1)
+
+    def of(self, lengths: list[int]) -> list[tuple[tuple[float, ...], float]]:
+        """Return each row's log-probabilities and its mean entropy in nats, by the rows' lengths.
+
+        The values are read from the device once for all rows.
+        """
+        logps, entropies = self.logps.tolist(), self.entropies.tolist()
+        return [
+            (tuple(logps[row][:length]), sum(entropies[row][:length]) / max(1, length))
+            for row, length in enumerate(lengths)
+        ]

@@ -200,29 +200,29 @@ class TrainConfig:
     logging_steps: Count = 1
     log_completions: bool = True
     """Write every logged step's completions with their rewards to completions/ in the run."""
+    log_token_logprobs: bool = True
+    """Write into completions/ also the log-probability with which each token was drawn, the
+    characters of the text that it wrote, and the mean entropy: the files are 1.4 to 1.8 times as
+    large."""
     canaries: bool = True
     """Try, before the first update and within seconds, whether the model sees its pictures, samples
     from the policy that learns and can earn the reward; False tries nothing. See
     docs/diagnosis.md."""
     strict: bool = False
-    log_token_logprobs: bool = True
-    """Write into completions/ also the log-probability with which each token was drawn, the
-    characters of the text that it wrote, and the mean entropy: the files are 1.4 to 1.8 times as
-    large."""
     """End the run at the first warning of a canary or watchdog, instead of saying it once."""
     report_to: tuple[str, ...] = ()
     """Trackers that get the metrics, by accelerate's names: tensorboard, wandb, mlflow, swanlab,
     trackio, comet_ml, aim, clearml, dvclive. Empty, or ``none``: only the run folder."""
 
-
-@dataclass(frozen=True)
-class EvalConfig:
-    """Evaluation while training: greedy answers on a split of the same task; no split, none."""
-
     @property
     def logs_token_logprobs(self) -> bool:
         """Return whether rollouts bear their tokens' probabilities, for the log of completions."""
         return self.log_completions and self.log_token_logprobs
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Evaluation while training: greedy answers on a split of the same task; no split, none."""
 
     split: str = ""
     limit: Count | None = None

@@ -12,22 +12,22 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from vrft import mathverify
-from vrft.models.token_pieces import TokenPieces
 from vrft.errors import UserError
+from vrft.models.token_pieces import TokenPieces
 from vrft.rewards import score_of
 from vrft.rewards.trl import GroupReward, RewardLog
 from vrft.task import Task
 from vrft.training import algorithms, distributed, health
-from vrft.types import Rollout
 from vrft.training.types import Batch, Experience, Run, TokenStats
+from vrft.types import Rollout
 
 COLUMNS = (
     *("sample_id", "text", "parsed", "finished", "tokens", "rewards", "reward", "advantage"),
 )
 """The columns of the log of completions; rewards may log others."""
+
 TOKEN_COLUMNS = ("token_logprobs", "token_chars", "token_entropy")
 """The columns that ``train.log_token_logprobs`` adds, and that rewards may not log either."""
-
 
 
 def step_metrics(
@@ -141,12 +141,13 @@ def completion_rows(
                 "tokens": len(rollout.tokens),
                 "rewards": {name: values[g] for name, values in rewarded.rewards.items()},
                 "reward": float(rewarded.total[g]),
-                **({} if pieces is None else token_columns(rollout, pieces)),
                 "advantage": float(experience.advantages[b, g, 0]),
+                **({} if pieces is None else token_columns(rollout, pieces)),
                 **{name: values[g] for name, values in rewarded.log.columns.items()},
             }
             for b, rewarded in enumerate(batch.groups)
             for g, rollout in enumerate(rewarded.group.rollouts)
+        ]
 
 
 def token_columns(rollout: Rollout, pieces: TokenPieces) -> dict[str, Any]:
@@ -165,4 +166,3 @@ def token_columns(rollout: Rollout, pieces: TokenPieces) -> dict[str, Any]:
         "token_chars": pieces.lengths(rollout.tokens, rollout.completion.text),
         "token_entropy": None if rollout.entropy is None else round(rollout.entropy, 4),
     }
-        ]

@@ -17,7 +17,7 @@ from torch import Tensor
 from vrft import mathverify
 from vrft.errors import UserError
 from vrft.models.token_pieces import TokenPieces
-from vrft.training import algorithms, distributed, entropy, metrics, plan, reward_metrics
+from vrft.training import algorithms, distributed, metrics, plan, reward_metrics
 from vrft.training.collect import collect
 from vrft.training.micro_batches import Pass, passes
 from vrft.training.objective import loss, make_experience

@@ -122,6 +122,8 @@ def test_a_run_stands_for_its_newest_evaluation(
     make_evaluation(Path("runs/eval/cvbench-other"), 0, Path("runs/mine-too/final"))
     make_evaluation(Path("runs/eval/scored"), 0)  # saved answers, of no model of ours
     make_evaluation(Path("runs/eval/hub"), 0, Path("Qwen/Qwen2-VL-2B-Instruct"))
+    broken = make_evaluation(Path("runs/eval/broken"), 0, run / "final")
+    (broken / "settings.json").write_text("{")  # whose it is, nobody knows
     capsys.readouterr()
     assert locate.evaluation(run) == outside
     assert capsys.readouterr().err == "evaluation: runs/eval/cvbench-mine (the newest of 3)\n"

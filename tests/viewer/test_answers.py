@@ -8,7 +8,9 @@ from vrft.viewer import answers, views
 
 @pytest.fixture
 def view(tmp_path: Path) -> answers.AnswersView:
-    return views.answers_of(viewed.evaluations(tmp_path)[0])
+    made = views.open_site([viewed.evaluations(tmp_path)[0]]).views["e0"]
+    assert isinstance(made, answers.AnswersView)
+    return made
 
 
 def test_the_table_holds_every_answer_in_columns(view: answers.AnswersView) -> None:
@@ -32,7 +34,7 @@ def test_texts_travel_in_pieces(view: answers.AnswersView, monkeypatch: pytest.M
     monkeypatch.setattr(answers, "PIECE", 3)
     assert list(view.documents()) == ["table", "texts-0", "texts-1"]
     assert [len(view.document(f"texts-{piece}")) for piece in (0, 1)] == [3, 1]
-    assert view.entry["piece"] == 3
+    assert answers.AnswersView(view.evaluation, "", view.folder).entry["piece"] == 3
 
 
 @pytest.mark.parametrize("name", ["texts-1", "texts--1", "texts-x", "tables", "", "../secret"])

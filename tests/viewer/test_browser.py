@@ -137,6 +137,67 @@ def test_a_comparison_shows_gains_and_losses_first(
     assert page.locator(".mark.given").count() == 1 and page.locator(".mark.before").count() == 0
 
 
+def test_two_evaluations_alone_are_opened_at_what_changed(
+    page: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    page.goto(exported(folders[2:], tmp_path / "out"))
+    page.wait_for_selector(".row")
+    assert rows(page) == ["d", "a"]
+    assert page.locator("#tabs a[aria-current='page']").inner_text().startswith("Compare")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.wait_for_selector(".detail h2:text-is('a')")
+    # The true box and those of both answers, on one picture.
+    kinds = [page.locator(f".mark.{kind}").count() for kind in ("true", "before", "given")]
+    assert kinds == [1, 1, 1] and page.locator("figure").count() == 1
+
+
+def test_evaluations_of_other_limits_are_compared_on_common_answers(
+    page: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    run, before, after = folders[0], folders[2], folders[3]
+    lines = (after / "predictions.jsonl").read_text().splitlines()
+    (after / "predictions.jsonl").write_text("\n".join(lines[:2]) + "\n")
+    settings = json.loads((after / "settings.json").read_text())
+    settings["limit"] = 2
+    del settings["fingerprint"]
+    (after / "settings.json").write_text(json.dumps(settings))
+    shutil.copytree(before, run / "again")
+    shutil.copytree(before, run / "broken")
+    (run / "broken" / "settings.json").write_text("{")
+    page.goto(exported([run, before, after], tmp_path / "out"))
+    page.wait_for_selector("#tabs a")
+    tabs = [" ".join(text.split()) for text in page.locator("#tabs a").all_inner_texts()]
+    assert tabs[-1] == "Compare 3 pairs" and "Unreadable broken" in tabs
+    page.locator("#tabs a", has_text="Unreadable").click()
+    page.wait_for_selector(".error")
+    assert "settings.json: not JSON" in page.inner_text(".error")
+    page.locator("#tabs a", has_text="Compare").click()
+    page.get_by_label("Pair").select_option(label="before → after")
+    page.wait_for_selector(".row")
+    assert rows(page) == ["a"]
+    assert "on the 2 answers that both have, of 4 and 2" in page.inner_text(".side")
+
+
+def test_a_log_that_cannot_be_read_says_why(page: Any, folders: list[Path], tmp_path: Path) -> None:
+    (folders[0] / "completions" / "000003.jsonl").write_text("nonsense\n")
+    page.goto(exported(folders, tmp_path / "out") + "#r0")
+    page.wait_for_selector(".error")
+    assert "000003.jsonl: cannot be read" in page.inner_text(".error")
+    page.goto(exported(folders, tmp_path / "out") + "#e0")
+    page.wait_for_selector(".row")
+
+
+def test_marks_that_turn_writing_round_are_seen(
+    page: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    file = folders[2] / "predictions.jsonl"
+    file.write_text(file.read_text().replace("I cannot tell.", "7\u202e18"))
+    page.goto(exported(folders, tmp_path / "out") + "#e0/3")
+    page.wait_for_selector(".answer")
+    assert "7\\u202e18" in page.inner_text(".answer")
+
+
 def test_rollouts_are_coloured_by_advantage_and_walked_by_steps(
     page: Any, folders: list[Path], tmp_path: Path
 ) -> None:

@@ -18,6 +18,18 @@ def test_a_site_is_written_with_the_app_its_documents_and_pictures(tmp_path: Pat
     assert export.export(opened, tmp_path / "out") == page
 
 
+def test_a_document_that_cannot_be_read_is_noted_and_the_rest_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    viewed.evaluations(tmp_path)
+    run = viewed.run(tmp_path / "run", tmp_path / "data")
+    (run / "metrics.jsonl").write_text("{}\nnonsense\n{}\n")
+    export.export(views.open_site([run]), tmp_path / "out")
+    assert "note: r0/metrics is not in the page" in capsys.readouterr().err
+    assert (tmp_path / "out" / "data" / "r0" / "metrics.js").read_text().startswith("vrft.refuse(")
+    assert (tmp_path / "out" / "data" / "r0" / "step-3.js").is_file()
+
+
 def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     opened = views.open_site([viewed.evaluations(tmp_path)[0]])
     (tmp_path / "mine").mkdir()

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from fakes import viewed
 
+from vrft.errors import UserError
 from vrft.viewer import run
 
 
@@ -85,3 +86,9 @@ def test_other_names_are_no_documents(view: run.RunView, name: str) -> None:
 )
 def test_what_is_no_box_is_drawn_as_none(parsed: object) -> None:
     assert run.boxes_read(parsed) == []
+
+
+def test_a_log_that_is_damaged_is_refused_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\nnonsense\n')
+    with pytest.raises(UserError, match=r"metrics\.jsonl: cannot be read \(Expecting value"):
+        run.logged_rows(tmp_path / "metrics.jsonl")

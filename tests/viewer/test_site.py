@@ -37,6 +37,16 @@ def test_a_document_has_null_for_nan() -> None:
     assert site.script("a", [float("nan")]) == 'vrft.receive("a",[null]);\n'
 
 
+def test_a_document_that_cannot_be_read_says_why_and_the_others_are_there(tmp_path: Path) -> None:
+    before, after = viewed.evaluations(tmp_path)
+    run = viewed.run(tmp_path / "run", tmp_path / "data")
+    (run / "metrics.jsonl").write_text("{}\nnonsense\n{}\n")
+    opened = views.open_site([run, before, after])
+    text = opened.document("r0/metrics")
+    assert text.startswith('vrft.refuse("r0/metrics","') and "metrics.jsonl" in text
+    assert opened.document("e0/table").startswith("vrft.receive(")
+
+
 def test_nothing_is_no_site() -> None:
     with pytest.raises(UserError, match="nothing to view"):
         site.check_views({})

@@ -121,9 +121,13 @@ def evaluations(run: Path) -> list[Path]:
 
 
 def evaluates(folder: Path, run: Path) -> bool:
-    """Return whether the evaluation in ``folder`` is of the model ``run``, or of one below it."""
-    if not (folder / predictions.SETTINGS).is_file():
+    """Return whether the evaluation in ``folder`` is of the model ``run``, or of one below it.
+
+    Settings that cannot be read are another tool's, or of an evaluation that was never finished.
+    """
+    try:
+        made = predictions.read_settings(folder).get("model")
+    except UserError:
         return False
-    made = predictions.read_settings(folder).get("model")
     name = made.get("name") if isinstance(made, dict) else None
     return isinstance(name, str) and Path(name).is_relative_to(run.resolve())

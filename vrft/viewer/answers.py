@@ -124,6 +124,12 @@ class AnswersView:
         except UserError as error:
             return f"({error})"
 
+    @cached_property
+    def answered(self) -> list[tuple[str, int, str]]:
+        """Return (sample, repeat, question) of every answer."""
+        scored = self.evaluation.scored
+        return [(a.sample.id, a.prediction.repeat, a.sample.question) for a in scored]
+
     def pictures(self) -> Iterable[str]:
         """Return the names of all pictures."""
         return list(self.sources)

@@ -9,7 +9,7 @@ from pathlib import Path
 from vrft.errors import UserError
 from vrft.progress import progress
 from vrft.viewer import pictures
-from vrft.viewer.site import APP, Site
+from vrft.viewer.site import APP, REFUSE, Site
 
 
 def export(site: Site, folder: Path) -> Path:
@@ -28,7 +28,10 @@ def export(site: Site, folder: Path) -> Path:
     for name in documents:
         target = folder / "data" / f"{name}.js"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(site.document(name), encoding="ascii")
+        text = site.document(name)
+        if text.startswith(REFUSE):
+            print(f"note: {name} is not in the page: it says why", file=sys.stderr)
+        target.write_text(text, encoding="ascii")
     names = site.pictures()
     with progress(len(names), "pictures", stream=sys.stderr) as display:
         for name in names:

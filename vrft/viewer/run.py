@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -87,7 +88,7 @@ class RunView:
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """Return the rows of a file of the run; [] where there is none."""
         path = self.folder / FILES[kind]
-        return read_metrics(path) if path.is_file() else []
+        return logged_rows(path) if path.is_file() else []
 
     def steps(self) -> list[int]:
         """Return the steps whose completions were logged, the first one first."""
@@ -96,7 +97,7 @@ class RunView:
 
     def groups(self, step: int) -> dict[str, Any]:
         """Return the groups of a step, each with its prompt, truth, pictures and answers."""
-        rows = read_metrics(self.folder / "completions" / f"{step:06}.jsonl")
+        rows = logged_rows(self.folder / "completions" / f"{step:06}.jsonl")
         size = self.config.algorithm.num_generations
         cut = [rows[first : first + size] for first in range(0, len(rows), size)]
         return {"note": self.data[2], "groups": [self.group(part) for part in cut]}
@@ -117,12 +118,21 @@ class RunView:
     def pictures(self) -> Iterable[str]:
         """Return the names of the pictures of all logged steps."""
         for step in self.steps():
-            self.groups(step)
+            with contextlib.suppress(UserError):  # whose document says why
+                self.groups(step)
         return list(self.sources)
 
     def picture(self, name: str) -> Path | Image.Image:
         """Return the source of a picture; KeyError for a name that is none."""
         return self.sources[name]
+
+
+def logged_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a log of the run; UserError for one that is not JSON."""
+    try:
+        return read_metrics(path)
+    except ValueError as error:  # of JSON, or of its letters
+        raise UserError(f"{path}: cannot be read ({error})") from error
 
 
 def columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -1,13 +1,14 @@
 """The site: every document and picture that the app may ask for, by name, made on demand.
 
 A document is JSON in a call, ``vrft.receive("e0/table", ...)``: a page opened from disk may load
-scripts of its folder, and may not fetch its files.
+scripts of its folder, and may not fetch its files. One that cannot be read says so in another call,
+``vrft.refuse("r0/metrics", "why")``, and the rest of the page is shown.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,9 +24,12 @@ APP = Path(__file__).parent / "app"
 CATALOGUE = "catalogue"
 """The document that the app asks for first: the title, and an entry for each view."""
 
+RECEIVE, REFUSE = "vrft.receive", "vrft.refuse"
+"""The functions of the app that take a document, or the reason why there is none."""
+
 
 class View(Protocol):
-    """One tab of the app: the answers of an evaluation, or a run."""
+    """One tab of the app: the answers of an evaluation, two of them compared, or a run."""
 
     @property
     def entry(self) -> Mapping[str, Any]:
@@ -50,22 +54,32 @@ class Site:
 
     title: str
     views: Mapping[str, View]
-    comparisons: Sequence[Mapping[str, Any]] = ()
-    """Entries of two views of answers to the same samples, under their short names."""
     live: bool = False
     """Whether the app asks for a run's metrics again and again."""
+    start: str = ""
+    """The view that is opened first; "" for the first tab."""
 
     def catalogue(self) -> dict[str, Any]:
         """Return the document that names the views."""
         entries = [{"id": id, **view.entry} for id, view in self.views.items()]
-        return {"title": self.title, "live": self.live, "views": [*entries, *self.comparisons]}
+        return {"title": self.title, "live": self.live, "start": self.start, "views": entries}
+
+    def content(self, name: str) -> Any:
+        """Return a document as JSON takes it; KeyError for a name that is none."""
+        if name == CATALOGUE:
+            return self.catalogue()
+        id, _, inner = name.partition("/")
+        return self.views[id].document(inner)
 
     def document(self, name: str) -> str:
-        """Return the script of a document, "catalogue" or "e0/table"; KeyError for any other."""
-        if name == CATALOGUE:
-            return script(name, self.catalogue())
-        id, _, inner = name.partition("/")
-        return script(name, self.views[id].document(inner))
+        """Return the script of a document, "catalogue" or "e0/table"; KeyError for any other.
+
+        A document that cannot be read is refused by its script, in the words of the error.
+        """
+        try:
+            return script(name, self.content(name))
+        except UserError as error:
+            return script(name, str(error), REFUSE)
 
     def picture(self, name: str) -> Path | Image.Image:
         """Return the source of the picture "e0/NAME"; KeyError for any other."""
@@ -82,16 +96,18 @@ class Site:
         return [f"{id}/{name}" for id, view in self.views.items() for name in view.pictures()]
 
 
-def script(name: str, content: Any) -> str:
+def script(name: str, content: Any, call: str = RECEIVE) -> str:
     """Return the call that hands a document to the app, in ASCII.
 
     Half a surrogate pair and every letter that could end a script are escapes of JSON.
     """
     text = json.dumps(without_nan(content), ensure_ascii=True, separators=(",", ":"))
-    return f"vrft.receive({json.dumps(name)},{text});\n".replace("<", "\\u003c")
+    return f"{call}({json.dumps(name)},{text});\n".replace("<", "\\u003c")
 
 
 def check_views(views: Mapping[str, View]) -> None:
-    """Raise UserError where there is nothing to look at."""
+    """Raise UserError where there is nothing to look at, or no entry can be made of a view."""
     if not views:
         raise UserError("nothing to view; name a run, an evaluation or a predictions.jsonl")
+    for view in views.values():
+        dict(view.entry)

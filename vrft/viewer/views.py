@@ -1,40 +1,93 @@
-"""What a path holds, a run or an evaluation, and which of several can be compared."""
+"""What paths hold, runs and evaluations, as the views of one site."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import combinations
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from vrft.errors import UserError
 from vrft.evaluation import locate
 from vrft.evaluation.predictions import PREDICTIONS
 from vrft.evaluation.results import load_evaluation
 from vrft.viewer.answers import AnswersView
+from vrft.viewer.comparison import comparisons
 from vrft.viewer.run import RunView
 from vrft.viewer.site import Site, View, check_views
 
 
-def open_site(paths: Sequence[Path], *, live: bool = False) -> Site:
-    """Return the site of runs and evaluations, those of a run's own folder included.
+@dataclass(frozen=True)
+class UnreadableView:
+    """An evaluation that cannot be read, with the line that says why; it has no documents."""
 
-    Raises UserError for a path that is neither, and for an evaluation that cannot be read.
+    title: str
+    folder: Path
+    problem: str
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """Return title, folder and problem."""
+        folder = str(self.folder)
+        return {
+            "kind": "unreadable",
+            "title": self.title,
+            "folder": folder,
+            "problem": self.problem,
+        }
+
+    def documents(self) -> Iterable[str]:
+        """Return nothing."""
+        return []
+
+    def document(self, name: str) -> Any:
+        """Raise KeyError, as there are none."""
+        raise KeyError(name)
+
+    def pictures(self) -> Iterable[str]:
+        """Return nothing."""
+        return []
+
+    def picture(self, name: str) -> Path | Image.Image:
+        """Raise KeyError, as there are none."""
+        raise KeyError(name)
+
+
+def open_site(paths: Sequence[Path], *, live: bool = False) -> Site:
+    """Return the site of runs and evaluations, those of a run or of a folder included.
+
+    Two evaluations alone are opened at their comparison. Raises UserError for a path that is
+    neither, for a run whose settings cannot be read, and for an evaluation that cannot be read and
+    was named itself; one that a run or a folder brings along is then shown with the reason.
     """
-    runs: dict[str, View] = {}
-    evaluations: dict[str, AnswersView] = {}
-    for path in dict.fromkeys(paths):
-        if is_run(path):
-            runs[f"r{len(runs)}"] = RunView(path)
-            inside = sorted(path.glob(f"*/{PREDICTIONS}")) + sorted(path.glob(f"*/*/{PREDICTIONS}"))
-            folders = [file.parent for file in inside]
-        else:
-            folders = [evaluation_of(path)]
-        for folder in folders:
-            evaluations[f"e{len(evaluations)}"] = answers_of(folder)
-    check_views({**runs, **evaluations})
+    runs: dict[str, View] = {f"r{n}": RunView(path) for n, path in enumerate(runs_in(paths))}
+    sources: dict[Path, tuple[Path, bool]] = {}
+    for path in paths:
+        for source, named in evaluations_of(path):
+            key = source.resolve()
+            sources[key] = (source, named or sources.get(key, (source, False))[1])
+    titles = distinct(list(sources))
+    views = {
+        f"e{number}": evaluation_view(*source, title)
+        for number, (source, title) in enumerate(zip(sources.values(), titles, strict=True))
+    }
+    answers = {id: view for id, view in views.items() if isinstance(view, AnswersView)}
+    for view in views.values():
+        if not runs and not answers and isinstance(view, UnreadableView):
+            raise UserError(view.problem)
+    compared = comparisons(answers)
+    every: dict[str, View] = {**runs, **views, **compared}
+    check_views(every)
     title = " · ".join(path.name or str(path) for path in paths)
-    return Site(title, {**runs, **evaluations}, comparisons(evaluations), live)
+    alone = not runs and len(views) == 2
+    return Site(title, every, live, start=next(iter(compared), "") if alone else "")
+
+
+def runs_in(paths: Sequence[Path]) -> list[Path]:
+    """Return the folders of training runs among paths, each once."""
+    return [path for path in dict.fromkeys(paths) if is_run(path)]
 
 
 def is_run(path: Path) -> bool:
@@ -42,44 +95,43 @@ def is_run(path: Path) -> bool:
     return (path / "config.yaml").is_file() and (path / "metrics.jsonl").is_file()
 
 
-def evaluation_of(path: Path) -> Path:
-    """Return the folder or file of an evaluation; UserError for anything else."""
+def evaluations_of(path: Path) -> list[tuple[Path, bool]]:
+    """Return the evaluations that a path names, each with whether it was named itself.
+
+    A run has those in its folder and in runs/eval, another folder those below it; the oldest come
+    first. Raises UserError for a path that holds none.
+    """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; name a run, an evaluation or its answers")
-    return locate.evaluation(path)
+    if path.name == PREDICTIONS:
+        path = path.parent
+    if path.is_file() or ((path / PREDICTIONS).is_file() and not is_run(path)):
+        return [(path, True)]
+    folders = locate.evaluations(path)
+    if not folders and not is_run(path):
+        locate.evaluation(path)  # says how to make one
+    return [(folder, False) for folder in folders]
 
 
-def answers_of(path: Path) -> AnswersView:
-    """Return the view of an evaluation, named after its folder."""
+def evaluation_view(path: Path, named: bool, title: str) -> AnswersView | UnreadableView:
+    """Return the view of an evaluation; of one that was named, raise UserError if unreadable."""
     folder = path if path.is_dir() else path.parent
-    return AnswersView(load_evaluation(path), folder.resolve().name, folder)
+    try:
+        return AnswersView(load_evaluation(path), title, folder)
+    except UserError as error:
+        if named:
+            raise
+        return UnreadableView(title, folder, str(error))
 
 
-def comparisons(evaluations: Mapping[str, AnswersView]) -> list[dict[str, Any]]:
-    """Return an entry for each two evaluations that answer the same samples, in their order."""
-    return [
-        comparison(old, new, evaluations)
-        for old, new in combinations(evaluations, 2)
-        if answered(evaluations[old]) == answered(evaluations[new])
-    ]
+def distinct(paths: Sequence[Path]) -> list[str]:
+    """Return the ends of absolute paths by which they differ: "before/cvbench", "after/cvbench"."""
+    lengths = dict.fromkeys(paths, 1)
 
+    def title(path: Path) -> str:
+        return "/".join(path.parts[-lengths[path] :])
 
-def comparison(old: str, new: str, evaluations: Mapping[str, AnswersView]) -> dict[str, Any]:
-    """Return the catalogue's entry of two evaluations by their short names."""
-    before, after = evaluations[old], evaluations[new]
-    known = after.entry["metrics"]
-    return {
-        "id": f"c{old[1:]}-{new[1:]}",
-        "kind": "comparison",
-        "title": f"{before.title} → {after.title}",
-        "before": old,
-        "after": new,
-        "metrics": [name for name in before.entry["metrics"] if name in known],
-        "primary": before.entry["primary"],
-    }
-
-
-def answered(view: AnswersView) -> list[tuple[str, int, str]]:
-    """Return (sample, repeat, question) of every answer of a view."""
-    scored = view.evaluation.scored
-    return [(a.sample.id, a.prediction.repeat, a.sample.question) for a in scored]
+    while doubled := [path for path in paths if [*map(title, paths)].count(title(path)) > 1]:
+        for path in doubled:
+            lengths[path] += 1
+    return [title(path) for path in paths]

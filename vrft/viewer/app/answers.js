@@ -129,6 +129,14 @@ vrft.answersPage = async (view, place, main) => {
   else detail.replaceChildren(vrft.el("p", { class: "quiet" }, "Choose an answer: j, k or a click."));
 };
 
+// Say why an evaluation cannot be shown.
+vrft.unreadablePage = (view, place, main) => {
+  main.replaceChildren(vrft.el("div", { class: "error", role: "alert" },
+    vrft.el("h2", {}, `${view.title} cannot be read`),
+    vrft.el("p", {}, view.problem), vrft.el("p", { class: "quiet" }, view.folder)));
+  vrft.page = { show: () => null };
+};
+
 // Return the report of an evaluation, folded.
 vrft.reportBox = (view) => {
   const row = (part, name, v) => [`${part} ${name}`, vrft.percent(v.mean),

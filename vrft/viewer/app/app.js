@@ -7,10 +7,12 @@ vrft.CURVES = { id: "curves", kind: "curves", title: "Curves" };
 
 vrft.PAGES = {
   curves: vrft.curvesPage, run: vrft.rolloutsPage, answers: vrft.answersPage,
-  comparison: vrft.comparisonPage,
+  unreadable: vrft.unreadablePage, comparison: vrft.comparisonPage,
 };
 
-vrft.NAMES = { run: "Rollouts", answers: "Answers", comparison: "Compare", curves: "" };
+vrft.NAMES = {
+  run: "Rollouts", answers: "Answers", unreadable: "Unreadable", comparison: "Compare", curves: "",
+};
 
 vrft.go = (...parts) => { location.hash = parts.map(encodeURIComponent).join("/"); };
 
@@ -18,16 +20,25 @@ vrft.back = () => vrft.go(vrft.view.id);
 
 vrft.move = (by) => vrft.page?.list?.move(by);
 
-vrft.tabs = () => vrft.catalogue.views.filter((view) => view.kind !== "run" || view.logged);
+// All comparisons have one tab: that of the first, on whose page another is chosen.
+vrft.tabs = () => {
+  const compared = vrft.comparisons()[0];
+  return vrft.catalogue.views.filter((view) => (view.kind === "run" ? view.logged
+    : view.kind !== "comparison" || view === compared));
+};
+
+vrft.comparisons = () => vrft.catalogue.views.filter((view) => view.kind === "comparison");
 
 vrft.draw = async () => {
   const [id, ...rest] = location.hash.slice(1).split("/").map(decodeURIComponent);
-  const tabs = vrft.tabs();
-  const view = tabs.find((other) => other.id === id) ?? tabs[0];
+  const views = [...vrft.tabs(), ...vrft.comparisons()];
+  const of = (name) => views.find((other) => other.id === name);
+  const view = of(id) ?? of(vrft.catalogue.start) ?? views[0];
   const main = document.getElementById("main");
   document.body.dataset.open = rest.length ? "detail" : "list";
   for (const link of document.querySelectorAll("#tabs a")) {
-    const current = link.dataset.view === view.id;
+    const current = link.dataset.view === view.id
+      || (view.kind === "comparison" && link.dataset.kind === "comparison");
     link.setAttribute("aria-current", current ? "page" : "false");
     if (current) link.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
@@ -42,7 +53,7 @@ vrft.draw = async () => {
   } catch (error) {
     main.replaceChildren(vrft.el("p", { class: "error", role: "alert" }, error.message));
     vrft.view = null;
-    if (!(error instanceof Error) || !error.message.startsWith("data/")) throw error;
+    if (!(error instanceof vrft.Missing)) throw error;
   }
 };
 
@@ -99,9 +110,10 @@ vrft.start = async () => {
   document.title = `${vrft.catalogue.title} · vrft`;
   document.getElementById("title").textContent = vrft.catalogue.title;
   document.getElementById("tabs").replaceChildren(...vrft.tabs().map((view) =>
-    vrft.el("a", { href: `#${view.id}`, "data-view": view.id },
+    vrft.el("a", { href: `#${view.id}`, "data-view": view.id, "data-kind": view.kind },
       vrft.NAMES[view.kind] ? vrft.el("span", { class: "kind" }, vrft.NAMES[view.kind]) : null,
-      ` ${view.title}`)));
+      view.kind === "comparison" && vrft.comparisons().length > 1
+        ? ` ${vrft.comparisons().length} pairs` : ` ${view.title}`)));
   window.addEventListener("hashchange", vrft.draw);
   await vrft.draw();
   if (vrft.catalogue.live) setInterval(() => vrft.page?.refresh?.(), 2000);

@@ -6,9 +6,13 @@
 vrft.comparisonPage = async (view, place, main) => {
   const of = (id) => vrft.catalogue.views.find((other) => other.id === id);
   const [before, after] = [of(view.before), of(view.after)];
-  const [old, now] = await Promise.all([before, after].map((v) => vrft.load(`${v.id}/table`)));
+  const [old, now, pairs] = await Promise.all([`${before.id}/table`, `${after.id}/table`,
+    `${view.id}/pairs`].map((name) => vrft.load(name)));
+  // The place in the old table -> that in the new one; where both have the same order, itself.
+  const places = pairs && new Map(pairs);
+  const there = (i) => (places ? places.get(i) : i);
   const filter = view.filter ||= { search: "", kind: "changed", metric: view.primary };
-  const gain = (i) => now.metrics[filter.metric][i] - old.metrics[filter.metric][i];
+  const gain = (i) => now.metrics[filter.metric][there(i)] - old.metrics[filter.metric][i];
   const detail = vrft.el("article", { class: "detail", "aria-live": "polite" });
   const count = vrft.el("p", { class: "count", role: "status" });
   const list = vrft.list({
@@ -27,7 +31,7 @@ vrft.comparisonPage = async (view, place, main) => {
   };
   const refresh = () => {
     const words = filter.search.trim().toLowerCase();
-    const all = Array.from(old.id.keys());
+    const all = places ? [...places.keys()] : Array.from(old.id.keys());
     const order = all.filter((i) => kinds[filter.kind](i) && (!words
       || old.id[i].toLowerCase().includes(words) || old.question[i].toLowerCase().includes(words)));
     // The greatest changes first; of equal ones gains before losses.
@@ -39,7 +43,10 @@ vrft.comparisonPage = async (view, place, main) => {
       + `${(all.length - up - down).toLocaleString("en")} unchanged; mean ${vrft.signed(mean)}`;
   };
   const set = (name) => (value) => { filter[name] = value; refresh(); };
+  const others = vrft.comparisons();
   const controls = vrft.el("div", { class: "controls", id: "filters" },
+    others.length > 1 ? vrft.select("Pair", others.map((other) => [other.id, other.title]), view.id,
+      (id) => vrft.go(id)) : null,
     vrft.el("input", {
       type: "search", id: "search", placeholder: "Search ids and questions  ( / )",
       "aria-label": "Search", value: filter.search, oninput: (e) => set("search")(e.target.value),
@@ -49,12 +56,16 @@ vrft.comparisonPage = async (view, place, main) => {
     vrft.select("Metric", view.metrics.map((m) => [m, m]), filter.metric, set("metric")));
   main.replaceChildren(vrft.el("div", { class: "split" },
     vrft.el("section", { class: "side", "aria-label": "List" },
-      vrft.el("p", { class: "quiet" }, `${before.title} → ${after.title}`), controls, count, list.node),
+      vrft.el("p", { class: "quiet" }, `${before.title} → ${after.title}`,
+        view.note ? `, ${view.note}` : ""), controls, count, list.node),
     detail));
   const show = async (i) => {
     view.chosen = i;
-    if (!(i >= 0 && i < old.id.length)) return;
-    const [was, is] = await Promise.all([before, after].map((v) => vrft.answerTexts(v, i)));
+    if (!(i >= 0 && i < old.id.length) || there(i) === undefined) {
+      detail.replaceChildren(vrft.el("p", { class: "quiet" }, "There is no such sample."));
+      return;
+    }
+    const [was, is] = await Promise.all([vrft.answerTexts(before, i), vrft.answerTexts(after, there(i))]);
     if (view.chosen !== i) return;
     const marks = [
       ...was.boxes.true.map((box) => ({ box, kind: "true" })),
@@ -63,17 +74,18 @@ vrft.comparisonPage = async (view, place, main) => {
     ];
     const picture = (k) => vrft.figure(`pictures/${before.id}/${was.pictures[k]}`, k ? [] : marks,
       [["true", "true"], ["before", "before"], ["given", "after"]], `picture ${k + 1} of ${old.id[i]}`);
-    const side = (title, texts, table) => vrft.el("div", {},
+    const side = (title, texts, table, k) => vrft.el("div", {},
       vrft.el("h3", {}, title), vrft.answerText(texts.text),
       vrft.facts([["read", vrft.parsedText(texts.parsed)],
-        ...vrft.metricRows(table, i, view.metrics),
-        ["tokens", vrft.number(table.tokens[i]) + (table.cut[i] ? ", cut off" : "")]]));
+        ...vrft.metricRows(table, k, view.metrics),
+        ["tokens", vrft.number(table.tokens[k]) + (table.cut[k] ? ", cut off" : "")]]));
     vrft.fill(detail,
       vrft.detailHead(old.id[i], before.subsets[old.subset[i]]),
       vrft.el("div", { class: "columns" }, vrft.prompt(was.prompt, was.pictures, picture),
         vrft.el("div", {}, was.truth ? vrft.facts([["ideal answer",
           vrft.el("span", { class: "text" }, was.truth)]]) : null,
-        vrft.el("div", { class: "pair" }, side(before.title, was, old), side(after.title, is, now)))));
+        vrft.el("div", { class: "pair" }, side(before.title, was, old, i),
+          side(after.title, is, now, there(i))))));
   };
   vrft.page = { list, show: (rest) => (rest.length ? show(Number(rest[0])) : null) };
   view.chosen = place === undefined ? undefined : Number(place);

@@ -13,9 +13,15 @@ vrft.el = (tag, attributes = {}, ...children) => {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined)
+    .map((child) => (typeof child === "string" ? vrft.inOrder(child) : child)));
   return node;
 };
+
+// Return a text whose marks that turn the direction of writing are escaped, as \u202e: such a mark
+// makes "cba" of "abc".
+vrft.inOrder = (text) => text.replace(/[\u202a-\u202e\u2066-\u2069]/g,
+  (mark) => `\\u${mark.charCodeAt(0).toString(16)}`);
 
 // Put these children into a node in the place of its own; null stands for none.
 vrft.fill = (node, ...children) =>

@@ -19,6 +19,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,10 @@ def meet_in_second_step(stack: contextlib.ExitStack, what: str) -> None:
             if what == "hang":
                 time.sleep(25)
                 os._exit(3)
+            if what == "lock":
+                lock = threading.Lock()
+                with lock:
+                    lock.acquire()
             if what == "mistake":
                 raise UserError("a mistake of this process alone")
             os.kill(os.getpid(), signal.Signals[what])

@@ -391,13 +391,22 @@ def test_a_process_that_fails_ends_the_others_with_its_error_first(
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_a_process_that_is_stopped_ends_the_others(settings: Settings, tmp_path: Path) -> None:
-    """SIGSTOP: with signs of life more often than by default, to find it in seconds."""
+@pytest.mark.parametrize(
+    ("met", "line"),
+    [
+        ("SIGSTOP", "vrft: error: process 0: process 1 has given no sign of life for 3 seconds"),
+        ("lock", "vrft: error: process 1: it has hung for 6 seconds in "),
+    ],
+)
+def test_a_process_that_is_stopped_or_hangs_ends_the_others(
+    met: str, line: str, settings: Settings, tmp_path: Path
+) -> None:
+    """With signs of life more often than by default, to find it in seconds."""
     case = {
         "name": "gpg",
-        "arguments": settings("gpg", tmp_path / "gpg", 1),
+        "arguments": [*settings("gpg", tmp_path / "gpg", 1), "train.hang_timeout=6"],
         "attributes": {"vrft.training.peers.BEAT": 0.3},
-        "of": {"1": {"second": "SIGSTOP"}},
+        "of": {"1": {"second": met}},
     }
     (tmp_path / "cases.json").write_text(json.dumps([case]))
     with (tmp_path / "said").open("w") as said:
@@ -406,9 +415,14 @@ def test_a_process_that_is_stopped_ends_the_others(settings: Settings, tmp_path:
             stderr=said, stdout=said,
         )  # fmt: skip
     try:
-        line = "vrft: error: process 0: process 1 has given no sign of life for 3 seconds"
         wait_until(lambda: line in (tmp_path / "said").read_text(), 100)
         assert "Traceback" not in (tmp_path / "said").read_text().split(line)[0]
+        if met == "lock":
+            wait_until(lambda: running.poll() is not None, 100)
+            said = (tmp_path / "said").read_text()
+            assert re.search(r"seconds in \S*several_runs\.py:\d+ \(met\), and computes", said)
+            others = "vrft: error: process 0 ends, as process 1 has ended: it has hung"
+            assert others not in said or said.index(line) < said.index(others)
     finally:
         # The launcher would wait half a minute for the process that cannot hear its signal.
         for file in tmp_path.glob("*.pid"):

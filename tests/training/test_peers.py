@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from vrft import config
+from vrft.config.schema import TrainConfig
 from vrft.errors import UserError
 from vrft.training import distributed, peers
 from vrft.types import Sample
@@ -28,7 +30,7 @@ class Exchange:
         self.barrier = threading.Barrier(2, timeout=10)
         self.given: list[Any] = [None, None]
         self.rank = threading.local()
-        monkeypatch.setattr(peers, "gather_object", lambda values: self.gather(values[0]))
+        monkeypatch.setattr(distributed, "gather_object", lambda values: self.gather(values[0]))
         monkeypatch.setattr(distributed, "from_main", lambda _, value: self.gather(value)[0])
 
     def gather(self, value: Any) -> list[Any]:
@@ -201,7 +203,7 @@ def test_a_bug_keeps_its_traceback_and_is_told(two: list[peers.Watch]) -> None:
 
 def test_a_process_that_hangs_is_named_with_its_place(two: list[peers.Watch]) -> None:
     two[1].look()  # this test is what it hangs in
-    with pytest.raises(UserError, match=r"ddp_timeout=60 seconds: process 1 is in .*peers\.py:\d+"):
+    with pytest.raises(UserError, match=r"ddp_timeout=60 seconds: process 1 is in .*hangs\.py:\d+"):
         two[0].__exit__(RuntimeError, RuntimeError(LATE), None)
 
 
@@ -229,8 +231,28 @@ def test_the_errors_of_lost_processes_are_known_by_their_words(text: str, lost: 
     assert bool(peers.LOST.search(text)) == lost
 
 
-def test_the_place_of_a_thread_is_that_of_the_code_that_it_runs() -> None:
-    assert re.search(r"peers\.py:\d+ \(place\)$", peers.place(threading.get_ident()))
+def test_a_process_that_hangs_ends_with_its_line_and_the_others_within_a_minute(
+    two: list[peers.Watch], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "it has hung for 35 seconds in mine.py:12 (reward)"
+    codes: list[int] = []
+    two[1].end = codes.append
+    monkeypatch.setattr(two[1], "rest", SimpleNamespace(line=lambda: line))
+    two[1].beat()
+    assert codes == [2]
+    assert capsys.readouterr().err == f"vrft: error: process 1: {line}\n"
+    assert [two[0].look() for _ in range(1 + peers.GRACE)][-1] == f"process 1 has ended: {line}"
+    # After the look of its last work it is at rest at so many, and then the other one looks.
+    looks = 1 + math.ceil(TrainConfig().hang_timeout / peers.BEAT) + 1 + peers.GRACE
+    assert looks * peers.BEAT < 60
+
+
+def test_a_watch_looks_at_the_thread_that_has_begun_it(
+    two: list[peers.Watch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "STARTS", iter([4]))
+    made = peers.Watch(0, 2, two[0].store, 60, hang_timeout=12.0)
+    assert (made.rest.thread, made.rest.most) == (threading.get_ident(), 3)  # looks, 5 s apart
 
 
 def test_the_thread_ends_the_process_that_nobody_answers(

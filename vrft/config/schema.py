@@ -184,8 +184,13 @@ class TrainConfig:
     ddp_timeout: Count = 1800
     """Seconds after which a process of several gives up waiting for another one, and the run ends
     with a line that says where that one is: less than the longest pause between two exchanges, such
-    as a reward that one process waits for, ends a sound run. A process that is killed or stopped is
-    noticed within a minute, whatever stands here."""
+    as a reward that one process waits for, ends a sound run. A process that is killed, stopped or
+    hangs is noticed within a minute, whatever stands here."""
+    hang_timeout: Amount = 35.0
+    """Seconds for which a process of several may do nothing, before it ends the run with the line
+    of code that it hangs in: neither compute, nor wait for the others, a server's rollouts, a
+    reward's worker or a checkpoint. One that is slow is never ended; 0: nor is one that hangs,
+    until ``ddp_timeout``."""
     eval_steps: Size = 0
     """Evaluate every so many steps, and at the end; 0: at the end only. Needs ``eval.split``."""
     save_steps: Size = 100

@@ -19,6 +19,7 @@ from accelerate.utils import gather_object
 
 from vrft.errors import PictureError, UserError
 from vrft.runs.run_log import BAD_PICTURES, read_metrics
+from vrft.waiting import waiting
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -85,7 +86,9 @@ class BadPictures:
         if not self.skip:
             return {}
         alone = accelerator is None or accelerator.num_processes == 1
-        for device in [self.own] if alone else gather_object([self.own]):
+        with waiting():
+            devices = [self.own] if alone else gather_object([self.own])
+        for device in devices:
             for id, reason in device.items():
                 self.reasons.setdefault(id, reason)
         self.own = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from torch import Tensor
 
 from vrft.config.schema import Config
 from vrft.errors import UserError
@@ -65,8 +65,7 @@ def collect(run: Run) -> Batch:
 
 def first(accelerator: Accelerator, mistake: UserError | None) -> str:
     """Return the first mistake of all devices, of which at least one has made one."""
-    own = [str(mistake or "")]
-    lines = own if accelerator.num_processes == 1 else gather_object(own)
+    lines = distributed.gather_objects(accelerator, [str(mistake or "")])
     return next(line for line in lines if line)
 
 

@@ -11,10 +11,11 @@ a version that lacks it is refused in one line.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,7 +24,12 @@ from typing import Any, TypeVar
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType, InitProcessGroupKwargs, broadcast_object_list
+from accelerate.utils import (
+    DistributedType,
+    InitProcessGroupKwargs,
+    broadcast_object_list,
+    gather_object,
+)
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
@@ -31,6 +37,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
+from vrft.waiting import waiting
 
 T = TypeVar("T")
 
@@ -84,6 +91,7 @@ def launched_with(engine: str) -> bool:
     return os.environ.get(f"ACCELERATE_USE_{engine}", "").lower() == "true"
 
 
+@waiting()
 def prepare(
     accelerator: Accelerator, module: nn.Module, optimizer: Any, max_grad_norm: float
 ) -> tuple[nn.Module, Any]:
@@ -169,8 +177,9 @@ def gathered_weights(accelerator: Accelerator, module: nn.Module) -> Iterator[No
     if isinstance(module, FSDPModule):
         shards = [part for part in module.modules() if isinstance(part, FSDPModule)]
         module.set_reshard_after_forward(False)
-        for part in shards:
-            part.unshard()
+        with waiting():
+            for part in shards:
+                part.unshard()
         yield
         for part in shards:
             # As accelerate has set it up: the root stays whole between forward and backward.
@@ -180,7 +189,9 @@ def gathered_weights(accelerator: Accelerator, module: nn.Module) -> Iterator[No
         from deepspeed.runtime.zero import GatheredParameters
 
         add_hooks, remove_hooks = zero3_hooks()
-        with GatheredParameters(list(module.parameters())):
+        with contextlib.ExitStack() as stack:
+            with waiting():
+                stack.enter_context(GatheredParameters(list(module.parameters())))
             # The hooks would put each layer's weights away again after its first call.
             remove_hooks(module)
             yield
@@ -301,6 +312,7 @@ def master_weights(optimizer: Any) -> tuple[Any, Sequence[Tensor]]:
     )
 
 
+@waiting()
 def gather(accelerator: Accelerator, rows: Tensor) -> Tensor:
     """Return the rows [b, ...] of every process in the order of ranks: [b * processes, ...].
 
@@ -318,6 +330,26 @@ def local_rows(accelerator: Accelerator, rows: Tensor) -> Tensor:
     return rows[accelerator.process_index * size :][:size]
 
 
+@waiting()
+def gather_objects(accelerator: Accelerator, own: list[T]) -> list[T]:
+    """Return the items of all processes' lists, of any type, in the order of ranks."""
+    return own if accelerator.num_processes == 1 else list(gather_object(own))
+
+
+@waiting()
+def wait_for_everyone(accelerator: Accelerator) -> None:
+    """Return once all processes have called this."""
+    accelerator.wait_for_everyone()
+
+
+@waiting()
+def state_dict(accelerator: Accelerator, module: nn.Module) -> Mapping[str, Tensor] | None:
+    """Return a module's weights, whole; where they are sharded, None but on the main process."""
+    weights: Mapping[str, Tensor] | None = accelerator.get_state_dict(module)
+    return weights
+
+
+@waiting()
 def from_main(accelerator: Accelerator, value: T) -> T:
     """Return the main process's value in every process."""
     if accelerator.num_processes == 1:

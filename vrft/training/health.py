@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor
 
 from vrft import durable
@@ -33,6 +32,7 @@ from vrft.training import distributed
 from vrft.training.stream import draw, upcoming
 from vrft.training.types import Batch, Drawn, RewardedGroup, Run
 from vrft.types import Group, Rollout
+from vrft.waiting import waiting
 
 STATE = "diagnosis.json"
 """The file of a checkpoint with what the watchdogs remember."""
@@ -58,7 +58,7 @@ def try_canaries(run: Run, folder: Path) -> None:
     if distributed.max_over_ranks(accelerator, int(not drawn)):
         return
     own = alarms_of(run, drawn, *tried(run, drawn))
-    every = own if accelerator.num_processes == 1 else gather_object(own)
+    every = distributed.gather_objects(accelerator, own)
     first = list({alarm.name: alarm for alarm in reversed(every)}.values())[::-1]
     if accelerator.is_main_process:
         alarms.append(folder, 0, first)
@@ -103,7 +103,8 @@ def tried(run: Run, drawn: Sequence[Drawn]) -> tuple[list[tuple[Rollout, ...]], 
                     canaries.DECODED,
                     graphs=sampling.cuda_graphs,
                 )
-        measured = canaries.measure(policy, encoded, groups, sampling.temperature)
+        with waiting():  # for the other devices, where weights are sharded
+            measured = canaries.measure(policy, encoded, groups, sampling.temperature)
     return groups, replace(measured, decoded=decoded)
 
 
@@ -142,7 +143,7 @@ def observed(run: Run, batch: Batch) -> dict[str, float]:
     accelerator = run.accelerator
     sampled = (*batch.groups, *batch.dropped)
     own = [attempt(run.config, run.task, rewarded) for rewarded in sampled]
-    every = own if accelerator.num_processes == 1 else gather_object(own)
+    every = distributed.gather_objects(accelerator, own)
     if accelerator.is_main_process:
         run.ledger.add(every)
     repeats = torch.tensor([repeated(rewarded.group) for rewarded in batch.groups])

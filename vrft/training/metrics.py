@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 
 from vrft import mathverify
 from vrft.errors import UserError
@@ -87,8 +86,7 @@ def logged_means(run: Run, batch: Batch, taken: Collection[str]) -> dict[str, fl
         or mathverify.in_use()
         or any(isinstance(reward, GroupReward) for reward in rewards)
     )
-    alone = run.accelerator.num_processes == 1 or not can_log
-    devices = [own] if alone else gather_object([own])
+    devices = distributed.gather_objects(run.accelerator, [own]) if can_log else [own]
     means: dict[str, float] = {}
     for name in dict.fromkeys(name for device in devices for name in device):
         if name in taken:

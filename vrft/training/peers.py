@@ -2,8 +2,9 @@
 
 All have the same settings and data before the first step. From then on each says every few seconds
 that it is alive, in the store by which they have found each other, and looks whether the others do:
-one that has ended or was stopped ends the others within a minute. One that is alive and hangs is
-noticed where the others wait for it, after ``train.ddp_timeout`` seconds.
+one that has ended or was stopped ends the others within a minute. So does one that is alive and
+hangs, as it notices itself. One that hangs within an exchange is noticed by those that wait for it,
+after ``train.ddp_timeout`` seconds.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch.distributed import DistError, TCPStore  # type: ignore[attr-defined]
 
 from vrft.config.loading import flat
-from vrft.config.schema import Config
+from vrft.config.schema import Config, TrainConfig
 from vrft.errors import UserError
 from vrft.evaluation.fingerprint import digest
 from vrft.runs import data_fingerprint
 from vrft.training import distributed
+from vrft.training.hangs import Rest, place_of
 from vrft.types import Sample
 
 BEAT = 5.0
@@ -70,13 +71,13 @@ def check_same(accelerator: Accelerator, config: Config, samples: Sequence[Sampl
         return
     settings = {path: value for path, value in flat(config).items() if path != "train.output_dir"}
     rows = data_fingerprint.rows_of(samples, times=False)
-    if len(set(gather_object([digest([settings, rows])]))) == 1:
+    if len(set(distributed.gather_objects(accelerator, [digest([settings, rows])]))) == 1:
         return
     # Only now are they exchanged: they may be millions.
     main_settings, main_rows = distributed.from_main(accelerator, (settings, rows))
     said = different_settings(main_settings, settings)
     said += data_fingerprint.differences(main_rows, rows)
-    lines = gather_object(["; ".join(said)])
+    lines = distributed.gather_objects(accelerator, ["; ".join(said)])
     rank, line = next((rank, line) for rank, line in enumerate(lines) if line)
     raise UserError(
         f"process {rank} does not see what process 0 sees: {line}; give all machines the same "
@@ -93,11 +94,11 @@ def different_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]
     ]
 
 
-def watched(accelerator: Accelerator, ddp_timeout: int) -> AbstractContextManager[Any]:
+def watched(accelerator: Accelerator, train: TrainConfig) -> AbstractContextManager[Any]:
     """Return a block within which the processes of a launch watch over each other.
 
-    ``ddp_timeout`` are the seconds after which an exchange gives up another process. Alone, and
-    where processes have found each other without an address, nothing is watched.
+    ``train`` says for how long an exchange waits, and for how long a process may be at rest. Alone,
+    and where processes have found each other without an address, nothing is watched.
     """
     if accelerator.num_processes == 1 or "MASTER_PORT" not in os.environ:
         return nullcontext()
@@ -113,7 +114,8 @@ def watched(accelerator: Accelerator, ddp_timeout: int) -> AbstractContextManage
     except DistError as error:
         print(f"note: processes do not watch over each other ({error})", file=sys.stderr)
         return nullcontext()
-    return Watch(accelerator.process_index, accelerator.num_processes, store, ddp_timeout)
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    return Watch(rank, processes, store, train.ddp_timeout, train.hang_timeout)
 
 
 class Store(Protocol):
@@ -129,7 +131,8 @@ class Watch:
 
     An error that the silence of another process causes is replaced by a UserError that says which
     one it was, and why. Where this process waits in an exchange that does not notice, as NCCL's do,
-    it ends with that line by ``end``.
+    it ends with that line by ``end``; and so it does where it hangs itself, for ``hang_timeout``
+    seconds.
     """
 
     def __init__(
@@ -138,6 +141,7 @@ class Watch:
         processes: int,
         store: Store,
         ddp_timeout: int,
+        hang_timeout: float = 0.0,
         end: Callable[[int], Any] = os._exit,
     ) -> None:
         self.rank, self.store, self.ddp_timeout, self.end = rank, store, ddp_timeout, end
@@ -146,6 +150,7 @@ class Watch:
         restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         self.prefix = f"vrft/{restart}/{next(STARTS)}/"
         self.thread_of_run = threading.get_ident()
+        self.rest = Rest(self.thread_of_run, hang_timeout, BEAT)
         self.beats = itertools.count()
         self.last: dict[int, str] = {}
         self.silent = dict.fromkeys(self.others, 0)
@@ -175,10 +180,13 @@ class Watch:
             raise UserError(self.why(str(error))) from error
 
     def beat(self) -> None:
-        """Give a sign of life and look after the others until the block ends."""
+        """Give a sign of life, and look after this process and the others until the block ends."""
         while not self.ending.is_set():
+            hanging = self.rest.line()
             try:
-                line = self.look()
+                if hanging is not None:
+                    self.say(FAILED + hanging)
+                line = hanging or self.look()
             except DistError as error:
                 line = None if LEFT in self.last.values() else f"the store has ended ({error})"
             if line is not None and not self.ending.is_set():
@@ -202,7 +210,7 @@ class Watch:
         Looks are counted, and not seconds: a launch that was stopped as a whole, as by Ctrl-Z, goes
         on.
         """
-        self.say(f"{next(self.beats)} {place(self.thread_of_run)}")
+        self.say(f"{next(self.beats)} {place_of(self.thread_of_run)}")
         for other in self.others:
             said = self.heard(other)
             if said == LEFT:
@@ -246,12 +254,3 @@ class Watch:
             f"process {self.rank} has waited for the others for train.ddp_timeout="
             f"{self.ddp_timeout} seconds: {where}; mend what hangs, or raise train.ddp_timeout"
         )
-
-
-def place(thread: int) -> str:
-    """Return where a thread of this process is, such as ``mine.py:12 (reward)``."""
-    frame = sys._current_frames().get(thread)
-    if frame is None:
-        return "a thread that has ended"
-    code = frame.f_code
-    return f"{code.co_filename}:{frame.f_lineno} ({code.co_name})"

@@ -40,6 +40,7 @@ FREE = frozenset(
         # Speed and memory. `check_prompts` sees to it that a step keeps its number of prompts.
         *("train.per_device_train_batch_size", "train.gradient_accumulation_steps"),
         *("train.max_tokens_per_micro_batch", "train.dataloader_num_workers", "train.ddp_timeout"),
+        "train.hang_timeout",
         *("model.gradient_checkpointing", "model.attn_implementation", "model.shared_prefix"),
         *("model.picture_cache_mib", "sampling.cuda_graphs"),
         # Where a server of rollouts is, and how it is dealt with.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from accelerate.utils import gather_object
-
+from vrft.training import distributed
 from vrft.training.types import Batch, Run
 
 QUANTILES = {"p50": 0.5, "p99": 0.99}
@@ -18,7 +17,7 @@ def reward_seconds(run: Run, batch: Batch) -> dict[str, float]:
     One value is the time that a reward took for the G completions of a group.
     """
     own = [rewarded.seconds for rewarded in batch.groups]
-    groups = own if run.accelerator.num_processes == 1 else gather_object(own)
+    groups = distributed.gather_objects(run.accelerator, own)
     return {
         f"rewards/{name}/seconds_{word}": quantile([seconds[name] for seconds in groups], share)
         for name in batch.groups[0].seconds

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from vrft.config.schema import Config
@@ -30,6 +29,7 @@ from vrft.policy.vllm_guest import Address, VllmGuest
 from vrft.training import algorithms, distributed, rollout_rows
 from vrft.training.checkpoint import ROLLOUTS
 from vrft.training.rollout_rows import Sampled
+from vrft.waiting import waiting
 
 if TYPE_CHECKING:
     from vrft.training.types import Drawn
@@ -88,11 +88,12 @@ class Rollouts:
         """
         if not self.served or self.step == step:
             return
-        error = None if self.in_flight is None else self.in_flight.sampled.exception()
+        with waiting():  # for the server, which has limits of its own
+            error = None if self.in_flight is None else self.in_flight.sampled.exception()
         began = time.monotonic()
         weights = gathered(self.accelerator, module)
         # Another device's requests must not meet the new weights, nor this one's the old.
-        self.accelerator.wait_for_everyone()
+        distributed.wait_for_everyone(self.accelerator)
 
         def send() -> None:
             if isinstance(error, UserError):
@@ -142,9 +143,10 @@ class Rollouts:
         began = time.monotonic()
         flight, self.in_flight = self.in_flight, None
         ask = partial(self.ask_now, drawn)
-        sampled, error = tried(ask if flight is None else flight.sampled.result)
+        sampled, error = tried(ask if flight is None else waiting()(flight.sampled.result))
         while self.shared:
-            failures = gather_object([str(error) if isinstance(error, ServerFailure) else ""])
+            failed = str(error) if isinstance(error, ServerFailure) else ""
+            failures = distributed.gather_objects(self.accelerator, [failed])
             if not any(failures):
                 break
             self.recover(next(filter(None, failures)), error)
@@ -260,7 +262,7 @@ class Rollouts:
         flight = self.in_flight
         if flight is not None and flight.sampled.exception() is None:
             own = rollout_rows.rows_of(flight.drawn, flight.sampled.result())
-        return own if self.accelerator.num_processes == 1 else list(gather_object(own))
+        return distributed.gather_objects(self.accelerator, own)
 
     def restore(self, folder: Path, coming: Callable[[], Sequence[Drawn]]) -> None:
         """Take over a checkpoint's rollouts of the ``coming`` prompts of this device."""
@@ -321,10 +323,7 @@ def start(
 
 def gathered(accelerator: Accelerator, module: nn.Module) -> Mapping[str, Tensor] | None:
     """Return a module's weights, gathered on the main process; None where it has them anyway."""
-    if accelerator.num_processes == 1:
-        return None
-    weights: Mapping[str, Tensor] | None = accelerator.get_state_dict(module)
-    return weights
+    return None if accelerator.num_processes == 1 else distributed.state_dict(accelerator, module)
 
 
 def tried(

@@ -24,6 +24,7 @@ from vrft.training.objective import loss, make_experience
 from vrft.training.stream import coming_prompts, rollout_seed
 from vrft.training.types import Batch, Experience, Run, TokenStats
 
+from vrft.waiting import waiting
 Rows = Callable[[], list[dict[str, Any]]]
 """Makes the log's rows of a step's completions, when they are to be logged."""
 
@@ -47,7 +48,8 @@ def step(run: Run) -> tuple[dict[str, float], Rows]:
     with distributed.gathered_weights(accelerator, run.policy.module), spent:
         batch = collect(run)
         begin_next(run)
-    experience = make_experience(run, batch)
+    with waiting():
+        experience = make_experience(run, batch)
     updates = [update(run, batch, experience, part) for part in mini_batches(run, batch)]
     learning_rate = run.scheduler.get_last_lr()[0]
     run.scheduler.step()
@@ -102,6 +104,7 @@ def mini_batches(run: Run, batch: Batch) -> list[range]:
 
 def update(run: Run, batch: Batch, experience: Experience, part: range) -> dict[str, float]:
     """Take one optimizer step on some of the groups, and return its metrics.
+@waiting()  # for the other devices, wherever the engine exchanges weights and gradients
 
     Only informative groups are forwarded; where a part of the batch has none, the weights stay.
     Raises UserError, before the step, for a loss or gradient that is not finite.

@@ -47,6 +47,7 @@ from vrft.training.stream import coming_prompts, encode_sample
 from vrft.training.types import Progress, Run
 from vrft.types import Sample
 
+from vrft.waiting import waiting
 
 def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) -> Path:
     """Train as configured and return the run folder, which then holds ``final``.
@@ -61,7 +62,7 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
             print(text)
         return Path(config.train.output_dir)
     accelerator = distributed.accelerator(config.model, config.train.ddp_timeout)
-    with watched(accelerator, config.train.ddp_timeout):
+    with watched(accelerator, config.train):
         return train_together(config, accelerator, resume)
 
 
@@ -79,7 +80,8 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
     with contextlib.ExitStack() as stack:
         latest: Path | None = None
         if resume is not None:
-            accelerator.wait_for_everyone()  # until all have seen that nobody holds the folder
+            # Until all have seen that nobody holds the folder.
+            distributed.wait_for_everyone(accelerator)
             if main:
                 stack.enter_context(run_folder.held(folder))
             # One process has read all bytes of the checkpoints, and chooses for all.
@@ -91,7 +93,7 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
             run.rollouts.restore(latest, partial(coming_prompts, run))
         # Only now, when nothing is left that could stop the run before its first step, and when all
         # processes have read the settings that are written anew.
-        accelerator.wait_for_everyone()
+        distributed.wait_for_everyone(accelerator)
         if main and resume is None:
             stack.enter_context(run_folder.held(folder))
             run_folder.claim(config)
@@ -111,17 +113,20 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
             # Before the log: a folder without metrics.jsonl is free for the mended command.
             health.try_canaries(run, folder)
         resume_step = None if resume is None else run.progress.step
-        log = RunLog(folder, config.train.report_to, resume_step, flat(config)) if main else None
+        with waiting():  # a tracker may ask its server first
+            log = (
+                RunLog(folder, config.train.report_to, resume_step, flat(config)) if main else None
+            )
         if log is not None:
             # Closed after the signals: a tracker that fails to close must not cost ``final``.
-            stack.callback(log.close)
+            stack.callback(waiting()(log.close))  # a tracker may send its last rows for long
         loop(run, folder, log, stack.enter_context(run_folder.StopSignal()))
-        weights = accelerator.get_state_dict(run.policy.module)
+        weights = distributed.state_dict(accelerator, run.policy.module)
         check_weights(run, weights)
         if main:
-            with checkpoint.written_whole(folder / "final") as temporary:
+            with waiting(), checkpoint.written_whole(folder / "final") as temporary:
                 run.policy.save(temporary, weights)
-    accelerator.wait_for_everyone()
+    distributed.wait_for_everyone(accelerator)
     if main and (line := best.line(folder, config)):
         print(line, file=sys.stderr)
     return folder
@@ -244,7 +249,7 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
             signal = distributed.max_over_ranks(accelerator, stop.number or 0)
             if signal or improved or is_due(done.step, settings.save_steps, steps):
                 if log:
-                    log.sync()
+                    waiting()(log.sync)()
                 save(run, folder, improved)
             if signal and log:
                 print(
@@ -262,6 +267,7 @@ def is_due(step: int, every: int, steps: int) -> bool:
 
 def save(run: Run, folder: Path, improved: best.Best | None = None) -> None:
     """Write a checkpoint of this step, each process its share, and prune the older ones.
+@waiting()  # for the disk, and for the other devices
 
     The checkpoint takes its name when all of it is written. ``improved`` says that it is the best
     so far.

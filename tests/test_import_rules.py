@@ -37,10 +37,7 @@ LIGHT = (
         for path in sorted((ROOT / "vrft/checks").glob("[!_]*.py"))
         if path.stem not in REHEARSING
     ),
-    *(
-        f"vrft.evaluation.{name}"
-        for name in ("comparison", "predictions", "report", "stats", "viz")
-    ),
+    *(f"vrft.evaluation.{name}" for name in ("comparison", "predictions", "report", "stats")),
     *(f"vrft_tasks.{module.name}" for module in pkgutil.iter_modules(vrft_tasks.__path__)),
 )
 

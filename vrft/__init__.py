@@ -1,9 +1,9 @@
 """Visual reinforcement fine-tuning of Qwen-VL models on tasks with a checkable answer.
 
-``check``, ``plan``, ``train``, ``evaluate``, ``evaluate_checkpoints`` and ``load`` are the commands
-from Python (``vrft.api``), beside the classes of their results; the other names are those that a
-task file needs. Nothing here imports torch before it is called, so that
-``vrft --help`` and the tasks load at once.
+``check``, ``plan``, ``train``, ``evaluate``, ``evaluate_checkpoints``, ``compare`` and ``load`` are
+the commands from Python (``vrft.api``), beside the classes of their results, and ``viz`` shows
+these; the other names are those that a task file needs. Nothing here imports torch before it is
+called, so that ``vrft --help`` and the tasks load at once.
 """
 
 import importlib
@@ -18,6 +18,8 @@ from vrft.types import Completion, Prediction, Prompt, Report, Rollout, Sample, 
 if TYPE_CHECKING:
     __version__: str
 
+    from vrft import viz
+    from vrft.api.comparison import CompareResult, compare
     from vrft.api.evaluation import evaluate, evaluate_checkpoints
     from vrft.api.model import LoadedPolicy, load
     from vrft.api.plan import plan
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckResult",
     "CheckpointsResult",
+    "CompareResult",
     "Completion",
     "EvalResult",
     "LoadedPolicy",
@@ -46,15 +49,18 @@ __all__ = [
     "UserError",
     "View",
     "check",
+    "compare",
     "evaluate",
     "evaluate_checkpoints",
     "load",
     "plan",
     "train",
+    "viz",
 ]
 
 COMMANDS = {
     **dict.fromkeys(("check", "train"), "training"),
+    **dict.fromkeys(("CompareResult", "compare"), "comparison"),
     **dict.fromkeys(("evaluate", "evaluate_checkpoints"), "evaluation"),
     **dict.fromkeys(("LoadedPolicy", "load"), "model"),
     **dict.fromkeys(("CheckResult", "CheckpointsResult", "EvalResult", "Plan"), "results"),
@@ -84,10 +90,12 @@ if not TYPE_CHECKING:
         if name == "__version__":
             # Reading the package's metadata takes longer than all the rest of this module.
             return importlib.import_module("importlib.metadata").version("vrft")
+        if name == "viz":
+            return importlib.import_module("vrft.viz")  # which imports Pillow
         if name not in COMMANDS:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(importlib.import_module(f"vrft.api.{COMMANDS[name]}"), name)
 
     def __dir__() -> list[str]:
         """Return the public names, for completion in notebooks."""
-        return sorted([*globals(), *COMMANDS])
+        return sorted({*globals(), *COMMANDS, "viz"})

@@ -16,8 +16,8 @@ from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.evaluation import comparison, evaluate, report, stats
 from vrft.evaluation.stats import paired_difference
-from vrft.evaluation.viz import BEFORE, PREDICTED
 from vrft.types import Scored
+from vrft.viz.palette import BEFORE, PREDICTED
 from vrft_tasks.lisa_grounding import LisaGrounding, Target
 
 

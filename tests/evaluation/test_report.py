@@ -8,8 +8,9 @@ from PIL import Image
 
 from vrft.boxes import Box
 from vrft.evaluation import report
-from vrft.evaluation.viz import BEFORE, Answer, Exhibit
 from vrft.types import Change, Comparison, Interval, Pairing, Report
+from vrft.viz import Answer, Exhibit
+from vrft.viz.palette import BEFORE
 
 HALF = Interval(0.534, 0.501, 0.567, 200)
 FULL = Report(

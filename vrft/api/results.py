@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import html
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from vrft.api.jupyter import html_curve, html_pictures, html_table
 from vrft.checks import findings
+from vrft.errors import UserError
 from vrft.types import Prediction, Report
+from vrft.viz.charts import curves
+from vrft.viz.markup import escaped, html_table
+from vrft.viz.shown import gallery
+
+if TYPE_CHECKING:
+    from vrft.viz import Exhibit
+
+Order = Literal["worst", "best", "first"]
+"""The answers from the worst or the best on, or in the order of the samples."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Plan:
 
     def _repr_html_(self) -> str:
         """Return the lines for Jupyter."""
-        return f"<pre>{html.escape(self.text)}</pre>"
+        return f"<pre>{escaped(self.text)}</pre>"
 
 
 class CheckResult(findings.CheckResult):
@@ -51,7 +60,7 @@ class CheckResult(findings.CheckResult):
             for finding in (some.problems if kind == "problem" else some.notes)
         ]
         shown = html_table(self.lines()[-1], ("", "split", "finding"), rows)
-        return f"{shown}<pre>{html.escape(str(self))}</pre>"
+        return f"{shown}<pre>{escaped(str(self))}</pre>"
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,8 @@ class TrainResult:
             (name, f"{value:.4g}") for name, value in last[0].items() if isinstance(value, float)
         ]
         title = f"{self.folder}: step {last[0].get('step', 0)}"
-        return html_table(title, ("metric", "value"), rows) + html_curve(self.rewards)
+        shown = html_table(title, ("metric", "value"), rows)
+        return shown + (curves(self)._repr_html_() if len(self.rewards) > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,28 @@ class EvalResult:
 
         return read_predictions(self.answers)
 
+    def exhibits(self, order: Order = "worst", count: int | None = None) -> list[Exhibit]:
+        """Return answers on their pictures beside the truth, for ``vrft.viz``; all without a count.
+
+        Raises UserError for an evaluation that was written nowhere, and where the data have gone
+        or changed since they were answered.
+        """
+        from vrft.evaluation import results
+
+        if self.folder is None:
+            raise UserError("saved answers were scored without a folder; evaluate with out=FOLDER")
+        evaluation = results.load_evaluation(self.folder)
+        match order:
+            case "worst":
+                ranked = results.worst_first(evaluation)
+            case "best":
+                ranked = results.worst_first(evaluation)[::-1]
+            case "first":
+                ranked = list(evaluation.scored)
+            case _:
+                raise UserError(f"order: expected worst, best or first; got {order!r}")
+        return results.exhibits(evaluation, ranked[:count])
+
     def __str__(self) -> str:
         """Return the table that ``vrft eval`` prints."""
         from vrft.evaluation import report
@@ -140,7 +172,10 @@ class EvalResult:
         ]
         title = f"{self.report.benchmark}: {report.sample_counts(self.report)}"
         table = html_table(title, ("part", "metric", "%", "95 % interval", "n"), rows)
-        return table + (html_pictures(self.folder) if self.folder else "")
+        with contextlib.suppress(UserError):  # the table is worth showing without its data
+            worst = [exhibit for exhibit in self.exhibits(count=4) if exhibit.image is not None]
+            table += gallery(worst, side=224)._repr_html_()
+        return table
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ def train_and_compare(
     Returns whether the model learned to look.
     """
     # Here, so that ``vrft --help`` does without them.
-    from vrft.evaluation import comparison, report, viz
+    from vrft import viz
+    from vrft.evaluation import comparison, report
 
     run_folder = out / f"seed-{seed}"
     call(
@@ -111,7 +112,7 @@ def train_and_compare(
     html = report.comparison_page(f"Demo grounding, seed {seed}", table, sections)
     page.write_text(html, encoding="utf-8")
     _, random = sections[0]
-    viz.gallery(random[:8]).save(page.with_suffix(".jpg"), quality=88)
+    viz.gallery(random[:8]).save(page.with_suffix(".jpg"))
     shown = report.text(report.comparison_table(table))
     print(f"\n{shown}\n{conclusion(table)}\npictures: {page}\n")
     return learned_to_look(table)

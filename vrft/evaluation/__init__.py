@@ -1,6 +1,6 @@
 """Evaluation: answers to a benchmark, their scores with intervals, pages and comparisons.
 
-    benchmark -> evaluate -> predictions -> scoring -> results -> report, viz
+    benchmark -> evaluate -> predictions -> scoring -> results -> report
                                                     -> comparison of two evaluations
 
 Importing this package imports no torch: saved predictions are scored and shown without a model.

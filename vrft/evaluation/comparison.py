@@ -26,8 +26,8 @@ from vrft.evaluation.scoring import (
     report_on,
     sample_mean,
 )
-from vrft.evaluation.viz import Exhibit
 from vrft.types import A, Change, Comparison, Interval, Pairing, Scored
+from vrft.viz import Exhibit
 
 
 def compare(name: str, before: Path, after: Path) -> Comparison:

@@ -17,16 +17,14 @@ from rich.table import Column, Table
 
 from vrft import columns
 from vrft.config import coercion
-from vrft.errors import PictureError
-from vrft.evaluation import predictions, viz
-from vrft.evaluation.viz import Exhibit
+from vrft.evaluation import predictions
 from vrft.types import Comparison, Interval, Pairing, Report
+from vrft.viz import COLOURS, Exhibit
+from vrft.viz.drawing import draw_exhibit
+from vrft.viz.markup import in_order
 
 Sections = Sequence[tuple[str, Sequence[Exhibit]]]
 """Exhibits under headings, in the order in which a page shows them."""
-
-TURNS = {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
-"""The overrides, embeddings and isolates of Unicode -> how they are shown."""
 
 UNBOUNDED = 10_000
 """Columns of a table that goes to a file or a pipe: more than any table has."""
@@ -245,14 +243,6 @@ def printable(text: str) -> str:
     return text.encode("utf-8", predictions.ESCAPED).decode("utf-8")
 
 
-def in_order(text: str) -> str:
-    """Return a text whose marks that turn the direction of writing are escaped, as ``\\u202e``.
-
-    Such a mark makes "cba" of "abc", and of what stands behind it on the page too.
-    """
-    return text.translate(TURNS)
-
-
 # --- JSON
 
 
@@ -320,7 +310,7 @@ def render(template: str, sections: Sections, **names: Any) -> str:
     )
     # Globals and not variables of the context: macros imported from parts.html.j2 see only these.
     environment.globals |= {
-        "colours": viz.COLOURS,
+        "colours": COLOURS,
         "percent": percent,
         "ends": ends,
         "metric_rows": metric_rows,
@@ -339,12 +329,9 @@ def picture(exhibit: Exhibit) -> str:
 
     A picture that cannot be read is shown as a sheet of paper that says so.
     """
-    if exhibit.image is None:
+    drawn = draw_exhibit(exhibit)
+    if drawn is None:
         return ""
     file = io.BytesIO()
-    try:
-        drawn = viz.draw(exhibit.image, exhibit.marks)
-    except PictureError as error:
-        drawn = viz.notice(str(error))
     drawn.save(file, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

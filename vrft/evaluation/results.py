@@ -22,9 +22,9 @@ from vrft.evaluation.scoring import (
     report_on,
     score_answers,
 )
-from vrft.evaluation.viz import COLOURS, Answer, Exhibit
 from vrft.task import Task
 from vrft.types import A, Prediction, Prompt, Report, Sample, Scored
+from vrft.viz import COLOURS, Answer, Exhibit
 
 
 @dataclass(frozen=True, slots=True)

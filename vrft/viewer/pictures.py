@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 from vrft.errors import PictureError
-from vrft.evaluation import viz
 from vrft.images import open_image
+from vrft.viz.drawing import notice
 
 SIDE = 1600
 """The longest side in pixels of a picture that is sent."""
@@ -47,7 +47,7 @@ def encoded(source: Path | Image.Image) -> tuple[bytes, str]:
         image = open_image(source)
         image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     except PictureError as error:
-        image = viz.notice(str(error))
+        image = notice(str(error))
     file = io.BytesIO()
     if isinstance(source, Path) and source.suffix.lower() != ".png":
         image.save(file, "JPEG", quality=90)

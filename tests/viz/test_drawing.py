@@ -1,3 +1,5 @@
+"""Boxes drawn where they lie, panels and sheets as large as their texts need."""
+
 from pathlib import Path
 
 import pytest
@@ -5,8 +7,9 @@ from PIL import Image, ImageColor
 
 from vrft.boxes import Box
 from vrft.errors import UserError
-from vrft.evaluation import viz
-from vrft.evaluation.viz import BEFORE, PAPER, PREDICTED, TRUTH, Answer, Exhibit, Mark
+from vrft.viz import drawing
+from vrft.viz.exhibits import Answer, Exhibit, Mark
+from vrft.viz.palette import BEFORE, PAPER, PREDICTED, TRUTH
 
 GREY = (128, 128, 128)
 
@@ -41,16 +44,16 @@ def colours(image: Image.Image) -> set[tuple[int, ...]]:
 def test_the_longer_side_is_scaled_to_the_wanted_one(
     size: tuple[int, int], drawn: tuple[int, int]
 ) -> None:
-    assert viz.draw(plain(*size)).size == drawn
+    assert drawing.draw_marks(plain(*size)).size == drawn
 
 
 def test_a_picture_without_marks_is_only_scaled() -> None:
-    assert colours(viz.draw(plain())) == {GREY}
+    assert colours(drawing.draw_marks(plain())) == {GREY}
 
 
 def test_a_box_is_drawn_where_it_lies() -> None:
     green = ImageColor.getrgb(TRUTH)
-    image = viz.draw(plain(), [Mark(Box(0.25, 0.5, 0.75, 1.0), "true", TRUTH)], side=401)
+    image = drawing.draw_marks(plain(), [Mark(Box(0.25, 0.5, 0.75, 1.0), "true", TRUTH)], side=401)
     # Fractions of 400 steps between 401 pixels: the left side runs at x = 100, the top at y = 200.
     assert image.getpixel((100, 300)) == green
     assert image.getpixel((300, 300)) == green
@@ -63,7 +66,7 @@ def test_a_box_is_drawn_where_it_lies() -> None:
 def test_equal_boxes_of_truth_and_answers_are_all_seen() -> None:
     box = Box(0.25, 0.25, 0.75, 0.75)
     marks = [Mark(box, "true", TRUTH), Mark(box, "b", BEFORE), Mark(box, "a", PREDICTED)]
-    image = viz.draw(plain(), marks, side=401)
+    image = drawing.draw_marks(plain(), marks, side=401)
     assert image.getpixel((98, 200)) == ImageColor.getrgb(TRUTH)  # a rim around the answer's
     assert image.getpixel((101, 200)) == ImageColor.getrgb(PREDICTED)
     assert ImageColor.getrgb(BEFORE) in colours(image)  # its outline is covered, its label is not
@@ -80,7 +83,7 @@ def test_equal_boxes_of_truth_and_answers_are_all_seen() -> None:
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_label_never_leaves_the_picture(box: Box, number: int) -> None:
     marks = [Mark(Box(0.4, 0.4, 0.6, 0.6), "", "#000000")] * number
-    image = viz.draw(plain(), [*marks, Mark(box, "true", "#ff0000")])
+    image = drawing.draw_marks(plain(), [*marks, Mark(box, "true", "#ff0000")])
     red = sum(count for count, colour in image.getcolors(1 << 24) or [] if colour == (255, 0, 0))
     assert red > 150  # at least the label's ground
 
@@ -89,58 +92,29 @@ def test_a_file_that_is_no_picture_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_text("not a picture")
     with pytest.raises(UserError, match=r"a\.jpg"):
-        viz.draw(path)
-
-
-def test_true_boxes_lie_below_the_answered_ones() -> None:
-    labels = [(mark.label, mark.colour) for mark in exhibit().marks]
-    assert labels == [("true", TRUTH), ("answer", PREDICTED)]
-
-
-def test_an_answer_without_a_box_has_no_mark() -> None:
-    answer = Answer("answer", "?", {"iou": 0.0}, readable=False)
-    assert [mark.label for mark in exhibit(answers=(answer,)).marks] == ["true"]
-    assert answer.caption == "unreadable · iou 0.0"
-
-
-def test_a_caption_has_the_metrics_in_percent() -> None:
-    answer = Answer("answer", "", {"iou": 0.375, "acc@0.5": 0.0}, readable=True)
-    assert answer.caption == "iou 37.5 · acc@0.5 0.0"
+        drawing.draw_marks(path)
 
 
 def test_a_panel_grows_with_the_text_below_its_picture() -> None:
-    short = viz.panel(exhibit(image=plain()))
-    long = viz.panel(exhibit("many words " * 20, image=plain()))
+    short = drawing.draw_panel(exhibit(image=plain()))
+    long = drawing.draw_panel(exhibit("many words " * 20, image=plain()))
     assert short.width == long.width == 336
     assert 336 < short.height < long.height
     assert short.getpixel((2, short.height - 2)) == ImageColor.getrgb(PAPER)
 
 
 def test_a_panel_of_a_question_without_a_picture_is_text_alone() -> None:
-    assert viz.panel(exhibit(truth=())).height < 336
+    assert drawing.draw_panel(exhibit(truth=())).height < 336
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "é" * 3000, "a\u2028b", "漢字 " * 50, "x\ty"])
 def test_any_answer_can_be_shown(text: str) -> None:
-    assert viz.panel(exhibit(text, image=plain())).width == 336
-
-
-def test_lines_fit_and_lose_no_letter() -> None:
-    font = viz.typeface(14)
-    text = "a short word and antidisestablishmentarianism" * 3
-    lines = viz.wrap(text, font, 100)
-    assert all(font.getlength(line) <= 100 for line in lines)
-    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
-
-
-def test_long_texts_end_in_an_ellipsis() -> None:
-    lines = viz.wrap("word " * 1000, viz.typeface(14), 100, most=3)
-    assert len(lines) == 4 and lines[-1] == "…"
+    assert drawing.draw_panel(exhibit(text, image=plain())).width == 336
 
 
 def test_a_gallery_has_rows_of_panels() -> None:
     five = [exhibit(image=plain())] * 5
-    one, two = viz.gallery(five[:1], 2, side=112), viz.gallery(five, 2, side=112)
+    one, two = drawing.draw_gallery(five[:1], 2, side=112), drawing.draw_gallery(five, 2, side=112)
     gap = 112 // 20
     assert one.width == 112 + 2 * gap
     assert two.width == 2 * 112 + 3 * gap
@@ -149,4 +123,13 @@ def test_a_gallery_has_rows_of_panels() -> None:
 
 def test_an_empty_gallery_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least one"):
-        viz.gallery([])
+        drawing.draw_gallery([])
+
+
+def test_a_picture_that_has_gone_is_a_sheet_that_says_so(tmp_path: Path) -> None:
+    gone = exhibit(image=tmp_path / "gone.jpg")
+    sheet, picture = drawing.draw_exhibit(gone), drawing.draw_exhibit(exhibit(image=plain()))
+    assert sheet is not None and picture is not None
+    assert sheet.size == (336, 168) and picture.size == (336, 336)
+    assert drawing.draw_panel(gone).width == 336
+    assert drawing.draw_exhibit(exhibit(image=None)) is None

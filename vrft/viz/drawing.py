@@ -1,80 +1,28 @@
-"""Pictures of predictions: boxes drawn on a picture, a panel per sample, a sheet of panels.
-
-Drawing is done by Pillow alone, and no function here knows a model or a task.
-"""
+"""Boxes drawn on a picture, a panel for a sample, and a sheet of panels, by Pillow alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from vrft.boxes import Box
+from vrft.errors import PictureError
 from vrft.images import open_image
+from vrft.viz.exhibits import Exhibit, Mark
+from vrft.viz.lettering import typeface, wrap
+from vrft.viz.palette import FAINT, INK, PAPER, TABLE
 
-TRUTH, PREDICTED, BEFORE = "#009e73", "#d55e00", "#56b4e9"
-"""Green, orange and light blue that colour-blind eyes tell apart too (Okabe and Ito)."""
-
-COLOURS = {"true": TRUTH, "answer": PREDICTED, "before": BEFORE, "after": PREDICTED}
-"""The colour of a box by the name of its giver."""
-
-INK, FAINT, PAPER, TABLE = "#1f2328", "#59636e", "#ffffff", "#f6f8fa"
 SIDE = 336
 """The default longer side of a drawn picture in pixels; smaller pictures are enlarged to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A box with its label and colour."""
-
-    box: Box
-    label: str
-    colour: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The raw text of an answer to be shown, with its metrics in [0, 1] and its boxes."""
-
-    name: str
-    """The giver of the answer: "answer", or "before" and "after" in a comparison."""
-    text: str
-    metrics: Mapping[str, float]
-    readable: bool
-    colour: str = PREDICTED
-    boxes: tuple[Box, ...] = ()
-    """The boxes that were read from the text; () for a task that is not about boxes."""
-
-    @property
-    def caption(self) -> str:
-        """Return the metrics in percent, after a word on an answer that is unreadable."""
-        shown = " · ".join(f"{name} {100 * value:.1f}" for name, value in self.metrics.items())
-        return shown if self.readable else f"unreadable · {shown}"
-
-
-@dataclass(frozen=True, slots=True)
-class Exhibit:
-    """A sample ready to be shown: its id, question and picture, the true boxes and the answers."""
-
-    name: str
-    question: str
-    answers: tuple[Answer, ...]
-    image: Path | Image.Image | None = None
-    truth: tuple[Box, ...] = ()
-
-    @property
-    def marks(self) -> tuple[Mark, ...]:
-        """Return the marks of all boxes, the true ones first, so that answers lie on top."""
-        answered = [Mark(box, a.name, a.colour) for a in self.answers for box in a.boxes]
-        return (*(Mark(box, "true", TRUTH) for box in self.truth), *answered)
 
 
 # --- a picture with marks
 
 
-def draw(source: Path | Image.Image, marks: Sequence[Mark] = (), side: int = SIDE) -> Image.Image:
+def draw_marks(
+    source: Path | Image.Image, marks: Sequence[Mark] = (), side: int = SIDE
+) -> Image.Image:
     """Draw marks on a picture whose longer side is scaled to ``side`` pixels.
 
     Later marks lie on top. Raises UserError for a file that is no picture.
@@ -143,7 +91,7 @@ def draw_label(canvas: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int], n
 # --- panels and sheets
 
 
-def panel(exhibit: Exhibit, side: int = SIDE) -> Image.Image:
+def draw_panel(exhibit: Exhibit, side: int = SIDE) -> Image.Image:
     """Draw an exhibit ``side`` pixels wide: its picture, then question, answers and metrics."""
     margin, font = side // 28, typeface(side // 24)
     room = side - 2 * margin
@@ -153,7 +101,7 @@ def panel(exhibit: Exhibit, side: int = SIDE) -> Image.Image:
         lines += [(line, FAINT) for line in wrap(f"{answer.name}: {answer.text}", font, room)]
         lines += [(line, INK) for line in wrap(answer.caption, font, room)]
     pitch = round(font.size * 1.35)
-    picture = draw(exhibit.image, exhibit.marks, side) if exhibit.image is not None else None
+    picture = draw_exhibit(exhibit, side)
     top = picture.height if picture else 0
     sheet = Image.new("RGB", (side, top + 2 * margin + pitch * len(lines)), PAPER)
     if picture:
@@ -164,11 +112,24 @@ def panel(exhibit: Exhibit, side: int = SIDE) -> Image.Image:
     return sheet
 
 
-def gallery(exhibits: Sequence[Exhibit], columns: int = 4, side: int = SIDE) -> Image.Image:
+def draw_exhibit(exhibit: Exhibit, side: int = SIDE) -> Image.Image | None:
+    """Draw the picture of an exhibit with its boxes; None for one without a picture.
+
+    A picture that cannot be read is a sheet of paper that says so.
+    """
+    if exhibit.image is None:
+        return None
+    try:
+        return draw_marks(exhibit.image, exhibit.marks, side)
+    except PictureError as error:
+        return notice(str(error), side)
+
+
+def draw_gallery(exhibits: Sequence[Exhibit], columns: int = 4, side: int = SIDE) -> Image.Image:
     """Draw the panels of the exhibits in rows of ``columns``; raise ValueError without exhibits."""
     if not exhibits:
         raise ValueError("a gallery needs at least one exhibit")
-    panels = [panel(exhibit, side) for exhibit in exhibits]
+    panels = [draw_panel(exhibit, side) for exhibit in exhibits]
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     gap = side // 20
     # Panels are equally wide and of different heights: a row is as high as its highest panel.
@@ -181,52 +142,3 @@ def gallery(exhibits: Sequence[Exhibit], columns: int = 4, side: int = SIDE) -> 
             sheet.paste(image, (gap + column * (side + gap), y))
         y += height + gap
     return sheet
-
-
-# --- text
-
-
-def typeface(size: int) -> ImageFont.FreeTypeFont:
-    """Return Pillow's own typeface at a size in pixels.
-
-    Raises RuntimeError for a Pillow that cannot scale letters.
-    """
-    font = ImageFont.load_default(size)
-    if not isinstance(font, ImageFont.FreeTypeFont):
-        raise RuntimeError("this Pillow was built without FreeType; install one of its wheels")
-    return font
-
-
-def wrap(text: str, font: ImageFont.FreeTypeFont, width: float, most: int = 12) -> list[str]:
-    """Wrap a text into at most ``most`` lines of ``width`` pixels; "…" stands for the rest."""
-    lines: list[str] = []
-    for paragraph in text.splitlines():
-        line = ""
-        for word in paragraph.split():
-            joined = f"{line} {word}".lstrip()
-            if font.getlength(joined) <= width:
-                line = joined
-                continue
-            if line:
-                lines.append(line)
-            # A word wider than the line, such as a base64 text, fills lines of its own.
-            line, *rest = cut_word(word, font, width)
-            while rest:
-                lines.append(line)
-                line, *rest = rest
-            # Measuring letters is slow: a rambling answer is not wrapped to its end.
-            if len(lines) > most:
-                return [*lines[:most], "…"]
-        lines.append(line)
-    return lines if len(lines) <= most else [*lines[:most], "…"]
-
-
-def cut_word(word: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
-    """Cut a word into pieces of at most ``width`` pixels, each at least one letter long."""
-    pieces = [""]
-    for letter in word:
-        # A piece takes its first letter at any width: a letter too wide would never fit.
-        if pieces[-1] and font.getlength(pieces[-1] + letter) > width:
-            pieces.append("")
-        pieces[-1] += letter
-    return pieces

@@ -75,7 +75,7 @@ def test_a_killed_process_lets_go(arguments: tuple[str, ...], tmp_path: Path) ->
         first.kill()
         first.wait()
         assert (tmp_path / folder_lock.NAME).read_text()  # it could not delete the file
-        wait_until(lambda: is_free(tmp_path), 20)  # a child closes its copy when it first runs
+        wait_until(lambda: is_free(tmp_path))  # a child closes its copy when it first runs
         hold(tmp_path)
 
 

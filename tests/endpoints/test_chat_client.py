@@ -137,7 +137,7 @@ def test_a_server_that_asks_for_a_day_ends_the_asking() -> None:
 
 def test_a_hanging_server_is_given_up_after_its_time() -> None:
     with serving(replies(Reply(hang=True), completion("four"))) as server:
-        answer, _, client = ask(server, timeout=0.2)
+        answer, _, client = ask(server, timeout=2.0)
         assert (texts(answer), client.tried_again) == (["four"], {"time-out": 1})
 
 

@@ -119,6 +119,25 @@ class Many(Task[int]):
 """
 
 
+HANGING = """
+import sys, time
+from itertools import count
+from vrft import cli
+from vrft.policy.policy import ModelPolicy
+
+plain, batches = ModelPolicy.sample, count()
+
+def sample(policy, *arguments):
+    if next(batches) == 5:
+        time.sleep(600)
+    return plain(policy, *arguments)
+
+ModelPolicy.sample = sample
+sys.exit(cli.main(sys.argv[1:]))
+"""
+"""A command whose model does not answer the sixth batch of questions: time to kill it."""
+
+
 @pytest.mark.slow
 def test_a_killed_evaluation_goes_on_and_scores_every_sample_exactly_once(
     tmp_path: Path, model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
@@ -131,7 +150,7 @@ def test_a_killed_evaluation_goes_on_and_scores_every_sample_exactly_once(
     command += ["--model", str(model_folder("qwen2_vl")), "model.dtype=float32", "--out"]
     out, whole = tmp_path / "killed", tmp_path / "whole"
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    killed = [sys.executable, "-m", "vrft", *command, str(out)]
+    killed = [sys.executable, "-c", HANGING, *command, str(out)]
     with subprocess.Popen(killed, stderr=subprocess.PIPE, env=environment) as process:
         while process.poll() is None and answered(out) < 3:
             time.sleep(0.005)

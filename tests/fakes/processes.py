@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -24,14 +25,15 @@ def of_session(session: int) -> list[int]:
 
 def named(session: int, name: str) -> list[int]:
     """Return the session's processes whose command line contains a name."""
-    return [
-        process
-        for process in of_session(session)
-        if name in Path(f"/proc/{process}/cmdline").read_text()
-    ]
+    ids = []
+    for process in of_session(session):
+        with suppress(OSError):  # it has ended meanwhile
+            if name in Path(f"/proc/{process}/cmdline").read_text():
+                ids.append(process)
+    return ids
 
 
-def wait_until(condition: Callable[[], object], seconds: float) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until a condition holds; an AssertionError tells that it never did."""
     deadline = time.monotonic() + seconds
     while not condition():

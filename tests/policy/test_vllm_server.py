@@ -236,7 +236,7 @@ def test_a_server_that_ends_is_noticed_with_its_last_words_and_nothing_stays(lau
         server.wait()
     assert len(processes.of_session(server.process.pid)) == 1  # what it has left behind
     server.close()
-    processes.wait_until(lambda: not processes.of_session(server.process.pid), 5)
+    processes.wait_until(lambda: not processes.of_session(server.process.pid))
     assert server.last_words() == "ValueError: what went wrong"
     server.close()  # once more does nothing
 
@@ -246,7 +246,7 @@ def test_a_server_that_is_not_up_in_time_is_given_up(launched: Any) -> None:
     with pytest.raises(ServerFailure, match=r"not up after .*start_timeout=1 s"):
         server.wait()
     server.close()
-    processes.wait_until(lambda: not processes.of_session(server.process.pid), 5)
+    processes.wait_until(lambda: not processes.of_session(server.process.pid))
 
 
 def test_last_words_are_those_of_the_newest_server(launched: Any, tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_math_verify_answers_a_megabyte_in_time(rule: mathverify.Rule) -> None:
         start = time.monotonic()
         text = piece * (1_000_000 // len(piece))
         assert mathverify.equivalent("8", text, rule) is False
-        assert time.monotonic() - start < 3.0, piece
+        assert time.monotonic() - start < 10.0, piece  # quadratic rules would take minutes
     mathverify.close()
 
 

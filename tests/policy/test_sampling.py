@@ -135,7 +135,7 @@ def test_either_end_token_stops_a_row_and_is_counted_once(
 def test_the_draws_follow_the_distribution() -> None:
     logits = torch.tensor([0.1, 0.2, 0.3, 0.4]).log().expand(20_000, 4)
     uniforms = torch.rand(20_000, generator=torch.Generator().manual_seed(3))
-    counts = torch.bincount(engine.draw(logits, uniforms), minlength=4) / 20_000
+    counts = torch.bincount(engine.draw(logits.softmax(-1), uniforms), minlength=4) / 20_000
     # the standard error of a share is below 0.0035
     assert torch.allclose(counts, torch.tensor([0.1, 0.2, 0.3, 0.4]), atol=0.015)
 
@@ -143,7 +143,7 @@ def test_the_draws_follow_the_distribution() -> None:
 def test_a_token_of_no_probability_is_never_drawn() -> None:
     logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf]]).expand(3, 5)
     uniforms = torch.tensor([0.0, 0.5, 1 - 2**-24])  # the last is the largest below 1 in float32
-    assert engine.draw(logits, uniforms).tolist() == [1, 3, 3]
+    assert engine.draw(logits.softmax(-1), uniforms).tolist() == [1, 3, 3]
 
 
 def test_log_probabilities_of_sampled_tokens_are_those_they_were_drawn_with(

@@ -19,16 +19,22 @@ from vrft.types import Prompt
 SAMPLING = SamplingConfig(max_completion_length=8, temperature=0.7)
 
 
+def note(
+    record: TokenRecord, active: list[int], step: int, logits: torch.Tensor, tokens: list[int]
+) -> None:
+    record.note(torch.tensor(active), step, logits, logits.softmax(-1), torch.tensor(tokens))
+
+
 def test_log_probability_and_entropy_of_each_draw_are_taken_down() -> None:
     record = TokenRecord(2)
     half = torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.25, 0.5]]).log()
-    record.note(torch.tensor([0, 1]), 0, half, torch.tensor([0, 2]))
-    record.note(
-        torch.tensor([1]), 1, torch.tensor([[0.0, -math.inf, -math.inf]]), torch.tensor([0])
-    )
+    sure = torch.tensor([[0.0, -math.inf, -math.inf]])
+    # logits are log-probabilities but for a constant of each row
+    note(record, [0, 1], 0, half + torch.tensor([[7.0], [-3.0]]), [0, 2])
+    note(record, [1], 1, sure, [0])
     (first, one_bit), (second, mean) = record.of([1, 2])
     assert first == pytest.approx((math.log(0.5),)) and one_bit == pytest.approx(math.log(2))
-    assert second == pytest.approx((math.log(0.5), 0.0))
+    assert second == pytest.approx((math.log(0.5), 0.0), abs=1e-6)
     # 2 * 0.25 log 4 + 0.5 log 2 = 1.5 log 2 at the first draw, 0 at the second
     assert mean == pytest.approx(0.75 * math.log(2))
 

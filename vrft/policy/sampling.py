@@ -63,7 +63,7 @@ def decode(
     device, limit = loaded.device, sampling.max_completion_length
     ends = torch.tensor(sorted(loaded.end_ids), device=device)
     banned = torch.tensor(loaded.banned_ids, device=device)
-    processors = logits_processors(sampling)
+    processors, greedy = logits_processors(sampling), sampling.temperature == 0
     # A number in [0, 1) for every token that may be drawn, made on the CPU from the prompt's own
     # seed: the same on every device, and whatever else is in the batch.
     draws = [torch.rand(num_generations, limit, generator=torch.Generator().manual_seed(seed))
@@ -88,11 +88,11 @@ def decode(
         active = decoding.active
         logits: Tensor = decoding.logits.float().index_fill(1, banned, -torch.inf)  # [n, V]
         logits = processors(texts[active], logits)  # type: ignore[arg-type]
-        greedy = sampling.temperature == 0
-        tokens = logits.argmax(-1) if greedy else draw(logits, uniforms[active, step])
+        probabilities = logits.softmax(-1)
+        tokens = logits.argmax(-1) if greedy else draw(probabilities, uniforms[active, step])
         completions[active, step] = tokens
         if record is not None:
-            record.note(active, step, logits, tokens)
+            record.note(active, step, logits, probabilities, tokens)
         decoding.ended |= torch.isin(tokens, ends)  # stays set: rows write on until they leave
         if step + 1 == limit:
             break  # nothing follows the last token, so the model need not read it
@@ -107,9 +107,9 @@ def decode(
     return completions
 
 
-def draw(logits: Tensor, uniforms: Tensor) -> Tensor:
+def draw(probabilities: Tensor, uniforms: Tensor) -> Tensor:
     """Draw a token of each row by inverting the cumulative distribution: [n, V], [n] -> [n]."""
-    cumulative = logits.softmax(-1).cumsum(-1)
+    cumulative = probabilities.cumsum(-1)
     # Not the uniform number itself: rounded, the probabilities of 150,000 tokens sum up to a little
     # more or less than 1, and a threshold above the sum would be no token's.
     threshold = (uniforms * cumulative[:, -1]).unsqueeze(1)

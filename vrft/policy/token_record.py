@@ -18,15 +18,24 @@ class TokenRecord:
         self.limit = limit
         self.logps = self.entropies = torch.zeros(0, limit)
 
-    def note(self, active: Tensor, step: int, logits: Tensor, tokens: Tensor) -> None:
-        """Record the tokens [n] that were drawn by logits [n, V] for the rows ``active`` [n]."""
+    def note(
+        self, active: Tensor, step: int, logits: Tensor, probabilities: Tensor, tokens: Tensor
+    ) -> None:
+        """Record the tokens [n] that were drawn for the rows ``active`` [n].
+
+        ``probabilities`` [n, V] are the softmax of ``logits``, of which banned ones are -inf.
+        """
         if step == 0:  # all N rows are active
             self.logps = torch.zeros(len(active), self.limit, device=logits.device)
             self.entropies = torch.zeros_like(self.logps)
-        logps_nV = logits.log_softmax(-1)
-        self.logps[active, step] = logps_nV.gather(-1, tokens.unsqueeze(1)).squeeze(1)
-        # entr(p) = -p log(p), 0 where p is 0.
-        self.entropies[active, step] = torch.special.entr(logps_nV.exp()).sum(-1)
+        chosen = tokens.unsqueeze(1)
+        logps = probabilities.gather(-1, chosen).log()
+        # H = -sum p (l - z) = z - sum p l with z = log sum exp(l), which is l - log p of any token:
+        # one product in the place of a logarithm of every probability. 0 * -inf would be NaN.
+        finite = logits.clamp(min=torch.finfo(logits.dtype).min)
+        entropies = logits.gather(-1, chosen) - logps
+        self.entropies[active, step] = entropies[:, 0] - torch.linalg.vecdot(probabilities, finite)
+        self.logps[active, step] = logps[:, 0]
 
     def of(self, lengths: list[int]) -> list[tuple[tuple[float, ...], float]]:
         """Return each row's log-probabilities and its mean entropy in nats, by the rows' lengths.

@@ -52,7 +52,8 @@ test-distributed: .venv/installed-deepspeed
 
 # Rollouts and evaluations on a real vLLM server on the CPU, in an environment of its own.
 test-vllm: .venv/installed .venv-vllm/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m vllm tests/policy tests/evaluation tests/training
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m vllm tests/cli tests/policy tests/evaluation \
+		tests/training
 
 # The viewer in a real browser: Debian's Chromium, installed where there is none and root may do so.
 test-browser: .venv/installed-browser

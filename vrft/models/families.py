@@ -57,6 +57,7 @@ class Family:
     below it, ``masks`` the kinds of attention that it takes a mask for in a dictionary, or () where
     it takes no dictionary. ``lora_layers`` is a regular expression for the paths of the decoder's
     layers, and ``lora_modules`` are the linear modules in them that LoRA adapts by default.
+    ``float32`` are the last names of weights that stay float32 where all others are bfloat16.
 
     All other fields are those of a family with vision: the paths of its vision tower and of the
     patch embedding, the names of its stock processor and of its processor of videos, where that is
@@ -74,6 +75,7 @@ class Family:
     lora_layers: str = r".*\.layers\.\d+\..*"  # a vision tower calls its layers "blocks"
     # Names that no vision tower has, whose attention is `qkv` and `proj`.
     lora_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    float32: tuple[str, ...] = ()
     has_vision: bool = False
     vision_tower: str = ""
     patch_embedding: str = ""
@@ -113,6 +115,7 @@ QWEN3_5_TEXT = Family(
         "q_proj", "k_proj", "v_proj", "o_proj",
         "in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a", "out_proj",
     ),
+    float32=("A_log",),  # of rates that decay a state, for which vLLM has no other precision
 )  # fmt: skip
 """The language models of Qwen3.5, of which most layers are gated delta layers."""
 
@@ -120,6 +123,7 @@ QWEN3_5 = replace(
     QWEN3_VL,
     masks=QWEN3_5_TEXT.masks,
     lora_modules=QWEN3_5_TEXT.lora_modules,
+    float32=QWEN3_5_TEXT.float32,
     deepstack=False,
 )
 """Qwen3.5, with experts or without."""

@@ -33,13 +33,19 @@ REMEDIES = {
 NUMBER = re.compile(r"os error ([0-9]+)")
 
 
+RESUME = "and go on with `vrft train --resume`: what was saved before is undamaged"
+"""The end of the line for the folder of a run."""
+
+
 @contextmanager
-def explained(folder: Path, needed: int = 0, discard: Path | None = None) -> Iterator[None]:
+def explained(
+    folder: Path, needed: int = 0, discard: Path | None = None, *, then: str = RESUME
+) -> Iterator[None]:
     """Raise UserError for a disk that takes no more of what the block writes into a folder.
 
     The line names the folder, the reason and, where known, the bytes ``needed`` and free; then
-    the half-written folder ``discard`` is deleted, which makes room for another trial. Every other
-    error stays what it is.
+    the half-written folder ``discard`` is deleted, which makes room for another trial. The line
+    ends in ``then``, what to do next. Every other error stays what it is.
     """
     try:
         yield
@@ -51,8 +57,7 @@ def explained(folder: Path, needed: int = 0, discard: Path | None = None) -> Ite
             shutil.rmtree(discard, ignore_errors=True)
         raise UserError(
             f"{folder}: cannot be written ({os.strerror(cause)}{room(folder, needed)}); "
-            f"{REMEDIES[cause]}, and go on with `vrft train --resume`: what was saved before is "
-            "undamaged"
+            f"{REMEDIES[cause]}, {then}"
         ) from error
 
 

@@ -76,7 +76,7 @@ def test_saved_answers_are_scored_again_from_a_file_and_from_a_result() -> None:
     green = [ROWS[0], {**ROWS[1], "answer": "green"}]
     again = vrft.evaluate(data=green, predictions=scored, out="again")
     assert again.metrics == {"accuracy": 1.0} and again.folder == Path("again")
-    assert (Path("again") / "index.html").is_file()
+    assert (Path("again") / "scores.json").is_file()
     twice = vrft.evaluate(data=green, predictions=again)
     assert twice.metrics == again.metrics
 

@@ -30,7 +30,8 @@ from vrft.errors import UserError
         (["train", "--learning_rate", "1"], "without dashes: train.learning_rate=VALUE"),
         (["train", "--train.max-steps=3"], "without dashes: train.max_steps=VALUE"),
         (["train", "--task", "x", "--max_stpes", "3"], "without dashes: train.max_steps=VALUE"),
-        (["show", "a", "--qqq"], "unknown option --qqq; see `vrft show --help`"),
+        (["compare", "a", "b", "--qqq"], "unknown option --qqq; see `vrft compare --help`"),
+        (["show", "a"], "`vrft show`: no such command; `vrft view` shows runs, evaluations and"),
     ],
 )
 def test_a_malformed_command_is_one_clear_line(argv: list[str], message: str) -> None:

@@ -182,15 +182,15 @@ def test_a_task_in_one_file_is_trained_evaluated_and_shown(
     evaluate = ["eval", "--benchmark", str(benchmark), "--limit", "2"]
     assert cli.main([*evaluate, "--model", "run/final"]) == 0
     out = Path("runs/eval/colours-run-final-first2")
-    assert f"page: {out / 'index.html'}" in capsys.readouterr().out
+    assert f"results: {out}\n" in capsys.readouterr().out
     lines = (out / "predictions.jsonl").read_text().splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["0", "1"]
 
     assert cli.main([*evaluate, "--predictions", str(out / "predictions.jsonl")]) == 0
     assert "right" in capsys.readouterr().out
-    assert cli.main(["show", str(out / "predictions.jsonl"), "--worst", "1"]) == 0
-    page = Path(capsys.readouterr().out.removeprefix("page: ").splitlines()[0])
-    assert "Which colour?" in page.read_text()
+    assert cli.main(["view", str(out / "predictions.jsonl"), "--export", "page"]) == 0
+    assert capsys.readouterr().out == "page: page/index.html\n"
+    assert "Which colour?" in Path("page/data/e0/texts-0.js").read_text()
 
     assert cli.main(["compare", str(out), str(out / "predictions.jsonl")]) == 0
     assert "right of 2 samples: 0 better, 0 worse" in capsys.readouterr().out

@@ -86,5 +86,8 @@ def test_the_demo_goes_all_the_way(tmp_path: Path, capsys: pytest.CaptureFixture
     for part in demo.PARTS:
         assert part.name in out
         assert (tmp_path / "before" / part.folder / "predictions.jsonl").is_file()
-    assert "data:image" in (tmp_path / "seed-1" / "before-and-after.html").read_text("utf-8")
+    page = tmp_path / "seed-1" / "before-and-after" / "index.html"
+    assert f"pictures: {page}\n" in out and page.is_file()
+    assert '"start":"c0-1"' in (page.parent / "data" / "catalogue.js").read_text()
+    assert page.parent.with_suffix(".jpg").is_file()
     assert status == (0 if "It learned to look" in out else 1)

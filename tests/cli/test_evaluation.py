@@ -1,7 +1,8 @@
-"""``vrft eval``, ``vrft show`` and ``vrft compare``: lists, and options that say nothing."""
+"""``vrft eval`` and ``vrft compare``: lists, options that say nothing, and pages."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from fakes.command_line import complaint
 from fakes.scripted import evaluate_twice
 
 from vrft import cli
-from vrft.diagnosis.difficulty import FILE, Attempt, Ledger
+from vrft.cli import view
 
 ModelFolder = Callable[[str], Path]
 Capture = pytest.CaptureFixture[str]
@@ -36,17 +37,45 @@ def test_options_that_say_nothing_together_are_one_clear_line(capsys: Capture) -
 
 
 def test_a_missing_predictions_file_is_one_clear_line(capsys: Capture, tmp_path: Path) -> None:
-    message = complaint(capsys, "show", str(tmp_path / "predictions.jsonl"))
+    benchmark = ("eval", "--benchmark", "demo_grounding")
+    message = complaint(capsys, *benchmark, "--predictions", str(tmp_path / "predictions.jsonl"))
     assert "predictions.jsonl: cannot be read" in message
 
 
-def test_the_ledger_of_a_run_is_told_in_one_line(capsys: Capture, tmp_path: Path) -> None:
-    folder, _ = evaluate_twice(tmp_path)
-    assert cli.main(["show", str(folder)]) == 0
-    assert "difficulty:" not in capsys.readouterr().out
-    ledger = Ledger()
-    ledger.add([Attempt("a", 2, 1.0, 1, 10, signal=True)])
-    ledger.write(folder / FILE)
-    assert cli.main(["show", str(folder)]) == 0
-    page, line, *_ = capsys.readouterr().out.splitlines()
-    assert page.startswith("page: ") and line.startswith("difficulty: 1 prompts sampled, 0 never")
+def test_a_comparison_names_the_command_that_shows_it(capsys: Capture, tmp_path: Path) -> None:
+    before, after = evaluate_twice(tmp_path / "my runs")
+    capsys.readouterr()
+    assert cli.main(["compare", str(before), str(after)]) == 0
+    shown = capsys.readouterr().out
+    assert "better  +100.0    0.0 to 100.0  d" in shown
+    assert shown.endswith(f"next:\n  vrft view '{before}' '{after}'\n")
+    assert cli.main(["compare", str(before), str(after), "--export", str(tmp_path / "page")]) == 0
+    shown = capsys.readouterr().out
+    assert shown.endswith(f"page: {tmp_path / 'page' / 'index.html'}\n") and "next:" not in shown
+    assert '"start":"c0-1"' in (tmp_path / "page" / "data" / "catalogue.js").read_text()
+
+
+def test_a_comparison_is_opened_in_the_browser(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[str] = []
+
+    def serve(site: view.Site, port: int, *, in_browser: bool) -> None:
+        served.append(f"{site.start} {port} {in_browser}")
+
+    monkeypatch.setattr(view, "serve_page", serve)
+    assert cli.main(["compare", *map(str, evaluate_twice(tmp_path)), "--open"]) == 0
+    assert served == ["c0-1 0 True"] and "next:" not in capsys.readouterr().out
+
+
+def test_benchmarks_and_a_report_are_printed_as_json(capsys: Capture, tmp_path: Path) -> None:
+    assert cli.main(["eval", "--list", "--json"]) == 0
+    titles = {row["name"]: row["title"] for row in json.loads(capsys.readouterr().out)}
+    assert "ReasonSeg val" in titles["lisa_val"]
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"id": "a", "question": "1 + 1?", "answer": 2}\n')
+    (tmp_path / "saved.jsonl").write_text('{"id": "a", "text": "<answer>2</answer>"}\n')
+    asked = ["eval", "--data", str(rows), "--predictions", str(tmp_path / "saved.jsonl")]
+    assert cli.main([*asked, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["n"], report["metrics"]["accuracy"]["mean"]) == (1, 1.0)

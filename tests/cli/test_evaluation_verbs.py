@@ -16,8 +16,8 @@ from vrft.errors import UserError
         (["eval", "--model", "a", "--predictions", "b"], "not allowed with argument --model"),
         (["eval", "--limit", "0"], "argument --limit: expected a whole number above zero"),
         (["eval", "--batch-size", "8.5"], "expected a whole number above zero, got '8.5'"),
-        (["show"], r"are required: FILE\|DIR"),
         (["compare", "a"], "are required: AFTER"),
+        (["compare", "a", "b", "--json", "--open"], "not allowed with argument --json"),
         (["prompts"], "are required: --out"),
     ],
 )
@@ -27,7 +27,7 @@ def test_options_that_do_not_fit_are_one_clear_line(argv: list[str], message: st
 
 
 def test_what_is_not_given_has_the_value_that_the_help_names() -> None:
-    show, prompts = arguments.parse(["show", "a"]), arguments.parse(["prompts", "--out", "b"])
-    assert (show.predictions, show.worst, show.out) == (Path("a"), 20, None)
-    assert prompts.max_size == 200
+    compare = arguments.parse(["compare", "a", "b"])
+    assert (compare.before, compare.export, compare.open) == (Path("a"), None, False)
+    assert arguments.parse(["prompts", "--out", "b"]).max_size == 200
     assert arguments.parse(["eval"]).batch_size is None  # as `--endpoint` takes none

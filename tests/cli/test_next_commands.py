@@ -22,8 +22,8 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
 
 
 def test_commands_are_printed_below_each_other(capsys: pytest.CaptureFixture[str]) -> None:
-    next_commands.say(["show", "my run"], ["view", "it's"])
-    assert capsys.readouterr().out == "next:\n  vrft show 'my run'\n  vrft view 'it'\"'\"'s'\n"
+    next_commands.say(["view", "my run"], ["view", "it's"])
+    assert capsys.readouterr().out == "next:\n  vrft view 'my run'\n  vrft view 'it'\"'\"'s'\n"
     next_commands.say()
     assert capsys.readouterr().out == ""
 
@@ -58,13 +58,12 @@ def test_a_run_is_evaluated_on_the_benchmark_of_its_task_and_data(
     if expected is None:
         assert len(commands) == 1
         return
-    evaluate, show, _ = commands
+    evaluate, _ = commands
     assert (evaluate.command, evaluate.model) == ("eval", "my run")
     assert [evaluate.benchmark, evaluate.data] == [
         expected[expected.index(name) + 1] if name in expected else None
         for name in ("--benchmark", "--data")
     ]
-    assert (show.command, show.predictions) == ("show", Path("my run"))
 
 
 def test_what_was_checked_is_trained_with_the_same_words() -> None:
@@ -90,8 +89,8 @@ def test_an_evaluation_is_shown_and_compared_with_another_of_the_same_questions(
     monkeypatch.chdir(tmp_path)
     args = arguments.parse(["eval", "--benchmark", "cvbench", "--model", "a"])
     own = evaluation(Path("runs/eval/my own"), benchmark={"name": "cvbench"}, limit=None)
-    (show,) = map(parsed, next_commands.after_eval(args, own))
-    assert show.predictions == own
+    (view,) = map(parsed, next_commands.after_eval(args, own))
+    assert (view.command, view.paths) == ("view", [own])
     evaluation(Path("runs/eval/others"), benchmark={"name": "geoqa"}, limit=None)
     evaluation(Path("runs/eval/fewer"), benchmark={"name": "cvbench"}, limit=3)
     Path("runs/eval/broken").mkdir()

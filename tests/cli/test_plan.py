@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,17 @@ def test_a_tiny_model_fits_and_its_parts_sum_up_to_the_peak(
     assert status == 0
     assert "image tokens 16 in the median, 16 at most" in out
     assert re.search(r"^A10 +fits: .* GiB \(A10: rollout [\d.]+ s, update [\d.]+ s\)$", out, re.M)
+
+
+def test_a_plan_is_printed_as_json(
+    capsys: pytest.CaptureFixture[str], model_folder: Callable[[str], Path]
+) -> None:
+    argv = (f"model={model_folder('qwen3_vl')}", "--picture", "128x128", "--gpu", "A10", "--json")
+    status, out, _ = run(capsys, *argv, "sampling.max_completion_length=8")
+    planned = json.loads(out)
+    (card,) = planned["cards"]
+    assert status == 0 and (card["name"], card["settings"]) == ("A10", [])
+    assert 0 < card["peak"] < card["room"] and planned["facts"][0].startswith("model ")
 
 
 @pytest.mark.large

@@ -45,7 +45,6 @@ def test_a_demo_is_trained_and_evaluated(task: str, tmp_path: Path) -> None:
     assert cli.main(["eval", *asked, "--model", str(run / "final")]) == 0
     scores = json.loads((out / "scores.json").read_text())
     assert scores["n"] == 8
-    assert (out / "index.html").is_file()
 
 
 @pytest.mark.parametrize("task", sorted(set(data.MODULES) - {"lisa_grounding"}))

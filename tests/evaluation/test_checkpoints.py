@@ -9,7 +9,7 @@ from fakes.scripted import BETTER, Scripted, benchmark, write_reasonseg
 from vrft import cli, folder_lock
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.evaluation import checkpoints, evaluate, report
+from vrft.evaluation import checkpoints, evaluate, report, table_text
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_every_checkpoint_is_evaluated_once_and_stands_in_one_table_and_one_file
     for _ in range(2):  # the second time nothing is asked again
         reports = checkpoints.run_all(run, four, ModelConfig(), out, batch_size=2)
         assert list(reports) == loaded == ["checkpoint-2", "checkpoint-10", "final"]
-    table = report.text(report.checkpoint_table(reports)).splitlines()
+    table = table_text.text(report.checkpoint_table(reports)).splitlines()
     rows = {line.split()[1]: line for line in table if line.startswith("│")}
     assert list(rows) == list(reports)
     # (1 + 0.5 + 0 + 0) / 4 and (0.5 + 0.5 + 0 + 1) / 4; one answer cannot be read, then none
@@ -46,7 +46,7 @@ def test_every_checkpoint_is_evaluated_once_and_stands_in_one_table_and_one_file
     summary = json.loads((out / "checkpoints.json").read_text())
     assert [row["model"] for row in summary["models"]] == list(reports)
     assert summary["models"][0]["metrics"]["iou"]["mean"] == pytest.approx(0.375)
-    assert (out / "checkpoint-10" / "index.html").is_file()
+    assert (out / "checkpoint-10" / "scores.json").is_file()
 
 
 def test_a_table_that_another_process_is_making_is_refused(run: Path, tmp_path: Path) -> None:
@@ -78,11 +78,14 @@ def test_the_commands_work_together_on_a_run_and_on_answers_of_another_tool(
     assert cli.main([*asked, "--all-checkpoints", "run"]) == 0
     out, err = capsys.readouterr()
     assert "checkpoint-10" in out
-    assert "table: runs/eval/four-run/checkpoints.json" in out
+    assert "table: runs/eval/four-run/checkpoints.json\nnext:\n  vrft view runs/eval/four-r" in out
+    assert cli.main([*asked, "--all-checkpoints", "run", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["models"]
+    assert [row["model"] for row in rows] == ["checkpoint-2", "checkpoint-10", "final"]
     assert cli.main([*asked, "--model", "run"]) == 0
     out, err = capsys.readouterr()
     assert "model: run/final" in err
-    assert "page: runs/eval/four-run-final/index.html" in out
+    assert "results: runs/eval/four-run-final\nnext:\n  vrft view runs/eval/four-run-final\n" in out
 
     lines = [
         json.dumps({"id": id, "text": "<answer>(0.2,0.2),(0.6,0.6)</answer>"}) for id in "abcd"
@@ -93,11 +96,10 @@ def test_the_commands_work_together_on_a_run_and_on_answers_of_another_tool(
     assert "the answer to 'a' does not say how its boxes are written" in capsys.readouterr().err
     assert cli.main([*scored, "--boxes", "fractions"]) == 0
     assert " 100.0 " in capsys.readouterr().out
-    assert cli.main(["show", "run"]) == 0
-    out, err = capsys.readouterr()
-    assert "evaluation: runs/eval/four-run-final" in err and "worst.html" in out
     assert cli.main(["compare", "run", "theirs"]) == 0
-    assert "iou of 4 samples: 3 better, 0 worse" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "iou of 4 samples: 3 better, 0 worse" in out
+    assert "next:\n  vrft view runs/eval/four-run-final theirs\n" in out
 
     assert cli.main([*asked, "--model", "run", "--boxes", "pixels"]) == 2
     assert "--boxes says how the answers of --predictions are" in capsys.readouterr().err

@@ -28,7 +28,7 @@ from vrft import policy
 from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.endpoints.endpoint_settings import EndpointConfig
 from vrft.errors import UserError
-from vrft.evaluation import comparison, endpoint, evaluate, predictions, report
+from vrft.evaluation import comparison, endpoint, evaluate, predictions, report, table_text
 from vrft.evaluation.benchmark import Benchmark, load_benchmark
 from vrft.types import View
 
@@ -77,8 +77,8 @@ def test_an_endpoint_has_the_scores_of_the_same_answers_by_a_model(
     assert asked.metrics["iou"].mean == pytest.approx(0.375)
     pairing = comparison.pair(tmp_path / "model", tmp_path / "endpoint")
     assert (pairing.changes, len(pairing.metrics)) == ((), len(own.metrics))
-    page = (tmp_path / "endpoint" / "index.html").read_text(encoding="utf-8")
-    assert f"m ({server.url})" in page
+    written = predictions.read_settings(tmp_path / "endpoint")["endpoint"]
+    assert (written["model"], written["url"]) == ("m", server.url)
 
 
 def test_parallel_answers_are_those_of_one_at_a_time(four: Benchmark, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_coordinates_are_read_in_the_space_of_the_family(four: Benchmark, tmp_pa
     }
     with pytest.raises(UserError, match=r"holds an evaluation with endpoint.resize: server"):
         endpoint.run(four, settings(server, family="qwen2_5_vl"), tmp_path / "server")
-    told = report.text(report.table(made), notes=made.notes)
+    told = table_text.text(report.table(made), notes=made.notes)
     assert "the server resized the pictures" in told
     assert told.endswith("coordinates are read in pixels of the pictures sent\n")
 
@@ -308,9 +308,7 @@ def test_no_file_and_no_message_holds_the_key(
         with pytest.raises(UserError, match="a setting holds the key") as written:
             endpoint.run(four, replace(made, extra_body={"user": KEY}), tmp_path / "fourth")
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
-    assert {"settings.json", "predictions.jsonl", "scores.json", "index.html"} <= {
-        file.name for file in files
-    }
+    assert {"settings.json", "predictions.jsonl", "scores.json"} <= {file.name for file in files}
     texts = [file.read_bytes().decode("utf-8", "replace") for file in files]
     texts += [str(raised.value) for raised in (caught, leaked, written)]
     texts += [*capsys.readouterr(), caplog.text]

@@ -27,6 +27,7 @@ from vrft.evaluation import (
     report,
     results,
     segmentation,
+    table_text,
 )
 from vrft.evaluation.benchmark import GREEDY
 from vrft.images import open_image
@@ -58,9 +59,7 @@ def ids(out: Path) -> list[str]:
     return [line.sample_id for line in predictions.read_predictions(out / "predictions.jsonl")]
 
 
-def test_an_evaluation_leaves_predictions_scores_settings_and_a_page(
-    data: Path, tmp_path: Path
-) -> None:
+def test_an_evaluation_leaves_predictions_scores_and_settings(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     report = evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
     assert report.metrics["iou"].mean == pytest.approx(0.375)
@@ -69,7 +68,8 @@ def test_an_evaluation_leaves_predictions_scores_settings_and_a_page(
     assert scores["metrics"]["iou"]["mean"] == pytest.approx(0.375)
     assert (scores["n"], scores["unreadable"]) == (4, 1)
     assert json.loads((out / "settings.json").read_text())["model"]["name"] == "scripted"
-    assert "37.5" in (out / "index.html").read_text(encoding="utf-8")
+    names = ["predictions.jsonl", "scores.json", "settings.json"]
+    assert sorted(path.name for path in out.iterdir()) == names
 
 
 def test_an_interrupted_evaluation_goes_on_and_asks_every_sample_once(
@@ -351,20 +351,20 @@ def test_answers_of_another_tool_are_scored_and_published(
         foreign, benchmark(data), out=tmp_path / "scored", boxes="thousandths"
     )
     assert (report.metrics["iou"].mean, report.missing) == (pytest.approx(0.25), 3)
-    page = (tmp_path / "scored" / "index.html").read_text(encoding="utf-8")
-    assert "3 unreadable (3 of them missing)" in page and "other.jsonl" in page
+    scores = json.loads((tmp_path / "scored" / "scores.json").read_text())
+    assert (scores["unreadable"], scores["missing"]) == (3, 3)
+    assert predictions.read_settings(tmp_path / "scored")["predictions"].endswith("other.jsonl")
 
 
-def test_scored_answers_leave_a_folder_that_can_be_shown_and_compared(
+def test_scored_answers_leave_a_folder_that_can_be_loaded_and_compared(
     data: Path, foreign: Path, tmp_path: Path
 ) -> None:
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     evaluate.run(benchmark(data), MODEL, ours, policy=Scripted())
     report = evaluate.score_file(foreign, benchmark(data), out=theirs, boxes="thousandths")
-    names = ["index.html", "predictions.jsonl", "scores.json", "settings.json"]
+    names = ["predictions.jsonl", "scores.json", "settings.json"]
     assert sorted(path.name for path in theirs.iterdir()) == names
     assert results.load_evaluation(theirs).report == report
-    assert "(200,200),(600,600)" in results.show(theirs).read_text(encoding="utf-8")
     pairing = comparison.pair(ours, theirs)
     assert [change.id for change in pairing.changes] == ["b"]  # a is right in both; c, d wrong
     # scored again, in place and from the file
@@ -535,19 +535,6 @@ def test_half_a_surrogate_pair_is_escaped_in_every_file(place: str, tmp_path: Pa
     evaluation = results.score_predictions(four, task, samples, read, {"note": HALF})
     results.publish(evaluation, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "scores.json").read_bytes())["n"] == 4
-    assert "\\ud83d" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-
-
-def test_scores_are_kept_where_the_page_cannot_be_drawn(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def draw(*_: object) -> None:
-        raise UserError("no page today")
-
-    monkeypatch.setattr(results, "write_page", draw)
-    with pytest.raises(UserError, match="no page today"):
-        evaluate.run(benchmark(data), MODEL, tmp_path / "out", policy=Scripted())
-    assert json.loads((tmp_path / "out" / "scores.json").read_text())["n"] == 4
 
 
 def test_a_report_says_why_published_values_are_left_out(data: Path, tmp_path: Path) -> None:
@@ -557,9 +544,7 @@ def test_a_report_says_why_published_values_are_left_out(data: Path, tmp_path: P
     part = evaluate.run(published, MODEL, tmp_path / "part", policy=Scripted(), limit=2)
     note = "the paper's values are left out: only the first 2 samples were asked"
     assert (part.paper, part.notes) == ({}, (note,))
-    assert note in report.text(report.table(part), notes=part.notes).splitlines()
-    page = (tmp_path / "part" / "index.html").read_text(encoding="utf-8")
-    assert "paper&#39;s values are left out" in page and "Beside the paper" not in page
+    assert note in table_text.text(report.table(part), notes=part.notes).splitlines()
     assert json.loads((tmp_path / "part" / "scores.json").read_text())["notes"] == [note]
 
 
@@ -602,4 +587,4 @@ def test_a_picture_that_cannot_be_read_is_named_or_counts_as_wrong(
     assert (report.n, report.missing) == (4, 1)
     assert "1 of 4 samples have a picture that cannot be read" in capsys.readouterr().err
     assert ids(tmp_path / "out") == ["a", "c", "d"]
-    assert (tmp_path / "out" / "index.html").is_file()
+    assert json.loads((tmp_path / "out" / "scores.json").read_text())["missing"] == 1

@@ -26,18 +26,6 @@ def test_an_evaluation_is_loaded_from_its_folder_or_its_file(runs: tuple[Path, P
     assert [answer.sample.id for answer in evaluation.scored] == ["a", "b", "c", "d"]
 
 
-def test_the_worst_page_starts_with_the_unreadable_answer(
-    runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path / "data")  # from anywhere
-    page = results.show(runs[0] / "predictions.jsonl", worst=2)
-    assert page == runs[0] / "worst.html"
-    html = page.read_text(encoding="utf-8")
-    assert 0 < html.index("I cannot tell.") < html.index("(700,700)")
-    assert html.count("<figure") == 2
-    assert results.show(runs[0], tmp_path / "new" / "mine.html").read_text(encoding="utf-8")
-
-
 def test_answers_are_ranked_from_unreadable_to_best(runs: tuple[Path, Path]) -> None:
     ranked = results.worst_first(results.load_evaluation(runs[0]))
     assert [answer.sample.id for answer in ranked] == ["d", "c", "b", "a"]
@@ -57,10 +45,10 @@ def test_settings_that_make_no_evaluation_are_refused(runs: tuple[Path, Path]) -
         results.load_evaluation(runs[0])
 
 
-def test_showing_needs_the_settings_beside_the_file(tmp_path: Path) -> None:
+def test_loading_needs_the_settings_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "predictions.jsonl").write_text('{"id": "a", "text": "x"}\n')
     with pytest.raises(UserError, match=r"settings\.json: not found"):
-        results.show(tmp_path / "predictions.jsonl")
+        results.load_evaluation(tmp_path / "predictions.jsonl")
 
 
 @dataclass(frozen=True)
@@ -87,10 +75,12 @@ class Sums(Task[int]):
         return Score({"right": float(right)}, float(completion.text))
 
 
-def test_a_task_of_text_alone_is_published_without_pictures(tmp_path: Path) -> None:
+def test_a_task_of_text_alone_is_published_and_shown_without_pictures(tmp_path: Path) -> None:
     task = Sums()
     scored = scoring.score_answers(task, task.samples("test"), [Prediction("one", "2")])
     report = scoring.report_on(task, scored, "sums")
-    results.publish(results.Evaluation(task, scored, report, {}), tmp_path)
-    html = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert "1 + 1" in html and "<img" not in html and 'class="legend' not in html
+    evaluation = results.Evaluation(task, scored, report, {})
+    results.publish(evaluation, tmp_path / "new")
+    assert json.loads((tmp_path / "new" / "scores.json").read_text())["metrics"]["right"]["n"] == 1
+    (shown,) = results.exhibits(evaluation, scored)
+    assert (shown.question, shown.image, shown.truth) == ("1 + 1", None, ())

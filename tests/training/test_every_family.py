@@ -63,4 +63,4 @@ def test_a_model_is_checked_and_evaluated(
     assert cli.main(["check", "--config", "demo/counting", "--limit", "4", f"model={model}"]) == 0
     argv = ["eval", "--benchmark", "demo_counting", "--model", str(model), "--limit", "3"]
     assert cli.main([*argv, "--out", str(tmp_path / "scores")]) == 0
-    assert (tmp_path / "scores" / "index.html").is_file()
+    assert (tmp_path / "scores" / "scores.json").is_file()

@@ -53,9 +53,9 @@ class CompareResult:
 
     def __str__(self) -> str:
         """Return the table that ``vrft compare`` prints."""
-        from vrft.evaluation import report
+        from vrft.evaluation import report, table_text
 
-        return report.text(report.pairing_table(self.pairing), notes=[self.pairing.note])
+        return table_text.text(report.pairing_table(self.pairing), notes=[self.pairing.note])
 
     def _repr_html_(self) -> str:
         """Return the table in percent for Jupyter."""

@@ -111,7 +111,7 @@ class EvalResult:
 
     report: Report
     folder: Path | None
-    """The folder of predictions, scores and page; None where saved answers were only scored."""
+    """The folder of predictions and scores; None where saved answers were only scored."""
     answers: Path
     """The file of the answers."""
 
@@ -158,9 +158,9 @@ class EvalResult:
 
     def __str__(self) -> str:
         """Return the table that ``vrft eval`` prints."""
-        from vrft.evaluation import report
+        from vrft.evaluation import report, table_text
 
-        return report.text(report.table(self.report), notes=self.report.notes)
+        return table_text.text(report.table(self.report), notes=self.report.notes)
 
     def _repr_html_(self) -> str:
         """Return the table, and four of the worst answers on their pictures, for Jupyter."""
@@ -198,10 +198,10 @@ class CheckpointsResult:
 
     def __str__(self) -> str:
         """Return the table that ``vrft eval --all-checkpoints`` prints."""
-        from vrft.evaluation import report
+        from vrft.evaluation import report, table_text
 
         notes = next(iter(self.reports.values())).notes
-        return report.text(report.checkpoint_table(self.reports), notes=notes)
+        return table_text.text(report.checkpoint_table(self.reports), notes=notes)
 
     def _repr_html_(self) -> str:
         """Return the table of all models in percent for Jupyter."""

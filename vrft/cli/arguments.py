@@ -13,18 +13,21 @@ from typing import Any, NoReturn
 
 from vrft import paths
 from vrft.cli import evaluation_verbs, training_verbs
-from vrft.cli.options import Parser, add_group, add_settings, add_verb
+from vrft.cli.options import Parser, add_group, add_json, add_settings, add_verb
 from vrft.errors import UserError
 
 SECTIONS = {
     "begin": ("demo", "env"),
     "your data, and what a run will take": ("check", "plan", "data"),
     "train": ("train", "verify-resume"),
-    "evaluate and look": ("eval", "show", "compare", "view", "prompts"),
+    "evaluate and look": ("eval", "compare", "view", "prompts"),
     "hand on": ("export",),
     "what there is": ("tasks", "algorithms", "config"),
 }
 """The commands in the order in which a user needs them, under their headings."""
+
+ELSEWHERE = {"show": "`vrft view` shows runs, evaluations and their answers, the worst first"}
+"""Words that name no command -> the command that does what they say."""
 
 EXAMPLES = (
     "vrft demo train.max_steps=50",
@@ -67,7 +70,7 @@ def command_of(root: Parser, words: Sequence[str]) -> Parser:
         if word.startswith("-") or not verb.commands:
             break
         if word not in verb.commands:
-            near = paths.suggest(word, list(verb.commands))
+            near = ELSEWHERE.get(word) or paths.suggest(word, list(verb.commands))
             raise UserError(f"`{verb.prog} {word}`: no such command; {near}")
         verb = verb.commands[word]
     return verb
@@ -120,9 +123,9 @@ def parser() -> Root:
     root.commands = verbs.choices
     for add in (*training_verbs.ADDED, *evaluation_verbs.ADDED, add_config, add_data):
         add(verbs)
-    add_verb(verbs, "tasks", "list the tasks", "vrft tasks")
-    add_verb(verbs, "algorithms", "compare the training methods", "vrft algorithms")
-    add_verb(verbs, "env", "print versions and devices, for bug reports", "vrft env")
+    add_json(add_verb(verbs, "tasks", "list the tasks", "vrft tasks"))
+    add_json(add_verb(verbs, "algorithms", "compare the training methods", "vrft algorithms"))
+    add_json(add_verb(verbs, "env", "print versions and devices, for bug reports", "vrft env"))
     return root
 
 
@@ -142,7 +145,7 @@ def add_config(verbs: Any) -> None:
     """Add ``vrft config list``, ``show``, ``copy`` and ``schema``."""
     summary = "list, show or copy the shipped configurations"
     actions = add_group(verbs, "config", summary, "vrft config list", "list|show|copy|schema")
-    add_verb(actions, "list", "list the shipped configurations", "vrft config list")
+    add_json(add_verb(actions, "list", "list the shipped configurations", "vrft config list"))
     verb = add_verb(
         actions,
         "show",
@@ -150,6 +153,7 @@ def add_config(verbs: Any) -> None:
         "vrft config show demo/lisa_grounding train.max_steps=20",
     )
     verb.add_argument("name", metavar="NAME|FILE.yaml")
+    add_json(verb)
     add_settings(verb)
     verb = add_verb(
         actions,

@@ -65,7 +65,6 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "train": training.train,
     "eval": evaluation.evaluate,
     "prompts": prompts.prompts,
-    "show": evaluation.show,
     "compare": evaluation.compare,
     "view": view.view,
     "export": export.export,

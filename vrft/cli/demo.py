@@ -55,6 +55,9 @@ UNSEEN = Part("unseen artist and backgrounds", "demo_grounding_unseen")
 PARTS = (HELD_OUT, BLANKED, UNSEEN)
 """Rows of the table, in its order."""
 
+PAGE = "before-and-after"
+"""The folder of a run's page, and the picture of some answers beside it."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the demo's options, and the settings of its training, to a parser."""
@@ -88,13 +91,14 @@ def run(args: argparse.Namespace, command: Command) -> int:
 def train_and_compare(
     command: Command, seed: int, out: Path, limit: Sequence[str], settings: Sequence[str]
 ) -> bool:
-    """Train with a seed, evaluate, print the table and write the page.
+    """Train with a seed, evaluate, print the table and write the page of the comparison.
 
     Returns whether the model learned to look.
     """
     # Here, so that ``vrft --help`` does without them.
     from vrft import viz
-    from vrft.evaluation import comparison, report
+    from vrft.evaluation import comparison, report, table_text
+    from vrft.viewer import export, views
 
     run_folder = out / f"seed-{seed}"
     call(
@@ -107,13 +111,11 @@ def train_and_compare(
     table = [
         comparison.compare(part.name, before / part.folder, after / part.folder) for part in PARTS
     ]
-    page = run_folder / "before-and-after.html"
-    sections = comparison.change_sections(before / HELD_OUT.folder, after / HELD_OUT.folder)
-    html = report.comparison_page(f"Demo grounding, seed {seed}", table, sections)
-    page.write_text(html, encoding="utf-8")
-    _, random = sections[0]
-    viz.gallery(random[:8]).save(page.with_suffix(".jpg"))
-    shown = report.text(report.comparison_table(table))
+    held_out = before / HELD_OUT.folder, after / HELD_OUT.folder
+    page = export.export(views.open_site(held_out), run_folder / PAGE)
+    _, random = comparison.change_sections(*held_out)[0]
+    viz.gallery(random[:8]).save(run_folder / f"{PAGE}.jpg")
+    shown = table_text.text(report.comparison_table(table))
     print(f"\n{shown}\n{conclusion(table)}\npictures: {page}\n")
     return learned_to_look(table)
 

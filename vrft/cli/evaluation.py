@@ -1,4 +1,4 @@
-"""The commands of an evaluation: ``vrft eval``, ``vrft show`` and ``vrft compare``.
+"""The commands of an evaluation: ``vrft eval`` and ``vrft compare``.
 
 Imports of rooms stand inside the functions: `vrft --help` must not wait for torch.
 """
@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrft import paths
-from vrft.cli import data, endpoint, next_commands
-from vrft.cli.listing import print_pairs
+from vrft.cli import data, endpoint, next_commands, view
+from vrft.cli.listing import print_listing
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
     from vrft.config.schema import ModelConfig
     from vrft.evaluation.benchmark import Benchmark
+    from vrft.types import Report
 
 
 BATCH_SIZE = 8
@@ -32,10 +33,11 @@ def evaluate(args: argparse.Namespace) -> int:
 
     if args.list:
         benchmarks = {name: paths.find("benchmarks", name) for name in paths.names("benchmarks")}
-        print_pairs({name: config.read(p).get("title", "") for name, p in benchmarks.items()})
+        titles = {name: config.read(p).get("title", "") for name, p in benchmarks.items()}
+        print_listing(titles, "title", as_json=args.json)
         return 0
     check_options(args)
-    from vrft.evaluation import checkpoints, evaluate, locate, report
+    from vrft.evaluation import checkpoints, evaluate, locate, report, table_text
 
     if args.all_checkpoints is not None:
         args.model = str(args.all_checkpoints)
@@ -50,32 +52,37 @@ def evaluate(args: argparse.Namespace) -> int:
     benchmark = benchmark_of(args, [word for word in others if not endpoint.is_setting(word)])
     if args.endpoint is not None and asked is not None:
         args.out = args.out or results_folder(args)
-        result = endpoint.evaluate(args, benchmark, asked)
-        print(report.text(report.table(result), notes=result.notes))
-        print(f"page: {args.out / 'index.html'}")
-        next_commands.say(*next_commands.after_eval(args, args.out))
-        return 0
+        return say_result(endpoint.evaluate(args, benchmark, asked), args, args.out)
     if args.predictions is not None:
         options = scoring_options(args)
         result = evaluate.score_file(args.predictions, benchmark, endpoint=asked, **options)
-        print(report.text(report.table(result), notes=result.notes))
-        if args.out is not None:
-            print(f"page: {args.out / 'index.html'}")
-        next_commands.say(*next_commands.after_eval(args, args.out))
-        return 0
+        return say_result(result, args, args.out)
     model = replace(config.load(None, of_model).model, name=str(args.model))
     say_quantization(model)
     out, options = args.out or results_folder(args), asking_options(args)
     if args.all_checkpoints is not None:
         reports = checkpoints.run_all(args.all_checkpoints, benchmark, model, out, **options)
+        if args.json:
+            print((out / checkpoints.SUMMARY).read_text(encoding="utf-8"))
+            return 0
         notes = next(iter(reports.values())).notes
-        print(report.text(report.checkpoint_table(reports), notes=notes))
+        print(table_text.text(report.checkpoint_table(reports), notes=notes))
         print(f"table: {out / checkpoints.SUMMARY}")
-        next_commands.say(["show", str(out / list(reports)[-1])])
+        next_commands.say(["view", str(out)])
         return 0
-    result = evaluate.run(benchmark, model, out, **options)
-    print(report.text(report.table(result), notes=result.notes))
-    print(f"page: {out / 'index.html'}")
+    return say_result(evaluate.run(benchmark, model, out, **options), args, out)
+
+
+def say_result(result: Report, args: argparse.Namespace, out: Path | None) -> int:
+    """Print an evaluation's table, its folder and the next commands, or its report as JSON."""
+    from vrft.evaluation import report, table_text
+
+    if args.json:
+        print(report.json_text(result))
+        return 0
+    print(table_text.text(report.table(result), notes=result.notes))
+    if out is not None:
+        print(f"results: {out}")
     next_commands.say(*next_commands.after_eval(args, out))
     return 0
 
@@ -160,29 +167,25 @@ def results_folder(args: argparse.Namespace) -> Path:
     return Path("runs", "eval", "-".join(part.strip("/.") for part in parts if part.strip("/.")))
 
 
-def show(args: argparse.Namespace) -> int:
-    """Write a page of saved predictions, the worst first; a run's ledger is told in a line."""
-    from vrft.diagnosis import difficulty
-    from vrft.evaluation import locate, results
-
-    evaluation = locate.evaluation(args.predictions)
-    print("page:", results.show(evaluation, args.out, worst=args.worst))
-    if line := difficulty.line(args.predictions):
-        print(line)
-    next_commands.say(["view", str(evaluation)])
-    return 0
-
-
 def compare(args: argparse.Namespace) -> int:
-    """Compare two evaluations of the same samples."""
-    from vrft.evaluation import comparison, locate, report
+    """Compare two evaluations of the same samples, and name or show the page of their answers."""
+    from vrft.evaluation import comparison, locate, report, table_text
 
-    pairing = comparison.pair(locate.evaluation(args.before), locate.evaluation(args.after))
+    both = [locate.evaluation(args.before), locate.evaluation(args.after)]
+    pairing = comparison.pair(*both)
     if args.json:
         print(report.json_text(pairing))
+        return 0
+    table = table_text.text(report.pairing_table(pairing), notes=[pairing.note])
+    print("\n".join([table, *report.change_lines(pairing)]))
+    if not args.export and not args.open:
+        next_commands.say(["view", *map(str, both)])
+        return 0
+    from vrft.viewer import views
+
+    site = views.open_site(both)
+    if args.export:
+        view.write_page(site, args.export)
     else:
-        table = report.text(report.pairing_table(pairing), notes=[pairing.note])
-        lines = [table, *report.change_lines(pairing)]
-        print("\n".join(lines))
-        next_commands.say(["view", str(args.before), str(args.after)])
+        view.serve_page(site, 0, in_browser=True)
     return 0

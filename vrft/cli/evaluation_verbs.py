@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vrft.cli import export, view
-from vrft.cli.options import add_processor, add_settings, add_verb, positive
+from vrft.cli.options import add_json, add_processor, add_settings, add_verb, positive
 
 
 def add_eval(verbs: Any) -> None:
@@ -71,6 +71,7 @@ def add_eval(verbs: Any) -> None:
     verb.add_argument(
         "--fresh", action="store_true", help="forget the evaluation that the folder of results has"
     )
+    add_json(verb)
     add_settings(verb)
 
 
@@ -100,24 +101,6 @@ def add_prompts(verbs: Any) -> None:
     add_settings(verb)
 
 
-def add_show(verbs: Any) -> None:
-    """Add ``vrft show``."""
-    verb = add_verb(
-        verbs,
-        "show",
-        "make a page of pictures and answers, the worst first",
-        "vrft show runs/my_run --worst 50",
-    )
-    verb.add_argument(
-        "predictions",
-        type=Path,
-        metavar="FILE|DIR|RUN",
-        help="predictions.jsonl, its folder, or a run, of which the newest evaluation is taken",
-    )
-    verb.add_argument("--out", type=Path, metavar="FILE", help="default: beside the predictions")
-    verb.add_argument("--worst", type=positive, default=20, metavar="N", help="default: 20")
-
-
 def add_compare(verbs: Any) -> None:
     """Add ``vrft compare``."""
     verb = add_verb(
@@ -130,7 +113,10 @@ def add_compare(verbs: Any) -> None:
         verb.add_argument(
             name, type=Path, metavar=name.upper(), help="the folder of an evaluation, or a run"
         )
-    verb.add_argument("--json", action="store_true", help="print the result as JSON")
+    shown = verb.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print the result as JSON")
+    shown.add_argument("--export", type=Path, metavar="DIR", help="write a page of the answers")
+    shown.add_argument("--open", action="store_true", help="open that page in the browser")
 
 
 def add_view(verbs: Any) -> None:
@@ -155,5 +141,5 @@ def add_export(verbs: Any) -> None:
     export.add_arguments(verb)
 
 
-ADDED = (add_eval, add_show, add_compare, add_view, add_prompts, add_export)
+ADDED = (add_eval, add_compare, add_view, add_prompts, add_export)
 """The functions that add them."""

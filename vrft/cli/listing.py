@@ -20,7 +20,7 @@ def tasks(args: argparse.Namespace) -> int:
     """List the installed tasks."""
     from vrft import registry
 
-    print_pairs(registry.names())
+    print_listing(registry.names(), "summary", as_json=args.json)
     return 0
 
 
@@ -30,6 +30,10 @@ def algorithms(args: argparse.Namespace) -> int:
     from vrft.training.algorithms import table_row
 
     rows = [table_row(name) for name in METHODS]
+    if args.json:
+        sources = [method.source for method in METHODS.values()]
+        print_json([row | {"source": source} for row, source in zip(rows, sources, strict=True)])
+        return 0
     table = [list(rows[0]), *(list(row.values()) for row in rows)]
     print(columns.aligned(table, columns.terminal_width(), headed=True))
     print("\nEach is a set of defaults for algorithm.*; they are those of:")
@@ -39,15 +43,24 @@ def algorithms(args: argparse.Namespace) -> int:
 
 def config_list(args: argparse.Namespace) -> int:
     """List the shipped configurations."""
-    print("\n".join(paths.names("configs")))
+    names = paths.names("configs")
+    if args.json:
+        print_json([{"name": name, "path": str(paths.find("configs", name))} for name in names])
+    else:
+        print("\n".join(names))
     return 0
 
 
 def config_show(args: argparse.Namespace) -> int:
     """Print a configuration with every setting resolved."""
     from vrft import config
+    from vrft.config import coercion
 
-    print(config.to_yaml(config.load(args.name, args.settings)), end="")
+    shown = config.load(args.name, args.settings)
+    if args.json:
+        print_json(coercion.to_plain(shown))
+    else:
+        print(config.to_yaml(shown), end="")
     return 0
 
 
@@ -70,7 +83,7 @@ def config_schema(args: argparse.Namespace) -> int:
     """Print the JSON schema of a configuration file."""
     from vrft.config.json_schema import json_schema
 
-    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    print_json(json_schema())
     return 0
 
 
@@ -78,10 +91,27 @@ def env(args: argparse.Namespace) -> int:
     """Print versions and devices."""
     from vrft.cli import environment
 
-    print_pairs(environment.versions_and_devices())
+    known = environment.versions_and_devices()
+    if args.json:
+        print_json(known)
+    else:
+        print_pairs(known)
     return 0
+
+
+def print_listing(pairs: Mapping[str, str], column: str, *, as_json: bool) -> None:
+    """Print names and what they are, or a list of objects with "name" and ``column``."""
+    if as_json:
+        print_json([{"name": name, column: text} for name, text in pairs.items()])
+    else:
+        print_pairs(pairs)
 
 
 def print_pairs(pairs: Mapping[str, str]) -> None:
     """Print two columns, the first as wide as its longest entry."""
     print(columns.aligned(list(pairs.items()), columns.terminal_width()))
+
+
+def print_json(tree: object) -> None:
+    """Print a tree of lists and objects as indented JSON."""
+    print(json.dumps(tree, indent=2, ensure_ascii=False))

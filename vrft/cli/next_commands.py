@@ -55,7 +55,7 @@ def after_train(config: Config, run: Path, *, own_rows: bool) -> list[list[str]]
     benchmark = benchmark_of(config, own_rows=own_rows)
     if benchmark is None:
         return [look]
-    return [["eval", *benchmark, "--model", str(run)], ["show", str(run)], look]
+    return [["eval", *benchmark, "--model", str(run)], look]
 
 
 def benchmark_of(config: Config, *, own_rows: bool) -> list[str] | None:
@@ -91,7 +91,7 @@ def after_eval(args: argparse.Namespace, out: Path | None) -> list[list[str]]:
         given = options(args, "benchmark", "data", "predictions", "boxes", "processor", "limit")
         return [["eval", *given, "--out", str(Path("runs", "eval", stem)), *args.settings]]
     others = [] if (other := comparable(out)) is None else [["compare", str(other), str(out)]]
-    return [["show", str(out)], *others]
+    return [["view", str(out)], *others]
 
 
 def comparable(out: Path) -> Path | None:

@@ -68,6 +68,11 @@ def add_settings(verb: Parser) -> None:
     )
 
 
+def add_json(verb: Parser) -> None:
+    """Add ``--json``, by which a command prints its result for other programs."""
+    verb.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
 def add_reward(verb: Parser) -> None:
     """Add ``--reward``, which may be given several times."""
     verb.add_argument(

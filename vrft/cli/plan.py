@@ -6,11 +6,12 @@ Imports of rooms stand inside the functions: `vrft --help` must not wait for tor
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from vrft import columns
 from vrft.cli.configuration import resolve
@@ -54,6 +55,10 @@ class StepPlan:
         """Return card -> whether a step fits it, with other settings if need be."""
         return {card.name: card.settings is not None for card in self.cards}
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as lines, and the cards with their peak and room in GiB."""
+        return {"facts": self.facts.splitlines(), "cards": [asdict(card) for card in self.cards]}
+
     def __str__(self) -> str:
         """Return the lines that ``vrft plan`` prints."""
         return "\n".join([self.facts, *(card.line for card in self.cards)])
@@ -63,9 +68,12 @@ def plan(args: argparse.Namespace) -> int:
     """Print what a step of a run takes, and whether it fits; status 1 if it fits no card."""
     check_options(args)
     planned = step_plan_of(configuration(args), args)
-    print(planned.facts)
-    lines = [card.line for card in planned.cards]
-    print(columns.facts(lines, columns.terminal_width()))
+    if args.json:
+        print(json.dumps(planned.to_json(), indent=2, ensure_ascii=False))
+    else:
+        print(planned.facts)
+        lines = [card.line for card in planned.cards]
+        print(columns.facts(lines, columns.terminal_width()))
     return 0 if any(planned.fits.values()) else 1
 
 

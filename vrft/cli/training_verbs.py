@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vrft.cli import demo
-from vrft.cli.options import add_reward, add_settings, add_verb, positive
+from vrft.cli.options import add_json, add_reward, add_settings, add_verb, positive
 
 
 def add_check(verbs: Any) -> None:
@@ -28,7 +28,7 @@ def add_check(verbs: Any) -> None:
         help="splits to check and to compare with the first; default: train",
     )
     verb.add_argument("--limit", type=positive, metavar="N", help="only N samples of each split")
-    verb.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_json(verb)
     add_settings(verb)
 
 
@@ -73,6 +73,7 @@ def add_plan(verbs: Any) -> None:
     verb.add_argument(
         "--offload", action="store_true", help="ZeRO's optimizer lies in the machine's memory"
     )
+    add_json(verb)
     add_settings(verb)
 
 

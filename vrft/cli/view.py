@@ -3,32 +3,59 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vrft.viewer.site import Site
 
 
 def view(args: argparse.Namespace) -> int:
-    """Serve runs and evaluations until Ctrl-C, or write them to a folder, and print the address."""
+    """Serve runs and evaluations until Ctrl-C, or write them to a folder, and print the address.
+
+    A run's ledger is told in a line, and so is each evaluation that cannot be read.
+    """
+    from vrft.diagnosis import difficulty
+    from vrft.viewer import views
+
+    site = views.open_site(args.paths, live=args.follow)
+    for shown in site.views.values():
+        if isinstance(shown, views.UnreadableView):
+            print(f"note: {shown.title} is not shown: {shown.problem}", file=sys.stderr)
+    for line in filter(None, map(difficulty.line, args.paths)):
+        print(line)
+    if args.export:
+        write_page(site, args.export)
+    else:
+        serve_page(site, args.port, in_browser=args.open)
+    return 0
+
+
+def write_page(site: Site, folder: Path) -> None:
+    """Write a site to a folder, and print where its page lies."""
+    from vrft.viewer import export
+
+    print(f"page: {export.export(site, folder)}")
+
+
+def serve_page(site: Site, port: int, *, in_browser: bool) -> None:
+    """Serve a site until Ctrl-C and print its address, which is opened ``in_browser`` too."""
     import threading
     import webbrowser
 
-    from vrft.viewer import export, serve, views
+    from vrft.viewer import serve
 
-    site = views.open_site(args.paths, live=args.follow)
-    if args.export:
-        page = export.export(site, args.export)
-        print(f"page: {page}")
-        return 0
-    with serve.server(site, args.port) as server:
+    with serve.server(site, port) as server:
         address = f"http://127.0.0.1:{server.server_address[1]}/"
         print(f"{address}  (Ctrl-C ends it)", flush=True)
-        if args.open:
+        if in_browser:
             # The browser asks while this thread is already answering.
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             print()
-    return 0
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:

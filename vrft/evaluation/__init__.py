@@ -1,4 +1,4 @@
-"""Evaluation: answers to a benchmark, their scores with intervals, pages and comparisons.
+"""Evaluation: answers to a benchmark, their scores with intervals, tables and comparisons.
 
     benchmark -> evaluate -> predictions -> scoring -> results -> report
                                                     -> comparison of two evaluations

@@ -45,7 +45,7 @@ def run(
     blank_images: bool = False,
     fresh: bool = False,
 ) -> Report:
-    """Evaluate ``model`` and write predictions.jsonl, scores.json and index.html to ``out``.
+    """Evaluate ``model`` and write predictions.jsonl and scores.json to ``out``.
 
     An interrupted evaluation with the same settings is continued. The model is loaded only if
     answers are missing, and not at all where ``policy`` holds it already. Raises UserError if
@@ -92,7 +92,7 @@ def complete(
     *,
     fresh: bool = False,
 ) -> Report:
-    """Write the answers that ``out`` lacks, then the scores and the page, and return the report.
+    """Write the answers that ``out`` lacks, then the scores, and return the report.
 
     ``load`` is called only if answers are missing. Raises UserError as ``run`` does.
     """

@@ -1,8 +1,7 @@
-"""An evaluation in its folder: scored, loaded again, published and shown as a page."""
+"""An evaluation in its folder: scored, published, loaded again, and its answers to be shown."""
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ from vrft.config import coercion
 from vrft.errors import UserError
 from vrft.evaluation import fingerprint, predictions, report, segmentation
 from vrft.evaluation.benchmark import Benchmark
-from vrft.evaluation.report import Sections
 from vrft.evaluation.scoring import (
     parsed_boxes,
     read_samples,
@@ -106,40 +104,10 @@ def check_samples(
         print(f"note: {folder}: {change} changed; scored against today's", file=sys.stderr)
 
 
-def publish(evaluation: Evaluation[Any], folder: Path, count: int = 8) -> None:
-    """Write scores.json and index.html, with the worst, best and some random ``count`` answers."""
+def publish(evaluation: Evaluation[Any], folder: Path) -> None:
+    """Write scores.json, the report of an evaluation, to its folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    # The scores first: drawing a page may fail, as for a picture that has gone.
     predictions.write_json(folder / "scores.json", report.to_json(evaluation.report))
-    ranked = worst_first(evaluation)
-    # A fixed seed: the same answers are shown whenever the evaluation is published again.
-    chosen = random.Random(0).sample(evaluation.scored, min(count, len(ranked)))
-    sections = [
-        ("Worst", exhibits(evaluation, ranked[:count])),
-        ("Best", exhibits(evaluation, ranked[::-1][:count])),
-        ("Random", exhibits(evaluation, chosen)),
-    ]
-    write_page(folder / "index.html", evaluation, sections)
-
-
-def show(path: Path, out: Path | None = None, *, worst: int = 20) -> Path:
-    """Write a page of the ``worst`` answers of an evaluation, and return where it lies.
-
-    ``path`` is its predictions.jsonl or folder; the page is worst.html in that folder unless
-    ``out`` says otherwise. Raises UserError as ``load_evaluation`` does.
-    """
-    evaluation = load_evaluation(path)
-    out = out or (path if path.is_dir() else path.parent) / "worst.html"
-    ranked = worst_first(evaluation)[:worst]
-    write_page(out, evaluation, [("Worst", exhibits(evaluation, ranked))])
-    return out
-
-
-def write_page(out: Path, evaluation: Evaluation[Any], sections: Sections) -> None:
-    """Write the evaluation's page with these sections of exhibits."""
-    html = report.page(evaluation.report, sections, evaluation.settings)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(html, encoding="utf-8", errors=predictions.ESCAPED)
 
 
 def worst_first(evaluation: Evaluation[A]) -> list[Scored[A]]:

@@ -1,8 +1,9 @@
 """A stand-in for ``vrft train`` that counts: no model, but the folder, the log and --resume.
 
 As a script it takes ``--config FILE train.output_dir=DIR``, or ``--resume DIR``, and adds up its
-steps; ``SPOILED`` in its environment is added to the sum that a resumed run reads, and ``STOPPED``
-ends it with a status at a step.
+steps; ``SPOILED`` in its environment is added to the sum that a resumed run reads, ``STOPPED`` ends
+it with a status at a step, and ``HELD`` is the step in which the run that is to be killed waits for
+that.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import time
 from pathlib import Path
 
 import yaml
+
+HALVES = "killed-and-resumed"
+"""The folder of the run that is to be killed."""
 
 
 def main(arguments: list[str]) -> int:
@@ -34,6 +38,8 @@ def main(arguments: list[str]) -> int:
         if step == int(os.environ.get("STOPPED", "0")):
             print("vrft: error: out of memory", file=sys.stderr)
             return 2
+        if step == int(os.environ.get("HELD", "0")) and run.name == HALVES and not first:
+            time.sleep(600)
         time.sleep(0.1)
         total += step
         with (run / "metrics.jsonl").open("a") as file:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from fakes.folders import FAKES
 
 from vrft import cli
 from vrft.cli import verify_resume
+from vrft.runs.run_log import read_metrics
 
 Settings = Callable[..., list[str]]
 
@@ -34,6 +35,21 @@ def test_a_run_that_lost_nothing_is_identical(
     assert counted["completions"][0] == "3" and counted["metrics"][0] == "1"
 
 
+def test_two_processes_that_lost_nothing_are_identical(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verified(settings, tmp_path, "--num-processes", "2") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("identical: 3 steps in one go, and 2 steps + SIGKILL in step 3")
+    rows = read_metrics(tmp_path / "out" / verify_resume.HALVES / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    # of two processes, of 2 prompts each, 2 completions of each
+    completions = tmp_path / "out" / verify_resume.HALVES / "completions" / "000003.jsonl"
+    state = tmp_path / "out" / verify_resume.HALVES / "checkpoint-3" / "trainer_state.json"
+    assert len(completions.read_text().splitlines()) == 4
+    assert json.loads(state.read_text())["processes"] == 2
+
+
 def test_a_spoiled_optimizer_is_named(
     settings: Settings,
     tmp_path: Path,
@@ -42,7 +58,7 @@ def test_a_spoiled_optimizer_is_named(
 ) -> None:
     """A resumed run whose first moments are a little larger than they were saved."""
     script = str(FAKES / "spoiling_train.py")
-    monkeypatch.setattr(verify_resume, "TRAIN", (sys.executable, script))
+    monkeypatch.setattr(verify_resume, "TRAIN", (script,))
     assert verified(settings, tmp_path) == 1
     first, last = capsys.readouterr().out.splitlines()
     # The answers of step 3 are drawn before its update; so is the loss. Then the weights differ.

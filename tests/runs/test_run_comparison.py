@@ -35,6 +35,9 @@ def runs(tmp_path: Path) -> tuple[Path, Path]:
         (checkpoint / "trainer_state.json").write_text(f'{{"step": 2, "best": "{run}/best"}}')
         (checkpoint / "manifest.json").write_text(name)
         (run / "config.yaml").write_text(name)
+        (run / "rewards").mkdir()
+        for log in ("vllm.log", "console.log", "rewards/mine.log"):
+            (run / log).write_text(f"printed by the {name}")
         rows = [{"step": step, "time": len(name), "loss": 0.5 * step} for step in (1, 2)]
         write_rows(run, rows)
     return tmp_path / "first", tmp_path / "second"

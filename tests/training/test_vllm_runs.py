@@ -7,6 +7,7 @@ attach to one that is started after that, as each of them gives it its own weigh
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -237,3 +238,18 @@ def test_a_server_samples_ahead_and_its_rollouts_survive_a_resume(
     again = config.load(str(half / "config.yaml"), [f"train.output_dir={half}"])
     train.train(again, resume=half)
     assert distance(half / "final", folder / "final") == 0
+
+
+def test_a_run_that_is_killed_with_its_server_goes_on_bit_for_bit(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three runs, each of which starts a server: completions with the server's log-probabilities,
+    weights and metrics are the same."""
+    given = settings("verified", *STARTED)
+    own = ("train.max_steps", "train.save_steps", "train.output_dir")
+    given = [word for word in given if not word.startswith(own)]
+    argv = ["verify-resume", *given, "--output-dir", str(tmp_path / "out")]
+    assert cli.main(argv) == 0, capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("identical: 4 steps in one go, and 2 steps + SIGKILL in step 4")
+    assert re.search(r"^completions +4 .*rows without gaps", out, re.MULTILINE)

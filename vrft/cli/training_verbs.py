@@ -127,6 +127,19 @@ def add_verify_resume(verbs: Any) -> None:
         help="the kill comes after this step's checkpoint; default: 2",
     )
     verb.add_argument(
+        "--num-processes",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="processes of each run on this machine, all of which are killed; default: 1",
+    )
+    verb.add_argument(
+        "--accelerate-config",
+        type=Path,
+        metavar="FILE",
+        help="start them as `accelerate launch --config_file FILE` does; default: as torchrun",
+    )
+    verb.add_argument(
         "--output-dir",
         type=Path,
         metavar="DIR",

@@ -1,8 +1,9 @@
 """The check that a run which is killed and resumed is the run it would have been.
 
 ``vrft verify-resume`` trains twice by its own command line, once in one go and once with a SIGKILL
-after a checkpoint, and compares what both have left. Imports of rooms stand inside the functions:
-`vrft --help` must not wait for torch.
+after a checkpoint, and compares what both have left. Runs of several processes are started as
+torchrun or accelerate starts them, and all their processes are killed. Imports of rooms stand
+inside the functions: `vrft --help` must not wait for torch.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,8 +32,12 @@ if TYPE_CHECKING:
     from vrft.config.schema import Config
     from vrft.runs.run_comparison import Comparison, Count
 
-TRAIN = (sys.executable, "-m", "vrft", "train")
-"""The command that trains: the same that a user gives."""
+TRAIN = ("-m", "vrft", "train")
+"""The program that trains, in Python's words: the same that a user gives."""
+
+LAUNCH = "VRFT_LAUNCH"
+"""A variable of a run's environment, by which all its processes are known; a server of rollouts has
+it not, as it must outlive a kill of its run by the moment in which it tidies up."""
 
 OWN = {
     "train.max_steps": "give --steps",
@@ -54,6 +60,12 @@ NOT_SAVED = {
 EVALUATED = 4
 """Samples of ``eval.split`` at most: that a run evaluates matters here, not how well it does."""
 
+ATTEMPTS = 3
+"""Runs that are made at most to kill one of them before its end."""
+
+ERROR = "vrft: error: "
+"""The beginning of the line with which a run tells its error."""
+
 GO, HALVES = "in-one-go", "killed-and-resumed"
 """The names of the two runs' folders."""
 
@@ -65,18 +77,20 @@ def verify_resume(args: argparse.Namespace) -> int:
     from vrft.runs import run_comparison
 
     steps, at = args.steps, args.kill_at
+    command = [sys.executable, *launcher(args.num_processes, args.accelerate_config), *TRAIN]
     with folder_of(args.output_dir) as folder:
         file = write_config(config, folder, steps, at)
         say(f"1 of 3: {steps} steps in one go")
-        train(folder / f"{GO}.log", "--config", str(file), f"train.output_dir={folder / GO}")
+        whole = ["--config", str(file), f"train.output_dir={folder / GO}"]
+        train(folder / f"{GO}.log", [*command, *whole])
         say(f"2 of 3: the same again, and a SIGKILL after the checkpoint of step {at}")
         halves = folder / HALVES
-        killed = train_and_kill(file, halves, steps, at)
+        killed = train_and_kill(command, file, halves, steps, at)
         say(f"3 of 3: killed in step {killed}, and resumed")
-        train(folder / f"{HALVES}-2.log", "--resume", str(halves))
+        train(folder / f"{HALVES}-2.log", [*command, "--resume", str(halves)])
         comparison = run_comparison.compare(folder / GO, halves)
         same = comparison.difference is None
-        print(verdict(comparison, steps, at, killed))
+        print(verdict(comparison, steps, at, killed, served=config.rollout.engine != "vrft"))
         if same:
             print("\n".join(account(comparison)))
         if args.output_dir is not None or not same:
@@ -92,8 +106,14 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError(f"--kill-at {args.kill_at}: a run of {args.steps} steps has ended by then; "
                         "give a smaller one, or more --steps")  # fmt: skip
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("verify-resume starts its runs by itself, each in one process; leave the "
-                        "launcher out")  # fmt: skip
+        raise UserError("verify-resume starts its runs by itself; leave the launcher out, and give "
+                        f"--num-processes {os.environ['WORLD_SIZE']}")  # fmt: skip
+    if args.accelerate_config is not None and not args.accelerate_config.is_file():
+        raise UserError(f"--accelerate-config {args.accelerate_config}: no such file; the shipped "
+                        "ones are configs/accelerate/*.yaml")  # fmt: skip
+    if args.num_processes > 1 and not Path("/proc/self/environ").is_file():
+        raise UserError("--num-processes: only Linux tells which processes are a run's, to kill "
+                        "them all; leave it out on this system")  # fmt: skip
     for word in args.settings:
         name = word.partition("=")[0].strip()
         if name in OWN:
@@ -120,6 +140,19 @@ def folder_of(given: Path | None) -> Iterator[Path]:
         yield given
 
 
+def launcher(processes: int, config: Path | None) -> list[str]:
+    """Return Python's words for a launch of processes on this machine, none for a single one.
+
+    ``config`` is a file of accelerate's, which then starts them.
+    """
+    if config is not None:
+        words = ["-m", "accelerate.commands.launch", f"--config_file={config}"]
+        return [*words, f"--num_processes={processes}", "--main_process_port=0"]
+    if processes == 1:
+        return []
+    return ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+
+
 def write_config(config: Config, folder: Path, steps: int, at: int) -> Path:
     """Write the configuration of both runs, and return its file."""
     from vrft.config.loading import to_yaml
@@ -141,56 +174,93 @@ def write_config(config: Config, folder: Path, steps: int, at: int) -> Path:
     return path
 
 
-def train(log: Path, *arguments: str) -> None:
-    """Run ``vrft train`` to its end in a process of its own; UserError if it does not succeed."""
-    with started(log, *arguments) as process:
+def train(log: Path, command: Sequence[str]) -> None:
+    """Run a training to its end in processes of its own; UserError if it does not succeed."""
+    with started(log, command) as (process, _):
         status = process.wait()
     if status != 0:
         raise failure(status, log)
 
 
-def train_and_kill(file: Path, run: Path, steps: int, at: int) -> int:
+def train_and_kill(command: Sequence[str], file: Path, run: Path, steps: int, at: int) -> int:
     """Train until the checkpoint of a step is there and training goes on, kill it in the next step.
 
-    Returns that step. Raises UserError for a run that has ended before.
+    Returns that step. A run that has ended before the kill is made again; raises UserError if all
+    of ATTEMPTS have.
     """
+    for _ in range(ATTEMPTS):
+        killed = killed_step(command, file, run, steps, at)
+        if killed is not None:
+            return killed
+        shutil.rmtree(run)
+    raise UserError(f"the run had ended when it was killed; give more --steps than {steps}")
+
+
+def killed_step(command: Sequence[str], file: Path, run: Path, steps: int, at: int) -> int | None:
+    """Train and kill as ``train_and_kill`` does; None for a run that has ended before the kill."""
     log = run.with_name(f"{run.name}-1.log")
     # One step later, which leaves records that a resumed run must take back; but before a further
     # checkpoint, from which it would go on.
     until = at + 1 if at > 1 and at + 1 < steps else at
-    with started(log, "--config", str(file), f"train.output_dir={run}") as process:
+    whole = ["--config", str(file), f"train.output_dir={run}"]
+    with started(log, [*command, *whole]) as (process, word):
         while not ((run / f"checkpoint-{at}").is_dir() and until in step_ends(run)):
+            if process.poll() == 0:
+                return None
             if process.poll() is not None:
                 raise failure(process.returncode, log)
             time.sleep(0.01)
         last, *before = reversed(step_ends(run).values())
         time.sleep((last - before[0]) / 2 if before else 0)  # into the step that comes
-        process.kill()
-        process.wait()
+        kill_all(process, word)
     if process.returncode != -signal.SIGKILL or (run / "final").exists():
-        raise UserError(f"the run had ended when it was killed; give more --steps than {steps}")
-    return max(step_ends(run)) + 1
+        return None
+    return min(max(step_ends(run)) + 1, steps)  # the last has been logged before it is saved
 
 
 @contextlib.contextmanager
-def started(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start ``vrft train`` with what it prints in a file; it has ended afterwards."""
-    command = [*TRAIN, *arguments]
+def started(log: Path, command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Start a training with what it prints in a file; all its processes have ended afterwards.
+
+    Yields the process and the word in the environment of all that it starts.
+    """
+    word = uuid.uuid4().hex
+    environment = os.environ | {LAUNCH: word}
     with log.open("wb") as file:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment
+        )
     try:
-        yield process
+        yield process, word
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        kill_all(process, word)
+
+
+def kill_all(process: subprocess.Popen[bytes], word: str) -> None:
+    """Kill a training with all processes in whose environment is its word, and wait for their end.
+
+    The launcher first, which would else tell the others of the first that is gone.
+    """
+    from vrft.rewards.processes import with_word
+
+    process.kill()
+    while strays := with_word(f"{LAUNCH}={word}"):
+        for stray in strays:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(stray, signal.SIGKILL)
+        time.sleep(0.01)
+    process.wait()
 
 
 def failure(status: int, log: Path) -> UserError:
-    """Return the error for a run that did not succeed, with the last line that it printed."""
-    text = log.read_text(encoding="utf-8", errors="backslashreplace").strip()
-    last = text.rpartition("\n")[2].removeprefix("vrft: error: ")
-    return UserError(f"the run ended with status {status}: {last} (see {log})")
+    """Return the error for a run that did not succeed, with its first error or its last line.
+
+    Behind the error, a launcher prints what it has seen of its processes.
+    """
+    lines = log.read_text(encoding="utf-8", errors="backslashreplace").strip().split("\n")
+    errors = [line for line in lines if line.startswith(ERROR)]
+    line = next(iter(errors), lines[-1]).removeprefix(ERROR)
+    return UserError(f"the run ended with status {status}: {line} (see {log})")
 
 
 def step_ends(run: Path) -> dict[int, float]:
@@ -202,8 +272,13 @@ def step_ends(run: Path) -> dict[int, float]:
     return {row["step"]: row["time"] for row in map(json.loads, lines)}
 
 
-def verdict(comparison: Comparison, steps: int, at: int, killed: int) -> str:
-    """Return the line that says whether the runs are the same, or where they differ first."""
+def verdict(
+    comparison: Comparison, steps: int, at: int, killed: int, *, served: bool = False
+) -> str:
+    """Return the line that says whether the runs are the same, or where they differ first.
+
+    ``served`` are the rollouts of a server.
+    """
     difference = comparison.difference
     if difference is None:
         return (
@@ -217,6 +292,12 @@ def verdict(comparison: Comparison, steps: int, at: int, killed: int) -> str:
             cause = (
                 f"; the kill came after step {at}: on this device two runs differ by themselves, "
                 "whether resumed or not"
+            )
+        elif served:
+            cause = (
+                "; the server's answers are compared too, and where it rounds by what it computes "
+                "at a time, two runs differ by themselves: see whether they do with "
+                "rollout.engine=vrft"
             )
     return (
         f"first difference: {place}, {difference.place}: {difference.first} in one go, "
@@ -240,7 +321,7 @@ def account(comparison: Comparison) -> list[str]:
     return [
         f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}".rstrip()
         for row in table
-    ] + [f"not compared: settings, which name the folder, and {times or 'times'}"]
+    ] + [f"not compared: settings, which name the folder, logs, and {times or 'times'}"]
 
 
 def content(kind: str, count: Count) -> str:

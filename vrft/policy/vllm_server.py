@@ -43,7 +43,7 @@ CPU_VARIABLES = {
 
 LAUNCH_VARIABLES = re.compile(
     r"RANK|LOCAL_RANK|WORLD_SIZE|LOCAL_WORLD_SIZE|GROUP_\w+|ROLE_\w+|MASTER_(ADDR|PORT)|"
-    r"TORCHELASTIC_\w+|ACCELERATE_\w+|FSDP_\w+|PYTHONPATH|PYTHONHOME|VIRTUAL_ENV"
+    r"TORCHELASTIC_\w+|ACCELERATE_\w+|FSDP_\w+|VRFT_LAUNCH|PYTHONPATH|PYTHONHOME|VIRTUAL_ENV"
 )
 """Environment variables of the trainer's launch and of its Python, which would mislead vLLM."""
 

@@ -25,9 +25,10 @@ from vrft.runs.run_log import read_metrics
 METRICS = "metrics.jsonl"
 
 UNCOMPARED = re.compile(
-    # Settings name the folder itself, and a manifest the hashes of them; a launch is one start.
+    # Settings name the folder itself, and a manifest the hashes of them; a launch is one start. The
+    # logs of a server and of rewards hold what the killed run has printed, too.
     r"config(-\d+)?\.yaml|launches\.json|(.*/)?(manifest\.json|training_args\.bin)|\.lock"
-    r"|console\.log"
+    r"|console\.log|vllm\.log|rewards/[^/]+\.log"
 )
 """The files of a run that need not be the same in another folder."""
 

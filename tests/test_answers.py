@@ -483,3 +483,30 @@ def test_no_phrase_before_a_thing_or_number_is_longer_than_is_looked_at() -> Non
     for count in answers.COUNTS:
         assert len(f"{count} out of the") <= answers.LONGEST_PHRASE
         assert answers.another_number(f"there are {count} out of the ", "77", "")
+
+
+@pytest.mark.parametrize(
+    ("before", "another"),
+    [
+        # a phrase is words of its own, behind a dash and before brackets too
+        ("it is over ", True),
+        ("it is more-than (", True),
+        ("moreover ", False),
+        ("_about ", False),
+        ("7about ", False),
+        # whatever its case, with the stop of an abbreviation, in Chinese
+        ("AT MOST the ", True),
+        ("approx. ", True),
+        ("一共大约", True),
+        ("一共大", False),
+        # a phrase that does not end there
+        ("at least in ", False),
+        # another number in words, and the same one
+        ("two out of the ", True),
+        ("seven of the ", False),
+    ],
+)
+def test_a_phrase_directly_before_a_number_may_make_another_of_it(
+    before: str, another: bool
+) -> None:
+    assert answers.another_number(before, "7", "") is another

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import pkgutil
+import random
 import re
 import time
 from collections.abc import Callable
@@ -142,10 +143,26 @@ def test_a_megabyte_of_mentions_takes_about_a_second_at_most() -> None:
         assert seconds(PARSERS[name], "".join(points)) < 3.0, name
 
 
+@pytest.mark.parametrize("behind", ["{} ", "of {} ", "the {} ", "{} or "])
+def test_a_mention_costs_little_more_than_to_look_at_it(behind: str) -> None:
+    # Seven patterns searched around each mention took thirty times as long as the words beside it.
+    drawn = random.Random(0)
+    text = "".join(f"7 {behind.format(drawn.choice('bcdfghjklmpqrs'))}" for _ in range(50_000))
+
+    def beside(text: str) -> int:
+        places = [match.start() for match in re.finditer("7", text)]
+        return len({(text[place - 40 : place], text[place + 1 : place + 41]) for place in places})
+
+    reference = min(seconds(beside, text) for _ in range(3))
+    assert min(seconds(PARSERS["choice"], text) for _ in range(3)) < 14 * reference
+
+
 BOUNDED: dict[str, tuple[int, str]] = {
     "vrft.numbers.": (120, "no longer text is a quantity: LONGEST"),
     "vrft.answers.CONTRACT": (120, "each tag once, which answer_text counts first"),
     "vrft.answers.ANOTHER_AFTER": (40, "the characters behind a number: PHRASE"),
+    "vrft.answers.LAST_WORD": (30, "the characters before a number: TAIL"),
+    "vrft.answers.NO_PHRASE": (30, "the characters before a number: TAIL"),
     "vrft.wrapping.COUNTER": (120, "matched from the start of a text alone"),
     "vrft.records.labelled.COCO_HEAD": (256, "the first bytes of a file"),
     "vrft.config.methods.REWARD_SOURCE": (256, "a word of the command line"),

@@ -34,9 +34,11 @@ SEVERAL_LETTERS = re.compile(r"[a-z](?:(?: ?[,;/&] ?| )(?:and |or )?[a-z])++")
 """Letters in a row, none of which is the answer: "a, b", "a or b"."""
 
 DENIAL = re.compile(
-    r"\b(?:not|never|neither|nor|cannot|none|no(?! doubt|\.)|except|exclud(?:e|es|ed|ing)"
-    r"|hardly|scarcely|(?<!no )(?<!without )(?<!beyond )(?<!any )(?<!a )doubt(?:s|ed|ful)?"
-    r"|unsure|uncertain|incorrect(?:ly)?|wrong(?:ly)?|false(?:ly)?|untrue|mistaken|inaccurate"
+    # The first letters alone, so that most words are passed at a glance.
+    r"\b(?=[acdefhimnorsuw])(?:not|never|neither|nor|cannot|none|no(?! doubt|\.)|except"
+    r"|exclud(?:e|es|ed|ing)|hardly|scarcely"
+    r"|(?<!no )(?<!without )(?<!beyond )(?<!any )(?<!a )doubt(?:s|ed|ful)?|unsure|uncertain"
+    r"|incorrect(?:ly)?|wrong(?:ly)?|false(?:ly)?|untrue|mistaken|inaccurate"
     r"|unlike(?:ly)?|improbable|implausible|impossible|out of the question"
     r"|opposite|(?:any|every)thing but|all but|(?:other|rather) than|different from|instead of"
     r"|with the exception of|rul(?:e[sd]?|ing) out|eliminated|rejected|discarded"
@@ -46,12 +48,16 @@ DENIAL = re.compile(
 )
 """A word by which a sentence may say what the answer is not."""
 
-APART = re.compile(
-    r"(?:\b(?:without|far(?:ther|thest)? from|furth(?:er|est) from|away from|apart from|aside from"
-    r"|save for|nowhere near|than|lack(?:s|ing)?)(?: (?:the|a|an|any))?|远离)[ ([]*+$",
-    re.IGNORECASE,
-)
-"""The words directly before a thing that is not meant: "far from the chair"."""
+SETTING_APART = {
+    f"{words}{article}"
+    for words in (
+        *("without", "save for", "nowhere near", "than", "lack", "lacks", "lacking"),
+        *("far from", "farther from", "farthest from", "further from", "furthest from"),
+        *("away from", "apart from", "aside from"),
+    )
+    for article in ("", " the", " a", " an", " any")
+} | {"远离"}
+"""The phrases directly before a thing that is not meant: "far from the chair"."""
 
 CLAUSE = re.compile(r"[.,;:!?](?= |$)|\band\b|(?<!thing )(?<!all )\bbut\b|但|而")
 VERB = re.compile(
@@ -66,10 +72,8 @@ NUMBER_AFTER = re.compile(
     r"[\w/\\|…]|\.\.|[.,:]\d|[)\]]? ?[√π%^*/×÷·+=<>≤≥≠≈±\\]|[-–]| [-–] ?\d"
     r"| (?:percent|per cent|hundred|thousand|million|billion|dozen)\b"
 )
-NEIGHBOURHOOD = 12
-"""Characters on either side that decide whether an option stands alone."""
-LONGEST_PHRASE = 24
-"""Characters of the longest phrase before a thing or number: "seventeen out of the"."""
+NEIGHBOURHOOD = 2
+"""Characters before an option that decide whether it stands alone."""
 PHRASE = 40
 """Characters on either side whose words may set an option apart, or make another number of it."""
 BESIDE = 4
@@ -81,17 +85,25 @@ COUNTS = [
     *("nineteen", "twenty"),
 ]
 """The whole numbers from 0 as words."""
-ANOTHER_BEFORE = re.compile(
-    r"(?:\b(?:than(?: or equal to)?|at (?:least|most)|(?:up|close) to|over|under|above"
-    r"|below|beyond|exceed(?:s|ing)?|between|nearly|almost|about|around|roughly|approximately"
-    r"|approx\.?|circa|(?:max|min)(?:imum(?: of)?)?\.?"
-    r"|minus|negative|twice|double|triple|half|log|ln|lg|exp|sqrt|sin|cos|tan"
-    r"|(?:half|third|quarter|fraction|multiple|power|root|some|most|part) of"
-    r"|the (?:square|cube) of)(?: (?:the|a))?"
-    r"|至[少多]|最[少多]|超过|不到|大[约概于]|约|[多少小]于|将近|接近|负)[ ([]*+$",
-    re.IGNORECASE,
-)
-"""The words before a number that make a bound, an estimate or another number of it."""
+MAKING_ANOTHER = {
+    f"{words}{article}"
+    for words in (
+        *("than", "than or equal to", "at least", "at most", "up to", "close to", "over", "under"),
+        *("above", "below", "beyond", "exceed", "exceeds", "exceeding", "between", "nearly"),
+        *("almost", "about", "around", "roughly", "approximately", "approx", "approx.", "circa"),
+        *(f"{m}{more}{stop}" for m in ("max", "min") for more in ("", "imum", "imum of")
+          for stop in ("", ".")),
+        *("minus", "negative", "twice", "double", "triple", "half", "log", "ln", "lg", "exp"),
+        *("sqrt", "sin", "cos", "tan", "half of", "third of", "quarter of", "fraction of"),
+        *("multiple of", "power of", "root of", "some of", "most of", "part of"),
+        *("the square of", "the cube of"),
+    )
+    for article in ("", " the", " a")
+} | {
+    *("至少", "至多", "最少", "最多", "超过", "不到", "约", "大概", "大于"),
+    *("多于", "少于", "小于", "将近", "接近", "负"),
+}  # fmt: skip
+"""The phrases before a number that make a bound, an estimate or another number of it."""
 ANOTHER_AFTER = re.compile(
     r"[])]* ?(?:(?:or|and) (?:more|less|fewer|so|up|over|under|above|below|beyond|greater|larger"
     r"|higher|lower|smaller|thereabouts)|at (?:least|most)|plus|minus|squared|cubed|factorial"
@@ -99,10 +111,27 @@ ANOTHER_AFTER = re.compile(
     re.IGNORECASE,
 )
 """The words behind a number that do so: "7 or more"."""
-COUNT_BEFORE = re.compile(
-    rf"\b({'|'.join(COUNTS)})(?:(?: out)? of(?: the)?)?[ ([]*+$", re.IGNORECASE
-)
-"""Another number before a number, in words: "twelve 7", "two of the 7"; "seven (7)" is one."""
+COUNTING = {
+    f"{count}{of}": value
+    for value, count in enumerate(COUNTS)
+    for of in ("", " of", " of the", " out of", " out of the")
+}
+"""Another number before a number, in words -> its value: "twelve 7", "two of the 7".
+
+"Seven (7)" is one number.
+"""
+
+PHRASES = {*SETTING_APART, *MAKING_ANOTHER, *COUNTING}
+LONGEST_PHRASE = max(map(len, PHRASES))
+LAST_HAN = {phrase[-1] for phrase in PHRASES if not phrase.isascii()}
+LAST_LETTERS = {phrase[-2:] for phrase in PHRASES if phrase.isascii()}
+LAST_WORDS = {phrase.split()[-1] for phrase in PHRASES}
+# One character more than the longest phrase has, to see whether a word begins there.
+TAIL = LONGEST_PHRASE + 1
+LAST_WORD = re.compile(r".*\b([a-z]+\.?)", re.DOTALL)
+WORD_START = re.compile(r"\b[a-z]")
+NO_PHRASE = re.compile(r".*[^a-z. ]", re.DOTALL)
+"""A text up to its last character that no phrase has."""
 
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 HAN = r"[\u3400-\u9fff]"
@@ -199,13 +228,12 @@ def choice(text: str, options: Sequence[str]) -> int | None:
         letters.append(opening[1])
         answer = answer[opening.end() :]
     named = {ord(letter) - ord("a") for letter in letters}
-    mentions = _mentions(answer, wanted)
-    named |= {wanted.index(mention[0]) for mention in mentions}
+    # Mentions are removed, as a "not" inside an option ("not moving") denies nothing.
+    mentioned, rest = _mentions(answer, wanted)
+    named |= {wanted.index(option) for option in mentioned}
     if len(named) != 1:
         return None
     (index,) = named
-    # Mentions are removed first, as a "not" inside an option ("not moving") denies nothing.
-    rest = _without(answer, mentions)
     if index >= len(options) or DENIAL.search(rest):  # a letter may lie behind the last option's
         return None
     # Beside a number that is an option no other number may stand: "2 or 3" is no 2.
@@ -213,68 +241,92 @@ def choice(text: str, options: Sequence[str]) -> int | None:
     return None if number and any(map(str.isnumeric, rest)) else index
 
 
-def _mentions(answer: str, wanted: Sequence[str]) -> list[re.Match[str]]:
-    """Return where the options stand in an answer as words or numbers of their own."""
+def _mentions(answer: str, wanted: Sequence[str]) -> tuple[set[str], str]:
+    """Return the options that stand in an answer as words or numbers of their own, and the rest."""
     # The longest option first: "left" would match the beginning of "left by 30 degrees".
     by_length = sorted(filter(None, wanted), key=len, reverse=True)
     any_option = "|".join(map(re.escape, by_length)) or "(?!)"  # of no options nothing matches
-    mentions = []
-    for match in re.finditer(any_option, answer):
-        start, end = match.span()
-        before, after = answer[max(start - PHRASE, 0) : start], answer[end : end + PHRASE]
-        if _stands_alone(before, match[0], after):
-            mentions.append(match)
-    return mentions
+    mentioned = set()
+    pieces = []
+    position = 0
+    for mention in re.finditer(any_option, answer):
+        start, end = mention.span()
+        if _stands_alone(answer, start, end):
+            mentioned.add(mention[0])
+            pieces.append(answer[position:start])
+            position = end
+    return mentioned, " ".join([*pieces, answer[position:]])
 
 
-@functools.lru_cache(maxsize=1024)
-def _stands_alone(before: str, option: str, after: str) -> bool:
-    """Return whether an option in an answer is no part of a longer word, number or expression.
+def _stands_alone(answer: str, start: int, end: int) -> bool:
+    """Return whether the option at a place of an answer is no part of a longer word or number.
 
     Nor may words beside it say that it is not meant, or that another number is.
     """
+    option, following = answer[start:end], answer[end : end + 1]
     # "No way to tell" is no "no", but "No, it is below" is.
-    if DENIAL.fullmatch(option) and after[:1] not in ("", *STOPS):
+    if following not in STOPS and _is_denial(option):
         return False
     first, last = option[0].isalpha(), option[-1].isalpha()
-    factorial = option[-1].isdigit() and after.startswith("!")
-    if factorial or apart(before) or (not first and another_number(before, option, after)):
+    if following == "!" and option[-1].isdigit():  # a factorial
         return False
-    return not (
-        (WORD_BEFORE if first else NUMBER_BEFORE).search(before[-NEIGHBOURHOOD:])
-        or (WORD_AFTER if last else NUMBER_AFTER).match(after)
-    )
+    before = answer[max(start - PHRASE, 0) : start]
+    if (WORD_BEFORE if first else NUMBER_BEFORE).search(before[-NEIGHBOURHOOD:]):
+        return False
+    if (WORD_AFTER if last else NUMBER_AFTER).match(answer, end, end + PHRASE):
+        return False
+    phrases = _ending_phrases(before)
+    if phrases and not SETTING_APART.isdisjoint(phrases):
+        return False
+    return first or not _makes_another(phrases, option, answer[end : end + PHRASE])
 
 
 @functools.lru_cache(maxsize=1024)
+def _is_denial(option: str) -> bool:
+    """Return whether an option is itself a denial, such as "no"."""
+    return DENIAL.fullmatch(option) is not None
+
+
 def another_number(before: str, number: str, after: str) -> bool:
     """Return whether the words beside a number make another number, a bound or an estimate of it.
 
     An answer that asserts a number says it without these: "at least 7", "about 7", "minus 7", "half
     of 7" and "twelve 7" do not name 7, while "only 7", "exactly 7" and "seven (7)" do.
     """
-    words = before.rstrip(" ([")
-    # Each of these phrases ends in a letter or a stop, and none is longer.
-    start = max(len(words) - LONGEST_PHRASE, 0)
-    if words[-1:].isalpha() or words.endswith("."):
-        counted = COUNT_BEFORE.search(before, start)
-        if counted and COUNTS.index(counted[1].lower()) != _value(number):
+    return _makes_another(_ending_phrases(before), number, after)
+
+
+def _makes_another(phrases: Sequence[str], number: str, after: str) -> bool:
+    """Return whether phrases before a number, or the text behind it, make another number of it."""
+    for phrase in phrases:
+        if phrase in MAKING_ANOTHER:
             return True
-        if ANOTHER_BEFORE.search(before, start):
+        if phrase in COUNTING and COUNTING[phrase] != _value(number):
             return True
     return ANOTHER_AFTER.match(after) is not None
+
+
+def _ending_phrases(before: str) -> Sequence[str]:
+    """Return the ends of a text that may be PHRASES, in lower case and without brackets behind.
+
+    Each begins where a word does. Most texts end in a word that is the last one of no phrase.
+    """
+    tail = before.rstrip(" ([")[-TAIL:].lower()
+    if tail[-1:] in LAST_HAN:
+        return tail[-1:], tail[-2:]
+    if tail[-2:] not in LAST_LETTERS:
+        return ()
+    last = LAST_WORD.fullmatch(tail)
+    if last is None or last[1] not in LAST_WORDS:
+        return ()
+    other = NO_PHRASE.match(tail)
+    starts = WORD_START.finditer(tail, other.end() if other else 0)
+    return [tail[start.start() :] for start in starts]
 
 
 def _value(number: str) -> int | None:
     """Return the value of a whole number in ASCII digits; None for any other text."""
     return int(number) if WHOLE_NUMBER.fullmatch(number) else None
-
-
-def _without(text: str, matches: Sequence[re.Match[str]]) -> str:
-    """Return a text without the parts that were matched."""
-    starts = [0, *(match.end() for match in matches)]
-    ends = [*(match.start() for match in matches), len(text)]
-    return " ".join(text[start:end] for start, end in zip(starts, ends, strict=True))
 
 
 def whole_number(text: str) -> int | None:
@@ -310,13 +362,9 @@ def whole_number(text: str) -> int | None:
     return _value(number)
 
 
-@functools.lru_cache(maxsize=1024)
 def apart(before: str) -> bool:
     """Return whether the last words before a thing set it apart from what is meant."""
-    words = before.rstrip(" ([")
-    # Each of these phrases ends in a letter, and none is longer.
-    start = max(len(words) - LONGEST_PHRASE, 0)
-    return words[-1:].isalpha() and APART.search(before, start) is not None
+    return not SETTING_APART.isdisjoint(_ending_phrases(before))
 
 
 def denied(before: str, after: str) -> bool:

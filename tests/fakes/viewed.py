@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from fakes.scripted import evaluate_twice
+from vrft import masks
 from vrft.config import coercion
 from vrft.config.loading import load
 
@@ -19,8 +23,37 @@ def evaluations(folder: Path) -> tuple[Path, Path]:
     return evaluate_twice(folder)
 
 
-def answer(text: str, reward: float, advantage: float, parsed: object) -> dict[str, object]:
-    """Return a row of a logged completion to the first instruction of the picture a.jpg."""
+def segment(folder: Path) -> dict[str, Any]:
+    """Let an evaluation have masks of all its boxes, the left half of each picture.
+
+    Returns the run-length code of that mask.
+    """
+    half = np.zeros((100, 100), dtype=np.bool_)
+    half[:, :50] = True
+    code = masks.encode(half)
+    boxes = {"a": (0.2, 0.6, 0.6), "b": (0.2, 0.6, 0.4), "c": (0.7, 0.9, 0.9)}
+    rows = [
+        {"segmenter": "sam", "id": name, "box": [low, low, right, bottom], "mask": code}
+        for name, (low, right, bottom) in boxes.items()
+    ]
+    (folder / "masks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = json.loads((folder / "settings.json").read_text())
+    settings["benchmark"]["segmenter"] = "sam"
+    (folder / "settings.json").write_text(json.dumps(settings))
+    return code
+
+
+def answer(
+    text: str, reward: float, advantage: float, parsed: object, opened: int = 0
+) -> dict[str, object]:
+    """Return a row of a logged completion to the first instruction of the picture a.jpg.
+
+    Its tokens have two characters each but for the first ``opened`` characters, which no token
+    wrote; before each is one that writes nothing, and the last ends the answer.
+    """
+    written = len(text) - opened
+    lengths = [length for _ in range(written // 2) for length in (0, 2)]
+    lengths += [1, 0] if written % 2 else [0]
     return {
         "sample_id": "a#0",
         "text": text,
@@ -30,6 +63,9 @@ def answer(text: str, reward: float, advantage: float, parsed: object) -> dict[s
         "rewards": {"iou": reward},
         "reward": reward,
         "advantage": advantage,
+        "token_logprobs": [-0.05 * (k % 7) ** 2 for k in range(len(lengths))],
+        "token_chars": lengths,
+        "token_entropy": 0.3125,
     }
 
 
@@ -55,8 +91,8 @@ def run(folder: Path, data_dir: Path, seed: int = 1, steps: int = 3) -> Path:
     warning = {"step": 2, "name": "rewards_flat", "text": "rewards have not moved"}
     (folder / "warnings.jsonl").write_text(json.dumps(warning) + "\n")
     (folder / "completions").mkdir()
-    box = "<think>owl</think><answer>(200,200),(600,600)</answer>"
-    good = answer(box, 1.0, 0.5, [0.2, 0.2, 0.6, 0.6])
+    box = "<think>🦉 owl</think><answer>(200,200),(600,600)</answer>"
+    good = answer(box, 1.0, 0.5, [0.2, 0.2, 0.6, 0.6], opened=7)
     bad = answer(HOSTILE, 0.0, -0.5, None)
     for step in range(1, steps + 1):
         lines = "".join(json.dumps(row) + "\n" for row in (good, bad))

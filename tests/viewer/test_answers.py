@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from fakes import viewed
 
+from vrft.evaluation import results
 from vrft.viewer import answers, views
 
 
@@ -17,6 +18,7 @@ def test_the_table_holds_every_answer_in_columns(view: answers.AnswersView) -> N
     table = view.document("table")
     assert table["id"] == ["a", "b", "c", "d"]
     assert table["metrics"]["iou"] == [1.0, 0.5, 0.0, 0.0]
+    assert [table["pictures"][k] for k in table["picture"]] == [names[0] for names in view.names]
     assert table["unreadable"] == [0, 0, 0, 1] and table["missing"] == [0, 0, 0, 0]
     assert [view.entry["subsets"][k] for k in table["subset"]] == ["class", "class", "use", "use"]
 
@@ -52,3 +54,15 @@ def test_the_entry_names_report_and_settings(view: answers.AnswersView) -> None:
 def test_a_long_question_is_cut_for_the_table_alone() -> None:
     assert answers.first_line("two\n lines") == "two lines"
     assert len(answers.first_line("x" * 1000)) == answers.LINE
+
+
+def test_true_shapes_and_the_segmenters_masks_stand_beside_the_boxes(tmp_path: Path) -> None:
+    folder = viewed.evaluations(tmp_path)[0]
+    plain = answers.AnswersView(results.load_evaluation(folder), "", folder)
+    square = [[0.2, 0.2], [0.6, 0.2], [0.6, 0.6], [0.2, 0.6]]
+    for row in plain.document("texts-0"):
+        assert row["mask"] is None and row["shapes"] == {"true": [square], "ignored": []}
+    code = viewed.segment(folder)
+    made = answers.AnswersView(results.load_evaluation(folder), "", folder)
+    # The last answer is unreadable: there is no box to make a mask of.
+    assert [row["mask"] for row in made.document("texts-0")] == [code, code, code, None]

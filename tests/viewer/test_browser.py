@@ -106,7 +106,8 @@ def test_answers_are_sorted_filtered_searched_and_walked_by_keys(
     assert "nothing: unreadable" in page.inner_text(".detail")
     page.keyboard.press("k")
     page.wait_for_selector(".detail h2:text-is('c')")
-    assert page.locator(".mark").count() == 2  # the true box and the answer's
+    # The true region, the true box and the answer's.
+    assert page.locator(".mark").count() == 3
     # The picture has arrived: its own width, enlarged.
     page.wait_for_function("document.querySelector('.stage img').naturalWidth === 100")
     page.keyboard.press("b")
@@ -210,6 +211,86 @@ def test_rollouts_are_coloured_by_advantage_and_walked_by_steps(
     page.keyboard.press("ArrowLeft")
     page.wait_for_function("document.querySelector('.count').textContent.startsWith('step 2')")
     assert page.locator(".mark.true").count() == 1 and page.locator(".mark.sampled").count() == 1
+
+
+def test_tokens_are_shaded_by_probability_and_join_to_the_text(
+    page: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    page.goto(exported(folders, tmp_path / "out") + "#r0/step/1/0")
+    page.wait_for_selector(".card .answer > .text .token")
+    card = page.locator(".card").first
+    assert "entropy 0.3125" in card.locator(".cardhead").inner_text()
+    row = json.loads((folders[0] / "completions" / "000001.jsonl").read_text().splitlines()[0])
+    texts = card.locator(".answer .text").evaluate_all("nodes => nodes.map(n => n.textContent)")
+    # The thoughts are folded, tags included; the mark of the end is behind the text.
+    assert "".join(texts) == row["text"] + "■" and not card.locator(".thought .text").is_visible()
+    assert texts[0] == "<think>🦉 owl</think>" and card.locator(".thought .token").count() == 7
+    title = card.locator(".token").nth(1).get_attribute("title")
+    # Tokens 2 and 3 of the row, of which the first wrote nothing: -0.05 * 4 and -0.05 * 9.
+    assert title == '"ow": log p -0.2 (82 %), log p -0.45 (64 %)'
+    assert card.locator(".token.end").get_attribute("title").startswith("end of the answer: log p")
+    page.keyboard.press("p")
+    page.wait_for_function("!document.querySelector('.answer .token')")
+    assert "<think>" not in card.locator(".answer").first.text_content()
+    page.get_by_label("tokens by probability").check()
+    page.wait_for_selector(".card .answer > .text .token")
+
+
+def test_a_log_without_tokens_names_the_setting(
+    page: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    for file in (folders[0] / "completions").glob("*.jsonl"):
+        rows_of = [json.loads(line) for line in file.read_text().splitlines()]
+        kept = [{k: v for k, v in row.items() if not k.startswith("token_")} for row in rows_of]
+        file.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    page.goto(exported(folders, tmp_path / "out") + "#r0/step/1/0")
+    page.wait_for_selector(".card")
+    assert "train.log_token_logprobs" in page.locator(".cards").inner_text()
+    assert page.locator(".token").count() == 0
+
+
+def test_true_regions_and_masks_are_drawn_and_switched(
+    page: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    viewed.segment(folders[2])
+    page.goto(exported(folders, tmp_path / "out") + "#e0/1")
+    page.wait_for_selector("canvas.mask")
+    # The left half of the picture is filled: 50 columns of 100.
+    filled = """canvas => {
+        const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+        const at = (x, y) => pixels[4 * (y * canvas.width + x) + 3] > 0;
+        return [canvas.width, canvas.height, at(0, 0), at(49, 99), at(50, 0), at(99, 99)];
+    }"""
+    mask = page.locator("canvas.mask").evaluate(filled)
+    assert mask == [100, 100, True, True, False, False]
+    path = page.locator(".mark.region .line").get_attribute("d")
+    assert path == "M0.2 0.2L0.6 0.2L0.6 0.6L0.2 0.6Z"
+    page.get_by_label("answer's mask").uncheck()
+    assert not page.locator("canvas.mask").is_visible()
+    page.get_by_label("true region").uncheck()
+    assert not page.locator(".mark.region").is_visible()
+    assert page.locator(".mark.given").is_visible()
+    page.keyboard.press("b")
+    assert not page.locator(".layers").is_visible()
+    # A rollout has the region too.
+    page.goto(page.url.partition("#")[0] + "#r0/step/1/0")
+    page.wait_for_selector(".mark.region")
+
+
+def test_lists_show_thumbnails_and_pictures_only_what_is_looked_at(
+    page: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(exported(folders, tmp_path / "out") + "#e0")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.thumb')].filter(t => t.naturalWidth > 0).length === 4"
+    )
+    assert not any("/pictures/" in url for url in asked)
+    page.keyboard.press("j")
+    page.wait_for_selector(".stage img")
+    page.wait_for_function("document.querySelector('.stage img').naturalWidth === 100")
+    assert len([url for url in asked if "/pictures/" in url]) == 1
 
 
 def test_markup_in_answers_stays_text(page: Any, folders: list[Path], tmp_path: Path) -> None:

@@ -14,8 +14,30 @@ def test_a_site_is_written_with_the_app_its_documents_and_pictures(tmp_path: Pat
     assert {file.name for file in site.APP.iterdir()} <= files
     assert {f"data/{name}.js" for name in opened.documents()} <= files
     assert {f"pictures/{name}" for name in opened.pictures()} <= files
+    assert {f"thumbnails/{name}.jpg" for name in opened.pictures()} <= files
     # An export is replaced by the next one.
     assert export.export(opened, tmp_path / "out") == page
+
+
+def test_a_file_of_two_views_is_written_once(tmp_path: Path) -> None:
+    opened = views.open_site(list(viewed.evaluations(tmp_path)))
+    page = export.export(opened, tmp_path / "out")
+    for kind, end in (("pictures", ""), ("thumbnails", ".jpg")):
+        for name in opened.views["e0"].pictures():
+            first, second = (page.parent / kind / view / f"{name}{end}" for view in ("e0", "e1"))
+            assert first.samefile(second)
+
+
+def test_where_links_cannot_be_made_files_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(export.os, "link", refuse)
+    (tmp_path / "a").write_text("a")
+    export.link(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_text() == "a"
 
 
 def test_a_document_that_cannot_be_read_is_noted_and_the_rest_is_written(

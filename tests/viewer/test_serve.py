@@ -37,11 +37,22 @@ def test_the_app_its_documents_and_pictures_are_served(address: str) -> None:
     name = body.partition(b'"pictures":["')[2].partition(b'"')[0].decode()
     picture, kind = get(f"{address}pictures/e0/{name}")
     assert kind == "image/jpeg" and picture[:2] == b"\xff\xd8"
+    small, kind = get(f"{address}thumbnails/e0/{name}.jpg")
+    assert kind == "image/jpeg" and small[:2] == b"\xff\xd8"
 
 
 @pytest.mark.parametrize(
     "path",
-    ["../serve.py", "%2e%2e/serve.py", "/etc/passwd", "data/e0/x.js", "pictures/e0/x", "data"],
+    [
+        "../serve.py",
+        "%2e%2e/serve.py",
+        "/etc/passwd",
+        "data/e0/x.js",
+        "pictures/e0/x",
+        "data",
+        "thumbnails/e0/x.jpg",
+        "thumbnails/e0",
+    ],
 )
 def test_nothing_else_is_served(address: str, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from vrft.errors import UserError
 from vrft.evaluation import report as reports
 from vrft.evaluation.results import Evaluation
 from vrft.evaluation.scoring import parsed_boxes
+from vrft.evaluation.segmentation import MASKS, MaskKey, mask_key, read_masks
 from vrft.types import Scored
 from vrft.viewer.pictures import picture_file
-from vrft.viewer.prompts import boxes_of, prompt_parts
+from vrft.viewer.prompts import boxes_of, prompt_parts, shapes_of
 
 PIECE = 100
 """Answers whose texts travel together: about 100 kB."""
@@ -36,7 +37,10 @@ class AnswersView:
         self.sources: dict[str, Path | Image.Image] = {}
         # Names are given in the order of the samples, and so are the same in every session.
         self.names = [
-            [picture_file(image, self.sources) for image in answer.prompt.images]
+            [
+                picture_file(image, self.sources, f"{answer.sample.id} {place}")
+                for place, image in enumerate(answer.prompt.images)
+            ]
             for answer in evaluation.scored
         ]
 
@@ -82,6 +86,7 @@ class AnswersView:
         """Return the columns of all answers; scores are rounded to four decimals."""
         scored, subsets = self.evaluation.scored, self.entry["subsets"]
         place = {subset: number for number, subset in enumerate(subsets)}
+        pictures = {name: number for number, name in enumerate(self.sources)}
         return {
             "id": [answer.sample.id for answer in scored],
             "question": [first_line(answer.sample.question) for answer in scored],
@@ -113,7 +118,15 @@ class AnswersView:
                 # Four numbers that a task about something else has read are no box.
                 "answer": boxes_of(parsed_boxes(answer.score)) if truth else [],
             },
+            "shapes": shapes_of(self.evaluation.task.region(answer.sample), answer.prompt),
+            "mask": self.masks.get(mask_key(answer)),
         }
+
+    @cached_property
+    def masks(self) -> Mapping[MaskKey, Mapping[str, Any]]:
+        """Return the run-length codes of the masks that a segmenter made of the answers' boxes."""
+        name = (self.evaluation.settings.get("benchmark") or {}).get("segmenter", "")
+        return read_masks(self.folder / MASKS, name) if name else {}
 
     def truth(self, answer: Scored[Any]) -> str:
         """Return the ideal completion as text; "" where the answer's views are not known."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vrft.errors import UserError
 from vrft.progress import progress
 from vrft.viewer import pictures
-from vrft.viewer.site import APP, REFUSE, Site
+from vrft.viewer.site import APP, PICTURES, REFUSE, THUMBNAILS, Site
 
 
 def export(site: Site, folder: Path) -> Path:
@@ -32,11 +34,43 @@ def export(site: Site, folder: Path) -> Path:
         if text.startswith(REFUSE):
             print(f"note: {name} is not in the page: it says why", file=sys.stderr)
         target.write_text(text, encoding="ascii")
-    names = site.pictures()
-    with progress(len(names), "pictures", stream=sys.stderr) as display:
-        for name in names:
-            target = folder / "pictures" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            pictures.write(site.picture(name), target)
-            display.advance(1)
+    write_pictures(site, folder)
     return page
+
+
+def write_pictures(site: Site, folder: Path) -> None:
+    """Write each picture and its thumbnail, once for all views that show the same file."""
+    names = site.pictures()
+    first: dict[str, str] = {}  # the end of a name -> the name under which it is written
+    for name in names:
+        end = name.rpartition("/")[2]
+        first.setdefault(name if end.startswith(pictures.MEMORY) else end, name)
+        for kind in (PICTURES, THUMBNAILS):
+            (folder / kind / name).parent.mkdir(parents=True, exist_ok=True)
+
+    def write_both(name: str) -> None:
+        source = site.picture(name)
+        pictures.write(source, folder / PICTURES / name)
+        pictures.write_thumbnail(source, folder / THUMBNAILS / f"{name}.jpg")
+
+    with (
+        progress(len(first), "pictures", stream=sys.stderr) as display,
+        ThreadPoolExecutor(os.cpu_count()) as pool,  # Pillow decodes without Python's lock
+    ):
+        for _ in pool.map(write_both, first.values()):
+            display.advance(1)
+    for name in names:
+        written = first.get(name.rpartition("/")[2], name)
+        if written != name:
+            link(folder / PICTURES / written, folder / PICTURES / name)
+            link(folder / THUMBNAILS / f"{written}.jpg", folder / THUMBNAILS / f"{name}.jpg")
+
+
+def link(source: Path, target: Path) -> None:
+    """Let a file bear a second name; where the file system has no such links, copy it."""
+    if target.exists():
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

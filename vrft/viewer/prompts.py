@@ -1,12 +1,14 @@
-"""Prompts and boxes as the app shows them."""
+"""Prompts, boxes and shapes as the app shows them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import astuple
-from typing import Any
 
 from vrft.boxes import Box
+from vrft.errors import PictureError
+from vrft.images import image_size
+from vrft.masks import Polygon, Region
 from vrft.types import Prompt
 
 
@@ -27,6 +29,19 @@ def boxes_of(boxes: Iterable[Box]) -> list[list[float]]:
     return [[round(value, 5) for value in astuple(box)] for box in boxes]
 
 
-def as_json(value: Any) -> Any:
-    """Return what was read from an answer as JSON takes it: a text, a number or a list."""
-    return list(value) if isinstance(value, tuple) else value
+def shapes_of(region: Region | None, prompt: Prompt) -> dict[str, list[list[list[float]]]]:
+    """Return a region's polygons, ``true`` and ``ignored``: points [x, y] in fractions.
+
+    {} without a region, and where its picture cannot be read: the picture's own sheet says so.
+    """
+    if region is None or not prompt.images:
+        return {}
+    try:
+        width, height = image_size(prompt.images[0])
+    except PictureError:
+        return {}
+
+    def fractions(polygons: Iterable[Polygon]) -> list[list[list[float]]]:
+        return [[[round(x / width, 5), round(y / height, 5)] for x, y in p] for p in polygons]
+
+    return {"true": fractions(region.wanted), "ignored": fractions(region.ignored)}

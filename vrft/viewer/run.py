@@ -20,7 +20,7 @@ from vrft.runs.run_log import WARNINGS, read_metrics
 from vrft.task import Task
 from vrft.types import Sample
 from vrft.viewer.pictures import picture_file
-from vrft.viewer.prompts import boxes_of, prompt_parts
+from vrft.viewer.prompts import boxes_of, prompt_parts, shapes_of
 
 FILES = {"metrics": "metrics.jsonl", "warnings": WARNINGS}
 
@@ -111,7 +111,11 @@ class RunView:
         if task is not None and sample is not None:
             prompt, truth = task.prompt(sample), boxes_of(task.boxes(sample))
             shown["prompt"] = prompt_parts(prompt)
-            shown["pictures"] = [picture_file(image, self.sources) for image in prompt.images]
+            shown["shapes"] = shapes_of(task.region(sample), prompt)
+            shown["pictures"] = [
+                picture_file(image, self.sources, f"{sample.id} {place}")
+                for place, image in enumerate(prompt.images)
+            ]
         answers = [{**row, "boxes": boxes_read(row.get("parsed")) if truth else []} for row in rows]
         return {**shown, "true": truth, "answers": answers}
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from vrft.errors import UserError
 from vrft.viewer import pictures
-from vrft.viewer.site import APP, Site
+from vrft.viewer.site import APP, PICTURES, THUMBNAILS, Site
 
 TYPES = {
     ".html": "text/html",
@@ -50,7 +50,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         # A picture's name tells its source; documents of a run grow.
-        keep = "max-age=3600" if path.startswith("pictures/") else "no-store"
+        fixed = path.startswith((f"{PICTURES}/", f"{THUMBNAILS}/"))
+        keep = "max-age=3600" if fixed else "no-store"
         self.send_header("Cache-Control", keep)
         self.send_header("Content-Security-Policy", POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")
@@ -66,8 +67,11 @@ def content(site: Site, path: str) -> tuple[bytes, str]:
     if path.startswith("data/") and path.endswith(".js"):
         name = path.removeprefix("data/").removesuffix(".js")
         return site.document(name).encode("ascii"), "text/javascript"
-    if path.startswith("pictures/"):
-        return pictures.encoded(site.picture(path.removeprefix("pictures/")))
+    if path.startswith(f"{PICTURES}/"):
+        return pictures.encoded(site.picture(path.removeprefix(f"{PICTURES}/")))
+    if path.startswith(f"{THUMBNAILS}/"):
+        name = path.removeprefix(f"{THUMBNAILS}/").removesuffix(".jpg")
+        return pictures.remembered(site.picture(name)), "image/jpeg"
     file = APP / path
     if "/" in path or not file.is_file():
         raise KeyError(path)

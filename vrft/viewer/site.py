@@ -24,6 +24,9 @@ APP = Path(__file__).parent / "app"
 CATALOGUE = "catalogue"
 """The document that the app asks for first: the title, and an entry for each view."""
 
+PICTURES, THUMBNAILS = "pictures", "thumbnails"
+"""Where pictures lie, such as pictures/e0/NAME, and their thumbnails, thumbnails/e0/NAME.jpg."""
+
 RECEIVE, REFUSE = "vrft.receive", "vrft.refuse"
 """The functions of the app that take a document, or the reason why there is none."""
 

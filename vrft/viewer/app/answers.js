@@ -82,6 +82,7 @@ vrft.answersPage = async (view, place, main) => {
   const list = vrft.list({
     height: 52, label: `Answers of ${view.title}`,
     row: (i) => [
+      vrft.thumb(view.id, table.pictures[table.picture[i]]),
       vrft.el("span", { class: "id" }, table.id[i] + (table.repeat[i] ? ` #${table.repeat[i]}` : "")),
       vrft.el("span", { class: "score" }, table.unreadable[i] ? "unreadable" : "",
         " ", vrft.percent(table.metrics[filter.metric][i])),
@@ -179,9 +180,12 @@ vrft.showAnswer = async (view, table, i, detail) => {
   const marks = [
     ...texts.boxes.true.map((box) => ({ box, kind: "true" })),
     ...texts.boxes.answer.map((box) => ({ box, kind: "given" })),
+    ...vrft.shapeMarks(texts.shapes),
+    ...(texts.mask ? [{ mask: texts.mask, kind: "segmented" }] : []),
   ];
   const picture = (k) => vrft.figure(`pictures/${view.id}/${texts.pictures[k]}`, k ? [] : marks,
-    [["true", "true"], ["given", "answer"]], `picture ${k + 1} of ${table.id[i]}`);
+    [["true", "true box"], ["region", "true region"], ["ignored", "ignored"], ["given", "answer"],
+      ["segmented", "answer's mask"]], `picture ${k + 1} of ${table.id[i]}`);
   vrft.fill(detail,
     vrft.detailHead(table.id[i], view.subsets[table.subset[i]]),
     vrft.el("div", { class: "columns" },

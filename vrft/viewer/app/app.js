@@ -72,6 +72,7 @@ vrft.KEYS = {
   "/": () => document.getElementById("search")?.focus(),
   f: () => document.querySelector("#filters select, #filters input")?.focus(),
   b: () => vrft.toggleBoxes(), t: () => vrft.theme(),
+  p: () => document.querySelector(".tokenlegend input")?.click(),
   "+": () => document.querySelector("figure")?.zoom?.by(1.5),
   "-": () => document.querySelector("figure")?.zoom?.by(1 / 1.5),
   0: () => document.querySelector("figure")?.zoom?.reset(),

@@ -18,6 +18,7 @@ vrft.comparisonPage = async (view, place, main) => {
   const list = vrft.list({
     height: 52, label: view.title,
     row: (i) => [
+      vrft.thumb(before.id, old.pictures[old.picture[i]]),
       vrft.el("span", { class: "id" }, old.id[i]),
       vrft.el("span", { class: `score ${gain(i) > 0 ? "up" : gain(i) < 0 ? "down" : ""}` },
         `${gain(i) > 0 ? "▲" : gain(i) < 0 ? "▼" : ""} ${vrft.signed(gain(i))}`),
@@ -71,9 +72,12 @@ vrft.comparisonPage = async (view, place, main) => {
       ...was.boxes.true.map((box) => ({ box, kind: "true" })),
       ...was.boxes.answer.map((box) => ({ box, kind: "before" })),
       ...is.boxes.answer.map((box) => ({ box, kind: "given" })),
+      ...vrft.shapeMarks(was.shapes),
+      ...(is.mask ? [{ mask: is.mask, kind: "segmented" }] : []),
     ];
     const picture = (k) => vrft.figure(`pictures/${before.id}/${was.pictures[k]}`, k ? [] : marks,
-      [["true", "true"], ["before", "before"], ["given", "after"]], `picture ${k + 1} of ${old.id[i]}`);
+      [["true", "true box"], ["region", "true region"], ["ignored", "ignored"],
+        ["before", "before"], ["given", "after"], ["segmented", "mask after"]], `picture ${k + 1} of ${old.id[i]}`);
     const side = (title, texts, table, k) => vrft.el("div", {},
       vrft.el("h3", {}, title), vrft.answerText(texts.text),
       vrft.facts([["read", vrft.parsedText(texts.parsed)],

@@ -1,13 +1,14 @@
 "use strict";
 
-// A picture with boxes on it, which can be zoomed and moved, and its legend.
+// A picture with boxes, regions and masks on it, which can be zoomed and moved, and its legend.
 
 vrft.boxesShown = true;
 
 vrft.SIDE = 420;  // pixels of the longer side that a picture has at least
 
-// Return a figure. `marks` are {box: [x1, y1, x2, y2] in fractions, kind, label, key}; those of a
-// kind are switched together. `legend` is [[kind, label]].
+// Return a figure. `marks` are {box: [x1, y1, x2, y2], kind, colour, key}, {polygon: [[x, y], ...],
+// kind}, both in fractions, or {mask: {size, counts}, kind}; those of a kind are switched together.
+// `legend` is [[kind, label]].
 vrft.figure = (src, marks, legend, alt) => {
   const stage = vrft.el("div", { class: "stage" });
   const image = vrft.el("img", { src, alt, decoding: "async", draggable: "false" });
@@ -19,22 +20,26 @@ vrft.figure = (src, marks, legend, alt) => {
   const overlay = vrft.el("svg", {
     class: "overlay", viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true",
   });
-  for (const mark of marks) {
-    const [x, y, right, bottom] = mark.box;
-    const place = { x, y, width: right - x, height: bottom - y };
+  // Areas lie below lines, whatever their order.
+  for (const mark of [...marks.filter((m) => m.polygon), ...marks.filter((m) => m.box)]) {
+    const [x, y, right, bottom] = mark.box ?? [];
+    const [tag, place] = mark.polygon ? ["path", { d: vrft.polygonPath(mark.polygon) }]
+      : ["rect", { x, y, width: right - x, height: bottom - y }];
     const group = vrft.el("g", { class: `mark ${mark.kind}`, "data-key": mark.key },
-      vrft.el("rect", { ...place, class: "halo" }), vrft.el("rect", { ...place, class: "line" }));
+      vrft.el(tag, { ...place, class: "halo" }), vrft.el(tag, { ...place, class: "line" }));
     if (mark.colour) group.lastChild.style.stroke = mark.colour;
     overlay.append(group);
   }
-  overlay.classList.toggle("hidden", !vrft.boxesShown);
-  stage.append(image, overlay);
+  const masks = marks.filter((mark) => mark.mask).map((mark) => vrft.maskCanvas(mark.mask, mark.kind));
+  const layers = vrft.el("div", { class: "layers" }, masks, overlay);
+  layers.classList.toggle("hidden", !vrft.boxesShown);
+  stage.append(image, layers);
   const frame = vrft.el("div", { class: "frame" }, stage);
   const view = vrft.zoomable(frame, stage);
   const switches = legend.filter(([kind]) => marks.some((mark) => mark.kind === kind))
     .map(([kind, label]) => {
       const box = vrft.checkbox(label, true, (on) => {
-        for (const mark of overlay.querySelectorAll(`.mark.${kind}`)) {
+        for (const mark of layers.querySelectorAll(`.${kind}`)) {
           mark.classList.toggle("hidden", !on);
         }
       });
@@ -50,6 +55,12 @@ vrft.figure = (src, marks, legend, alt) => {
   figure.zoom = view;
   return figure;
 };
+
+// Return the thumbnail of a picture of a view, which is asked for when it comes into sight.
+vrft.thumb = (view, name) => (name === undefined ? null : vrft.el("img", {
+  class: "thumb", src: `thumbnails/${view}/${name}.jpg`, alt: "", loading: "lazy",
+  decoding: "async", width: 40, height: 40,
+}));
 
 // Let a stage be moved by dragging and zoomed by Ctrl and the wheel, within its frame.
 vrft.zoomable = (frame, stage) => {
@@ -91,8 +102,8 @@ vrft.zoomable = (frame, stage) => {
 // Show or hide the boxes of every picture on the page.
 vrft.toggleBoxes = () => {
   vrft.boxesShown = !vrft.boxesShown;
-  for (const overlay of document.querySelectorAll(".overlay")) {
-    overlay.classList.toggle("hidden", !vrft.boxesShown);
+  for (const layers of document.querySelectorAll(".layers")) {
+    layers.classList.toggle("hidden", !vrft.boxesShown);
   }
 };
 

@@ -19,6 +19,7 @@ vrft.rolloutsPage = async (view, place, main) => {
       const rewards = groups[k].answers.map((answer) => answer.reward);
       const flat = groups[k].answers.every((answer) => answer.advantage === 0);
       return [
+        vrft.thumb(view.id, groups[k].pictures[0]),
         vrft.el("span", { class: "id" }, groups[k].id),
         vrft.el("span", { class: "score" }, flat ? "no signal" : "",
           ` ${vrft.number(Math.min(...rewards))} – ${vrft.number(Math.max(...rewards))}`),
@@ -69,6 +70,7 @@ vrft.showGroup = (view, group, note, detail) => {
   const ranked = Array.from(group.answers.keys())
     .sort((a, b) => group.answers[b].advantage - group.answers[a].advantage || a - b);
   const marks = [
+    ...vrft.shapeMarks(group.shapes),
     // The best lie on top.
     ...ranked.toReversed().flatMap((g) => group.answers[g].boxes.map((box) => ({
       box, kind: "sampled", key: String(g),
@@ -77,7 +79,9 @@ vrft.showGroup = (view, group, note, detail) => {
     ...group.true.map((box) => ({ box, kind: "true" })),
   ];
   const picture = (k) => vrft.figure(`pictures/${view.id}/${group.pictures[k]}`, k ? [] : marks,
-    [["true", "true"], ["sampled", "answers"]], `picture ${k + 1} of ${group.id}`);
+    [["true", "true box"], ["region", "true region"], ["ignored", "ignored"],
+      ["sampled", "answers"]], `picture ${k + 1} of ${group.id}`);
+  const pieces = group.answers.map(vrft.pieces);
   const point = (g, on) => {
     for (const mark of detail.querySelectorAll(".mark.sampled")) {
       mark.classList.toggle("faded", on && mark.dataset.key !== String(g));
@@ -88,7 +92,7 @@ vrft.showGroup = (view, group, note, detail) => {
     const chip = vrft.el("span", { class: "chip" }, `${answer.advantage > 0 ? "+" : ""}${vrft.number(answer.advantage)}`);
     chip.style.background = vrft.advantageColour(answer.advantage, largest);
     const own = ["sample_id", "text", "parsed", "finished", "tokens", "rewards", "reward",
-      "advantage", "boxes"];
+      "advantage", "boxes", "token_logprobs", "token_chars", "token_entropy"];
     const logged = Object.entries(answer).filter(([name]) => !own.includes(name));
     return vrft.el("section", {
       class: "card", tabindex: "0", "aria-label": `answer ${g + 1}`,
@@ -97,8 +101,8 @@ vrft.showGroup = (view, group, note, detail) => {
     },
     vrft.el("p", { class: "cardhead" }, chip, ` reward ${vrft.number(answer.reward)}`,
       vrft.el("span", { class: "quiet" }, ` · ${vrft.plural(answer.tokens, "token")}`,
-        answer.finished ? "" : " · cut off", ` · answer ${g + 1}`)),
-    vrft.answerText(answer.text),
+        vrft.entropyText(answer), answer.finished ? "" : " · cut off", ` · answer ${g + 1}`)),
+    vrft.answerText(answer.text, vrft.tokensShown ? pieces[g] : null),
     vrft.facts([["read", vrft.parsedText(answer.parsed)],
       ...Object.entries(answer.rewards).map(([name, value]) => [name, vrft.number(value)]),
       ...logged.map(([name, value]) => [name, vrft.parsedText(value)])]));
@@ -109,5 +113,9 @@ vrft.showGroup = (view, group, note, detail) => {
     vrft.el("div", { class: "columns" }, vrft.prompt(group.prompt, group.pictures, picture),
       vrft.el("div", { class: "cards" },
         vrft.el("p", { class: "quiet" }, "blue: pushed up · orange: pushed down · grey: no signal"),
+        pieces.some(Boolean)
+          ? vrft.tokenLegend(() => vrft.showGroup(view, group, note, detail))
+          : vrft.el("p", { class: "quiet" },
+            "No probabilities of tokens in this log: train.log_token_logprobs writes them."),
         ranked.map(card))));
 };

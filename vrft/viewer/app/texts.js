@@ -24,15 +24,20 @@ vrft.prompt = (turns, pictures, picture) => {
 
 const THOUGHT = /^([\s\S]*?)<\/think>\s*/;
 
-// Return an answer as text; what stands before </think> is folded.
-vrft.answerText = (text) => {
+// Return an answer as text; what stands before </think> is folded. With `pieces`, its tokens are
+// shaded, and the tags of thoughts are among them.
+vrft.answerText = (text, pieces = null) => {
   const thought = THOUGHT.exec(text);
-  const rest = thought ? text.slice(thought[0].length) : text;
+  const start = thought ? thought[0].length : 0;
+  const part = (from, to) => (pieces ? vrft.shaded(pieces, from, to) : text.slice(from, to));
+  const opening = thought && !pieces ? /^(\s*<think>\s*)?/.exec(text)[0].length : 0;
   return vrft.el("div", { class: "answer" },
-    thought && vrft.el("details", { class: "thought" },
+    thought && vrft.el("details", { class: "thought", open: vrft.thoughtsOpen,
+      ontoggle: (event) => { vrft.thoughtsOpen = event.target.open; } },
       vrft.el("summary", {}, `thinking, ${vrft.plural(thought[1].length, "character")}`),
-      vrft.el("div", { class: "text" }, thought[1].replace(/^\s*<think>\s*/, ""))),
-    vrft.el("div", { class: "text" }, rest || "(empty)"));
+      vrft.el("div", { class: "text" }, part(opening, pieces ? start : thought[1].length))),
+    vrft.el("div", { class: "text" }, text.length > start ? part(start, text.length)
+      : ["(empty)", pieces ? part(start, text.length) : ""]));
 };
 
 // Return what was read from an answer as one line.

@@ -96,6 +96,9 @@ class AnswersView:
             "cut": [int(not answer.prediction.finished) for answer in scored],
             "unreadable": [int(answer.score.parsed is None) for answer in scored],
             "missing": [int(answer.missing) for answer in scored],
+            # The first picture of each, whose thumbnail stands in the list.
+            "pictures": list(pictures),
+            "picture": [pictures[names[0]] if names else -1 for names in self.names],
             "metrics": {
                 name: [round(answer.score.metrics[name], 4) for answer in scored]
                 for name in self.entry["metrics"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import doctest
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import vrft
+from vrft.api import comparison
 from vrft.api.comparison import CompareResult
 from vrft.errors import UserError
 
@@ -74,3 +76,10 @@ def test_answers_are_shown_from_the_worst_or_the_best_on(
     assert result.exhibits("best", 1)[0].name != "b"
     with pytest.raises(UserError, match="order: expected worst, best or first; got 'bad'"):
         result.exhibits("bad")  # type: ignore[arg-type]
+
+
+def test_the_example_of_the_docstring_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VRFT_CACHE", str(tmp_path / "cache"))
+    result = doctest.testmod(comparison)
+    assert result.attempted and not result.failed

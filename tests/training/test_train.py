@@ -12,7 +12,7 @@ from fakes.folders import FAKES
 from vrft import config, registry
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.runs.run_log import read_metrics
+from vrft.runs.run_log import RunLog, read_metrics
 from vrft.training import train
 from vrft.training.metrics import TOKEN_COLUMNS
 
@@ -122,3 +122,19 @@ def test_token_logprobs_are_logged_and_change_no_weight(
         assert len(row["token_logprobs"]) == len(row["token_chars"]) == row["tokens"]
         assert max(row["token_logprobs"]) <= 0 < row["token_entropy"]
         assert sum(row["token_chars"]) == len(row["text"])
+
+
+def test_a_tracker_gets_completions_at_the_first_the_last_and_every_so_many_steps(
+    model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int, bool]] = []
+    monkeypatch.setattr(
+        RunLog,
+        "rollouts",
+        lambda log, step, rows, shown, *, pictures: asked.append((step, len(shown), pictures)),
+    )
+    own = ["train.report_to=tensorboard", "train.max_steps=5", "train.log_completions_steps=3"]
+    own += ["train.num_completions_to_print=3", "train.per_device_train_batch_size=2"]
+    train.train(letters(model_folder("qwen2_vl"), tmp_path, *own, "train.log_multimodal=false"))
+    # Three completions are two groups of two; all steps have histograms.
+    assert asked == [(1, 2, False), (2, 0, False), (3, 2, False), (4, 0, False), (5, 2, False)]

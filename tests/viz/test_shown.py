@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import doctest
 import io
 import re
 from pathlib import Path
@@ -134,3 +135,9 @@ def test_a_gallery_needs_a_sample_and_a_column(columns: int) -> None:
         viz.gallery([])
     with pytest.raises(UserError, match="at least one column"):
         viz.gallery([exhibit()], columns=columns)
+
+
+def test_the_example_of_the_package_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(viz)
+    assert result.attempted and not result.failed

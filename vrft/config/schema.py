@@ -204,7 +204,15 @@ class TrainConfig:
     """Whether a greater value of that metric is better; None: unless its name ends in "loss"."""
     logging_steps: Count = 1
     log_completions: bool = True
-    """Write every logged step's completions with their rewards to completions/ in the run."""
+    """Write every logged step's completions with their rewards to completions/ in the run, and give
+    trackers histograms of their rewards, advantages and lengths."""
+    log_completions_steps: Count = 50
+    """Every so many steps, and at the first and the last, trackers get completions too."""
+    num_completions_to_print: Count | None = 8
+    """How many completions trackers get at such a step, whole groups of the main process; None: all
+    of them."""
+    log_multimodal: bool = True
+    """Give trackers the pictures of these completions, with the true boxes and all answers'."""
     log_token_logprobs: bool = True
     """Write into completions/ also the log-probability with which each token was drawn, the
     characters of the text that it wrote, and the mean entropy: the files are 1.4 to 1.8 times as

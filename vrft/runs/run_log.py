@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from vrft import durable, paths
 from vrft.errors import UserError
+from vrft.runs import tracked_rollouts
+from vrft.runs.tracked_rollouts import RolloutGroup, Row
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
@@ -85,6 +87,13 @@ class RunLog:
         path = self.completions_dir / f"{step:06}.jsonl"
         path.write_text(text, encoding="utf-8")
         self.unsynced.append(path)
+
+    def rollouts(
+        self, step: int, rows: Sequence[Row], shown: Sequence[RolloutGroup], *, pictures: bool
+    ) -> None:
+        """Give the trackers histograms of a step's completions, and some groups to be looked at."""
+        for tracker in self.trackers:
+            tracked_rollouts.log(tracker, step, rows, shown, pictures)
 
     def sync(self) -> None:
         """Wait until the records so far are on the disk, as they must be before a checkpoint is.

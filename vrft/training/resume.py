@@ -35,7 +35,8 @@ FREE = frozenset(
         *("train.eval_steps", "train.save_steps", "train.save_total_limit", "train.logging_steps"),
         *("train.metric_for_best_model", "train.greater_is_better"),
         *("train.log_completions", "train.report_to", "train.canaries", "train.strict"),
-        "train.log_token_logprobs",
+        *("train.log_token_logprobs", "train.log_completions_steps", "train.log_multimodal"),
+        "train.num_completions_to_print",
         *("eval.split", "eval.limit", "eval.batch_size"),
         # Speed and memory. `check_prompts` sees to it that a step keeps its number of prompts.
         *("train.per_device_train_batch_size", "train.gradient_accumulation_steps"),

@@ -23,7 +23,7 @@ from vrft.evaluation import evaluate
 from vrft.policy import Policy
 from vrft.policy.engines import OwnEngine
 from vrft.progress import progress
-from vrft.runs import data_fingerprint, disk_errors, launches, run_folder
+from vrft.runs import data_fingerprint, disk_errors, launches, run_folder, tracked_rollouts
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady, step_texts
 from vrft.runs.run_log import RunLog
@@ -46,8 +46,8 @@ from vrft.training.step import check_weights, step
 from vrft.training.stream import coming_prompts, encode_sample
 from vrft.training.types import Progress, Run
 from vrft.types import Sample
-
 from vrft.waiting import waiting
+
 
 def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) -> Path:
     """Train as configured and return the run folder, which then holds ``final``.
@@ -241,7 +241,7 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
             if log and is_due(done.step, settings.logging_steps, steps):
                 log.metrics(done.step, metrics)
                 if settings.log_completions:
-                    log.completions(done.step, rows())
+                    log_completions(run, log, rows())
             health.report(run, folder, alarms)
             display.note(*step_texts(metrics, evaluated))
             display.advance(1)
@@ -260,14 +260,28 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
                 raise SystemExit(128 + signal)
 
 
+def log_completions(run: Run, log: RunLog, rows: Sequence[dict[str, Any]]) -> None:
+    """Log the completions of this step, and give trackers those that they are to show."""
+    settings, step = run.config.train, run.progress.step
+    log.completions(step, rows)
+    if not log.trackers:
+        return
+    shown: Sequence[tracked_rollouts.RolloutGroup] = ()
+    steps = plan.total_steps(run.config, len(run.samples), run.accelerator.num_processes)
+    if step == 1 or is_due(step, settings.log_completions_steps, steps):
+        size, count = run.config.algorithm.num_generations, settings.num_completions_to_print
+        shown = tracked_rollouts.groups(run.task, run.samples, rows, size, count)
+    log.rollouts(step, rows, shown, pictures=settings.log_multimodal)
+
+
 def is_due(step: int, every: int, steps: int) -> bool:
     """Return whether to act after this step: every so many steps (0: never), and after the last."""
     return step == steps or (every > 0 and step % every == 0)
 
 
+@waiting()  # for the disk, and for the other devices
 def save(run: Run, folder: Path, improved: best.Best | None = None) -> None:
     """Write a checkpoint of this step, each process its share, and prune the older ones.
-@waiting()  # for the disk, and for the other devices
 
     The checkpoint takes its name when all of it is written. ``improved`` says that it is the best
     so far.

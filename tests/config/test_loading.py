@@ -149,7 +149,7 @@ def test_an_override_is_read_as_the_type_of_its_setting(
         ("sampling.top_p=0", "sampling.top_p: expected above 0 and at most 1, got 0"),
         ("sampling.top_p=1.01", "sampling.top_p: expected above 0 and at most 1, got 1.01"),
         ("sampling.max_prompt_length=0", "max_prompt_length: expected at least 1, got 0"),
-        ("algorithm=gpo", r"algorithm.name: 'gpo': did you mean '(gpg|ppo|grpo)'\?"),
+        ("algorithm=gpo", r"algorithm.name: 'gpo': did you mean '(gpg|ppo|grpo|gspo)'\?"),
         # not an override at all
         ("train.seed", "'train.seed': settings are given as key.path=value"),
         ("=5", "'=5': settings are given as key.path=value"),

@@ -12,9 +12,10 @@ from vrft.config.methods import METHODS, AlgorithmConfig, method
 from vrft.errors import UserError
 
 
-def test_there_are_nine_methods_and_gpg_is_the_default() -> None:
+def test_there_are_fourteen_methods_and_gpg_is_the_default() -> None:
     assert list(METHODS) == [
-        *("gpg", "grpo", "dr_grpo", "dapo", "rloo", "reinforce_pp", "remax", "ppo", "sft")
+        *("gpg", "grpo", "dr_grpo", "dapo", "rloo", "reinforce_pp", "remax", "ppo"),
+        *("gspo", "cispo", "sapo", "gmpo", "dppo", "sft"),
     ]
     assert method("gpg") == AlgorithmConfig()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
-from typing import Any, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vrft.config.methods import METHODS, AlgorithmConfig, CriticConfig, method
+from vrft.config.methods import AlgorithmConfig, CriticConfig, method
 from vrft.training import algorithms
 from vrft.training.algorithms import Outcome
+from vrft.training.surrogates import Tokens, surrogate
 
 EQ_5_AND_6 = AlgorithmConfig()
 NO_NORM = replace(EQ_5_AND_6, f_norm="none")
@@ -24,7 +25,9 @@ LIMIT = 5
 
 def total(logps: Tensor, advantages: Tensor, weights: Tensor) -> Tensor:
     """Eq. 5 of log-probabilities [B, G, C], 0 beyond a completion's end."""
-    losses = algorithms.surrogate(logps, logps.detach(), advantages.unsqueeze(-1), EQ_5_AND_6)
+    losses = surrogate(
+        Tokens(logps, logps.detach(), advantages.unsqueeze(-1), logps.ne(0).float()), EQ_5_AND_6
+    )
     return (losses * weights.unsqueeze(-1)).sum()
 
 
@@ -231,108 +234,6 @@ def test_an_overlong_completion_loses_more_the_longer_it_is(length: int, loses: 
     assert algorithms.overlong(torch.tensor([float(length)]), 100, 0.0).item() == 0.0
 
 
-@pytest.mark.parametrize(
-    ("ratio", "advantage", "loss", "slope"),
-    [
-        # within the clip: -r A, and its derivative by log r
-        (1.1, 1.0, -1.1, -1.1),
-        (0.9, -1.0, 0.9, 0.9),
-        # a good token already pushed up by more than 1.28, a bad one down by more than 0.8: held
-        (1.5, 1.0, -1.28, 0.0),
-        (0.5, -1.0, 0.8, 0.0),
-        # pushed the wrong way: never held
-        (0.5, 1.0, -0.5, -0.5),
-        (1.5, -1.0, 1.5, 1.5),
-    ],
-)
-def test_the_clipped_surrogate(ratio: float, advantage: float, loss: float, slope: float) -> None:
-    logps = torch.tensor([ratio]).log().requires_grad_()
-    given = torch.tensor([advantage])
-    found = algorithms.surrogate(logps, torch.zeros(1), given, method("dapo"))
-    found.sum().backward()
-    assert logps.grad is not None
-    assert found.item() == pytest.approx(loss, rel=1e-5)
-    assert logps.grad.item() == pytest.approx(slope, rel=1e-5)
-    held = algorithms.is_clipped(logps.detach(), torch.zeros(1), given, method("dapo"))
-    assert bool(held) == (slope == 0.0)
-
-
-def test_without_a_higher_bound_the_clip_is_the_same_both_ways() -> None:
-    logps = torch.tensor([1.5, 0.5]).log()
-    found = algorithms.surrogate(logps, torch.zeros(2), torch.tensor([1.0, -1.0]), method("grpo"))
-    assert torch.allclose(found, torch.tensor([-1.2, 0.8]))
-
-
-@pytest.mark.parametrize(
-    ("mode", "expected"),
-    [
-        # Ratios of tokens 2 and 4 against a cap of 3; the third place is behind the end.
-        ("token_truncate", [[2.0, 3.0, 1.0]]),
-        ("token_mask", [[2.0, 0.0, 1.0]]),
-        # The completion's ratio is 2 * 4 = 8.
-        ("sequence_truncate", [[3.0]]),
-        ("sequence_mask", [[0.0]]),
-        ("auto", [[0.0]]),
-        ("off", [[1.0, 1.0, 1.0]]),
-    ],
-)
-def test_importance_weights_by_hand(mode: Any, expected: list[list[float]]) -> None:
-    logps = torch.tensor([[[2.0, 4.0, 9.0]]]).log()
-    mask = torch.tensor([[[1.0, 1.0, 0.0]]])
-    config = replace(EQ_5_AND_6, importance_sampling=mode)
-    weights = algorithms.importance_weights(logps, torch.zeros(1, 1, 3), mask, config)
-    assert torch.allclose(weights, torch.tensor([expected]))
-
-
-def test_a_ratio_that_overflows_is_masked_and_not_nan() -> None:
-    config = replace(EQ_5_AND_6, importance_sampling="token_mask")
-    far = torch.full((1, 1, 1), 1000.0)
-    weights = algorithms.importance_weights(far, torch.zeros(1, 1, 1), torch.ones(1, 1, 1), config)
-    assert weights.tolist() == [[[0.0]]]
-
-
-def test_weighted_by_the_ratio_another_engines_gradient_is_the_policys_own() -> None:
-    """Sum over tokens q(t) w(t) grad log pi(t) A(t), with w = pi / q, is that with pi(t) alone."""
-    random = torch.Generator().manual_seed(0)
-    logits = torch.randn(5, generator=random, requires_grad=True)
-    engine = torch.randn(5, generator=random).log_softmax(0)
-    advantages = torch.randn(5, generator=random)
-    config = replace(EQ_5_AND_6, importance_sampling="token_truncate", importance_sampling_cap=1e6)
-    logps = logits.log_softmax(0)
-    weights = algorithms.importance_weights(
-        logps.detach().view(1, 5, 1), engine.view(1, 5, 1), torch.ones(1, 5, 1), config
-    ).flatten()
-    own = (logps.exp().detach() * -logps * advantages).sum()
-    theirs = (engine.exp() * weights * -logps * advantages).sum()
-    uncorrected = (engine.exp() * -logps * advantages).sum()
-    gradients = [
-        torch.autograd.grad(loss, logits, retain_graph=True)[0]
-        for loss in (own, theirs, uncorrected)
-    ]
-    assert torch.allclose(gradients[0], gradients[1], atol=1e-6)
-    assert not torch.allclose(gradients[0], gradients[2], atol=1e-2)
-
-
-def test_the_k3_estimate_by_hand() -> None:
-    # d = ref - pi: exp(d) - d - 1 at d = 0 is 0, at d = ln 2 is 1 - ln 2, at d = -ln 2 ln 2 - 1/2
-    logps = torch.tensor([0.0, -0.6931472, 0.6931472])
-    found = algorithms.kl(logps, torch.zeros(3))
-    assert torch.allclose(found, torch.tensor([0.0, 0.3068528, 0.1931472]), atol=1e-6)
-
-
-@given(st.lists(st.floats(-3, 3), min_size=1, max_size=8), st.integers(0, 2**31))
-def test_on_policy_every_surrogate_has_the_gradient_of_gpg(values: list[float], seed: int) -> None:
-    given = torch.tensor(values)
-    gradients = []
-    for name in ("gpg", "grpo", "dapo"):
-        logps = -torch.rand(len(values), generator=torch.Generator().manual_seed(seed))
-        logps.requires_grad_()
-        algorithms.surrogate(logps, logps.detach(), given, method(name)).sum().backward()
-        gradients.append(logps.grad)
-    assert torch.allclose(gradients[0], gradients[1], atol=1e-6)
-    assert torch.allclose(gradients[0], gradients[2], atol=1e-6)
-
-
 @given(rewards_of_groups, st.randoms(use_true_random=False))
 def test_the_order_of_prompts_changes_nothing(rows: list[list[float]], random: Random) -> None:
     order = random.sample(range(len(rows)), len(rows))
@@ -360,21 +261,6 @@ def test_with_lambda_1_an_advantage_is_the_reward_to_come_less_the_value() -> No
     assert torch.allclose(found, rewards.flip(-1).cumsum(-1).flip(-1) - values, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("value", "old", "loss"),
-    [
-        (0.5, 0.5, 0.125),  # half of 0.5 squared
-        (0.9, 0.5, 0.045),  # moved by 0.4, counted as if it stood at 0.7
-        (0.1, 0.5, 0.405),  # moved away: its own error is the larger
-    ],
-)
-def test_the_value_loss_is_that_of_a_value_that_moves_little(
-    value: float, old: float, loss: float
-) -> None:
-    given = [torch.tensor([number]) for number in (value, old, 1.0)]
-    assert algorithms.value_loss(given[0], given[1], given[2], 0.2).item() == pytest.approx(loss)
-
-
 def test_every_choice_of_baseline_is_one_object() -> None:
     choices = get_args(get_type_hints(AlgorithmConfig)["baseline"])
     assert list(algorithms.BASELINES) == list(choices)
@@ -383,7 +269,51 @@ def test_every_choice_of_baseline_is_one_object() -> None:
     assert [name for name, (_, critic) in needs.items() if critic] == ["critic"]
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_every_algorithm_has_a_row_in_words(name: str) -> None:
-    row = algorithms.table_row(name)
-    assert row["method"] == name and row["models"].startswith("policy")
+# The choices beside the paper's
+
+
+def test_verls_alpha_counts_completions_whose_reward_is_not_0() -> None:
+    rewards = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.5, 0.5]])
+    theirs = replace(EQ_5_AND_6, alpha=True, alpha_counts="nonzero_rewards")
+    assert algorithms.alpha(rewards, theirs) == 6 / 3  # three of six
+    assert algorithms.alpha(rewards, replace(EQ_5_AND_6, alpha=True)) == 3 / 1  # one group of three
+    assert algorithms.alpha(torch.zeros(3, 2), theirs) == 1.0
+    assert algorithms.alpha(rewards, replace(theirs, alpha=False)) == 1.0
+
+
+def test_gdpo_normalises_each_reward_within_the_group_before_it_adds() -> None:
+    rewards = {"right": [1.0, 0.0, 0.0], "brief": [10.0, 30.0, 20.0], "same": [0.1, 0.1, 0.1]}
+    # right: mean 1/3, std sqrt(((2/3)^2 + 2 (1/3)^2) / 2) = 0.57735; brief: mean 20, std 10
+    right = torch.tensor([2 / 3, -1 / 3, -1 / 3]) / 0.57745
+    brief = torch.tensor([-10.0, 10.0, 0.0]) / 10.0001
+    found = algorithms.normalised_sum(rewards, {"brief": 0.5})
+    assert torch.allclose(found, right + 0.5 * brief, atol=1e-4)
+
+
+def test_gdpo_leaves_out_completions_to_which_a_reward_does_not_apply() -> None:
+    found = algorithms.normalised_sum({"a": [1.0, None, 3.0], "b": [None, None, 5.0]}, {})
+    # of 1 and 3: mean 2, std 1.41421; one value alone has nothing to be compared with
+    assert torch.allclose(found, torch.tensor([-1.0, 0.0, 1.0]) / 1.41431, atol=1e-4)
+
+
+def test_opposed_rewards_teach_by_gdpo_where_their_sizes_would_drown_one() -> None:
+    """Of a reward of 0 to 100 and one of 0 to 1, the sum has signal of the first alone."""
+    rewards = {"large": [100.0, 100.0, 0.0, 0.0], "small": [1.0, 0.0, 1.0, 0.0]}
+    found = algorithms.normalised_sum(rewards, {})
+    assert found[1] - found[2] == pytest.approx(0.0, abs=1e-3)
+    assert found[0] > found[1] + 1 > found[3] + 2
+
+
+def test_completions_that_do_not_count_weigh_nothing_and_nothing_is_divided_by_0() -> None:
+    config = replace(EQ_5_AND_6, mask_truncated_completions=True)
+    truncated = torch.tensor([[0.0, 1.0], [1.0, 1.0]])
+    lengths = algorithms.counted(torch.tensor([[2.0, 4.0], [3.0, 3.0]]), truncated, config)
+    assert lengths.tolist() == [[2.0, 0.0], [0.0, 0.0]]
+    by_group = algorithms.token_weights(lengths, config, LIMIT)
+    assert by_group[0].tolist() == [0.25, 0.25] and by_group.isfinite().all()
+    for mean, first in {"global": 0.5, "sequence": 0.125, "constant": 0.05, "sum": 0.25}.items():
+        weights = algorithms.token_weights(lengths, replace(config, token_mean=mean), LIMIT)
+        assert weights[0, 0] == first and weights.isfinite().all(), mean
+    mask = algorithms.counted(torch.ones(2, 2, 3), truncated, config)
+    assert mask.sum((1, 2)).tolist() == [3.0, 0.0]
+    assert algorithms.counted(mask, truncated, EQ_5_AND_6) is mask

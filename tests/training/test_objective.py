@@ -25,13 +25,14 @@ from fakes.bigram import (
 )
 from torch import Tensor, nn
 from trl import GRPOTrainer
+from trl.experimental.gmpo import GMPOTrainer
 
 from vrft import policy
-from vrft.config.methods import AlgorithmConfig, method
+from vrft.config.methods import METHODS, AlgorithmConfig, method
 from vrft.config.schema import Config, LoraConfig, ModelConfig
-from vrft.training import algorithms, objective
+from vrft.training import algorithms, entropy, objective
 from vrft.training import step as step_module
-from vrft.training.types import Batch, RewardedGroup, Run
+from vrft.training.types import Batch, Progress, RewardedGroup, Run, TokenStats
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
 
 B, G, C, LIMIT = 3, 4, 6, 9
@@ -40,16 +41,28 @@ B, G, C, LIMIT = 3, 4, 6, 9
 class Tensors:
     """A policy whose log-probabilities are given: those of a batch of three groups of four."""
 
-    def __init__(self, logps: Tensor) -> None:
-        self.values, self.module = logps, nn.Identity()
+    def __init__(self, logps: Tensor, entropies: Tensor | None = None) -> None:
+        self.values, self.module, self.entropies = logps, nn.Identity(), entropies
 
     def logps(self, encoded: Sequence[int], rollouts: Any, temperature: float) -> Tensor:
         longest = max(len(r.tokens) for group in rollouts for r in group)
         return self.values[list(encoded), :, :longest]
 
+    def logps_entropies(
+        self, encoded: Sequence[int], rollouts: Any, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        logps = self.logps(encoded, rollouts, temperature)
+        assert self.entropies is not None
+        return logps, self.entropies[list(encoded), :, : logps.shape[2]]
+
 
 class Setting:
-    """Random rewards, lengths and log-probabilities, now, before and of the reference."""
+    """Random rewards, lengths and log-probabilities, now, before and of the reference.
+
+    ``sampled`` are those of another engine, where one has sampled; no completion is ``truncated``.
+    """
+
+    stats: TokenStats
 
     def __init__(self, seed: int) -> None:
         random = torch.Generator().manual_seed(seed)
@@ -61,78 +74,131 @@ class Setting:
         noise = torch.randn(2, B, G, C, generator=random) * self.mask
         self.logps = (self.old + 0.3 * noise[0]).requires_grad_()
         self.reference = self.old + 0.3 * noise[1]
+        self.entropies = torch.rand(B, G, C, generator=random).requires_grad_()
+        self.truncated = torch.zeros(B, G)
+        self.sampled: Tensor | None = None
+        self.progress = Progress()
 
     def batch(self) -> Batch:
         found = []
         for b in range(B):
             rollouts = tuple(
-                Rollout(Completion("a"), tuple(range(int(n))), True) for n in self.lengths[b]
+                Rollout(Completion("a"), tuple(range(int(n))), not cut)
+                for n, cut in zip(self.lengths[b], self.truncated[b], strict=True)
             )
             group = Group(Sample(str(b), "?", None), Prompt("?"), rollouts)
             signal = bool(algorithms.has_signal(self.rewards[b : b + 1]))
             found.append(RewardedGroup(group, b, {"r": []}, self.rewards[b], signal))
-        return Batch.of(found)
+        return replace(Batch.of(found), sampled_logps=self.sampled)
 
     def loss(self, config: AlgorithmConfig, *, old: bool) -> Tensor:
         """Our loss of the whole batch; before the first update ``old`` is what the policy says."""
         sampling = replace(CONFIG.sampling, max_completion_length=LIMIT)
         base = with_train(CONFIG, per_device_train_batch_size=B)
         whole = replace(base, algorithm=config, sampling=sampling)
-        policies: Any = Tensors(self.old), Tensors(self.reference)
+        policies: Any = Tensors(self.old, self.entropies), Tensors(self.reference)
         made = replace(run(whole), policy=policies[0], reference=policies[1])
+        made = replace(made, progress=self.progress)
         batch = self.batch()
         experience = objective.make_experience(made, batch)
         if not old:
             experience = replace(experience, old_logps=None)
-        now: Any = Tensors(self.logps)
-        weights = algorithms.token_weights(batch.lengths, config, LIMIT)
-        return objective.loss(replace(made, policy=now), batch, experience, range(B), weights)[0]
+        now: Any = Tensors(self.logps, self.entropies)
+        made = replace(made, policy=now)
+        weights = step_module.token_weights(made, batch, range(B))
+        bonus = step_module.bonus_weights(made, batch, range(B))
+        loss, self.stats = objective.loss(made, batch, experience, range(B), weights, bonus)
+        return loss
 
 
-def trl_loss(setting: Setting, loss_type: str, advantages: Tensor, **settings: Any) -> Tensor:
-    """The loss that TRL's trainer computes of the same tensors."""
+def trl_trainer(setting: Setting, loss_type: str, settings: dict[str, Any]) -> SimpleNamespace:
+    """What TRL's loss reads of its trainer, which gives it the tensors of a setting."""
     rows = (B * G, -1)
-    stand_in = SimpleNamespace(
+    arguments = {
+        "delta": None,
+        "sapo_temperature_pos": 1.0,
+        "sapo_temperature_neg": 1.05,
+        "use_bias_correction_kl": False,
+        "steps_per_generation": 1,
+        "entropy_target": 0.2,
+        "entropy_coef_min": 0.0,
+        "entropy_coef_max": 1.0,
+        "entropy_coef_delta": 0.005,
+    }
+    bonus = settings.get("entropy_coef", 0.0), settings.get("use_adaptive_entropy", False)
+    return SimpleNamespace(
         aux_loss_enabled=False,
         top_entropy_quantile=1.0,
-        off_policy_mask_threshold=None,
-        importance_sampling_level="token",
-        use_vllm=False,
+        off_policy_mask_threshold=settings.get("off_policy_mask_threshold"),
+        get_off_policy_mask=GRPOTrainer.get_off_policy_mask,
+        importance_sampling_level=settings.get("importance_sampling_level", "token"),
+        use_vllm=setting.sampled is not None,
+        vllm_importance_sampling_correction=True,
         tools=None,
         beta=settings.get("beta", 0.0),
         epsilon_low=settings.get("epsilon", 0.2),
-        epsilon_high=settings.get("epsilon_high", 0.2),
-        args=SimpleNamespace(delta=None, use_bias_correction_kl=False, steps_per_generation=1),
+        epsilon_high=settings.get("epsilon_high", settings.get("epsilon", 0.2)),
+        args=SimpleNamespace(**arguments | {k: settings[k] for k in settings if k in arguments}),
         loss_type=loss_type,
         model=SimpleNamespace(training=True),
         current_gradient_accumulation_steps=1,
         max_completion_length=LIMIT,
         accelerator=Accelerator(cpu=True),
-        _entropy_bonus_enabled=False,
+        _entropy_bonus_enabled=any(bonus),
+        entropy_coef=bonus[0],
+        use_adaptive_entropy=bonus[1],
+        _last_world_entropy=float("inf"),
+        _entropy_window_stats=None,
         _metrics={"train": defaultdict(list)},
         _get_per_token_logps_and_entropies=lambda *_, **__: (
             setting.logps.reshape(rows),
-            torch.zeros(B * G, C),
+            setting.entropies.reshape(rows),
             None,
         ),
     )
+
+
+def trl_loss(
+    setting: Setting,
+    loss_type: str,
+    advantages: Tensor,
+    trainer: SimpleNamespace | None = None,
+    **settings: Any,
+) -> Tensor:
+    """The loss that TRL's trainer computes of the same tensors."""
+    rows = (B * G, -1)
+    trainer = trainer or trl_trainer(setting, loss_type, settings)
+    mask = setting.mask * (1 - setting.truncated).unsqueeze(-1)
     inputs = {
         "prompt_ids": torch.zeros(B * G, 1, dtype=torch.long),
         "prompt_mask": torch.ones(B * G, 1, dtype=torch.long),
         "completion_ids": torch.zeros(B * G, C, dtype=torch.long),
-        "completion_mask": setting.mask.reshape(rows),
+        "completion_mask": mask.reshape(rows),
         "advantages": advantages.reshape(-1),
         "old_per_token_logps": setting.old.reshape(rows),
         "ref_per_token_logps": setting.reference.reshape(rows),
-        "num_items_in_batch": setting.mask.sum(),
+        "num_items_in_batch": mask.sum(),
     }
-    found: Tensor = GRPOTrainer._compute_loss(stand_in, None, inputs)
+    if setting.sampled is not None:
+        inputs["sampling_per_token_logps"] = setting.sampled.reshape(rows)
+        ratio = ((setting.old - setting.sampled) * mask).reshape(rows).exp()
+        inputs["importance_sampling_ratio"] = ratio.clamp(max=1.1)
+    kind = GMPOTrainer if loss_type == "gmpo" else GRPOTrainer
+    found: Tensor = kind._compute_loss(trainer, None, inputs)
     return found
 
 
 def group_advantages(rewards: Tensor, scale: bool) -> Tensor:
     centred = rewards - rewards.mean(1, keepdim=True)
     return centred / (rewards.std(1, keepdim=True) + 1e-4) if scale else centred
+
+
+GSPO = {"importance_sampling_level": "sequence", "epsilon": 0.1, "epsilon_high": 0.05}
+NARROW = {"epsilon": 3e-4, "epsilon_high": 4e-4}
+CISPO = {"importance_sampling_level": "sequence", "epsilon_high": 1.05}
+TEMPERATURES = {"sapo_temperature_pos": 2.0, "sapo_temperature_neg": 0.5}
+GMPO = {"epsilon": 0.1, "epsilon_high": 0.2}
+OPSM = {"off_policy_mask_threshold": 0.05}
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -145,8 +211,23 @@ def group_advantages(rewards: Tensor, scale: bool) -> Tensor:
         (method("dapo", overlong_cache=0.0), "dapo", {"epsilon_high": 0.28}),
         (method("grpo", beta=0.0, token_mean="global"), "bnpo", {}),
         (method("dapo", overlong_cache=0.0, beta=0.1), "dapo", {"epsilon_high": 0.28, "beta": 0.1}),
+        # TRL's name of GSPO's mean is grpo; its bounds are too near for such a drift
+        (method("gspo", epsilon=0.1, epsilon_high=0.05), "grpo", GSPO),
+        (method("gspo", beta=0.1), "grpo", GSPO | NARROW | {"beta": 0.1}),
+        (method("cispo", epsilon_high=1.2), "cispo", {"epsilon_high": 1.2}),
+        (method("cispo", importance_sampling_level="sequence", epsilon_high=1.05), "cispo", CISPO),
+        (method("sapo"), "sapo", {}),
+        (method("sapo", **TEMPERATURES), "sapo", TEMPERATURES),
+        (method("gmpo"), "gmpo", {"epsilon": 0.4}),
+        (method("gmpo", epsilon=0.1, epsilon_high=0.2), "gmpo", GMPO),
+        (method("grpo", beta=0.0, delta=1.25), "grpo", {"delta": 1.25}),
+        (method("grpo", beta=0.0, off_policy_mask_threshold=0.05), "grpo", OPSM),
     ],
-    ids=["grpo", "grpo with KL", "dr_grpo", "dapo", "bnpo", "dapo with KL"],
+    ids=[
+        *("grpo", "grpo with KL", "dr_grpo", "dapo", "bnpo", "dapo with KL", "gspo"),
+        *("gspo with KL", "cispo", "cispo of completions", "sapo", "sapo with temperatures"),
+        *("gmpo", "gmpo with two bounds", "dual clip", "OPSM"),
+    ],
 )
 def test_loss_and_gradient_are_those_of_trl(
     config: AlgorithmConfig, loss_type: str, settings: dict[str, Any], seed: int
@@ -163,11 +244,114 @@ def test_loss_and_gradient_are_those_of_trl(
     assert mine.abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "dapo"])
+FIVE = {"gspo": "grpo", "cispo": "cispo", "sapo": "sapo", "gmpo": "gmpo"}
+"""The newer rows that TRL has, by the name of its loss."""
+
+
+def agree(ours: Tensor, theirs: Tensor, *inputs: Tensor) -> None:
+    """Assert that two losses and their gradients are the same, and that these are not 0."""
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
+    for tensor in inputs:
+        (mine,) = torch.autograd.grad(ours, tensor, retain_graph=True)
+        (other,) = torch.autograd.grad(theirs, tensor, retain_graph=True)
+        assert torch.allclose(mine, other, atol=1e-5)
+        assert mine.abs().max() > 1e-3
+
+
+def of_trl(name: str) -> dict[str, Any]:
+    """The settings of a row that TRL's trainer has under the same names."""
+    row = method(name)
+    shared = ("importance_sampling_level", "epsilon", "epsilon_high")
+    return {key: getattr(row, key) for key in shared if getattr(row, key) is not None}
+
+
+@pytest.mark.parametrize("name", [*FIVE, "grpo", "dr_grpo", "dapo"])
+def test_completions_that_were_cut_are_left_out_as_by_trl(name: str) -> None:
+    setting = Setting(8)
+    setting.truncated[0, 1] = setting.truncated[1, :] = 1.0
+    config = method(
+        name, beta=0.0, overlong_cache=0.0, num_iterations=2, mask_truncated_completions=True
+    )
+    ours = setting.loss(config, old=True)
+    advantages = group_advantages(setting.rewards, config.f_norm == "group_std")
+    theirs = trl_loss(setting, FIVE.get(name, name), advantages, **of_trl(name))
+    if name == "gmpo":  # TRL's loses -A at a completion without tokens: a constant
+        theirs = theirs + (advantages * setting.truncated).mean()
+    agree(ours, theirs, setting.logps)
+    (mine,) = torch.autograd.grad(ours, setting.logps)
+    assert not mine[1].any() and not mine[0, 1].any() and mine[0, 0].any()
+    assert setting.stats.sums["tokens"] == (setting.mask * (1 - setting.truncated[..., None])).sum()
+
+
+# Of TRL's trainer of GMPO neither is read.
+@pytest.mark.parametrize("name", ["grpo", "dapo", "gspo", "cispo", "sapo"])
+def test_another_engines_completions_weigh_and_are_left_out_as_by_trl(name: str) -> None:
+    setting = Setting(9)
+    noise = 0.2 * torch.randn(B, G, C, generator=torch.Generator().manual_seed(7))
+    setting.sampled = (setting.old + noise) * setting.mask
+    config = method(
+        name,
+        beta=0.0,
+        overlong_cache=0.0,
+        num_iterations=2,
+        importance_sampling="token_truncate",
+        importance_sampling_cap=1.1,
+        off_policy_mask_threshold=0.02,
+    )
+    ours = setting.loss(config, old=True)
+    advantages = group_advantages(setting.rewards, config.f_norm == "group_std")
+    settings = of_trl(name) | {"off_policy_mask_threshold": 0.02}
+    theirs = trl_loss(setting, FIVE.get(name, name), advantages, **settings)
+    agree(ours, theirs, setting.logps)
+
+
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "dapo", "gspo", "cispo", "sapo"])
+def test_an_entropy_bonus_is_the_mean_of_all_tokens_as_in_trl(name: str) -> None:
+    setting = Setting(10)
+    setting.rewards[1] = 0.5  # a group without signal owes its entropy too
+    setting.truncated[2, 0] = 1.0
+    config = method(name, beta=0.0, overlong_cache=0.0, num_iterations=2, entropy_coef=0.3)
+    config = replace(config, mask_truncated_completions=True)
+    ours = setting.loss(config, old=True)
+    advantages = algorithms.advantages(setting.rewards, config)
+    settings = of_trl(name) | {"entropy_coef": 0.3}
+    agree(ours, trl_loss(setting, FIVE.get(name, name), advantages, **settings),
+          setting.logps, setting.entropies)  # fmt: skip
+    tokens = (setting.mask * (1 - setting.truncated.unsqueeze(-1))).bool()
+    mean = setting.stats.sums["entropy"] / setting.stats.sums["tokens"]
+    assert mean.item() == pytest.approx(setting.entropies[tokens].mean().item())
+
+
+def test_the_weight_of_the_bonus_moves_as_in_trl() -> None:
+    """Updates whose mean entropy is about 0.5, far below, at once above, and below the target."""
+    settings = {"entropy_coef": 0.1, "use_adaptive_entropy": True, "entropy_target": 0.3}
+    settings |= {"entropy_coef_delta": 0.15, "entropy_coef_max": 0.2}
+    setting = Setting(11)
+    trainer = trl_trainer(setting, "sapo", settings)
+    config = method("sapo", num_iterations=2, **settings)
+    advantages = group_advantages(setting.rewards, scale=True)
+    even, weights = setting.entropies.detach().clone(), []
+    for scale in (1.0, 0.2, 0.2, 0.2, 3.0, 0.2, 0.2):
+        setting.entropies = (scale * even).requires_grad_()
+        ours = setting.loss(config, old=True)
+        theirs = trl_loss(setting, "sapo", advantages, trainer)
+        agree(ours, theirs, setting.logps)
+        (bonus,) = torch.autograd.grad(ours, setting.entropies)
+        (other,) = torch.autograd.grad(theirs, setting.entropies, allow_unused=True)
+        assert torch.allclose(bonus, other)
+        mean = setting.stats.sums["entropy"] / setting.stats.sums["tokens"]
+        entropy.control(config, setting.progress, {"entropy": mean.item()})
+        weights.append(setting.progress.entropy_coef)
+        assert weights[-1] == pytest.approx(trainer.entropy_coef)
+    # down to the least, up twice to the most, no further, down once, up again
+    assert weights == pytest.approx([0.0, 0.15, 0.2, 0.2, 0.05, 0.2, 0.2])
+
+
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "dapo", *FIVE, "dppo"])
 def test_on_policy_the_gradient_is_that_of_gpg_with_the_same_advantage_and_mean(name: str) -> None:
     setting = Setting(3)
     clipped = method(name, beta=0.0, overlong_cache=0.0)
-    plain = replace(clipped, surrogate="policy_gradient")
+    plain = replace(clipped, surrogate="policy_gradient", importance_sampling_level="token")
     gradients = [
         torch.autograd.grad(setting.loss(config, old=False), setting.logps)[0]
         for config in (clipped, plain)
@@ -239,7 +423,8 @@ def with_descent(made: Run) -> Run:
     return replace(made, optimizer=optimizer, scheduler=scheduler)
 
 
-LEARNING = ["gpg", "grpo", "dr_grpo", "dapo", "rloo", "reinforce_pp", "remax"]
+LEARNING = [name for name in METHODS if name not in ("ppo", "sft")]
+"""The methods without a critic; tests/training/test_ppo.py has the other."""
 
 
 @pytest.mark.parametrize("name", LEARNING)

@@ -1,23 +1,24 @@
-"""The objectives, as pure functions of rewards, lengths and log-probabilities.
+"""Advantages and means over tokens, as pure functions of rewards and lengths.
 
     A = (r - mean(r)) / F_norm                       within each group            Eq. 6
-    loss = mean over tokens of -log pi(o_t) * A      of each group, then prompts  Eq. 5
+    loss = mean over tokens of a surrogate           of each group, then prompts  Eq. 5
     alpha = B / (B - M)                              M of B groups have no signal
 
-and the terms that other algorithms put in their place; the rows of ``vrft.config.methods`` say
-which algorithm takes which. All functions see the whole batch of an update, gathered over devices:
-accumulating micro-batches on any number of devices gives the update of one big batch.
+and the advantages and means that other algorithms put in their place; the rows of
+``vrft.config.methods`` say which algorithm takes which. All functions see the whole batch of an
+update, gathered over devices: accumulating micro-batches on any number of devices gives the update
+of one big batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from vrft.config.methods import AlgorithmConfig, CriticConfig, method
+from vrft.config.methods import AlgorithmConfig, CriticConfig
 
 TOLERANCE = 1e-6
 """The range within which the rewards of a group count as equal: rounding is no signal."""
@@ -193,9 +194,32 @@ def alpha(rewards: Tensor, config: AlgorithmConfig) -> float:
     """Return B / (B - M), with M of the B groups of rewards [B, G] without signal; 1 if off.
 
     Groups without signal count in the mean of Eq. 5 but add nothing to it; alpha makes up for them.
+    With ``alpha_counts`` "nonzero_rewards" it is verl's: all B G completions over those whose
+    reward is not 0, whether their group has signal or not.
     """
-    informative = int(has_signal(rewards).sum())
-    return len(rewards) / informative if config.alpha and informative else 1.0
+    every, counted = len(rewards), int(has_signal(rewards).sum())
+    if config.alpha_counts == "nonzero_rewards":
+        every, counted = rewards.numel(), int(rewards.count_nonzero())
+    return every / counted if config.alpha and counted else 1.0
+
+
+def normalised_sum(
+    rewards: Mapping[str, Sequence[float | None]], weights: Mapping[str, float]
+) -> Tensor:
+    """Return GDPO's sum [G] of a group's rewards, each first normalised within the group.
+
+    Each is (r - mean) / (std + 1e-4) over the completions to which it applies, times its weight;
+    one that is equal for all of them adds exactly nothing. Liu et al. 2026, arXiv:2601.05242.
+    """
+    total = torch.zeros(len(next(iter(rewards.values()))))
+    for name, values in rewards.items():
+        applies = torch.tensor([value is not None for value in values])
+        given = torch.tensor([value for value in values if value is not None])
+        if len(given) < 2 or not has_signal(given.unsqueeze(0)):
+            continue
+        normalised = (given - given.mean()) / (given.std() + STD_EPSILON)
+        total[applies] += weights.get(name, 1.0) * normalised
+    return total
 
 
 def overlong(lengths: Tensor, limit: int, cache: float) -> Tensor:
@@ -208,112 +232,32 @@ def overlong(lengths: Tensor, limit: int, cache: float) -> Tensor:
     return ((lengths - (1 - cache) * limit) / (cache * limit)).clamp(0, 1)
 
 
+def counted(tokens: Tensor, truncated: Tensor, config: AlgorithmConfig) -> Tensor:
+    """Return lengths [B, G] or a mask [B, G, C], 0 for completions that the loss leaves out.
+
+    They are those that are ``truncated`` [B, G], where ``mask_truncated_completions`` is on.
+    """
+    if not config.mask_truncated_completions:
+        return tokens
+    return tokens * (1 - truncated).view(*truncated.shape, *[1] * (tokens.dim() - 2))
+
+
 def token_weights(lengths: Tensor, config: AlgorithmConfig, limit: int) -> Tensor:
     """Return the weight [B, G] of each token of a completion, given lengths [B, G] in tokens.
 
     The weights of all tokens of the batch add up to 1, except for "constant", where ``limit``
-    stands in for every length, and "sum".
+    stands in for every length, and "sum". A completion whose length is given as 0 has no tokens
+    that count, and still counts among the completions of a mean over completions.
     """
     groups, generations = lengths.shape
     if config.token_mean == "group":
-        return (1 / lengths.sum(1, keepdim=True) / groups).expand_as(lengths)
+        return (1 / lengths.sum(1, keepdim=True).clamp(min=1) / groups).expand_as(lengths)
     if config.token_mean == "global":
-        return (1 / lengths.sum()).expand_as(lengths)
+        return (1 / lengths.sum().clamp(min=1)).expand_as(lengths)
     if config.token_mean == "sequence":
-        return 1 / lengths / (groups * generations)
+        return 1 / lengths.clamp(min=1) / (groups * generations)
     divisor = limit if config.token_mean == "constant" else 1
     return torch.full_like(lengths, 1 / (divisor * groups * generations))
-
-
-def surrogate(logps: Tensor, old: Tensor, advantages: Tensor, config: AlgorithmConfig) -> Tensor:
-    """Return the loss of every token, before its weight: [B, G, C].
-
-    Either Algorithm 1, line 3, -log pi(o) A; or PPO's pessimistic -min(r A, clip(r) A) with the
-    ratio r = pi / pi_old clipped to [1 - epsilon, 1 + epsilon_high]. ``advantages`` broadcast.
-    """
-    if config.surrogate == "policy_gradient":
-        return -logps * advantages
-    low, high = config.clip_range
-    ratio = (logps - old).exp()
-    return -torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
-
-
-def is_clipped(logps: Tensor, old: Tensor, advantages: Tensor, config: AlgorithmConfig) -> Tensor:
-    """Return which tokens [B, G, C] the clip keeps from any further push."""
-    low, high = config.clip_range
-    ratio = (logps - old).exp()
-    return ((ratio < 1 - low) & (advantages < 0)) | ((ratio > 1 + high) & (advantages > 0))
-
-
-def importance_weights(
-    logps: Tensor, sampled: Tensor, mask: Tensor, config: AlgorithmConfig
-) -> Tensor:
-    """Return pi / pi_engine of tokens that another engine sampled: [B, G, C], or [B, G, 1].
-
-    ``logps`` and ``sampled`` [B, G, C] are the policy's and the engine's log-probabilities. The
-    ratio of a whole completion is the product over its tokens. Above the cap C it becomes C
-    (truncated importance sampling, Yao et al. 2025) or 0 (masked, as in IcePop).
-    """
-    mode = config.importance_sampling
-    if mode == "off":
-        return torch.ones_like(mask)
-    level, bound = ("sequence", "mask") if mode == "auto" else mode.split("_")
-    difference = (logps - sampled) * mask
-    if level == "sequence":
-        difference = difference.sum(-1, keepdim=True)
-    ratio = difference.exp()
-    cap = config.importance_sampling_cap
-    if bound == "truncate":
-        return ratio.clamp(max=cap)
-    # Filled and not multiplied by 0: an overflowed ratio is inf, and inf * 0 is NaN.
-    return ratio.masked_fill(ratio > cap, 0.0)
-
-
-def kl(logps: Tensor, reference: Tensor) -> Tensor:
-    """Return the k3 estimate of KL(pi || reference) at every token: Eq. 16, at least 0."""
-    difference = reference - logps
-    return difference.exp() - difference - 1
-
-
-def value_loss(values: Tensor, old: Tensor, returns: Tensor, clip: float) -> Tensor:
-    """Return half the squared error of each value [B, G, C], pessimistic like PPO's ratio.
-
-    The error is that of the value itself or of the value held within ``clip`` of the ``old`` one,
-    whichever is larger, so that a critic does not run away from one batch.
-    """
-    near = torch.clamp(values, old - clip, old + clip)
-    return 0.5 * torch.maximum((values - returns) ** 2, (near - returns) ** 2)
-
-
-# --- the algorithms in words
-
-
-F_NORMS = {"group_std": " / std of group", "none": "", "batch_std": " / std of batch"}
-TOKEN_MEANS = {
-    "group": "tokens of a group",
-    "global": "tokens of the batch",
-    "sequence": "tokens, then completions",
-    "constant": "longest length",
-    "sum": "sum of tokens",
-}
-
-
-def table_row(name: str) -> dict[str, str]:
-    """Describe an algorithm for the table of all of them: the paper's Tables 1 and 11."""
-    if name == "sft":
-        reference = {"surrogate": "-log pi(reference answer)", "mean over": "tokens of the batch"}
-        return {"method": name, "advantage": "", **reference, "KL": "", "models": "policy"}
-    config = method(name)
-    low, high = config.clip_range
-    clipped = f"clip(ratio, {1 - low:g}, {1 + high:g}) A"
-    return {
-        "method": name,
-        "advantage": BASELINES[config.baseline].words + F_NORMS[config.f_norm],
-        "surrogate": clipped if config.surrogate == "clipped" else "-log pi A",
-        "mean over": TOKEN_MEANS[config.token_mean],
-        "KL": f"{config.beta:g} in {config.kl_in}" if config.beta else "",
-        "models": ", ".join(models_held(config)),
-    }
 
 
 def models_held(config: AlgorithmConfig) -> list[str]:

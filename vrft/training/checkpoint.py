@@ -232,7 +232,12 @@ def read_progress(folder: Path) -> Progress:
     row = read_state(folder)
     step, cursor, tokens = (count(row, name, folder) for name in ("step", "cursor", "num_tokens"))
     check_step(folder, step)
-    return Progress(step, cursor, tokens)
+    # A checkpoint of an earlier version has neither of the two.
+    control = (
+        None if row.get(name) is None else count(row, name, folder, whole=False)
+        for name in ("entropy_coef", "entropy")
+    )
+    return Progress(step, cursor, tokens, *control)
 
 
 def restore_state(

@@ -171,7 +171,18 @@ def reward_group(
             f"sample {group.sample.id!r}: the weighted sum of its rewards is "
             f"{float(total_G.abs().max()):g}, more than {LARGEST:g}; lower algorithm.reward_weights"
         )
-    has_signal = bool(algorithms.has_signal(total_G.unsqueeze(0)))
+    normalised_G: Tensor | None = None
+    if config.algorithm.multi_objective_aggregation == "normalize_then_sum":
+        normalised_G = algorithms.normalised_sum(rewards, weights)
+    compared_G = total_G if normalised_G is None else normalised_G
+    has_signal = bool(algorithms.has_signal(compared_G.unsqueeze(0)))
     return RewardedGroup(
-        group, encoded, rewards, total_G, has_signal, log=given.log, seconds=given.seconds
+        group,
+        encoded,
+        rewards,
+        total_G,
+        has_signal,
+        log=given.log,
+        seconds=given.seconds,
+        normalised=normalised_G,
     )

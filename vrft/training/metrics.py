@@ -38,6 +38,7 @@ def step_metrics(
     """
     accelerator, done = run.accelerator, run.progress
     rewards_BG = distributed.gather(accelerator, batch.rewards)
+    compared_BG = distributed.gather(accelerator, batch.compared)
     lengths_BG = distributed.gather(accelerator, batch.lengths)
     truncated_BG = distributed.gather(accelerator, batch.truncated)
     done.num_tokens += int(lengths_BG.sum())
@@ -48,7 +49,7 @@ def step_metrics(
         "reward": float(rewards_BG.mean()),
         # One completion of a prompt has no deviation; 0 is what it adds to the mean.
         "reward_std": float(rewards_BG.std(1, correction=min(1, rewards_BG.shape[1] - 1)).mean()),
-        "frac_reward_zero_std": 1 - float(algorithms.has_signal(rewards_BG).float().mean()),
+        "frac_reward_zero_std": 1 - float(algorithms.has_signal(compared_BG).float().mean()),
     }
     for name in batch.groups[0].rewards:
         own = [[math.nan if v is None else v for v in g.rewards[name]] for g in batch.groups]

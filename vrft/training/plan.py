@@ -35,6 +35,7 @@ from vrft.runs import run_folder, run_log
 from vrft.runs.bad_pictures import BadPictures, refusal
 from vrft.task import Task
 from vrft.training import (
+    algorithm_plan,
     algorithms,
     best,
     distributed,
@@ -127,6 +128,7 @@ def check_settings(config: Config, rewards: Mapping[str, Any]) -> None:
     if config.sampling.temperature == 0:
         raise UserError("sampling.temperature=0 makes all answers of a group alike; train at 1.0")
     baseline = algorithms.BASELINES[algorithm.baseline]
+    algorithm_plan.check(config)
     if algorithm.num_generations < 2 and baseline.needs_siblings:
         raise UserError(
             f"algorithm.num_generations=1: {algorithm.name} compares the answers to one prompt; "

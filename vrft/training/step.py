@@ -15,16 +15,17 @@ from accelerate.utils import set_seed
 from torch import Tensor
 
 from vrft import mathverify
+from vrft.config.methods import AlgorithmConfig
 from vrft.errors import UserError
 from vrft.models.token_pieces import TokenPieces
-from vrft.training import algorithms, distributed, metrics, plan, reward_metrics
+from vrft.training import algorithms, distributed, entropy, metrics, plan, reward_metrics
 from vrft.training.collect import collect
 from vrft.training.micro_batches import Pass, passes
 from vrft.training.objective import loss, make_experience
 from vrft.training.stream import coming_prompts, rollout_seed
 from vrft.training.types import Batch, Experience, Run, TokenStats
-
 from vrft.waiting import waiting
+
 Rows = Callable[[], list[dict[str, Any]]]
 """Makes the log's rows of a step's completions, when they are to be logged."""
 
@@ -59,6 +60,7 @@ def step(run: Run) -> tuple[dict[str, float], Rows]:
     measured |= {
         "learning_rate": learning_rate,
         "alpha": experience.alpha,
+        **entropy.metrics(run.config.algorithm, done),
         "step_time": time.monotonic() - started,
     }
     measured |= reward_metrics.reward_seconds(run, batch)
@@ -102,9 +104,9 @@ def mini_batches(run: Run, batch: Batch) -> list[range]:
     return [range(first, last) for first, last in pairwise(cuts)] * config.num_iterations
 
 
+@waiting()  # for the other devices, wherever the engine exchanges weights and gradients
 def update(run: Run, batch: Batch, experience: Experience, part: range) -> dict[str, float]:
     """Take one optimizer step on some of the groups, and return its metrics.
-@waiting()  # for the other devices, wherever the engine exchanges weights and gradients
 
     Only informative groups are forwarded; where a part of the batch has none, the weights stay.
     Raises UserError, before the step, for a loss or gradient that is not finite.
@@ -114,11 +116,15 @@ def update(run: Run, batch: Batch, experience: Experience, part: range) -> dict[
     losses: list[Tensor] = []
     stats: list[TokenStats] = []
     weights_BG = token_weights(run, batch, part)
+    entropy_weights_BG = bonus_weights(run, batch, part)
     chunks = passes(run, batch, [row for row in part if experience.informative[row]])
     for number, (rows, scale) in enumerate(chunks, 1):
         last = number == len(chunks)
         with distributed.accumulation(accelerator, module, last=last):
-            part_loss, measured = loss(run, batch, experience, rows, scale * weights_BG[rows])
+            bonus = None if entropy_weights_BG is None else scale * entropy_weights_BG[rows]
+            part_loss, measured = loss(
+                run, batch, experience, rows, scale * weights_BG[rows], bonus
+            )
             losses.append(part_loss.detach())
             total += losses[-1]
             if last:
@@ -136,11 +142,9 @@ def update(run: Run, batch: Batch, experience: Experience, part: range) -> dict[
     check_norm(run, norm)
     run.optimizer.step()
     run.optimizer.zero_grad()
-    return {
-        "loss": total_loss,
-        **metrics.token_metrics(accelerator, stats),
-        "grad_norm": norm,
-    }
+    measured_means = metrics.token_metrics(accelerator, stats)
+    entropy.control(run.config.algorithm, run.progress, measured_means)
+    return {"loss": total_loss, **measured_means, "grad_norm": norm}
 
 
 REMEDY = (
@@ -195,16 +199,33 @@ def check_weights(run: Run, weights: Mapping[str, Tensor] | None) -> None:
         )
 
 
-def token_weights(run: Run, batch: Batch, part: range) -> Tensor:
+def bonus_weights(run: Run, batch: Batch, part: range) -> Tensor | None:
+    """Return the weight [b, G] of the entropy of each token in an update; None without a bonus.
+
+    It is that of a mean over all tokens of the update, whatever ``token_mean`` is.
+    """
+    config = run.config.algorithm
+    if not config.has_entropy_bonus:
+        return None
+    mean = token_weights(run, batch, part, replace(config, token_mean="global"))
+    return entropy.coefficient(config, run.progress) * mean
+
+
+def token_weights(
+    run: Run, batch: Batch, part: range, config: AlgorithmConfig | None = None
+) -> Tensor:
     """Return the weight of a token of each completion in an update of some groups: [b, G].
 
     The weights of all devices' tokens are taken together: a token mean divides by their count.
+    ``config`` stands in for the run's own algorithm.
     """
-    weights = torch.zeros_like(batch.lengths)
+    config = config or run.config.algorithm
+    lengths = algorithms.counted(batch.lengths, batch.truncated, config)
+    weights = torch.zeros_like(lengths)
     if part:
-        own = batch.lengths[part.start : part.stop]
+        own = lengths[part.start : part.stop]
         lengths_BG = distributed.gather(run.accelerator, own)
         limit = run.config.sampling.max_completion_length
-        weights_BG = algorithms.token_weights(lengths_BG, run.config.algorithm, limit)
+        weights_BG = algorithms.token_weights(lengths_BG, config, limit)
         weights[part.start : part.stop] = distributed.local_rows(run.accelerator, weights_BG)
     return weights

@@ -32,6 +32,7 @@ from vrft.training import (
     best,
     checkpoint,
     distributed,
+    entropy,
     health,
     optimizers,
     plan,
@@ -149,6 +150,7 @@ def prepare(
     actor = policy.load(replace(config.model, name=name), train=True, device=device)
     reference = policy.reference(actor, config.model, device) if config.algorithm.beta else None
     actor = ppo.with_critic(actor, config.algorithm, latest)
+    actor = entropy.with_entropies(actor, config.algorithm)
     done = Progress() if latest is None else checkpoint.read_progress(latest)
     run = make_run(config, task, samples, actor, accelerator, done, reference)
     if latest is not None:

@@ -30,11 +30,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Progress:
-    """Optimizer steps taken, prompts of the stream that they took, and tokens of completions."""
+    """Optimizer steps taken, prompts of the stream that they took, and tokens of completions.
+
+    With ``use_adaptive_entropy`` also the weight of the entropy bonus and the mean entropy of the
+    last update, None before the first.
+    """
 
     step: int = 0
     cursor: int = 0
     num_tokens: int = 0
+    entropy_coef: float | None = None
+    entropy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,8 +95,9 @@ class RewardedGroup:
     """A group with its encoded prompt and its rewards.
 
     ``rewards`` holds the G values of each reward by name, None where a reward does not apply;
-    ``total`` [G] is their weighted sum; ``greedy`` is the total of the prompt's greedy completion,
-    where the baseline needs it; ``log`` holds what the rewards logged of the group, and
+    ``total`` [G] is their weighted sum; ``normalised`` [G], of GDPO, is the sum of rewards that are
+    first normalised; ``greedy`` is the total of the prompt's greedy completion, where the baseline
+    needs it; ``log`` holds what the rewards logged of the group, and
     ``seconds`` the time that each reward took for it.
     """
 
@@ -102,13 +109,20 @@ class RewardedGroup:
     greedy: float | None = None
     log: RewardLog = field(default_factory=lambda: RewardLog(0))
     seconds: Mapping[str, float] = field(default_factory=dict)
+    normalised: Tensor | None = None
+
+    @property
+    def compared(self) -> Tensor:
+        """Return the sums [G] that advantages compare: the totals, or GDPO's."""
+        return self.total if self.normalised is None else self.normalised
 
 
 @dataclass(frozen=True)
 class Batch:
     """This device's groups of one step, with what the objective reads of them as tensors.
 
-    ``rewards`` [b, G] are weighted sums; ``lengths`` [b, G] count a completion's tokens, the end
+    ``rewards`` [b, G] are weighted sums; ``compared`` [b, G] are those whose differences become
+    advantages, the same or GDPO's; ``lengths`` [b, G] count a completion's tokens, the end
     token included; ``truncated`` [b, G] is 1 where a completion was cut at the length limit;
     ``mask`` [b, G, C] is 1 at every token of a completion and 0 behind it; ``greedy`` [b] are
     rewards of greedy completions; ``sampled_logps`` [b, G, C] are the log-probabilities of another
@@ -119,6 +133,7 @@ class Batch:
 
     groups: Sequence[RewardedGroup]
     rewards: Tensor
+    compared: Tensor
     lengths: Tensor
     truncated: Tensor
     mask: Tensor
@@ -150,6 +165,7 @@ class Batch:
         return cls(
             groups,
             rewards=torch.stack([rewarded.total for rewarded in groups]),
+            compared=torch.stack([rewarded.compared for rewarded in groups]),
             lengths=lengths,
             truncated=torch.tensor([[float(not r.finished) for r in group] for group in rollouts]),
             mask=mask,

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout."""
 
-SOURCES = ("vrft", "tasks", "configs", "benchmarks/*.py", "benchmarks/families/*.py")
+SOURCES = (
+    "vrft",
+    "tasks",
+    "configs",
+    "benchmarks/*.py",
+    "benchmarks/families/*.py",
+    "benchmarks/replication/*.py",
+)
 """Git pathspecs of the files on which a measured number depends.
 
 The results and pictures below benchmarks/ are left out: a script that writes them would otherwise

@@ -1,0 +1,95 @@
+"""The arms of the study and the claims about them, in one table each.
+
+Every arm samples equally: the bed's prompts a step, eight completions each, except where an arm is
+about exactly that. The order of CLAIMS is the order in which the study spends its time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+START = "start"
+"""The untrained model, in place of an arm that a claim compares with."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way of training: ``key.path=value`` settings over the bed's. ``supervised`` ones have rates
+    of their own kind, as one step of theirs moves a model further."""
+
+    name: str
+    settings: tuple[str, ...]
+    supervised: bool = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement that ``better`` ends above ``worse``, judged by ``seeds`` common seeds.
+
+    A claim that is not ``strict`` says "not below": it is met by equality too. ``source`` is where
+    it stands.
+    """
+
+    worse: str
+    better: str
+    source: str
+    seeds: int = 5
+    strict: bool = True
+
+    @property
+    def text(self) -> str:
+        """Return the claim in symbols, such as "sft < grpo"."""
+        return f"{self.worse} {'<' if self.strict else '<='} {self.better}"
+
+
+# No division by the deviation, corrected by alpha: what the paper's later versions call GPG.
+GPG = ("algorithm=gpg", "algorithm.f_norm=none", "algorithm.alpha=true")
+# Eq. 5 and 6 of the first version.
+GPG_V1 = ("algorithm=gpg", "algorithm.f_norm=group_std", "algorithm.alpha=false")
+
+TABLE = (
+    Arm("sft", ("algorithm=sft",), supervised=True),
+    Arm("grpo", ("algorithm=grpo",)),
+    Arm("gpg", GPG),
+    Arm("gpg, no alpha", (*GPG, "algorithm.alpha=false")),
+    Arm("gpg, deviation", GPG_V1),
+    Arm("gpg, deviation, alpha", (*GPG_V1, "algorithm.alpha=true")),
+    Arm("gpg, beta_th 0.6", (*GPG, "algorithm.min_informative=0.6")),
+    Arm("gpg, batch deviation", (*GPG_V1, "algorithm.f_norm=batch_std")),
+    Arm("gpg, deviation, KL 0.04", (*GPG_V1, "algorithm.beta=0.04")),
+    *(Arm(f"gpg, G {size}", (*GPG, f"algorithm.num_generations={size}")) for size in (2, 4, 16)),
+    *(
+        Arm(name, (f"algorithm={name}",))
+        for name in ("dr_grpo", "dapo", "rloo", "reinforce_pp", "ppo")
+    ),
+    # Its greedy completion is one of the eight.
+    Arm("remax", ("algorithm=remax", "algorithm.num_generations=7")),
+)
+
+ARMS = {arm.name: arm for arm in TABLE}
+
+CLAIMS = (
+    Claim(START, "sft", "tables 5 to 8", seeds=8),
+    Claim("sft", "grpo", "tables 5 to 8", seeds=8),
+    Claim("grpo", "gpg", "tables 3 and 5 to 8", seeds=8, strict=False),
+    Claim("gpg, no alpha", "gpg", "later versions: 43.9, with alpha 47.8", seeds=8),
+    Claim("gpg, deviation, alpha", "gpg", "later versions: 44.1, without deviation 47.8", seeds=8),
+    Claim("gpg, G 4", "gpg", "table 9", seeds=8),
+    Claim("gpg, G 2", "gpg, G 4", "table 9", seeds=8),
+    Claim("gpg", "gpg, G 16", "table 9", seeds=8, strict=False),
+    Claim("gpg, deviation, KL 0.04", "gpg, deviation", "table 10", seeds=8),
+    Claim("gpg, no alpha", "gpg, deviation", "later versions: 43.9, with deviation 45.3"),
+    Claim("gpg, deviation, alpha", "gpg, deviation", "later versions: 44.1, without alpha 45.3"),
+    Claim("gpg", "gpg, beta_th 0.6", "later versions: 47.8, with beta_th 48.3"),
+    Claim("gpg, batch deviation", "gpg, deviation", "table 10"),
+    Claim("dr_grpo", "gpg", "table 3"),
+    *(
+        Claim(name, "gpg", "not compared in the paper", strict=False)
+        for name in ("dapo", "rloo", "reinforce_pp", "remax", "ppo")
+    ),
+)
+
+
+def seeds_of(arm: str) -> int:
+    """Return how many seeds an arm needs: the most that any claim about it asks for."""
+    return max(claim.seeds for claim in CLAIMS if arm in (claim.worse, claim.better))

@@ -1,0 +1,113 @@
+"""The two beds: a task, a tiny model that is competent at it and no more, and how long runs are.
+
+A start is made by fine-tuning random weights on right answers, stopped short of convergence. It is
+made once (``python -m benchmarks.replication start BED``) and kept in starts/, as other machines
+round differently and would stop at another model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.replication.arms import Arm
+from benchmarks.replication.ledger import HERE
+from benchmarks.replication.search import grid_of
+from vrft.demo.course import Size, Vocabulary
+from vrft.demo.tiny_configs import Family
+
+
+@dataclass(frozen=True)
+class Bed:
+    """A task with its start: at most ``lesson_steps`` steps of ``lessons`` answers each, until a
+    share ``competent`` of questions is answered; ``ceiling_steps`` more show what can be reached.
+
+    A run takes ``steps`` steps of ``prompts`` prompts. ``first_rate`` and ``first_supervised_rate``
+    are the lowest of the four rates with which a search begins. ``rows`` and ``held_out`` are the
+    task's settings of the same names.
+    """
+
+    name: str
+    family: Family
+    size: Size
+    vocabulary: Vocabulary
+    lesson_steps: int
+    competent: float
+    lessons: int
+    lesson_rate: float
+    ceiling_steps: int
+    steps: int
+    prompts: int
+    first_rate: float
+    first_supervised_rate: float
+    max_completion_length: int
+    rows: int
+    held_out: int
+
+    @property
+    def task(self) -> Path:
+        """Return the file of the task."""
+        return HERE / f"{self.name}.py"
+
+    @property
+    def start(self) -> Path:
+        """Return the folder of the start."""
+        return HERE / "starts" / self.name
+
+    def rates(self, arm: Arm) -> list[float]:
+        """Return the rates with which an arm's search begins, ascending."""
+        return grid_of(self.first_supervised_rate if arm.supervised else self.first_rate, 4)
+
+
+WALKS = Bed(
+    name="walks",
+    family="qwen2",
+    size=Size(64, 192, 2, 2, 2, 32, 1, 1),
+    vocabulary=Vocabulary(("system\n user\n assistant\nassistant user system",), numbers=False),
+    lesson_steps=180,
+    competent=0.35,
+    lessons=64,
+    lesson_rate=2e-3,
+    ceiling_steps=300,
+    steps=300,
+    prompts=32,
+    first_rate=5e-5,
+    first_supervised_rate=2.5e-4,
+    max_completion_length=24,
+    rows=10_000,
+    held_out=1000,
+)
+
+SCENES = Bed(
+    name="scenes",
+    family="qwen2_vl",
+    size=Size(64, 192, 2, 2, 2, 48, 2, 3),
+    vocabulary=Vocabulary(
+        (
+            "system\n user\n assistant\nassistant user system",
+            "red all green left blue right above below 0123456789",
+        ),
+        numbers=False,
+    ),
+    lesson_steps=900,
+    competent=0.35,
+    lessons=64,
+    lesson_rate=2e-3,
+    ceiling_steps=600,
+    steps=180,
+    prompts=16,
+    first_rate=5e-5,
+    first_supervised_rate=2.5e-4,
+    max_completion_length=24,
+    rows=5000,
+    held_out=500,
+)
+
+BEDS = {bed.name: bed for bed in (WALKS, SCENES)}
+
+
+def fingerprint(start: Path) -> str:
+    """Return twelve hexadecimal digits that stand for the weights of a model's folder."""
+    digest = hashlib.sha256((start / "model.safetensors").read_bytes())
+    return digest.hexdigest()[:12]

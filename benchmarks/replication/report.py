@@ -1,0 +1,207 @@
+"""RESULTS.md and its figures, made from the committed rows and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+
+from benchmarks.publishing import figure, markdown, over_seeds, save_figure
+from benchmarks.replication import agenda, beds, ledger, search
+from benchmarks.replication.arms import ARMS, CLAIMS
+from benchmarks.replication.beds import BEDS, Bed
+from benchmarks.replication.inference import detectable
+from benchmarks.replication.ledger import Row, Trial
+from benchmarks.replication.verdicts import MARGIN, Budget, Finals, Verdict, cost, verdicts
+
+HEAD = f"""# A replication of GPG at the scale of one core
+
+Made by `python -m benchmarks.replication report` from the rows in `*.jsonl`, one for each run; not
+edited by hand. The models are tiny, the data drawn: no number here is one of a published benchmark.
+What the beds are, what was tried before them, and what the columns mean: `docs/replication.md`.
+
+Verdicts are of paired t-tests over common seeds, corrected by Holm over all claims of a table at
+5 %. "Agrees" and "does not agree" follow a sure direction, or a difference that is surely below
+{100 * MARGIN:g} points; all else is "cannot tell". Scores are greedy, strict, in percent, on
+held-out questions.
+"""
+
+BUDGETS: Mapping[Budget, str] = {
+    "sampling": "equal sampling: the same number of completions, groups of another size excepted",
+    "compute": "equal compute: where the cheaper arm's processor time had been spent",
+}
+
+
+def publish() -> Path:
+    """Write RESULTS.md and the figures beside the rows, and return the page's path."""
+    sections = [HEAD]
+    for bed in BEDS.values():
+        all_rows = ledger.read(bed.name)
+        if not all_rows:
+            sections.append(f"## {bed.name}\n\nNo runs yet.\n")
+            continue
+        rows = ledger.by_trial(all_rows, beds.fingerprint(bed.start))
+        draw(bed, finals_of(rows), ledger.HERE)
+        sections.append(section(bed, rows, len(all_rows) - len(rows)))
+    path = ledger.HERE / "RESULTS.md"
+    path.write_text("\n".join(sections), encoding="utf-8")
+    return path
+
+
+def section(bed: Bed, rows: Mapping[Trial, Row], orphans: int) -> str:
+    """Render a bed's section; ``orphans`` are rows of another start, which count for nothing."""
+    finals = finals_of(rows)
+    parts = [f"## {bed.name}", card(bed, rows), arms_table(bed, rows)]
+    for budget, title in BUDGETS.items():
+        judged = verdicts(finals, budget)
+        parts += [f"### Claims, at {title}", claims_table(judged), summary(judged)]
+    parts += [f"![{bed.name}]({bed.name}.svg)", provenance([*rows.values()])]
+    if orphans:
+        parts.append(f"{orphans} rows are of another start and left out.")
+    return "\n\n".join(parts) + "\n"
+
+
+def finals_of(rows: Mapping[Trial, Row]) -> Finals:
+    """Return the final rows by arm, in the order of the arms, each in the order of its seeds."""
+    of_arm: dict[str, list[Row]] = {name: [] for name in ARMS}
+    for trial in sorted(rows, key=lambda trial: trial.seed):
+        if trial.stage == "final":
+            of_arm[trial.arm].append(rows[trial])
+    return {name: found for name, found in of_arm.items() if found}
+
+
+def card(bed: Bed, rows: Mapping[Trial, Row]) -> str:
+    """Render the bed's card: start, ceiling, gain, whether it still rises, spread and power."""
+    final = finals_of(rows).get(agenda.CARD_ARM, ())
+    lines = [("start", percent(final[0].curve[0][1]) if final else "not run yet")]
+    top = rows.get(agenda.ceiling(bed))
+    steps = f"{bed.ceiling_steps} steps of fine-tuning on"
+    lines.append((f"ceiling, {steps}", percent(top.score) if top else "not run yet"))
+    if len(final) > 1:
+        scores = [row.score for row in final[: agenda.CARD_SEEDS]]
+        last = [row.score - row.curve[-2][1] for row in final]
+        lines += [
+            (f"gpg, {bed.steps} steps, {len(scores)} seeds", percent(fmean(scores))),
+            ("gain", f"{100 * (fmean(scores) - final[0].curve[0][1]):+.1f}"),
+            (f"gain of the last {final[0].curve[-1][0] - final[0].curve[-2][0]} steps",
+             f"{100 * fmean(last):+.1f}"),
+            ("standard deviation over seeds", percent(stdev(scores))),
+            ("processor seconds of a run", f"{cost(final):.0f}"),
+        ]  # fmt: skip
+    lines += [
+        (f"difference seen with 80 %, {n} seeds", f"{percent(difference)} points")
+        for n, difference in power(finals_of(rows)).items()
+    ]
+    return markdown(("the bed's card", ""), lines)
+
+
+def power(finals: Finals) -> dict[int, float]:
+    """Return the difference that 5 and 8 paired seeds see with 80 %, for a single claim at 5 %.
+
+    The deviation of paired differences is the root mean square of those of all claims with runs;
+    before there are any, that of two independent runs of the card's arm. Empty with neither.
+    """
+    variances = []
+    for verdict in verdicts(finals, "sampling", [c for c in CLAIMS if c.worse in finals]):
+        if verdict.test is not None:
+            pairs = [
+                {row.trial.seed: row.score for row in finals[arm]}
+                for arm in (verdict.claim.worse, verdict.claim.better)
+            ]
+            common = pairs[0].keys() & pairs[1].keys()
+            variances.append(stdev(pairs[1][seed] - pairs[0][seed] for seed in common) ** 2)
+    alone = finals.get(agenda.CARD_ARM, ())
+    if not variances and len(alone) > 1:
+        variances = [2 * stdev(row.score for row in alone) ** 2]
+    if not variances:
+        return {}
+    return {n: detectable(fmean(variances) ** 0.5, n) for n in (5, 8)}
+
+
+def arms_table(bed: Bed, rows: Mapping[Trial, Row]) -> str:
+    """Render a line for every arm with final runs."""
+    lines = []
+    for name, final in finals_of(rows).items():
+        mean = over_seeds([row.score for row in final])
+        lines.append(
+            (
+                f"`{name}`",
+                f"{final[0].trial.rate:g}{'' if inside(bed, name, rows) else '*'}",
+                mean.n,
+                percent(mean.mean),
+                f"{percent(mean.low)} to {percent(mean.high)}" if mean.n > 1 else "",
+                f"{fmean(row.completions for row in final) / 1000:.1f}",
+                f"{cost(final):.0f}",
+            )
+        )
+    header = ("arm", "rate", "seeds", "score", "95 %", "thousand completions", "CPU seconds")
+    note = "*: the rate lies at the edge of those tried."
+    starred = any("*" in line[1] for line in lines)
+    return markdown(header, lines) + (f"\n\n{note}" if starred else "")
+
+
+def inside(bed: Bed, arm: str, rows: Mapping[Trial, Row]) -> bool:
+    """Check whether an arm's rate has tried neighbours on both sides."""
+    try:
+        rate = agenda.rate_of(bed, arm, rows)
+    except search.Unfinished:
+        return False
+    tried = {trial.rate for trial in rows if trial.stage == "search" and trial.arm == arm}
+    return min(tried) < rate < max(tried)
+
+
+def claims_table(judged: Sequence[Verdict]) -> str:
+    """Render a line for every claim with its difference, p-values after Holm, and verdict."""
+    lines = []
+    for verdict in judged:
+        test = verdict.test
+        numbers = ("", "", "0", "", "")
+        if test is not None:
+            numbers = (
+                f"{100 * test.mean:+.1f}",
+                f"{100 * test.low:+.1f} to {100 * test.high:+.1f}",
+                str(test.n),
+                f"{verdict.differs:.3f}",
+                f"{verdict.equals:.3f}",
+            )
+        claim = verdict.claim
+        lines.append((f"`{claim.text}`", claim.source, *numbers, f"**{verdict.word}**"))
+    header = ("claim", "from", "points", "95 %", "seeds", "p differs", "p equals", "verdict")
+    return markdown(header, lines)
+
+
+def summary(judged: Sequence[Verdict]) -> str:
+    """Say in one sentence how many claims are decided."""
+    counts = {word: sum(verdict.word == word for verdict in judged)
+              for word in ("agrees", "does not agree", "cannot tell")}  # fmt: skip
+    missing = sum(verdict.test is None for verdict in judged)
+    return (
+        f"Of {len(judged)} claims {counts['agrees']} agree, {counts['does not agree']} do not, "
+        f"{counts['cannot tell']} cannot be told, {missing} of these for want of runs."
+    )
+
+
+def draw(bed: Bed, finals: Finals, folder: Path) -> None:
+    """Draw the score of every arm over the steps, the mean over its seeds."""
+    drawing = figure(7, 4)
+    axis = drawing.subplots()
+    for number, (name, rows) in enumerate(finals.items()):
+        steps = [step for step, _ in rows[0].curve]
+        means = [100 * fmean(row.curve[point][1] for row in rows) for point in range(len(steps))]
+        axis.plot(steps, means, f"C{number % 10}", linestyle=("-", "--")[number // 10], label=name)
+    axis.set(xlabel="steps", ylabel="greedy accuracy on held-out questions (%)", title=bed.name)
+    if finals:
+        drawing.legend(loc="outside right upper", frameon=False, fontsize="small")
+    save_figure(drawing, folder, bed.name)
+
+
+def provenance(rows: Sequence[Row]) -> str:
+    """Render the commits, versions and machines that the rows are from."""
+    names = ("vrft", "torch", "transformers", "platform")
+    origins = {(row.commit, *(row.versions[name] for name in names)) for row in rows}
+    return markdown(("commit", *names), sorted(origins))
+
+
+def percent(share: float) -> str:
+    """Return a share in percent, with one decimal."""
+    return f"{100 * share:.1f}"

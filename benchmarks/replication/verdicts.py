@@ -1,0 +1,96 @@
+"""What the rows say of each claim: agrees, does not agree, or cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+from benchmarks.replication.arms import CLAIMS, START, Claim
+from benchmarks.replication.inference import LEVEL, PairedTest, holm, paired_test
+from benchmarks.replication.ledger import Row
+
+MARGIN = 0.02
+"""The difference below which two arms count as equal: two points, fixed before any run."""
+
+Word = Literal["agrees", "does not agree", "cannot tell"]
+
+Budget = Literal["sampling", "compute"]
+"""What two arms have equally: completions, or the processor time of the cheaper one."""
+
+Finals = Mapping[str, Sequence[Row]]
+"""The final runs of every arm, by its name."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict on a claim, with its test and both p-values after Holm's correction.
+
+    ``test`` is None where fewer than two seeds are common to both arms.
+    """
+
+    claim: Claim
+    test: PairedTest | None
+    differs: float
+    equals: float
+    word: Word
+
+
+def verdicts(finals: Finals, budget: Budget, claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
+    """Return the verdict on every claim, corrected together.
+
+    A claim is two hypotheses, "no difference" and "a difference of MARGIN or more"; the correction
+    is over both of all claims, those without runs left out.
+    """
+    tests = [claim_test(claim, finals, budget) for claim in claims]
+    tested = [test for test in tests if test is not None]
+    adjusted = holm([p for test in tested for p in (test.differs, test.equals)])
+    pairs = iter(zip(adjusted[::2], adjusted[1::2], strict=True))
+    results = []
+    for claim, test in zip(claims, tests, strict=True):
+        differs, equals = (1.0, 1.0) if test is None else next(pairs)
+        results.append(Verdict(claim, test, differs, equals, word(claim, test, differs, equals)))
+    return results
+
+
+def word(claim: Claim, test: PairedTest | None, differs: float, equals: float) -> Word:
+    """Return the verdict's word: a sure direction decides, else a surely small difference."""
+    if test is not None and differs < LEVEL:
+        return "agrees" if test.mean > 0 else "does not agree"
+    if test is not None and equals < LEVEL:
+        return "does not agree" if claim.strict else "agrees"
+    return "cannot tell"
+
+
+def claim_test(claim: Claim, finals: Finals, budget: Budget) -> PairedTest | None:
+    """Return the test of better - worse over common seeds; None with fewer than two."""
+    better, worse = scores(claim.better, claim, finals, budget), None
+    if claim.worse != START:
+        worse = scores(claim.worse, claim, finals, budget)
+    common = sorted(better if worse is None else better.keys() & worse.keys())[: claim.seeds]
+    if len(common) < 2:
+        return None
+    first = {row.trial.seed: row.curve[0][1] for row in finals.get(claim.better, ())}
+    return paired_test([better[seed] - (worse or first)[seed] for seed in common], MARGIN)
+
+
+def scores(arm: str, claim: Claim, finals: Finals, budget: Budget) -> dict[int, float]:
+    """Return the score of every seed of an arm, at equal sampling or at equal processor time."""
+    rows = finals.get(arm, ())
+    if budget == "sampling" or START in (claim.worse, claim.better):
+        return {row.trial.seed: row.score for row in rows}
+    both = [finals.get(name, ()) for name in (claim.worse, claim.better)]
+    if not all(both):
+        return {}
+    allowed = min(cost(of_arm) for of_arm in both)
+    # The rate is constant, so that a run's score at a step is that of a run which ended there.
+    return {row.trial.seed: row.score_at(row.trial.steps * allowed / cost(rows)) for row in rows}
+
+
+def cost(rows: Sequence[Row]) -> float:
+    """Return the processor seconds of an arm's run, the median over its seeds.
+
+    One run's time depends on what else the machine does.
+    """
+    return median(row.cpu_seconds for row in rows)

@@ -1,0 +1,86 @@
+"""benchmarks/replication/report.py: the page says what the rows say, and nothing without rows."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from fakes.replication_rows import finals, row_of
+
+from benchmarks.replication import agenda, inference, ledger, report
+from benchmarks.replication.arms import ARMS
+from benchmarks.replication.beds import WALKS
+from benchmarks.replication.ledger import Trial
+
+SCORES = [0.50, 0.51, 0.49, 0.52, 0.48]  # mean 0.50, standard deviation sqrt(0.001 / 4) = 1.58 %
+
+
+def page() -> str:
+    """Return the text that is published."""
+    return report.publish().read_text(encoding="utf-8")
+
+
+def test_without_rows_the_page_says_so() -> None:
+    assert page().count("No runs yet.") == 2
+
+
+def test_the_card_shows_start_ceiling_gain_spread_and_power() -> None:
+    for row in [*finals("gpg", SCORES), row_of(agenda.ceiling(WALKS), 0.95)]:
+        ledger.append(row)
+    text = page()
+    assert "| start | 30.0 |" in text
+    assert f"| ceiling, {WALKS.ceiling_steps} steps of fine-tuning on | 95.0 |" in text
+    assert f"| gpg, {WALKS.steps} steps, 5 seeds | 50.0 |" in text
+    assert "| gain | +20.0 |" in text
+    # the curves rise evenly: half of the gain is in the last half
+    assert f"| gain of the last {WALKS.steps - WALKS.steps // 2} steps | +10.0 |" in text
+    assert "| standard deviation over seeds | 1.6 |" in text
+    # before any pair: the deviation of two independent runs, sqrt(2) * 1.58 %
+    seen = 100 * inference.detectable((2 * 0.001 / 4) ** 0.5, 8)
+    assert f"| difference seen with 80 %, 8 seeds | {seen:.1f} points |" in text
+
+
+def test_power_is_of_paired_differences_where_there_are_pairs() -> None:
+    rows = {"grpo": finals("grpo", SCORES), "gpg": finals("gpg", [s + 0.1 for s in SCORES])}
+    assert report.power(rows)[5] == pytest.approx(0, abs=1e-9)  # differences do not vary at all
+
+
+def test_claims_have_verdicts_at_both_budgets() -> None:
+    for row in [*finals("grpo", SCORES), *finals("gpg", [s + 0.2 for s in SCORES], 120.0)]:
+        ledger.append(row)
+    sampling, compute = page().split("### Claims, at ")[1:]
+    (line,) = [line for line in sampling.splitlines() if "`grpo <= gpg`" in line]
+    assert "| +20.0 | +20.0 to +20.0 | 5 | 0.000 |" in line and line.endswith("**agrees** |")
+    # gpg takes twice the time: at grpo's it stood half-way, at (0.3 + 0.7) / 2 - 0.5 = 0
+    (line,) = [line for line in compute.splitlines() if "`grpo <= gpg`" in line]
+    assert "| +0.0 |" in line.replace("-0.0", "+0.0")
+    assert "cannot be told" in sampling and "for want of runs" in sampling
+
+
+def test_rows_of_another_start_are_left_out_and_counted() -> None:
+    ledger.append(finals("gpg", [0.5])[0])
+    ledger.append(dataclasses.replace(finals("grpo", [0.5])[0], start="another"))
+    text = page()
+    assert "1 rows are of another start and left out." in text
+    assert "`gpg`" in text and "| `grpo` |" not in text
+
+
+def test_a_rate_at_the_edge_of_those_tried_is_starred() -> None:
+    first = WALKS.rates(ARMS["gpg"])[1]
+    rows = {
+        row.trial: row
+        for row in (
+            dataclasses.replace(row, trial=dataclasses.replace(row.trial, rate=first))
+            for row in finals("gpg", SCORES)
+        )
+    }
+    assert "*: the rate lies at the edge" in report.arms_table(WALKS, rows)
+    while (trial := agenda.next_trial(WALKS, rows, ())) and trial.stage == "search":
+        rows[trial] = row_of(trial, 0.8 if trial.rate == first else 0.5)
+    assert "*" not in report.arms_table(WALKS, rows)
+
+
+def test_every_arm_has_a_name_that_is_a_folders() -> None:
+    names = [Trial("walks", "final", arm, 1e-4, 1, 10).folder for arm in ARMS]
+    assert len(set(names)) == len(ARMS)
+    assert not any(set(" ,/") & set(name) for name in names)

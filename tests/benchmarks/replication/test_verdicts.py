@@ -1,0 +1,90 @@
+"""benchmarks/replication/verdicts.py: each claim gets its word from rows, and never another."""
+
+from __future__ import annotations
+
+import pytest
+from fakes.replication_rows import finals
+
+from benchmarks.replication import verdicts
+from benchmarks.replication.arms import START, Claim
+
+BELOW = Claim("grpo", "gpg", "a test", seeds=8)
+NOT_BELOW = Claim("grpo", "gpg", "a test", seeds=8, strict=False)
+LOW = [0.50, 0.51, 0.49, 0.50, 0.52, 0.50, 0.49, 0.51]
+
+
+def judge(claim: Claim, low: list[float], high: list[float]) -> verdicts.Verdict:
+    """Return the verdict on one claim about grpo's and gpg's scores."""
+    rows = {"grpo": finals("grpo", low), "gpg": finals("gpg", high)}
+    (verdict,) = verdicts.verdicts(rows, "sampling", [claim])
+    return verdict
+
+
+def shifted(points: float) -> list[float]:
+    """Return LOW some points higher, with a little luck in both directions."""
+    return [score + points / 100 + (-1) ** seed / 1000 for seed, score in enumerate(LOW)]
+
+
+@pytest.mark.parametrize("claim", [BELOW, NOT_BELOW])
+def test_a_sure_direction_decides(claim: Claim) -> None:
+    assert judge(claim, LOW, shifted(3)).word == "agrees"
+    assert judge(claim, LOW, shifted(-3)).word == "does not agree"
+
+
+def test_a_surely_small_difference_meets_only_a_claim_that_allows_it() -> None:
+    # differences alternate between +0.1 and -0.1 points: no direction, far inside two points
+    assert judge(BELOW, LOW, shifted(0)).word == "does not agree"
+    assert judge(NOT_BELOW, LOW, shifted(0)).word == "agrees"
+
+
+def test_noise_cannot_tell() -> None:
+    noise = [0.40, 0.60, 0.45, 0.58, 0.42, 0.61, 0.47, 0.55]
+    for claim in (BELOW, NOT_BELOW):
+        assert judge(claim, LOW, noise).word == "cannot tell"
+
+
+def test_without_two_common_seeds_there_is_no_test() -> None:
+    verdict = judge(BELOW, LOW, [0.9])
+    assert verdict.test is None
+    assert verdict.word == "cannot tell"
+
+
+def test_only_common_seeds_count_and_no_more_than_the_claim_asks_for() -> None:
+    assert (judge(BELOW, LOW, shifted(3)[:5]).test or pytest.fail()).n == 5
+    few = Claim("grpo", "gpg", "a test", seeds=3)
+    assert (judge(few, LOW, shifted(3)).test or pytest.fail()).n == 3
+
+
+def test_the_start_is_the_first_point_of_the_curve() -> None:
+    rows = {"sft": finals("sft", LOW)}  # their curves begin at 0.3
+    (verdict,) = verdicts.verdicts(rows, "compute", [Claim(START, "sft", "a test", seeds=8)])
+    assert verdict.test is not None
+    assert verdict.test.mean == pytest.approx(sum(LOW) / 8 - 0.3)
+    assert verdict.word == "agrees"
+
+
+def test_the_correction_is_over_both_hypotheses_of_all_claims() -> None:
+    rows = {"grpo": finals("grpo", LOW), "gpg": finals("gpg", shifted(3))}
+    alone, *_ = verdicts.verdicts(rows, "sampling", [BELOW])
+    among, *_ = verdicts.verdicts(rows, "sampling", [BELOW] * 10)
+    assert alone.test is not None
+    assert alone.differs == pytest.approx(2 * alone.test.differs)
+    assert among.differs == pytest.approx(20 * alone.test.differs)
+    # a claim without runs takes no part
+    absent = Claim("ppo", "gpg", "a test")
+    assert verdicts.verdicts(rows, "sampling", [BELOW, absent])[0].differs == alone.differs
+
+
+def test_at_equal_compute_the_dearer_arm_is_looked_at_earlier() -> None:
+    # both end at 0.7 and rise evenly from 0.3; gpg takes twice the time, so it stands at 0.5
+    rows = {"grpo": finals("grpo", [0.7] * 3, 60.0), "gpg": finals("gpg", [0.7] * 3, 120.0)}
+    (sampling,) = verdicts.verdicts(rows, "sampling", [BELOW])
+    (compute,) = verdicts.verdicts(rows, "compute", [BELOW])
+    assert sampling.test is not None and compute.test is not None
+    assert sampling.test.mean == pytest.approx(0)
+    assert compute.test.mean == pytest.approx(-0.2)
+
+
+def test_the_cost_of_an_arm_is_the_median_over_its_seeds() -> None:
+    rows = [*finals("gpg", [0.5, 0.5], 60.0), *finals("gpg", [0.5], 600.0)]
+    assert verdicts.cost(rows) == 60.0

@@ -53,7 +53,8 @@ def arguments() -> argparse.ArgumentParser:
     start = commands.add_parser("start", help="make the start of a bed; it forgets no row")
     start.add_argument("bed", choices=list(BEDS))
     study = commands.add_parser("study", help="do the most valuable outstanding runs")
-    study.add_argument("--bed", nargs="+", choices=list(BEDS), default=list(BEDS))
+    ready = [name for name, bed in BEDS.items() if bed.start.is_dir()]
+    study.add_argument("--bed", nargs="+", choices=list(BEDS), default=ready)
     study.add_argument("--sitting", type=float, required=True, metavar="MINUTES")
     study.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
     for command in (start, study):

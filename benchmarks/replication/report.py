@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
-from benchmarks.publishing import figure, markdown, over_seeds, save_figure
+from benchmarks.publishing import ROOT, figure, markdown, over_seeds, save_figure
 from benchmarks.replication import agenda, beds, ledger, search
 from benchmarks.replication.arms import ARMS, CLAIMS
 from benchmarks.replication.beds import BEDS, Bed
 from benchmarks.replication.inference import detectable
 from benchmarks.replication.ledger import Row, Trial
 from benchmarks.replication.verdicts import MARGIN, Budget, Finals, Verdict, cost, verdicts
+
+DOCS = ROOT / "docs"
 
 HEAD = f"""# A replication of GPG at the scale of one core
 
@@ -43,6 +46,9 @@ def publish() -> Path:
         rows = ledger.by_trial(all_rows, beds.fingerprint(bed.start))
         draw(bed, finals_of(rows), ledger.HERE)
         sections.append(section(bed, rows, len(all_rows) - len(rows)))
+    # The site of the documentation shows pictures of its own folder only.
+    for drawn in sorted(ledger.HERE.glob("*.svg")):
+        shutil.copy(drawn, DOCS / f"replication-{drawn.name}")
     path = ledger.HERE / "RESULTS.md"
     path.write_text("\n".join(sections), encoding="utf-8")
     return path

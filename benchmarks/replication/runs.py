@@ -16,7 +16,7 @@ from benchmarks.replication.agenda import CEILING
 from benchmarks.replication.arms import ARMS
 from benchmarks.replication.beds import Bed, fingerprint
 from benchmarks.replication.ledger import Row, Trial
-from vrft import cli, policy
+from vrft import cli, config, policy
 from vrft.config.schema import ModelConfig
 from vrft.demo import tiny
 from vrft.errors import UserError
@@ -27,9 +27,6 @@ POINTS = 6
 
 LESSON_POINTS = 30
 """Checkpoints of the lessons, of which one becomes the start."""
-
-GROUP = 8
-"""Completions of a prompt, where an arm does not say otherwise."""
 
 
 def make_start(bed: Bed, out: Path) -> Path:
@@ -46,7 +43,7 @@ def make_start(bed: Bed, out: Path) -> Path:
         "model.dtype=float32",
         f"model.name={model}",
         f"task.rows={bed.lesson_steps * bed.lessons}",
-        # Other questions than those of any run.
+        # Another stream than that of any run.
         "task.seed=1",
         f"train.max_steps={bed.lesson_steps}",
         f"train.per_device_train_batch_size={bed.lessons}",
@@ -82,7 +79,7 @@ def settings_of(bed: Bed, trial: Trial) -> list[str]:
         "model.dtype=float32",
         f"task.rows={bed.rows}",
         f"task.held_out={bed.held_out}",
-        # Questions that the start has not been taught with; the search has others again.
+        # Another stream than the start's lessons; the search has one of its own.
         f"task.seed={9 if trial.stage == 'search' else 2}",
         f"sampling.max_completion_length={bed.max_completion_length}",
         f"train.max_steps={trial.steps}",
@@ -91,8 +88,10 @@ def settings_of(bed: Bed, trial: Trial) -> list[str]:
         # Constant: a score on the way is then that of a run which ends there.
         "train.lr_scheduler_type=constant",
         f"train.seed={trial.seed}",
-        f"train.save_steps={max(1, trial.steps // POINTS)}",
+        # A search asks for the end alone.
+        f"train.save_steps={0 if trial.stage == 'search' else max(1, trial.steps // POINTS)}",
         "train.save_total_limit=null",
+        f"train.logging_steps={max(1, trial.steps // POINTS)}",
         # The same for all arms: what a run tells of itself costs time that has no part in a method.
         "train.log_completions=false",
         "train.canaries=false",
@@ -112,10 +111,11 @@ def perform(bed: Bed, trial: Trial, out: Path) -> Row:
     where = [f"model.name={bed.start}", f"train.output_dir={folder / 'run'}"]
     seconds = command(["train", "--task", str(bed.task), *settings, *where], folder)
     split = "val" if trial.stage == "search" else "test"
-    scores = {0: start_score(bed, split, out), **checkpoint_scores(bed, folder / "run", split)}
+    scores = {0: start_score(bed, split, out), **trained_scores(bed, trial, folder / "run", split)}
     last = read_metrics(folder / "run" / "metrics.jsonl")[-1]
-    group = next((int(s.split("=")[1]) for s in settings if "num_generations" in s), GROUP)
-    sampled = "algorithm=sft" not in settings
+    method = config.load(None, settings).algorithm
+    group = method.num_generations + (method.baseline == "greedy")
+    sampled = method.name != "sft"
     row = Row(
         trial=trial,
         settings=tuple(settings),
@@ -138,6 +138,15 @@ def start_score(bed: Bed, split: str, out: Path) -> float:
     if not (folder / "scores.json").is_file():
         evaluate(bed, ["--model", str(bed.start)], split, folder)
     return score_in(folder)
+
+
+def trained_scores(bed: Bed, trial: Trial, run: Path, split: str) -> dict[int, float]:
+    """Return a trial's greedy scores by step: of all its checkpoints, of a search's end alone."""
+    if trial.stage != "search":
+        return checkpoint_scores(bed, run, split)
+    folder = run.parent / "scores"
+    evaluate(bed, ["--model", str(run / "final")], split, folder)
+    return {trial.steps: score_in(folder)}
 
 
 def checkpoint_scores(bed: Bed, run: Path, split: str) -> dict[int, float]:

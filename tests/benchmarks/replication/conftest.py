@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.replication import beds, ledger
+from benchmarks.replication import beds, ledger, report
 
 
 @pytest.fixture(autouse=True)
 def rows_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keep rows and pages of a test in a folder of its own, so that none touches the published."""
     monkeypatch.setattr(ledger, "HERE", tmp_path)
+    monkeypatch.setattr(report, "DOCS", tmp_path)
     # The start of fakes.replication_rows, whatever start lies in the checkout.
     monkeypatch.setattr(beds, "fingerprint", lambda start: "0123456789ab")
     return tmp_path

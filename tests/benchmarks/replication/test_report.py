@@ -55,6 +55,8 @@ def test_claims_have_verdicts_at_both_budgets() -> None:
     (line,) = [line for line in compute.splitlines() if "`grpo <= gpg`" in line]
     assert "| +0.0 |" in line.replace("-0.0", "+0.0")
     assert "cannot be told" in sampling and "for want of runs" in sampling
+    figure = ledger.HERE / "walks.svg"
+    assert (report.DOCS / "replication-walks.svg").read_bytes() == figure.read_bytes()
 
 
 def test_rows_of_another_start_are_left_out_and_counted() -> None:

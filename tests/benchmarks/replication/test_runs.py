@@ -38,7 +38,7 @@ def test_arms_sample_equally_but_where_the_size_of_groups_is_the_question() -> N
         )
         sizes[name] = resolved.algorithm.num_generations
     others = {"gpg, G 2": 2, "gpg, G 4": 4, "gpg, G 16": 16, "remax": 7}
-    assert sizes == dict.fromkeys(ARMS, runs.GROUP) | others
+    assert sizes == dict.fromkeys(ARMS, 8) | others
 
 
 def test_a_search_has_questions_of_its_own() -> None:
@@ -89,11 +89,22 @@ def test_a_trial_is_trained_evaluated_and_leaves_nothing_but_its_row(
     assert said == ["train", "eval", "eval", "train", "eval"]
 
 
+def test_a_search_asks_for_the_end_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = Trial("walks", "search", "gpg", 1e-4, 9001, 60)
+    monkeypatch.setattr(runs, "evaluate", lambda *_: None)
+    monkeypatch.setattr(runs, "score_in", lambda folder: 0.5)
+    assert runs.trained_scores(WALKS, trial, tmp_path, "val") == {60: 0.5}
+    assert "train.save_steps=0" in runs.settings_of(WALKS, trial)
+    assert "train.save_steps=10" in runs.settings_of(WALKS, TRIAL)
+
+
+@pytest.mark.slow
 def test_a_command_that_fails_says_what_it_said_last(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"vrft eval failed \(2\): .*unknown name 'nobody'.*log"):
         runs.command(["eval", "--benchmark", "nobody", "--model", "demo"], tmp_path)
 
 
+@pytest.mark.slow
 def test_a_command_gives_the_processor_seconds_of_its_process(tmp_path: Path) -> None:
     assert 0 < runs.command(["tasks"], tmp_path) < 300
     assert "math" in (tmp_path / "log.txt").read_text(encoding="utf-8")

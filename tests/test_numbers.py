@@ -309,3 +309,10 @@ def test_a_number_agrees_with_itself_in_a_box(text: str) -> None:
     if quantity is not None and "=" not in text and "boxed" not in text:
         assert boxed is not None
         assert boxed.agrees(quantity)
+
+
+@given(st.from_regex(r"-?[0-9]{1,32}(\.[0-9]{1,32})?", fullmatch=True))
+def test_a_plain_number_is_read_as_the_grammar_reads_it(text: str) -> None:
+    plain, by_grammar = Quantity.parse(text), Quantity.parse(f" {text}")
+    assert plain is not None and plain == by_grammar
+    assert math.copysign(1, plain.value) == math.copysign(1, by_grammar.value)

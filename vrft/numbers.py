@@ -59,6 +59,8 @@ NAMED_RATIO = re.compile(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}|([^/]+)/([^/]+)"
 
 # With thousands separators ("1,000"), with or without decimals, or without a digit before them.
 DECIMAL = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+PLAIN = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
+"""A number that is read as Python does, without the grammar: most gold answers are such."""
 WHOLE_FRACTION = re.compile(r"\\frac\s*\{\s*([0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}")
 MINUTES = re.compile(r"([0-9]+)\s*°\s*([0-9]+)\s*′")
 WORD = re.compile(r"[^\W\d_]{1,20}")
@@ -85,6 +87,8 @@ class Quantity:
         A name or a ratio of names may stand before an equals sign ("x = 3", "AB/AC = 3/5"), and
         equal values on both sides of it ("180° - 35° = 145°"). Digits are ASCII or full-width.
         """
+        if PLAIN.fullmatch(text):
+            return cls(float(text))
         text = wrapping.bare(text)
         if text.startswith("~"):  # an estimate; further on it is a space of LaTeX
             return None

@@ -121,8 +121,10 @@ class Grounding(Task[Target]):
         frame = self.frame(reading)
         formats.forget()  # the samples hold all that is needed
         sizes: Sizes = {}
-        rows = watched(reading.rows, f"samples of {split!r}")
-        return [self.sample(row, kind, frame, sizes) for row in rows]
+        rows = formats.Passing(reading.rows)
+        del reading
+        left = watched(rows, f"samples of {split!r}")
+        return [self.sample(row, kind, frame, sizes) for row in left]
 
     def read(self, split: str) -> Reading:
         """Read the rows of a split, without opening a picture."""

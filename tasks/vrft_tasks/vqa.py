@@ -89,9 +89,11 @@ class Vqa(Task[Gold]):
             raise UserError(f"task.rows: expected at least 1, got {self.rows}")
 
     def samples(self, split: str) -> Sequence[Sample[Gold]]:
-        rows = self.read(split).rows
-        kind = self.kind or kind_of(rows)
+        reading = self.read(split)
+        kind = self.kind or kind_of(reading.rows)
         formats.forget()  # the samples hold all that is needed
+        rows = formats.Passing(reading.rows)
+        del reading
         return [read_sample(row, kind) for row in watched(rows, f"samples of {split!r}")]
 
     def read(self, split: str) -> Reading:

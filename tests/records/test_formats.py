@@ -226,6 +226,14 @@ def test_changed_data_are_read_anew(tmp_path: Path) -> None:
     assert answers == ["A", "B", "C", "D"]
 
 
+def test_rows_leave_one_by_one_as_samples_are_made_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "train.jsonl"
+    lines = [json.dumps({"question": "Q", "answer": str(number)}) for number in range(3)]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    passing = formats.Passing(formats.read_once(file, "train").rows)
+    assert [(row.answer, len(passing)) for row in passing] == [("0", 2), ("1", 1), ("2", 0)]
+
+
 def test_samples_leave_no_rows_behind(tmp_path: Path) -> None:
     file = tmp_path / "train.jsonl"
     file.write_text('{"question": "Q", "answer": "A"}\n', encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 from collections.abc import Callable
 from decimal import Decimal
@@ -383,6 +384,17 @@ def test_a_cache_that_cannot_be_written_is_one_line(
     monkeypatch.setenv("VRFT_CACHE", str(write(tmp_path / "a file", "")))
     with pytest.raises(UserError, match=r"cannot keep pictures there .* set VRFT_CACHE"):
         record(image=content).images("image")
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "train.json"])
+def test_rows_share_the_names_of_their_columns_and_their_folder(tmp_path: Path, name: str) -> None:
+    rows = [{"question": "A?", "answer": 1}, {"question": "B?", "answer": 2}]
+    written = json.dumps(rows) if name == "train.json" else "\n".join(map(json.dumps, rows))
+    first, second = records.read(write(tmp_path / name, written), "train")
+    assert all(a is b for a, b in zip(first.values, second.values, strict=True))
+    assert first.folders[0] is second.folders[0]
+    # and what a sample keeps of a row without bytes is the row itself
+    assert first.plain() is first.values
 
 
 def test_plain_columns_are_the_rows_own_without_bytes_of_pictures() -> None:

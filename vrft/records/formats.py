@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -128,6 +128,24 @@ def read_once(
 def forget() -> None:
     """Drop the last reading."""
     LAST.clear()
+
+
+class Passing:
+    """Rows of a reading, each of which is let go when the next one is asked for.
+
+    Samples are made of a million rows while the rows leave, so that the memory never holds both.
+    """
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.left = list(rows)
+        self.left.reverse()
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def __iter__(self) -> Iterator[Row]:
+        while self.left:
+            yield self.left.pop()
 
 
 def stamp_of(root: Path, split: str) -> Key | None:

@@ -20,6 +20,7 @@ import json
 import os
 import re
 import reprlib
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -206,6 +207,8 @@ class Record:
 
     def plain(self) -> dict[str, Any]:
         """Return the columns by the data's own names, without those that hold bytes of pictures."""
+        if not any(map(holds_bytes, self.values.values())) and isinstance(self.values, dict):
+            return self.values  # as it is: a million rows need not be held twice
         return {name: value for name, value in self.values.items() if not holds_bytes(value)}
 
     def error(self, complaint: str) -> UserError:
@@ -293,11 +296,13 @@ def split_files(root: Path, split: str) -> list[Path]:
 
 def file_rows(path: Path, encoding: str = "") -> Iterator[Row]:
     """Yield the rows of one file; raise UserError if it is damaged or of another kind."""
+    folders = (path.parent,)  # one for all rows, as there may be millions
     for values, row in files.read(path, encoding):
         where = f"{path}: {row}"
         if not isinstance(values, dict):
             raise UserError(f"{where}: expected an object with named values, got {shown(values)}")
-        yield values, where, (path.parent,)
+        # Every row of JSON has names of its own, which together are as large as the data.
+        yield {sys.intern(name): value for name, value in values.items()}, where, folders
 
 
 ABSENT = object()

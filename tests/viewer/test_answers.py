@@ -51,6 +51,26 @@ def test_the_entry_names_report_and_settings(view: answers.AnswersView) -> None:
     assert entry["report"]["metrics"]["iou"]["mean"] == pytest.approx(0.375)
 
 
+@pytest.mark.parametrize(
+    ("settings", "model", "words"),
+    [
+        ({"model": {"name": "runs/x/final"}}, "runs/x/final", []),
+        ({"predictions": "other.jsonl"}, "other.jsonl", []),
+        ({"model": "x", "endpoint": 7}, "x", []),  # of another tool
+        (
+            {"model": {"name": "x"}, "endpoint": {"url": "http://h/v1", "model": "m"}, "limit": 20},
+            "m (http://h/v1)",
+            ["only the first 20 samples"],
+        ),
+        ({"endpoint": {"family": "qwen2_vl"}, "blank_images": True}, "", ["pictures blanked"]),
+    ],
+)
+def test_who_was_asked_and_how_is_said(
+    settings: dict[str, object], model: str, words: list[str]
+) -> None:
+    assert answers.asked_model(settings) == model and answers.asked_words(settings) == words
+
+
 def test_a_long_question_is_cut_for_the_table_alone() -> None:
     assert answers.first_line("two\n lines") == "two lines"
     assert len(answers.first_line("x" * 1000)) == answers.LINE

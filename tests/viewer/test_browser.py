@@ -189,14 +189,14 @@ def test_a_log_that_cannot_be_read_says_why(page: Any, folders: list[Path], tmp_
     page.wait_for_selector(".row")
 
 
-def test_marks_that_turn_writing_round_are_seen(
+def test_characters_that_hide_themselves_or_turn_writing_round_are_seen(
     page: Any, folders: list[Path], tmp_path: Path
 ) -> None:
     file = folders[2] / "predictions.jsonl"
-    file.write_text(file.read_text().replace("I cannot tell.", "7\u202e18"))
+    file.write_text(file.read_text().replace("I cannot tell.", r"7\u202e18\u001b[2J\ud83d"))
     page.goto(exported(folders, tmp_path / "out") + "#e0/3")
     page.wait_for_selector(".answer")
-    assert "7\\u202e18" in page.inner_text(".answer")
+    assert r"7\u202e18\x1b[2J\ud83d" in page.inner_text(".answer")
 
 
 def test_rollouts_are_coloured_by_advantage_and_walked_by_steps(
@@ -211,6 +211,27 @@ def test_rollouts_are_coloured_by_advantage_and_walked_by_steps(
     page.keyboard.press("ArrowLeft")
     page.wait_for_function("document.querySelector('.count').textContent.startsWith('step 2')")
     assert page.locator(".mark.true").count() == 1 and page.locator(".mark.sampled").count() == 1
+
+
+def test_warnings_and_changes_stand_on_the_time_line(
+    page: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    viewed.resume(folders[0], 3)
+    metrics = folders[0] / "metrics.jsonl"
+    rows_of = [json.loads(line) for line in metrics.read_text().splitlines()]
+    rows_of = [{**row, "frac_reward_zero_std": 0.25} for row in rows_of]
+    metrics.write_text("".join(json.dumps(row) + "\n" for row in rows_of))
+    page.goto(exported(folders[:1], tmp_path / "out"))
+    page.wait_for_selector("canvas")
+    assert "resumed at step 3: train.learning_rate: 1e-06 → 2e-06" in page.inner_text(".change")
+    assert "rewards have not moved" in page.inner_text(".warning")
+    # The second of three steps is in the middle of the chart.
+    canvas = page.locator("canvas").first
+    box = canvas.bounding_box()
+    canvas.hover(position={"x": 44 + (box["width"] - 50) / 2, "y": 60})
+    assert canvas.get_attribute("title") == "run1, step 2: rewards have not moved"
+    labels = page.locator("canvas").evaluate_all("all => all.map(c => c.ariaLabel)")
+    assert "groups with signal: run1 0.75 at step 1, 0.75 at step 3" in labels
 
 
 def test_tokens_are_shaded_by_probability_and_join_to_the_text(

@@ -48,12 +48,12 @@ class AnswersView:
     def entry(self) -> dict[str, Any]:
         """Return title, report, settings and the names of metrics and subsets."""
         report, settings = self.evaluation.report, self.evaluation.settings
-        model = settings.get("model") or {}
         return {
             "kind": "answers",
             "title": self.title,
             "benchmark": report.benchmark,
-            "model": model.get("name") or settings.get("predictions", ""),
+            "model": asked_model(settings),
+            "asked": asked_words(settings),
             "folder": str(self.folder),
             "primary": self.evaluation.task.primary,
             "metrics": list(self.evaluation.scored[0].score.metrics),
@@ -153,6 +153,22 @@ class AnswersView:
     def picture(self, name: str) -> Path | Image.Image:
         """Return the source of a picture; KeyError for a name that is none."""
         return self.sources[name]
+
+
+def asked_model(settings: Mapping[str, Any]) -> str:
+    """Return who gave the answers: a model, that of a server with its address, or a file."""
+    endpoint, model = settings.get("endpoint"), settings.get("model")
+    if isinstance(endpoint, Mapping) and endpoint.get("url"):
+        return f"{endpoint.get('model', '')} ({endpoint['url']})"
+    name = model.get("name") if isinstance(model, Mapping) else model
+    return str(name or settings.get("predictions", ""))
+
+
+def asked_words(settings: Mapping[str, Any]) -> list[str]:
+    """Return in words what was asked otherwise than the benchmark says."""
+    limit = settings.get("limit")
+    words = ["pictures blanked"] if settings.get("blank_images") else []
+    return [*words, f"only the first {limit} samples"] if limit else words
 
 
 def first_line(question: str) -> str:

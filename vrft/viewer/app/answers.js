@@ -153,7 +153,7 @@ vrft.reportBox = (view) => {
     vrft.facts(rows),
     view.published.length ? vrft.facts(view.published.map(([method, name, ours, paper]) =>
       [`paper: ${method}, ${name}`, vrft.percent(paper), `ours ${vrft.signed(ours - paper)}`])) : null,
-    view.report.notes.map((note) => vrft.el("p", { class: "quiet" }, note)),
+    [...view.asked, ...view.report.notes].map((note) => vrft.el("p", { class: "quiet" }, note)),
     vrft.el("p", { class: "quiet" }, view.model, vrft.el("br"), view.folder),
     vrft.el("details", {}, vrft.el("summary", {}, "settings"),
       vrft.el("pre", {}, JSON.stringify(view.settings, null, 2))));

@@ -47,7 +47,7 @@ vrft.comparisonPage = async (view, place, main) => {
   const others = vrft.comparisons();
   const controls = vrft.el("div", { class: "controls", id: "filters" },
     others.length > 1 ? vrft.select("Pair", others.map((other) => [other.id, other.title]), view.id,
-      (id) => vrft.go(id)) : null,
+      (id) => vrft.go(id), "long") : null,
     vrft.el("input", {
       type: "search", id: "search", placeholder: "Search ids and questions  ( / )",
       "aria-label": "Search", value: filter.search, oninput: (e) => set("search")(e.target.value),

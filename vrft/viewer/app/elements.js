@@ -14,14 +14,19 @@ vrft.el = (tag, attributes = {}, ...children) => {
     else node.setAttribute(name, value === true ? "" : value);
   }
   node.append(...children.flat().filter((child) => child !== null && child !== undefined)
-    .map((child) => (typeof child === "string" ? vrft.inOrder(child) : child)));
+    .map((child) => (typeof child === "string" ? vrft.visible(child) : child)));
   return node;
 };
 
-// Return a text whose marks that turn the direction of writing are escaped, as \u202e: such a mark
-// makes "cba" of "abc".
-vrft.inOrder = (text) => text.replace(/[\u202a-\u202e\u2066-\u2069]/g,
-  (mark) => `\\u${mark.charCodeAt(0).toString(16)}`);
+// Control characters, halves of surrogate pairs, and marks that turn the direction of writing,
+// which make "cba" of "abc".
+const HIDDEN = /[\0-\x08\v\f\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]/gu;
+
+// Return a text in which such characters are seen, as \x1b and \u202e.
+vrft.visible = (text) => text.replace(HIDDEN, (mark) => {
+  const code = mark.charCodeAt(0).toString(16);
+  return code.length > 2 ? `\\u${code.padStart(4, "0")}` : `\\x${code.padStart(2, "0")}`;
+});
 
 // Put these children into a node in the place of its own; null stands for none.
 vrft.fill = (node, ...children) =>
@@ -43,10 +48,10 @@ vrft.number = (value) => {
 vrft.plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 
 // Return a select with these options [value, label], and tell `change` of the value chosen.
-vrft.select = (label, options, value, change) => {
+vrft.select = (label, options, value, change, kind = "") => {
   const select = vrft.el("select", { "aria-label": label, onchange: () => change(select.value) },
     options.map(([name, text]) => vrft.el("option", { value: name, selected: name === value }, text)));
-  return vrft.el("label", { class: "field" }, vrft.el("span", {}, label), select);
+  return vrft.el("label", { class: `field ${kind}` }, vrft.el("span", {}, label), select);
 };
 
 vrft.checkbox = (label, checked, change) => {

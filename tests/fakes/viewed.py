@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fakes.scripted import evaluate_twice
 from vrft import masks
 from vrft.config import coercion
 from vrft.config.loading import load
+from vrft.runs import launches
 
 HOSTILE = "</script><img src=x onerror=alert(1)><b>bold</b>"
 """A text that a page must show as it is."""
@@ -98,3 +100,13 @@ def run(folder: Path, data_dir: Path, seed: int = 1, steps: int = 3) -> Path:
         lines = "".join(json.dumps(row) + "\n" for row in (good, bad))
         (folder / "completions" / f"{step:06}.jsonl").write_text(lines)
     return folder
+
+
+def resume(folder: Path, step: int) -> None:
+    """Let a run have been resumed from a step on, with another learning rate and more devices."""
+    tree = json.loads((folder / "config.yaml").read_text())
+    (folder / "config-1.yaml").write_text(json.dumps(tree))
+    tree["train"]["learning_rate"] = 2e-6
+    (folder / f"config-{step}.yaml").write_text(json.dumps(tree))
+    starts = [launches.Launch(1, 1), launches.Launch(step, 2)]
+    (folder / "launches.json").write_text(json.dumps([asdict(start) for start in starts]))

@@ -92,3 +92,17 @@ def test_a_log_that_is_damaged_is_refused_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\nnonsense\n')
     with pytest.raises(UserError, match=r"metrics\.jsonl: cannot be read \(Expecting value"):
         run.logged_rows(tmp_path / "metrics.jsonl")
+
+
+def test_a_resumption_tells_what_changed(view: run.RunView) -> None:
+    assert view.document("changes") == []
+    viewed.resume(view.folder, 3)
+    (change,) = view.document("changes")
+    assert change["step"] == 3
+    rate, processes = change["lines"]
+    assert rate == "train.learning_rate: 1e-06 → 2e-06" and processes.startswith("processes: 1 → 2")
+    (view.folder / "config-x.yaml").write_text("of somebody else")
+    assert len(view.document("changes")) == 1
+    (view.folder / "config-3.yaml").write_text("trian: {}")
+    with pytest.raises(UserError, match="trian"):
+        view.document("changes")

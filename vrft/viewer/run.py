@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,15 @@ from vrft.boxes import Box
 from vrft.config import loading
 from vrft.config.schema import Config
 from vrft.errors import UserError
+from vrft.runs import launches
 from vrft.runs.run_log import WARNINGS, read_metrics
 from vrft.task import Task
 from vrft.types import Sample
 from vrft.viewer.pictures import picture_file
 from vrft.viewer.prompts import boxes_of, prompt_parts, shapes_of
+
+HISTORY = re.compile(r"config-([1-9][0-9]*)\.yaml")
+"""The file of the settings that a run has had from a step on."""
 
 FILES = {"metrics": "metrics.jsonl", "warnings": WARNINGS}
 
@@ -29,8 +35,8 @@ class RunView:
     """One run in its folder.
 
     Documents: ``metrics``, every metric as a column beside the column of steps; ``warnings``;
-    ``steps``, the steps whose completions were logged; ``step-N``, the groups of step N. The
-    folder is read anew for each, so that a run can be followed.
+    ``changes``, the resumptions; ``steps``, the steps whose completions were logged; ``step-N``,
+    the groups of step N. The folder is read anew for each, so that a run can be followed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -69,8 +75,14 @@ class RunView:
         }
 
     def documents(self) -> Iterable[str]:
-        """Return "metrics", "warnings", "steps" and a document for each logged step."""
-        return ["metrics", "warnings", "steps", *(f"step-{step}" for step in self.steps())]
+        """Return "metrics", "warnings", "changes", "steps" and a document for each logged step."""
+        return [
+            "metrics",
+            "warnings",
+            "changes",
+            "steps",
+            *(f"step-{step}" for step in self.steps()),
+        ]
 
     def document(self, name: str) -> Any:
         """Return a document; KeyError for a name that is none."""
@@ -78,6 +90,8 @@ class RunView:
             return columns(self.rows("metrics"))
         if name == "warnings":
             return self.rows("warnings")
+        if name == "changes":
+            return changes(self.folder)
         if name == "steps":
             return self.steps()
         kind, _, number = name.partition("-")
@@ -129,6 +143,27 @@ class RunView:
     def picture(self, name: str) -> Path | Image.Image:
         """Return the source of a picture; KeyError for a name that is none."""
         return self.sources[name]
+
+
+def changes(run: Path) -> list[dict[str, Any]]:
+    """Return the first step of each resumption of a run, and what differed from then on.
+
+    That are settings, by the history of config-STEP.yaml, versions and the machine, by
+    launches.json, each in a line. Raises UserError for one of these files that cannot be read.
+    """
+    lines: dict[int, list[str]] = {}
+    starts = [(int(m[1]), p) for p in run.glob("config-*.yaml") if (m := HISTORY.fullmatch(p.name))]
+    held = [(step, loading.flat(loading.load(str(path)))) for step, path in sorted(starts)]
+    for (_, old), (step, new) in pairwise(held):
+        lines[step] = [
+            f"{name}: {json.dumps(old.get(name))} → {json.dumps(new.get(name))}"
+            for name in dict.fromkeys([*old, *new])
+            if old.get(name) != new.get(name) and name != "train.output_dir"
+        ]
+    for before, now in pairwise(launches.read(run)):
+        differ = [line.replace(" -> ", " → ") for line in launches.changes(before, now)]
+        lines[now.step] = lines.get(now.step, []) + differ
+    return [{"step": step, "lines": lines[step]} for step in sorted(lines)]
 
 
 def logged_rows(path: Path) -> list[dict[str, Any]]:

@@ -35,6 +35,10 @@ vrft.smooth = (values, share) => {
 
 // Return the runs of one arm as one series: their mean at each step, and their extremes.
 vrft.merge = (series) => {
+  const [{ steps: first }] = series;
+  const alike = series.every(({ steps }) => steps.length === first.length
+    && steps.every((step, k) => step === first[k]));
+  if (alike) return vrft.mergeAlike(first, series.map(({ values }) => values));
   const at = new Map();
   for (const { steps, values } of series) {
     steps.forEach((step, k) => {
@@ -51,8 +55,30 @@ vrft.merge = (series) => {
   };
 };
 
+// Return the mean and the extremes of columns of values at the same steps, where any has a value.
+vrft.mergeAlike = (steps, columns) => {
+  const merged = { steps: [], values: [], low: [], high: [] };
+  for (let k = 0; k < steps.length; k++) {
+    let sum = 0, count = 0, low = Infinity, high = -Infinity;
+    for (const values of columns) {
+      const value = values[k];
+      if (typeof value !== "number") continue;
+      sum += value;
+      count += 1;
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+    if (!count) continue;
+    merged.steps.push(steps[k]);
+    merged.values.push(sum / count);
+    merged.low.push(low);
+    merged.high.push(high);
+  }
+  return merged;
+};
+
 // Return a figure of series {name, colour, steps, values, low?, high?}; `events` are
-// {step, text}, drawn as upright lines.
+// {step, text, kind}, warnings and changes, drawn as upright lines with a mark at their top.
 vrft.chart = (title, series, events) => {
   const canvas = vrft.el("canvas", { role: "img" });
   const readout = vrft.el("span", { class: "readout" });
@@ -107,14 +133,23 @@ vrft.chart = (title, series, events) => {
     pen.fillText(String(from), left, height - 2);
     pen.textAlign = "right";
     pen.fillText(String(to), width - 6, height - 2);
-    pen.strokeStyle = "#d55e00";
-    pen.setLineDash([3, 3]);
-    for (const event of events) {
-      const x = left + (to > from ? (event.step - from) / (to - from) * (wide - 1) : wide / 2);
+    const at = (step) => left + (to > from ? (step - from) / (to - from) * (wide - 1) : wide / 2);
+    const upright = (x) => {
       pen.beginPath();
       pen.moveTo(x, 6);
       pen.lineTo(x, 6 + high);
       pen.stroke();
+    };
+    for (const event of events) {
+      if (event.step < from || event.step > to) continue;
+      const [x, warning] = [at(event.step), event.kind === "warning"];
+      pen.strokeStyle = pen.fillStyle = style.getPropertyValue(warning ? "--given" : "--accent");
+      pen.setLineDash(warning ? [3, 3] : [8, 3]);
+      upright(x);
+      pen.beginPath();  // a triangle warns, a square is a change
+      if (warning) [[x - 5, 0], [x + 5, 0], [x, 8]].forEach((point) => pen.lineTo(...point));
+      else pen.rect(x - 4, 0, 8, 8);
+      pen.fill();
     }
     pen.setLineDash([]);
     for (const s of drawn) {
@@ -136,11 +171,9 @@ vrft.chart = (title, series, events) => {
     const step = Math.round(from + (to - from) * Math.min(1, Math.max(0, (pointer - left) / wide)));
     pen.strokeStyle = style.getPropertyValue("--faint");
     pen.lineWidth = 1;
-    const x = left + (to > from ? (step - from) / (to - from) * (wide - 1) : wide / 2);
-    pen.beginPath();
-    pen.moveTo(x, 6);
-    pen.lineTo(x, 6 + high);
-    pen.stroke();
+    upright(at(step));
+    const hit = events.filter((event) => Math.abs(at(event.step) - pointer) < 6);
+    canvas.title = hit.map((event) => event.text).join("\n");
     const near = (s) => {
       const k = s.steps.findLastIndex((other) => other <= step);
       return k < 0 ? "–" : vrft.number(s.values[k]);

@@ -1,20 +1,28 @@
 "use strict";
 
-// The curves of all runs over each other, their warnings, and their settings side by side.
+// The curves of all runs over each other, their warnings, their settings side by side, and what
+// changed where they were resumed.
 
 vrft.PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8b949e"];
 
 // The charts in the order in which they are read; a name that ends with "/" stands for all below.
-vrft.FIRST = ["reward", "rewards/", "eval_", "frac_reward_zero_std", "completions/mean_length",
-  "completions/clipped_ratio", "entropy", "sampling/", "grad_norm", "loss", "learning_rate"];
+vrft.FIRST = ["reward", "rewards/", "eval_", "groups with signal", "completions/mean_length",
+  "completions/clipped_ratio", "entropy", "surprisal", "sampling/", "grad_norm", "loss",
+  "learning_rate"];
+
+// Return the metrics of a run, with the share of groups whose rewards differ, as it is read.
+vrft.withSignal = (metrics) => (metrics.frac_reward_zero_std ? { ...metrics,
+  "groups with signal": metrics.frac_reward_zero_std.map((share) =>
+    (typeof share === "number" ? 1 - share : null)) } : metrics);
 
 vrft.curvesPage = async (view, place, main) => {
   const runs = vrft.catalogue.views.filter((other) => other.kind === "run");
   const shown = view.shown ||= { smoothing: "0", band: true, search: "" };
   const load = async (fresh) => {
     for (const run of runs) {
-      [run.metrics, run.warnings] = await Promise.all(
-        ["metrics", "warnings"].map((name) => vrft.load(`${run.id}/${name}`, fresh)));
+      const [metrics, warnings, changes] = await Promise.all(
+        ["metrics", "warnings", "changes"].map((name) => vrft.load(`${run.id}/${name}`, fresh)));
+      Object.assign(run, { metrics: vrft.withSignal(metrics), warnings, changes });
     }
   };
   const charts = vrft.el("div", { class: "charts" });
@@ -31,11 +39,21 @@ vrft.curvesPage = async (view, place, main) => {
       const seeds = members(arm).length > 1 ? ` (${members(arm).length} seeds: mean and range)` : "";
       return vrft.el("span", {}, swatch, ` ${names}${seeds}  `);
     }));
-    const events = runs.flatMap((run) => run.warnings.map((row) => ({
-      step: row.step, text: `${run.title}, step ${row.step}: ${row.text}`,
-    })));
-    notes.replaceChildren(...(events.length ? [vrft.el("h2", {}, "Warnings"),
-      vrft.el("ul", {}, events.map((event) => vrft.el("li", {}, event.text)))] : []));
+    const events = runs.flatMap((run) => [
+      ...run.warnings.map((row) => ({
+        kind: "warning", step: row.step, text: `${run.title}, step ${row.step}: ${row.text}`,
+      })),
+      ...run.changes.map((row) => ({
+        kind: "change", step: row.step, text: `${run.title}, resumed at step ${row.step}: `
+          + (row.lines.join("; ") || "nothing changed"),
+      })),
+    ]);
+    const said = (kind, heading) => {
+      const those = events.filter((event) => event.kind === kind);
+      return those.length ? vrft.el("section", { class: kind }, vrft.el("h2", {}, heading),
+        vrft.el("ul", {}, those.map((event) => vrft.el("li", {}, event.text)))) : null;
+    };
+    vrft.fill(notes, said("warning", "▼ Warnings"), said("change", "■ Changes"));
     const names = [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))]
       .filter((name) => name !== "step" && name !== "time" && name.includes(shown.search.trim()));
     const rank = (name) => {

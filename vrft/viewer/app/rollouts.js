@@ -60,7 +60,15 @@ vrft.rolloutsPage = async (view, place, main) => {
         vrft.el("button", { type: "button", onclick: () => turn(1), "aria-label": "Step after" }, "›")),
       heading, list.node),
     detail));
-  vrft.page = { list, show, turn };
+  // A run that goes on has steps to come.
+  const refresh = async () => {
+    if (!vrft.catalogue.live) return;
+    const newer = await vrft.load(`${view.id}/steps`, true);
+    steps.splice(0, steps.length, ...newer);
+    slider.max = steps.length - 1;
+    slider.value = String(steps.indexOf(step));
+  };
+  vrft.page = { list, show, turn, refresh };
   await show(place === undefined ? [] : place);
 };
 

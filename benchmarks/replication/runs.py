@@ -7,8 +7,12 @@ import multiprocessing
 import os
 import resource
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks import publishing
@@ -181,12 +185,12 @@ def command(argv: Sequence[str], folder: Path) -> float:
     # Importing takes longer than many a run: processes are forked from a server that has imported.
     forks = multiprocessing.get_context("forkserver")
     forks.set_forkserver_preload(["vrft.training.train", "vrft.sft.fine_tune"])
-    receiver, sender = forks.Pipe(duplex=False)
-    process = forks.Process(target=run_command, args=(list(argv), folder / "log.txt", sender))
+    ours, theirs = forks.Pipe()
+    process = forks.Process(target=run_command, args=(list(argv), folder / "log.txt", theirs))
     process.start()
-    sender.close()
+    theirs.close()
     try:
-        seconds = float(receiver.recv())
+        seconds = float(ours.recv())
     except EOFError:  # it ended without a word
         seconds = 0.0
     process.join()
@@ -198,10 +202,11 @@ def command(argv: Sequence[str], folder: Path) -> float:
     return seconds
 
 
-def run_command(argv: Sequence[str], log: Path, sender: object) -> None:
+def run_command(argv: Sequence[str], log: Path, sitting: Connection) -> None:
     """Run a ``vrft`` command in this process on one thread, and send its processor seconds."""
     import torch
 
+    threading.Thread(target=end_with, args=(sitting,), daemon=True).start()
     with log.open("a", encoding="utf-8") as file:
         print("$ vrft", *argv, file=file, flush=True)
         # At the level of file descriptors, so that the output of C libraries goes there as well.
@@ -210,5 +215,12 @@ def run_command(argv: Sequence[str], log: Path, sender: object) -> None:
     torch.set_num_threads(1)
     code = cli.main(argv)
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    sender.send(sum(usage.ru_utime + usage.ru_stime for usage in used))  # type: ignore[attr-defined]
+    sitting.send(sum(usage.ru_utime + usage.ru_stime for usage in used))
     sys.exit(code)
+
+
+def end_with(sitting: Connection) -> None:
+    """Wait until the sitting is gone, and end this process: it would go on for nobody."""
+    with suppress(EOFError, OSError):
+        sitting.recv()  # nothing is ever sent this way
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trove_classifiers
+import yaml
 from fakes.folders import ROOT
 from hatchling.builders.wheel import WheelBuilder
 
 import vrft
+from vrft.config.methods import METHODS
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +29,32 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
+def described() -> dict[str, Any]:
+    """Return the project's table of pyproject.toml."""
+    table: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return table["project"]  # type: ignore[no-any-return]
+
+
+def tried_pythons() -> list[str]:
+    """Return the versions of Python that the classifiers name, the oldest first."""
+    kind = "Programming Language :: Python :: 3."
+    return [name.rpartition(" ")[2] for name in described()["classifiers"] if name.startswith(kind)]
+
+
+def read_yaml(name: str) -> Any:
+    """Return the value of a YAML file of the checkout."""
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
 def shipped(folder: str, pattern: str) -> set[str]:
-    """Return the files in a folder of the checkout, as paths below it."""
+    """Return the files in a folder of the checkout, as paths below it.
+
+    Folders below benchmarks/ measure the toolkit itself, and stay in the checkout.
+    """
+    top = ROOT / folder
     return {
-        path.relative_to(ROOT / folder).as_posix()
-        for path in (ROOT / folder).rglob(pattern)
+        path.relative_to(top).as_posix()
+        for path in (top.glob(pattern) if folder == "benchmarks" else top.rglob(pattern))
         if path.is_file() and "__pycache__" not in path.parts
     }
 
@@ -90,6 +116,13 @@ def test_the_wheel_is_small(wheel: zipfile.ZipFile) -> None:
 
 
 @pytest.mark.slow
+def test_code_is_a_small_part_of_the_wheel(wheel: zipfile.ZipFile) -> None:
+    # The rest are the demo's models and pictures: CONTRIBUTING.md says why they are in it.
+    code = [entry for entry in wheel.infolist() if not entry.filename.startswith("vrft/demo/")]
+    assert sum(entry.compress_size for entry in code) < 2e6
+
+
+@pytest.mark.slow
 def test_the_wheel_finds_what_it_ships(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
     code = (
@@ -113,7 +146,7 @@ def test_the_wheel_finds_what_it_ships(wheel: zipfile.ZipFile, tmp_path: Path) -
 
 def test_torchvision_is_no_dependency() -> None:
     # Built for another torch it breaks transformers: it is only ever an extra.
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = described()
     assert not [name for name in project["dependencies"] if name.startswith("torchvision")]
     extras = project["optional-dependencies"]
     with_it = [extra for extra, names in extras.items() if "torchvision" in str(names)]
@@ -128,5 +161,46 @@ def test_the_package_offers_the_commands_and_no_other_names() -> None:
 
 
 def test_the_version_is_that_of_the_package() -> None:
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        assert vrft.__version__ == tomllib.load(file)["project"]["version"]
+    assert vrft.__version__ == described()["version"]
+
+
+# --- what the package says of itself
+
+
+def test_classifiers_are_known_and_name_the_pythons_that_are_allowed() -> None:
+    names = described()["classifiers"]
+    assert set(names) <= trove_classifiers.classifiers and names == sorted(names)
+    pythons = tried_pythons()
+    assert described()["requires-python"] == f">={pythons[0]}" and len(pythons) > 1
+
+
+def test_what_is_cited_is_this_version_and_the_method_that_is_the_default() -> None:
+    cited = read_yaml("CITATION.cff")
+    assert {"cff-version", "message", "title", "authors"} <= cited.keys()  # that the form demands
+    assert (cited["version"], cited["license"]) == (vrft.__version__, described()["license"])
+    (paper,) = cited["references"]
+    assert METHODS["gpg"].source and paper["url"] == described()["urls"]["Paper"]
+    assert paper["url"].rpartition("/")[2] in (ROOT / "docs/algorithms.md").read_text()
+    for entry in (cited, paper):
+        assert all("name" in who or "family-names" in who for who in entry["authors"])
+
+
+@pytest.mark.parametrize("kind", ["bug", "question", "feature"])
+def test_an_issue_is_asked_for_in_a_form(kind: str) -> None:
+    form = read_yaml(f".github/ISSUE_TEMPLATE/{kind}.yml")
+    assert {"name", "description", "body"} <= form.keys()
+    fields = [field for field in form["body"] if field["type"] != "markdown"]
+    assert len({field["id"] for field in fields}) == len(fields)
+    assert any(field.get("validations", {}).get("required") for field in fields)
+    environment = [field for field in fields if "`vrft env`" in field["attributes"]["label"]]
+    assert kind == "feature" or environment
+    assert kind != "bug" or environment[0]["validations"]["required"]
+
+
+def test_the_workflow_runs_what_ci_runs_on_two_pythons_by_the_makefiles_torch() -> None:
+    (job,) = read_yaml(".github/workflows/ci.yml")["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    pythons = tried_pythons()
+    assert job["strategy"]["matrix"]["python"] == [pythons[0], pythons[-1]]
+    (torch,) = re.findall(r"^TORCH \?= (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert job["env"]["TORCH"].split()[0] == torch

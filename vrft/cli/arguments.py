@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vrft import paths
-from vrft.cli import evaluation_verbs, training_verbs
+from vrft.cli import completion, evaluation_verbs, training_verbs
 from vrft.cli.options import Parser, add_group, add_json, add_settings, add_verb
 from vrft.errors import UserError
 
@@ -22,7 +22,7 @@ SECTIONS = {
     "train": ("train", "verify-resume"),
     "evaluate and look": ("eval", "compare", "view", "prompts"),
     "hand on": ("export",),
-    "what there is": ("tasks", "algorithms", "config"),
+    "what there is": ("tasks", "algorithms", "config", "completion"),
 }
 """The commands in the order in which a user needs them, under their headings."""
 
@@ -126,6 +126,8 @@ def parser() -> Root:
     add_json(add_verb(verbs, "tasks", "list the tasks", "vrft tasks"))
     add_json(add_verb(verbs, "algorithms", "compare the training methods", "vrft algorithms"))
     add_json(add_verb(verbs, "env", "print versions and devices, for bug reports", "vrft env"))
+    summary = "print the script by which a shell completes commands, options and settings"
+    completion.add_arguments(add_verb(verbs, "completion", summary, "vrft completion bash"))
     return root
 
 

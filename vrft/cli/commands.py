@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from vrft.cli import (
     arguments,
+    completion,
     data,
     evaluation,
     export,
@@ -77,6 +78,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "config show": listing.config_show,
     "config copy": listing.config_copy,
     "config schema": listing.config_schema,
+    "completion": completion.completion,
     "data convert": data.convert,
     "data filter": data.filter_rows,
     "demo": demo,

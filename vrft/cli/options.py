@@ -33,6 +33,21 @@ class Parser(argparse.ArgumentParser):
         """Return the options of the command, such as "--config"."""
         return [name for name in self._option_string_actions if name.startswith("--")]
 
+    @property
+    def arguments(self) -> list[argparse.Action]:
+        """Return the arguments that are given by their place, without those below a command."""
+        return [] if self.commands else [a for a in self._actions if not a.option_strings]
+
+    @property
+    def takes_settings(self) -> bool:
+        """Return whether the command takes ``key.path=value`` settings."""
+        return any(argument.dest == "settings" for argument in self.arguments)
+
+    def taking(self, name: str) -> argparse.Action | None:
+        """Return the option of this name that takes a value; None for any other word."""
+        option = self._option_string_actions.get(name)
+        return option if option is not None and option.nargs != 0 else None
+
 
 def add_verb(verbs: Any, name: str, summary: str, example: str) -> Parser:
     """Add a command with its one-line summary and an example; return its parser.

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes.folders import RECORDS
+from fakes.folders import RECORDS, ROOT
 from PIL import Image
 
 from vrft import cli, config, paths
@@ -181,6 +181,60 @@ def test_the_total_is_that_of_all_questions(name: str) -> None:
         assert value is not None
         right += count * float(value[1])
     assert right / 2638 == pytest.approx(float(TARGETS[name]), abs=0.01)
+
+
+NUMBER = r"(\d+\.\d+)"
+
+
+def rows_of_the_page() -> list[tuple[str, list[str]]]:
+    """The rows of docs/paper.md that name a configuration: its name, and the numbers behind it."""
+    page = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| [^|]+ \| `(\w+_gpg\w*)`[^|]*\|(.*)\|$", page, re.MULTILINE)
+    return [(name, re.findall(NUMBER, numbers)) for name, numbers in lines]
+
+
+def test_the_page_has_every_configuration_of_gpg_that_a_later_version_has_a_number_of() -> None:
+    named = {name for name, _ in rows_of_the_page()}
+    later = {name for name in TARGETS if "Version 4" in prose(name)}
+    assert later - {"readme_spatial_gpg"} == named  # which stands beside version 1's
+    assert len(rows_of_the_page()) == 14
+
+
+@pytest.mark.parametrize(("name", "numbers"), rows_of_the_page())
+def test_a_header_says_what_the_page_says_of_both_versions(name: str, numbers: list[str]) -> None:
+    aim, _, later = prose(name).partition("Version 4 of the paper")
+    if len(numbers) == 1:  # mathematics: one number, of all versions, or a review's
+        assert numbers[0] in (TARGETS[name], "44.1")
+    else:
+        assert re.search(rf"\b{numbers[-2]}\b", aim)
+        assert re.search(rf"\b{numbers[0]}\b", aim)
+    assert numbers[-1] == "44.1" or re.search(rf"\b{numbers[-1]}\b", later.partition(")")[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [row for row in rows_of_the_page() if row[0] not in ("table7_lisa_gpg",) and len(row[1]) > 1],
+)
+def test_baselines_on_the_page_are_those_of_their_configurations(
+    name: str, numbers: list[str]
+) -> None:
+    others = [name.replace("_gpg", f"_{row}") for row in ("sft", "grpo")]
+    assert numbers[1:-2] == [TARGETS[other] for other in others if other in TARGETS]
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "metric", "place"), [("lisa_test", "", 2), ("lisa_val", "", 3),
+                                       ("lisa_test", "mask_giou", 4)]
+)  # fmt: skip
+def test_the_page_has_of_grounding_what_the_benchmarks_have(
+    benchmark: str, metric: str, place: int
+) -> None:
+    known = load_benchmark(benchmark, data_dir="here")
+    published = known.paper_by_metric[metric] if metric else known.paper
+    numbers = rows_of_the_page()[place][1]
+    assert [float(number) for number in numbers[:-1]] == [
+        published[row] for row in ("base", "sft", "grpo", "gpg")
+    ]
 
 
 # What they set

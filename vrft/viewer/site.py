@@ -104,7 +104,11 @@ def script(name: str, content: Any, call: str = RECEIVE) -> str:
 
     Half a surrogate pair and every letter that could end a script are escapes of JSON.
     """
-    text = json.dumps(without_nan(content), ensure_ascii=True, separators=(",", ":"))
+    marks = (",", ":")
+    try:
+        text = json.dumps(content, allow_nan=False, separators=marks)
+    except ValueError:  # few documents have a NaN, and looking for one takes longer than writing
+        text = json.dumps(without_nan(content), separators=marks)
     return f"{call}({json.dumps(name)},{text});\n".replace("<", "\\u003c")
 
 

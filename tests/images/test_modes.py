@@ -66,6 +66,31 @@ def test_transparency_of_every_mode_is_white(mode: str) -> None:
     assert [opened.getpixel((x, 0)) for x in range(2)] == [(0, 0, 0), WHITE]
 
 
+@pytest.mark.parametrize("kind", ["a colour", "alpha of colours", "colours with alpha"])
+def test_a_palette_is_laid_on_white_as_its_pixels_would_be(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (30, 20, 4), dtype=np.uint8)
+    picture = Image.fromarray(drawn, "RGBA")
+    palette = picture.quantize(200) if kind == "colours with alpha" else None
+    palette = palette or picture.convert("RGB").quantize(200)
+    if kind == "a colour":
+        palette.info["transparency"] = 7
+    elif kind == "alpha of colours":
+        palette.info["transparency"] = bytes(range(0, 200, 2))
+    by_pixels = images.open_image(palette.convert("RGBA"))
+    # A palette has 256 colours, a GIF of 59 megapixels too; laying its pixels took two seconds.
+    convert = Image.Image.convert
+
+    def few(image: Image.Image, mode: str) -> Image.Image:
+        assert mode == "RGB" or image.width * image.height <= 256
+        return convert(image, mode)
+
+    monkeypatch.setattr(Image.Image, "convert", few)
+    opened = images.open_image(palette)
+    assert opened.mode == "RGB" and opened.tobytes() == by_pixels.tobytes()
+
+
 def chunk(kind: bytes, content: bytes) -> bytes:
     checksum = struct.pack(">I", zlib.crc32(kind + content))
     return struct.pack(">I", len(content)) + kind + content + checksum

@@ -7,6 +7,10 @@ from PIL import Image
 # numpy is imported inside functions: few pictures need it, and every task loads this module.
 
 
+COLOURS = 256
+"""Colours of a palette."""
+
+
 def to_rgb(image: Image.Image, highest: int | None = 65535) -> Image.Image:
     """Convert a picture of any mode to RGB, with transparency laid on white.
 
@@ -17,11 +21,23 @@ def to_rgb(image: Image.Image, highest: int | None = 65535) -> Image.Image:
         return eight_bits(image, highest).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
+    if image.mode == "P" and image.width * image.height > COLOURS:
+        return palette_on_white(image).convert("RGB")
     # La is LA multiplied by its transparency, and Pillow has no direct way from it.
     transparent = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     white = Image.new("RGB", image.size, (255, 255, 255))
     white.paste(transparent, mask=transparent.getchannel("A"))
     return white
+
+
+def palette_on_white(image: Image.Image) -> Image.Image:
+    """Return a picture of mode P whose colours are laid on white, in place of all its pixels."""
+    colours = image.crop((0, 0, COLOURS, 1))
+    colours.putdata(range(COLOURS))
+    opaque = image.copy()
+    opaque.info.pop("transparency", None)
+    opaque.putpalette(to_rgb(colours).tobytes())
+    return opaque
 
 
 def mend_transparency(image: Image.Image) -> None:

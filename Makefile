@@ -14,7 +14,7 @@ PROCESSES ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo docs test test-browser test-large test-faults test-distributed test-vllm lint clean
+.PHONY: help demo docs notebooks test test-browser test-large test-faults test-distributed test-vllm lint clean
 
 help:
 	@echo 'make demo   train the embedded model on the embedded data (2 CPU cores, some minutes)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make test-vllm   run rollouts on a real vLLM server, in an environment of its own (2.5 GB)'
 	@echo 'make test-browser   open the viewer in Chromium'
 	@echo 'make docs   build the documentation as a site'
+	@echo 'make notebooks   run the notebooks from start to end'
 	@echo 'make lint   check style, types and import rules'
 	@echo 'make clean  remove the virtual environment, caches and builds (runs/ stays)'
 
@@ -66,6 +67,11 @@ test-browser: .venv/installed-browser
 # The documentation as a site in build/docs; a warning is an error.
 docs: .venv/installed-docs
 	$(BIN)/mkdocs build --strict --quiet
+
+# The notebooks, each from start to end in a folder of its own. Their outputs are made anew by
+# `.venv/bin/python notebooks/execute.py`.
+notebooks: .venv/installed
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m notebooks tests/test_notebook.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -1,87 +1,122 @@
-"""The notebook runs from start to end on the demo data, on scripted answers and a tiny model."""
+"""The notebooks: their outputs are those of an execution, and `make notebooks` runs them anew."""
+
+from __future__ import annotations
 
 import ast
+import importlib.util
 import re
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import nbformat
 import pytest
 from fakes.folders import ROOT
-from nbclient import NotebookClient
 
-from vrft import registry
-from vrft.config.schema import ModelConfig, SamplingConfig
-from vrft.evaluation import evaluate
-from vrft.evaluation.benchmark import load_benchmark
-from vrft.types import Completion, Prompt, Rollout, View
+import vrft
 
-NOTEBOOK = ROOT / "notebooks" / "predicted_boxes.ipynb"
-COUNT = 8
-UNREADABLE = "I cannot tell."
+FOLDER = ROOT / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+NAMES = {"predicted_boxes", "first_run", "own_data", "own_task"}
 
+PUBLIC = {
+    *(f"vrft.{path.stem}" for path in (ROOT / "vrft").glob("[!_]*.py")),
+    *("vrft", "vrft.images", "vrft.mathverify", "vrft.records", "vrft.rewards", "vrft.viz"),
+}
+"""The modules that CONTRIBUTING.md calls public."""
 
-class ByPicture:
-    """A policy whose answer depends on the picture's file alone."""
+WRITTEN = re.compile(r"^%%writefile (\S+)$", re.MULTILINE)
 
-    def __init__(self, answers: Mapping[object, str]) -> None:
-        self.answers = answers
-
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        num_generations: int,
-        sampling: SamplingConfig,
-        seeds: Sequence[int],
-    ) -> list[tuple[Rollout, ...]]:
-        texts = [self.answers[prompt.images[0]] for prompt in prompts]
-        return [(Rollout(Completion(text, (View(112, 112),)), (1,), True),) for text in texts]
+OTHERS = {*sys.stdlib_module_names, "PIL", "numpy", "IPython"}
 
 
-def write_demo_run(folder: Path) -> None:
-    """Write a run of ``make demo`` whose model learned all pictures but one and forgot that one."""
-    benchmark = load_benchmark("demo_grounding")
-    task = registry.build(benchmark.task)
-    samples = task.samples(benchmark.split)[:COUNT]
-    right = {s.images[0]: task.reference(s, (View(112, 112),)) for s in samples}
-    first = samples[0].images[0]
-    before = dict.fromkeys(right, UNREADABLE) | {first: right[first]}
-    after = right | {first: UNREADABLE}
-    for answers, part in ((before, "before"), (after, "seed-42/eval")):
-        out = folder / part / "demo_grounding"
-        evaluate.run(benchmark, ModelConfig(name=part), out, policy=ByPicture(answers), limit=COUNT)
+def read(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
 
 
-@pytest.mark.slow
-def test_the_notebook_runs_and_shows_pictures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_folder: Callable[[str], Path]
-) -> None:
-    write_demo_run(tmp_path)
-    monkeypatch.setenv("VRFT_DEMO", str(tmp_path))
-    monkeypatch.setenv("VRFT_MODEL", str(model_folder("qwen2_vl")))
-    book = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
-    where = {"metadata": {"path": str(NOTEBOOK.parent)}}
-    NotebookClient(book, timeout=120, resources=where).execute()
-    outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
-    assert sum("image/jpeg" in output.get("data", {}) for output in outputs) == 5
-    (row,) = re.findall(r"held-out pictures.*", "".join(o.get("text", "") for o in outputs))
-    before, after, gain = (float(n) for n in re.findall(r"[+-]?\d+\.\d", row)[:3])
-    # One of eight is right before and seven after, up to the rounding of boxes to thousandths.
-    assert (before, after, gain) == pytest.approx((12.5, 87.5, 75.0), abs=0.5)
+def code(book: Any) -> list[Any]:
+    return [cell for cell in book.cells if cell.cell_type == "code"]
 
 
-def test_the_notebook_holds_the_pictures_of_a_real_run() -> None:
-    book = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
-    outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
-    assert sum("image/jpeg" in output.get("data", {}) for output in outputs) == 5
+@pytest.fixture(scope="module")
+def executor() -> ModuleType:
+    """Load notebooks/execute.py, which lies beside no package."""
+    spec = importlib.util.spec_from_file_location("execute", FOLDER / "execute.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_notebooks_are_those_that_are_promised() -> None:
+    assert {path.stem for path in NOTEBOOKS} == NAMES
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_outputs_are_those_of_an_execution(path: Path, executor: ModuleType) -> None:
+    book = read(path)
+    cells = code(book)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]
+    assert book.metadata["vrft"]["executed"] == executor.digest(book), "run notebooks/execute.py"
+    assert cells[-1].outputs
+    # Boxes and texts that can be selected, or a table: one that shows nothing teaches nothing.
+    shown = [output.get("data", {}).get("text/html", "") for output in outputs]
+    assert any("<figcaption>" in html for html in shown) or any("<table>" in html for html in shown)
+    assert path.stat().st_size < 300_000
+    assert str(ROOT) not in path.read_text(encoding="utf-8")  # nor the place where it was executed
 
 
-def test_the_notebook_defines_no_functions() -> None:
-    book = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
-    for cell in book.cells:
-        if cell.cell_type == "code":
-            nodes = list(ast.walk(ast.parse(cell.source)))
-            assert not any(
-                isinstance(n, ast.FunctionDef | ast.Lambda | ast.ClassDef) for n in nodes
-            )
+def test_an_edited_cell_is_noticed(executor: ModuleType) -> None:
+    book = read(NOTEBOOKS[0])
+    before = executor.digest(book)
+    code(book)[0].source += "\n"
+    assert executor.digest(book) != before
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """Yield (module, name) of each import; the name is "" for ``import module``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.module or "", alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_uses_the_public_names_alone(path: Path) -> None:
+    cells = code(read(path))
+    # A notebook may import what it has written.
+    written = {Path(name).stem for cell in cells for name in WRITTEN.findall(cell.source)}
+    for cell in cells:
+        if cell.source.startswith("%%writefile"):
+            tree = ast.parse(cell.source.partition("\n")[2])
+        else:
+            tree = ast.parse(cell.source)
+        for module, name in imported(tree):
+            assert module in PUBLIC | written or module.split(".")[0] in OTHERS, module
+            assert module != "vrft" or not name or name in vrft.__all__, name
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute):
+                assert not node.attr.startswith("_"), ast.unparse(node)
+                if isinstance(node.value, ast.Name) and node.value.id == "vrft":
+                    assert node.attr in vrft.__all__, ast.unparse(node)
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_from_start_to_end(
+    path: Path, tmp_path: Path, executor: ModuleType
+) -> None:
+    fresh, kept = executor.execute(path, tmp_path), read(path)
+    kinds = [
+        [
+            sorted({key for output in cell.outputs for key in output.get("data", ())})
+            for cell in code(b)
+        ]
+        for b in (fresh, kept)
+    ]
+    assert kinds[0] == kinds[1]  # each cell still shows what it showed

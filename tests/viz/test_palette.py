@@ -20,9 +20,11 @@ def test_boxes_and_lines_have_the_viewers_colours() -> None:
 
 def test_advantages_have_the_viewers_colours() -> None:
     code = (APP / "picture.js").read_text(encoding="utf-8")
-    body = code[code.index("vrft.advantageColour") :]
-    found = re.findall(r"#[0-9a-f]{6}", body[: body.index("\n};")])
-    assert found == [palette.RAISED, palette.LOWERED, palette.SILENT, palette.PALE]
+    body = code[code.index("vrft.advantageRGB = ") :]
+    rows = re.findall(r"\[(\d+), (\d+), (\d+)\]", body[: body.index("\n};")])
+    found = ["#" + "".join(f"{int(value):02x}" for value in row) for row in rows]
+    assert found == [palette.SILENT, palette.RAISED, palette.LOWERED, palette.PALE]
+    assert "(0.3 + 0.7 * share) * (value - pale)" in body
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,12 @@ def test_a_sample_without_a_picture_or_a_box_is_its_texts() -> None:
     assert "<img" not in html and "■" not in html
 
 
+def test_two_answers_without_boxes_are_told_apart() -> None:
+    both = [Answer(name, "x", {"accuracy": 1.0}, readable=True) for name in ("before", "after")]
+    html = viz.panel(Exhibit("a", "Which?", tuple(both)))._repr_html_()
+    assert html.index(">before<") < html.index(">after<")
+
+
 def test_a_picture_that_has_gone_costs_its_place_alone(tmp_path: Path) -> None:
     gallery = viz.gallery([exhibit("a", tmp_path / "gone.png"), exhibit("b", plain())])
     assert repr(gallery) == "<Gallery: 2 samples>"

@@ -98,7 +98,9 @@ class TrainResult:
         """Return the last metrics as a table, and the curve of rewards, for Jupyter."""
         last = self.metrics[-1:] or [{}]
         rows = [
-            (name, f"{value:.4g}") for name, value in last[0].items() if isinstance(value, float)
+            (name, f"{value:.4g}")
+            for name, value in last[0].items()
+            if isinstance(value, float) and name != "time"
         ]
         title = f"{self.folder}: step {last[0].get('step', 0)}"
         shown = html_table(title, ("metric", "value"), rows)

@@ -25,10 +25,9 @@ def advantage_colour(advantage: float, largest: float) -> str:
     share = min(1.0, abs(advantage) / largest) if largest > 0 else 0.0
     if share < 0.02:
         return SILENT
-    strength = round(30 + 70 * share) / 100
-    pole = RAISED if advantage > 0 else LOWERED
-    parts = zip(channels(pole), channels(PALE), strict=True)
-    return "#" + "".join(f"{round(strength * a + (1 - strength) * b):02x}" for a, b in parts)
+    strength = 0.3 + 0.7 * share
+    parts = zip(channels(RAISED if advantage > 0 else LOWERED), channels(PALE), strict=True)
+    return "#" + "".join(f"{round(pale + strength * (v - pale)):02x}" for v, pale in parts)
 
 
 def channels(colour: str) -> list[int]:

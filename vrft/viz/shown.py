@@ -19,7 +19,7 @@ from vrft.viz import conversion
 from vrft.viz.drawing import SIDE, draw_exhibit, draw_gallery, draw_marks, draw_panel
 from vrft.viz.exhibits import Exhibit, Mark
 from vrft.viz.markup import element, escaped, image_element, page
-from vrft.viz.palette import COLOURS, LINES
+from vrft.viz.palette import COLOURS, LINES, TRUTH
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """The ends of the names of files that are saved as pictures."""
@@ -129,8 +129,12 @@ class Panel(Shown):
         drawn = draw_exhibit(shown, self.side)
         picture = "" if drawn is None else image_element(drawn, shown.question)
         parts = [element("p", shown.question, TEXT)]
+        parts += [legend("true", TRUTH)] if shown.truth else []
         for answer in shown.answers:
-            parts.append(legend(answer.name, answer.colour) if shown.marks else "")
+            if shown.marks:
+                parts.append(legend(answer.name, answer.colour))
+            elif len(shown.answers) > 1:
+                parts.append(element("p", answer.name, QUIET))
             parts.append(element("p", answer.text or "(no answer)", TEXT))
             parts.append(element("p", answer.caption, QUIET))
         parts.append(element("p", shown.name, QUIET))

@@ -1,4 +1,4 @@
-"""The page RESULTS.md: what the fuzzer tried and what large data cost, from the measured JSON."""
+"""The page RESULTS.md: what the fuzzer tried, what large data cost, what faults do, from JSON."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ HERE = Path(__file__).parent
 
 HEAD = """# Reliability
 
-Made by `python benchmarks/reliability/fuzz.py --publish` and `load.py --publish`, not edited by
-hand.
+Made by `python benchmarks/reliability/fuzz.py --publish`, `load.py --publish` and `faults.py
+--publish`, not edited by hand.
 """
 
 FUZZ = """## Fuzzing
@@ -29,6 +29,14 @@ finite. Where every input goes to several readers, their refusals are not counte
 LOAD = """## Load
 
 Measured on one core, each in a process of its own, with its peak of resident memory.
+"""
+
+FAULTS = """## Faults
+
+Outcomes of `make test-faults` and `make test-distributed`, told by the tests themselves. The
+largest difference is that of any weight of `final`, between a run that met the fault and one that
+did not, or between two processes and one; 0 is bit for bit. Beside it stands how far training has
+moved a weight. A run that cannot go on has an end in its place.
 """
 
 
@@ -59,6 +67,22 @@ def load_table(tree: Mapping[str, Any]) -> str:
     return markdown(("what", "s", "peak MB", "", "commit", "date"), rows)
 
 
+def faults_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of faults in Markdown; a difference of 0 is bit for bit."""
+    cells = [
+        (row["fault"], row["engine"], row["passed"], row["failed"], number(row["difference"]),
+         number(row["moved"]), row["end"])
+        for row in rows
+    ]  # fmt: skip
+    header = ("fault", "engine", "passed", "failed", "largest difference", "training moved", "end")
+    return markdown(header, cells)
+
+
+def number(value: float | None) -> str:
+    """Return a difference as a table shows it."""
+    return "" if value is None else f"{value:.1e}" if value else "0"
+
+
 def source(measured: Mapping[str, Any]) -> str:
     """Return in words where numbers are from."""
     return ", ".join(f"{name} {value}" for name, value in measured.items())
@@ -67,7 +91,7 @@ def source(measured: Mapping[str, Any]) -> str:
 def page(folder: Path = HERE) -> str:
     """Return the page of all that has been measured into a folder."""
     parts = [HEAD]
-    fuzzed, loaded = (folder / name for name in ("fuzz.json", "load.json"))
+    fuzzed, loaded, met = (folder / f"{name}.json" for name in ("fuzz", "load", "faults"))
     if fuzzed.is_file():
         runs = json.loads(fuzzed.read_text(encoding="utf-8"))
         where = "; ".join(source(run["measured"]) for run in runs)
@@ -75,6 +99,11 @@ def page(folder: Path = HERE) -> str:
     if loaded.is_file():
         tree = json.loads(loaded.read_text(encoding="utf-8"))
         parts += [LOAD, load_table(tree) + "\n", f"Measured with {source(tree['measured'])}.\n"]
+    if met.is_file():
+        tree = json.loads(met.read_text(encoding="utf-8"))
+        parts += [FAULTS, faults_table(tree["rows"]) + "\n"]
+        counted = ", ".join(f"{count} {name}" for name, count in tree["tests"].items())
+        parts += [f"Tests: {counted}. Measured with {source(tree['measured'])}.\n"]
     return "\n".join(parts)
 
 

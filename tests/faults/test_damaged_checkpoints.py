@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fakes import outcomes
 from fakes.nursery import Nursery
+from fakes.outcomes import Record
 
 from vrft.runs import run_comparison
 
@@ -50,6 +52,7 @@ def test_the_checkpoint_before_a_damaged_one_is_used(
     nursery: Nursery,
     settings: Settings,
     tmp_path: Path,
+    record_property: Record,
 ) -> None:
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert nursery.run(*settings(whole, 3, f"algorithm={method}"))[0] == 0
@@ -64,3 +67,6 @@ def test_the_checkpoint_before_a_damaged_one_is_used(
     shutil.rmtree(run / "checkpoint-3.damaged")
     comparison = run_comparison.compare(whole, run)
     assert comparison.difference is None, comparison.difference
+    done = {flip: "one bit of it turned", halve: "half of it", empty: "nothing of it"}
+    damage = f"{name} of the newest checkpoint: {done.get(fault, 'missing')}"
+    outcomes.compared(record_property, damage, f"one device: {method}", whole, run)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fakes import outcomes
 from fakes.nursery import Nursery
+from fakes.outcomes import Record
 
 from vrft.runs import run_comparison
 from vrft.training import checkpoint
@@ -32,7 +34,11 @@ def finish(nursery: Nursery, whole: Path, run: Path) -> None:
 
 @pytest.mark.parametrize("method", ["gpg", "sft"])
 def test_a_limit_of_a_files_size_within_a_checkpoint(
-    method: str, nursery: Nursery, settings: Settings, tmp_path: Path
+    method: str,
+    nursery: Nursery,
+    settings: Settings,
+    tmp_path: Path,
+    record_property: Record,
 ) -> None:
     whole, run, own = tmp_path / "whole", tmp_path / "run", f"algorithm={method}"
     keep = "train.save_total_limit=null"
@@ -45,10 +51,12 @@ def test_a_limit_of_a_files_size_within_a_checkpoint(
     one_line(child.said(), "File too large")
     assert not list(run.glob(".checkpoint-*")) and not (run / "final").exists()
     finish(nursery, whole, run)
+    fault = "a file may not grow, within a checkpoint"
+    outcomes.compared(record_property, fault, f"one device: {method}", whole, run)
 
 
 def test_a_limit_of_a_files_size_within_the_records(
-    nursery: Nursery, settings: Settings, tmp_path: Path
+    nursery: Nursery, settings: Settings, tmp_path: Path, record_property: Record
 ) -> None:
     whole, run, seldom = tmp_path / "whole", tmp_path / "run", "train.save_steps=0"
     assert nursery.run(*settings(whole, 12, seldom))[0] == 0
@@ -60,10 +68,12 @@ def test_a_limit_of_a_files_size_within_the_records(
     assert child.wait() == 2, child.said()
     one_line(child.said(), "File too large")
     finish(nursery, whole, run)
+    fault = "a file may not grow, within the records"
+    outcomes.compared(record_property, fault, "one device: gpg", whole, run)
 
 
 def test_a_full_disk_within_a_checkpoint_and_room_made_afterwards(
-    nursery: Nursery, settings: Settings, tmp_path: Path
+    nursery: Nursery, settings: Settings, tmp_path: Path, record_property: Record
 ) -> None:
     whole, disk, run = tmp_path / "whole", tmp_path / "disk", tmp_path / "disk" / "run"
     keep = "train.save_total_limit=null"
@@ -86,3 +96,5 @@ def test_a_full_disk_within_a_checkpoint_and_room_made_afterwards(
         nursery.shell(f"umount {disk}")
     comparison = run_comparison.compare(whole, tmp_path / "out")
     assert comparison.difference is None, comparison.difference
+    fault = "the disk is full within a checkpoint"
+    outcomes.compared(record_property, fault, "one device: gpg", whole, tmp_path / "out")

@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from fakes import outcomes
 from fakes.nursery import Nursery
+from fakes.outcomes import Record
 
 from vrft.runs import run_comparison
 from vrft.runs.run_log import read_metrics
@@ -35,22 +37,24 @@ def is_beyond_its_checkpoint(run: Path) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("kills", "steps", "more"),
+    ("name", "kills", "steps", "more"),
     [
-        (30, 40, ()),
-        (6, 10, ("algorithm=sft",)),
-        (4, 8, ("algorithm=ppo", "model.lora.r=2", "eval.split=val", "eval.limit=2",
+        ("gpg", 30, 40, ()),
+        ("sft", 6, 10, ("algorithm=sft",)),
+        ("ppo, LoRA", 4, 8, ("algorithm=ppo", "model.lora.r=2", "eval.split=val", "eval.limit=2",
                 "train.eval_steps=1", "train.metric_for_best_model=different")),
     ],
     ids=["gpg", "sft", "ppo with LoRA and a best checkpoint"],
 )  # fmt: skip
 def test_a_run_killed_at_random_moments_ends_bit_identical(
+    name: str,
     kills: int,
     steps: int,
     more: tuple[str, ...],
     nursery: Nursery,
     settings: Settings,
     tmp_path: Path,
+    record_property: Record,
 ) -> None:
     """Half of the kills come at a call that changes the disk, half at a random time."""
     whole, run = tmp_path / "whole", tmp_path / "run"
@@ -100,10 +104,12 @@ def test_a_run_killed_at_random_moments_ends_bit_identical(
     assert not [path for path in run.glob(".*") if path.name != "console.log"]
     # So many draws have met every kind of call.
     assert kills < 30 or all(call in str(at) for call in CALLS)
+    fault = f"{kills} SIGKILLs, at random calls to the disk and moments"
+    outcomes.compared(record_property, fault, f"one device: {name}", whole, run)
 
 
 def test_a_killed_run_goes_on_where_it_has_been_moved_to(
-    nursery: Nursery, settings: Settings, tmp_path: Path
+    nursery: Nursery, settings: Settings, tmp_path: Path, record_property: Record
 ) -> None:
     whole, run, moved = (tmp_path / name for name in ("whole", "run", "elsewhere"))
     assert nursery.run(*settings(whole, 6))[0] == 0
@@ -116,3 +122,5 @@ def test_a_killed_run_goes_on_where_it_has_been_moved_to(
     assert status == 0, said
     assert run_comparison.compare(whole, moved).difference is None
     assert not run.exists()
+    fault = "SIGKILL, and the folder moved"
+    outcomes.compared(record_property, fault, "one device: gpg", whole, moved)

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fakes import outcomes
 from fakes.nursery import Nursery
+from fakes.outcomes import Record
 
 from vrft.runs import run_comparison, run_folder
 from vrft.runs.run_log import read_metrics
@@ -36,7 +38,11 @@ def steps_logged(run: Path) -> int:
 
 @pytest.mark.parametrize("method", ["gpg", "sft"])
 def test_every_signal_saves_and_the_run_goes_on_bit_for_bit(
-    method: str, nursery: Nursery, settings: Settings, tmp_path: Path
+    method: str,
+    nursery: Nursery,
+    settings: Settings,
+    tmp_path: Path,
+    record_property: Record,
 ) -> None:
     whole, run, more = tmp_path / "whole", tmp_path / "run", ("train.save_steps=0",
                                                               f"algorithm={method}")  # fmt: skip
@@ -67,6 +73,8 @@ def test_every_signal_saves_and_the_run_goes_on_bit_for_bit(
             path.rmdir()
     comparison = run_comparison.compare(whole, run)
     assert comparison.difference is None, comparison.difference
+    fault = f"{', '.join(number.name for number in signals)}, one after the other"
+    outcomes.compared(record_property, fault, f"one device: {method}", whole, run)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fakes import outcomes
 from fakes.folders import FAKES
+from fakes.outcomes import Record
 
 from vrft import cli
 from vrft.cli import verify_resume
@@ -24,7 +26,10 @@ def verified(settings: Settings, tmp_path: Path, *more: str) -> int:
 
 
 def test_a_run_that_lost_nothing_is_identical(
-    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    settings: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    record_property: Record,
 ) -> None:
     assert verified(settings, tmp_path, "algorithm=grpo", "algorithm.num_iterations=2") == 0
     out = capsys.readouterr().out
@@ -33,10 +38,19 @@ def test_a_run_that_lost_nothing_is_identical(
     # checkpoints of steps 2 and 3, and final; completions of three steps
     assert counted["weights"][0] == "3" and counted["optimizer"][0] == "2"
     assert counted["completions"][0] == "3" and counted["metrics"][0] == "1"
+    tell(record_property, "one device: grpo, 2 iterations", tmp_path / "out")
+
+
+def tell(record: Record, engine: str, out: Path) -> None:
+    runs = out / verify_resume.GO, out / verify_resume.HALVES
+    outcomes.compared(record, "SIGKILL, by vrft verify-resume", engine, *runs)
 
 
 def test_two_processes_that_lost_nothing_are_identical(
-    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    settings: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    record_property: Record,
 ) -> None:
     assert verified(settings, tmp_path, "--num-processes", "2") == 0
     out = capsys.readouterr().out
@@ -48,6 +62,7 @@ def test_two_processes_that_lost_nothing_are_identical(
     state = tmp_path / "out" / verify_resume.HALVES / "checkpoint-3" / "trainer_state.json"
     assert len(completions.read_text().splitlines()) == 4
     assert json.loads(state.read_text())["processes"] == 2
+    tell(record_property, "two processes, DDP: gpg", tmp_path / "out")
 
 
 def test_a_spoiled_optimizer_is_named(

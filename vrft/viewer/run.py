@@ -39,8 +39,9 @@ class RunView:
     the groups of step N. The folder is read anew for each, so that a run can be followed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, title: str = "") -> None:
         self.folder = folder
+        self.title = title or folder.name
         self.sources: dict[str, Path | Image.Image] = {}
 
     @cached_property
@@ -65,7 +66,7 @@ class RunView:
         arm = json.dumps({name: settings[name] for name in settings if name not in apart})
         return {
             "kind": "run",
-            "title": self.folder.name,
+            "title": self.title,
             "folder": str(self.folder),
             "method": self.config.algorithm.name,
             "seed": self.config.train.seed,

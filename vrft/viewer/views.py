@@ -62,32 +62,44 @@ def open_site(paths: Sequence[Path], *, live: bool = False) -> Site:
     neither, for a run whose settings cannot be read, and for an evaluation that cannot be read and
     was named itself; one that a run or a folder brings along is then shown with the reason.
     """
-    runs: dict[str, View] = {f"r{n}": RunView(path) for n, path in enumerate(runs_in(paths))}
+    runs = run_views(paths)
+    views = evaluation_views(paths)
+    answers = {id: view for id, view in views.items() if isinstance(view, AnswersView)}
+    if not runs and not answers:
+        for view in views.values():
+            raise UserError(view.entry["problem"])
+    compared = comparisons(answers)
+    every: dict[str, View] = {**runs, **views, **compared}
+    check_views(every)
+    title = " · ".join(path.resolve().name for path in paths)
+    alone = not runs and len(views) == 2
+    return Site(title, every, live, start=next(iter(compared), "") if alone else "")
+
+
+def run_views(paths: Sequence[Path]) -> dict[str, View]:
+    """Return the views of the training runs among paths, each once."""
+    folders: dict[Path, Path] = {}
+    for path in filter(is_run, paths):
+        folders.setdefault(path.resolve(), path)
+    titles = distinct(list(folders))
+    return {
+        f"r{number}": RunView(folder, title)
+        for number, (folder, title) in enumerate(zip(folders.values(), titles, strict=True))
+    }
+
+
+def evaluation_views(paths: Sequence[Path]) -> dict[str, AnswersView | UnreadableView]:
+    """Return the views of the evaluations that paths name or bring along, each once."""
     sources: dict[Path, tuple[Path, bool]] = {}
     for path in paths:
         for source, named in evaluations_of(path):
             key = source.resolve()
             sources[key] = (source, named or sources.get(key, (source, False))[1])
     titles = distinct(list(sources))
-    views = {
+    return {
         f"e{number}": evaluation_view(*source, title)
         for number, (source, title) in enumerate(zip(sources.values(), titles, strict=True))
     }
-    answers = {id: view for id, view in views.items() if isinstance(view, AnswersView)}
-    for view in views.values():
-        if not runs and not answers and isinstance(view, UnreadableView):
-            raise UserError(view.problem)
-    compared = comparisons(answers)
-    every: dict[str, View] = {**runs, **views, **compared}
-    check_views(every)
-    title = " · ".join(path.name or str(path) for path in paths)
-    alone = not runs and len(views) == 2
-    return Site(title, every, live, start=next(iter(compared), "") if alone else "")
-
-
-def runs_in(paths: Sequence[Path]) -> list[Path]:
-    """Return the folders of training runs among paths, each once."""
-    return [path for path in dict.fromkeys(paths) if is_run(path)]
 
 
 def is_run(path: Path) -> bool:

@@ -21,8 +21,10 @@ from typing import Any
 
 import pytest
 import torch
+from fakes import outcomes
 from fakes.folders import FAKES, ROOT
 from fakes.launching import Launch, command, environment, launch
+from fakes.outcomes import Record
 from fakes.processes import wait_until
 from fakes.several_runs import LATER
 from safetensors.torch import load_file
@@ -195,8 +197,18 @@ def nothing_kept(folder: Path, settings: Settings) -> dict[str, Any]:
     }
 
 
-def assert_same_update(one: Path, two: Path, start: Path) -> None:
-    """The same weights under the same names but for rounding, and the same metrics."""
+NAMES = {"torchrun": "DDP by torchrun", "ddp": "DDP", "fsdp2": "FSDP2", "zero2": "ZeRO-2",
+         "zero3": "ZeRO-3"}  # fmt: skip
+"""The engines as a table names them."""
+
+
+def assert_same_update(
+    one: Path, two: Path, start: Path, record: Record, what: str, engine: str
+) -> None:
+    """The same weights under the same names but for rounding, and the same metrics.
+
+    ``record`` is told of it, under the name of ``what`` was done.
+    """
     before, first, second = (
         load_file(folder / "model.safetensors") for folder in (start, one / "final", two / "final")
     )
@@ -208,6 +220,7 @@ def assert_same_update(one: Path, two: Path, start: Path) -> None:
     for a, b in zip(*(read_metrics(run / "metrics.jsonl") for run in (one, two)), strict=True):
         assert [a[key] for key in keys] == pytest.approx([b[key] for key in keys], 1e-5, abs=1e-5)
         assert a.get("eval_different") == b.get("eval_different")
+    outcomes.compared(record, what, f"two processes, {NAMES[engine]}", one, two, start)
 
 
 def test_the_prompts_leave_a_process_without_a_picture() -> None:
@@ -230,10 +243,13 @@ def test_two_processes_make_the_update_of_one(
     launched: Callable[[str], Launch],
     alone: Callable[[str], Path],
     model_folder: Callable[[str], Path],
+    record_property: Record,
 ) -> None:
     one, two = alone("gpg"), launched(engine).run("gpg")
     assert any(0 < row["frac_reward_zero_std"] < 1 for row in read_metrics(two / "metrics.jsonl"))
-    assert_same_update(one, two, model_folder("qwen2_vl"))
+    assert_same_update(
+        one, two, model_folder("qwen2_vl"), record_property, "two processes in place of one", engine
+    )
     _, loading = AutoModelForImageTextToText.from_pretrained(
         two / "final", output_loading_info=True
     )
@@ -247,12 +263,20 @@ def test_a_process_without_a_group_that_has_signal_takes_part_in_the_update(
     launched: Callable[[str], Launch],
     alone: Callable[[str], Path],
     model_folder: Callable[[str], Path],
+    record_property: Record,
 ) -> None:
     """In the first step all groups with signal are the first process's."""
     one, two = alone("silent"), launched(engine).run("silent")
     first = read_metrics(two / "metrics.jsonl")[0]
     assert 0.5 <= first["frac_reward_zero_std"] < 1
-    assert_same_update(one, two, model_folder("qwen2_vl"))
+    assert_same_update(
+        one,
+        two,
+        model_folder("qwen2_vl"),
+        record_property,
+        "one process has no group with signal",
+        engine,
+    )
 
 
 @pytest.mark.slow
@@ -260,22 +284,32 @@ def test_groups_that_are_sampled_again_are_kept_by_the_process_that_has_drawn_th
     launched: Callable[[str], Launch],
     alone: Callable[[str], Path],
     model_folder: Callable[[str], Path],
+    record_property: Record,
 ) -> None:
     one, two = alone("resampled"), launched("torchrun").run("resampled")
     rounds = [[row["resample_rounds"] for row in read_metrics(run / "metrics.jsonl")]
               for run in (one, two)]  # fmt: skip
     assert rounds[0] == rounds[1] and max(rounds[0]) > 1
-    assert_same_update(one, two, model_folder("qwen2_vl"))
+    assert_same_update(
+        one,
+        two,
+        model_folder("qwen2_vl"),
+        record_property,
+        "groups are sampled again, others by each process",
+        "torchrun",
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_resumed_run_of_two_processes_ends_with_the_weights_of_one_never_stopped(
-    engine: str, launched: Callable[[str], Launch]
+    engine: str, launched: Callable[[str], Launch], record_property: Record
 ) -> None:
     runs = launched(engine).run("gpg"), launched(engine).run("again")
     whole, resumed = (load_file(run / "final" / "model.safetensors") for run in runs)
     assert all(whole[name].equal(resumed[name]) for name in whole)
+    fault = "resumed from its own checkpoint"
+    outcomes.compared(record_property, fault, f"two processes, {NAMES[engine]}", *runs)
 
 
 @pytest.mark.slow
@@ -285,9 +319,17 @@ def test_a_checkpoint_of_another_launch_is_gone_on_from(
     launched: Callable[[str], Launch],
     alone: Callable[[str], Path],
     model_folder: Callable[[str], Path],
+    record_property: Record,
 ) -> None:
     """One device's by DDP, DDP's by FSDP2, FSDP2's by ZeRO-2, and ZeRO-2's by ZeRO-3."""
-    assert_same_update(alone("gpg"), launched(engine).run("moved"), model_folder("qwen2_vl"))
+    assert_same_update(
+        alone("gpg"),
+        launched(engine).run("moved"),
+        model_folder("qwen2_vl"),
+        record_property,
+        "resumed from another launch's checkpoint",
+        engine,
+    )
 
 
 @pytest.mark.slow
@@ -298,12 +340,20 @@ def test_one_device_goes_on_from_a_checkpoint_of_two(
     alone: Callable[[str], Path],
     model_folder: Callable[[str], Path],
     tmp_path: Path,
+    record_property: Record,
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(launched(engine).run("gpg"), run, ignore=shutil.ignore_patterns(*LATER))
     now = [f"train.output_dir={run}", "train.per_device_train_batch_size=2"]
     train.train(config.load(str(run / "config.yaml"), now), resume=run)
-    assert_same_update(alone("gpg"), run, model_folder("qwen2_vl"))
+    assert_same_update(
+        alone("gpg"),
+        run,
+        model_folder("qwen2_vl"),
+        record_property,
+        "one device resumes from the checkpoint of two processes",
+        engine,
+    )
 
 
 @pytest.mark.slow
@@ -313,10 +363,13 @@ def test_features_for_deeper_layers_are_trained_by_two_processes_as_by_one(
     launched: Callable[[str], Launch],
     alone: Callable[[str], Path],
     model_folder: Callable[[str], Path],
+    record_property: Record,
 ) -> None:
     """Qwen3-VL, where a process without pictures has no token to add them to."""
     one, two, start = alone("dr_grpo"), launched(engine).run("dr_grpo"), model_folder("qwen3_vl")
-    assert_same_update(one, two, start)
+    assert_same_update(
+        one, two, start, record_property, "two processes in place of one, DeepStack", engine
+    )
     before, after = (load_file(folder / "model.safetensors") for folder in (start, two / "final"))
     # The tiny model adds a second level after the last of its two layers, where no token reads it.
     levels = [name for name in before if "deepstack_merger_list.0." in name]
@@ -328,16 +381,25 @@ def test_a_critic_is_trained_by_two_processes_as_by_one(
     launched: Callable[[str], Launch],
     alone: Callable[[str], Path],
     model_folder: Callable[[str], Path],
+    record_property: Record,
 ) -> None:
     runs = alone("ppo"), launched("torchrun").run("ppo")
-    assert_same_update(*runs, model_folder(FAMILIES["ppo"]))
+    assert_same_update(
+        *runs,
+        model_folder(FAMILIES["ppo"]),
+        record_property,
+        "two processes in place of one, ppo",
+        "torchrun",
+    )
     critics = [load_file(run / "final" / "critic.safetensors") for run in runs]
     assert critics[0]["weight"].norm() > 0
     assert (critics[0]["weight"] - critics[1]["weight"]).norm() < 1e-5 * critics[0]["weight"].norm()
 
 
 @pytest.mark.slow
-def test_a_signal_to_one_process_makes_all_save_and_stop(launched: Callable[[str], Launch]) -> None:
+def test_a_signal_to_one_process_makes_all_save_and_stop(
+    launched: Callable[[str], Launch], record_property: Record
+) -> None:
     """SIGTERM, 15, within the second step."""
     rows = launched("torchrun").outcome("ended")
     assert [row["status"] for row in rows] == [128 + 15] * 2
@@ -345,12 +407,18 @@ def test_a_signal_to_one_process_makes_all_save_and_stop(launched: Callable[[str
     run = launched("torchrun").folder / "ended"
     assert [path.name for path in run.glob("checkpoint-*")] == ["checkpoint-2"]
     assert not (run / "final").exists()
+    outcomes.ended(
+        record_property,
+        "SIGTERM to one of two processes",
+        f"two processes, {NAMES['torchrun']}",
+        "all save after the same step and stop",
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_processes_that_see_other_data_are_refused_before_the_first_step(
-    launched: Callable[[str], Launch],
+    launched: Callable[[str], Launch], record_property: Record
 ) -> None:
     rows = launched("ddp").outcome("fewer")
     assert [row["status"] for row in rows] == [2, 2]
@@ -359,12 +427,18 @@ def test_processes_that_see_other_data_are_refused_before_the_first_step(
         " 'train-11'; give all machines the same files and command\n"
     )  # fmt: skip
     assert not (launched("ddp").folder / "fewer").exists()
+    outcomes.ended(
+        record_property,
+        "processes see other data",
+        "two processes, DDP",
+        "refused by name before the first step",
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_a_process_that_hangs_ends_the_others_after_ddp_timeout(
-    launched: Callable[[str], Launch],
+    launched: Callable[[str], Launch], record_property: Record
 ) -> None:
     """The launcher ends the process that hangs."""
     said = launched("ddp").said
@@ -374,12 +448,18 @@ def test_a_process_that_hangs_ends_the_others_after_ddp_timeout(
         said,
     ), said
     assert "Traceback" not in said.split("process 0 has waited")[0]
+    outcomes.ended(
+        record_property,
+        "one process is late by train.ddp_timeout",
+        "two processes, DDP",
+        "the other one ends, and says where that one is",
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.distributed
 def test_a_process_that_fails_ends_the_others_with_its_error_first(
-    launched: Callable[[str], Launch],
+    launched: Callable[[str], Launch], record_property: Record
 ) -> None:
     said = launched("fsdp2").said
     cause = "vrft: error: a mistake of this process alone"
@@ -387,6 +467,12 @@ def test_a_process_that_fails_ends_the_others_with_its_error_first(
     assert "[rank" not in said  # how torch begins a process's traceback
     others = "vrft: error: process 0 ends, as process 1 has ended: a mistake of this process alone"
     assert others not in said or said.index(cause) < said.index(others)
+    outcomes.ended(
+        record_property,
+        "one process fails",
+        "two processes, FSDP2",
+        "all end, its own error first and short",
+    )
 
 
 @pytest.mark.slow
@@ -399,7 +485,7 @@ def test_a_process_that_fails_ends_the_others_with_its_error_first(
     ],
 )
 def test_a_process_that_is_stopped_or_hangs_ends_the_others(
-    met: str, line: str, settings: Settings, tmp_path: Path
+    met: str, line: str, settings: Settings, tmp_path: Path, record_property: Record
 ) -> None:
     """With signs of life more often than by default, to find it in seconds."""
     case = {
@@ -429,6 +515,11 @@ def test_a_process_that_is_stopped_or_hangs_ends_the_others(
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(file.read_text()), signal.SIGKILL)
         running.wait()
+    fault, end = {
+        "SIGSTOP": ("SIGSTOP to one process", "the other one ends, and says which was stopped"),
+        "lock": ("one process hangs in a lock", "it ends all, and says first where it hangs"),
+    }[met]
+    outcomes.ended(record_property, fault, f"two processes, {NAMES['torchrun']}", end)
 
 
 @pytest.mark.slow
@@ -437,10 +528,18 @@ def test_processes_may_differ_in_passes_and_in_chunks_of_logits_where_weights_ar
     launched: Callable[[str], Launch],
     alone: Callable[[str], Path],
     model_folder: Callable[[str], Path],
+    record_property: Record,
 ) -> None:
     """With the other family, a reference model, and micro-batches of up to 120 tokens."""
     two = launched("zero3").run("packed")
-    assert_same_update(alone("grpo"), two, model_folder("qwen2_5_vl"))
+    assert_same_update(
+        alone("grpo"),
+        two,
+        model_folder("qwen2_5_vl"),
+        record_property,
+        "passes of other sizes, no weight kept",
+        "zero3",
+    )
 
 
 def test_fine_tuning_on_several_processes_is_refused(

@@ -28,6 +28,21 @@ def test_a_file_of_two_views_is_written_once(tmp_path: Path) -> None:
             assert first.samefile(second)
 
 
+def test_a_large_export_has_thumbnails_of_its_first_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "MOST_THUMBNAILS", 2)
+    opened = views.open_site(list(viewed.evaluations(tmp_path)))
+    page = export.export(opened, tmp_path / "out")
+    made = {str(path.relative_to(page.parent)) for path in page.parent.rglob("*.jpg")}
+    names = list(opened.views["e0"].pictures())
+    assert len(names) == 4
+    for view in ("e0", "e1"):
+        assert {f"pictures/{view}/{name}" for name in names} <= made
+        assert {f"thumbnails/{view}/{name}.jpg" for name in names[:2]} <= made
+        assert not {f"thumbnails/{view}/{name}.jpg" for name in names[2:]} & made
+
+
 def test_where_links_cannot_be_made_files_are_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,12 +6,17 @@ import os
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 from vrft.errors import UserError
 from vrft.progress import progress
 from vrft.viewer import pictures
 from vrft.viewer.site import APP, PICTURES, REFUSE, THUMBNAILS, Site
+
+MOST_THUMBNAILS = 2000
+"""Pictures of an export that have thumbnails, made in some seconds; of others a list in sight shows
+the pictures themselves."""
 
 
 def export(site: Site, folder: Path) -> Path:
@@ -39,7 +44,10 @@ def export(site: Site, folder: Path) -> Path:
 
 
 def write_pictures(site: Site, folder: Path) -> None:
-    """Write each picture and its thumbnail, once for all views that show the same file."""
+    """Write each picture, once for all views that show the same file, and thumbnails of the first.
+
+    There are MOST_THUMBNAILS at most.
+    """
     names = site.pictures()
     first: dict[str, str] = {}  # the end of a name -> the name under which it is written
     for name in names:
@@ -48,10 +56,13 @@ def write_pictures(site: Site, folder: Path) -> None:
         for kind in (PICTURES, THUMBNAILS):
             (folder / kind / name).parent.mkdir(parents=True, exist_ok=True)
 
+    small = set(islice(first.values(), MOST_THUMBNAILS))
+
     def write_both(name: str) -> None:
         source = site.picture(name)
         pictures.write(source, folder / PICTURES / name)
-        pictures.write_thumbnail(source, folder / THUMBNAILS / f"{name}.jpg")
+        if name in small:
+            pictures.write_thumbnail(source, folder / THUMBNAILS / f"{name}.jpg")
 
     with (
         progress(len(first), "pictures", stream=sys.stderr) as display,
@@ -63,7 +74,8 @@ def write_pictures(site: Site, folder: Path) -> None:
         written = first.get(name.rpartition("/")[2], name)
         if written != name:
             link(folder / PICTURES / written, folder / PICTURES / name)
-            link(folder / THUMBNAILS / f"{written}.jpg", folder / THUMBNAILS / f"{name}.jpg")
+            if written in small:
+                link(folder / THUMBNAILS / f"{written}.jpg", folder / THUMBNAILS / f"{name}.jpg")
 
 
 def link(source: Path, target: Path) -> None:

@@ -30,6 +30,9 @@ AS_THEY_ARE = (".jpg", ".jpeg", ".png", ".webp")
 MEMORY = "memory-"
 """The beginning of the name of a picture that is no file, which only its own view knows."""
 
+MAX_BYTES = 100_000_000
+"""Bytes of a JPEG's file up to which it is read at once."""
+
 PLENTY = 2_000_000
 """Bytes up to which such a file is copied into an export as it is."""
 
@@ -133,7 +136,9 @@ def drafted(source: Path | Image.Image) -> Image.Image:
     """
     if isinstance(source, Path) and source.suffix.lower() in (".jpg", ".jpeg"):
         try:
-            with Image.open(source, formats=("JPEG",)) as image:
+            # Read at once: Pillow reads dozens of small pieces, each as slow as the whole.
+            file = io.BytesIO(source.read_bytes() if source.stat().st_size <= MAX_BYTES else b"")
+            with Image.open(file, formats=("JPEG",)) as image:
                 image.draft("RGB", (THUMB, THUMB))
                 return open_image(image)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

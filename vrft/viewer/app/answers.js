@@ -80,7 +80,7 @@ vrft.answersPage = async (view, place, main) => {
   const detail = vrft.el("article", { class: "detail", "aria-live": "polite" });
   const bars = vrft.el("div", {});
   const list = vrft.list({
-    height: 52, label: `Answers of ${view.title}`,
+    label: `Answers of ${view.title}`,
     row: (i) => [
       vrft.thumb(view.id, table.pictures[table.picture[i]]),
       vrft.el("span", { class: "id" }, table.id[i] + (table.repeat[i] ? ` #${table.repeat[i]}` : "")),

@@ -77,6 +77,21 @@ vrft.mergeAlike = (steps, columns) => {
   return merged;
 };
 
+// Return the lowest and the highest value of all series, their bands included, with room around
+// a single one; [Infinity, -Infinity] without any.
+vrft.span = (series) => {
+  let low = Infinity, top = -Infinity;
+  for (const values of series.flatMap((s) => [s.values, s.low ?? [], s.high ?? []])) {
+    for (const value of values) {
+      if (typeof value !== "number") continue;
+      if (value < low) low = value;
+      if (value > top) top = value;
+    }
+  }
+  const room = low === top ? Math.abs(low) * 0.1 || 0.5 : 0;
+  return [low - room, top + room];
+};
+
 // Return a figure of series {name, colour, steps, values, low?, high?}; `events` are
 // {step, text, kind}, warnings and changes, drawn as upright lines with a mark at their top.
 vrft.chart = (title, series, events) => {
@@ -91,38 +106,40 @@ vrft.chart = (title, series, events) => {
   canvas.setAttribute("aria-label", `${title}: ${series.map((s) =>
     `${s.name} ${vrft.number(s.values.find((v) => typeof v === "number"))} at step ${from}, `
     + `${vrft.number(lastOf(s))} at step ${to}`).join("; ")}`);
-  readout.textContent = series.map((s) => vrft.number(lastOf(s))).join("  ");
+  // The values of all series, each beside its colour.
+  const tell = (words, valueOf) => vrft.fill(readout, words, series.flatMap((s) => {
+    const swatch = vrft.el("span", { class: "swatch" });
+    swatch.style.background = s.colour;
+    return [" ", vrft.el("span", {}, swatch, ` ${valueOf(s)}`)];
+  }));
+  const [low, top] = vrft.span(series);
+  const rest = () => tell("", (s) => vrft.number(lastOf(s)));
+  rest();
 
   const draw = (pointer = null) => {
     const width = canvas.clientWidth, height = canvas.clientHeight;
-    if (!width) return;
+    if (!width || low > top) return;
     const ratio = window.devicePixelRatio || 1;
     canvas.width = width * ratio;
     canvas.height = height * ratio;
     const pen = canvas.getContext("2d");
     pen.scale(ratio, ratio);
     const style = getComputedStyle(canvas);
-    const left = 44, bottom = 16, wide = width - left - 6, high = height - bottom - 6;
+    pen.font = "11px system-ui, sans-serif";
+    // The labels of the axis decide where it stands.
+    const labels = [low, (low + top) / 2, top];
+    const left = 12 + Math.max(...labels.map((v) => pen.measureText(vrft.number(v)).width));
+    const bottom = 16, wide = width - left - 6, high = height - bottom - 6;
     const drawn = series.map((s) => ({
       ...s, points: vrft.columnsOf(s.steps, s.values, from, to, wide),
       lows: s.low && vrft.columnsOf(s.steps, s.low, from, to, wide),
       highs: s.high && vrft.columnsOf(s.steps, s.high, from, to, wide),
     }));
-    let low = Infinity, top = -Infinity;
-    for (const s of drawn) {
-      for (const c of [...s.points, ...(s.lows ?? []), ...(s.highs ?? [])]) {
-        low = Math.min(low, c.low);
-        top = Math.max(top, c.high);
-      }
-    }
-    if (low === Infinity) return;
-    if (low === top) { low -= Math.abs(low) * 0.1 || 0.5; top += Math.abs(top) * 0.1 || 0.5; }
     const y = (value) => 6 + high * (1 - (value - low) / (top - low));
-    pen.font = "11px system-ui, sans-serif";
     pen.fillStyle = style.getPropertyValue("--faint");
     pen.strokeStyle = style.getPropertyValue("--rule");
     pen.textAlign = "right";
-    for (const value of [low, (low + top) / 2, top]) {
+    for (const value of labels) {
       pen.fillText(vrft.number(value), left - 5, y(value) + 4);
       pen.beginPath();
       pen.moveTo(left, y(value));
@@ -178,12 +195,12 @@ vrft.chart = (title, series, events) => {
       const k = s.steps.findLastIndex((other) => other <= step);
       return k < 0 ? "–" : vrft.number(s.values[k]);
     };
-    readout.textContent = `step ${step}: ${series.map(near).join("  ")}`;
+    tell(`step ${step}`, near);
   };
   canvas.addEventListener("pointermove", (event) => draw(event.offsetX));
   canvas.addEventListener("pointerleave", () => {
     draw();
-    readout.textContent = series.map((s) => vrft.number(lastOf(s))).join("  ");
+    rest();
   });
   // Drawn when it comes into sight, and again when its size changes.
   new ResizeObserver(() => draw()).observe(canvas);

@@ -16,7 +16,7 @@ vrft.comparisonPage = async (view, place, main) => {
   const detail = vrft.el("article", { class: "detail", "aria-live": "polite" });
   const count = vrft.el("p", { class: "count", role: "status" });
   const list = vrft.list({
-    height: 52, label: view.title,
+    label: view.title,
     row: (i) => [
       vrft.thumb(before.id, old.pictures[old.picture[i]]),
       vrft.el("span", { class: "id" }, old.id[i]),

@@ -27,7 +27,7 @@ vrft.curvesPage = async (view, place, main) => {
   };
   const charts = vrft.el("div", { class: "charts" });
   const notes = vrft.el("div", { class: "warnings" });
-  const legend = vrft.el("p", { class: "legend" });
+  const legend = vrft.el("div", { class: "legend" });
   const draw = () => {
     const arms = [...new Set(runs.map((run) => (shown.band ? run.arm : run.id)))];
     const colour = (arm) => vrft.PALETTE[arms.indexOf(arm) % vrft.PALETTE.length];
@@ -57,6 +57,8 @@ vrft.curvesPage = async (view, place, main) => {
     const names = [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))]
       .filter((name) => name !== "step" && name !== "time" && name.includes(shown.search.trim()));
     const rank = (name) => {
+      // Times, counters and spreads are looked up; what is learnt is looked at.
+      if (/seconds|_time$|runtime|over_budget|missing$|\/std$|frac_reward_zero_std/.test(name)) return 99;
       const k = vrft.FIRST.findIndex((first) => name === first
         || (/[/_]$/.test(first) && name.startsWith(first)));
       return k < 0 ? vrft.FIRST.length : k;

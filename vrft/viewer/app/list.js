@@ -2,9 +2,13 @@
 
 // A list of any length: only the rows in sight are elements.
 
+// Return the height of a row in pixels: two lines of the page's type.
+vrft.rowHeight = () => Math.round(3.47 * parseFloat(getComputedStyle(document.documentElement).fontSize));
+
 // Return {node, show(order), select(position), selected}. `row(index)` makes a row's children,
 // `choose(index)` is told of the row that was chosen.
-vrft.list = ({ height, row, choose, label }) => {
+vrft.list = ({ row, choose, label }) => {
+  const height = vrft.rowHeight();
   const filler = vrft.el("div", { class: "filler" });
   const node = vrft.el("div", {
     class: "list", role: "listbox", tabindex: "0", "aria-label": label,

@@ -4,7 +4,8 @@
 
 vrft.boxesShown = true;
 
-vrft.SIDE = 420;  // pixels of the longer side that a picture has at least
+// Return the pixels of the longer side that a picture has at least.
+vrft.side = () => Math.max(420, Math.min(0.22 * window.innerWidth, 0.6 * window.innerHeight));
 
 // Return a figure. `marks` are {box: [x1, y1, x2, y2], kind, colour, key}, {polygon: [[x, y], ...],
 // kind}, both in fractions, or {mask: {size, counts}, kind}; those of a kind are switched together.
@@ -14,7 +15,7 @@ vrft.figure = (src, marks, legend, alt) => {
   const image = vrft.el("img", { src, alt, decoding: "async", draggable: "false" });
   // A small picture is enlarged, so that boxes do not hide what they surround.
   image.onload = () => {
-    const scale = Math.max(1, vrft.SIDE / Math.max(image.naturalWidth, image.naturalHeight));
+    const scale = Math.max(1, vrft.side() / Math.max(image.naturalWidth, image.naturalHeight));
     image.style.width = `${Math.round(scale * image.naturalWidth)}px`;
   };
   const overlay = vrft.el("svg", {
@@ -60,6 +61,11 @@ vrft.figure = (src, marks, legend, alt) => {
 vrft.thumb = (view, name) => (name === undefined ? null : vrft.el("img", {
   class: "thumb", src: `thumbnails/${view}/${name}.jpg`, alt: "", loading: "lazy",
   decoding: "async", width: 40, height: 40,
+  // A large export has thumbnails of its first pictures alone.
+  onerror: (event) => {
+    const full = `pictures/${view}/${name}`;
+    if (!event.target.src.endsWith(full)) event.target.src = full;
+  },
 }));
 
 // Let a stage be moved by dragging and zoomed by Ctrl and the wheel, within its frame.
@@ -108,9 +114,24 @@ vrft.toggleBoxes = () => {
 };
 
 // Return the colour of an advantage: blue above zero, vermilion below, pale near it.
-vrft.advantageColour = (advantage, largest) => {
+vrft.advantageColour = (advantage, largest) => `rgb(${vrft.advantageRGB(advantage, largest)})`;
+
+vrft.advantageRGB = (advantage, largest) => {
   const share = largest > 0 ? Math.min(1, Math.abs(advantage) / largest) : 0;
-  const strength = Math.round(30 + 70 * share);
-  const pole = advantage > 0 ? "#0072b2" : "#d55e00";
-  return share < 0.02 ? "#8b949e" : `color-mix(in srgb, ${pole} ${strength}%, #c9d1d9)`;
+  if (share < 0.02) return [139, 148, 158];
+  const pole = advantage > 0 ? [0, 114, 178] : [213, 94, 0];
+  return pole.map((value, k) => {
+    const pale = [201, 209, 217][k];
+    return Math.round(pale + (0.3 + 0.7 * share) * (value - pale));
+  });
+};
+
+// Return black or white, whichever is read better on a colour [red, green, blue].
+vrft.inkOn = (colour) => {
+  const [r, g, b] = colour.map((value) => {
+    const part = value / 255;
+    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  });
+  const luminance = 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  return 1.05 / (luminance + 0.05) >= (luminance + 0.05) / 0.05 ? "#fff" : "#000";
 };

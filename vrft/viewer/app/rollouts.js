@@ -14,7 +14,7 @@ vrft.rolloutsPage = async (view, place, main) => {
   const heading = vrft.el("p", { class: "count", role: "status" });
   let groups = [], step = steps.at(-1);
   const list = vrft.list({
-    height: 52, label: "Groups",
+    label: "Groups",
     row: (k) => {
       const rewards = groups[k].answers.map((answer) => answer.reward);
       const flat = groups[k].answers.every((answer) => answer.advantage === 0);
@@ -99,6 +99,7 @@ vrft.showGroup = (view, group, note, detail) => {
     const answer = group.answers[g];
     const chip = vrft.el("span", { class: "chip" }, `${answer.advantage > 0 ? "+" : ""}${vrft.number(answer.advantage)}`);
     chip.style.background = vrft.advantageColour(answer.advantage, largest);
+    chip.style.color = vrft.inkOn(vrft.advantageRGB(answer.advantage, largest));
     const own = ["sample_id", "text", "parsed", "finished", "tokens", "rewards", "reward",
       "advantage", "boxes", "token_logprobs", "token_chars", "token_entropy"];
     const logged = Object.entries(answer).filter(([name]) => !own.includes(name));
@@ -107,13 +108,15 @@ vrft.showGroup = (view, group, note, detail) => {
       onmouseenter: () => point(g, true), onmouseleave: () => point(g, false),
       onfocus: () => point(g, true), onblur: () => point(g, false),
     },
-    vrft.el("p", { class: "cardhead" }, chip, ` reward ${vrft.number(answer.reward)}`,
-      vrft.el("span", { class: "quiet" }, ` · ${vrft.plural(answer.tokens, "token")}`,
+    vrft.el("p", { class: "cardhead" }, chip, vrft.el("strong", {}, `reward ${vrft.number(answer.reward)}`),
+      vrft.el("span", { class: "quiet" }, vrft.plural(answer.tokens, "token"),
         vrft.entropyText(answer), answer.finished ? "" : " · cut off", ` · answer ${g + 1}`)),
     vrft.answerText(answer.text, vrft.tokensShown ? pieces[g] : null),
-    vrft.facts([["read", vrft.parsedText(answer.parsed)],
+    vrft.el("dl", { class: "parts" }, [
       ...Object.entries(answer.rewards).map(([name, value]) => [name, vrft.number(value)]),
-      ...logged.map(([name, value]) => [name, vrft.parsedText(value)])]));
+      ["read", vrft.parsedText(answer.parsed)],
+      ...logged.map(([name, value]) => [name, vrft.parsedText(value)]),
+    ].map(([name, value]) => vrft.el("div", {}, vrft.el("dt", {}, name), vrft.el("dd", {}, value)))));
   };
   vrft.fill(detail,
     vrft.detailHead(group.id, ""),

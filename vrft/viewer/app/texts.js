@@ -6,7 +6,7 @@
 vrft.prompt = (turns, pictures, picture) => {
   let next = 0;
   const places = turns.some((turn) => turn.text.includes("<image>"));
-  const nodes = turns.map((turn) => {
+  const nodes = turns.filter((turn) => turn.text || turn.role !== "system").map((turn) => {
     const pieces = [];
     if (!places && next === 0 && turn === turns.find((t) => t.role === "user" || t.role === "raw")) {
       while (next < pictures.length) pieces.push(picture(next++));

@@ -31,8 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command == "start":
             print(runs.make_start(BEDS[options.bed], options.out))
         elif options.command == "study":
-            for name in options.bed:
-                sitting(BEDS[name], options.out, options.sitting / len(options.bed), options.jobs)
+            names = options.bed or [name for name, bed in BEDS.items() if bed.start.is_dir()]
+            for name in names:
+                sitting(BEDS[name], options.out, options.sitting / len(names), options.jobs)
         # Also after a sitting: the page shows what there is.
         if options.command != "start":
             print(report.publish())
@@ -53,8 +54,7 @@ def arguments() -> argparse.ArgumentParser:
     start = commands.add_parser("start", help="make the start of a bed; it forgets no row")
     start.add_argument("bed", choices=list(BEDS))
     study = commands.add_parser("study", help="do the most valuable outstanding runs")
-    ready = [name for name, bed in BEDS.items() if bed.start.is_dir()]
-    study.add_argument("--bed", nargs="+", choices=list(BEDS), default=ready)
+    study.add_argument("--bed", nargs="+", choices=list(BEDS), help="default: all with a start")
     study.add_argument("--sitting", type=float, required=True, metavar="MINUTES")
     study.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
     for command in (start, study):

@@ -1,8 +1,8 @@
 """The order of the study: which run comes next, given the rows that there are.
 
-The bed's card first, as a blunt bed is worth no further run; then claim by claim, in the order of
-CLAIMS: the rates of its arms, then seed by seed both of them, so that a study that is cut short has
-answered its first claims.
+The bed's card first, as a blunt bed is worth no further run: its ceiling, then the spread of one
+arm at its best rate. Then claim by claim, in the order of CLAIMS: the rates of its arms, and seed by
+seed both of them, so that a study that is cut short has answered its first claims.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def wanted(bed: Bed, rows: Mapping[Trial, Row]) -> Iterator[Trial]:
 
     Those of an arm whose rate is not known yet follow in a later call, when its search is done.
     """
-    asked = [arm_trials(bed, CARD_ARM, CARD_SEEDS, rows), iter([ceiling(bed)])]
+    asked = [iter([ceiling(bed)]), arm_trials(bed, CARD_ARM, CARD_SEEDS, rows)]
     for claim in CLAIMS:
         arms = [arm for arm in (claim.worse, claim.better) if arm != START]
         asked += [arm_trials(bed, arm, seeds_of(arm), rows) for arm in arms]

@@ -67,8 +67,10 @@ def test_a_bed_without_a_start_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(type(WALKS), "start", tmp_path / "nowhere")
-    assert command.main(["study", "--sitting", "1", "--out", str(tmp_path)]) == 2
+    argv = ["study", "--sitting", "1", "--out", str(tmp_path)]
+    assert command.main([*argv, "--bed", "walks"]) == 2
     assert "no start; make it with the command start walks" in capsys.readouterr().err
+    assert command.main(argv) == 0  # no bed is ready
 
 
 def test_the_report_runs_nothing(done: list[Trial], rows_folder: Path) -> None:

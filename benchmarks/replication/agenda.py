@@ -1,8 +1,8 @@
 """The order of the study: which run comes next, given the rows that there are.
 
 The bed's card first, as a blunt bed is worth no further run: its ceiling, then the spread of one
-arm at its best rate. Then claim by claim, in the order of CLAIMS: the rates of its arms, and seed by
-seed both of them, so that a study that is cut short has answered its first claims.
+arm at its best rate. Then claim by claim, in the order of CLAIMS: the rates of its arms, and seed
+by seed both of them, so that a study that is cut short has answered its first claims.
 """
 
 from __future__ import annotations

@@ -107,6 +107,7 @@ def test_a_notebook_uses_the_public_names_alone(path: Path) -> None:
 
 
 @pytest.mark.notebooks
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_from_start_to_end(
     path: Path, tmp_path: Path, executor: ModuleType

@@ -176,7 +176,7 @@ class EvalResult:
         table = html_table(title, ("part", "metric", "%", "95 % interval", "n"), rows)
         with contextlib.suppress(UserError):  # the table is worth showing without its data
             worst = [exhibit for exhibit in self.exhibits(count=4) if exhibit.image is not None]
-            table += gallery(worst, side=224)._repr_html_()
+            table += gallery(worst, side=224)._repr_html_() if worst else ""
         return table
 
 

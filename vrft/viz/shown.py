@@ -16,7 +16,7 @@ from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import image_size, open_image
 from vrft.viz import conversion
-from vrft.viz.drawing import SIDE, draw_exhibit, draw_gallery, draw_marks, draw_panel
+from vrft.viz.drawing import SIDE, draw_exhibit, draw_gallery, draw_marks, draw_panel, notice
 from vrft.viz.exhibits import Exhibit, Mark
 from vrft.viz.markup import element, escaped, image_element, page
 from vrft.viz.palette import COLOURS, LINES, TRUTH
@@ -183,10 +183,14 @@ class Gallery(Shown):
 
     def image(self) -> Image.Image:
         """Return the panels as one sheet."""
+        if not self.exhibits:
+            return notice("no samples", self.side)
         return draw_gallery(self.exhibits, self.columns, self.side)
 
     def _repr_html_(self) -> str:
         """Return the panels in rows, for Jupyter."""
+        if not self.exhibits:
+            return element("p", "no samples", QUIET)
         style = f"display: grid; gap: 12px; grid-template-columns: repeat({self.columns}, auto); "
         style += "justify-content: start"
         shown = "".join(panel._repr_html_() for panel in self.panels)
@@ -223,9 +227,10 @@ def panel(exhibit: Exhibit, side: int = SIDE) -> Panel:
 
 
 def gallery(exhibits: Sequence[Exhibit], columns: int = 4, side: int = SIDE) -> Gallery:
-    """Return samples beside each other, ``columns`` in a row; UserError where there is none."""
-    if not exhibits:
-        raise UserError("a gallery needs at least one sample")
+    """Return samples beside each other, ``columns`` in a row.
+
+    Without any, as where none was lost, the gallery says so. Raises UserError for no column.
+    """
     if columns < 1:
         raise UserError(f"a gallery needs at least one column, not {columns}")
     return Gallery(tuple(exhibits), columns, side)

@@ -65,7 +65,7 @@ def answer(
         "rewards": {"iou": reward},
         "reward": reward,
         "advantage": advantage,
-        "token_logprobs": [-0.05 * (k % 7) ** 2 for k in range(len(lengths))],
+        "token_logprobs": [-0.2 * (k % 7) ** 2 for k in range(len(lengths))],
         "token_chars": lengths,
         "token_entropy": 0.3125,
     }

@@ -237,6 +237,104 @@ def test_warnings_and_changes_stand_on_the_time_line(
     assert "groups with signal: run1 0.75 at step 1, 0.75 at step 3" in labels
 
 
+PALE = """() => {
+    // Text whose contrast with what is behind it is below 4.5, or 3 for large type (WCAG's AA).
+    const pen = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+    const rgba = (colour) => {
+        pen.clearRect(0, 0, 1, 1);
+        pen.fillStyle = colour;
+        pen.fillRect(0, 0, 1, 1);
+        const [r, g, b, alpha] = pen.getImageData(0, 0, 1, 1).data;
+        return [r, g, b, alpha / 255];
+    };
+    const over = (top, below) => [0, 1, 2].map((k) => top[3] * top[k] + (1 - top[3]) * below[k]);
+    const behind = (node) => {
+        const below = node.parentElement ? behind(node.parentElement) : [255, 255, 255];
+        return over(rgba(getComputedStyle(node).backgroundColor), below);
+    };
+    const light = (colour) => {
+        const [r, g, b] = colour.map((value) => {
+            const part = value / 255;
+            return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+    };
+    const pale = [];
+    let seen = 0;
+    for (const node of document.querySelectorAll('body *')) {
+        const own = [...node.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+        if (!own || !node.checkVisibility() || node.closest('.token.end, option')) continue;
+        seen += 1;
+        const style = getComputedStyle(node), below = behind(node);
+        const [a, b] = [light(over(rgba(style.color), below)), light(below)];
+        const size = parseFloat(style.fontSize);
+        const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+        const contrast = Math.max(a, b) / Math.min(a, b);
+        if (contrast < (large ? 3 : 4.5)) pale.push([node.textContent, contrast]);
+    }
+    return [seen, pale];
+}"""
+
+NAMELESS = """() => [
+    ...document.querySelectorAll('a, button, input, select, summary, [tabindex="0"]')
+].filter((node) => node.checkVisibility() && !(node.ariaLabel || node.textContent.trim()
+        || node.labels?.length || node.title)).map((node) => node.outerHTML)"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_texts_have_contrast_and_controls_names_in_every_view(
+    browser: Any, folders: list[Path], tmp_path: Path, theme: str
+) -> None:
+    address = exported(folders, tmp_path / "out")
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=theme)
+    views_of = {
+        "curves": "canvas", "r0/step/1/0": ".answer > .text .token.p4", "e0/1": ".stage img",
+        "c0-1/0": ".pair",
+    }  # fmt: skip
+    for view, ready in views_of.items():
+        page.goto(f"{address}#{view}")
+        page.wait_for_selector(ready)
+        assert page.evaluate("document.documentElement.dataset.theme") == theme
+        seen, pale = page.evaluate(PALE)
+        assert seen > 10 and pale == [], view
+        assert page.evaluate(NAMELESS) == [], view
+    page.close()
+
+
+def test_tab_goes_from_the_views_to_the_filters_to_the_list_to_the_answers(
+    page: Any, folders: list[Path], tmp_path: Path
+) -> None:
+    page.goto(exported(folders, tmp_path / "out") + "#r0/step/1/0")
+    page.wait_for_selector(".card")
+    order = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        place = page.evaluate(
+            "['nav', '#filters', '.list', '.prompt', '.card'].find("
+            "(name) => document.activeElement.closest(name))"
+        )
+        if place and place not in order:
+            order.append(place)
+    assert order == ["nav", "#filters", ".list", ".prompt", ".card"]
+
+
+@pytest.mark.parametrize("view", ["curves", "r0/step/1/0", "e0/1", "c0-1/0"])
+def test_nothing_is_wider_than_a_telephone(
+    browser: Any, folders: list[Path], tmp_path: Path, view: str
+) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(f"{exported(folders, tmp_path / 'out')}#{view}")
+    page.wait_for_selector("canvas, .card, .stage img")
+    assert (
+        page.evaluate(
+            "Math.max(...[...document.querySelectorAll('html, main, .detail')]"
+            ".map((n) => n.scrollWidth - n.clientWidth))"
+        )
+        <= 0
+    )
+    page.close()
+
+
 def test_tokens_are_shaded_by_probability_and_join_to_the_text(
     page: Any, folders: list[Path], tmp_path: Path
 ) -> None:
@@ -250,8 +348,8 @@ def test_tokens_are_shaded_by_probability_and_join_to_the_text(
     assert "".join(texts) == row["text"] + "■" and not card.locator(".thought .text").is_visible()
     assert texts[0] == "<think>🦉 owl</think>" and card.locator(".thought .token").count() == 7
     title = card.locator(".token").nth(1).get_attribute("title")
-    # Tokens 2 and 3 of the row, of which the first wrote nothing: -0.05 * 4 and -0.05 * 9.
-    assert title == '"ow": log p -0.2 (82 %), log p -0.45 (64 %)'
+    # Tokens 2 and 3 of the row, of which the first wrote nothing: -0.2 * 4 and -0.2 * 9.
+    assert title == '"ow": log p -0.8 (45 %), log p -1.8 (17 %)'
     assert card.locator(".token.end").get_attribute("title").startswith("end of the answer: log p")
     page.keyboard.press("p")
     page.wait_for_function("!document.querySelector('.answer .token')")

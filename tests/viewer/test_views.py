@@ -99,8 +99,9 @@ def test_a_run_whose_settings_cannot_be_read_is_refused_before_it_is_served(tmp_
 def test_runs_of_one_name_are_told_apart_and_shown_once(tmp_path: Path) -> None:
     viewed.evaluations(tmp_path)
     runs = [viewed.run(tmp_path / arm / "seed-1", tmp_path / "data") for arm in ("gpg", "grpo")]
-    views_of = views.open_site([*runs, tmp_path / "gpg" / ".." / "gpg" / "seed-1"]).views
-    assert [view.entry["title"] for view in views_of.values()] == ["gpg/seed-1", "grpo/seed-1"]
+    site = views.open_site([*runs, tmp_path / "gpg" / ".." / "gpg" / "seed-1"])
+    titles = [view.entry["title"] for view in site.views.values()]
+    assert titles == ["gpg/seed-1", "grpo/seed-1"] and site.title == "gpg/seed-1 · grpo/seed-1"
 
 
 @pytest.mark.parametrize(

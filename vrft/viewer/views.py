@@ -71,7 +71,7 @@ def open_site(paths: Sequence[Path], *, live: bool = False) -> Site:
     compared = comparisons(answers)
     every: dict[str, View] = {**runs, **views, **compared}
     check_views(every)
-    title = " · ".join(path.resolve().name for path in paths)
+    title = " · ".join(distinct(list(dict.fromkeys(path.resolve() for path in paths))))
     alone = not runs and len(views) == 2
     return Site(title, every, live, start=next(iter(compared), "") if alone else "")
 

@@ -8,7 +8,7 @@ import yaml
 
 from vrft.config.loading import load
 from vrft.models import conversation
-from vrft.runs.model_card import Facts, asking_lines, interval, model_card, vllm_line
+from vrft.runs.model_card import Facts, asking_lines, cell, interval, model_card, vllm_line
 from vrft.types import Prompt, Turn
 
 FACTS = Facts(
@@ -104,11 +104,19 @@ def test_a_card_says_how_pictures_are_seen() -> None:
     assert "an area of 3,136 to 1,003,520 pixels" in card
 
 
-def test_a_value_with_a_bar_does_not_break_the_table() -> None:
-    config = load(None, ["task=lisa_grounding", "task.template=a|b {instruction}"])
-    assert r'| `task.template` | "a\|b {instruction}" |' in model_card(
-        replace(FACTS, config=config)
-    )
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("demo", "demo"),  # as it is written behind model=
+        ("a|b", r"a\|b"),  # a bar would begin the next column
+        ("a\nb", '"a\\nb"'),
+        ("", '""'),
+        (3e-6, "3e-06"),
+        (None, "null"),
+    ],
+)
+def test_a_value_is_one_cell_of_the_table(value: object, text: str) -> None:
+    assert cell(value) == text
 
 
 def test_a_card_has_the_lines_that_load_and_serve_the_model() -> None:

@@ -129,14 +129,19 @@ def method_part(facts: Facts) -> list[str]:
         if value != usual.get(name) and name != "train.output_dir"
     }
     count = f", {facts.samples} samples" if facts.samples else ""
-    texts = {name: json.dumps(value).replace("|", "\\|") for name, value in given.items()}
-    rows = "\n".join(f"| `{name}` | {text} |" for name, text in texts.items())
+    rows = "\n".join(f"| `{name}` | {cell(value)} |" for name, value in given.items())
     versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
     return [
         "## How it was trained\n",
         f"Task `{config.task.name}`{count}; method `{config.algorithm.name}`. With {versions}.\n",
         f"| setting | value |\n|---|---|\n{rows}\n",
     ]
+
+
+def cell(value: object) -> str:
+    """Return a setting's value in a table, a text as it is written on the command line."""
+    plain = isinstance(value, str) and value.isprintable() and value
+    return (str(value) if plain else json.dumps(value)).replace("|", "\\|")
 
 
 def scores_part(facts: Facts) -> list[str]:

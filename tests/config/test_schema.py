@@ -15,7 +15,7 @@ from vrft.config.schema import Config, SamplingConfig, TrainConfig
 
 OURS = {
     *("max_tokens_per_micro_batch", "cuda_graphs", "canaries", "strict", "log_token_logprobs"),
-    "log_completions_steps",
+    *("log_completions_steps", "hang_timeout"),
     *("reward_timeout", "reward_memory", "max_missing_rewards", "math_verify_budget"),
 }
 DROPPED = {"max_prompt_length", "warmup_ratio"}

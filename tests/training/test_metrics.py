@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from accelerate import Accelerator
 from fakes.bigram import CONFIG, Echo, run, share, take_step
 
 from vrft.errors import UserError
+from vrft.models.token_pieces import TokenPieces
 from vrft.rewards import FunctionReward, with_rewards
-from vrft.training.metrics import token_metrics
+from vrft.rewards.trl import RewardLog
+from vrft.training.metrics import TOKEN_COLUMNS, check_columns, token_columns, token_metrics
 from vrft.training.step import step
 from vrft.training.types import TokenStats
-from vrft.types import Completion, Sample, Score
+from vrft.types import Completion, Rollout, Sample, Score
 
 
 @dataclass(frozen=True)
@@ -107,3 +110,42 @@ def test_a_score_that_json_cannot_hold_is_one_line() -> None:
 
     with pytest.raises(UserError, match=r"parsed holds \{1, 2\} of type set"):
         take_step(run(CONFIG, Strange()))
+
+
+class Letters:
+    """A tokenizer of three letters, the numbers 0 to 2, and the end, 3."""
+
+    def __init__(self) -> None:
+        self.added_tokens_decoder = {3: SimpleNamespace(special=True)}
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        return ["abc!"[id] for id in ids]
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "drawn", "entropy", "expected"),
+    [
+        (None, None, None, {}),  # plain transformers sampled
+        # our own engine: the policy's own, also where a server's were given
+        (None, (-0.001, -1.236, -0.5), 0.25, ([0, -1.24, -0.5], 0.25)),
+        ((-9.0, -9.0, -9.0), (-0.001, -1.236, -0.5), -1e-8, ([0, -1.24, -0.5], 0.0)),
+        # a server: its own, and no entropy
+        ((-0.25, -0.5, -2.0), None, None, ([-0.25, -0.5, -2.0], None)),
+    ],
+)
+def test_a_row_has_the_log_probabilities_of_the_engine_that_sampled(
+    logprobs: Any, drawn: Any, entropy: Any, expected: Any
+) -> None:
+    rollout = Rollout(Completion("ab", (), 3), (0, 1, 3), True, logprobs, drawn, entropy)
+    row = token_columns(rollout, TokenPieces(Letters()))
+    if expected:
+        expected = dict(zip(TOKEN_COLUMNS, (expected[0], [1, 1, 0], expected[1]), strict=True))
+    assert row == expected
+
+
+@pytest.mark.parametrize("name", ["reward", *TOKEN_COLUMNS])
+def test_rewards_may_not_log_under_a_column_of_the_logs_own(name: str) -> None:
+    log = RewardLog(1)
+    log.columns[name] = [0.0]
+    with pytest.raises(UserError, match=f"log_extra\\('{name}'\\): completions have such a column"):
+        check_columns(log)

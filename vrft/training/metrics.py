@@ -163,5 +163,6 @@ def token_columns(rollout: Rollout, pieces: TokenPieces) -> dict[str, Any]:
         # 0 takes a third of the room of -0.0, and most tokens are as certain as that.
         "token_logprobs": [round(value, 2) or 0 for value in logps],
         "token_chars": pieces.lengths(rollout.tokens, rollout.completion.text),
-        "token_entropy": None if rollout.entropy is None else round(rollout.entropy, 4),
+        # Rounding may leave a certain distribution a little below 0.
+        "token_entropy": None if rollout.entropy is None else round(max(0.0, rollout.entropy), 4),
     }

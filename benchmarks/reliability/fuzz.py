@@ -71,26 +71,6 @@ def hanging(signum: int, frame: FrameType | None) -> None:
     raise Hanging(f"no end after {LONGEST_SECONDS} s")
 
 
-def mutated(content: bytes, rng: random.Random) -> bytes:
-    """Return bytes with one to four of them changed, cut out, repeated or put in."""
-    body = bytearray(content)
-    for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(len(body) + 1)
-        match rng.randrange(5):
-            case 0 if at < len(body):
-                body[at] = rng.randrange(256)
-            case 1:
-                del body[at : at + rng.randint(1, 9)]
-            case 2:
-                body[at:at] = body[at : at + rng.randint(1, 20)] * rng.randint(1, 9)
-            case 3:
-                other = rng.randrange(len(body) + 1)
-                body[at:at] = body[other : other + rng.randint(1, 20)]
-            case _:
-                body.insert(at, rng.choice(b"0123456789-.,:[]{}()<>\"'\\/$ \n"))
-    return bytes(body[:20_000])
-
-
 def attempt(target: Target, content: bytes, folder: Path, outcome: Outcome) -> None:
     """Give an input to a target, and keep what it raises unless that is declared."""
     outcome.inputs += 1
@@ -132,7 +112,7 @@ def fuzz(
             rng = random.Random(f"{name}/{start}/{batch}")
 
             def tried(content: bytes, rng: random.Random = rng) -> None:
-                for changed in (content, *(mutated(content, rng) for _ in range(MUTATIONS))):
+                for changed in (content, *(target.mutate(content, rng) for _ in range(MUTATIONS))):
                     attempt(target, changed, place, outcome)
 
             draw(target, tried, BATCH if inputs is None else 10, start * 1_000_000 + batch)

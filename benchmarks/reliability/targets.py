@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import math
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 from hypothesis import strategies as st
 from PIL import Image
 
+from benchmarks.reliability.mutations import mutated, mutated_json
 from vrft import answers, config, images, wrapping
 from vrft.boxes import Box, share_in_fractions, written_in_fractions
 from vrft.classes import ClassList
@@ -26,7 +28,7 @@ from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.evaluation import predictions
 from vrft.numbers import Quantity
-from vrft.records import coco, formats, labelled
+from vrft.records import formats, labelled
 from vrft.types import Completion, Sample, View
 from vrft_tasks import _detection, _grounding, _lisa_grounding, _math, _spatial, _vqa
 from vrft_tasks import counting as counting_task
@@ -51,6 +53,8 @@ class Target:
     inputs: st.SearchStrategy[bytes]
     declared: tuple[type[Exception], ...] = ()
     """The errors that it may raise."""
+    mutate: Callable[[bytes, random.Random], bytes] = mutated
+    """Returns a changed copy of an input."""
 
 
 def texts(*pieces: str) -> st.SearchStrategy[bytes]:
@@ -220,11 +224,14 @@ def saved_predictions(content: bytes, path: Path) -> None:
 
 
 def instances(content: bytes, path: Path) -> None:
-    """Read COCO's json, and every picture in it."""
+    """Read COCO's json as detection does, every picture in it, and score answers to each."""
     if not (path / "a.png").exists():
         Image.new("RGB", (84, 56)).save(path / "a.png")
-    for picture in coco.read(written(path, "coco.json", content), path).pictures:
-        picture.upright()
+    task = Detection(str(written(path, "coco.json", content)), queries="all")
+    for sample in task.samples("train")[:6]:
+        task.prompt(sample)
+        for text in (task.reference(sample, VIEWS[:1]), "<answer>No Objects</answer>"):
+            scored(task, sample)(text)
 
 
 def labels(content: bytes, path: Path) -> None:
@@ -317,6 +324,21 @@ COCO = objects(
     annotations=st.lists(ENTRY, max_size=2),
     categories=st.lists(objects(id=some(1), name=some("cup")), min_size=1, max_size=2),
 )
+NAMED = st.sampled_from(["cup", "red cup", "a", "<image>", "\u202e", "{category}", "No Objects"])
+SIDES = st.integers(1, 40) | st.floats(0.25, 40)
+COCO_READ = st.fixed_dictionaries({
+    "images": st.lists(st.integers(1, 3), min_size=1, max_size=3, unique=True).map(
+        lambda ids: [{"id": n, "file_name": "a.png", "width": 84, "height": 56} for n in ids]
+    ),
+    "categories": st.tuples(NAMED, NAMED).map(
+        lambda names: [{"id": n, "name": name} for n, name in enumerate(names)]
+    ),
+    "places": st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 1), SIDES, SIDES, SIDES, SIDES, st.booleans()),
+        max_size=5,
+    ),
+}).map(lambda tree: annotated(**tree))  # fmt: skip
+"""COCO's json that is right: boxes inside their pictures, ids that are known."""
 SHAPE = objects(
     label=some("target"), shape_type=some("polygon"), points=some([[1, 1], [9, 1], [9, 9]])
 )
@@ -325,6 +347,16 @@ LABELS = objects(shapes=st.lists(SHAPE, max_size=3), text=some(["Which?"]), imag
 ANSWERED = st.lists(objects(id=some("a"), text=some("7"), views=some([[84, 56, "pixels"]]),
                             repeat=some(0), tokens=some(3), finished=some(True)),
                     max_size=3)  # fmt: skip
+
+
+def annotated(images: Sequence[Any], categories: Sequence[Any], places: Sequence[Any]) -> Any:
+    """Return COCO's json with a box for each place: picture, category, box, crowd."""
+    entries = [
+        {"image_id": images[image % len(images)]["id"], "category_id": category,
+         "bbox": [x, y, width, min(height, 56 - y)], "iscrowd": int(crowd), "id": number}
+        for number, (image, category, x, y, width, height, crowd) in enumerate(places)
+    ]  # fmt: skip
+    return {"images": images, "categories": categories, "annotations": entries}
 
 
 def lines(values: Sequence[Any]) -> bytes:
@@ -387,7 +419,12 @@ TARGETS: Mapping[str, Target] = {
     "records, json": Target(rows("rows.json"), ROWS.map(as_json) | TREES.map(as_json)),
     "records, csv": Target(rows("rows.csv"), ROWS.map(cells)),
     "records, parquet": Target(parquet, st.binary(min_size=1, max_size=12)),
-    "COCO": Target(instances, COCO.map(as_json), (UserError,)),
+    "COCO": Target(
+        instances,
+        st.integers(1, 8).flatmap(lambda n: COCO if n == 8 else COCO_READ).map(as_json),
+        (UserError,),
+        mutated_json,
+    ),
     "labelme": Target(labels, LABELS.map(as_json)),
     "pictures": Target(picture, pictures(), (UserError,)),
 }  # fmt: skip

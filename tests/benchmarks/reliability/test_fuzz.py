@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from pathlib import Path
 
@@ -43,15 +42,6 @@ def test_an_input_without_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_process_that_dies_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(fuzz.TARGETS, "dying", Target(lambda c, p: os.abort(), st.just(b"")))  # type: ignore[index]
     assert list(fuzz.fuzz_apart("dying", 1.0, 0).errors) == ["the process died: exit -6"]
-
-
-def test_mutations_of_a_seed_are_the_same() -> None:
-    first, second = (
-        [fuzz.mutated(b"(1,1),(9,9)", rng) for _ in range(50)]
-        for rng in (random.Random(3), random.Random(3))
-    )
-    assert first == second
-    assert len(set(first)) > 40
 
 
 def test_the_table_counts_all_inputs() -> None:

@@ -141,7 +141,7 @@ def pictures(folder: Path, scale: float) -> Iterator[Row]:
 
 
 def predictions(folder: Path, scale: float) -> Iterator[Row]:
-    """Twenty thousand answers, scored and shown."""
+    """Twenty thousand answers, scored and written as a page."""
     count = int(20_000 * scale)
     path, saved, out = folder / "rows.jsonl", folder / "saved.jsonl", folder / "out"
     write_lines(path, (question(number) for number in range(count)))
@@ -149,10 +149,8 @@ def predictions(folder: Path, scale: float) -> Iterator[Row]:
     write_lines(saved, ({"id": f"r{n}", "text": text.format(n % 97)} for n in range(count)))
     words = vrft("eval", "--data", path, "--predictions", saved, "--out", out)
     yield measured("predictions", f"{count:,} predictions: `vrft eval --predictions`", words)
-    for worst in (20, count):
-        words = vrft("show", out, "--worst", worst)
-        row = measured("predictions", f"{count:,} predictions: `vrft show --worst {worst}`", words)
-        yield row
+    words = vrft("view", out, "--export", folder / "page")
+    yield measured("predictions", f"{count:,} predictions: `vrft view --export`", words)
 
 
 def metrics(folder: Path, scale: float) -> Iterator[Row]:

@@ -53,6 +53,12 @@ REFUSED = [
     ),
     (with_row("gpg", importance_sampling_clip_min=0.5), "there are no importance weights"),
     (served(importance_sampling_clip_min=0.5, importance_sampling="off"), "no importance weights"),
+    (with_row("gpg", rest_epochs=2), r"rest_epochs: set algorithm\.min_pass_rate or"),
+    (with_row("gpg", min_pass_rate=0.9, max_pass_rate=0.1), "so that every prompt would rest"),
+    (
+        replace(with_row("gpg", max_pass_rate=0.9), rollout=RolloutConfig("vllm", ahead=1)),
+        r"rollout\.ahead=1: the prompts of a step are drawn before the ledger knows",
+    ),
     (served(importance_sampling_clip_min=3.0), r"not below algorithm\.importance_sampling_cap=3"),
 ]
 

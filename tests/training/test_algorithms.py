@@ -273,10 +273,12 @@ def test_every_choice_of_baseline_is_one_object() -> None:
 
 
 def test_verls_alpha_counts_completions_whose_reward_is_not_0() -> None:
-    rewards = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.5, 0.5]])
+    rewards = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.5]])
     theirs = replace(EQ_5_AND_6, alpha=True, alpha_counts="nonzero_rewards")
-    assert algorithms.alpha(rewards, theirs) == 6 / 3  # three of six
-    assert algorithms.alpha(rewards, replace(EQ_5_AND_6, alpha=True)) == 3 / 1  # one group of three
+    assert algorithms.alpha(rewards, theirs) == 6 / 2  # two of six
+    assert (
+        algorithms.alpha(rewards, replace(EQ_5_AND_6, alpha=True)) == 3 / 2
+    )  # two groups of three
     assert algorithms.alpha(torch.zeros(3, 2), theirs) == 1.0
     assert algorithms.alpha(rewards, replace(theirs, alpha=False)) == 1.0
 
@@ -288,6 +290,11 @@ def test_gdpo_normalises_each_reward_within_the_group_before_it_adds() -> None:
     brief = torch.tensor([-10.0, 10.0, 0.0]) / 10.0001
     found = algorithms.normalised_sum(rewards, {"brief": 0.5})
     assert torch.allclose(found, right + 0.5 * brief, atol=1e-4)
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 0.7, 1.1, 2.3])
+def test_a_reward_that_is_equal_for_all_adds_exactly_nothing_by_gdpo(value: float) -> None:
+    assert not algorithms.normalised_sum({"same": [value] * 8}, {}).any()
 
 
 def test_gdpo_leaves_out_completions_to_which_a_reward_does_not_apply() -> None:

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from fakes.bigram import (
     CONFIG,
     Bigram,
+    Echo,
     SameForAll,
     mean_reward,
     run,
@@ -30,8 +31,10 @@ from trl.experimental.gmpo import GMPOTrainer
 from vrft import policy
 from vrft.config.methods import METHODS, AlgorithmConfig, method
 from vrft.config.schema import Config, LoraConfig, ModelConfig
+from vrft.task import Reward
 from vrft.training import algorithms, entropy, objective
 from vrft.training import step as step_module
+from vrft.training.collect import collect
 from vrft.training.types import Batch, Progress, RewardedGroup, Run, TokenStats
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
 
@@ -407,6 +410,43 @@ def test_reinforce_pp_normalises_rewards_to_go_over_all_tokens_of_the_batch() ->
     losses = -torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages)
     by_hand = (losses * setting.mask).sum() / setting.mask.sum()
     assert loss.item() == pytest.approx(by_hand.item(), abs=1e-5)
+
+
+class TwoRewards(Echo):
+    """The echo task with a further reward of another size, for short answers."""
+
+    def rewards(self) -> dict[str, Reward[str]]:
+        return {
+            **super().rewards(),
+            "brief": lambda sample, completion: -10.0 * len(completion.text),
+        }
+
+
+def test_gdpo_normalises_rewards_in_their_group_and_their_sum_over_the_batch() -> None:
+    settings = {"multi_objective_aggregation": "normalize_then_sum", "f_norm": "batch_std"}
+    weights = {"brief": 0.5}
+    made = run(with_algorithm(CONFIG, reward_weights=weights, **settings), TwoRewards())
+    batch = collect(made)
+    given = {
+        name: torch.tensor([group.rewards[name] for group in batch.groups])
+        for name in ("share", "brief")
+    }
+    total = group_advantages(given["share"], scale=True)
+    total = total + 0.5 * group_advantages(given["brief"], scale=True)
+    expected = (total - total.mean()) / (total.std() + 1e-4)
+    experience = objective.make_experience(made, batch)
+    assert torch.allclose(experience.advantages.squeeze(-1), expected, atol=1e-4)
+    # What is logged stays the sum of the rewards as they were given.
+    assert torch.allclose(batch.rewards, given["share"] + 0.5 * given["brief"])
+    assert [group.has_signal for group in batch.groups] == (total.std(1) > 1e-3).tolist()
+    assert not torch.allclose(expected, group_advantages(batch.rewards, scale=True), atol=0.1)
+
+
+def test_a_group_whose_rewards_cancel_in_the_sum_teaches_by_their_sizes_alone() -> None:
+    rewards = {"a": [1.0, 0.0], "b": [0.0, 1.0]}
+    weighed = algorithms.normalised_sum(rewards, {"a": 2.0})
+    assert weighed[0] > 0 and torch.allclose(weighed.sum(), torch.zeros(()), atol=1e-6)
+    assert not algorithms.has_signal(algorithms.normalised_sum(rewards, {}).unsqueeze(0)).any()
 
 
 def with_reference(config: Config) -> Run:

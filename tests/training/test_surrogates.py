@@ -203,19 +203,26 @@ def test_dppo_leaves_out_tokens_whose_probability_has_moved_too_far(
 
 
 @pytest.mark.parametrize(
-    ("name", "upwards", "downwards"),
+    ("name", "upwards", "beyond", "downwards"),
     [
-        ("grpo", (1.35, -1.3), (0.85, 0.9)),
-        ("gmpo", (math.exp(0.4), -math.exp(0.3)), (math.exp(-0.2), math.exp(-0.1))),
-        ("dppo", (4.1, 0.0), (0.5, 0.5)),  # of 0.1: by 0.31 and by 0.05
+        # r up to 1.3 and down to 0.9
+        ("grpo", 1.25, 1.35, 0.85),
+        # log r up to 0.3 and down to -0.1
+        ("gmpo", math.exp(0.2), math.exp(0.4), math.exp(-0.2)),
+        # from 0.5 up to 0.8 and down to 0.4
+        ("dppo", 1.4, 1.7, 0.7),
     ],
 )
-def test_a_bound_upwards_is_another_than_downwards(
-    name: str, upwards: tuple[float, float], downwards: tuple[float, float]
+def test_the_bound_upwards_is_another_than_downwards(
+    name: str, upwards: float, beyond: float, downwards: float
 ) -> None:
-    bounds = {"epsilon": 0.1, "epsilon_high": 0.3}
-    assert losses_of(name, [upwards[0]], 1.0, **bounds).loss == near(upwards[1])
-    assert losses_of(name, [downwards[0]], -1.0, **bounds).loss == near(downwards[1])
+    def clipped(ratio: float, advantage: float) -> bool:
+        found = losses_of(name, [ratio], advantage, old=0.5, epsilon=0.1, epsilon_high=0.3)
+        assert (found.slopes == [0.0]) == found.clipped[0]
+        return found.clipped[0]
+
+    assert not clipped(upwards, 1.0) and clipped(beyond, 1.0)
+    assert clipped(downwards, -1.0) and not clipped(beyond, -1.0)
 
 
 # On the policy that sampled, and off it

@@ -56,6 +56,13 @@ class AlgorithmConfig:
     is not 0; all groups or completions are then over it."""
     min_informative: Fraction = 0.0
     """beta_th: resample until this share of the groups has signal. 1 is DAPO's dynamic sampling."""
+    min_pass_rate: Fraction = 0.0
+    """The curriculum: a prompt whose share of answers of full reward, in the run's ledger so far,
+    is below this rests, as too hard: the stream passes it over."""
+    max_pass_rate: Fraction = 1.0
+    """The same above this, as too easy. 0 and 1: no prompt rests."""
+    rest_epochs: Count = 3
+    """Epochs for which such prompts rest; then all are drawn for one epoch, and judged anew."""
     max_resample_rounds: Size = 20
     """Rounds of resampling after which ``on_exhausted`` decides."""
     on_exhausted: Literal["train", "skip", "error"] = "train"
@@ -158,6 +165,11 @@ class AlgorithmConfig:
     def has_entropy_bonus(self) -> bool:
         """Return whether the entropy of all tokens is part of the loss."""
         return self.entropy_coef > 0 or self.use_adaptive_entropy
+
+    @property
+    def has_curriculum(self) -> bool:
+        """Return whether prompts may rest by their pass rate."""
+        return self.min_pass_rate > 0 or self.max_pass_rate < 1
 
     @property
     def reuses_batches(self) -> bool:

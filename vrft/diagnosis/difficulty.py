@@ -98,6 +98,14 @@ class Ledger:
         row: np.ndarray[Any, Any] = self.totals[place]
         return row
 
+    def pass_rate(self, sample_id: str) -> float | None:
+        """Return the share of a prompt's answers so far of full reward; None if never sampled."""
+        place = self.places.get(sample_id)
+        if place is None:
+            return None
+        _, answers, _, full, _, _ = self.totals[place].tolist()
+        return float(full / answers)
+
     def standings(self) -> Iterator[Standing]:
         """Yield the prompts in their order."""
         for sample_id, place in self.places.items():

@@ -22,6 +22,7 @@ def check(config: Config) -> None:
         *reward_mistakes(algorithm),
         *entropy_mistakes(algorithm),
         *engine_mistakes(algorithm, foreign=foreign),
+        *curriculum_mistakes(algorithm, ahead=bool(config.rollout.ahead)),
     ):
         raise UserError(line)
 
@@ -112,4 +113,23 @@ def engine_mistakes(config: AlgorithmConfig, *, foreign: bool) -> Iterator[str]:
         yield (
             f"algorithm.importance_sampling_clip_min={least:g}: it is not below "
             f"algorithm.importance_sampling_cap={cap:g}"
+        )
+
+
+def curriculum_mistakes(config: AlgorithmConfig, *, ahead: bool) -> Iterator[str]:
+    """Yield a line for each setting of a curriculum that leaves no prompts or cannot know them."""
+    if not config.has_curriculum:
+        if config.rest_epochs != AlgorithmConfig().rest_epochs:
+            yield "algorithm.rest_epochs: set algorithm.min_pass_rate or max_pass_rate too"
+        return
+    low, high = config.min_pass_rate, config.max_pass_rate
+    if low > high:
+        yield (
+            f"algorithm.min_pass_rate={low:g}: it is above algorithm.max_pass_rate={high:g}, so "
+            "that every prompt would rest"
+        )
+    if ahead:
+        yield (
+            "rollout.ahead=1: the prompts of a step are drawn before the ledger knows the answers "
+            "of the one before; leave it out, or algorithm.min_pass_rate and max_pass_rate"
         )

@@ -134,6 +134,11 @@ def alarms_of(
 # --- the ledger, and what watchdogs look at
 
 
+def keeps_ledger(run: Run) -> bool:
+    """Return whether this process has the ledger: the main one, or, for a curriculum, each."""
+    return run.accelerator.is_main_process or run.config.algorithm.has_curriculum
+
+
 def observed(run: Run, batch: Batch) -> dict[str, float]:
     """Count a step's groups of all devices in the ledger, and return what else is watched.
 
@@ -144,7 +149,7 @@ def observed(run: Run, batch: Batch) -> dict[str, float]:
     sampled = (*batch.groups, *batch.dropped)
     own = [attempt(run.config, run.task, rewarded) for rewarded in sampled]
     every = distributed.gather_objects(accelerator, own)
-    if accelerator.is_main_process:
+    if keeps_ledger(run):
         run.ledger.add(every)
     repeats = torch.tensor([repeated(rewarded.group) for rewarded in batch.groups])
     measured = {
@@ -255,7 +260,10 @@ def restore(run: Run, checkpoint: Path) -> None:
 
     One that an earlier version saved has neither: both begin anew, and a line says so.
     """
-    if not run.accelerator.is_main_process:
+    main = run.accelerator.is_main_process
+    if keeps_ledger(run) and not main and (checkpoint / STATE).is_file():
+        run.ledger.restore(checkpoint / difficulty.FILE)
+    if not main:
         return
     if not (checkpoint / STATE).is_file():
         print(f"note: {checkpoint} has no {STATE}: warnings and {difficulty.FILE} begin anew",

@@ -7,6 +7,8 @@ the seed of its rollouts. A resumed run, or one on another number of devices, dr
 from __future__ import annotations
 
 import functools
+import itertools
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -40,8 +42,8 @@ def coming_prompts(run: Run) -> list[Drawn]:
 
 
 def move_on(run: Run) -> None:
-    """Move the stream on by the prompts that all devices draw at a time."""
-    run.progress.cursor += prompts_of_all(run)
+    """Move the stream on by the prompts that all devices draw at a time, and those that rest."""
+    run.progress.cursor = places(run)[-1] + 1
 
 
 def prompts_of_all(run: Run) -> int:
@@ -49,12 +51,36 @@ def prompts_of_all(run: Run) -> int:
     return run.local_prompts * int(run.accelerator.num_processes)
 
 
-def upcoming(run: Run, steps: int = 0) -> range:
+def upcoming(run: Run, steps: int = 0) -> Sequence[int]:
     """Return the b places of the stream that this device draws after so many draws."""
     # A step's places are dealt out in blocks of b: device 0 has the first b, device 1 the next.
-    place = run.progress.cursor + steps * prompts_of_all(run)
-    first = place + run.accelerator.process_index * run.local_prompts
-    return range(first, first + run.local_prompts)
+    first = run.accelerator.process_index * run.local_prompts
+    return places(run, steps)[first : first + run.local_prompts]
+
+
+def places(run: Run, steps: int = 0) -> Sequence[int]:
+    """Return the places of the stream that all devices draw together after so many draws.
+
+    They follow each other, but for those of prompts that rest.
+    """
+    size, first = prompts_of_all(run), run.progress.cursor
+    if not run.config.algorithm.has_curriculum:
+        return range(first + steps * size, first + (steps + 1) * size)
+    awake = (place for place in itertools.count(first) if not rests(run, place))
+    return list(itertools.islice(awake, steps * size, (steps + 1) * size))
+
+
+def rests(run: Run, place: int) -> bool:
+    """Return whether the prompt at a place is passed over, as too hard or too easy so far.
+
+    Its pass rate is that of the run's ledger, which all devices keep alike. In one epoch of every
+    ``rest_epochs`` + 1, the first among them, no prompt rests.
+    """
+    config = run.config.algorithm
+    if place // len(run.samples) % (config.rest_epochs + 1) == 0:
+        return False
+    rate = run.ledger.pass_rate(sample_at(run, place).id)
+    return rate is not None and not config.min_pass_rate <= rate <= config.max_pass_rate
 
 
 def draw(run: Run, place: int) -> Drawn:

@@ -50,7 +50,8 @@ class Run:
     ``reader`` makes a sample's prompt and encodes it, ahead of its step where threads are allowed;
     ``rollouts`` samples its completions;
     ``reference`` is the policy that training began with, None unless the algorithm penalises the
-    KL divergence from it. ``watch`` and ``ledger`` are the main process's.
+    KL divergence from it. ``watch`` and ``ledger`` are the main process's, the
+    ledger of a curriculum every one's.
     """
 
     config: Config

@@ -229,7 +229,8 @@ def test_trackio_keeps_settings_histograms_pictures_and_traces(tmp_path: Path) -
         traces = base.execute("select messages, metadata from traces order by trace_index")
         messages, facts = zip(*((json.loads(m), json.loads(f)) for m, f in traces), strict=True)
     base.close()
-    assert json.loads(settings[0])["train.seed"] == 7
+    given = {name: v for name, v in json.loads(settings[0]).items() if not name.startswith("_")}
+    assert given == {"train.seed": 7, "train.output_dir": "runs/x"}
     kept: dict[str, Any] = {}
     for step, metrics in rows:
         kept |= {(step, name): value for name, value in json.loads(metrics).items()}

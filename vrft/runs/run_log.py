@@ -198,6 +198,8 @@ def start_tracker(
             options = {"name": run, "id": run, "dir": str(folder), "resume": resume}
         case "trackio":
             options = {"name": run, "resume": "allow" if resumed else "never"}
+            # accelerate's own call would add a setting of this name: allow_val_change.
+            options |= {"config": dict(settings)} if settings else {}
         case "clearml":
             # Or ClearML would overwrite a task of the same name from the last three days.
             options = {"task_name": run, "reuse_last_task_id": False, "continue_last_task": resumed}
@@ -218,7 +220,7 @@ def start_tracker(
     if name == "comet_ml":
         tracker.tracker.set_name(run)  # accelerate has no argument for it
     # TensorBoard keeps hyper-parameters in a sub-run for each call, and has those of the start.
-    if settings and not (name == "tensorboard" and resumed):
+    if settings and name != "trackio" and not (name == "tensorboard" and resumed):
         tracker.store_init_configuration(dict(settings))
     return tracker
 

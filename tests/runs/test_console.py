@@ -108,5 +108,6 @@ def test_a_warning_is_one_line_in_words_and_said_once(
         warnings.simplefilter("always")
         for text in ("first", "second\n  goes on", "first"):
             warnings.warn(text, stacklevel=1)
+        warnings.warn(f"{console.AMONG_LIBRARIES[0]} and will be removed", stacklevel=1)
     assert capsys.readouterr().err == "warning: first\nwarning: second goes on\n"
     assert warnings.showwarning is former

@@ -117,14 +117,21 @@ def step_texts(
     return texts + [f"{name} {value:.3f}" for name, value in parts.items() if len(parts) > 1]
 
 
+AMONG_LIBRARIES = ("`is_gradient_checkpointing` is deprecated",)
+"""Beginnings of what one library tells another, here transformers peft, that no user can mend."""
+
+
 @contextlib.contextmanager
 def warnings_in_words() -> Iterator[None]:
-    """Let Python's warnings be one line each on standard error, each text once."""
+    """Let Python's warnings be one line each on standard error, each text once.
+
+    Those of AMONG_LIBRARIES are left out.
+    """
     said: set[str] = set()
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         line = " ".join(str(message).split())
-        if line not in said:
+        if line not in said and not line.startswith(AMONG_LIBRARIES):
             said.add(line)
             print(f"warning: {line}", file=sys.stderr)
 

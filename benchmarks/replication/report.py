@@ -57,7 +57,8 @@ def publish() -> Path:
 def section(bed: Bed, rows: Mapping[Trial, Row], orphans: int) -> str:
     """Render a bed's section; ``orphans`` are rows of another start, which count for nothing."""
     finals = finals_of(rows)
-    parts = [f"## {bed.name}", card(bed, rows), arms_table(bed, rows)]
+    parts = [f"## {bed.name}", card(bed, rows), "### Rates", search_table(bed, rows)]
+    parts += ["### Arms", arms_table(bed, rows)]
     for budget, title in BUDGETS.items():
         judged = verdicts(finals, budget)
         parts += [f"### Claims, at {title}", claims_table(judged), summary(judged)]
@@ -79,8 +80,9 @@ def finals_of(rows: Mapping[Trial, Row]) -> Finals:
 def card(bed: Bed, rows: Mapping[Trial, Row]) -> str:
     """Render the bed's card: start, ceiling, gain, whether it still rises, spread and power."""
     final = finals_of(rows).get(agenda.CARD_ARM, ())
-    lines = [("start", percent(final[0].curve[0][1]) if final else "not run yet")]
     top = rows.get(agenda.ceiling(bed))
+    first = [row.curve[0][1] for row in (top, *final) if row is not None]
+    lines = [("start", percent(first[0]) if first else "not run yet")]
     steps = f"{bed.ceiling_steps} steps of fine-tuning on"
     lines.append((f"ceiling, {steps}", percent(top.score) if top else "not run yet"))
     if len(final) > 1:
@@ -142,8 +144,35 @@ def arms_table(bed: Bed, rows: Mapping[Trial, Row]) -> str:
         )
     header = ("arm", "rate", "seeds", "score", "95 %", "thousand completions", "CPU seconds")
     note = "*: the rate lies at the edge of those tried."
+    if not lines:
+        return "No final run yet."
     starred = any("*" in line[1] for line in lines)
     return markdown(header, lines) + (f"\n\n{note}" if starred else "")
+
+
+def search_table(bed: Bed, rows: Mapping[Trial, Row]) -> str:
+    """Render the scores of every search on "val" by rate: after a third of the steps, and all."""
+    searched = {(t.arm, t.rate, t.steps): row.score for t, row in rows.items() if is_search(t)}
+    lines = [
+        (
+            f"`{arm}`",
+            f"{rate:g}",
+            *(
+                percent(searched[arm, rate, steps]) if (arm, rate, steps) in searched else ""
+                for steps in (bed.steps // 3, bed.steps)
+            ),
+        )
+        for arm in ARMS
+        for rate in sorted({trial.rate for trial in rows if is_search(trial) and trial.arm == arm})
+    ]
+    if not lines:
+        return "No rate has been tried yet."
+    return markdown(("arm", "rate", f"{bed.steps // 3} steps", f"{bed.steps} steps"), lines)
+
+
+def is_search(trial: Trial) -> bool:
+    """Check whether a trial belongs to the search of a rate."""
+    return trial.stage == "search"
 
 
 def inside(bed: Bed, arm: str, rows: Mapping[Trial, Row]) -> bool:
@@ -157,21 +186,23 @@ def inside(bed: Bed, arm: str, rows: Mapping[Trial, Row]) -> bool:
 
 
 def claims_table(judged: Sequence[Verdict]) -> str:
-    """Render a line for every claim with its difference, p-values after Holm, and verdict."""
-    lines = []
-    for verdict in judged:
-        test = verdict.test
-        numbers = ("", "", "0", "", "")
-        if test is not None:
-            numbers = (
-                f"{100 * test.mean:+.1f}",
-                f"{100 * test.low:+.1f} to {100 * test.high:+.1f}",
-                str(test.n),
-                f"{verdict.differs:.3f}",
-                f"{verdict.equals:.3f}",
-            )
-        claim = verdict.claim
-        lines.append((f"`{claim.text}`", claim.source, *numbers, f"**{verdict.word}**"))
+    """Render a line for every claim with runs: its difference, p-values after Holm, and verdict."""
+    lines = [
+        (
+            f"`{verdict.claim.text}`",
+            verdict.claim.source,
+            f"{100 * test.mean:+.1f}",
+            f"{100 * test.low:+.1f} to {100 * test.high:+.1f}",
+            test.n,
+            f"{verdict.differs:.3f}",
+            f"{verdict.equals:.3f}",
+            f"**{verdict.word}**",
+        )
+        for verdict in judged
+        if (test := verdict.test) is not None
+    ]
+    if not lines:
+        return "No claim has runs yet."
     header = ("claim", "from", "points", "95 %", "seeds", "p differs", "p equals", "verdict")
     return markdown(header, lines)
 
@@ -180,11 +211,13 @@ def summary(judged: Sequence[Verdict]) -> str:
     """Say in one sentence how many claims are decided."""
     counts = {word: sum(verdict.word == word for verdict in judged)
               for word in ("agrees", "does not agree", "cannot tell")}  # fmt: skip
-    missing = sum(verdict.test is None for verdict in judged)
-    return (
+    text = (
         f"Of {len(judged)} claims {counts['agrees']} agree, {counts['does not agree']} do not, "
-        f"{counts['cannot tell']} cannot be told, {missing} of these for want of runs."
+        f"{counts['cannot tell']} cannot be told."
     )
+    missing = [f"`{verdict.claim.text}`" for verdict in judged if verdict.test is None]
+    return text + (f" Of these, no runs yet for {len(missing)}: {', '.join(missing)}."
+                   if missing else "")  # fmt: skip
 
 
 def draw(bed: Bed, finals: Finals, folder: Path) -> None:

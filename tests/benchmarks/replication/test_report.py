@@ -40,6 +40,14 @@ def test_the_card_shows_start_ceiling_gain_spread_and_power() -> None:
     assert f"| difference seen with 80 %, 8 seeds | {seen:.1f} points |" in text
 
 
+def test_a_study_that_has_only_begun_shows_what_there_is() -> None:
+    ledger.append(row_of(agenda.ceiling(WALKS), 0.95))
+    text = page()
+    assert "| start | 30.0 |" in text  # the ceiling begins there too
+    for missing in ("No rate has been tried", "No final run", "No claim has runs"):
+        assert missing in text
+
+
 def test_power_is_of_paired_differences_where_there_are_pairs() -> None:
     rows = {"grpo": finals("grpo", SCORES), "gpg": finals("gpg", [s + 0.1 for s in SCORES])}
     assert report.power(rows)[5] == pytest.approx(0, abs=1e-9)  # differences do not vary at all
@@ -54,7 +62,7 @@ def test_claims_have_verdicts_at_both_budgets() -> None:
     # gpg takes twice the time: at grpo's it stood half-way, at (0.3 + 0.7) / 2 - 0.5 = 0
     (line,) = [line for line in compute.splitlines() if "`grpo <= gpg`" in line]
     assert "| +0.0 |" in line.replace("-0.0", "+0.0")
-    assert "cannot be told" in sampling and "for want of runs" in sampling
+    assert "no runs yet for" in sampling and "`start < sft`" in sampling
     figure = ledger.HERE / "walks.svg"
     assert (report.DOCS / "replication-walks.svg").read_bytes() == figure.read_bytes()
 
@@ -80,6 +88,7 @@ def test_a_rate_at_the_edge_of_those_tried_is_starred() -> None:
     while (trial := agenda.next_trial(WALKS, rows, ())) and trial.stage != "final":
         rows[trial] = row_of(trial, 0.8 if trial.rate == first else 0.5)
     assert "*" not in report.arms_table(WALKS, rows)
+    assert f"| `gpg` | {first:g} | 80.0 | 80.0 |" in report.search_table(WALKS, rows)
 
 
 def test_every_arm_has_a_name_that_is_a_folders() -> None:

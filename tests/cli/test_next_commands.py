@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from fakes.folders import ROOT
 
 from vrft import config
 from vrft.cli import arguments, next_commands
@@ -73,6 +75,46 @@ def test_what_was_checked_is_trained_with_the_same_words() -> None:
     assert (plan.command, plan.dry_run, train.dry_run) == ("train", True, False)
     for name in ("data", "reward", "settings", "task", "config"):
         assert getattr(train, name) == getattr(args, name)
+
+
+def test_what_was_planned_or_verified_is_trained_with_the_same_words() -> None:
+    words = ["--task", "vqa", "--data", "my rows.jsonl", "model=a b", "train.max_steps=3"]
+    plan, train = map(
+        parsed, next_commands.after_plan(arguments.parse(["plan", *words, "--devices", "2"]))
+    )
+    (verified,) = map(
+        parsed, next_commands.after_verify(arguments.parse(["verify-resume", *words]))
+    )
+    assert (plan.dry_run, train.dry_run, verified.dry_run) == (True, False, False)
+    for again in (plan, train, verified):
+        assert (again.task, again.data, again.settings) == ("vqa", "my rows.jsonl", words[4:])
+    # a prompt that was described is no data to train on
+    described = arguments.parse(["plan", "--picture", "640x480", "--words", "30"])
+    assert next_commands.after_plan(described) == []
+
+
+def unquoted(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and value of what an f-string puts into a command of vrft without quoting it."""
+    for text in (node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)):
+        command = False
+        for part in text.values:
+            if isinstance(part, ast.Constant):
+                for number, piece in enumerate(str(part.value).split("`")):
+                    # A backquote begins a command, and the next one ends it.
+                    command = command if not number else not command and piece[:5] == "vrft "
+            elif command and isinstance(part, ast.FormattedValue):
+                value = ast.unparse(part.value)
+                if not value.startswith(("shlex.quote(", "shlex.join(")):
+                    yield text.lineno, value
+
+
+def test_every_command_in_a_message_can_be_pasted_into_a_shell() -> None:
+    # in messages of every room, those of next_commands being joined for a shell as a whole
+    for file in sorted((ROOT / "vrft").rglob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        assert [*unquoted(tree)] == [], file
+    wrong = 'print(f"go on with `vrft train --resume {folder}` or `vrft view {shlex.quote(a)}`")'
+    assert len([*unquoted(ast.parse(wrong))]) == 1
 
 
 def evaluation(folder: Path, **settings: object) -> Path:

@@ -21,6 +21,8 @@ def tasks(args: argparse.Namespace) -> int:
     from vrft import registry
 
     print_listing(registry.names(), "summary", as_json=args.json)
+    if not args.json:
+        next_commands.say(["check", "--data", next_commands.OWN_ROWS])
     return 0
 
 
@@ -38,6 +40,7 @@ def algorithms(args: argparse.Namespace) -> int:
     print(columns.aligned(table, columns.terminal_width(), headed=True))
     print("\nEach is a set of defaults for algorithm.*; they are those of:")
     print_pairs({name: method.source for name, method in METHODS.items()})
+    next_commands.say(["train", "--config", "demo/lisa_grounding", "algorithm=grpo", "--dry-run"])
     return 0
 
 

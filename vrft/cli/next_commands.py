@@ -46,6 +46,16 @@ def after_check(args: argparse.Namespace) -> list[list[str]]:
     return [[*given, "--dry-run"], given]
 
 
+def after_plan(args: argparse.Namespace) -> list[list[str]]:
+    """Return the training of what has been planned; nothing after a prompt that was described."""
+    return [] if args.picture or args.words is not None else after_check(args)
+
+
+def after_verify(args: argparse.Namespace) -> list[list[str]]:
+    """Return the training whose resuming has been verified."""
+    return after_check(args)[1:]
+
+
 def after_train(config: Config, run: Path, *, own_rows: bool) -> list[list[str]]:
     """Return the evaluation of a run's model, where a benchmark is known, and a look at the run.
 

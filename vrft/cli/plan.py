@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from vrft import columns
+from vrft.cli import next_commands
 from vrft.cli.configuration import resolve
 from vrft.errors import UserError
 
@@ -74,6 +75,8 @@ def plan(args: argparse.Namespace) -> int:
         print(planned.facts)
         lines = [card.line for card in planned.cards]
         print(columns.facts(lines, columns.terminal_width()))
+        if any(planned.fits.values()):
+            next_commands.say(*next_commands.after_plan(args))
     return 0 if any(planned.fits.values()) else 1
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vrft import folder_lock
+from vrft.cli import next_commands
 from vrft.cli.configuration import resolve
 from vrft.errors import UserError
 
@@ -97,6 +98,8 @@ def verify_resume(args: argparse.Namespace) -> int:
             print(f"runs: {folder}")
         else:
             shutil.rmtree(folder)
+        if same:
+            next_commands.say(*next_commands.after_verify(args))
     return 0 if same else 1
 
 

@@ -33,8 +33,9 @@ def write(task: Task[Any], split: str, run: Path, bounds: Bounds, out: Path) -> 
     """
     if not hasattr(task, "columns"):
         raise UserError(
-            f"the task of {run} reads no rows but a folder of its own form; take the prompts to "
-            f"leave out from {run / difficulty.FILE}"
+            f"the task of {run} reads no rows but a folder of its own form; go on with the run and "
+            "algorithm.min_pass_rate or algorithm.max_pass_rate, which let such prompts rest, or "
+            f"delete the files of those with a low or high pass rate in {run / difficulty.FILE}"
         )
     if out.suffix != ".jsonl":
         raise UserError(f"{out}: give a file OUT.jsonl")

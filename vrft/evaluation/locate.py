@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def model(name: str) -> str:
             return name  # no run either: loading says what is missing
         raise UserError(
             f"{folder}: the run has neither final nor a checkpoint; go on with `vrft train "
-            f"--resume {folder}`"
+            f"--resume {shlex.quote(str(folder))}`"
         )
     say(f"model: {models[-1]}")
     return str(models[-1])
@@ -100,7 +101,8 @@ def evaluation(path: Path) -> Path:
     if not folders:
         raise UserError(
             f"{path}: no evaluation in it or of it in {EVALUATIONS}; make one with `vrft eval "
-            f"--model {path}` with --benchmark NAME or --data FILE, or name its folder"
+            f"--model {shlex.quote(str(path))}` with --benchmark NAME or --data FILE, or name its "
+            "folder"
         )
     others = f" (the newest of {len(folders)})" if len(folders) > 1 else ""
     say(f"evaluation: {folders[-1]}{others}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -121,7 +122,7 @@ def check_free(config: Config) -> None:
     if folder and (Path(folder) / "metrics.jsonl").exists():
         raise UserError(
             f"train.output_dir={folder} holds another run; go on with `vrft train --resume "
-            f"{folder}` or choose another folder"
+            f"{shlex.quote(folder)}` or choose another folder"
         )
 
 

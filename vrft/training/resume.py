@@ -141,12 +141,9 @@ def another_run(run: Path, settings: Sequence[str] = ()) -> str:
     """Return the remedy where a run cannot go on: a new one from its weights."""
     final = run / "final"
     weights = final if final.is_dir() else checkpoint.latest(run) or final
-    given = "".join(f" {path}=..." for path in settings)
-    return (
-        f"begin a new run from its weights: `vrft train --config "
-        f"{shlex.quote(str(run / 'config.yaml'))} {shlex.quote(f'model={weights}')} "
-        f"train.output_dir=NEW{given}`"
-    )
+    given = ["train.output_dir=NEW", *(f"{path}=..." for path in settings)]
+    words = ["vrft", "train", "--config", str(run / "config.yaml"), f"model={weights}", *given]
+    return f"begin a new run from its weights: `{shlex.join(words)}`"
 
 
 def check_run(config: Config, samples: Sequence[Sample[Any]], steps: int, processes: int) -> None:

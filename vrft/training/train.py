@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -255,7 +256,8 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
                 save(run, folder, improved)
             if signal and log:
                 print(
-                    f"stopped after step {done.step}; go on with `vrft train --resume {folder}`",
+                    f"stopped after step {done.step}; go on with "
+                    f"`vrft train --resume {shlex.quote(str(folder))}`",
                     file=sys.stderr,
                 )
             if signal:

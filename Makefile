@@ -49,7 +49,7 @@ test-distributed: .venv/installed-deepspeed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' tests/training/test_distributed.py \
 		tests/training/test_rollouts_together.py tests/training/test_optimizers.py \
 		tests/training/test_quantized_runs.py tests/models/test_quantization.py \
-		tests/training/test_offload.py tests/checks/test_rehearsal.py
+		tests/training/test_offload.py tests/checks/test_rehearsal.py tests/sft/test_together.py
 
 # Rollouts and evaluations on a real vLLM server on the CPU, in an environment of its own.
 test-vllm: .venv/installed .venv-vllm/installed

@@ -79,7 +79,8 @@ def changed(case: dict[str, Any]) -> Any:
             set_attribute(stack, importlib.import_module(module), attribute, value)
         stack.enter_context(mock.patch.dict(os.environ, case.get("environment", {})))
         if "second" in case:
-            meet_in_second_step(stack, case["second"])
+            meet = meet_in_second_lesson if "algorithm=sft" in case["arguments"] else None
+            (meet or meet_in_second_step)(stack, case["second"])
         yield
 
 
@@ -111,6 +112,24 @@ def meet_in_second_step(stack: contextlib.ExitStack, what: str) -> None:
         return step(run)
 
     set_attribute(stack, train, "step", met)
+
+
+def meet_in_second_lesson(stack: contextlib.ExitStack, what: str) -> None:
+    """Let this process make a mistake or get a signal within the second step of fine-tuning."""
+    from vrft.errors import UserError
+    from vrft.sft.trainer import Trainer
+
+    step, met = Trainer.training_step, []
+
+    def meeting(trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        if trainer.state.global_step == 1 and not met:
+            met.append(what)
+            if what == "mistake":
+                raise UserError("a mistake of this process alone")
+            os.kill(os.getpid(), signal.Signals[what])
+        return step(trainer, *args, **kwargs)
+
+    set_attribute(stack, Trainer, "training_step", meeting)
 
 
 def wait() -> None:

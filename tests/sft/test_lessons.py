@@ -14,6 +14,7 @@ from vrft.models import encoding
 from vrft.models.loaded import LoadedModel
 from vrft.policy.logprobs import GroupLogps
 from vrft.sft.lessons import IGNORED, Collator, Lesson
+from vrft.sft.shares import EMPTY
 from vrft.types import Prompt, Turn, View
 
 Load = Callable[..., LoadedModel]
@@ -174,3 +175,16 @@ def test_an_answer_goes_on_behind_the_thoughts_that_the_chat_template_opens(
     assert loaded.tokenizer.decode(learnt) == "Look.</think><answer>4</answer><|im_end|>"
     text = loaded.tokenizer.decode(batch["input_ids"][0])
     assert text.endswith("<think>\nLook.</think><answer>4</answer><|im_end|>")
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2"])
+def test_an_empty_lesson_has_neither_a_picture_nor_a_token_in_the_loss(
+    family: str, load_tiny: Load, picture: Picture
+) -> None:
+    collator = Collator(load_tiny(family), lessons(family, picture), None)
+    alone, batch = collator([{"row": 0}]), collator([{"row": 0}, {"row": EMPTY}])
+    assert batch["labels"][0].equal(alone["labels"][0])
+    assert batch["labels"][1].eq(IGNORED).all() and 0 < int(batch["attention_mask"][1].sum()) < 9
+    if family == "qwen2_vl":
+        assert batch["pixel_values"].equal(alone["pixel_values"])
+    assert "pixel_values" not in collator([{"row": EMPTY}])

@@ -6,6 +6,7 @@ import math
 
 import pytest
 from transformers import TrainerState
+from trl import SFTTrainer  # type: ignore[attr-defined]
 
 from vrft.errors import UserError
 from vrft.sft import trainer
@@ -16,6 +17,19 @@ def test_a_gradient_that_is_not_finite_is_refused(value: float) -> None:
     trainer.check_finite(0, "gradient's norm", 1.0)
     with pytest.raises(UserError, match="step 1: the gradient's norm is"):
         trainer.check_finite(0, "gradient's norm", value)
+
+
+def test_transformers_has_the_methods_that_our_trainer_stands_in_for() -> None:
+    """Under other names they would not be called: no share would be equal, no wait announced."""
+    for name in (
+        "_get_num_items_in_batch",
+        "_get_train_sampler",
+        "_load_from_checkpoint",
+        "_maybe_log_save_evaluate",
+        "_save_checkpoint",
+        "training_step",
+    ):
+        assert name in vars(trainer.Trainer) and callable(getattr(SFTTrainer, name))
 
 
 def test_the_mean_loss_of_a_resumed_run_is_that_of_all_its_steps() -> None:

@@ -35,7 +35,7 @@ from vrft import config, registry
 from vrft.config.schema import ModelConfig, TaskConfig
 from vrft.errors import UserError
 from vrft.runs.run_log import read_metrics
-from vrft.training import collect, distributed, step, stream, train
+from vrft.training import collect, distributed, plan, step, stream, train
 from vrft.training.types import Batch, RewardedGroup, Run
 
 METHODS = {
@@ -542,15 +542,14 @@ def test_processes_may_differ_in_passes_and_in_chunks_of_logits_where_weights_ar
     )
 
 
-def test_fine_tuning_on_several_processes_is_refused(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("engine", "name"), [("DEEPSPEED", "DeepSpeed"), ("FSDP", "FSDP")])
+def test_fine_tuning_with_sharded_weights_is_refused(
+    engine: str, name: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vrft.sft import fine_tune
-
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
     made = config.load(None, [*settings("gpg", tmp_path / "run", 1), "algorithm=sft"])
-    with pytest.raises(UserError, match="algorithm=sft runs in one process, not in 2"):
-        fine_tune.train(made)
+    with pytest.raises(UserError, match=f"algorithm=sft holds all weights .* {name} would shard"):
+        plan.check_settings(made, {})
 
 
 def test_a_second_run_of_a_process_may_have_another_precision() -> None:

@@ -1,20 +1,24 @@
 """Supervised fine-tuning on a task's reference answers: the baseline and the cold start.
 
-The loop is TRL's SFTTrainer, in one process. Prompts and pictures are encoded as everywhere else in
-the toolkit, so a model that starts here meets nothing new when it is trained by reward. The loss is
-taken on the answer alone, its end token included.
+The loop is TRL's SFTTrainer, in one process or in several that hold a copy of the weights each.
+Prompts and pictures are encoded as everywhere else in the toolkit, so a model that starts here
+meets nothing new when it is trained by reward. The loss is taken on the answer alone, its end token
+included, as a mean over the tokens of a step, in however many processes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from datasets import Dataset
 from transformers import PrinterCallback
 
@@ -27,10 +31,12 @@ from vrft.runs.console import steady
 from vrft.runs.run_log import RunLog
 from vrft.sft import resuming
 from vrft.sft.lessons import Collator, Lesson, SampleLessons
+from vrft.sft.shares import rows
 from vrft.sft.trainer import Trainer, Watch, arguments
 from vrft.task import Task
-from vrft.training import best, checkpoint, plan
+from vrft.training import best, checkpoint, distributed, plan
 from vrft.training import resume as resumption
+from vrft.training.peers import check_same, watched
 from vrft.types import Sample
 
 
@@ -43,10 +49,15 @@ def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) 
     checkpoint when it is told to stop.
     """
     if dry_run:
-        print(plan.plan_text(config, resume))
+        text = plan.plan_text(config, resume)
+        if run_folder.speaks():
+            print(text)
         return Path(config.train.output_dir)
-    task, samples = plan.check(config, fresh=resume is None)
-    return fit(config, SampleLessons(task, samples), task, samples, resume=resume is not None)
+    accelerator = distributed.accelerator(config.model, config.train.ddp_timeout)
+    with watched(accelerator, config.train):
+        task, samples = plan.check(config, fresh=resume is None)
+        check_same(accelerator, config, samples)
+        return fit(config, SampleLessons(task, samples), task, samples, resume=resume is not None)
 
 
 def fit(
@@ -64,7 +75,9 @@ def fit(
     goes on from its latest checkpoint.
     """
     with contextlib.ExitStack() as stack:
-        if resume:
+        together: Any = PartialState()
+        distributed.wait_for_everyone(together)  # until all have seen that nobody holds the folder
+        if resume and together.is_main_process:
             stack.enter_context(run_folder.held(Path(config.train.output_dir)))
         return fit_held(config, lessons, task, samples, stack, resume=resume)
 
@@ -79,52 +92,76 @@ def fit_held(
     resume: bool,
 ) -> Path:
     """Fine-tune as ``fit`` does, in a folder that ``stack`` holds: a fresh run's from here on."""
-    newest = checkpoint.latest(Path(config.train.output_dir)) if resume else None
+    together: Any = PartialState()
+    main, processes = together.is_main_process, together.num_processes
+    newest: Path | None = None
+    if resume:  # one process has read all bytes of the checkpoints, and chooses for all
+        latest = checkpoint.latest(Path(config.train.output_dir))
+        newest = distributed.from_main(together, latest)
     if newest is not None:
         resuming.check_resuming()
         resuming.check_state(newest)
     name = config.model.name if newest is None else str(newest)
     learner = policy.load(replace(config.model, name=name), train=True)
+    # The first lesson is encoded, as in the plan: what is refused there leaves no folder.
+    collator_of(config, learner, lessons, samples)([{"row": 0}])
+    # When all have read the settings that are written anew, and nobody can refuse the run.
+    distributed.wait_for_everyone(together)
     if resume:
         logging.getLogger("transformers.trainer_utils").addFilter(resuming.no_mismatch)
-        resumption.go_on(config, Path(config.train.output_dir))
+        if main:
+            resumption.go_on(config, Path(config.train.output_dir))
     else:
-        # The first lesson is encoded, as in the plan: what is refused there leaves no folder.
-        collator_of(config, learner, lessons, samples)([{"row": 0}])
-        config = claim_folder(config, samples, stack)
+        named = config.train.output_dir or run_folder.default_folder(config)
+        named = distributed.from_main(together, named)  # the name tells the time
+        config = replace(config, train=replace(config.train, output_dir=named))
+        if main:
+            claim_folder(config, samples, stack, processes)
     folder = Path(config.train.output_dir)
     stack.enter_context(steady(folder))
     stack.enter_context(disk_errors.explained(folder))
     step = 0 if newest is None else checkpoint.step_of(newest)
-    launches.write(folder, resumption.launch(config, step + 1, learner))
-    log = RunLog(folder, config.train.report_to, step if resume else None, flat(config))
+    if main:
+        launches.write(folder, resumption.launch(config, step + 1, learner))
+    log: RunLog | None = None
+    if main:
+        log = RunLog(folder, config.train.report_to, step if resume else None, flat(config))
     collator = collator_of(config, learner, lessons, samples)
+    size = config.train.per_device_train_batch_size
     collator.bad_pictures.restore(folder, step)
-    with contextlib.closing(log), run_folder.StopSignal() as stop:
+    with contextlib.closing(log) if log else nullcontext(), run_folder.StopSignal() as stop:
+        watch = Watch(config, task, learner, log, stop, collator.bad_pictures)
         trainer = Trainer(
             model=learner.loaded.model,
             args=arguments(config, folder, learner.loaded),
             # Numbers of lessons: the collator makes a batch when it is needed, so that pictures
             # are neither held in memory all at once nor written to disk by datasets.
-            train_dataset=Dataset.from_dict({"row": list(range(len(lessons)))}),
+            train_dataset=Dataset.from_dict({"row": rows(len(lessons), size, processes)}),
             data_collator=collator,
             processing_class=learner.loaded.processor,
-            callbacks=[Watch(config, task, learner, log, stop, collator.bad_pictures)],
+            callbacks=[watch],
         )
+        watch.accelerator = trainer.accelerator
         if newest is not None:
             trainer.count_from(resuming.tokens_seen(newest))
         trainer.remove_callback(PrinterCallback)  # it would print each row of metrics.jsonl
         # transformers would take a further step before it sees that none is left.
-        if step < plan.total_steps(config, len(lessons), 1):
+        if step < plan.total_steps(config, len(lessons), processes):
+            distributed.wait_for_everyone(together)
             trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
-        if stop.number is None:
+        if stop.number is None and main:
             # Before the log is closed: a tracker that fails then must not cost the model.
             with checkpoint.written_whole(folder / "final") as temporary:
                 learner.save(temporary)
+    distributed.wait_for_everyone(together)
+    if stop.number is not None and main:
+        print(
+            f"stopped; go on with `vrft train --resume {shlex.quote(str(folder))}`",
+            file=sys.stderr,
+        )
     if stop.number is not None:
-        print(f"stopped; go on with `vrft train --resume {folder}`", file=sys.stderr)
         raise SystemExit(128 + stop.number)
-    if line := best.line(folder, config):
+    if main and (line := best.line(folder, config)):
         print(line, file=sys.stderr)
     return folder
 
@@ -142,14 +179,11 @@ def collator_of(
 
 
 def claim_folder(
-    config: Config, samples: Sequence[Sample[Any]], stack: contextlib.ExitStack
-) -> Config:
-    """Make the folder of a fresh run, held by ``stack``; return the settings that name it."""
-    named = config.train.output_dir or run_folder.default_folder(config)
-    config = replace(config, train=replace(config.train, output_dir=named))
-    stack.enter_context(run_folder.held(Path(named)))
-    config = run_folder.claim(config)
+    config: Config, samples: Sequence[Sample[Any]], stack: contextlib.ExitStack, processes: int
+) -> None:
+    """Make the folder of a fresh run, which the settings name, held by ``stack``."""
     train = config.train
-    prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps
+    stack.enter_context(run_folder.held(Path(train.output_dir)))
+    run_folder.claim(config)
+    prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps * processes
     data_fingerprint.write(Path(train.output_dir), samples, prompts)
-    return config

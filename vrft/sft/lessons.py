@@ -16,6 +16,7 @@ from vrft.models import conversation, encoding
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel
 from vrft.runs.bad_pictures import BadPictures
+from vrft.sft.shares import EMPTY
 from vrft.task import Task
 from vrft.types import Prompt, Sample, View
 
@@ -61,11 +62,20 @@ class Collator:
     ids: Sequence[str] = ()
 
     def __call__(self, rows: Sequence[Mapping[str, int]]) -> dict[str, Tensor]:
-        """Return the batch; raise UserError for prompts and answers that cannot be encoded."""
-        pairs = [self.readable(row["row"]) for row in rows]
+        """Return the batch; raise UserError for prompts and answers that cannot be encoded.
+
+        An EMPTY row is a word without a picture and without an answer.
+        """
+        numbers = [row["row"] for row in rows]
+        pairs = [
+            (None, self.word()) if number == EMPTY else self.readable(number) for number in numbers
+        ]
         prompts = [prompt for _, prompt in pairs]
         answers = []
         for lesson, prompt in pairs:
+            if lesson is None:
+                answers.append([])
+                continue
             # The answer depends on what the model sees: boxes are in pixels of the resized picture.
             text = lesson.answer(prompt.views).removeprefix(lesson.prompt.prefill)
             text = text.removeprefix(prompt.opened.strip())  # written by the chat template
@@ -73,6 +83,13 @@ class Collator:
             tokens = self.loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
             answers.append([*tokens, self.loaded.tokenizer.eos_token_id])
         return pad_right(self.loaded, prompts, answers)
+
+    def word(self) -> Encoded:
+        """Return a prompt that no lesson has, for a row that is not learnt.
+
+        It has no picture, as a vision tower that no lesson reaches is not stepped.
+        """
+        return encoding.encode(self.loaded, Prompt("Hello", raw=True))
 
     def readable(self, row: int) -> tuple[Lesson, Encoded]:
         """Return a lesson with its encoded prompt, or the next one whose picture can be read."""
@@ -100,7 +117,7 @@ def pad_right(
     [patches, values] and ``image_grid_thw`` [images, 3].
     """
     pad = partial(pad_sequence, batch_first=True)
-    tails = [torch.tensor(answer) for answer in answers]
+    tails = [torch.tensor(answer, dtype=torch.long) for answer in answers]
     tokens = [torch.cat([p.tokens, tail]) for p, tail in zip(prompts, tails, strict=True)]
     labels = [F.pad(tail, (len(p.tokens), 0), value=IGNORED)
               for p, tail in zip(prompts, tails, strict=True)]  # fmt: skip

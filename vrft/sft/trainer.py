@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import sys
 import warnings
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
@@ -25,8 +28,11 @@ from vrft.runs import run_folder
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import step_texts
 from vrft.runs.run_log import RunLog
+from vrft.sft.lessons import IGNORED
+from vrft.sft.shares import EMPTY, EqualShares
 from vrft.task import Task
-from vrft.training import best, checkpoint
+from vrft.training import best, checkpoint, distributed
+from vrft.waiting import waiting
 
 
 def arguments(config: Config, folder: Path, loaded: LoadedModel) -> SFTConfig:
@@ -51,6 +57,11 @@ def arguments(config: Config, folder: Path, loaded: LoadedModel) -> SFTConfig:
             adam_epsilon=train.adam_epsilon,
             max_grad_norm=train.max_grad_norm,
             seed=train.seed,
+            ddp_timeout=train.ddp_timeout,
+            # A process whose lessons have no picture does not reach the vision tower, and no token
+            # of it need reach an expert.
+            ddp_find_unused_parameters=True,
+            average_tokens_across_devices=True,  # a mean over the tokens of all processes
             save_steps=train.save_steps,
             save_total_limit=None,  # `Watch` deletes what is neither new enough nor the best
             logging_steps=train.logging_steps,
@@ -73,32 +84,67 @@ class Trainer(SFTTrainer):
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write no model card into checkpoints: config.yaml says what the run was."""
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Return the order of the lessons, which are dealt to several processes in equal shares."""
+        if self.accelerator.num_processes == 1:
+            return super()._get_train_sampler(train_dataset)
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
+        numbers = rows["row"]
+        return EqualShares(sum(number != EMPTY for number in numbers), len(numbers))
+
+    @waiting()  # for the other processes, as are all waits of transformers' loop
+    def _get_num_items_in_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the tokens in the loss of a step, of all processes."""
+        return super()._get_num_items_in_batch(*args, **kwargs)
+
+    @waiting()
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        """Log and save after a step; it is `Watch` that evaluates."""
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    @waiting()
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Take a forward and a backward; raise UserError for a loss that is not finite."""
         loss: Tensor = super().training_step(*args, **kwargs)  # type: ignore[no-untyped-call]
         check_finite(self.state.global_step, "loss", float(loss))
+        if self.accelerator.num_processes > 1:
+            self.forget_empty(args[1] if len(args) > 1 else kwargs["inputs"])
         return loss
+
+    def forget_empty(self, inputs: Mapping[str, Tensor]) -> None:
+        """Take the tokens of empty lessons, of all processes, off those that TRL has counted."""
+        empty = inputs["labels"].eq(IGNORED).all(1)
+        tokens = inputs["attention_mask"][empty].sum()[None]
+        self._total_train_tokens -= int(distributed.gather(self.accelerator, tokens).sum())
+        self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint as a whole, with a manifest, as runs by reward do."""
         folder, step = Path(self.args.output_dir or ""), self.state.global_step
         # A field that transformers leaves at 0 unless it is asked to count, as nobody asks it to.
         self.state.num_input_tokens_seen = getattr(self, "_total_train_tokens", 0)
-        with checkpoint.written_whole(checkpoint.path_of(folder, step)) as temporary:
+        target = checkpoint.path_of(folder, step)
+        with checkpoint.written_together(target, self.accelerator) as temporary:
             self.args.output_dir = str(temporary)
             try:
                 super()._save_checkpoint(model, trial)  # type: ignore[no-untyped-call]
             finally:
                 self.args.output_dir = str(folder)
-            # transformers makes a folder of the step's own in the one that it is given.
-            inner = checkpoint.path_of(temporary, step)
-            for path in inner.iterdir():
-                path.rename(temporary / path.name)
-            inner.rmdir()
-            if self.state.best_global_step:
-                named = checkpoint.path_of(folder, self.state.best_global_step)
-                self.state.best_model_checkpoint = str(named)
-                self.state.save_to_json(str(temporary / checkpoint.STATE))
+            distributed.wait_for_everyone(self.accelerator)  # each writes its random state
+            if self.accelerator.is_main_process:
+                self.lift(checkpoint.path_of(temporary, step), temporary)
+        distributed.wait_for_everyone(self.accelerator)
+
+    def lift(self, inner: Path, temporary: Path) -> None:
+        """Move a checkpoint out of the folder of its step, which transformers makes in its own."""
+        for path in inner.iterdir():
+            path.rename(temporary / path.name)
+        inner.rmdir()
+        if self.state.best_global_step:
+            folder = Path(self.args.output_dir or "")
+            named = checkpoint.path_of(folder, self.state.best_global_step)
+            self.state.best_model_checkpoint = str(named)
+            self.state.save_to_json(str(temporary / checkpoint.STATE))
 
     def count_from(self, tokens: int) -> None:
         """Go on counting at the tokens that a run has trained on before, which TRL forgets."""
@@ -120,7 +166,7 @@ class Watch(TrainerCallback):
         config: Config,
         task: Task[Any],
         learner: ModelPolicy,
-        log: RunLog,
+        log: RunLog | None,
         stop: run_folder.StopSignal,
         bad_pictures: BadPictures,
     ) -> None:
@@ -131,6 +177,8 @@ class Watch(TrainerCallback):
         self.resumed = False
         self.scores: dict[str, float] = {}
         self.console = contextlib.ExitStack()
+        self.accelerator: Accelerator
+        """The trainer's, once that has been made; only the main process has a log."""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -145,7 +193,8 @@ class Watch(TrainerCallback):
             state.compute_steps(args, state.max_steps)
         every = self.config.train.logging_steps
         done = state.global_step
-        display = progress(state.max_steps, "fine-tuning", done=done, every=every)
+        stream = sys.stderr if self.log else io.StringIO()  # one process speaks for all
+        display = progress(state.max_steps, "fine-tuning", done=done, stream=stream, every=every)
         self.display = self.console.enter_context(display)
 
     def renew(self, optimizer: Any, scheduler: Any, step: int) -> None:
@@ -195,9 +244,11 @@ class Watch(TrainerCallback):
         if logs and not (account and self.stop.number is not None):
             if account and self.resumed:
                 logs = logs | {"train_loss": mean_loss(state)}
-            self.log.metrics(state.global_step, logs | self.bad_pictures.exchange())
-            if control.should_save:  # right after this
-                self.log.sync()
+            logs = logs | self.bad_pictures.exchange(self.accelerator)
+            if self.log:
+                self.log.metrics(state.global_step, logs)
+                if control.should_save:  # right after this
+                    self.log.sync()
             if "loss" in logs:
                 self.display.note(*step_texts(logs, self.scores))
 
@@ -210,23 +261,30 @@ class Watch(TrainerCallback):
         when this callback has returned.
         """
         self.display.advance(1)
-        self.bad_pictures.exchange()
-        for line in self.bad_pictures.write(self.folder, state.global_step):
-            print(line, file=sys.stderr)
+        self.bad_pictures.exchange(self.accelerator)
+        if self.log:
+            for line in self.bad_pictures.write(self.folder, state.global_step):
+                print(line, file=sys.stderr)
         every, last = self.config.train.eval_steps, state.global_step == state.max_steps
         due = last or (every > 0 and state.global_step % every == 0)
         if self.config.eval.split and due:
             self.evaluate(state)
             control.should_save |= self.improved is not None
-        if self.stop.number is not None:
+        # A signal may have reached only some of the processes: all stop after the same step.
+        number = distributed.max_over_ranks(self.accelerator, self.stop.number or 0)
+        if number:
+            self.stop.number = number
             control.should_save = control.should_training_stop = True
 
     def evaluate(self, state: TrainerState) -> None:
         """Evaluate on ``eval.split``, and remember whether the model is the best so far."""
         step = state.global_step
         self.scores = scores = evaluate.while_training(self.config, self.task, self.learner)
-        self.log.metrics(step, scores)
-        self.improved = best.better(self.config, self.folder, step, scores)
+        improved: best.Best | None = None
+        if self.log:
+            self.log.metrics(step, scores)
+            improved = best.better(self.config, self.folder, step, scores)
+        self.improved = distributed.from_main(self.accelerator, improved)  # all save, or none
         if self.improved is not None:
             # By transformers' names, for whoever reads its trainer_state.json.
             state.best_global_step, state.best_metric = step, self.improved.value
@@ -236,9 +294,11 @@ class Watch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Name the best checkpoint once it is complete, and delete those that are not kept."""
-        if self.improved is not None:
-            best.write(self.folder, self.improved)
-            self.improved = None
+        improved, self.improved = self.improved, None
+        if self.log is None:
+            return
+        if improved is not None:
+            best.write(self.folder, improved)
         spared = best.folder_of(self.folder, self.config)
         checkpoint.prune(self.folder, self.config.train.save_total_limit, spared)
 

@@ -118,12 +118,12 @@ def check_settings(config: Config, rewards: Mapping[str, Any]) -> None:
     if algorithm.name == "sft":
         if algorithm.rewards:
             raise UserError("algorithm=sft learns from reference answers; leave --reward out")
-        processes = int(os.environ.get("WORLD_SIZE", "1"))
-        if processes > 1:
-            raise UserError(
-                f"algorithm=sft runs in one process, not in {processes}; start it without "
-                "accelerate launch and torchrun"
-            )
+        for engine, name in (("DEEPSPEED", "DeepSpeed"), ("FSDP", "FSDP")):
+            if distributed.launched_with(engine):
+                raise UserError(
+                    f"algorithm=sft holds all weights in every process, and {name} would shard "
+                    "them; start it by torchrun, or with configs/accelerate/ddp.yaml"
+                )
         return
     if config.sampling.temperature == 0:
         raise UserError("sampling.temperature=0 makes all answers of a group alike; train at 1.0")

@@ -96,6 +96,13 @@ def test_a_line_of_another_form_is_refused_by_its_number(
     assert complaint in str(caught.value)
 
 
+def test_a_pass_rate_is_that_of_all_answers_so_far() -> None:
+    ledger = Ledger()
+    ledger.add(ATTEMPTS)
+    # b: one right of four, then three of four
+    assert [ledger.pass_rate(name) for name in "abcd"] == [1.0, 0.5, 0.0, None]
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         list(difficulty.read(tmp_path / difficulty.FILE))

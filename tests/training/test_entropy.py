@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from fakes.bigram import CONFIG, END, Bigram, BigramPolicy, run, take_step, with_algorithm
+from fakes.bigram import (
+    CONFIG,
+    END,
+    Bigram,
+    BigramPolicy,
+    SameForAll,
+    run,
+    take_step,
+    with_algorithm,
+)
 from torch import Tensor, nn
 
 from vrft import policy
@@ -99,6 +108,18 @@ def test_a_bonus_holds_the_entropy_up() -> None:
     assert without[0]["entropy"] == pytest.approx(torch.tensor(7.0).log().item())  # of 7 tokens
     assert with_bonus[-1]["entropy"] > without[-1]["entropy"] + 0.3
     assert with_bonus[-1]["entropy_coef"] == 0.5
+
+
+@pytest.mark.parametrize(("weight", "forwarded"), [(0.1, 6), (0.0, 0)])
+def test_groups_without_signal_are_forwarded_for_their_entropy_alone(
+    weight: float, forwarded: int
+) -> None:
+    config = with_algorithm(CONFIG, entropy_coef=weight)
+    made = run(config, SameForAll(dead="abcdef"), policy=BigramEntropyPolicy())
+    assert take_step(made)[0]["frac_reward_zero_std"] == 1.0
+    module = made.policy.module
+    assert isinstance(module, BigramEntropies)
+    assert module.rows == forwarded
 
 
 def test_a_bonus_of_next_to_nothing_leaves_the_policy_where_it_goes_without() -> None:

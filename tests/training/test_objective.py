@@ -290,8 +290,15 @@ def test_completions_that_were_cut_are_left_out_as_by_trl(name: str) -> None:
 @pytest.mark.parametrize("name", ["grpo", "dapo", "gspo", "cispo", "sapo"])
 def test_another_engines_completions_weigh_and_are_left_out_as_by_trl(name: str) -> None:
     setting = Setting(9)
-    noise = 0.2 * torch.randn(B, G, C, generator=torch.Generator().manual_seed(7))
+    noise = 0.6 * torch.randn(B, G, C, generator=torch.Generator().manual_seed(7))
     setting.sampled = (setting.old + noise) * setting.mask
+    # Completions are far from the engine that sampled them, not from the policy of before.
+    far = [
+        ((before - setting.logps) * setting.mask).sum(-1) / setting.lengths > 0.02
+        for before in (setting.old, setting.sampled)
+    ]
+    bad = group_advantages(setting.rewards, scale=False) < 0
+    assert not torch.equal(far[0] & bad, far[1] & bad)
     config = method(
         name,
         beta=0.0,

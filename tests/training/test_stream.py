@@ -145,6 +145,9 @@ def test_a_run_under_a_curriculum_goes_on_as_one_that_was_never_stopped(tmp_path
     health.restore(again, tmp_path)
     rest = [[row["sample_id"] for row in take_step(again)[1][::4]] for _ in range(7)]
     assert seen[5:] == rest
+    last = again.progress.cursor
+    skipped = [take_step(again)[0]["curriculum/passed_over"] for _ in range(3)]
+    assert sum(skipped) == again.progress.cursor - last - 3 * 4 > 0
     plain = run(with_algorithm(config, min_pass_rate=0.0), Echo(count=8))
     every = [[row["sample_id"] for row in take_step(plain)[1][::4]] for _ in range(12)]
     assert seen[:2] == every[:2] and seen != every

@@ -39,7 +39,7 @@ def step(run: Run) -> tuple[dict[str, float], Rows]:
     for a loss or gradient that is not finite.
     """
     accelerator, done = run.accelerator, run.progress
-    started = time.monotonic()
+    started, began = time.monotonic(), done.cursor
     # Dropout and the like draw from the global generators: seeded by the step, they draw the same
     # in a resumed run. Rollouts do not depend on it: each prompt has a seed of its own.
     place = done.step * accelerator.num_processes + accelerator.process_index
@@ -61,6 +61,7 @@ def step(run: Run) -> tuple[dict[str, float], Rows]:
         "learning_rate": learning_rate,
         "alpha": experience.alpha,
         **entropy.metrics(run.config.algorithm, done),
+        **passed_over(run, batch, began),
         "step_time": time.monotonic() - started,
     }
     measured |= reward_metrics.reward_seconds(run, batch)
@@ -68,6 +69,17 @@ def step(run: Run) -> tuple[dict[str, float], Rows]:
     return measured, partial(
         metrics.completion_rows, run.task, batch, experience, token_pieces(run)
     )
+
+
+def passed_over(run: Run, batch: Batch, began: int) -> dict[str, float]:
+    """Return how many prompts a curriculum let rest while a step drew its own; {} without one.
+
+    ``began`` is the place of the stream where the step began.
+    """
+    if not run.config.algorithm.has_curriculum:
+        return {}
+    drawn = batch.rounds * run.local_prompts * run.accelerator.num_processes
+    return {"curriculum/passed_over": float(run.progress.cursor - began - drawn)}
 
 
 def token_pieces(run: Run) -> TokenPieces | None:

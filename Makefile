@@ -14,7 +14,7 @@ PROCESSES ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo docs notebooks test test-browser test-large test-faults test-distributed test-vllm lint clean
+.PHONY: help demo docs notebooks picture test test-browser test-large test-faults test-distributed test-vllm lint clean
 
 help:
 	@echo 'make demo   train the embedded model on the embedded data (2 CPU cores, some minutes)'
@@ -26,6 +26,7 @@ help:
 	@echo 'make test-browser   open the viewer in Chromium'
 	@echo 'make docs   build the documentation as a site'
 	@echo 'make notebooks   run the notebooks from start to end'
+	@echo 'make picture   make the picture of the README that moves, of a run of the demo'
 	@echo 'make lint   check style, types and import rules'
 	@echo 'make clean  remove the virtual environment, caches and builds (runs/ stays)'
 
@@ -62,7 +63,13 @@ test-browser: .venv/installed-browser
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y -qq chromium fonts-dejavu-core >/dev/null; } || \
 		{ echo 'make test-browser needs chromium or google-chrome on the PATH' >&2; exit 1; }
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/viewer
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/viewer tests/docs
+
+# The picture of the README that moves, of runs/demo, which is trained first where it is not there.
+picture: .venv/installed-browser
+	@test -e runs/demo/final || OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m vrft train \
+		--config demo/lisa_grounding train.log_token_logprobs=true train.output_dir=runs/demo
+	$(BIN)/python docs/site/moving_picture.py runs/demo
 
 # The documentation as a site in build/docs; a warning is an error.
 docs: .venv/installed-docs

@@ -433,6 +433,14 @@ def test_a_live_run_is_followed(page: Any, folders: list[Path]) -> None:
         with (folders[0] / "metrics.jsonl").open("a") as file:
             file.write(json.dumps({"step": 4, "time": 0.0, "reward": 5}) + "\n")
         page.wait_for_selector("canvas[aria-label*='5 at step 4']")
+        # Its rollouts too have a step to come.
+        page.locator("#tabs a", has_text="Rollouts").click()
+        page.wait_for_selector("#search[max='2']")
+        completions = folders[0] / "completions"
+        shutil.copyfile(completions / "000003.jsonl", completions / "000004.jsonl")
+        page.wait_for_selector("#search[max='3']")
+        page.get_by_label("Step after").click()
+        page.wait_for_selector(".count:has-text('step 4')")
         server.shutdown()
         thread.join()
 

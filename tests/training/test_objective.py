@@ -449,11 +449,30 @@ def test_gdpo_normalises_rewards_in_their_group_and_their_sum_over_the_batch() -
     assert not torch.allclose(expected, group_advantages(batch.rewards, scale=True), atol=0.1)
 
 
-def test_a_group_whose_rewards_cancel_in_the_sum_teaches_by_their_sizes_alone() -> None:
-    rewards = {"a": [1.0, 0.0], "b": [0.0, 1.0]}
-    weighed = algorithms.normalised_sum(rewards, {"a": 2.0})
-    assert weighed[0] > 0 and torch.allclose(weighed.sum(), torch.zeros(()), atol=1e-6)
-    assert not algorithms.has_signal(algorithms.normalised_sum(rewards, {}).unsqueeze(0)).any()
+class Opposed(Echo):
+    """The echo task with a further reward that takes back, by its size, what the first gives."""
+
+    def rewards(self) -> dict[str, Reward[str]]:
+        right = super().rewards()["share"]
+
+        def wrong(sample: Sample[str], completion: Completion) -> float:
+            return 2 - 2 * (right(sample, completion) or 0.0)
+
+        return {"share": right, "wrong": wrong}
+
+
+def test_rewards_that_cancel_by_their_sizes_teach_by_gdpo() -> None:
+    """share + 0.5 * (2 - 2 share) is 1 for every answer; normalised, the first has twice the say."""
+    settings = {"multi_objective_aggregation": "normalize_then_sum", "f_norm": "batch_std"}
+    plain = collect(run(with_algorithm(CONFIG, reward_weights={"wrong": 0.5}), Opposed()))
+    assert not any(group.has_signal for group in plain.groups)
+    made = run(with_algorithm(CONFIG, reward_weights={"wrong": 0.5}, **settings), Opposed())
+    batch = collect(made)
+    assert any(group.has_signal for group in batch.groups)
+    shares = torch.tensor([group.rewards["share"] for group in batch.groups])
+    advantages = objective.make_experience(made, batch).advantages.squeeze(-1)
+    assert torch.equal(advantages > 0.01, shares > shares.mean(1, keepdim=True) + 1e-3)
+    assert take_step(made)[0]["frac_reward_zero_std"] < 1
 
 
 def with_reference(config: Config) -> Run:

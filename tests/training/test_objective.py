@@ -462,7 +462,7 @@ class Opposed(Echo):
 
 
 def test_rewards_that_cancel_by_their_sizes_teach_by_gdpo() -> None:
-    """share + 0.5 * (2 - 2 share) is 1 for every answer; normalised, the first has twice the say."""
+    """share + 0.5 * (2 - 2 share) is 1 for all; normalised, the first has twice the say."""
     settings = {"multi_objective_aggregation": "normalize_then_sum", "f_norm": "batch_std"}
     plain = collect(run(with_algorithm(CONFIG, reward_weights={"wrong": 0.5}), Opposed()))
     assert not any(group.has_signal for group in plain.groups)

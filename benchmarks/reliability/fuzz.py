@@ -1,26 +1,30 @@
 """The fuzzer: inputs tried for every reader of answers, settings and data, and what they raised.
 
 python benchmarks/reliability/fuzz.py --minutes 5 [--targets boxes numbers] [--publish]
+python benchmarks/reliability/fuzz.py --engine atheris --minutes 5
 
 Every target runs in a process of its own, within 6 GB, on one core. Hypothesis draws inputs, and
-each is tried again with bytes changed, cut out and repeated. With ``--publish`` the table is
-written to RESULTS.md.
+each is tried again with bytes changed, cut out and repeated. With ``--engine atheris``
+(``pip install "vrft[fuzz]"``) the inputs that reach new lines of code are changed further. With
+``--publish`` the table is written to RESULTS.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import multiprocessing
 import random
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -160,6 +164,34 @@ def fuzz_apart(name: str, seconds: float, start: int) -> Outcome:
     return outcome
 
 
+def fuzz_guided(name: str, seconds: float, start: int) -> Outcome:
+    """Fuzz a target by atheris, in a program of its own whose modules report their lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder) / "outcome.json"
+        words = [name, "--seconds", f"{seconds:g}", "--seed", str(start), "--out", str(told)]
+        program = [sys.executable, str(Path(__file__).with_name("guided.py")), *words]
+        done = subprocess.run(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        outcome = Outcome(name)
+        if told.is_file():
+            outcome = Outcome(**json.loads(told.read_text(encoding="utf-8")))
+        if done.returncode:
+            end = done.stderr.decode(errors="replace")[-2000:]
+            outcome.errors[f"the process died: exit {done.returncode}"] = end
+    return outcome
+
+
+ENGINES: Mapping[str, Callable[[str, float, int], Outcome]] = {
+    "hypothesis": fuzz_apart,
+    "atheris": fuzz_guided,
+}
+
+
+def check_engine(name: str) -> None:
+    """Exit with one line where an engine is not installed."""
+    if importlib.util.find_spec(name) is None:
+        raise SystemExit(f'--engine {name}: not installed; pip install "vrft[fuzz]"')
+
+
 def table(outcomes: Sequence[Outcome]) -> str:
     """Return the table in Markdown, a row for a target and one for all."""
     lines: list[tuple[object, ...]] = [
@@ -177,23 +209,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS))
+    parser.add_argument("--engine", choices=ENGINES, default="hypothesis")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--publish", action="store_true", help="write fuzz.json and RESULTS.md")
     args = parser.parse_args(argv)
+    check_engine(args.engine)
     outcomes = []
     for name in args.targets:
-        outcome = fuzz_apart(name, args.minutes * 60 / len(args.targets), args.seed)
+        outcome = ENGINES[args.engine](name, args.minutes * 60 / len(args.targets), args.seed)
         outcomes.append(outcome)
         print(f"{name}: {outcome.inputs:,} inputs", flush=True)
         for error, content in outcome.errors.items():
             print(f"  {error}: {content:.300}", flush=True)
     print(table(outcomes))
     if args.publish:
-        publish(outcomes, args.seed)
+        publish(outcomes, args.seed, args.engine)
     return int(any(outcome.errors for outcome in outcomes))
 
 
-def publish(outcomes: Sequence[Outcome], start: int) -> None:
+def publish(outcomes: Sequence[Outcome], start: int, engine: str) -> None:
     """Add a run to fuzz.json, and write RESULTS.md from all that has been measured.
 
     Runs of an earlier commit whose errors have been mended are deleted by hand with the file.
@@ -201,6 +235,7 @@ def publish(outcomes: Sequence[Outcome], start: int) -> None:
     from benchmarks.reliability import report
 
     source = {"commit": commit(), "date": datetime.now(UTC).date().isoformat(), "seed": start}
+    source["engine"] = engine
     file = report.HERE / "fuzz.json"
     runs = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     runs.append({"measured": source, "targets": [asdict(outcome) for outcome in outcomes]})

@@ -20,10 +20,12 @@ Made by `python benchmarks/reliability/fuzz.py --publish`, `load.py --publish` a
 FUZZ = """## Fuzzing
 
 Hypothesis draws inputs of pieces that mean something to the reader, and each is tried again with
-bytes changed, cut out and repeated. Every target has a process of its own, within 6 GB, on one
-core. An undeclared error is any exception but the UserError of a reader of data or settings (a
-parser of answers may raise nothing), an input that takes over two seconds, or a number that is not
-finite. Where every input goes to several readers, their refusals are not counted.
+bytes changed, cut out and repeated; of COCO mostly values of the JSON are changed, so that it is
+read and scored. `fuzz.py --engine atheris` (`pip install "vrft[fuzz]"`) begins with the same inputs
+and goes on from those that reach new lines of code. Every target has a process of its own, within
+6 GB, on one core. An undeclared error is any exception but the UserError of a reader of data or
+settings (a parser of answers may raise nothing), an input that takes over two seconds, or a number
+that is not finite. Where every input goes to several readers, their refusals are not counted.
 """
 
 LOAD = """## Load

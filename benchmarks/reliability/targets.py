@@ -337,7 +337,7 @@ COCO_READ = st.fixed_dictionaries({
         st.tuples(st.integers(0, 2), st.integers(0, 1), SIDES, SIDES, SIDES, SIDES, st.booleans()),
         max_size=5,
     ),
-}).map(lambda tree: annotated(**tree))  # fmt: skip
+}).map(lambda tree: annotated(tree))  # fmt: skip
 """COCO's json that is right: boxes inside their pictures, ids that are known."""
 SHAPE = objects(
     label=some("target"), shape_type=some("polygon"), points=some([[1, 1], [9, 1], [9, 9]])
@@ -349,14 +349,15 @@ ANSWERED = st.lists(objects(id=some("a"), text=some("7"), views=some([[84, 56, "
                     max_size=3)  # fmt: skip
 
 
-def annotated(images: Sequence[Any], categories: Sequence[Any], places: Sequence[Any]) -> Any:
+def annotated(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return COCO's json with a box for each place: picture, category, box, crowd."""
+    images = tree["images"]
     entries = [
         {"image_id": images[image % len(images)]["id"], "category_id": category,
          "bbox": [x, y, width, min(height, 56 - y)], "iscrowd": int(crowd), "id": number}
-        for number, (image, category, x, y, width, height, crowd) in enumerate(places)
+        for number, (image, category, x, y, width, height, crowd) in enumerate(tree["places"])
     ]  # fmt: skip
-    return {"images": images, "categories": categories, "annotations": entries}
+    return {"images": images, "categories": tree["categories"], "annotations": entries}
 
 
 def lines(values: Sequence[Any]) -> bytes:

@@ -106,9 +106,7 @@ def test_data_of_another_run_and_files_that_are_there_are_refused(run: Path, dat
     with pytest.raises(UserError, match="sampled '2', which the data have not"):
         filtered_rows.write(task, "train", run, Bounds(), data / "out.jsonl")
     grounding = registry.build(load("demo/lisa_grounding").task)
-    with pytest.raises(
-        UserError, match=r"reads no rows .* algorithm\.min_pass_rate"
-    ):
+    with pytest.raises(UserError, match=r"reads no rows .* algorithm\.min_pass_rate"):
         filtered_rows.write(grounding, "train", run, Bounds(), data / "out.jsonl")
 
 

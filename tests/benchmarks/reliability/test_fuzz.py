@@ -44,6 +44,18 @@ def test_a_process_that_dies_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(fuzz.fuzz_apart("dying", 1.0, 0).errors) == ["the process died: exit -6"]
 
 
+def test_an_engine_that_is_not_installed_is_one_line() -> None:
+    with pytest.raises(SystemExit, match="no_such_engine: not installed; pip install"):
+        fuzz.check_engine("no_such_engine")
+    fuzz.check_engine("hypothesis")
+
+
+def test_a_guided_program_that_dies_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz.sys, "executable", "false")  # type: ignore[attr-defined]
+    outcome = fuzz.fuzz_guided("COCO", 1.0, 0)
+    assert (outcome.inputs, list(outcome.errors)) == (0, ["the process died: exit 1"])
+
+
 def test_the_table_counts_all_inputs() -> None:
     outcomes = [fuzz.Outcome("a", 1000, 3, 2.0), fuzz.Outcome("b", 500, 0, 1.0, {"KeyError": "x"})]
     assert fuzz.table(outcomes).splitlines()[-1] == "| all | 1,500 |  | 3 | 1 |"

@@ -66,7 +66,7 @@ def test_transparency_of_every_mode_is_white(mode: str) -> None:
     assert [opened.getpixel((x, 0)) for x in range(2)] == [(0, 0, 0), WHITE]
 
 
-@pytest.mark.parametrize("kind", ["a colour", "alpha of colours", "colours with alpha"])
+@pytest.mark.parametrize("kind", ["a colour", "a grey", "alpha of colours", "colours with alpha"])
 def test_a_palette_is_laid_on_white_as_its_pixels_would_be(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +74,9 @@ def test_a_palette_is_laid_on_white_as_its_pixels_would_be(
     picture = Image.fromarray(drawn, "RGBA")
     palette = picture.quantize(200) if kind == "colours with alpha" else None
     palette = palette or picture.convert("RGB").quantize(200)
-    if kind == "a colour":
+    if kind == "a grey":
+        palette = picture.convert("L")
+    if kind in ("a colour", "a grey"):
         palette.info["transparency"] = 7
     elif kind == "alpha of colours":
         palette.info["transparency"] = bytes(range(0, 200, 2))

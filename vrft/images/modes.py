@@ -8,7 +8,7 @@ from PIL import Image
 
 
 COLOURS = 256
-"""Colours of a palette."""
+"""Colours of a palette, and levels of grey."""
 
 
 def to_rgb(image: Image.Image, highest: int | None = 65535) -> Image.Image:
@@ -21,8 +21,8 @@ def to_rgb(image: Image.Image, highest: int | None = 65535) -> Image.Image:
         return eight_bits(image, highest).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
-    if image.mode == "P" and image.width * image.height > COLOURS:
-        return palette_on_white(image).convert("RGB")
+    if image.mode in ("P", "L") and image.width * image.height > COLOURS:
+        return colours_on_white(image).convert("RGB")
     # La is LA multiplied by its transparency, and Pillow has no direct way from it.
     transparent = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     white = Image.new("RGB", image.size, (255, 255, 255))
@@ -30,13 +30,17 @@ def to_rgb(image: Image.Image, highest: int | None = 65535) -> Image.Image:
     return white
 
 
-def palette_on_white(image: Image.Image) -> Image.Image:
-    """Return a picture of mode P whose colours are laid on white, in place of all its pixels."""
+def colours_on_white(image: Image.Image) -> Image.Image:
+    """Return a picture of mode P or L whose colours are laid on white, in place of its pixels."""
     colours = image.crop((0, 0, COLOURS, 1))
     colours.putdata(range(COLOURS))
-    opaque = image.copy()
+    white = to_rgb(colours)
+    if image.mode == "L":
+        opaque = image.point([*white.getchannel("R").tobytes()])
+    else:
+        opaque = image.copy()
+        opaque.putpalette(white.tobytes())
     opaque.info.pop("transparency", None)
-    opaque.putpalette(to_rgb(colours).tobytes())
     return opaque
 
 

@@ -98,7 +98,7 @@ vrft.chart = (title, series, events) => {
   const canvas = vrft.el("canvas", { role: "img" });
   const readout = vrft.el("span", { class: "readout" });
   const figure = vrft.el("figure", { class: "chart" },
-    vrft.el("figcaption", {}, vrft.el("strong", {}, title), readout), canvas);
+    vrft.el("figcaption", {}, vrft.el("strong", { title }, title), readout), canvas);
   const all = series.flatMap((s) => s.steps);
   const from = all.reduce((a, b) => Math.min(a, b), Infinity);
   const to = all.reduce((a, b) => Math.max(a, b), -Infinity);
@@ -125,17 +125,19 @@ vrft.chart = (title, series, events) => {
     const pen = canvas.getContext("2d");
     pen.scale(ratio, ratio);
     const style = getComputedStyle(canvas);
-    pen.font = "11px system-ui, sans-serif";
+    const size = Math.round(0.73 * parseFloat(getComputedStyle(document.documentElement).fontSize));
+    pen.font = `${size}px system-ui, sans-serif`;
     // The labels of the axis decide where it stands.
     const labels = [low, (low + top) / 2, top];
     const left = 12 + Math.max(...labels.map((v) => pen.measureText(vrft.number(v)).width));
-    const bottom = 16, wide = width - left - 6, high = height - bottom - 6;
+    const bottom = size + 5, roof = Math.ceil(size / 2) + 1;
+    const wide = width - left - 6, high = height - bottom - roof;
     const drawn = series.map((s) => ({
       ...s, points: vrft.columnsOf(s.steps, s.values, from, to, wide),
       lows: s.low && vrft.columnsOf(s.steps, s.low, from, to, wide),
       highs: s.high && vrft.columnsOf(s.steps, s.high, from, to, wide),
     }));
-    const y = (value) => 6 + high * (1 - (value - low) / (top - low));
+    const y = (value) => roof + high * (1 - (value - low) / (top - low));
     pen.fillStyle = style.getPropertyValue("--faint");
     pen.strokeStyle = style.getPropertyValue("--rule");
     pen.textAlign = "right";
@@ -153,8 +155,8 @@ vrft.chart = (title, series, events) => {
     const at = (step) => left + (to > from ? (step - from) / (to - from) * (wide - 1) : wide / 2);
     const upright = (x) => {
       pen.beginPath();
-      pen.moveTo(x, 6);
-      pen.lineTo(x, 6 + high);
+      pen.moveTo(x, roof);
+      pen.lineTo(x, roof + high);
       pen.stroke();
     };
     for (const event of events) {
@@ -195,7 +197,7 @@ vrft.chart = (title, series, events) => {
       const k = s.steps.findLastIndex((other) => other <= step);
       return k < 0 ? "–" : vrft.number(s.values[k]);
     };
-    tell(`step ${step}`, near);
+    tell(`step ${step} `, near);
   };
   canvas.addEventListener("pointermove", (event) => draw(event.offsetX));
   canvas.addEventListener("pointerleave", () => {

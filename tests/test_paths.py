@@ -55,3 +55,33 @@ def test_files_inside_the_package_come_before_those_beside_it(
 
 def test_suggestions_for_an_empty_list_say_none() -> None:
     assert paths.suggest("x", []) == "known: none"
+
+
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [
+        # plain names stay as they are, spaces included
+        (["lisa_test", "Qwen", "Qwen2-VL-2B"], "lisa_test-Qwen-Qwen2-VL-2B"),
+        (["cvbench", "my run", "first3"], "cvbench-my run-first3"),
+        # no part leads out of the folder, on Windows neither
+        (["a", "/", "..", "..", "etc"], "a-etc"),
+        (["a", "..\\..\\etc", "C:\\x"], "a-\\..\\etc-C:\\x".replace("\\", "_")),
+        # NUL, line ends, half a character
+        (["a", "b\0c\nd\x1b[2Je", "\ud83d"], "a-b_c_d_[2Je-_"),
+        # the two spellings of one letter name one folder
+        (["a", "e\u0301"], "a-\u00e9"),
+    ],
+)
+def test_a_folder_is_named_by_what_was_given_and_stays_in_its_parent(
+    parts: list[str], name: str
+) -> None:
+    assert paths.folder_name(parts) == name
+    assert len(Path(name).parts) == 1 and name not in (".", "..")
+
+
+def test_a_long_name_is_cut_and_told_apart_from_its_like(tmp_path: Path) -> None:
+    one, other = (paths.folder_name(["bench", "模型" * 200 + end]) for end in "ab")
+    assert one != other
+    for name in (one, other):
+        assert len(name.encode()) <= paths.LONGEST_NAME
+        (tmp_path / name).mkdir()

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
+import re
+import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 from vrft.errors import UserError
@@ -20,6 +24,9 @@ EMBEDDED = {
 }
 """Name -> folder of every model that is shipped inside the package."""
 
+
+LONGEST_NAME = 200
+"""Bytes of a folder's name; file systems take 255, and files beside it have endings."""
 
 LAUNCH = "accelerate/"
 """The folder of configs/ with files for ``accelerate launch``, which are no runs of ours."""
@@ -81,6 +88,22 @@ def find(kind: str, name: str) -> Path:
     if path.is_file():
         return path
     raise UserError(f"{kind}: unknown name {name!r}; {suggest(name, names(kind))}")
+
+
+def folder_name(parts: Iterable[str]) -> str:
+    """Return the name of one folder made of names that are given from outside, such as a model's.
+
+    Neither "/" nor ".." in them leads out of the folder's parent. Control characters and
+    backslashes become "_", and a name that no file system takes is cut and told apart by a hash.
+    """
+    kept = [part.strip("/.") for part in parts]
+    name = unicodedata.normalize("NFC", "-".join(part for part in kept if part))
+    name = re.sub(r"[\x00-\x1f\x7f-\x9f/\\\ud800-\udfff]", "_", name)
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    # Bytes of a character that is cut in two are left out.
+    return f"{name.encode()[: LONGEST_NAME - 13].decode(errors='ignore')}-{digest}"
 
 
 def suggest(word: str, known: list[str]) -> str:

@@ -163,8 +163,7 @@ def results_folder(args: argparse.Namespace) -> Path:
     parts += [Path(args.data).stem] if args.data and args.benchmark in data.TASKS else []
     parts += ["blank"] if args.blank_images else []
     parts += [f"first{args.limit}"] if args.limit else []
-    # Neither "/" nor ".." of a model's path may lead out of runs/eval.
-    return Path("runs", "eval", "-".join(part.strip("/.") for part in parts if part.strip("/.")))
+    return Path("runs", "eval", paths.folder_name(parts))
 
 
 def compare(args: argparse.Namespace) -> int:

@@ -44,7 +44,10 @@ MEMORY = 6 * 2**30
 """Bytes of address space of a target's process."""
 
 LONGEST_SECONDS = 2
-"""Seconds after which an input counts as one that hangs."""
+"""Seconds of processor time after which an input counts as one that hangs."""
+
+LONGEST_WAIT = 60
+"""Seconds of the clock after which it does so, for an input that is waited for."""
 
 MUTATIONS = 60
 """Changed copies of each input that hypothesis draws."""
@@ -67,18 +70,25 @@ class Outcome:
 
 
 class Hanging(Exception):
-    """An input took longer than LONGEST_SECONDS."""
+    """An input took longer than LONGEST_SECONDS or LONGEST_WAIT."""
 
 
 def hanging(signum: int, frame: FrameType | None) -> None:
     """Stop an input that takes too long."""
-    raise Hanging(f"no end after {LONGEST_SECONDS} s")
+    raise Hanging(f"no end after {LONGEST_SECONDS} s of work, or {LONGEST_WAIT} s")
+
+
+def find_hanging() -> None:
+    """Have both alarms of ``attempt`` raise Hanging."""
+    for alarm in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(alarm, hanging)
 
 
 def attempt(target: Target, content: bytes, folder: Path, outcome: Outcome) -> None:
     """Give an input to a target, and keep what it raises unless that is declared."""
     outcome.inputs += 1
-    signal.alarm(LONGEST_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST_SECONDS)
+    signal.alarm(LONGEST_WAIT)
     try:
         target.run(content, folder)
     except target.declared:
@@ -90,6 +100,7 @@ def attempt(target: Target, content: bytes, folder: Path, outcome: Outcome) -> N
         if len(shown) < len(outcome.errors.get(named, shown + " ")):
             outcome.errors[named] = shown
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
 
 
@@ -108,7 +119,7 @@ def fuzz(
 ) -> Outcome:
     """Try inputs on a target for some seconds, or at least so many ``inputs``; ``start`` seeds."""
     outcome = Outcome(name)
-    signal.signal(signal.SIGALRM, hanging)
+    find_hanging()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         place = Path(folder)

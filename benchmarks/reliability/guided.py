@@ -13,7 +13,6 @@ import json
 import os
 import random
 import resource
-import signal
 import sys
 import time
 import warnings
@@ -68,7 +67,7 @@ def main() -> None:
 
     options = [f"-seed={args.seed % 2**31}", "-rss_limit_mb=0"]
     # Set first, so that libFuzzer leaves the alarm alone: it finds inputs without end.
-    signal.signal(signal.SIGALRM, fuzz.hanging)
+    fuzz.find_hanging()
     atheris.Setup([sys.argv[0], *options, "-max_len=20000", str(corpus)], tried,
                   custom_mutator=changed)  # fmt: skip
     atheris.Fuzz()

@@ -24,8 +24,9 @@ bytes changed, cut out and repeated; of COCO mostly values of the JSON are chang
 read and scored. `fuzz.py --engine atheris` (`pip install "vrft[fuzz]"`) begins with the same inputs
 and goes on from those that reach new lines of code. Every target has a process of its own, within
 6 GB, on one core. An undeclared error is any exception but the UserError of a reader of data or
-settings (a parser of answers may raise nothing), an input that takes over two seconds, or a number
-that is not finite. Where every input goes to several readers, their refusals are not counted.
+settings (a parser of answers may raise nothing), an input that takes over two seconds of a
+processor, or a number that is not finite. Where every input goes to several readers, their refusals
+are not counted.
 """
 
 LOAD = """## Load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,21 @@ def test_an_undeclared_error_is_named_with_its_shortest_input() -> None:
     assert 0 < outcome.refused < outcome.inputs
 
 
-def test_an_input_without_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def working(content: bytes, path: Path) -> None:
+    while True:
+        pass
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("without_end", [working, lambda content, path: time.sleep(50)])
+def test_an_input_without_end_is_found(
+    without_end: Callable[[bytes, Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fuzz, "LONGEST_SECONDS", 1)
+    monkeypatch.setattr(fuzz, "LONGEST_WAIT", 1 if without_end is not working else 50)
     outcome = fuzz.Outcome("slow")
-    fuzz.signal.signal(fuzz.signal.SIGALRM, fuzz.hanging)
-    target = Target(lambda content, path: time.sleep(9), st.just(b""))
-    fuzz.attempt(target, b"x", Path(), outcome)
+    fuzz.find_hanging()
+    fuzz.attempt(Target(without_end, st.just(b"")), b"x", Path(), outcome)
     assert [error.partition(":")[0] for error in outcome.errors] == ["Hanging"]
 
 

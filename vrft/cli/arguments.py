@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vrft import paths
-from vrft.cli import completion, evaluation_verbs, training_verbs
+from vrft.cli import evaluation_verbs, training_verbs
 from vrft.cli.options import Parser, add_group, add_json, add_settings, add_verb
 from vrft.errors import UserError
 
@@ -126,8 +126,7 @@ def parser() -> Root:
     add_json(add_verb(verbs, "tasks", "list the tasks", "vrft tasks"))
     add_json(add_verb(verbs, "algorithms", "compare the training methods", "vrft algorithms"))
     add_json(add_verb(verbs, "env", "print versions and devices, for bug reports", "vrft env"))
-    summary = "print the script by which a shell completes commands, options and settings"
-    completion.add_arguments(add_verb(verbs, "completion", summary, "vrft completion bash"))
+    add_completion(verbs)
     return root
 
 
@@ -141,6 +140,19 @@ class Version(argparse.Action):
 
         print("vrft", version("vrft"))
         raise SystemExit(0)
+
+
+def add_completion(verbs: Any) -> None:
+    """Add ``vrft completion``."""
+    summary = "print the script by which a shell completes commands, options and settings"
+    verb = add_verb(verbs, "completion", summary, "vrft completion bash")
+    verb.add_argument(
+        "shell",
+        choices=("bash", "zsh", "fish"),
+        help='the shell: `eval "$(vrft completion bash)"` in ~/.bashrc, the same with zsh in '
+        "~/.zshrc behind compinit, `vrft completion fish | source` in config.fish",
+    )
+    verb.add_argument("--words", action="store_true", help="complete the line on standard input")
 
 
 def add_config(verbs: Any) -> None:

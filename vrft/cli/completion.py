@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vrft import paths
+from vrft.cli import arguments
 from vrft.cli.options import Parser
 
 SCRIPTS = {
@@ -51,17 +52,6 @@ BREAKS = re.compile(r".*[=:]")
 """The beginning of a word that bash keeps: it completes only what stands behind = and :."""
 
 
-def add_arguments(verb: argparse.ArgumentParser) -> None:
-    """Add the options of ``vrft completion``."""
-    verb.add_argument(
-        "shell",
-        choices=tuple(SCRIPTS),
-        help='the shell: `eval "$(vrft completion bash)"` in ~/.bashrc, the same with zsh in '
-        "~/.zshrc behind compinit, `vrft completion fish | source` in config.fish",
-    )
-    verb.add_argument("--words", action="store_true", help="complete the line on standard input")
-
-
 def completion(args: argparse.Namespace) -> int:
     """Print a shell's script, or what the last word of the line on standard input may become."""
     if not args.words:
@@ -85,11 +75,9 @@ def candidates(words: Sequence[str]) -> list[str]:
     The first word is ``vrft`` itself. Values of settings and of options are whole words, such as
     algorithm=gpg and --task=lisa_grounding.
     """
-    from vrft.cli.arguments import parser
-
     if len(words) < 2:
         return []
-    verb: Parser = parser()
+    verb: Parser = arguments.parser()
     *given, last = words[1:]
     place = 0
     while place < len(given) and given[place] in verb.commands:

@@ -105,8 +105,6 @@ def place_of(evaluation: Evaluated) -> Path:
 
     if isinstance(evaluation, EvalResult):
         if evaluation.folder is None:
-            raise UserError(
-                "saved answers were scored without a folder; evaluate with out=FOLDER"
-            )
+            raise UserError("saved answers were scored without a folder; evaluate with out=FOLDER")
         return evaluation.folder
     return locate.evaluation(folder_of(evaluation))

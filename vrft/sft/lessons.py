@@ -71,7 +71,7 @@ class Collator:
             (None, self.word()) if number == EMPTY else self.readable(number) for number in numbers
         ]
         prompts = [prompt for _, prompt in pairs]
-        answers = []
+        answers: list[list[int]] = []
         for lesson, prompt in pairs:
             if lesson is None:
                 answers.append([])

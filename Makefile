@@ -78,7 +78,7 @@ docs: .venv/installed-docs
 # The notebooks, each from start to end in a folder of its own. Their outputs are made anew by
 # `.venv/bin/python notebooks/execute.py`.
 notebooks: .venv/installed
-	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -m notebooks tests/test_notebook.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m notebooks -n $(PROCESSES) tests/test_notebook.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -64,12 +64,19 @@ def run_tests(folder: Path) -> list[Path]:
     files = []
     for target in TARGETS:
         file = folder / f"{target}.xml"
-        options = f"--junitxml={file} -o junit_family=xunit1"  # the family that has properties
+        # The family that has properties, and a suite that is named after its commit.
+        options = f"--junitxml={file} -o junit_family=xunit1 -o junit_suite_name={commit()}"
         subprocess.run(["make", target], cwd=ROOT, env={**os.environ, "PYTEST_ADDOPTS": options})
         if not file.is_file():
             raise NoOutcome(f"make {target} has left no {file}")
         files.append(file)
     return files
+
+
+def commits(files: Iterable[Path]) -> str:
+    """Return the commits whose tests are in junit XML, as the names of its suites tell them."""
+    suites = [suite for file in files for suite in ElementTree.parse(file).iter("testsuite")]
+    return " and ".join(dict.fromkeys(suite.get("name", "unknown") for suite in suites))
 
 
 def read(files: Iterable[Path]) -> tuple[list[Outcome], dict[str, int]]:
@@ -119,10 +126,10 @@ def joined(before: Outcome, told: Mapping[str, str], state: str) -> Outcome:
     )
 
 
-def tree_of(outcomes: Sequence[Outcome], counts: Mapping[str, int]) -> dict[str, Any]:
-    """Return what is written to faults.json."""
+def tree_of(outcomes: Sequence[Outcome], counts: Mapping[str, int], tested: str) -> dict[str, Any]:
+    """Return what is written to faults.json; ``tested`` names the commits of the tests."""
     where = {
-        "commit": commit(),
+        "commit": tested,
         "date": datetime.now(UTC).date().isoformat(),
         **versions(("python", "torch")),
     }
@@ -140,8 +147,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--publish", action="store_true", help="write it to RESULTS.md")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        outcomes, counts = read(args.junit or run_tests(Path(folder)))
-    tree = tree_of(outcomes, counts)
+        files = args.junit or run_tests(Path(folder))
+        (outcomes, counts), tested = read(files), commits(files)
+    tree = tree_of(outcomes, counts, tested)
     print(report.faults_table(tree["rows"]))
     print(", ".join(f"{count} {name}" for name, count in counts.items()))
     if args.publish:

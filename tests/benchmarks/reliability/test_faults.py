@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from benchmarks.reliability import faults, report
 from benchmarks.reliability.faults import NoOutcome, Outcome
 
-XML = """<testsuites><testsuite>
+XML = """<testsuites><testsuite name="abc123">
 <testcase name="a"><properties>
   <property name="fault" value="SIGKILL"/><property name="engine" value="DDP"/>
   <property name="difference" value="0.0"/><property name="moved" value="0.5"/>
@@ -66,7 +66,7 @@ def test_a_failed_test_is_the_status_and_the_page_is_made_of_the_file(
     assert faults.main(["--junit", str(xml), "--publish"]) == 1
     assert "3 passed, 2 failed, 1 skipped" in capsys.readouterr().out
     tree = json.loads((tmp_path / "faults.json").read_text())
-    assert tree["rows"][0]["difference"] == 0.25 and "commit" in tree["measured"]
+    assert tree["rows"][0]["difference"] == 0.25 and tree["measured"]["commit"] == "abc123"
     assert (
         "| SIGKILL | DDP | 1 | 1 | 2.5e-01 | 5.0e-01 |  |" in (tmp_path / "RESULTS.md").read_text()
     )

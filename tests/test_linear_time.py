@@ -165,6 +165,7 @@ BOUNDED: dict[str, tuple[int, str]] = {
     "vrft.answers.NO_PHRASE": (30, "the characters before a number: TAIL"),
     "vrft.wrapping.COUNTER": (120, "matched from the start of a text alone"),
     "vrft.records.labelled.COCO_HEAD": (256, "the first bytes of a file"),
+    "vrft.cli.completion.BREAKS": (100, "a word that is being typed"),
     "vrft.config.algorithm.REWARD_SOURCE": (256, "a word of the command line"),
 }
 """Patterns that meet no long text, or not by a search, and why; their parsers are tried above."""

@@ -126,6 +126,17 @@ def test_a_reward_that_may_be_missing_for_an_empty_answer_is_noted_and_not_refus
     assert "note: given gives no finite number for an empty answer" in capsys.readouterr().err
 
 
+def test_an_evaluation_on_what_is_trained_on_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
+    samples = Echo().samples("train")
+    plan.note_trained_on(samples, Echo().samples("val"), "val")
+    # The same number in another file is another sample.
+    plan.note_trained_on(samples, [replace(samples[0], question="another")], "test")
+    assert capsys.readouterr().err == ""
+    plan.note_trained_on(samples, samples[:2], "test")
+    said = capsys.readouterr().err
+    assert said.startswith("note: 2 of the 2 samples of eval.split=test are trained on")
+
+
 def test_the_rewards_are_named_with_their_weights() -> None:
     config = with_algorithm(CONFIG, reward_weights={"share": 2.0})
     assert plan.rewards_text(CONFIG, Echo()) == "share"
@@ -201,14 +212,18 @@ def test_a_folder_that_holds_a_run_is_refused_by_both(
             train.train(configured, dry_run=dry_run)
 
 
-def test_sft_on_several_processes_is_refused_by_both(
-    model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("engine", ["DEEPSPEED", "FSDP"])
+def test_sft_by_an_engine_that_shards_is_refused_by_both(
+    engine: str,
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
     wanted = [f"task={LETTERS}", f"model={model_folder('qwen2_vl')}", "algorithm=sft"]
     configured = config.load(None, [*wanted, f"train.output_dir={tmp_path / 'run'}"])
     for dry_run in (True, False):
-        with pytest.raises(UserError, match="algorithm=sft runs in one process, not in 2"):
+        with pytest.raises(UserError, match="algorithm=sft holds all weights in every process"):
             fine_tune.train(configured, dry_run=dry_run)
     assert not (tmp_path / "run").exists()
 

@@ -80,6 +80,7 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
         # The first evaluation may be hours away: better to learn of a missing split now.
         asked = read_samples(task, config.eval.split, config.eval.limit)
         check_prompts(task, asked, config.eval.split, skip=skip)
+        note_trained_on(samples, asked, config.eval.split)
     best.check(config, task, asked)
     if fresh:
         run_folder.check_free(config)
@@ -110,6 +111,21 @@ def check_prompts(
                 raise refusal(sample.id, error) from error
         except UserError as error:
             raise UserError(f"sample {sample.id!r}: {error}") from error
+
+
+def note_trained_on(
+    samples: Sequence[Sample[Any]], asked: Sequence[Sample[Any]], split: str
+) -> None:
+    """Say how many samples of an evaluation are trained on: a single file is read for any split."""
+    trained = {sample.id: (sample.question, sample.images) for sample in samples}
+    same = sum(trained.get(sample.id) == (sample.question, sample.images) for sample in asked)
+    if same and run_folder.speaks():
+        print(
+            f"note: {same} of the {len(asked)} samples of eval.split={split} are trained on, and "
+            "their scores, and a best checkpoint by them, say nothing of other questions; give a "
+            f"folder with train.jsonl and {split}.jsonl",
+            file=sys.stderr,
+        )
 
 
 def check_settings(config: Config, rewards: Mapping[str, Any]) -> None:

@@ -163,7 +163,7 @@ def checkpoint_scores(bed: Bed, run: Path, split: str) -> dict[int, float]:
 
 def evaluate(bed: Bed, model: Sequence[str], split: str, folder: Path) -> None:
     """Evaluate in a folder, greedily, on the held-out questions of a split."""
-    benchmark = bed.task.with_suffix(".yaml")
+    benchmark = bed.task.with_suffix(".yml")  # not among the benchmarks that `vrft eval` lists
     asked = [f"split={split}", f"task.name={bed.task}", f"task.held_out={bed.held_out}"]
     # A large batch, as the models are tiny.
     options = ["--batch-size", "250", "--out", str(folder), *asked]

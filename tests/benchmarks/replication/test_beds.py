@@ -13,7 +13,7 @@ from vrft.evaluation.benchmark import load_benchmark
 
 @pytest.mark.parametrize("bed", BEDS.values(), ids=list(BEDS))
 def test_a_bed_has_a_task_and_a_benchmark_with_its_limit_of_length(bed: Bed) -> None:
-    benchmark = load_benchmark(str(bed.task.with_suffix(".yaml")))
+    benchmark = load_benchmark(str(bed.task.with_suffix(".yml")))
     assert benchmark.task.name == str(bed.task)
     assert benchmark.sampling.max_completion_length == bed.max_completion_length
     assert benchmark.sampling.temperature == 0

@@ -187,6 +187,9 @@ def test_a_hundred_megabytes_leave_a_log_of_two(workers: list[Worker], tmp_path:
     task = task_with("prints", workers, Limits(seconds=60.0, printed=0))
     workers[0].output.keep_in(tmp_path / "rewards.log")
     assert ask(task, "bad", "good").values["prints"] == [3.0, 4.0]
+    assert workers[0].process is not None and workers[0].output.reader is not None
+    workers[0].process.close()
+    workers[0].output.reader.join(60)  # what it printed last may still be under way
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert set(sizes) == {"rewards.log", "rewards.former.log"}
     assert 2**20 < sum(sizes.values()) <= 2 * 2**20 + 200

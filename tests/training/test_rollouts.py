@@ -270,6 +270,7 @@ Engines = list[Served]
 def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engines]:
     """Servers in memory take the place of vLLM's; those that runs have started."""
     made: Engines = []
+    before = {*threading.enumerate()}  # those of runs of a test before, until they are collected
 
     def start(settings: Config, actor: Any, folder: Path, weights: object) -> Served:
         made.append(Served(actor, policy.load(settings.model, device="cpu")))
@@ -279,7 +280,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engines]:
     monkeypatch.setattr(engines, "start", start)
     yield made
     assert made and all(engine.closed.is_set() for engine in made)
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("rollouts")]
+    left = {*threading.enumerate()} - before
+    assert not [thread.name for thread in left if thread.name.startswith("rollouts")]
 
 
 Settings = Callable[..., Config]

@@ -56,6 +56,8 @@ def git(*argv: str) -> str:
 def versions(names: Iterable[str]) -> dict[str, str]:
     """Return the versions of some packages, or other entries of ``vrft env``, by their names."""
     environment = versions_and_devices()
+    # Its folder is of the machine that measured, and tells a reader nothing.
+    environment["python"] = environment["python"].partition(" ")[0]
     return {name: environment[name] for name in names}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,5 @@ def test_the_sources_are_the_code_and_not_what_it_writes() -> None:
 
 def test_versions_are_given_by_name() -> None:
     assert list(publishing.versions(("torch", "platform"))) == ["torch", "platform"]
+    # and without the folder of the Python that measured
+    assert publishing.versions(("python",)) == {"python": platform.python_version()}

@@ -21,9 +21,9 @@ LOOK = 1.0
 
 
 class Patience:
-    """How long a server has made nothing, by a count that grows while it is at work.
+    """The limit of the time in which a server makes nothing, by its own count of tokens.
 
-    ``seconds`` is how long that may last; ``clock`` tells the time.
+    ``seconds`` is that limit; ``clock`` tells the time.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vrft.config.schema import SamplingConfig
-from vrft.models import encoding, flash
+from vrft.models import cuda_flash, encoding
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel
 from vrft.policy import decode_step, sampling
@@ -92,7 +92,7 @@ def test_host_and_device_never_wait_for_each_other_within_a_pass(
 
     The kernel is CUDA's, by torch's account of what it takes and gives.
     """
-    monkeypatch.setattr(flash, "fits_cuda_flash", lambda query: True)
+    monkeypatch.setattr(cuda_flash, "serves", lambda query: True)
     loaded = load_tiny(family, train=True)
     prompts = encoded(loaded, picture)
     on_meta(loaded.model)

@@ -17,7 +17,8 @@ from torch.utils._pytree import tree_map_only
 
 from vrft.checks.account import GROUPED, Account
 from vrft.models import flash
-from vrft.models.flash import Gradients, Kernel, SequenceLayout
+from vrft.models.flash import Kernel
+from vrft.models.packed_attention import PLAIN_ATTENTION, Gradients, SequenceLayout
 
 Device = Literal["cuda", "cpu"]
 
@@ -189,7 +190,7 @@ def kernels(device: Device, account: Account) -> Iterator[None]:
     def choose(query: Tensor) -> CountedKernel:
         half = query.dtype in (torch.float16, torch.bfloat16)
         fits = half and query.shape[2] % 8 == 0 and query.shape[2] <= 256
-        fast: Kernel = flash.FLASH_ON_CUDA if fits else flash.PLAIN_ATTENTION
+        fast: Kernel = flash.flash_on_cuda() if fits else PLAIN_ATTENTION
         return CountedKernel(flash.FLASH_ON_CPU if device == "cpu" else fast, account)
 
     token = flash.ON_META.set(choose)

@@ -1,12 +1,7 @@
-"""Attention over sequences of any lengths, packed one after the other, with log-sum-exps.
+"""The kernel of attention over packed sequences that is fastest on a device.
 
-Each kernel returns, beside the output, the log-sum-exp of every query's scores. With them two
-attentions over parts of the keys can be merged into the attention over all keys, and the gradient
-through a part needs only the output and log-sum-exp over all of them (FlashAttention-2, Dao 2023,
-arXiv:2307.08691, Algorithm 2).
-
-There is a flash kernel for NVIDIA's GPUs and one for CPUs, and plain products for the rest. Torch's
-flash operators have private names: this module alone calls them, after it has tried whether they
+There is a flash kernel for NVIDIA's GPUs and one for CPUs, and plain products for the rest. The
+CPU's operators have private names: this module alone calls them, after it has tried whether they
 take and return what is expected here.
 """
 
@@ -14,188 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import cache, cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.integrations.sdpa_attention import repeat_kv
 
-CUDA_OPERATORS = ("_flash_attention_forward", "_flash_attention_backward")
+from vrft.models import cuda_flash
+from vrft.models.cuda_flash import MISFITS, FlashOnCuda
+from vrft.models.packed_attention import PLAIN_ATTENTION, PerSequence
+
 CPU_OPERATORS = (
     "_scaled_dot_product_flash_attention_for_cpu",
     "_scaled_dot_product_flash_attention_for_cpu_backward",
 )
 """Forward and backward in torch.ops.aten."""
-
-MISFITS = (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError)
-"""Errors of calling an operator that is missing, or takes or returns something else."""
-
-Gradients = tuple[Tensor, Tensor, Tensor]
-"""The gradients of queries, keys and values."""
-
-
-@dataclass(frozen=True)
-class SequenceLayout:
-    """Sequences in a row: the i-th has ``query_lengths[i]`` queries and ``key_lengths[i]`` keys.
-
-    A query attends to the keys of its own sequence; with ``causal``, where a sequence has as many
-    keys as queries, only to those up to its own place.
-    """
-
-    query_lengths: tuple[int, ...]
-    key_lengths: tuple[int, ...]
-    causal: bool
-    device: torch.device
-
-    @cached_property
-    def cu_seqlens(self) -> tuple[Tensor, Tensor]:
-        """Return the cumulative lengths of queries and of keys, [sequences + 1] each.
-
-        They say where each sequence begins and the last one ends, as CUDA's kernels take it, and
-        are made once for all layers of a model.
-        """
-        # Lengths 3, 1, 5 give 0, 3, 4, 9; int32 is the kernels' own type. They are made on the CPU
-        # and sent without waiting until the device has done what was launched before.
-        queries, keys = (
-            torch.tensor([0, *lengths]).cumsum(0, dtype=torch.int32)
-            for lengths in (self.query_lengths, self.key_lengths)
-        )
-        return queries.to(self.device, non_blocking=True), keys.to(self.device, non_blocking=True)
-
-
-class FlashOnCuda:
-    """Torch's flash attention for sequences of different lengths, all of them in one launch.
-
-    Queries [T, H, D] attend to keys and values [S, K, D], of which each key head is shared by
-    H / K query heads (grouped-query attention).
-    """
-
-    def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, layout: SequenceLayout, scaling: float
-    ) -> tuple[Tensor, Tensor]:
-        """Return the output [T, H, D] and the log-sum-exps [T, H] of the scaled scores."""
-        operator = getattr(torch.ops.aten, CUDA_OPERATORS[0])
-        longest = max(layout.query_lengths), max(layout.key_lengths)
-        dropout, debug_mask = 0.0, False
-        out, lse, *_ = operator(
-            query, key, value, *layout.cu_seqlens, *longest, dropout, layout.causal, debug_mask,
-            scale=scaling,
-        )  # fmt: skip
-        return out, lse.T  # the operator has heads first: [H, T]
-
-    def backward(
-        self,
-        grad: Tensor,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        out: Tensor,
-        lse: Tensor,
-        layout: SequenceLayout,
-        scaling: float,
-    ) -> Gradients:
-        """Return the gradients, given the output's, of these keys' part in the attention.
-
-        ``out`` and ``lse`` are those over all keys, of which these may be a part.
-        """
-        operator = getattr(torch.ops.aten, CUDA_OPERATORS[1])
-        longest = max(layout.query_lengths), max(layout.key_lengths)
-        dropout = 0.0
-        # The state of dropout's random numbers, of which none are drawn.
-        seed = offset = torch.zeros(2, dtype=torch.uint64, device=query.device)
-        gradients: Gradients = operator(
-            grad, query, key, value, out, lse.T.contiguous(), *layout.cu_seqlens, *longest,
-            dropout, layout.causal, seed, offset, scale=scaling,
-        )  # fmt: skip
-        return gradients
-
-
-@dataclass(frozen=True)
-class PerSequence:
-    """A kernel made of two functions for single sequences, called for one after the other.
-
-    Both take (query, key, value, dropout, causal, scale=), the second after ``grad`` and with
-    ``out`` and ``lse`` after the values. Queries are [1, H, T, D], keys and values [1, H, S, D].
-    They return the output and log-sum-exps [1, H, T], and the gradients.
-    """
-
-    attend: Callable[..., tuple[Tensor, Tensor]]
-    attend_backward: Callable[..., Gradients]
-
-    def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, layout: SequenceLayout, scaling: float
-    ) -> tuple[Tensor, Tensor]:
-        """Return the output and the log-sum-exps, as FlashOnCuda does."""
-        out = torch.empty_like(query)
-        # At least float32 in every precision: merging two attentions subtracts log-sum-exps.
-        wide = torch.promote_types(query.dtype, torch.float32)
-        lse = query.new_empty(query.shape[:2], dtype=wide)
-        repeats = query.shape[1] // key.shape[1]
-        # Splits are views: writing into a sequence's part writes into the whole row.
-        by_query = [rows.split(layout.query_lengths) for rows in (query, out, lse)]
-        by_key = [rows.split(layout.key_lengths) for rows in (key, value)]
-        for q, out_part, lse_part, k, v in zip(*by_query, *by_key, strict=True):
-            if len(q) == 0:  # a completion of a single token: nothing is predicted from it
-                continue
-            o, log_sums = self.attend(
-                q.transpose(0, 1).unsqueeze(0),  # [T, H, D] -> [1, H, T, D]
-                repeat_kv(k.transpose(0, 1).unsqueeze(0), repeats),  # [S, K, D] -> [1, H, S, D]
-                repeat_kv(v.transpose(0, 1).unsqueeze(0), repeats),
-                0.0,
-                layout.causal,
-                scale=scaling,
-            )
-            out_part.copy_(o[0].transpose(0, 1))
-            lse_part.copy_(log_sums[0].T)
-        return out, lse
-
-    def backward(
-        self,
-        grad: Tensor,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        out: Tensor,
-        lse: Tensor,
-        layout: SequenceLayout,
-        scaling: float,
-    ) -> Gradients:
-        """Return the gradients, as FlashOnCuda does."""
-        # Keys of sequences without queries are left out of the loop: their gradient is 0.
-        gradients = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
-        repeats = query.shape[1] // key.shape[1]
-        by_query = [rows.split(layout.query_lengths) for rows in (grad, query, out, lse)]
-        by_key = [rows.split(layout.key_lengths) for rows in (key, value)]
-        results = zip(
-            gradients[0].split(layout.query_lengths),
-            gradients[1].split(layout.key_lengths),
-            gradients[2].split(layout.key_lengths),
-            strict=True,
-        )
-        parts = zip(*by_query, *by_key, strict=True)
-        # do, dq, dk, dv: the gradients of the output, the queries, keys and values.
-        for (do, q, o, log_sums, k, v), (dq, dk, dv) in zip(parts, results, strict=True):
-            if len(q) == 0:
-                continue
-            of_query, of_key, of_value = self.attend_backward(
-                do.transpose(0, 1).unsqueeze(0),
-                q.transpose(0, 1).unsqueeze(0),
-                repeat_kv(k.transpose(0, 1).unsqueeze(0), repeats),
-                repeat_kv(v.transpose(0, 1).unsqueeze(0), repeats),
-                o.transpose(0, 1).unsqueeze(0),
-                log_sums.T.unsqueeze(0),
-                0.0,
-                layout.causal,
-                scale=scaling,
-            )
-            dq.copy_(of_query[0].transpose(0, 1))
-            # H query heads read K key heads, H / K each: their gradients add up.
-            dk.copy_(of_key[0].unflatten(0, (-1, repeats)).sum(1).transpose(0, 1))
-            dv.copy_(of_value[0].unflatten(0, (-1, repeats)).sum(1).transpose(0, 1))
-        return gradients
-
 
 Kernel = FlashOnCuda | PerSequence
 """An implementation of attention over packed sequences."""
@@ -205,84 +32,17 @@ ON_META: ContextVar[Callable[[Tensor], Any] | None] = ContextVar("ON_META", defa
 
 
 def kernel_for(query: Tensor) -> Kernel:
-    """Return the fastest kernel for queries of this device, type and head size."""
+    """Return the fastest kernel for queries [T, H, D] of this device, type and head size."""
     if query.device.type == "meta" and (choose := ON_META.get()) is not None:
         return choose(query)  # type: ignore[no-any-return]
     if query.device.type == "cpu":
         return FLASH_ON_CPU
-    return FLASH_ON_CUDA if fits_cuda_flash(query) else PLAIN_ATTENTION
+    return flash_on_cuda() if cuda_flash.serves(query) else PLAIN_ATTENTION
 
 
-def fits_cuda_flash(query: Tensor) -> bool:
-    """Return whether torch's flash attention for NVIDIA's GPUs takes queries [T, H, D]."""
-    if (
-        not query.is_cuda
-        or torch.version.hip  # AMD's build calls its devices "cuda" too
-        or not torch.backends.cuda.is_flash_attention_available()
-    ):
-        return False
-    # The kernels exist in half precision alone, for compute capability 8.0 and above, and for
-    # heads of up to 256 numbers in steps of 8.
-    half = query.dtype in (torch.float16, torch.bfloat16)
-    width = query.shape[2]
-    ampere = torch.cuda.get_device_capability(query.device) >= (8, 0)
-    return half and ampere and width % 8 == 0 and width <= 256 and has_cuda_operators()
-
-
-@cache
-def has_cuda_operators() -> bool:
-    """Return whether this torch's CUDA operators are called as here, without computing anything."""
-    # On "meta" tensors an operator checks its arguments and makes results without numbers: no
-    # GPU is needed, and none is disturbed.
-    device = torch.device("meta")
-    probe = torch.zeros(1, 1, 8, dtype=torch.bfloat16, device=device)
-    layout = SequenceLayout((1,), (1,), True, device)
-    try:
-        out, lse = FLASH_ON_CUDA.forward(probe, probe, probe, layout, 1.0)
-        gradients = FLASH_ON_CUDA.backward(probe, probe, probe, probe, out, lse, layout, 1.0)
-    except MISFITS:
-        return False
-    return lse.shape == (1, 1) and len(gradients) == 3
-
-
-def plain_forward(
-    query: Tensor, key: Tensor, value: Tensor, dropout: float, causal: bool, *, scale: float
-) -> tuple[Tensor, Tensor]:
-    """Attend by plain products, with all scores in memory, as PerSequence calls it."""
-    scores = plain_scores(query, key, causal, scale)
-    return scores.softmax(-1).to(value.dtype) @ value, scores.logsumexp(-1)
-
-
-def plain_backward(
-    grad: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    dropout: float,
-    causal: bool,
-    *,
-    scale: float,
-) -> Gradients:
-    """Return the gradients of ``plain_forward``, as PerSequence calls it."""
-    # P = exp(S - lse); dS = P * (dP - D) with dP = dO V^T and D = rowsum(dO * O). Where lse is
-    # over more keys than these, P is their part of the softmax over all of them.
-    weights = (plain_scores(query, key, causal, scale) - lse.unsqueeze(-1)).exp()
-    rowsum = (grad * out).sum(-1, dtype=lse.dtype).unsqueeze(-1)
-    of_scores = (weights * (grad @ value.mT - rowsum) * scale).to(query.dtype)
-    return of_scores @ key, of_scores.mT @ query, weights.to(grad.dtype).mT @ grad
-
-
-def plain_scores(query: Tensor, key: Tensor, causal: bool, scale: float) -> Tensor:
-    """Return the scaled scores [1, H, T, S], at least in float32; -inf where keys are hidden."""
-    wide = torch.promote_types(query.dtype, torch.float32)
-    scores = (query @ key.mT).to(wide) * scale
-    if not causal:
-        return scores
-    # Above the diagonal: the keys after the query's own place.
-    hidden = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-    return scores.masked_fill(hidden, -torch.inf)
+def flash_on_cuda() -> Kernel:
+    """Return torch's flash attention for NVIDIA's GPUs, or plain products where it has none."""
+    return cuda_flash.chosen() or PLAIN_ATTENTION
 
 
 def flash_on_cpu() -> PerSequence:
@@ -300,6 +60,4 @@ def flash_on_cpu() -> PerSequence:
     return PerSequence(attend, attend_backward)
 
 
-FLASH_ON_CUDA = FlashOnCuda()
-PLAIN_ATTENTION = PerSequence(plain_forward, plain_backward)
 FLASH_ON_CPU = flash_on_cpu()

@@ -23,8 +23,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from vrft.models import flash
-from vrft.models.flash import SequenceLayout
 from vrft.models.group_cache import GroupCache
+from vrft.models.packed_attention import SequenceLayout
 
 NAME = "vrft_group"
 """The name of ``attend`` among transformers' attention implementations."""

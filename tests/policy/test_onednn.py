@@ -90,15 +90,98 @@ def test_what_a_hook_put_in_the_place_of_forward_stays(wide: nn.Sequential) -> N
     assert wide[0].forward is hooked
 
 
-def test_a_large_model_and_other_precisions_stay_as_they_are(
-    wide: nn.Sequential, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # oneDNN has no products in double precision
+def test_double_precision_stays_as_it_is(wide: nn.Sequential) -> None:
+    # oneDNN has no products in it
     with onednn.prepacked(wide.double()):
         assert not any(replaced(wide))
-    monkeypatch.setattr(onednn, "MAX_MODEL", 2**18)  # the two layers that gain have 2**19
-    with onednn.prepacked(wide.float()):
-        assert not any(replaced(wide))
+
+
+@pytest.fixture
+def large(wide: nn.Sequential, monkeypatch: pytest.MonkeyPatch) -> nn.Sequential:
+    """Make a model that is too large to be copied: the two layers that gain have 2**19 weights."""
+    monkeypatch.setattr(onednn, "MAX_MODEL", 2**19 - 1)
+    monkeypatch.setattr(onednn, "REORDER", "_gone")  # by which alone a weight is copied
+    return wide
+
+
+PRECISIONS = [
+    torch.float32,
+    pytest.param(
+        torch.bfloat16,
+        marks=pytest.mark.skipif(
+            not onednn.supports(torch.bfloat16), reason="the processor has no such products"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+@pytest.mark.parametrize("rows", [0, 1, 4, 5, 24, 48, 49, 300])
+@torch.no_grad()
+def test_a_large_model_is_read_where_it_lies(
+    large: nn.Sequential, rows: int, dtype: torch.dtype
+) -> None:
+    large.to(dtype)
+    hidden = torch.randn(rows, 2, WIDE, dtype=dtype).transpose(0, 1)  # twice as many rows
+    expected = large(hidden)
+    with onednn.prepacked(large):
+        assert replaced(large) == [True, True, False]
+        out = large(hidden)
+    # outputs are about 0.3, where bfloat16 numbers lie 2**-9 apart
+    tolerance = {} if dtype == torch.float32 else {"atol": 2**-8, "rtol": 0}
+    torch.testing.assert_close(out, expected, **tolerance)
+    assert replaced(large) == [False] * 3
+
+
+@torch.no_grad()
+def test_what_autocast_converts_is_not_read_where_it_lies(large: nn.Sequential) -> None:
+    with torch.autocast("cpu", torch.bfloat16), onednn.prepacked(large):
+        assert not any(replaced(large))
+
+
+def attention(bias: tuple[bool, bool, bool], width: int = WIDE) -> nn.ModuleList:
+    """Make q, k and v of two small key heads: k and v alone would not gain."""
+    sizes = (width, width // 8, width // 8)
+    return nn.ModuleList(
+        nn.Linear(width, size, bias=biased) for size, biased in zip(sizes, bias, strict=True)
+    )
+
+
+@pytest.mark.parametrize("bias", [(True,) * 3, (False,) * 3, (True, False, True)])
+@torch.no_grad()
+def test_parts_joined_give_their_outputs_side_by_side(bias: tuple[bool, bool, bool]) -> None:
+    torch.manual_seed(0)
+    parts = attention(bias)
+    hidden = torch.randn(5, 3, WIDE)
+    expected = torch.cat([part(hidden) for part in parts], dim=-1)
+    with onednn.prepacked(parts) as products:
+        joined = products.joined(*parts)
+        assert joined.func is onednn.linear  # type: ignore[attr-defined]
+        torch.testing.assert_close(joined(hidden), expected)
+
+
+@pytest.mark.parametrize("why", ["small", "hook", "function of its own", "LoRA's", "large model"])
+@torch.no_grad()
+def test_parts_that_are_not_joined_compute_by_themselves(
+    why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    # 2**14 weights are below MIN_LAYER, as are those of the demo's models
+    parts = attention((True, True, True), 128 if why == "small" else WIDE)
+    if why == "hook":
+        parts[1].register_forward_hook(lambda module, args, out: out + 1)
+    elif why == "function of its own":
+        parts[1].forward = lambda hidden: hidden[..., :64] + 1
+    elif why == "LoRA's":
+        parts[1] = nn.Sequential(parts[1])
+    elif why == "large model":
+        monkeypatch.setattr(onednn, "MAX_MODEL", 2**18 - 1)
+    with onednn.prepacked(parts) as products:
+        hidden = torch.randn(5, 3, parts[0].in_features)
+        expected = torch.cat([part(hidden) for part in parts], dim=-1)
+        joined = products.joined(*parts)
+        assert joined.func is onednn.side_by_side  # type: ignore[attr-defined]
+        assert torch.equal(joined(hidden), expected)
 
 
 @pytest.mark.parametrize("lora", [LoraConfig(), LoraConfig(r=4)], ids=["all weights", "LoRA"])

@@ -1,13 +1,13 @@
-"""Weights in oneDNN's own layout: faster matrix products on a CPU where few rows pass at a time.
+"""Products by oneDNN: faster than torch's own on a CPU where few rows pass at a time.
 
-Torch's operators for this layout have private names: this module alone calls them, after it has
-tried whether they take and return what is expected here.
+Torch's operators for them have private names: this module alone calls them, after it has tried
+whether they take and return what is expected here.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 REORDER, LINEAR = "_reorder_linear_weight", "_linear_pointwise"
-"""Operators in torch.ops.mkldnn: the layout of a weight, and the product with one laid out."""
+"""Operators in torch.ops.mkldnn: the layout of a weight, and the product with one, laid out so or
+as torch has it."""
 
 HALF_SUPPORTED = {
     torch.bfloat16: "_is_mkldnn_bf16_supported",
@@ -26,58 +27,155 @@ HALF_SUPPORTED = {
 ROWS = 16
 """The number of rows that the layout is chosen for; any other number may pass."""
 
+SWAPPED = range(9, 97)
+"""Numbers of rows at which a weight as torch has it is multiplied faster from the left."""
+
 MIN_LAYER = 2**17
 """Weights of a layer below which calling oneDNN takes more time than it saves."""
 
 MAX_MODEL = 2**29
 """Weights of a model above which a copy of them would take too much memory: 2 GiB in float32."""
 
+Product = Callable[[Tensor], Tensor]
+"""A function of hidden states [..., K] that returns [..., N]."""
+
+
+class Products:
+    """The linear layers of a model, as they compute within ``prepacked``."""
+
+    def __init__(self, layers: Mapping[nn.Linear, torch.dtype], *, copied: bool) -> None:
+        """Take the layers that may be joined with the precision each computes in."""
+        self.layers, self.copied = layers, copied
+
+    def joined(self, *parts: nn.Module) -> Product:
+        """Return one product in the place of several layers that read the same hidden states.
+
+        For q, k and v the function returns [..., Nq + Nk + Nv] of hidden states [..., K]: the
+        outputs side by side, as views of which the caller may go on. It reads a copy of the parts'
+        weights and serves until ``prepacked`` ends. It pays for parts of which some are small:
+        q, k and v take a quarter less time, gate and up as long as before. Where weights are not
+        copied, as in a large model, or a part is not a plain linear layer (LoRA's) or they are all
+        small, the parts are called one after the other and their outputs copied together.
+        """
+        layers = [part for part in parts if isinstance(part, nn.Linear) and part in self.layers]
+        precisions = {self.layers[layer] for layer in layers}
+        largest = max((layer.weight.numel() for layer in layers), default=0)
+        hooked = any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers)
+        same_kind = len(layers) == len(parts) and len(precisions) == 1
+        if not self.copied or not same_kind or hooked or largest < MIN_LAYER:
+            return partial(side_by_side, parts)
+        weight = torch.cat([layer.weight.detach() for layer in layers])
+        biases = [
+            layer.weight.new_zeros(layer.out_features)
+            if layer.bias is None
+            else layer.bias.detach()
+            for layer in layers
+        ]
+        biased = any(layer.bias is not None for layer in layers)
+        return packed_product(weight, torch.cat(biases) if biased else None, precisions.pop())
+
 
 @contextmanager
-def prepacked(model: nn.Module) -> Iterator[None]:
-    """Let the model's linear layers read copies of their weights in oneDNN's layout.
+def prepacked(model: nn.Module) -> Iterator[Products]:
+    """Let the model's linear layers compute by oneDNN, from copies of their weights in its layout.
 
     It is for passes without gradients, while no weight changes: a product with 16 rows takes about
-    half as long, and its numbers differ by rounding alone. Small layers stay as they are, and so do
-    the layers of a large model.
+    half as long, and its numbers differ by rounding alone. The weights of a model too large to be
+    copied are read where they lie, which is nearly as fast. Small layers stay as they are.
     """
-    autocast = torch.is_autocast_enabled("cpu")
-    layers: list[tuple[nn.Linear, torch.dtype]] = []
-    for layer in model.modules():
-        # Subclasses may compute something else; a forward of the object's own is some hook's.
-        if type(layer) is not nn.Linear or "forward" in vars(layer):
-            continue
-        precision = torch.get_autocast_dtype("cpu") if autocast else layer.weight.dtype
-        if layer.weight.numel() >= MIN_LAYER and supports(precision):
-            layers.append((layer, precision))
-    if sum(layer.weight.numel() for layer, _ in layers) > MAX_MODEL:
-        layers = []
-    for layer, precision in layers:
-        weight = layer.weight.detach().to(precision)
-        bias = None if layer.bias is None else layer.bias.detach().to(precision)
-        packed = getattr(torch.ops.mkldnn, REORDER)(weight, ROWS)  # only oneDNN reads it
-        layer.forward = partial(packed_linear, packed, bias)  # type: ignore[method-assign]
+    layers = plain_layers(model)
+    large = [layer for layer in layers if layer.weight.numel() >= MIN_LAYER]
+    copied = sum(layer.weight.numel() for layer in large) <= MAX_MODEL
+    joinable = {layer: dtype for layer, dtype in layers.items() if supports(dtype)}
+    changed = []
     try:
-        yield
+        for layer in large:
+            precision, weight = layers[layer], layer.weight.detach()
+            bias = None if layer.bias is None else layer.bias.detach()
+            if copied and supports(precision):
+                product = packed_product(weight, bias, precision)
+            # not what autocast would convert, and so copy, at every call
+            elif not copied and weight.dtype == precision and reads_in_place(precision):
+                product = partial(product_in_place, weight, bias)
+            else:
+                continue
+            layer.forward = product  # type: ignore[method-assign, assignment]
+            changed.append(layer)
+        yield Products(joinable, copied=copied)
     finally:
-        for layer, _ in layers:
+        for layer in changed:
             del layer.forward  # the class's own again
 
 
-def packed_linear(packed: Tensor, bias: Tensor | None, hidden: Tensor) -> Tensor:
-    """Return hidden @ weight.T + bias of hidden states [..., K] and a packed weight: [..., N]."""
+def plain_layers(model: nn.Module) -> dict[nn.Linear, torch.dtype]:
+    """Return the linear layers that compute as their class does, and each one's precision."""
+    autocast = torch.is_autocast_enabled("cpu")
+    return {
+        layer: torch.get_autocast_dtype("cpu") if autocast else layer.weight.dtype
+        for layer in model.modules()
+        # Subclasses may compute something else; a forward of the object's own is some hook's.
+        if type(layer) is nn.Linear and "forward" not in vars(layer)
+    }
+
+
+def side_by_side(parts: tuple[nn.Module, ...], hidden: Tensor) -> Tensor:
+    """Return the outputs of layers [..., N1], [..., N2] ... for the same hidden states, joined."""
+    return torch.cat([part(hidden) for part in parts], dim=-1)
+
+
+def packed_product(weight: Tensor, bias: Tensor | None, precision: torch.dtype) -> Product:
+    """Return the product with a copy of a weight [N, K] in oneDNN's layout."""
+    bias = None if bias is None else bias.to(precision)
+    packed = getattr(torch.ops.mkldnn, REORDER)(weight.to(precision), ROWS)  # only oneDNN reads it
+    return partial(linear, packed, bias)
+
+
+def product_in_place(weight: Tensor, bias: Tensor | None, hidden: Tensor) -> Tensor:
+    """Return hidden @ weight.T + bias of hidden states [..., K] and a weight [N, K] as it lies.
+
+    Time is that of reading the weight, for a few rows. For up to about a hundred the weight is
+    taken as the N rows and the hidden states as the matrix, weight @ hidden.T: the rows of the
+    smaller one are rearranged at every call, those of the larger one only read.
+    """
+    rows = hidden.numel() // weight.shape[1]
+    # A bias would be added after rounding: few layers have one, which are small.
+    if rows not in SWAPPED or bias is not None:
+        return linear(weight, bias, hidden)
+    out = linear(hidden.reshape(rows, -1), None, weight)  # [N, rows]
+    return out.mT.contiguous().view(*hidden.shape[:-1], -1)
+
+
+def linear(weight: Tensor, bias: Tensor | None, hidden: Tensor) -> Tensor:
+    """Return hidden @ weight.T + bias by oneDNN, with a weight in its layout or in torch's."""
     product = getattr(torch.ops.mkldnn, LINEAR)
     no_activation: tuple[str, list[float], str] = ("none", [], "")
-    out: Tensor = product(hidden.to(packed.dtype), packed, bias, *no_activation)
+    out: Tensor = product(hidden.to(weight.dtype), weight, bias, *no_activation)
     return out
 
 
 @cache
 def supports(dtype: torch.dtype) -> bool:
-    """Return whether oneDNN computes in a type here, by operators that are called as above.
+    """Return whether oneDNN computes in a type here, with weights in a layout of its own.
 
     Where it does not, layers stay as they are.
     """
+    return is_right(lambda eye: packed_product(eye, None, dtype)(eye), dtype)
+
+
+@cache
+def reads_in_place(dtype: torch.dtype) -> bool:
+    """Return whether oneDNN computes in a type here, with weights as torch has them."""
+
+    def product(eye: Tensor) -> Tensor:
+        few = eye[: SWAPPED.start - 1]  # multiplied from the right, the rest from the left
+        swapped = product_in_place(eye, None, eye)
+        return torch.cat([product_in_place(eye, None, few), swapped[len(few) :]])
+
+    return is_right(product, dtype)
+
+
+def is_right(product: Callable[[Tensor], Tensor], dtype: torch.dtype) -> bool:
+    """Return whether a product with an identity matrix [ROWS, ROWS] works and returns it."""
     # On other processors torch may have these operators too; whether they gain is not known.
     if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():
         return False
@@ -87,7 +185,6 @@ def supports(dtype: torch.dtype) -> bool:
         if dtype in HALF_SUPPORTED and not getattr(torch.ops.mkldnn, HALF_SUPPORTED[dtype])():
             return False
         eye = torch.eye(ROWS, dtype=dtype)
-        packed = getattr(torch.ops.mkldnn, REORDER)(eye, ROWS)
-        return torch.equal(packed_linear(packed, None, eye), eye)
+        return torch.equal(product(eye), eye)
     except (AttributeError, RuntimeError, TypeError):
         return False

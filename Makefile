@@ -47,7 +47,7 @@ test-faults: .venv/installed
 
 # DDP, DeepSpeed and FSDP2 in two processes on the CPU, and optimizers of other packages.
 test-distributed: .venv/installed-deepspeed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' tests/training/test_distributed.py \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' tests/processes/test_distributed.py \
 		tests/training/test_rollouts_together.py tests/training/test_optimizers.py \
 		tests/training/test_quantized_runs.py tests/models/test_quantization.py \
 		tests/training/test_offload.py tests/checks/test_rehearsal.py tests/sft/test_together.py

@@ -23,9 +23,10 @@ from benchmarks.speed import theirs
 from vrft import config, paths, policy, registry
 from vrft.config.schema import Config
 from vrft.evaluation.scoring import read_samples
+from vrft.processes import distributed
 from vrft.rewards import rewards_of, to_trl
 from vrft.task import Task
-from vrft.training import distributed, train
+from vrft.training import train
 from vrft.training.step import step
 from vrft.training.stream import shuffled_index
 from vrft.types import Sample

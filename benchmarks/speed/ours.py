@@ -14,7 +14,8 @@ from vrft.config.methods import AlgorithmConfig
 from vrft.config.schema import Config, ModelConfig, SamplingConfig, TrainConfig
 from vrft.models.encoding import Encoded
 from vrft.policy.policy import ModelPolicy
-from vrft.training import distributed, train
+from vrft.processes import distributed
+from vrft.training import train
 from vrft.training.step import step
 from vrft.training.types import Progress
 from vrft.types import Rollout

@@ -20,7 +20,8 @@ from vrft.config.schema import LoraConfig, ModelConfig, SamplingConfig
 from vrft.models import encoding, vision_features
 from vrft.models.loaded import LoadedModel
 from vrft.policy.policy import AdapterOff, ModelPolicy
-from vrft.training import distributed, plan, train
+from vrft.processes import distributed
+from vrft.training import plan, train
 from vrft.training.step import step
 from vrft.types import Completion, Prompt, Rollout
 

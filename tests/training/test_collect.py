@@ -14,9 +14,10 @@ import torch
 from fakes.bigram import CONFIG, Echo, SameForAll, run, share, take_step, with_algorithm
 
 from vrft.errors import UserError
+from vrft.processes import distributed
 from vrft.rewards import FunctionReward, with_rewards
 from vrft.task import Reward
-from vrft.training import collect, distributed
+from vrft.training import collect
 from vrft.types import Completion, Sample
 
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.training import distributed, optimizer_parts
-from vrft.training.distributed import Place
+from vrft.processes import distributed
+from vrft.processes.distributed import Place
+from vrft.training import optimizer_parts
 
 SHAPES = [(3, 5), (7,), (1, 1), (2, 2, 2)]
 

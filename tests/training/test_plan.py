@@ -23,9 +23,10 @@ from torch import nn
 from vrft import config, policy, progress
 from vrft.checks.samples import check_questions
 from vrft.errors import PictureError, UserError
+from vrft.processes import distributed
 from vrft.rewards import with_rewards
 from vrft.sft import fine_tune
-from vrft.training import distributed, plan, train
+from vrft.training import plan, train
 from vrft.training.step import step
 
 LETTERS = FAKES / "letters_task.py"

@@ -20,8 +20,9 @@ from transformers import AutoModelForImageTextToText
 from vrft import cli, config, models
 from vrft.config.schema import Config, ModelConfig
 from vrft.errors import UserError
+from vrft.processes import distributed
 from vrft.runs.run_log import read_metrics
-from vrft.training import distributed, plan, train
+from vrft.training import plan, train
 
 NF4 = ("model.quantization=nf4", "model.lora.r=4")
 

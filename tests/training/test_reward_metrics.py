@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fakes.bigram import CONFIG, Echo, run, take_step
 
-from vrft.training import distributed
+from vrft.processes import distributed
 from vrft.training.reward_metrics import quantile, reward_seconds
 
 

@@ -25,6 +25,8 @@ from transformers import PrinterCallback
 from vrft import policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
+from vrft.processes import distributed
+from vrft.processes.peers import check_same, watched
 from vrft.runs import data_fingerprint, disk_errors, launches, run_folder
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady
@@ -34,9 +36,8 @@ from vrft.sft.lessons import Collator, Lesson, SampleLessons
 from vrft.sft.shares import rows
 from vrft.sft.trainer import Trainer, Watch, arguments
 from vrft.task import Task
-from vrft.training import best, checkpoint, distributed, plan
+from vrft.training import best, checkpoint, plan
 from vrft.training import resume as resumption
-from vrft.training.peers import check_same, watched
 from vrft.types import Sample
 
 

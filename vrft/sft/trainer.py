@@ -23,6 +23,7 @@ from vrft.errors import UserError
 from vrft.evaluation import evaluate
 from vrft.models.loaded import LoadedModel
 from vrft.policy.policy import ModelPolicy
+from vrft.processes import distributed
 from vrft.progress import progress
 from vrft.runs import run_folder
 from vrft.runs.bad_pictures import BadPictures
@@ -31,7 +32,7 @@ from vrft.runs.run_log import RunLog
 from vrft.sft.lessons import IGNORED
 from vrft.sft.shares import EMPTY, EqualShares
 from vrft.task import Task
-from vrft.training import best, checkpoint, distributed
+from vrft.training import best, checkpoint
 from vrft.waiting import waiting
 
 

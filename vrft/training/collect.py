@@ -13,9 +13,10 @@ from torch import Tensor
 
 from vrft.config.schema import Config
 from vrft.errors import UserError
+from vrft.processes import distributed
 from vrft.rewards import LARGEST, TrainerState, group_rewards
 from vrft.task import Task
-from vrft.training import algorithms, distributed, metrics, plan
+from vrft.training import algorithms, metrics, plan
 from vrft.training.rollout_rows import Sampled
 from vrft.training.stream import move_on, next_prompts
 from vrft.training.types import Batch, Drawn, RewardedGroup, Run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vrft.training import distributed
+from vrft.processes import distributed
 from vrft.training.types import Batch, Run
 
 Pass = tuple[list[int], float]

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from vrft.config.methods import AlgorithmConfig
 from vrft.policy import Policy
-from vrft.training import algorithms, distributed, surrogates
+from vrft.processes import distributed
+from vrft.training import algorithms, surrogates
 from vrft.training.entropy import EntropyPolicy
 from vrft.training.micro_batches import passes
 from vrft.training.ppo import ActorCritic

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from vrft.errors import UserError
-from vrft.training import distributed
-from vrft.training.distributed import Place
+from vrft.processes import distributed
+from vrft.processes.distributed import Place
 
 WHOLE = "optimizer.pt"
 """The file with the state of all weights, as torch's optimizers write it."""

@@ -13,7 +13,7 @@ from torch import nn
 
 from vrft.config.schema import TrainConfig
 from vrft.errors import UserError
-from vrft.training import distributed
+from vrft.processes import distributed
 
 
 def check(train: TrainConfig) -> None:

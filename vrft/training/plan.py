@@ -28,6 +28,8 @@ from vrft.evaluation.scoring import read_samples
 from vrft.models import quantization
 from vrft.models.conversation import check_answer, check_prompt
 from vrft.models.loading import weight_dtype
+from vrft.processes import distributed
+from vrft.processes.peers import check_same
 from vrft.progress import watched
 from vrft.rewards import FunctionReward, rewards_and_missing
 from vrft.rewards.isolation import WorkerReward
@@ -38,14 +40,12 @@ from vrft.training import (
     algorithm_plan,
     algorithms,
     best,
-    distributed,
     optimizers,
     ppo,
     resume,
     reward_workers,
     rollout_plan,
 )
-from vrft.training.peers import check_same
 from vrft.training.stream import encode_sample
 from vrft.types import Completion, Sample
 

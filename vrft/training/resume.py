@@ -21,8 +21,9 @@ from vrft.config import loading
 from vrft.config.schema import Config, VllmConfig
 from vrft.errors import UserError
 from vrft.models.families import load_processor
+from vrft.processes import distributed
 from vrft.runs import data_fingerprint, launches, run_folder
-from vrft.training import checkpoint, distributed
+from vrft.training import checkpoint
 from vrft.types import Sample
 
 FREE = frozenset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from vrft.training import distributed
+from vrft.processes import distributed
 from vrft.training.types import Batch, Run
 
 QUANTILES = {"p50": 0.5, "p99": 0.99}

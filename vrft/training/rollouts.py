@@ -26,7 +26,8 @@ from vrft.policy.engines import Engine, OwnEngine
 from vrft.policy.vllm_client import ServerFailure
 from vrft.policy.vllm_engine import VllmEngine
 from vrft.policy.vllm_guest import Address, VllmGuest
-from vrft.training import algorithms, distributed, rollout_rows
+from vrft.processes import distributed
+from vrft.training import algorithms, rollout_rows
 from vrft.training.checkpoint import ROLLOUTS
 from vrft.training.rollout_rows import Sampled
 from vrft.waiting import waiting

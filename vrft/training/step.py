@@ -18,7 +18,8 @@ from vrft import mathverify
 from vrft.config.methods import AlgorithmConfig
 from vrft.errors import UserError
 from vrft.models.token_pieces import TokenPieces
-from vrft.training import algorithms, distributed, entropy, metrics, plan, reward_metrics
+from vrft.processes import distributed
+from vrft.training import algorithms, entropy, metrics, plan, reward_metrics
 from vrft.training.collect import collect
 from vrft.training.micro_batches import Pass, passes
 from vrft.training.objective import loss, make_experience

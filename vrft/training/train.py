@@ -23,6 +23,8 @@ from vrft.config.schema import Config
 from vrft.evaluation import evaluate
 from vrft.policy import Policy
 from vrft.policy.engines import OwnEngine
+from vrft.processes import distributed
+from vrft.processes.peers import check_same, watched
 from vrft.progress import progress
 from vrft.runs import data_fingerprint, disk_errors, launches, run_folder, tracked_rollouts
 from vrft.runs.bad_pictures import BadPictures
@@ -32,7 +34,6 @@ from vrft.task import Task
 from vrft.training import (
     best,
     checkpoint,
-    distributed,
     entropy,
     health,
     optimizers,
@@ -42,7 +43,6 @@ from vrft.training import (
     rollouts,
 )
 from vrft.training import resume as resumption
-from vrft.training.peers import check_same, watched
 from vrft.training.read_ahead import ReadAhead
 from vrft.training.step import check_weights, step
 from vrft.training.stream import coming_prompts, encode_sample

@@ -17,7 +17,7 @@ from PIL import Image
 from vrft import config
 from vrft.config.schema import TrainConfig
 from vrft.errors import UserError
-from vrft.training import distributed, peers
+from vrft.processes import distributed, peers
 from vrft.types import Sample
 
 # The same data

@@ -17,8 +17,8 @@ from dataclasses import replace
 import pytest
 from fakes.processes import wait_until
 
-from vrft.training import hangs
-from vrft.training.hangs import Look, Rest, Thread, at_rest
+from vrft.processes import hangs
+from vrft.processes.hangs import Look, Rest, Thread, at_rest
 from vrft.waiting import waiting
 
 CODE = at_rest.__code__

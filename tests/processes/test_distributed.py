@@ -34,8 +34,9 @@ from transformers import AutoModelForImageTextToText
 from vrft import config, registry
 from vrft.config.schema import ModelConfig, TaskConfig
 from vrft.errors import UserError
+from vrft.processes import distributed
 from vrft.runs.run_log import read_metrics
-from vrft.training import collect, distributed, plan, step, stream, train
+from vrft.training import collect, plan, step, stream, train
 from vrft.training.types import Batch, RewardedGroup, Run
 
 METHODS = {
@@ -491,7 +492,7 @@ def test_a_process_that_is_stopped_or_hangs_ends_the_others(
     case = {
         "name": "gpg",
         "arguments": [*settings("gpg", tmp_path / "gpg", 1), "train.hang_timeout=6"],
-        "attributes": {"vrft.training.peers.BEAT": 0.3},
+        "attributes": {"vrft.processes.peers.BEAT": 0.3},
         "of": {"1": {"second": met}},
     }
     (tmp_path / "cases.json").write_text(json.dumps([case]))

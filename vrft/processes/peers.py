@@ -27,9 +27,9 @@ from vrft.config.loading import flat
 from vrft.config.schema import Config, TrainConfig
 from vrft.errors import UserError
 from vrft.evaluation.fingerprint import digest
+from vrft.processes import distributed
+from vrft.processes.hangs import Rest, place_of
 from vrft.runs import data_fingerprint
-from vrft.training import distributed
-from vrft.training.hangs import Rest, place_of
 from vrft.types import Sample
 
 BEAT = 5.0

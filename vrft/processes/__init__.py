@@ -1,0 +1,1 @@
+"""Processes: what several devices share, and what one of them does when another is gone."""

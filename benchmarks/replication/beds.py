@@ -23,9 +23,10 @@ class Bed:
     """A task with its start: at most ``lesson_steps`` steps of ``lessons`` answers each, until a
     share ``competent`` of questions is answered; ``ceiling_steps`` more show what can be reached.
 
-    A run takes ``steps`` steps of ``prompts`` prompts. ``first_rate`` and ``first_supervised_rate``
-    are the lowest of the four rates with which a search begins. ``rows`` and ``held_out`` are the
-    task's settings of the same names.
+    A run takes ``steps`` steps of ``prompts`` prompts; the rate rises over the first
+    ``warmup_steps`` of them. ``first_rate`` and ``first_supervised_rate`` are the lowest of the
+    three rates with which a search begins. ``rows`` and ``held_out`` are the task's settings of the
+    same names.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Bed:
     ceiling_steps: int
     steps: int
     prompts: int
+    warmup_steps: int
     first_rate: float
     first_supervised_rate: float
     max_completion_length: int
@@ -57,7 +59,7 @@ class Bed:
 
     def rates(self, arm: Arm) -> list[float]:
         """Return the rates with which an arm's search begins, ascending."""
-        return grid_of(self.first_supervised_rate if arm.supervised else self.first_rate, 4)
+        return grid_of(self.first_supervised_rate if arm.supervised else self.first_rate, 3)
 
 
 WALKS = Bed(
@@ -70,10 +72,11 @@ WALKS = Bed(
     lessons=64,
     lesson_rate=2e-3,
     ceiling_steps=300,
-    steps=300,
-    prompts=32,
-    first_rate=5e-5,
-    first_supervised_rate=2.5e-4,
+    steps=150,
+    prompts=64,
+    warmup_steps=15,
+    first_rate=4e-4,
+    first_supervised_rate=5e-4,
     max_completion_length=24,
     rows=10_000,
     held_out=1000,
@@ -97,6 +100,7 @@ SCENES = Bed(
     ceiling_steps=600,
     steps=180,
     prompts=16,
+    warmup_steps=18,
     first_rate=5e-5,
     first_supervised_rate=2.5e-4,
     max_completion_length=24,

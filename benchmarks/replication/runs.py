@@ -89,8 +89,10 @@ def settings_of(bed: Bed, trial: Trial) -> list[str]:
         f"train.max_steps={trial.steps}",
         f"train.per_device_train_batch_size={bed.lessons if ceiling else bed.prompts}",
         f"train.learning_rate={trial.rate:g}",
-        # Constant: a score on the way is then that of a run which ends there.
-        "train.lr_scheduler_type=constant",
+        # Constant after a warm-up, as long in a short run: a score on the way is then that of a run
+        # which ends there.
+        "train.lr_scheduler_type=constant_with_warmup",
+        f"train.warmup_ratio={min(1.0, bed.warmup_steps / trial.steps):g}",
         f"train.seed={trial.seed}",
         # A search asks for the end alone.
         f"train.save_steps={0 if trial.stage == 'search' else max(1, trial.steps // POINTS)}",

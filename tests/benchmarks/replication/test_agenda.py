@@ -23,12 +23,12 @@ def carry_out(limit: int) -> list[Trial]:
 def test_the_card_comes_first_then_the_headline_claims() -> None:
     trials = carry_out(60)
     assert trials[0] == agenda.ceiling(WALKS)
-    search_of_gpg, finals, rest = trials[1:8], trials[8:13], trials[13:]
+    search_of_gpg, finals, rest = trials[1:7], trials[7:12], trials[12:]
     assert all(t.stage == "search" and t.arm == "gpg" for t in search_of_gpg)
     assert [(t.stage, t.arm, t.seed) for t in finals] == [
         ("final", "gpg", seed) for seed in range(1, agenda.CARD_SEEDS + 1)
     ]
-    assert [t.arm for t in rest][:15] == ["sft"] * 15
+    assert [t.arm for t in rest][:14] == ["sft"] * 14
 
 
 def test_the_study_ends_with_every_seed_of_every_arm() -> None:

@@ -21,7 +21,7 @@ def test_a_bed_has_a_task_and_a_benchmark_with_its_limit_of_length(bed: Bed) -> 
 
 @pytest.mark.parametrize("bed", BEDS.values(), ids=list(BEDS))
 def test_supervised_arms_begin_at_rates_of_their_own(bed: Bed) -> None:
-    assert bed.rates(ARMS["sft"]) == [bed.first_supervised_rate * 2**power for power in range(4)]
+    assert bed.rates(ARMS["sft"]) == [bed.first_supervised_rate * 2**power for power in range(3)]
     assert bed.rates(ARMS["gpg"])[0] == bed.first_rate
 
 

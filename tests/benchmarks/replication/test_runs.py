@@ -29,7 +29,8 @@ def test_the_settings_of_every_arm_are_settings_of_the_toolkit(bed: runs.Bed, ar
     resolved = config.load(None, [f"task.name={bed.task}", *settings])
     assert resolved.train.max_steps == bed.steps
     assert resolved.train.seed == 3
-    assert resolved.train.lr_scheduler_type == "constant"
+    assert resolved.train.lr_scheduler_type == "constant_with_warmup"
+    assert resolved.train.warmup_ratio * bed.steps == pytest.approx(bed.warmup_steps)
     assert resolved.train.per_device_train_batch_size == bed.prompts
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from vrft import config
 from vrft.config.methods import METHODS, AlgorithmConfig, method
-from vrft.training import algorithms
-from vrft.training.surrogates import Tokens, surrogate
+from vrft.objectives import algorithms
+from vrft.objectives.surrogates import Tokens, surrogate
 
 PAGE = (ROOT / "docs" / "algorithms.md").read_text(encoding="utf-8")
 ELSEWHERE = PAGE.partition("## GPG elsewhere")[2]

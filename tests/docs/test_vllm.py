@@ -10,7 +10,7 @@ from fakes.folders import ROOT
 
 from vrft import config
 from vrft.config.schema import RolloutConfig, VllmConfig
-from vrft.training import objective
+from vrft.objectives import objective
 from vrft.training.checkpoint import ROLLOUTS
 from vrft.training.rollouts import PROBED
 

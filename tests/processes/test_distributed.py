@@ -30,6 +30,7 @@ from fakes.several_runs import LATER
 from safetensors.torch import load_file
 from torch.distributed.fsdp import FSDPModule
 from transformers import AutoModelForImageTextToText
+from vrft.objectives.types import Batch, RewardedGroup
 
 from vrft import config, registry
 from vrft.config.schema import ModelConfig, TaskConfig
@@ -37,7 +38,7 @@ from vrft.errors import UserError
 from vrft.processes import distributed
 from vrft.runs.run_log import read_metrics
 from vrft.training import collect, plan, step, stream, train
-from vrft.training.types import Batch, RewardedGroup, Run
+from vrft.training.types import Run
 
 METHODS = {
     "gpg": ["algorithm.alpha=true", "algorithm.token_mean=global"],

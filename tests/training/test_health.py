@@ -21,10 +21,11 @@ from vrft.config.schema import Config
 from vrft.diagnosis import canaries, difficulty
 from vrft.diagnosis.difficulty import Attempt
 from vrft.errors import UserError
+from vrft.objectives.types import RewardedGroup
 from vrft.rewards import with_rewards
 from vrft.runs.run_log import WARNINGS, read_metrics
 from vrft.training import health, train
-from vrft.training.types import RewardedGroup, Run
+from vrft.training.types import Run
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
 
 

@@ -14,11 +14,11 @@ from fakes.bigram import CONFIG, Echo, run, share, take_step
 
 from vrft.errors import UserError
 from vrft.models.token_pieces import TokenPieces
+from vrft.objectives.types import TokenStats
 from vrft.rewards import FunctionReward, with_rewards
 from vrft.rewards.trl import RewardLog
 from vrft.training.metrics import TOKEN_COLUMNS, check_columns, token_columns, token_metrics
 from vrft.training.step import step
-from vrft.training.types import TokenStats
 from vrft.types import Completion, Rollout, Sample, Score
 
 

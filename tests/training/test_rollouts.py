@@ -34,13 +34,14 @@ from vrft import cli, config, policy
 from vrft.config.methods import AlgorithmConfig
 from vrft.config.schema import Config, RolloutConfig
 from vrft.errors import UserError
+from vrft.objectives.objective import loss
+from vrft.objectives.types import Batch, Experience, RewardedGroup
 from vrft.policy import engines
 from vrft.runs.run_log import read_metrics
 from vrft.training import checkpoint, plan, train
-from vrft.training.objective import loss
 from vrft.training.rollouts import Rollouts
 from vrft.training.stream import sample_at
-from vrft.training.types import Batch, Drawn, Experience, RewardedGroup, Run
+from vrft.training.types import Drawn, Run
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
 
 AHEAD = replace(CONFIG, rollout=RolloutConfig("vllm", ahead=1))

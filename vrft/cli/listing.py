@@ -29,7 +29,7 @@ def tasks(args: argparse.Namespace) -> int:
 def algorithms(args: argparse.Namespace) -> int:
     """Print the table of training methods and the papers that they are from."""
     from vrft.config.methods import METHODS
-    from vrft.training.algorithm_table import table_row
+    from vrft.objectives.algorithm_table import table_row
 
     rows = [table_row(name) for name in METHODS]
     if args.json:

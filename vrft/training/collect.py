@@ -13,13 +13,15 @@ from torch import Tensor
 
 from vrft.config.schema import Config
 from vrft.errors import UserError
+from vrft.objectives import algorithms
+from vrft.objectives.types import Batch, RewardedGroup
 from vrft.processes import distributed
 from vrft.rewards import LARGEST, TrainerState, group_rewards
 from vrft.task import Task
-from vrft.training import algorithms, metrics, plan
+from vrft.training import metrics, plan
 from vrft.training.rollout_rows import Sampled
 from vrft.training.stream import move_on, next_prompts
-from vrft.training.types import Batch, Drawn, RewardedGroup, Run
+from vrft.training.types import Drawn, Run
 from vrft.types import Group, Rollout
 
 

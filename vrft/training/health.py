@@ -24,13 +24,14 @@ from vrft.diagnosis.difficulty import Attempt
 from vrft.errors import UserError
 from vrft.images import image_size
 from vrft.models.encoding import Encoded
+from vrft.objectives.types import Batch, RewardedGroup
 from vrft.policy import ModelPolicy
 from vrft.processes import distributed
 from vrft.rewards import further_rewards, score_of
 from vrft.runs.run_log import WARNINGS
 from vrft.task import Task
 from vrft.training.stream import draw, upcoming
-from vrft.training.types import Batch, Drawn, RewardedGroup, Run
+from vrft.training.types import Drawn, Run
 from vrft.types import Group, Rollout
 from vrft.waiting import waiting
 

@@ -13,12 +13,14 @@ from accelerate import Accelerator
 from vrft import mathverify
 from vrft.errors import UserError
 from vrft.models.token_pieces import TokenPieces
+from vrft.objectives import algorithms
+from vrft.objectives.types import Batch, Experience, TokenStats
 from vrft.processes import distributed
 from vrft.rewards import score_of
 from vrft.rewards.trl import GroupReward, RewardLog
 from vrft.task import Task
-from vrft.training import algorithms, health
-from vrft.training.types import Batch, Experience, Run, TokenStats
+from vrft.training import health
+from vrft.training.types import Run
 from vrft.types import Rollout
 
 COLUMNS = (

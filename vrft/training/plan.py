@@ -28,6 +28,7 @@ from vrft.evaluation.scoring import read_samples
 from vrft.models import quantization
 from vrft.models.conversation import check_answer, check_prompt
 from vrft.models.loading import weight_dtype
+from vrft.objectives import algorithm_plan, algorithms, ppo
 from vrft.processes import distributed
 from vrft.processes.peers import check_same
 from vrft.progress import watched
@@ -36,16 +37,7 @@ from vrft.rewards.isolation import WorkerReward
 from vrft.runs import run_folder, run_log
 from vrft.runs.bad_pictures import BadPictures, refusal
 from vrft.task import Task
-from vrft.training import (
-    algorithm_plan,
-    algorithms,
-    best,
-    optimizers,
-    ppo,
-    resume,
-    reward_workers,
-    rollout_plan,
-)
+from vrft.training import best, optimizers, resume, reward_workers, rollout_plan
 from vrft.training.stream import encode_sample
 from vrft.types import Completion, Sample
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from vrft.objectives.types import Batch
 from vrft.processes import distributed
-from vrft.training.types import Batch, Run
+from vrft.training.types import Run
 
 QUANTILES = {"p50": 0.5, "p99": 0.99}
 

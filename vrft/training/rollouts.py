@@ -21,13 +21,14 @@ from torch import Tensor, nn
 
 from vrft.config.schema import Config
 from vrft.errors import UserError
+from vrft.objectives import algorithms
 from vrft.policy import ModelPolicy, Policy, engines
 from vrft.policy.engines import Engine, OwnEngine
 from vrft.policy.vllm_client import ServerFailure
 from vrft.policy.vllm_engine import VllmEngine
 from vrft.policy.vllm_guest import Address, VllmGuest
 from vrft.processes import distributed
-from vrft.training import algorithms, rollout_rows
+from vrft.training import rollout_rows
 from vrft.training.checkpoint import ROLLOUTS
 from vrft.training.rollout_rows import Sampled
 from vrft.waiting import waiting

@@ -18,13 +18,15 @@ from vrft import mathverify
 from vrft.config.methods import AlgorithmConfig
 from vrft.errors import UserError
 from vrft.models.token_pieces import TokenPieces
+from vrft.objectives import algorithms, entropy
+from vrft.objectives.micro_batches import Pass, passes
+from vrft.objectives.objective import loss, make_experience
+from vrft.objectives.types import Batch, Experience, TokenStats
 from vrft.processes import distributed
-from vrft.training import algorithms, entropy, metrics, plan, reward_metrics
+from vrft.training import metrics, plan, reward_metrics
 from vrft.training.collect import collect
-from vrft.training.micro_batches import Pass, passes
-from vrft.training.objective import loss, make_experience
 from vrft.training.stream import coming_prompts, rollout_seed
-from vrft.training.types import Batch, Experience, Run, TokenStats
+from vrft.training.types import Run
 from vrft.waiting import waiting
 
 Rows = Callable[[], list[dict[str, Any]]]

@@ -21,6 +21,7 @@ from vrft import policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.evaluation import evaluate
+from vrft.objectives import entropy, ppo
 from vrft.policy import Policy
 from vrft.policy.engines import OwnEngine
 from vrft.processes import distributed
@@ -31,17 +32,7 @@ from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady, step_texts
 from vrft.runs.run_log import RunLog
 from vrft.task import Task
-from vrft.training import (
-    best,
-    checkpoint,
-    entropy,
-    health,
-    optimizers,
-    plan,
-    ppo,
-    reward_workers,
-    rollouts,
-)
+from vrft.training import best, checkpoint, health, optimizers, plan, reward_workers, rollouts
 from vrft.training import resume as resumption
 from vrft.training.read_ahead import ReadAhead
 from vrft.training.step import check_weights, step

@@ -2,7 +2,7 @@
 
 The critic is one linear layer on the hidden states that also predict the tokens, so that values
 come with the log-probabilities in one forward; it is trained together with the policy. Advantages
-and losses are in ``vrft.training.algorithms``.
+are in ``vrft.objectives.algorithms``, losses in ``vrft.objectives.surrogates``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from vrft.config.methods import AlgorithmConfig
 from vrft.models.encoding import Encoded
+from vrft.objectives.algorithms import BASELINES
 from vrft.policy import ModelPolicy, logprobs
 from vrft.policy.policy import Policy, strip_prefix
-from vrft.training.algorithms import BASELINES
 from vrft.types import Rollout
 
 CRITIC = "critic.safetensors"

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from vrft.config.methods import AlgorithmConfig
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.training.algorithms import BASELINES
-from vrft.training.surrogates import SURROGATES
+from vrft.objectives.algorithms import BASELINES
+from vrft.objectives.surrogates import SURROGATES
 
 
 def check(config: Config) -> None:

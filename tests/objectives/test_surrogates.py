@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from vrft.config.methods import METHODS, AlgorithmConfig, method
-from vrft.training import surrogates
-from vrft.training.surrogates import SURROGATES, Tokens
+from vrft.objectives import surrogates
+from vrft.objectives.surrogates import SURROGATES, Tokens
 
 GPG = AlgorithmConfig()
 near = pytest.approx

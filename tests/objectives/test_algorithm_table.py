@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from vrft.config.methods import METHODS, AlgorithmConfig, method
-from vrft.training import algorithms
-from vrft.training.algorithm_table import differences, table_row
-from vrft.training.surrogates import Tokens, surrogate
+from vrft.objectives import algorithms
+from vrft.objectives.algorithm_table import differences, table_row
+from vrft.objectives.surrogates import Tokens, surrogate
 
 
 @pytest.mark.parametrize("name", METHODS)

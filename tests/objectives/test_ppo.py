@@ -25,10 +25,11 @@ from torch import Tensor, nn
 from vrft import policy
 from vrft.config.methods import CriticConfig, method
 from vrft.config.schema import Config, ModelConfig
+from vrft.objectives import ppo
+from vrft.objectives.objective import make_experience
 from vrft.policy import logprobs
-from vrft.training import plan, ppo
+from vrft.training import plan
 from vrft.training.collect import collect
-from vrft.training.objective import make_experience
 from vrft.training.types import Run
 from vrft.types import Completion, Prompt, Rollout
 

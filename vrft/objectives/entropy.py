@@ -18,11 +18,21 @@ from torch import Tensor
 
 from vrft.config.methods import AlgorithmConfig
 from vrft.models.encoding import Encoded
+from vrft.objectives.algorithms import BASELINES
 from vrft.policy import ModelPolicy, logprobs
 from vrft.policy.policy import Policy
-from vrft.training.algorithms import BASELINES
-from vrft.training.types import Progress
 from vrft.types import Rollout
+
+
+class BonusState(Protocol):
+    """What the control of the bonus's weight remembers, in a run's progress.
+
+    ``entropy_coef`` is the weight, ``entropy`` the mean entropy of the last update in nats; both
+    are None before the first.
+    """
+
+    entropy_coef: float | None
+    entropy: float | None
 
 
 class EntropyPolicy(Policy, Protocol):
@@ -81,7 +91,7 @@ def with_entropies(actor: ModelPolicy, config: AlgorithmConfig) -> ModelPolicy:
     return ModelEntropyPolicy(actor) if config.has_entropy_bonus and not has_them else actor
 
 
-def coefficient(config: AlgorithmConfig, done: Progress) -> float:
+def coefficient(config: AlgorithmConfig, done: BonusState) -> float:
     """Return c, the weight of the bonus in the coming update; 0 where the control gives none."""
     if not config.use_adaptive_entropy:
         return config.entropy_coef
@@ -90,17 +100,17 @@ def coefficient(config: AlgorithmConfig, done: Progress) -> float:
     return controlled(config, done)
 
 
-def controlled(config: AlgorithmConfig, done: Progress) -> float:
+def controlled(config: AlgorithmConfig, done: BonusState) -> float:
     """Return the weight that the control holds at present, applied or not."""
     return config.entropy_coef if done.entropy_coef is None else done.entropy_coef
 
 
-def metrics(config: AlgorithmConfig, done: Progress) -> dict[str, float]:
+def metrics(config: AlgorithmConfig, done: BonusState) -> dict[str, float]:
     """Return TRL's metric of the bonus, its weight; {} without a bonus."""
     return {"entropy_coef": controlled(config, done)} if config.has_entropy_bonus else {}
 
 
-def control(config: AlgorithmConfig, done: Progress, metrics: Mapping[str, float]) -> None:
+def control(config: AlgorithmConfig, done: BonusState, metrics: Mapping[str, float]) -> None:
     """Move the weight by the mean entropy of an update's tokens, that of all devices.
 
     An update without any tokens moves nothing.

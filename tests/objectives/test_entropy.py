@@ -26,8 +26,9 @@ from vrft import policy
 from vrft.config.methods import AlgorithmConfig, method
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
+from vrft.objectives import entropy
 from vrft.policy import logprobs
-from vrft.training import checkpoint, entropy
+from vrft.training import checkpoint
 from vrft.training.types import Progress
 from vrft.types import Completion, Prompt, Rollout
 

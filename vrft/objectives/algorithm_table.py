@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from vrft.config.methods import AlgorithmConfig, method
-from vrft.training.algorithms import BASELINES, models_held
-from vrft.training.surrogates import SURROGATES
+from vrft.objectives.algorithms import BASELINES, models_held
+from vrft.objectives.surrogates import SURROGATES
 
 LEVELS = {"token": "token", "sequence": "completion"}
 F_NORMS = {"group_std": " / std of group", "none": "", "batch_std": " / std of batch"}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vrft.objectives.types import Batch, Learner
 from vrft.processes import distributed
-from vrft.training.types import Batch, Run
 
 Pass = tuple[list[int], float]
 """The rows of a batch that pass the model together, and the weight of their loss."""
 
 
-def passes(run: Run, batch: Batch, rows: Sequence[int]) -> list[Pass]:
+def passes(run: Learner, batch: Batch, rows: Sequence[int]) -> list[Pass]:
     """Return these rows in micro-batches of weight 1, as many on every device.
 
     A device with fewer micro-batches than another adds passes of weight 0 over the group whose

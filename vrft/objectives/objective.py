@@ -11,20 +11,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vrft.config.methods import AlgorithmConfig
+from vrft.objectives import algorithms, surrogates
+from vrft.objectives.entropy import EntropyPolicy
+from vrft.objectives.micro_batches import passes
+from vrft.objectives.ppo import ActorCritic
+from vrft.objectives.surrogates import SURROGATES, Tokens
+from vrft.objectives.types import Batch, Experience, Learner, TokenStats
 from vrft.policy import Policy
 from vrft.processes import distributed
-from vrft.training import algorithms, surrogates
-from vrft.training.entropy import EntropyPolicy
-from vrft.training.micro_batches import passes
-from vrft.training.ppo import ActorCritic
-from vrft.training.surrogates import SURROGATES, Tokens
-from vrft.training.types import Batch, Experience, Run, TokenStats
 
 LOGP_DIFFERENCE = "sampling/sampling_logp_difference"
 """TRL's name for the distance of the policy's log-probabilities from the sampling engine's."""
 
 
-def make_experience(run: Run, batch: Batch) -> Experience:
+def make_experience(run: Learner, batch: Batch) -> Experience:
     """Return the advantages of a batch, and the log-probabilities that its loss compares with.
 
     They are computed once, before the first update, and hold for all updates of the batch.
@@ -77,7 +77,7 @@ def compares(config: AlgorithmConfig) -> bool:
 
 
 def loss(
-    run: Run,
+    run: Learner,
     batch: Batch,
     experience: Experience,
     rows: Sequence[int],
@@ -171,7 +171,7 @@ Measure = Callable[..., Tensor | Sequence[Tensor]]
 
 
 @torch.no_grad()
-def without_gradient(run: Run, policy: Policy, measure: Measure, batch: Batch) -> list[Tensor]:
+def without_gradient(run: Learner, policy: Policy, measure: Measure, batch: Batch) -> list[Tensor]:
     """Return what ``measure`` says of all groups, each tensor [b, G, C] on the CPU.
 
     The policy's module is in evaluation mode meanwhile; groups pass it in micro-batches.

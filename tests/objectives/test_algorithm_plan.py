@@ -11,7 +11,8 @@ from fakes.bigram import CONFIG
 from vrft.config.methods import METHODS, AlgorithmConfig, method
 from vrft.config.schema import Config, RolloutConfig
 from vrft.errors import UserError
-from vrft.training import algorithm_plan, plan
+from vrft.objectives import algorithm_plan
+from vrft.training import plan
 
 GDPO = {"multi_objective_aggregation": "normalize_then_sum"}
 

@@ -11,10 +11,11 @@ from fakes.folders import FAKES
 from safetensors.torch import load_file
 
 from vrft import config
+from vrft.objectives import micro_batches
+from vrft.objectives.micro_batches import by_tokens, passes
 from vrft.runs.run_log import read_metrics
-from vrft.training import micro_batches, train
+from vrft.training import train
 from vrft.training.collect import collect
-from vrft.training.micro_batches import by_tokens, passes
 
 TOKENS = [20, 8, 20, 40, 10]
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vrft.config.methods import AlgorithmConfig, CriticConfig, method
-from vrft.training import algorithms
-from vrft.training.algorithms import Outcome
-from vrft.training.surrogates import Tokens, surrogate
+from vrft.objectives import algorithms
+from vrft.objectives.algorithms import Outcome
+from vrft.objectives.surrogates import Tokens, surrogate
 
 EQ_5_AND_6 = AlgorithmConfig()
 NO_NORM = replace(EQ_5_AND_6, f_norm="none")

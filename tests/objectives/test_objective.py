@@ -31,11 +31,12 @@ from trl.experimental.gmpo import GMPOTrainer
 from vrft import policy
 from vrft.config.methods import METHODS, AlgorithmConfig, method
 from vrft.config.schema import Config, LoraConfig, ModelConfig
+from vrft.objectives import algorithms, entropy, objective
+from vrft.objectives.types import Batch, RewardedGroup, TokenStats
 from vrft.task import Reward
-from vrft.training import algorithms, entropy, objective
 from vrft.training import step as step_module
 from vrft.training.collect import collect
-from vrft.training.types import Batch, Progress, RewardedGroup, Run, TokenStats
+from vrft.training.types import Progress, Run
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
 
 B, G, C, LIMIT = 3, 4, 6, 9
@@ -490,7 +491,7 @@ def with_descent(made: Run) -> Run:
 
 
 LEARNING = [name for name in METHODS if name not in ("ppo", "sft")]
-"""The methods without a critic; tests/training/test_ppo.py has the other."""
+"""The methods without a critic; tests/objectives/test_ppo.py has the other."""
 
 
 @pytest.mark.parametrize("name", LEARNING)

@@ -1,0 +1,1 @@
+"""Objectives: from rewarded groups to advantages, and from these to a loss."""

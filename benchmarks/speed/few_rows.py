@@ -1,6 +1,6 @@
 """Products of few rows on a CPU: torch's own beside oneDNN's, and the time of reading the weights.
 
-    python -m benchmarks.speed.few_rows
+    python -m benchmarks.speed.few_rows [steps] [products] [joins]
 
 It writes few_rows.json and FEW_ROWS.md. Times are those of one thread, as its own clock counts
 them, so that other programs on the machine do not count; ways take turns, and the least of several
@@ -13,7 +13,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -39,35 +39,41 @@ from vrft.types import Prompt
 FOLDER = Path(__file__).parent
 RESULTS, PAGE = FOLDER / "few_rows.json", FOLDER / "FEW_ROWS.md"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-ROWS, MANY = (1, 2, 4, 8, 16, 32), (1, 2, 4, 8, 16, 32, 64, 256)
+STEPS, ROWS, MANY = (1, 4, 16), (1, 2, 4, 8, 16, 32), (1, 2, 4, 8, 16, 32, 64, 256)
 WAYS, KINDS = ("torch", "in place", "copied"), ("qkv", "gate and up")
 CACHE = 2**27
 """Bytes of weights of which each is read in turn, so that none is in a cache from before."""
-ROUNDS, TOKENS = 8, 5
+ROUNDS, TOKENS = 8, 3
 LARGE, SMALL = "2b", "cpu-third"
 """The shapes: Qwen2-VL-2B's, and the one that ``benchmarks.speed`` trains on a CPU."""
 
 
-def main() -> int:
-    """Measure and write both files."""
+def main(argv: Sequence[str]) -> int:
+    """Measure the parts that are named, or all, and write both files.
+
+    Parts that are not named stay as they were measured last; each says by which commit.
+    """
     torch.set_num_threads(1)
+    if unknown := set(argv) - set(PARTS):
+        print(
+            f"error: no part is named {sorted(unknown)[0]!r}: {', '.join(PARTS)}", file=sys.stderr
+        )
+        return 2
     if not all(onednn.reads_in_place(dtype) for dtype in PRECISIONS.values()):
         print("error: oneDNN does not compute in float32 and bfloat16 here", file=sys.stderr)
         return 2
-    measured = {
-        "commit": publishing.commit(),
-        "versions": publishing.versions(["vrft", "torch", "transformers", "platform"]),
-        "processor": processor(),
-        "products": [
-            product
-            for name, shape in itertools.product(PRECISIONS, (LARGE, SMALL))
-            for product in layer_products(SHAPES[shape], name, MANY)
-        ],
-        "joined": [joins(SHAPES[shape], rows) for shape in (SMALL, LARGE) for rows in ROWS],
-        "steps": decode_steps(SHAPES[LARGE], ROWS),
-    }
-    RESULTS.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(page(measured), encoding="utf-8")
+    for part in argv or PARTS:
+        result = {
+            "commit": publishing.commit(),
+            "versions": publishing.versions(["vrft", "torch", "transformers", "platform"]),
+            "processor": processor(),
+            "cases": PARTS[part](),
+        }
+        measured = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+        measured[part] = result
+        RESULTS.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+        if set(PARTS) <= set(measured):
+            PAGE.write_text(page(measured), encoding="utf-8")
     return 0
 
 
@@ -176,13 +182,13 @@ def decoder(shape: Shape) -> LoadedModel:
     return loaded
 
 
-def token_times(loaded: LoadedModel, rows: int, rounds: int = 3) -> dict[str, float]:
+def token_times(loaded: LoadedModel, rows: int, rounds: int = 2) -> dict[str, float]:
     """Return the milliseconds of one more token of all rows, by torch and by our own rollout.
 
     A rollout of one token passes the prompt alone; the others' time is what a longer one adds.
     """
     own = strategy_for(loaded, graphs=False)
-    strategies = {"torch": replace(own, prepare=nullcontext), "ours": own}
+    strategies = {"torch": replace(own, prepare=lambda model: nullcontext()), "ours": own}
     prompt = [encoding.encode(loaded, Prompt("Where?"))]
 
     def rollout(name: str, tokens: int) -> Callable[[], object]:
@@ -196,43 +202,61 @@ def token_times(loaded: LoadedModel, rows: int, rounds: int = 3) -> dict[str, fl
             for name in strategies}  # fmt: skip
 
 
+PARTS: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "steps": lambda: decode_steps(SHAPES[LARGE], STEPS),
+    "products": lambda: [
+        case
+        for name, shape in itertools.product(PRECISIONS, (LARGE, SMALL))
+        for case in layer_products(SHAPES[shape], name, MANY)
+    ],
+    "joins": lambda: [joins(SHAPES[shape], rows) for shape in (SMALL, LARGE) for rows in ROWS],
+}
+"""What is measured, in the order of the page."""
+
+
+def source(part: Mapping[str, Any]) -> str:
+    """Return where and with what a part was measured."""
+    versions = ", ".join(f"{name} {value}" for name, value in part["versions"].items())
+    return f"Commit {part['commit']}; {versions}; {part['processor']}."
+
+
 def page(measured: dict[str, Any]) -> str:
     """Return the page of the results."""
-    versions = ", ".join(f"{name} {value}" for name, value in measured["versions"].items())
     times = "(times that of reading)"
     steps = publishing.markdown(
         ["weights", "rows", "reading", f"torch {times}", f"ours {times}"],
         [[case["dtype"], case["rows"], f"{case['read']:.0f}",
           *(f"{case[way]:.0f} ({case[way] / case['read']:.1f})" for way in ("torch", "ours"))]
-         for case in measured["steps"]],
+         for case in measured["steps"]["cases"]],
     )  # fmt: skip
     products = publishing.markdown(
         ["weights", "layer", "rows", "reading", *(f"{way} {times}" for way in WAYS)],
         [[case["dtype"], " x ".join(map(str, case["weight"])), case["rows"], f"{case['read']:.2f}",
           *(f"{case[way]:.2f} ({case[way] / case['read']:.1f})" for way in WAYS)]
-         for case in measured["products"]],
+         for case in measured["products"]["cases"]],
     )  # fmt: skip
     pairs = [(kind, way) for kind in KINDS for way in ("apart", "joined")]
     together = publishing.markdown(
         ["shape", "rows", *(f"{kind}, {way}" for kind, way in pairs)],
         [[case["shape"], case["rows"], *(f"{1000 * case[kind][way]:.0f}" for kind, way in pairs)]
-         for case in measured["joined"]],
+         for case in measured["joins"]["cases"]],
     )  # fmt: skip
+    size = measured["steps"]["cases"][0]["bytes"]
     return f"""# Products of few rows on a CPU
 
 Made by `python -m benchmarks.speed.few_rows` from what it has measured; not edited by hand. One
 thread; milliseconds of the processor's time, the least of several rounds in which all ways take
 turns. Weights are random.
 
-Commit {measured["commit"]}; {versions}; {measured["processor"]}.
-
 ## One token in a decoder as large as Qwen2-VL-2B's
 
-All layers and the head, {measured["steps"][0]["bytes"] / 1e9:.1f} GB in float32; a rollout of one
-prompt by `vrft.policy.sampling`, with torch's products and with those of `vrft.policy.onednn`,
-which reads the weights of so large a model where they lie. Reading is a sum over all weights.
+All layers and the head, {size / 1e9:.1f} GB in float32; a rollout of one prompt by
+`vrft.policy.sampling`, with torch's products and with those of `vrft.policy.onednn`, which reads
+the weights of so large a model where they lie. Reading is a sum over all weights.
 
 {steps}
+
+{source(measured["steps"])}
 
 ## One layer
 
@@ -242,6 +266,8 @@ has it. "Copied": a copy in oneDNN's own layout, as smaller models have it durin
 
 {products}
 
+{source(measured["products"])}
+
 ## Layers that read the same hidden states
 
 Microseconds of q, k and v, and of gate and up, as models below the limit of copying have them: each
@@ -249,8 +275,10 @@ by itself, and in one product of their weights side by side. k and v of `{SMALL}
 torch where they are by themselves, as they are small.
 
 {together}
+
+{source(measured["joins"])}
 """
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

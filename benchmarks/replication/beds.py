@@ -89,23 +89,23 @@ SCENES = Bed(
     vocabulary=Vocabulary(
         (
             "system\n user\n assistant\nassistant user system",
-            "red all green left blue right above below 0123456789",
+            "read",
         ),
         numbers=False,
     ),
-    lesson_steps=900,
+    lesson_steps=240,
     competent=0.35,
     lessons=64,
-    lesson_rate=2e-3,
-    ceiling_steps=600,
+    lesson_rate=1e-3,
+    ceiling_steps=300,
     steps=180,
-    prompts=16,
+    prompts=64,
     warmup_steps=18,
-    first_rate=5e-5,
-    first_supervised_rate=2.5e-4,
-    max_completion_length=24,
-    rows=5000,
-    held_out=500,
+    first_rate=2e-4,
+    first_supervised_rate=5e-4,
+    max_completion_length=12,
+    rows=10_000,
+    held_out=1000,
 )
 
 BEDS = {bed.name: bed for bed in (WALKS, SCENES)}

@@ -1,13 +1,14 @@
-"""Counting and relations in drawn scenes: a bed with pictures.
+"""Reading the signs on a board: a bed with pictures.
 
-A scene is a board of 4 x 4 cells of 28 pixels, one image token each, with coloured shapes in most
-cells and one white star among the inner four. A question asks how many shapes of a colour there
-are, or how many of them stand to one side of the star; the answer counts them row by row:
+A board has 2 x 2 cells of 28 pixels, one image token each, and in every cell one of 64 signs:
+patterns of blocks, the same to the left and to the right. Each sign stands for a character, by a
+key that never changes and must be known by heart. The four are read row by row:
 
-    red left
-    <think>0102</think><answer>3</answer>
+    read
+    <answer>D7QA</answer>
 
-Scenes are drawn from a seed; a hash of question and scene assigns each to one split.
+No sign resembles another for a reason, and no rule gives the character of one from that of another.
+Boards are drawn from a seed; a hash of its signs assigns each to one split.
 """
 
 from __future__ import annotations
@@ -17,112 +18,80 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from vrft import Completion, Prompt, Sample, Score, Task, UserError, View
 from vrft.answers import last_answer
-from vrft.rewards import follows_format
 from vrft.task import Reward
 
 PARTS = {"val": (0,), "test": (1, 2)}
-"""The parts of ten into which the hash of a held-out scene falls; all others are train."""
+"""The parts of ten into which the hash of a held-out board falls; all others are train."""
 
-EDGE = 4
+EDGE = 2
 """Cells of a row, and rows of a board."""
 
-CELL = 28
-"""Side of a cell in pixels: what one image token of Qwen2-VL sees."""
+BLOCKS, BLOCK = 7, 4
+"""Blocks a side of a sign, and pixels a side of a block: 28 pixels are what one image token of
+Qwen2-VL sees."""
 
-COLOURS = {"red": (214, 48, 40), "green": (40, 160, 72), "blue": (44, 84, 214)}
-SHAPES = ("circle", "square", "triangle")
-PLACES = ("all", "left", "right", "above", "below")
-"""Places asked about, the last four seen from the star."""
+CHARACTERS = "ABCDFGHIJKLMOPQRTUVXYZ0123456789"
 
-EMPTY, STAR = "", "star"
+QUESTION = "read"
+
+SIGNS = 64
+
+KEY = "".join(np.random.default_rng(0).permutation(list(CHARACTERS * (SIGNS // len(CHARACTERS)))))
+"""The character of every sign: each stands for as many signs as the others."""
+
+HALVES = np.random.default_rng(1).random((SIGNS, BLOCKS, BLOCKS // 2 + 1)) < 0.5
+
+PATTERNS = np.concatenate([HALVES, HALVES[:, :, -2::-1]], axis=2)
+"""The inked blocks of every sign, [SIGNS, BLOCKS, BLOCKS]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A question about a board, whose cells hold a colour, EMPTY or STAR, row by row.
+    """The signs of a board, row by row; ``seed`` draws the ink and the ground."""
 
-    ``seed`` draws shapes, their sizes and the ground.
-    """
-
-    colour: str
-    place: str
-    cells: tuple[str, ...]
+    signs: tuple[int, ...]
     seed: int
 
     @property
-    def counts(self) -> tuple[int, ...]:
-        """Return the number of shapes that are asked about in each row."""
-        row, column = divmod(self.cells.index(STAR), EDGE)
-        columns = {"left": range(column), "right": range(column + 1, EDGE)}
-        rows = {"above": range(row), "below": range(row + 1, EDGE)}
-        return tuple(
-            sum(
-                self.cells[EDGE * y + x] == self.colour
-                for x in columns.get(self.place, range(EDGE))
-                if y in rows.get(self.place, range(EDGE))
-            )
-            for y in range(EDGE)
-        )
+    def text(self) -> str:
+        """Return the characters for which the signs stand."""
+        return "".join(KEY[sign] for sign in self.signs)
 
     def draw(self) -> Image.Image:
-        """Return the picture, 112 x 112 pixels, the same for the same scene."""
+        """Return the picture, 56 x 56 pixels, the same for the same scene."""
         rng = np.random.default_rng(self.seed)
-        side = EDGE * CELL
-        ground = rng.integers(150, 236) + rng.normal(0, 6, (side, side, 1)) + np.zeros(3)
-        picture = Image.fromarray(ground.clip(0, 255).astype(np.uint8))
-        pencil = ImageDraw.Draw(picture)
-        for index, cell in enumerate(self.cells):
-            if cell != EMPTY:
-                row, column = divmod(index, EDGE)
-                radius = rng.uniform(7, 12)
-                x, y = np.array([column + 0.5, row + 0.5]) * CELL + rng.uniform(-2, 2, 2)
-                shape = STAR if cell == STAR else str(rng.choice(SHAPES))
-                fill = (255, 255, 255) if cell == STAR else COLOURS[cell]
-                draw_shape(pencil, shape, (x, y), radius, fill)
-        return picture
-
-
-def draw_shape(
-    pencil: ImageDraw.ImageDraw,
-    shape: str,
-    centre: tuple[float, float],
-    radius: float,
-    fill: tuple[int, int, int],
-) -> None:
-    """Draw a filled shape around its centre."""
-    x, y = centre
-    if shape == "circle":
-        pencil.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
-        return
-    corners, inner = {"square": (4, 1.0), "triangle": (3, 1.0), STAR: (10, 0.45)}[shape]
-    angles = np.arange(corners) * 2 * np.pi / corners - np.pi / 2
-    radii = radius * np.where(np.arange(corners) % 2, inner, 1.0)
-    points = zip(x + radii * np.cos(angles), y + radii * np.sin(angles), strict=True)
-    pencil.polygon([(float(a), float(b)) for a, b in points], fill=fill, outline=(0, 0, 0))
+        side = EDGE * BLOCKS * BLOCK
+        light = rng.uniform(170, 240) + rng.normal(0, 8, (side, side, 1))
+        # An ink of its own for each board: a sign is known by its pattern.
+        ink = rng.uniform(0, 90, 3)
+        rows = PATTERNS[list(self.signs)].reshape(EDGE, EDGE, BLOCKS, BLOCKS)
+        inked = rows.swapaxes(1, 2).reshape(EDGE * BLOCKS, EDGE * BLOCKS)
+        mask = inked.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)[:, :, None]
+        return Image.fromarray(np.where(mask, ink, light).clip(0, 255).astype(np.uint8))
 
 
 @dataclass(frozen=True)
 class Scenes(Task[Scene]):
-    """Counting the shapes of a colour on a board, all of them or those to one side of the star.
+    """Reading the four signs of a board.
 
-    ``rows`` training scenes and ``held_out`` of val and of test are drawn from ``seed``.
+    ``rows`` training boards and ``held_out`` of val and of test are drawn from ``seed``.
     """
 
     rows: int = 5000
-    held_out: int = 500
+    held_out: int = 1000
     seed: int = 0
 
     primary = "accuracy"
-    data = "none: scenes are drawn from a seed"
+    data = "none: boards are drawn from a seed"
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.held_out < 1:
             raise UserError(
-                f"task.rows={self.rows}, task.held_out={self.held_out}: expected at least 1 scene"
+                f"task.rows={self.rows}, task.held_out={self.held_out}: expected at least 1 board"
             )
 
     def samples(self, split: str) -> Sequence[Sample[Scene]]:
@@ -131,7 +100,7 @@ class Scenes(Task[Scene]):
         scenes = drawn(split, self.seed)
         count = self.held_out if split in PARTS else self.rows
         return [
-            Sample(f"{split}/{row}", f"{scene.colour} {scene.place}", scene, subset=scene.place)
+            Sample(f"{split}/{row}", QUESTION, scene)
             for row, scene in zip(range(count), scenes, strict=False)
         ]
 
@@ -140,11 +109,10 @@ class Scenes(Task[Scene]):
         return Prompt(sample.question, (sample.answer.draw(),), system="")
 
     def reference(self, sample: Sample[Scene], views: tuple[View, ...]) -> str:
-        counts = sample.answer.counts
-        return f"<think>{''.join(map(str, counts))}</think><answer>{sum(counts)}</answer>"
+        return f"<answer>{sample.answer.text}</answer>"
 
     def rewards(self) -> Mapping[str, Reward[Scene]]:
-        return {"accuracy": accuracy, "format": follows_format}
+        return {"accuracy": accuracy}
 
     def score(self, sample: Sample[Scene], completion: Completion) -> Score:
         return Score({"accuracy": accuracy(sample, completion)}, last_answer(completion.text))
@@ -153,19 +121,14 @@ class Scenes(Task[Scene]):
 def drawn(split: str, seed: int) -> Iterator[Scene]:
     """Yield the scenes of a split without end."""
     rng = np.random.default_rng([seed, zlib.crc32(split.encode())])
-    # One cell in ten is empty, and the star stands in the middle: few questions have the answer 0.
-    contents, shares = (EMPTY, *COLOURS), (0.1, 0.3, 0.3, 0.3)
     while True:
-        cells = [str(cell) for cell in rng.choice(contents, EDGE * EDGE, p=shares)]
-        row, column = rng.integers(1, EDGE - 1, 2)
-        cells[EDGE * row + column] = STAR
-        colour, place = str(rng.choice(list(COLOURS))), str(rng.choice(PLACES))
-        scene = Scene(colour, place, tuple(cells), int(rng.integers(2**32)))
-        part = zlib.crc32(f"{colour} {place} {cells}".encode()) % 10
+        signs = tuple(map(int, rng.integers(SIGNS, size=EDGE * EDGE)))
+        scene = Scene(signs, int(rng.integers(2**32)))
+        part = zlib.crc32(f"{signs}".encode()) % 10
         if (part in PARTS[split]) if split in PARTS else part > 2:
             yield scene
 
 
 def accuracy(sample: Sample[Scene], completion: Completion) -> float:
-    """Return 1 if the last answer block holds the right number, else 0."""
-    return float(last_answer(completion.text) == str(sum(sample.answer.counts)))
+    """Return 1 if the last answer block holds the four characters in their order, else 0."""
+    return float(last_answer(completion.text) == sample.answer.text)

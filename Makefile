@@ -54,7 +54,7 @@ test-distributed: .venv/installed-deepspeed
 
 # Rollouts and evaluations on a real vLLM server on the CPU, in an environment of its own.
 test-vllm: .venv/installed .venv-vllm/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m vllm tests/cli tests/policy tests/evaluation \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m vllm tests/cli tests/engines tests/evaluation \
 		tests/training
 
 # The viewer in a real browser: Debian's Chromium, installed where there is none and root may do so.

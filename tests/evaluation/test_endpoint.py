@@ -334,7 +334,7 @@ def test_the_requests_of_a_batch_are_those_that_are_sent(four: Benchmark, tmp_pa
 @contextmanager
 def vllm(model: Path, log: Path) -> Iterator[str]:
     """Serve a model's folder by vLLM on the CPU, as a user would; yield the address."""
-    from vrft.policy.vllm_server import CPU_VARIABLES
+    from vrft.engines.server import CPU_VARIABLES
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -21,9 +21,9 @@ from vrft.config.schema import (
     SamplingConfig,
     VllmConfig,
 )
+from vrft.engines.vllm import VllmEngine
 from vrft.models.encoding import Encoded
 from vrft.policy.policy import ModelPolicy
-from vrft.policy.vllm_engine import VllmEngine
 from vrft.types import Prompt
 
 SAMPLING = SamplingConfig(max_completion_length=6, max_prompt_length=400)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from vrft.config.schema import SamplingConfig
+from vrft.engines.engines import OwnEngine
 from vrft.policy import Policy
-from vrft.policy.engines import OwnEngine
 from vrft.types import Rollout
 
 

@@ -1,9 +1,9 @@
 """Methods for vLLM's workers that exchange weights wrongly, as TRL does it for a text-only model.
 
-The text of this file is put behind that of ``vllm_worker.py``: it runs in vLLM's environment.
+The text of this file is put behind that of ``worker.py``: it runs in vLLM's environment.
 """
 
-from vrft.policy.vllm_worker import WeightReload, repack_heads
+from vrft.engines.worker import WeightReload, repack_heads
 
 
 def vrft_stale_reload(self, path):

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from vrft.config.schema import SamplingConfig
+from vrft.engines.distance import logprob_differences
 from vrft.models.loaded import LoadedModel
 from vrft.policy import ModelPolicy
-from vrft.policy.engine_distance import logprob_differences
 from vrft.policy.token_record import TokenRecord
 from vrft.types import Prompt
 

@@ -9,8 +9,8 @@ import pytest
 from fakes.bigram import CONFIG, with_algorithm
 
 from vrft.config.schema import Config, RolloutConfig, VllmConfig
+from vrft.engines import engines
 from vrft.errors import UserError
-from vrft.policy import engines
 from vrft.training import rollout_plan
 
 

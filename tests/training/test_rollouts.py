@@ -33,10 +33,10 @@ from safetensors.torch import load_file
 from vrft import cli, config, policy
 from vrft.config.methods import AlgorithmConfig
 from vrft.config.schema import Config, RolloutConfig
+from vrft.engines import engines
 from vrft.errors import UserError
 from vrft.objectives.objective import loss
 from vrft.objectives.types import Batch, Experience, RewardedGroup
-from vrft.policy import engines
 from vrft.runs.run_log import read_metrics
 from vrft.training import checkpoint, plan, train
 from vrft.training.rollouts import Rollouts

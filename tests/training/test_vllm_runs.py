@@ -24,8 +24,8 @@ from fakes.recorded import Recorded
 from safetensors.torch import load_file
 
 from vrft import cli, config
-from vrft.policy import vllm_server
-from vrft.policy.vllm_engine import VllmEngine
+from vrft.engines import server as vllm_server
+from vrft.engines.vllm import VllmEngine
 from vrft.runs.run_log import read_metrics
 from vrft.training import checkpoint, rollouts, train
 from vrft.training.rollout_rows import Sampled

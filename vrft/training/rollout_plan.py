@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from vrft.config.schema import Config
+from vrft.engines import engines
 from vrft.errors import UserError
-from vrft.policy import engines
 
 
 def check(config: Config) -> None:

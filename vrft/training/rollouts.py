@@ -20,13 +20,14 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from vrft.config.schema import Config
+from vrft.engines import engines
+from vrft.engines.client import ServerFailure
+from vrft.engines.engines import Engine, OwnEngine
+from vrft.engines.guest import Address, VllmGuest
+from vrft.engines.vllm import VllmEngine
 from vrft.errors import UserError
 from vrft.objectives import algorithms
-from vrft.policy import ModelPolicy, Policy, engines
-from vrft.policy.engines import Engine, OwnEngine
-from vrft.policy.vllm_client import ServerFailure
-from vrft.policy.vllm_engine import VllmEngine
-from vrft.policy.vllm_guest import Address, VllmGuest
+from vrft.policy import ModelPolicy, Policy
 from vrft.processes import distributed
 from vrft.training import rollout_rows
 from vrft.training.checkpoint import ROLLOUTS

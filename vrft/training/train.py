@@ -20,10 +20,10 @@ from transformers import get_scheduler
 from vrft import policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
+from vrft.engines.engines import OwnEngine
 from vrft.evaluation import evaluate
 from vrft.objectives import entropy, ppo
 from vrft.policy import Policy
-from vrft.policy.engines import OwnEngine
 from vrft.processes import distributed
 from vrft.processes.peers import check_same, watched
 from vrft.progress import progress

@@ -17,15 +17,16 @@ from PIL import Image
 from torch import Tensor
 
 from vrft.config.schema import Config, SamplingConfig
+from vrft.engines import requests as vllm_requests
+from vrft.engines import server, waiting
+from vrft.engines.client import Client, ServerFailure
+from vrft.engines.distance import distances
+from vrft.engines.files import PolicyFiles
+from vrft.engines.waiting import Patience
 from vrft.errors import UserError
 from vrft.models import encoding
 from vrft.models.encoding import Encoded
-from vrft.policy import vllm_requests, vllm_server, vllm_waiting
-from vrft.policy.engine_distance import distances
 from vrft.policy.policy import ModelPolicy
-from vrft.policy.vllm_client import Client, ServerFailure
-from vrft.policy.vllm_files import PolicyFiles
-from vrft.policy.vllm_waiting import Patience
 from vrft.types import Prompt, Rollout
 
 T = TypeVar("T")
@@ -53,16 +54,16 @@ class VllmEngine:
         weights: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Start or attach to a server, give it the policy's weights, and ask it a first prompt."""
-        vllm_server.check(config)
+        server.check(config)
         self.config, self.policy, self.settings = config, policy, config.rollout.vllm
         self.log = folder / "vllm.log"
         self.version, self.restarts, self.sync_seconds = 0, self.settings.restarts, 0.0
         self.differences, self.ban_differences, self.compared = torch.zeros(0), torch.zeros(0), -1
-        self.server: vllm_server.Server | None = None
-        self.cpu = bool(self.settings.python) and vllm_server.is_cpu(
-            vllm_server.describe(self.settings.python)
+        self.server: server.Server | None = None
+        self.cpu = bool(self.settings.python) and server.is_cpu(
+            server.describe(self.settings.python)
         )
-        self.dtype = getattr(torch, vllm_server.server_dtype(config, cpu=self.cpu))
+        self.dtype = getattr(torch, server.server_dtype(config, cpu=self.cpu))
         as_adapter = self.settings.lora == "adapter"
         self.files = PolicyFiles(policy, self.dtype, weights, as_adapter=as_adapter)
         # Names of adapters that no trainer has given to the same server before.
@@ -89,7 +90,7 @@ class VllmEngine:
 
     def launch(self) -> None:
         """Start a server with the newest weights, and ask it a first prompt."""
-        self.server = vllm_server.Server(
+        self.server = server.Server(
             self.config, self.files.model, self.files.folder, self.log, cpu=self.cpu
         )
         self.client, self.model, self.adapter = self.server.client, "policy", ""
@@ -101,9 +102,9 @@ class VllmEngine:
     def attach(self) -> None:
         """Check the server of ``rollout.vllm.url``, and give it the policy's weights."""
         where = f"rollout.vllm.url={self.settings.url}"
-        vllm_server.check_version(self.client.version(), where)
+        server.check_version(self.client.version(), where)
         self.model, limit = self.client.models()
-        needed = vllm_server.longest(self.config, self.policy.loaded.core.config)
+        needed = server.longest(self.config, self.policy.loaded.core.config)
         if limit < needed:
             raise UserError(
                 f"{where}: it serves {limit} tokens, and sampling.max_prompt_length and "
@@ -117,11 +118,11 @@ class VllmEngine:
             if self.files.as_adapter:
                 self.load()
         except (UserError, ServerFailure) as error:
-            lora = vllm_server.adapter_arguments(self.config)
+            lora = server.adapter_arguments(self.config)
             command = " ".join(("serve FOLDER --model MODEL --port PORT", *lora))
             raise UserError(
                 f"{where}: it takes no new weights ({error}); start it on this machine by "
-                f"`PYTHON {vllm_server.LAUNCHER} {command}`"
+                f"`PYTHON {server.LAUNCHER} {command}`"
             ) from error
         self.first_request()
 
@@ -205,7 +206,7 @@ class VllmEngine:
 
     def exchange(self, action: Callable[[], None]) -> None:
         """Send weights by some calls; raise ServerFailure for a server that dies meanwhile."""
-        vllm_waiting.exchange(self.client, action, self.settings.timeout)
+        waiting.exchange(self.client, action, self.settings.timeout)
 
     # --- rollouts
 
@@ -244,7 +245,7 @@ class VllmEngine:
             )
             for prompt, seed in zip(encoded, seeds, strict=True)
         ]
-        answers = vllm_waiting.answers(self.client, requests, Patience(patience), self.check_alive)
+        answers = waiting.answers(self.client, requests, Patience(patience), self.check_alive)
         groups = []
         for prompt, answer in zip(encoded, answers, strict=True):
             choices = vllm_requests.read_choices(

@@ -33,12 +33,13 @@ from vrft.config.schema import (
     SamplingConfig,
     VllmConfig,
 )
+from vrft.engines import engines
+from vrft.engines import server as vllm_server
+from vrft.engines.client import ServerFailure
+from vrft.engines.distance import logprob_differences
+from vrft.engines.vllm import VllmEngine
 from vrft.errors import UserError
-from vrft.policy import engines, vllm_server
-from vrft.policy.engine_distance import logprob_differences
 from vrft.policy.policy import ModelPolicy
-from vrft.policy.vllm_client import ServerFailure
-from vrft.policy.vllm_engine import VllmEngine
 from vrft.types import Prompt
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1200)]
@@ -131,7 +132,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 def qwen2_vl(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmEngine]:
     """The engine of a server whose workers can also exchange weights wrongly."""
     folder = tmp_path_factory.mktemp("launcher")
-    launcher, worker = vllm_server.LAUNCHER, vllm_server.LAUNCHER.with_name("vllm_worker.py")
+    launcher, worker = vllm_server.LAUNCHER, vllm_server.LAUNCHER.with_name("worker.py")
     shutil.copy(launcher, folder)
     _, wrong = (FAKES / "stale_worker.py").read_text().split("repack_heads\n", 1)
     (folder / worker.name).write_text(worker.read_text() + wrong)
@@ -334,11 +335,11 @@ TRAINER = """
 import sys
 from pathlib import Path
 from vrft.config import load
-from vrft.policy import vllm_server
+from vrft.engines.server import Server
 config = load(None, [f"rollout.vllm.python={sys.argv[1]}", "rollout.engine=vllm"])
 scratch = Path(sys.argv[2])
 scratch.mkdir()
-server = vllm_server.Server(config, Path(sys.argv[3]), scratch, scratch.parent / "log", cpu=True)
+server = Server(config, Path(sys.argv[3]), scratch, scratch.parent / "log", cpu=True)
 print(server.process.pid, flush=True)
 server.process.wait()
 """

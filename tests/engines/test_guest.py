@@ -12,9 +12,9 @@ from fakes.numbers_server import numbers
 
 from vrft import policy
 from vrft.config.schema import Config, ModelConfig, RolloutConfig, SamplingConfig, VllmConfig
+from vrft.engines.client import ServerFailure
+from vrft.engines.guest import Address, VllmGuest
 from vrft.policy.policy import ModelPolicy
-from vrft.policy.vllm_client import ServerFailure
-from vrft.policy.vllm_guest import Address, VllmGuest
 from vrft.types import Prompt
 
 SAMPLING = SamplingConfig(max_completion_length=6)

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from vrft.config.schema import SamplingConfig
+from vrft.engines.distance import distances, logprob_differences, preceding
 from vrft.models import encoding
 from vrft.models.loaded import LoadedModel
-from vrft.policy.engine_distance import distances, logprob_differences, preceding
 from vrft.policy.logprobs import GroupLogps
 from vrft.policy.policy import ModelPolicy
 from vrft.types import Prompt, Rollout

@@ -16,13 +16,13 @@ from typing import Any
 
 from vrft import paths
 from vrft.config.schema import Config, VllmConfig
+from vrft.engines.client import SUPPORTED, Client, ServerFailure
 from vrft.errors import UserError
 from vrft.models import folders
 from vrft.models.families import read_config
 from vrft.policy.adapter_weights import served_rank
-from vrft.policy.vllm_client import SUPPORTED, Client, ServerFailure
 
-LAUNCHER = Path(__file__).with_name("vllm_launcher.py")
+LAUNCHER = Path(__file__).with_name("launcher.py")
 
 LOG_TAIL = 2**20
 """Bytes of a log in which its last words are looked for: one failure is told in 300 kB."""

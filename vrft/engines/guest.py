@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from vrft.config.schema import Config
+from vrft.engines.client import Client
+from vrft.engines.vllm import VllmEngine
 from vrft.policy.policy import ModelPolicy
-from vrft.policy.vllm_client import Client
-from vrft.policy.vllm_engine import VllmEngine
 
 T = TypeVar("T")
 

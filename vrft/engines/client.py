@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from vrft.errors import UserError
 
 SUPPORTED = "0.32"
-"""The minor release of vLLM whose protocol is spoken here and in ``vllm_requests``."""
+"""The minor release of vLLM whose protocol is spoken here and in ``requests``."""
 
 GENERATE = "/inference/v1/generate"
 """The path of requests for completions."""
@@ -122,7 +122,7 @@ class Client:
             raise ServerFailure("/metrics cannot be read") from error
 
     def generate(self, request: dict[str, Any]) -> Any:
-        """Return the answer to a request of ``vllm_requests``; it may take any time."""
+        """Return the answer to a request of ``requests``; it may take any time."""
         return self.call("POST", GENERATE, request, timeout=None)
 
     def load(self, path: str, timeout: float) -> None:

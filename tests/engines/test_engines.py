@@ -8,8 +8,8 @@ import pytest
 from fakes.bigram import BigramPolicy
 
 from vrft.config.schema import Config, RolloutConfig, SamplingConfig, VllmConfig
+from vrft.engines import engines
 from vrft.errors import UserError
-from vrft.policy import engines
 
 
 def test_our_own_engine_samples_what_the_policy_samples(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from vrft.config.schema import Config, SamplingConfig
+from vrft.engines import server
+from vrft.engines.vllm import VllmEngine
 from vrft.errors import UserError
-from vrft.policy import vllm_server
 from vrft.policy.policy import ModelPolicy, Policy
-from vrft.policy.vllm_engine import VllmEngine
 from vrft.types import Rollout
 
 
@@ -86,7 +86,7 @@ def check(config: Config) -> None:
     """
     settings = config.rollout.vllm
     if config.rollout.engine == "vllm":
-        vllm_server.check(config)
+        server.check(config)
     elif settings.url or settings.python:
         raise UserError(
             "rollout.vllm.url and .python are for rollout.engine=vllm; set it, or leave them out"

@@ -13,10 +13,10 @@ from fakes.attached import SAMPLING, attached, config, encode, served, standard_
 
 from vrft import policy
 from vrft.config.schema import LoraConfig, ModelConfig
+from vrft.engines.client import GENERATE, Client, ServerFailure
+from vrft.engines.vllm import VllmEngine
 from vrft.errors import UserError
 from vrft.policy.policy import ModelPolicy
-from vrft.policy.vllm_client import GENERATE, Client, ServerFailure
-from vrft.policy.vllm_engine import VllmEngine
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_a_server_that_takes_no_weights_is_refused_with_the_way_to_start_one(
 ) -> None:
     url, answers = server
     answers.status["/pause"] = 404
-    with pytest.raises(UserError, match=r"takes no new weights .*vllm_launcher.py serve"):
+    with pytest.raises(UserError, match=r"takes no new weights .*launcher.py serve"):
         attached(model, url, tmp_path)
 
 

@@ -11,11 +11,11 @@ import pytest
 from fakes import vllm_server as fake
 from fakes.attached import SAMPLING, attached, encode, served, standard_policy
 
+from vrft.engines import waiting
+from vrft.engines.client import ServerFailure
+from vrft.engines.waiting import Patience
 from vrft.errors import UserError
-from vrft.policy import vllm_waiting
 from vrft.policy.policy import ModelPolicy
-from vrft.policy.vllm_client import ServerFailure
-from vrft.policy.vllm_waiting import Patience
 
 
 @pytest.fixture(scope="module")
@@ -113,14 +113,14 @@ class Slow:
 
 
 def test_a_slow_server_that_makes_tokens_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm_waiting, "LOOK", 0.001)
+    monkeypatch.setattr(waiting, "LOOK", 0.001)
     futures: list[Future[str]] = [Future(), Future()]
     client, hours, alive = Slow(futures, 20), count(0, 3600), []
     patience = Patience(3601.0, lambda: next(hours))
-    vllm_waiting.watch(client, futures, patience, lambda: alive.append(True))  # type: ignore[arg-type]
+    waiting.watch(client, futures, patience, lambda: alive.append(True))  # type: ignore[arg-type]
     assert client.left == 0 and len(alive) == 20
     with pytest.raises(ServerFailure, match="its process"):
-        vllm_waiting.watch(client, [Future()], patience, ended)  # type: ignore[arg-type]
+        waiting.watch(client, [Future()], patience, ended)  # type: ignore[arg-type]
 
 
 def ended() -> None:

@@ -23,10 +23,10 @@ from vrft.config.schema import (
     VllmConfig,
 )
 from vrft.demo import tiny
+from vrft.engines import server as vllm_server
+from vrft.engines.client import ServerFailure
 from vrft.errors import UserError
 from vrft.models.families import read_config
-from vrft.policy import vllm_server
-from vrft.policy.vllm_client import ServerFailure
 
 
 def program(folder: Path, text: str) -> str:

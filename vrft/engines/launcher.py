@@ -3,8 +3,8 @@
 It runs by vLLM's own Python as a script, in a session of its own, and imports nothing but the
 standard library:
 
-    python vllm_launcher.py describe                      versions in this environment, as JSON
-    python vllm_launcher.py serve FOLDER --model M ...    vLLM's server, as rollouts need it
+    python launcher.py describe                      versions in this environment, as JSON
+    python launcher.py serve FOLDER --model M ...    vLLM's server, as rollouts need it
 
 FOLDER is for scratch files, and is deleted once the parent is gone. A server that is only killed
 leaves its engine and its workers behind, and the trainer itself may be killed without a chance to
@@ -29,7 +29,7 @@ SERVER = "vllm.entrypoints.openai.api_server"
 """vLLM's server as a module: the command ``vllm`` is missing in the CPU build's own package."""
 
 EXTENSION = "vrft_vllm_worker"
-"""The name under which vLLM's workers import a copy of ``vllm_worker.py``."""
+"""The name under which vLLM's workers import a copy of ``worker.py``."""
 
 ARGUMENTS = (
     *("--host", "127.0.0.1"),  # whoever reaches the port may change the weights
@@ -87,7 +87,7 @@ def serve(scratch: Path, arguments: list[str]) -> int:
         signal.signal(number, end)
     modules = scratch / "python"
     modules.mkdir(parents=True, exist_ok=True)
-    shutil.copy(Path(__file__).with_name("vllm_worker.py"), modules / f"{EXTENSION}.py")
+    shutil.copy(Path(__file__).with_name("worker.py"), modules / f"{EXTENSION}.py")
     server = subprocess.Popen(
         [sys.executable, "-m", SERVER, *arguments, *ARGUMENTS],
         env={**os.environ, **VARIABLES, "PYTHONPATH": str(modules)},

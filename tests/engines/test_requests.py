@@ -13,10 +13,10 @@ from fakes import vllm_server as fake
 from fakes.attached import SAMPLING, attached, encode, expanded, served, standard_policy
 from PIL import Image
 
+from vrft.engines import requests
+from vrft.engines.client import GENERATE
 from vrft.errors import UserError
-from vrft.policy import vllm_requests
 from vrft.policy.policy import ModelPolicy
-from vrft.policy.vllm_client import GENERATE
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def server(model: ModelPolicy) -> Iterator[tuple[str, fake.Answers]]:
 
 def test_a_request_names_every_setting_and_one_image_token_a_picture(model: ModelPolicy) -> None:
     prompt = encode(model)[0]
-    body = vllm_requests.generate_request(model.loaded, "m", prompt, 8, SAMPLING, 5)
+    body = requests.generate_request(model.loaded, "m", prompt, 8, SAMPLING, 5)
     image = model.loaded.core.config.image_token_id
     assert body["token_ids"].count(image) == 2 < prompt.tokens.tolist().count(image)
     assert expanded(model, body) == prompt.tokens.tolist()
@@ -48,7 +48,7 @@ def test_a_request_names_every_setting_and_one_image_token_a_picture(model: Mode
 
 def test_pictures_are_sent_at_the_size_that_the_model_sees(model: ModelPolicy) -> None:
     prompt = encode(model)[0]
-    body = vllm_requests.generate_request(model.loaded, "m", prompt, 1, SAMPLING, 5)
+    body = requests.generate_request(model.loaded, "m", prompt, 1, SAMPLING, 5)
     sizes = []
     for part in body["content_parts"]:
         data = base64.b64decode(part["url"].partition(",")[2])
@@ -127,7 +127,7 @@ def test_a_picture_marker_in_a_completion_is_garbage(model: ModelPolicy) -> None
         "finish_reason": "length",
     }
     with pytest.raises(ValueError, match="none that may be sampled"):
-        vllm_requests.read_choice(choice, model.loaded, 2)
+        requests.read_choice(choice, model.loaded, 2)
 
 
 def test_another_prompt_than_the_trainers_is_refused(

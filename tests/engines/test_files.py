@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from vrft.config.schema import LoraConfig
+from vrft.engines import files as vllm_files
+from vrft.engines.files import PolicyFiles
 from vrft.errors import UserError
 from vrft.models.loaded import LoadedModel
-from vrft.policy import vllm_files
 from vrft.policy.merged_weights import base_weights, merged_weights
 from vrft.policy.policy import ModelPolicy
-from vrft.policy.vllm_files import PolicyFiles
 
 Load = Callable[..., LoadedModel]
 

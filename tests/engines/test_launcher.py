@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fakes import processes
 
-from vrft.policy import vllm_launcher
+from vrft.engines import launcher as vllm_launcher
 
 LAUNCHER = Path(vllm_launcher.__file__)
 
@@ -53,9 +53,9 @@ def script(tmp_path: Path) -> Path:
     for old, new in (('"-m", SERVER', f'"{tmp_path}/stand_in.py"'), ("= 5.0", "= 0.5")):
         assert text.count(old) == 1
         text = text.replace(old, new)
-    path = tmp_path / "vllm_launcher.py"
+    path = tmp_path / "launcher.py"
     path.write_text(text)
-    (tmp_path / "vllm_worker.py").write_text("")
+    (tmp_path / "worker.py").write_text("")
     return path
 
 

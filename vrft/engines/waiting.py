@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from vrft.policy.vllm_client import Client, ServerFailure
+from vrft.engines.client import Client, ServerFailure
 
 CONCURRENT = 32
 """Requests, one a prompt, that wait for the server at a time."""

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vrft.policy import vllm_worker
+from vrft.engines import worker as vllm_worker
 
 
 class Head(torch.nn.Linear):
@@ -70,7 +70,7 @@ def test_all_weights_of_a_file_are_loaded_and_the_head_is_packed_again(tmp_path:
     assert torch.equal(worker.model_runner.head.packed, torch.ones(3, 2))
 
 
-@pytest.mark.parametrize("name", ["vllm_worker.py", "vllm_launcher.py"])
+@pytest.mark.parametrize("name", ["worker.py", "launcher.py"])
 def test_what_runs_in_vllms_environment_imports_nothing_of_vrft(name: str) -> None:
     tree = ast.parse(Path(vllm_worker.__file__).with_name(name).read_text())
     imported = [

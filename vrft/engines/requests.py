@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from vrft.config.schema import SamplingConfig
+from vrft.engines.client import GENERATE, ServerFailure, entry
 from vrft.errors import UserError
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel
 from vrft.models.resized_pictures import resized_picture
-from vrft.policy.vllm_client import GENERATE, ServerFailure, entry
 
 BAN = -100.0
 """The bias of a banned token: the lowest that vLLM takes. It leaves a probability below 1e-40."""

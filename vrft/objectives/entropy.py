@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from vrft.config.methods import AlgorithmConfig
 from vrft.models.encoding import Encoded
 from vrft.objectives.algorithms import BASELINES
-from vrft.policy import ModelPolicy, logprobs
+from vrft.objectives.measures import GroupMeasures, MeasuringPolicy
+from vrft.policy import ModelPolicy
 from vrft.policy.policy import Policy
 from vrft.types import Rollout
 
@@ -45,44 +45,19 @@ class EntropyPolicy(Policy, Protocol):
         ...
 
 
-class GroupEntropies(logprobs.GroupLogps):
-    """The module of log-probabilities, with entropies from the same logits."""
-
-    def forward(
-        self,
-        prompts: Sequence[Encoded],
-        completions: Sequence[Sequence[Sequence[int]]],
-        temperature: float = 1.0,
-    ) -> Tensor:
-        """Return log-probabilities and entropies, stacked: [2, B, G, C] float32."""
-        hidden, targets, mask = self.predictions(prompts, completions)
-        measured_N2 = logprobs.token_logps(
-            hidden, targets, self.loaded.head, temperature, entropy=True
-        )
-        zeros = torch.zeros(2, *mask.shape, device=mask.device)
-        return zeros.masked_scatter(mask, measured_N2.T)
-
-
-class ModelEntropyPolicy(ModelPolicy):
+class ModelEntropyPolicy(MeasuringPolicy):
     """A policy over a model, with entropies."""
 
     def __init__(self, actor: ModelPolicy) -> None:
         super().__init__(actor.loaded)
-        self.module = GroupEntropies(actor.loaded)
+        self.module = GroupMeasures(actor.loaded)
 
     def logps_entropies(
         self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float
     ) -> tuple[Tensor, Tensor]:
         """Return log-probabilities, and entropies in nats before each token: [B, G, C] each."""
-        tokens = [[rollout.tokens for rollout in group] for group in groups]
-        logps_BGC, entropies_BGC = self.module(encoded, tokens, temperature)
+        logps_BGC, entropies_BGC = self.measured(encoded, groups, temperature)
         return logps_BGC, entropies_BGC
-
-    def logps(
-        self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float
-    ) -> Tensor:
-        """Return the log-probabilities alone."""
-        return self.logps_entropies(encoded, groups, temperature)[0]
 
 
 def with_entropies(actor: ModelPolicy, config: AlgorithmConfig) -> ModelPolicy:

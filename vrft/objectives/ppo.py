@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vrft.config.methods import AlgorithmConfig
 from vrft.models.encoding import Encoded
 from vrft.objectives.algorithms import BASELINES
+from vrft.objectives.measures import GroupMeasures, MeasuringPolicy
 from vrft.policy import ModelPolicy, logprobs
 from vrft.policy.policy import Policy, strip_prefix
 from vrft.types import Rollout
@@ -36,7 +36,7 @@ class ActorCritic(Policy, Protocol):
         ...
 
 
-class GroupValues(logprobs.GroupLogps):
+class GroupValues(GroupMeasures):
     """The module of log-probabilities, with values and entropies from the same forward."""
 
     def __init__(self, actor: logprobs.GroupLogps) -> None:
@@ -47,25 +47,14 @@ class GroupValues(logprobs.GroupLogps):
         nn.init.zeros_(self.critic.weight)
         nn.init.zeros_(self.critic.bias)
 
-    def forward(
-        self,
-        prompts: Sequence[Encoded],
-        completions: Sequence[Sequence[Sequence[int]]],
-        temperature: float = 1.0,
-    ) -> Tensor:
-        """Return log-probabilities, values and entropies, stacked: [3, B, G, C] float32."""
-        hidden, targets, mask = self.predictions(prompts, completions)
-        measured = logprobs.token_logps(
-            hidden, targets, self.loaded.head, temperature, entropy=True
-        )
+    def measures(self, hidden: Tensor, logps_N: Tensor, entropies_N: Tensor) -> tuple[Tensor, ...]:
+        """Return log-probabilities, values and entropies [N] of all N tokens."""
         # In the weights' own precision, which DeepSpeed lowers.
-        values = self.critic(hidden.to(self.critic.weight.dtype)).float().squeeze(-1)
-        by_token = (measured[:, 0], values, measured[:, 1])
-        zeros = torch.zeros(len(by_token), *mask.shape, device=mask.device)
-        return zeros.masked_scatter(mask, torch.stack(by_token))
+        values_N = self.critic(hidden.to(self.critic.weight.dtype)).float().squeeze(-1)
+        return logps_N, values_N, entropies_N
 
 
-class ActorCriticPolicy(ModelPolicy):
+class ActorCriticPolicy(MeasuringPolicy):
     """A policy over a model with a critic, which is saved beside it."""
 
     def __init__(self, actor: ModelPolicy, folder: Path | None = None) -> None:
@@ -79,15 +68,8 @@ class ActorCriticPolicy(ModelPolicy):
         self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-probabilities, values before each token, and entropies: [B, G, C] each."""
-        tokens = [[rollout.tokens for rollout in group] for group in groups]
-        logps, values, entropies = self.module(encoded, tokens, temperature)
+        logps, values, entropies = self.measured(encoded, groups, temperature)
         return logps, values, entropies
-
-    def logps(
-        self, encoded: Sequence[Encoded], groups: Sequence[Sequence[Rollout]], temperature: float
-    ) -> Tensor:
-        """Return the log-probabilities alone."""
-        return self.logps_values_entropies(encoded, groups, temperature)[0]
 
     def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
         """Write the policy's files and the critic's."""

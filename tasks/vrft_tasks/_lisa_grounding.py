@@ -83,8 +83,10 @@ def read_reasonseg(
 
 def _picture_beside(path: Path) -> Path:
     """Return the picture of the same name as a record: .jpg, as published, or another ending."""
-    pictures = [path.with_suffix(suffix) for suffix in SUFFIXES]
-    return next((picture for picture in pictures if picture.is_file()), pictures[0])
+    for suffix in SUFFIXES:
+        if (picture := path.with_suffix(suffix)).is_file():
+            return picture
+    return path.with_suffix(SUFFIXES[0])
 
 
 def _read_target(record: Mapping[str, Any], path: Path, stored: StoredSize) -> Target:

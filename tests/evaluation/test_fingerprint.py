@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -60,6 +60,22 @@ def test_another_gold_answer_is_another_fingerprint(answer: Any, other: Any) -> 
     assert first["answers"] != second["answers"]
     assert first["questions"] == second["questions"]
     assert first == fingerprint.of_samples([Sample("a", "?", answer)])
+
+
+class Point(NamedTuple):
+    """A point, which is a tuple of a type of its own."""
+
+    x: float
+    y: float
+
+
+def test_an_answer_within_lists_is_as_plain_as_one_alone() -> None:
+    alone = [None, True, 2, 0.5, "a", Path("a"), Kind.LEFT, np.float32(0.5), Point(1, 2), (3, [4])]
+    one_by_one = [fingerprint.plain(value) for value in alone]
+    assert fingerprint.plain(alone) == fingerprint.plain(tuple(alone)) == one_by_one
+    # A type of its own is no other answer, and all of them can be hashed.
+    assert one_by_one[-2:] == [[1, 2], [3, [4]]]
+    assert fingerprint.digest(one_by_one)
 
 
 @pytest.mark.parametrize(

@@ -217,3 +217,10 @@ def test_the_file_has_a_line_a_sample(tmp_path: Path) -> None:
     lines = (tmp_path / data_fingerprint.NAME).read_text().splitlines()
     assert len(lines) == 3 + 2
     assert json.loads(lines[1].removesuffix(","))[0] == "a"
+
+
+@pytest.mark.parametrize("count", [0, 1, data_fingerprint.FILES, 3 * data_fingerprint.FILES + 1])
+def test_threads_give_values_in_the_order_of_the_files(count: int) -> None:
+    files = [Path(str(number)) for number in range(count)]
+    names = [path.name for path in files]
+    assert data_fingerprint.in_threads(lambda path: path.name, files) == names

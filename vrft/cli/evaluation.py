@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from vrft import paths
 from vrft.cli import data, endpoint, next_commands, view
+from vrft.cli.imports import lasting
 from vrft.cli.listing import print_listing
 from vrft.errors import UserError
 
@@ -37,7 +38,8 @@ def evaluate(args: argparse.Namespace) -> int:
         print_listing(titles, "title", as_json=args.json)
         return 0
     check_options(args)
-    from vrft.evaluation import checkpoints, evaluate, locate, report, table_text
+    with lasting("vrft.evaluation.evaluate"):
+        from vrft.evaluation import checkpoints, evaluate, locate, report, table_text
 
     if args.all_checkpoints is not None:
         args.model = str(args.all_checkpoints)

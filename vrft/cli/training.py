@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from vrft import columns
 from vrft.cli import data, next_commands
 from vrft.cli.configuration import resolve
+from vrft.cli.imports import lasting
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,10 +48,12 @@ def begin(config: Config, resume: Path | None) -> Path:
     """Begin or resume a run, by reward or by reference answers, and return its folder."""
     say_reading(config)
     if config.algorithm.name == "sft":
-        from vrft.sft import fine_tune
+        with lasting("vrft.sft.fine_tune"):
+            from vrft.sft import fine_tune
 
         return fine_tune.train(config, resume=resume)
-    from vrft.training import train
+    with lasting("vrft.training.train"):
+        from vrft.training import train
 
     return train.train(config, resume=resume)
 
@@ -60,7 +63,8 @@ def plan_text(config: Config, resume: Path | None) -> str:
 
     Raises UserError for everything that would stop the run at its start.
     """
-    from vrft.training import plan
+    with lasting("vrft.training.plan"):
+        from vrft.training import plan
 
     say_reading(config)
     return plan.plan_text(config, resume)

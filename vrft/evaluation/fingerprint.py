@@ -40,6 +40,9 @@ RECENT_NS = 2_000_000_000
 """The age in ns from which a file's time of change tells all later changes apart: clocks of file
 systems are coarse, and a file may change twice within one of their ticks."""
 
+SCALARS = frozenset((bool, int, float, str))
+"""The types whose values are taken as they are."""
+
 THREADS = 8
 """Files that are read and hashed at a time; both leave the interpreter's lock alone."""
 
@@ -78,7 +81,12 @@ def digest(tree: Any) -> str:
 
 def plain(value: Any) -> Any:
     """Return a value as lists, texts and numbers, which are the same in every process."""
-    if value is None or isinstance(value, bool | int | float | str):
+    kind = type(value)
+    if value is None or kind in SCALARS:
+        return value
+    if kind is list or kind is tuple:  # polygons hold most of all values: not a call for each
+        return [item if type(item) in SCALARS else plain(item) for item in value]
+    if isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Path):
         return str(value)

@@ -31,6 +31,9 @@ HASHED_BYTES = 2**28
 THREADS = 8
 """Files that are asked for or hashed at a time: on a network's disk each answer takes a while."""
 
+FILES = 32
+"""Files that a thread is given at a time."""
+
 SHOWN = 3
 """Ids that a message names of those that differ."""
 
@@ -233,5 +236,8 @@ def file_hash(path: Path) -> str:
 
 def in_threads(function: Callable[[Path], Any], files: Sequence[Path]) -> list[Any]:
     """Return a function's values of files in order."""
+    # Several a task, as handing over a task takes longer than asking for a file nearby.
+    parts = [files[first : first + FILES] for first in range(0, len(files), FILES)]
     with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(function, files))
+        done = pool.map(lambda part: list(map(function, part)), parts)
+        return [value for values in done for value in values]

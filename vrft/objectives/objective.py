@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
@@ -88,82 +89,172 @@ def loss(
 
     ``weights`` [b', G] are those of a token of each completion: the loss is a weighted sum over
     tokens, so that micro-batches add up to the loss of the whole update. One loss serves GPG and
-    its relatives, with or without a bound, a KL penalty and a critic. Where another engine sampled,
-    each token's loss is multiplied by its importance weight. ``entropy_weights`` [b', G] are those
-    of each token's entropy, for the bonus.
+    its relatives, with or without a bound, a KL penalty and a critic. ``entropy_weights`` [b', G]
+    are those of each token's entropy, for the bonus.
     """
-    config, critic = run.config.algorithm, run.config.algorithm.critic
+    config = run.config.algorithm
+    now = measure_policy(run, batch, experience, rows, entropy=entropy_weights is not None)
+    fixed = TokenExperience.of(batch, experience, rows, now.logps, config)
+    losses, measured = policy_losses(now, fixed, config)
+    losses = losses_with_kl(losses, measured, now, fixed, config)
+    losses = losses_with_critic(losses, measured, now, fixed, config)
+    if now.entropies is not None:
+        measured["entropy"] = now.entropies
+    total = (losses * fixed.mask * at_tokens(weights, now.logps)).sum()
+    if entropy_weights is not None:
+        assert now.entropies is not None
+        bonus = now.entropies * fixed.mask * at_tokens(entropy_weights, now.logps)
+        total = total - bonus.sum()
+    return total, statistics(measured, fixed.mask)
+
+
+@dataclass(frozen=True)
+class TokenMeasures:
+    """What the policy says now of the tokens of some groups: [b', G, C] each, with gradients."""
+
+    logps: Tensor
+    values: Tensor | None = None
+    entropies: Tensor | None = None
+
+
+def measure_policy(
+    run: Learner, batch: Batch, experience: Experience, rows: Sequence[int], *, entropy: bool
+) -> TokenMeasures:
+    """Forward some groups once, for all that their loss needs of the policy."""
     encoded = [batch.groups[row].encoded for row in rows]
     rollouts = [batch.groups[row].group.rollouts for row in rows]
     temperature = run.config.sampling.temperature
-    entropies_BGC: Tensor | None = None
-    if experience.values is None and entropy_weights is not None:
+    if experience.values is not None:
+        critic = cast(ActorCritic, run.policy)
+        return TokenMeasures(*critic.logps_values_entropies(encoded, rollouts, temperature))
+    if entropy:
         actor = cast(EntropyPolicy, run.policy)
-        logps_BGC, entropies_BGC = actor.logps_entropies(encoded, rollouts, temperature)
-    elif experience.values is None:
-        logps_BGC = run.policy.logps(encoded, rollouts, temperature)
-    else:
-        actor_critic = cast(ActorCritic, run.policy)
-        logps_BGC, values_BGC, entropies_BGC = actor_critic.logps_values_entropies(
-            encoded, rollouts, temperature
+        logps, entropies = actor.logps_entropies(encoded, rollouts, temperature)
+        return TokenMeasures(logps, entropies=entropies)
+    return TokenMeasures(run.policy.logps(encoded, rollouts, temperature))
+
+
+@dataclass(frozen=True)
+class TokenExperience:
+    """What the loss of some groups compares the policy with: [b', G, C or 1] each.
+
+    ``mask`` is 1 at every token that counts; ``old`` are log-probabilities under the policy that
+    sampled, those of the policy itself where every update is on-policy; ``sampled`` are another
+    engine's.
+    """
+
+    mask: Tensor
+    advantages: Tensor
+    old: Tensor
+    sampled: Tensor | None
+    reference: Tensor | None
+    values: Tensor | None
+    returns: Tensor | None
+
+    @classmethod
+    def of(
+        cls,
+        batch: Batch,
+        experience: Experience,
+        rows: Sequence[int],
+        logps: Tensor,
+        config: AlgorithmConfig,
+    ) -> TokenExperience:
+        """Take the rows of a batch, no longer than ``logps`` [b', G, C], to the same device."""
+
+        def at(tensor: Tensor) -> Tensor:
+            part = tensor[list(rows), :, : logps.shape[2]]
+            return part.to(logps.device, non_blocking=True)
+
+        def at_or_none(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else at(tensor)
+
+        return cls(
+            mask=at(algorithms.counted(batch.mask, batch.truncated, config)),
+            advantages=at(experience.advantages),
+            old=logps.detach() if experience.old_logps is None else at(experience.old_logps),
+            sampled=at_or_none(batch.sampled_logps),
+            reference=at_or_none(experience.reference_logps),
+            values=at_or_none(experience.values),
+            returns=at_or_none(experience.returns),
         )
 
-    def at(tensor: Tensor) -> Tensor:
-        """Take the rows of a tensor [b, G, C or 1], no longer than these completions."""
-        part = tensor[list(rows), :, : logps_BGC.shape[2]]
-        return part.to(logps_BGC.device, non_blocking=True)
 
-    mask = at(algorithms.counted(batch.mask, batch.truncated, config))
-    advantages = at(experience.advantages)
-    old = logps_BGC.detach() if experience.old_logps is None else at(experience.old_logps)
-    losses = surrogates.surrogate(Tokens(logps_BGC, old, advantages, mask), config)
-    sampled = None if batch.sampled_logps is None else at(batch.sampled_logps)
+def policy_losses(
+    now: TokenMeasures, fixed: TokenExperience, config: AlgorithmConfig
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return each token's surrogate loss, and what is measured of the tokens: [b', G, C] each.
+
+    Where another engine sampled, the loss is multiplied by the token's importance weight.
+    """
+    tokens = Tokens(now.logps, fixed.old, fixed.advantages, fixed.mask)
+    losses = surrogates.surrogate(tokens, config)
     if config.off_policy_mask_threshold is not None:
         losses = losses * surrogates.off_policy_mask(
-            logps_BGC.detach(),
-            old if sampled is None else sampled,
-            advantages,
-            mask,
+            now.logps.detach(),
+            fixed.old if fixed.sampled is None else fixed.sampled,
+            fixed.advantages,
+            fixed.mask,
             config.off_policy_mask_threshold,
         )
     # The mean over sampled tokens is an estimate of the policy's entropy that costs nothing.
-    measured = {"tokens": torch.ones_like(mask), "surprisal": -logps_BGC}
-    largest: dict[str, Tensor] = {}
-    if sampled is not None:
-        ratios = surrogates.importance_weights(old, sampled, mask, config)
+    measured = {"tokens": torch.ones_like(fixed.mask), "surprisal": -now.logps}
+    if fixed.sampled is not None:
+        ratios = surrogates.importance_weights(fixed.old, fixed.sampled, fixed.mask, config)
         losses = losses * ratios
-        difference = (old - sampled).abs() * mask
-        measured[LOGP_DIFFERENCE + "/mean"] = difference
-        largest[LOGP_DIFFERENCE + "/max"] = difference.max()
-        measured["sampling/importance_sampling_ratio/mean"] = ratios.expand_as(mask)
+        measured[LOGP_DIFFERENCE + "/mean"] = (fixed.old - fixed.sampled).abs() * fixed.mask
+        measured["sampling/importance_sampling_ratio/mean"] = ratios.expand_as(fixed.mask)
     clipped = SURROGATES[config.surrogate].clipped
     if clipped is not None:
-        measured["clip_ratio"] = clipped(Tokens(logps_BGC.detach(), old, advantages, mask), config)
-    if experience.reference_logps is not None:
-        reference = at(experience.reference_logps)
-        if config.kl_in == "loss":
-            measured["kl"] = surrogates.kl(logps_BGC, reference)
-            losses = losses + config.beta * measured["kl"]
-        else:
-            measured["kl"] = old - reference
-    if experience.values is not None:
-        assert experience.returns is not None and entropies_BGC is not None
-        errors = surrogates.value_loss(
-            values_BGC, at(experience.values), at(experience.returns), critic.cliprange_value
-        )
-        losses = losses + critic.vf_coef * errors - critic.entropy_coef * entropies_BGC
-        measured["value_loss"] = errors
-    if entropies_BGC is not None:
-        measured["entropy"] = entropies_BGC
+        measured["clip_ratio"] = clipped(replace(tokens, logps=now.logps.detach()), config)
+    return losses, measured
+
+
+def losses_with_kl(
+    losses: Tensor,
+    measured: dict[str, Tensor],
+    now: TokenMeasures,
+    fixed: TokenExperience,
+    config: AlgorithmConfig,
+) -> Tensor:
+    """Return each token's loss with its KL penalty, where the loss has one; measure "kl"."""
+    if fixed.reference is None:
+        return losses
+    if config.kl_in != "loss":
+        measured["kl"] = fixed.old - fixed.reference
+        return losses
+    measured["kl"] = surrogates.kl(now.logps, fixed.reference)
+    return losses + config.beta * measured["kl"]
+
+
+def losses_with_critic(
+    losses: Tensor,
+    measured: dict[str, Tensor],
+    now: TokenMeasures,
+    fixed: TokenExperience,
+    config: AlgorithmConfig,
+) -> Tensor:
+    """Return each token's loss with the critic's, where there is one; measure "value_loss"."""
+    if fixed.values is None:
+        return losses
+    assert fixed.returns is not None and now.values is not None and now.entropies is not None
+    critic = config.critic
+    errors = surrogates.value_loss(now.values, fixed.values, fixed.returns, critic.cliprange_value)
+    measured["value_loss"] = errors
+    return losses + critic.vf_coef * errors - critic.entropy_coef * now.entropies
+
+
+def at_tokens(weights: Tensor, logps: Tensor) -> Tensor:
+    """Return weights [b', G] of completions as those of their tokens, [b', G, 1]."""
+    return weights.to(logps, non_blocking=True).unsqueeze(-1)
+
+
+def statistics(measured: Mapping[str, Tensor], mask: Tensor) -> TokenStats:
+    """Return the sums over tokens of what was measured, and the largest distance of an engine."""
     sums = {name: (values.detach() * mask).sum() for name, values in measured.items()}
-    stats = TokenStats(sums, largest)
-    token_weights = weights.to(logps_BGC, non_blocking=True).unsqueeze(-1)
-    total = (losses * mask * token_weights).sum()
-    if entropy_weights is not None:
-        assert entropies_BGC is not None
-        bonus_weights = entropy_weights.to(logps_BGC, non_blocking=True).unsqueeze(-1)
-        total = total - (entropies_BGC * mask * bonus_weights).sum()
-    return total, stats
+    distance = measured.get(LOGP_DIFFERENCE + "/mean")
+    largest = {} if distance is None else {LOGP_DIFFERENCE + "/max": distance.max()}
+    return TokenStats(sums, largest)
 
 
 Measure = Callable[..., Tensor | Sequence[Tensor]]

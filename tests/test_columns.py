@@ -87,3 +87,8 @@ def test_the_width_is_that_of_the_variable_and_none_for_a_pipe(
     monkeypatch.delenv("COLUMNS")
     monkeypatch.setattr("sys.__stdout__", None)  # as without a terminal
     assert columns.terminal_width() is None
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 samples"), (1, "1 sample"), (2, "2 samples")])
+def test_one_thing_is_counted_in_the_singular(number: int, words: str) -> None:
+    assert columns.counted(number, "sample") == words

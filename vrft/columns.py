@@ -16,6 +16,11 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size(fallback=(0, 0)).columns or None
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words: "1 sample", "2 samples"; the plural ends in s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def aligned(rows: Sequence[Sequence[str]], width: int | None, *, headed: bool = False) -> str:
     """Return rows as columns, each as wide as its longest entry, in lines of at most ``width``.
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vrft.columns import counted
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -89,7 +91,7 @@ class SplitCheck:
         """Return the split in words, one fact a line."""
         gold = ", ".join(f"{name} {value:.3f}" for name, value in self.gold.items())
         return [
-            f"{self.split}: {self.samples} samples, {self.pictures} pictures",
+            f"{self.split}: {counted(self.samples, 'sample')}, {counted(self.pictures, 'picture')}",
             *(f"  {name}: {spread}" for name, spread in self.spreads.items()),
             *([f"  gold answers earn: {gold}"] if gold else []),
             *(f"  problem: {problem}" for problem in self.findings.problems),

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
+from vrft.columns import counted
 from vrft.config import coercion
 from vrft.evaluation import predictions
 from vrft.evaluation.table_text import printable
@@ -59,7 +60,7 @@ def published_rows(report: Report) -> list[tuple[str, str, float, float]]:
 def sample_counts(report: Report) -> str:
     """Return the numbers of answers in words: "300 samples, 4 unreadable (1 of them missing)"."""
     missing = f" ({report.missing} of them missing)" if report.missing else ""
-    return f"{report.n} samples, {report.unreadable} unreadable{missing}"
+    return f"{counted(report.n, 'sample')}, {report.unreadable} unreadable{missing}"
 
 
 # --- tables
@@ -87,7 +88,7 @@ def checkpoint_table(reports: Mapping[str, Report]) -> Table:
     The interval is that of the first metric, the task's primary one.
     """
     first = next(iter(reports.values()))
-    shown = Table(title=first.benchmark, caption=f"{first.n} samples", caption_justify="left")
+    shown = Table(title=first.benchmark, caption=counted(first.n, "sample"), caption_justify="left")
     shown.add_column("")
     names = list(first.metrics)
     for heading in (names[0], "95 % interval", *names[1:], "unreadable"):
@@ -126,7 +127,7 @@ def pairing_table(pairing: Pairing) -> Table:
     shown = comparison_table(pairing.metrics, pairing.benchmark)
     primary, better = pairing.metrics[0], sum(change.gain > 0 for change in pairing.changes)
     worse, n = len(pairing.changes) - better, primary.difference.n
-    shown.caption = f"{primary.metric} of {n} samples: {better} better, {worse} worse"
+    shown.caption = f"{primary.metric} of {counted(n, 'sample')}: {better} better, {worse} worse"
     return shown
 
 

@@ -59,6 +59,9 @@ class ModelConfig:
     picture_cache_mib: Size = 1024
     """Memory in MiB for preprocessed pictures, and as much again for the features that a frozen
     vision tower made of them. Those not used for the longest time are dropped first."""
+    vision_graph_mib: Size = 512
+    """Memory in MiB for the activations of a vision tower that learns, kept from a step's rollout
+    to its update, which then need not pass those pictures through the tower again. 0: none."""
     shared_prefix: bool = True
     """Pass each prompt through the model once for its whole group. False repeats the prompt and its
     pictures for each completion, by plain transformers: several times slower, to compare with."""

@@ -19,6 +19,7 @@ from vrft.models.byte_cache import ByteCache
 from vrft.models.conversation import end_of_turn
 from vrft.models.families import VISION_TOKENS, Family, Processor
 from vrft.models.vision_features import DeepStack, FeatureCache, PatchedPicture
+from vrft.models.vision_graphs import VisionGraphs
 
 
 @dataclass(eq=False)
@@ -27,7 +28,8 @@ class LoadedModel:
 
     ``cache_bytes`` bounds the cache of pictures as the processor made them, and that of their
     features, each by itself. ``shared_prefix``: whether a prompt passes the model once for all its
-    completions.
+    completions. ``graph_bytes`` bounds the activations of a rollout's vision passes that a step
+    keeps for its update.
     """
 
     model: PreTrainedModel | PeftModel
@@ -35,6 +37,7 @@ class LoadedModel:
     family: Family
     cache_bytes: int = 0
     shared_prefix: bool = True
+    graph_bytes: int = 0
 
     def __post_init__(self) -> None:
         """Look up the model's parts, which stay the same objects through every kind of training."""
@@ -67,7 +70,7 @@ class LoadedModel:
         self.picture_cache: ByteCache[PatchedPicture] = ByteCache(
             self.cache_bytes, lambda picture: picture.patches.nbytes
         )
-        self.feature_cache = FeatureCache(self.cache_bytes)
+        self.feature_cache = FeatureCache(self.cache_bytes, VisionGraphs(self.graph_bytes))
 
     @property
     def device(self) -> torch.device:

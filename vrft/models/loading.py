@@ -65,7 +65,8 @@ def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto"
         model = prepare_training(model, config, family)
     model = model.train() if train else model.eval()
     cache_bytes = config.picture_cache_mib * 2**20
-    return LoadedModel(model, processor, family, cache_bytes, config.shared_prefix)
+    graph_bytes = config.vision_graph_mib * 2**20
+    return LoadedModel(model, processor, family, cache_bytes, config.shared_prefix, graph_bytes)
 
 
 def load_weights(

@@ -1,9 +1,9 @@
 """Features of pictures, remembered for as long as the vision tower stays as it is.
 
-While any weight of the tower learns, features are computed in every forward, with gradients. Those
-of a tower none of whose weights learns depend on the picture, the weights and the precision alone:
-they are computed for each picture by itself, and the key under which they are held is made of
-these three.
+While any weight of the tower learns, features are computed in every forward, with gradients; an
+update may take those of its own rollout (see ``vision_graphs``). Those of a tower none of whose
+weights learns depend on the picture, the weights and the precision alone: they are computed for
+each picture by itself, and the key under which they are held is made of these three.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vrft.models.byte_cache import ByteCache
-from vrft.models.sharding import is_part
+from vrft.models.sharding import is_sharded
+from vrft.models.vision_graphs import VisionGraphs
 
 CHANGE_COUNTER = "_version"
 """The attribute in which torch counts the changes made to a tensor in its place.
@@ -73,10 +75,12 @@ With n levels of DeepStack they are [tokens, (1 + n) * D]: those of the input, t
 class FeatureCache:
     """The features of pictures through a fixed vision tower, held in at most ``limit`` bytes.
 
-    They are held in the machine's memory, not the device's, which training needs.
+    They are held in the machine's memory, not the device's, which training needs. ``graphs`` are
+    those of a tower that learns, from a step's rollout to its update.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, graphs: VisionGraphs | None = None) -> None:
+        self.graphs = graphs or VisionGraphs()
         self.recent: ByteCache[Tensor] = ByteCache(limit, lambda features: features.nbytes)
 
     def encode(
@@ -88,11 +92,36 @@ class FeatureCache:
         if is_fixed(tower):
             state = tower_state(tower)
             features = [self.fixed_features(picture, state, encoder) for picture in distinct]
+        elif self.graphs.is_open and is_whole(tower):
+            features = self.features_of_step(tower, distinct, encoder)
         else:
             features = list(encoder(distinct))  # all in one pass, with gradients
         keys = [picture.key for picture in distinct]
         by_key = dict(zip(keys, features, strict=True))
         return [by_key[picture.key] for picture in pictures]
+
+    def features_of_step(
+        self, tower: nn.Module, pictures: Sequence[PatchedPicture], encoder: VisionEncoder
+    ) -> list[Tensor]:
+        """Return features through a tower that learns: kept ones where there are some.
+
+        A rollout keeps each picture's as far as memory allows, the update takes them. Each of them
+        comes from a pass of its own, as the updates of a batch take its pictures apart.
+        """
+        state = tower_state(tower)
+        known: dict[bytes, Tensor] = {}
+        for picture in pictures:
+            key, patches = (picture.key, state), len(picture.patches)
+            features = self.graphs.take(key)
+            if features is None and self.graphs.may_fit(tower, patches):
+                features = self.graphs.keep(key, tower, patches, partial(encoder, [picture]))
+            if features is not None:
+                known[picture.key] = features
+        others = [picture for picture in pictures if picture.key not in known]
+        if others:
+            keys = [picture.key for picture in others]
+            known |= zip(keys, encoder(others), strict=True)
+        return [known[picture.key] for picture in pictures]
 
     @torch.no_grad()
     def fixed_features(
@@ -110,13 +139,18 @@ class FeatureCache:
 
 
 def is_fixed(tower: nn.Module) -> bool:
-    """Return whether no weight of the tower learns, and this device holds all of each.
+    """Return whether no weight of the tower learns, and this device holds all of each."""
+    return is_whole(tower) and not any(weight.requires_grad for weight in tower.parameters())
+
+
+def is_whole(tower: nn.Module) -> bool:
+    """Return whether this device holds all of each weight, and a change of one can be noticed.
 
     A tower in parts must be called by all devices together, remembered features or not.
     """
     if not hasattr(Tensor, CHANGE_COUNTER):
-        return False  # a change of the weights could not be noticed
-    return not any(weight.requires_grad or is_part(weight) for weight in tower.parameters())
+        return False
+    return not is_sharded(tower)
 
 
 def tower_state(tower: nn.Module) -> bytes:

@@ -23,6 +23,8 @@ from vrft.models.loaded import LoadedModel
 from vrft.models.sharding import layers_to_shard
 from vrft.models.vision_features import PatchedPicture
 from vrft.policy import repeated_prompts
+from vrft.policy.head_logps import fused_logps
+from vrft.policy.update_layers import UpdateLayers, fits, is_float32
 
 CHUNK = 2048
 """Completion tokens whose logits exist at one time."""
@@ -31,10 +33,12 @@ CHUNK = 2048
 class GroupLogps(nn.Module):
     """The module that accelerate, DeepSpeed or FSDP wraps: log-probabilities in one forward."""
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, layers: UpdateLayers | None = None) -> None:
         super().__init__()
         self.model = loaded.model  # registers the weights; `loaded` is no module
         self.loaded = loaded
+        self.layers = layers or UpdateLayers()
+        loaded.feature_cache.graphs.prepare = partial(self.layers.of, loaded.model)
 
     @property
     def _no_split_modules(self) -> set[str]:
@@ -53,7 +57,10 @@ class GroupLogps(nn.Module):
         0. Logits are divided by ``temperature`` (> 0), as they were when sampled.
         """
         hidden, targets, mask = self.predictions(prompts, completions)
-        logps_N = token_logps(hidden, targets, self.loaded.head, temperature)
+        head = self.loaded.head
+        fused = self.layers.head and fits(self.model) and is_float32(head)
+        measure = partial(fused_logps, by_onednn=self.layers.by_onednn) if fused else token_logps
+        logps_N = measure(hidden, targets, head, temperature=temperature)
         return torch.zeros(mask.shape, device=mask.device).masked_scatter(mask, logps_N)
 
     def predictions(
@@ -65,10 +72,11 @@ class GroupLogps(nn.Module):
         [B, G, C], in whose order the N tokens come.
         """
         device = self.loaded.device
-        if self.loaded.shared_prefix:
-            hidden = self.hidden_states(prompts, completions)
-        else:
-            hidden = repeated_prompts.hidden_states(self.loaded, prompts, completions)
+        with self.layers.of(self.model, self.model):
+            if self.loaded.shared_prefix:
+                hidden = self.hidden_states(prompts, completions)
+            else:
+                hidden = repeated_prompts.hidden_states(self.loaded, prompts, completions)
         lengths = torch.tensor([[len(row) for row in group] for group in completions])  # [B, G]
         mask = torch.arange(int(lengths.max())) < lengths.unsqueeze(-1)
         targets = torch.tensor([token for group in completions for row in group for token in row])

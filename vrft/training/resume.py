@@ -44,7 +44,7 @@ FREE = frozenset(
         *("train.max_tokens_per_micro_batch", "train.dataloader_num_workers", "train.ddp_timeout"),
         "train.hang_timeout",
         *("model.gradient_checkpointing", "model.attn_implementation", "model.shared_prefix"),
-        *("model.picture_cache_mib", "sampling.cuda_graphs"),
+        *("model.picture_cache_mib", "model.vision_graph_mib", "sampling.cuda_graphs"),
         # Where a server of rollouts is, and how it is dealt with.
         *(f"rollout.vllm.{field.name}" for field in fields(VllmConfig)),
         # Limits of what hangs or grows.

@@ -27,12 +27,14 @@ from vrft.training import metrics, plan, reward_metrics
 from vrft.training.collect import collect
 from vrft.training.stream import coming_prompts, rollout_seed
 from vrft.training.types import Run
+from vrft.training.vision_reuse import reuses_vision
 from vrft.waiting import waiting
 
 Rows = Callable[[], list[dict[str, Any]]]
 """Makes the log's rows of a step's completions, when they are to be logged."""
 
 
+@reuses_vision
 def step(run: Run) -> tuple[dict[str, float], Rows]:
     """Take one batch: sample groups, reward them, and push up the better completions.
 

@@ -120,8 +120,8 @@ def least(setting: Setting, prompt: int) -> dict[str, int]:
     if pictures := prompts * setting.pictures:
         counts[PREPROCESSED] = pictures
         # an image token is made of 2 x 2 patches
-        for phase in PHASES.values():
-            counts[f"{phase}: {PATCHES}"] = 4 * prompts * setting.image_tokens
+        # the update may take the features of the rollout's pass
+        counts[f"rollout: {PATCHES}"] = 4 * prompts * setting.image_tokens
     return counts
 
 

@@ -37,9 +37,9 @@ def decoding_logps(
     training = loaded.model.training
     loaded.model.eval()
     logps: list[Tensor] = []
-    with strategy.prepare(loaded.model):
+    with strategy.prepare(loaded.model) as products:
         batch = collate(prompts, loaded.device)
-        decoding = Decoding(loaded, batch, len(completions[0]), strategy)
+        decoding = Decoding(loaded, batch, len(completions[0]), strategy, products)
         for place in range(size):
             tokens = tokens_NC[:, place]
             by_token = (decoding.logits.float() / temperature).log_softmax(-1)  # [N, V]

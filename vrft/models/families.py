@@ -58,6 +58,8 @@ class Family:
     it takes no dictionary. ``lora_layers`` is a regular expression for the paths of the decoder's
     layers, and ``lora_modules`` are the linear modules in them that LoRA adapts by default.
     ``float32`` are the last names of weights that stay float32 where all others are bfloat16.
+    ``decoder_layer`` is the class of the decoder's layers where ``vrft.models.token_pass`` computes
+    them, or "" where it does not.
 
     All other fields are those of a family with vision: the paths of its vision tower and of the
     patch embedding, the names of its stock processor and of its processor of videos, where that is
@@ -76,6 +78,7 @@ class Family:
     # Names that no vision tower has, whose attention is `qkv` and `proj`.
     lora_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     float32: tuple[str, ...] = ()
+    decoder_layer: str = ""
     has_vision: bool = False
     vision_tower: str = ""
     patch_embedding: str = ""
@@ -132,6 +135,7 @@ FAMILIES = {
     "qwen2_vl": Family(
         auto_model=AutoModelForImageTextToText,
         decoder="model.language_model",
+        decoder_layer="Qwen2VLDecoderLayer",
         has_vision=True,
         vision_tower="model.visual",
         patch_embedding="model.visual.patch_embed.proj",
@@ -141,18 +145,23 @@ FAMILIES = {
     "qwen2_5_vl": Family(
         auto_model=AutoModelForImageTextToText,
         decoder="model.language_model",
+        decoder_layer="Qwen2_5_VLDecoderLayer",
         has_vision=True,
         vision_tower="model.visual",
         patch_embedding="model.visual.patch_embed.proj",
         processor="Qwen2_5_VLProcessor",
         space="pixels",
     ),
-    "qwen3_vl": QWEN3_VL,
+    "qwen3_vl": replace(QWEN3_VL, decoder_layer="Qwen3VLTextDecoderLayer"),
     "qwen3_vl_moe": QWEN3_VL,
     "qwen3_5": QWEN3_5,
     "qwen3_5_moe": QWEN3_5,
-    "qwen2": Family(auto_model=AutoModelForCausalLM, decoder="model"),
-    "qwen3": Family(auto_model=AutoModelForCausalLM, decoder="model"),
+    "qwen2": Family(
+        auto_model=AutoModelForCausalLM, decoder="model", decoder_layer="Qwen2DecoderLayer"
+    ),
+    "qwen3": Family(
+        auto_model=AutoModelForCausalLM, decoder="model", decoder_layer="Qwen3DecoderLayer"
+    ),
     "qwen3_5_text": QWEN3_5_TEXT,
     "qwen3_5_moe_text": QWEN3_5_TEXT,
 }

@@ -103,7 +103,8 @@ def attend(
     if group_cache is not None:
         layer = int(module.layer_idx)  # type: ignore[arg-type]
         if layout is None:
-            return group_cache.attend(layer, query, key, value, scaling), None
+            query, key, value = (states[:, :, 0] for states in (query, key, value))
+            return group_cache.attend(layer, query, key, value, scaling).unsqueeze(1), None
         group_cache.store(layer, key[0], value[0])
     assert layout is not None
     rows = (states[0].transpose(0, 1) for states in (query, key, value))  # [T, heads, D]

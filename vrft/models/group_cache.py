@@ -20,20 +20,28 @@ class GroupCache:
 
     The model's first pass is over all prompts, of ``lengths`` [B] tokens, one after the other;
     every later one is over one more token of each of the n completions that still run, for which
-    ``open`` makes room. Room is added in blocks of ``block`` tokens. Until it grows or ``keep`` is
-    called, all passes read and write the same memory, so that one can be captured as a CUDA graph
-    and replayed.
+    ``open`` makes room. Room is added in blocks of ``block`` tokens. With ``replayed``, all passes
+    read and write the same memory until it grows or ``keep`` is called, so that one can be captured
+    as a CUDA graph and replayed; without it, a pass reads no room that is still empty.
 
-    Shapes, for K key heads of width D: ``prompt_states`` [B, K, P, D] and ``completion_states``
-    [n, K, t, D], keys and values by the number of their layer; masks hold 0 where a key is seen and
+    Shapes, for K key heads of width D: ``prompt_states`` [K, B, P, D] and ``completion_states``
+    [K, n, t, D], keys and values by the number of their layer. Heads come first, since a prompt's
+    completions are then rows of one matrix without a copy. Masks hold 0 where a key is seen and
     -inf where it is not, and are added to scores. ``delta_states`` [n, ...] are those of the layers
     of linear attention after each row's last token: the inputs of the convolution and the memory.
     """
 
     def __init__(
-        self, lengths: Sequence[int], generations: int, block: int, device: torch.device
+        self,
+        lengths: Sequence[int],
+        generations: int,
+        block: int,
+        device: torch.device,
+        *,
+        replayed: bool = False,
     ) -> None:
         self.generations, self.block = generations, block  # G, and tokens
+        self.replayed = replayed
         column = torch.arange(max(lengths))  # [P]
         counts = torch.tensor(lengths).unsqueeze(1)  # [B, 1]
         starts = counts.cumsum(0) - counts
@@ -41,12 +49,13 @@ class GroupCache:
         # last token up to P: any finite key will do, since the mask hides it.
         self.prompt_index = (starts + column.clamp(max=counts - 1)).to(device)
         mask = torch.zeros(len(lengths), len(column)).masked_fill(column >= counts, -torch.inf)
-        self.prompt_mask = mask.to(device)[:, None, None]  # [B, 1, 1, P]
+        self.ragged = len(set(lengths)) > 1
+        self.prompt_mask = mask.to(device).unsqueeze(1)  # [B, 1, P]
         self.completion_mask = torch.zeros(0, device=device)  # [t]
         self.prompt_states: dict[int, tuple[Tensor, Tensor]] = {}
         self.completion_states: dict[int, tuple[Tensor, Tensor]] = {}
         self.delta_states: dict[int, tuple[Tensor, Tensor]] = {}
-        self.tokens = 0  # of each completion
+        self.tokens = self.room = 0  # of each completion, and those that it has room for
         # On the device, as a captured graph reads from memory and not Python's numbers.
         self.write_index = torch.zeros(1, dtype=torch.long, device=device)
         # The place b * G + g of each running row among those of all prompts held, [n].
@@ -54,11 +63,8 @@ class GroupCache:
 
     def store(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Hold a layer's keys and values of all prompts' tokens, [K, T, D] each."""
-        prompt_key, prompt_value = (
-            states[:, self.prompt_index].transpose(0, 1).contiguous() for states in (key, value)
-        )  # [K, B, P, D] -> [B, K, P, D]
-        self.prompt_states[layer] = prompt_key, prompt_value
-        empty = key.new_empty(len(self.slots), key.shape[0], 0, key.shape[2])
+        self.prompt_states[layer] = key[:, self.prompt_index], value[:, self.prompt_index]
+        empty = key.new_empty(key.shape[0], len(self.slots), 0, key.shape[2])
         self.completion_states[layer] = empty, empty
 
     def store_delta(self, layer: int, inputs: Tensor, memory: Tensor) -> None:
@@ -91,8 +97,9 @@ class GroupCache:
     def open(self) -> bool:
         """Make room for one more token of every row, and return whether memory has moved for it."""
         self.tokens += 1
-        grows = self.tokens > len(self.completion_mask)
+        grows = self.tokens > self.room
         if grows:
+            self.room += self.block
             # Zeros, not whatever the memory held: a hidden value is multiplied by a weight of 0,
             # and 0 * inf is NaN.
             room = (0, 0, 0, self.block)  # none along D, a block after the last token
@@ -100,63 +107,84 @@ class GroupCache:
                 layer: (F.pad(keys, room), F.pad(values, room))
                 for layer, (keys, values) in self.completion_states.items()
             }
-            more = torch.full((self.block,), -torch.inf, device=self.completion_mask.device)
-            self.completion_mask = torch.cat([self.completion_mask, more])
-        self.write_index.fill_(self.tokens - 1)
-        self.completion_mask[self.tokens - 1] = 0
+            self.completion_mask = F.pad(self.completion_mask, (0, self.block), value=-torch.inf)
+        if self.replayed:
+            self.write_index.fill_(self.tokens - 1)
+            self.completion_mask[self.tokens - 1] = 0
         return grows
 
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float
     ) -> Tensor:
-        """Hold a layer's keys and values [n, K, 1, D] of one more token, and attend from it.
+        """Hold a layer's keys and values [n, K, D] of one more token, and attend from it.
 
-        The attention [n, 1, H, D] of queries [n, H, 1, D] is over the prompt and the row's own
-        tokens, this one included.
+        The attention [n, H, D] of queries [n, H, D] is over the prompt and the row's own tokens,
+        this one included.
         """
-        keys, values = self.completion_states[layer]
-        keys.index_copy_(2, self.write_index, key)
-        values.index_copy_(2, self.write_index, value)
+        keys, values = self.hold(layer, key, value)
         prompt_keys, prompt_values = self.prompt_states[layer]
-        # The r = H / K query heads of each key head are rows of one product: [n, K, r, D].
-        grouped = query.flatten(1, 2).unflatten(1, (keys.shape[1], -1)) * scaling
-        prompt_scores = self.group_rows(grouped) @ prompt_keys.mT + self.prompt_mask
-        own_scores = grouped @ keys.mT + self.completion_mask
+        # The r = H / K query heads of each key head are rows of one product: [K, n, r, D].
+        by_head = query.unflatten(1, (len(keys), -1)).transpose(0, 1)
+        grouped = by_head.contiguous() * scaling
+        prompt_scores = self.group_rows(grouped) @ prompt_keys.mT
+        if self.ragged:
+            prompt_scores += self.prompt_mask
+        own_scores = grouped @ keys.mT
+        if self.replayed:
+            own_scores += self.completion_mask
         scores = torch.cat([self.ungroup_rows(prompt_scores), own_scores], dim=3)
-        # One softmax over both, in float32 as in transformers' own attention: [n, K, r, P + t].
+        # One softmax over both, in float32 as in transformers' own attention: [K, n, r, P + t].
         weights = scores.softmax(-1, dtype=torch.float32).to(query.dtype)
         on_prompt, on_own = weights.split([prompt_keys.shape[2], keys.shape[2]], dim=3)
         from_prompt = self.ungroup_rows(self.group_rows(on_prompt) @ prompt_values)
-        mixed: Tensor = from_prompt + on_own @ values
-        return mixed.flatten(1, 2).unsqueeze(1)
+        mixed = from_prompt + on_own @ values
+        out: Tensor = mixed.transpose(0, 1).flatten(1, 2)
+        return out
+
+    def hold(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Write keys and values [n, K, D] of one more token, and return all of a layer's.
+
+        They are [K, n, t, D] of the t tokens so far, and with ``replayed`` of all the room.
+        """
+        held = self.completion_states[layer]
+        for states, new in zip(held, (key, value), strict=True):
+            by_head = new.transpose(0, 1)
+            if self.replayed:
+                states.index_copy_(2, self.write_index, by_head.unsqueeze(2))
+            else:
+                states[:, :, self.tokens - 1] = by_head
+        if self.replayed:
+            return held
+        keys, values = held
+        return keys[:, :, : self.tokens], values[:, :, : self.tokens]
 
     def group_rows(self, rows: Tensor) -> Tensor:
-        """Return rows [n, K, r, D] by prompt, [B, K, G * r, D], with zeros for rows that left."""
+        """Return rows [K, n, r, D] by prompt, [K, B, G * r, D], with zeros for rows that left."""
         slots = len(self.prompt_mask) * self.generations  # B * G
-        if len(rows) < slots:
-            rows = rows.new_zeros(slots, *rows.shape[1:]).index_copy(0, self.slots, rows)
-        by_prompt: Tensor = rows.unflatten(0, (-1, self.generations))  # [B, G, K, r, D]
-        grouped: Tensor = by_prompt.transpose(1, 2).flatten(2, 3)
+        if rows.shape[1] < slots:
+            heads, _, *rest = rows.shape
+            rows = rows.new_zeros(heads, slots, *rest).index_copy(1, self.slots, rows)
+        grouped: Tensor = rows.unflatten(1, (-1, self.generations)).flatten(2, 3)
         return grouped
 
     def ungroup_rows(self, groups: Tensor) -> Tensor:
-        """Return [B, K, G * r, D] as rows [n, K, r, D] again, without the rows that left."""
-        by_prompt: Tensor = groups.unflatten(2, (self.generations, -1))  # [B, K, G, r, D]
-        rows: Tensor = by_prompt.transpose(1, 2).flatten(0, 1)
-        return rows[self.slots] if len(self.slots) < len(rows) else rows
+        """Return [K, B, G * r, D] as rows [K, n, r, D] again, without the rows that left."""
+        rows: Tensor = groups.unflatten(2, (self.generations, -1)).flatten(1, 2)
+        return rows[:, self.slots] if len(self.slots) < rows.shape[1] else rows
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these of the n rows alone, numbers [m]; drop prompts that no row reads."""
-        for held in (self.completion_states, self.delta_states):
-            for layer, (first, second) in held.items():
-                held[layer] = first[rows], second[rows]
+        for layer, (keys, values) in self.completion_states.items():
+            self.completion_states[layer] = keys[:, rows], values[:, rows]
+        for layer, (inputs, memory) in self.delta_states.items():
+            self.delta_states[layer] = inputs[rows], memory[rows]
         self.slots = self.slots[rows]
         # `unique` makes the host wait for the device, as every caller of `keep` has done already.
         prompts, prompt_of_row = (self.slots // self.generations).unique(return_inverse=True)
         if len(prompts) == len(self.prompt_mask):
             return
         self.prompt_states = {
-            layer: (keys[prompts], values[prompts])
+            layer: (keys[:, prompts], values[:, prompts])
             for layer, (keys, values) in self.prompt_states.items()
         }
         self.prompt_mask = self.prompt_mask[prompts]

@@ -14,7 +14,8 @@ from vrft.models.group_attention import GroupLayout
 from vrft.models.group_cache import GroupCache
 from vrft.models.loaded import LoadedModel
 from vrft.models.sharding import is_sharded
-from vrft.policy.onednn import prepacked
+from vrft.models.token_pass import Join, TokenPass, fits, side_by_side
+from vrft.policy.onednn import Products, prepacked
 
 DecodeStep = Callable[[], None]
 """A decode step without arguments, which reads and writes the same tensors at every call."""
@@ -29,7 +30,9 @@ class DecodeStrategy:
     ended, these leave it. Room for completions grows by ``cache_block`` tokens. ``capture`` turns a
     step into one that replays it; after rows have left or room has grown, the step is captured
     again. None: every step is run as it is written. ``prepare`` is entered around the whole rollout
-    and lays out the model's weights for it.
+    and lays out the model's weights for it; what it gives, ``Decoding`` takes. ``fused``: layers
+    are computed by ``TokenPass`` where the model fits, in the place of transformers' own, and
+    ``join``: queries, keys and values of each by one product.
     """
 
     check_every: int
@@ -37,6 +40,8 @@ class DecodeStrategy:
     cache_block: int
     capture: Callable[[DecodeStep], DecodeStep] | None = None
     prepare: Callable[[nn.Module], AbstractContextManager[object]] = nullcontext
+    fused: bool = False
+    join: bool = True
 
 
 def cuda_graph(step: DecodeStep) -> DecodeStep:
@@ -61,7 +66,9 @@ def cuda_graph(step: DecodeStep) -> DecodeStep:
 # at once. On a GPU a step takes about as long for half of the rows, while waiting and capturing
 # anew cost as much as several steps.
 STRATEGIES = {
-    "cpu": DecodeStrategy(check_every=1, idle_share=0.0, cache_block=64, prepare=prepacked),
+    "cpu": DecodeStrategy(
+        check_every=1, idle_share=0.0, cache_block=64, prepare=prepacked, fused=True
+    ),
     "cuda": DecodeStrategy(check_every=8, idle_share=0.5, cache_block=512, capture=cuda_graph),
 }
 """The strategy of each type of device."""
@@ -85,12 +92,26 @@ class Decoding:
     """
 
     def __init__(
-        self, loaded: LoadedModel, batch: PromptBatch, generations: int, strategy: DecodeStrategy
+        self,
+        loaded: LoadedModel,
+        batch: PromptBatch,
+        generations: int,
+        strategy: DecodeStrategy,
+        products: object = None,
     ) -> None:
-        """Pass all prompts through the model, once each, and predict their first tokens."""
+        """Pass all prompts through the model, once each, and predict their first tokens.
+
+        ``products`` is what the strategy's ``prepare`` gives: layers are joined where it can.
+        """
         self.loaded, self.strategy = loaded, strategy
         device = loaded.device
-        self.cache = GroupCache(batch.lengths, generations, strategy.cache_block, device)
+        self.cache = GroupCache(
+            batch.lengths,
+            generations,
+            strategy.cache_block,
+            device,
+            replayed=strategy.capture is not None,
+        )
         embedded, deepstack = loaded.embed(batch.tokens, batch.pictures)  # [T, D]
         layout = GroupLayout(batch.lengths, device)
         positions = batch.positions.unsqueeze(1)  # [3 or 1, 1, T]
@@ -109,10 +130,19 @@ class Decoding:
         self.active = torch.arange(len(self.position), device=device)
         self.ended = torch.zeros_like(self.position, dtype=torch.bool)
         self.replay: DecodeStep | None = None
+        self.span = min(batch.next_positions), max(batch.next_positions)
+        self.token_pass: TokenPass | None = None
+        if strategy.fused and fits(loaded):
+            join: Join = side_by_side
+            if strategy.join and isinstance(products, Products):
+                join = products.joined
+            self.token_pass = TokenPass(loaded, join)
 
     def advance(self, tokens: Tensor) -> None:
         """Append a token to each of the n rows, [n], and predict the next one."""
         moved = self.cache.open()
+        if moved and self.token_pass is not None:
+            self.token_pass.reach(self.span[0], self.span[1] + self.cache.room)
         # Copied into memory that a captured step reads; `self.tokens = tokens` would not reach it.
         self.tokens.copy_(tokens)
         if self.strategy.capture is None:
@@ -130,6 +160,11 @@ class Decoding:
         It is captured once and replayed: nothing in here may depend on Python's numbers, which
         would stay those of the capture.
         """
+        if self.token_pass is not None:
+            embedded = self.loaded.token_embedding(self.tokens)  # [n, D]
+            last = self.token_pass(embedded, self.position, self.cache)
+            self.logits = self.loaded.head(last)
+            return
         embedded = self.loaded.token_embedding(self.tokens.unsqueeze(1))  # [n, 1, D]
         # Text moves on by one along all axes alike.
         positions = self.position.unsqueeze(1).expand(self.axes, -1, -1)  # [axes, n, 1]

@@ -40,8 +40,10 @@ def sample(
     if not loaded.shared_prefix:
         return repeated_prompts.sample(loaded, prompts, num_generations, sampling, seeds)
     strategy = strategy or strategy_for(loaded, graphs=sampling.cuda_graphs)
-    with strategy.prepare(loaded.model):
-        tokens_NC = decode(loaded, prompts, num_generations, sampling, seeds, strategy, record)
+    with strategy.prepare(loaded.model) as products:
+        tokens_NC = decode(
+            loaded, prompts, num_generations, sampling, seeds, strategy, record, products
+        )
     rows = [loaded.until_end(row) for row in tokens_NC.tolist()]
     return [rows[i : i + num_generations] for i in range(0, len(rows), num_generations)]
 
@@ -55,13 +57,14 @@ def decode(
     seeds: Sequence[int],
     strategy: DecodeStrategy,
     record: TokenRecord | None = None,
+    products: object = None,
 ) -> Tensor:
     """Sample N = B * G completions token by token, and return [N, C] on the device.
 
     C is ``max_completion_length``. Tokens after the first end token of a row mean nothing.
+    ``products`` is what the strategy's ``prepare`` gives.
     """
     device, limit = loaded.device, sampling.max_completion_length
-    ends = torch.tensor(sorted(loaded.end_ids), device=device)
     banned = torch.tensor(loaded.banned_ids, device=device)
     processors, greedy = logits_processors(sampling), sampling.temperature == 0
     # A number in [0, 1) for every token that may be drawn, made on the CPU from the prompt's own
@@ -83,28 +86,41 @@ def decode(
     # Three numberings of rows meet in the loop. `texts`, `completions` and `uniforms` hold all N.
     # `decoding` holds the n rows still in the batch, and `active` [n] their numbers among the N.
     # `running` [m] holds, as places among these n, those that have not ended.
-    decoding = Decoding(loaded, batch, num_generations, strategy)
+    decoding = Decoding(loaded, batch, num_generations, strategy, products)
+    is_end = end_table(loaded, decoding.logits.shape[1])
+    penalised = sampling.repetition_penalty != 1  # the one thing for which texts are read
     for step in range(limit):
         active = decoding.active
-        logits: Tensor = decoding.logits.float().index_fill(1, banned, -torch.inf)  # [n, V]
-        logits = processors(texts[active], logits)  # type: ignore[arg-type]
+        # In their own memory, which the next step writes anew: [n, V].
+        logits: Tensor = decoding.logits.float().index_fill_(1, banned, -torch.inf)
+        read = texts[active] if penalised else texts
+        logits = processors(read, logits)  # type: ignore[arg-type]
         probabilities = logits.softmax(-1)
         tokens = logits.argmax(-1) if greedy else draw(probabilities, uniforms[active, step])
         completions[active, step] = tokens
         if record is not None:
             record.note(active, step, logits, probabilities, tokens)
-        decoding.ended |= torch.isin(tokens, ends)  # stays set: rows write on until they leave
+        decoding.ended |= is_end[tokens]  # stays set: rows write on until they leave
         if step + 1 == limit:
             break  # nothing follows the last token, so the model need not read it
         if (step + 1) % strategy.check_every == 0:
-            running = (~decoding.ended).nonzero().squeeze(1)  # the host waits for the device
-            if len(running) == 0:
+            ended = int(decoding.ended.sum())  # the host waits for the device
+            if ended == len(tokens):
                 break
-            if len(tokens) - len(running) > strategy.idle_share * len(tokens):
+            if ended > strategy.idle_share * len(tokens):
+                running = (~decoding.ended).nonzero().squeeze(1)
                 decoding.keep(running)
                 tokens = tokens[running]
         decoding.advance(tokens)
     return completions
+
+
+def end_table(loaded: LoadedModel, vocabulary: int) -> Tensor:
+    """Return whether each token of the vocabulary ends a completion, [V] on the device."""
+    ends = [token for token in sorted(loaded.end_ids) if token < vocabulary]
+    table = torch.zeros(vocabulary, dtype=torch.bool)
+    table[ends] = True
+    return table.to(loaded.device)
 
 
 def draw(probabilities: Tensor, uniforms: Tensor) -> Tensor:

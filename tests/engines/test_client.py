@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from fakes import vllm_server as fake
-from fakes.attached import SAMPLING, attached, config, encode, served, standard_policy
+from fakes.attached import SAMPLING, attached, config, encode
 
 from vrft import policy
 from vrft.config.schema import LoraConfig, ModelConfig
@@ -17,17 +16,6 @@ from vrft.engines.client import GENERATE, Client, ServerFailure
 from vrft.engines.vllm import VllmEngine
 from vrft.errors import UserError
 from vrft.policy.policy import ModelPolicy
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> ModelPolicy:
-    return standard_policy(tmp_path_factory.mktemp("standard"))
-
-
-@pytest.fixture
-def server(model: ModelPolicy) -> Iterator[tuple[str, fake.Answers]]:
-    with fake.serving(served(model)) as running:
-        yield running
 
 
 def test_a_refusal_is_told_in_the_servers_words(server: tuple[str, fake.Answers]) -> None:

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import vllm_server as fake
-from fakes.attached import SAMPLING, attached, encode, expanded, served, standard_policy
+from fakes.attached import SAMPLING, attached, encode, expanded
 from PIL import Image
 
 from vrft.engines import requests
 from vrft.engines.client import GENERATE
 from vrft.errors import UserError
 from vrft.policy.policy import ModelPolicy
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> ModelPolicy:
-    return standard_policy(tmp_path_factory.mktemp("standard"))
-
-
-@pytest.fixture
-def server(model: ModelPolicy) -> Iterator[tuple[str, fake.Answers]]:
-    with fake.serving(served(model)) as running:
-        yield running
-
 
 # --- requests
 

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
 
 import pytest
 from fakes import vllm_server as fake
-from fakes.attached import SAMPLING, attached, encode, served, standard_policy
+from fakes.attached import SAMPLING, attached, encode
 
 from vrft.engines import waiting
 from vrft.engines.client import ServerFailure
 from vrft.engines.waiting import Patience
 from vrft.errors import UserError
 from vrft.policy.policy import ModelPolicy
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> ModelPolicy:
-    return standard_policy(tmp_path_factory.mktemp("standard"))
-
-
-@pytest.fixture
-def server(model: ModelPolicy) -> Iterator[tuple[str, fake.Answers]]:
-    with fake.serving(served(model)) as running:
-        yield running
 
 
 def test_a_server_that_hangs_ends_the_run(

@@ -94,77 +94,116 @@ def fit_held(
 ) -> Path:
     """Fine-tune as ``fit`` does, in a folder that ``stack`` holds: a fresh run's from here on."""
     together: Any = PartialState()
-    main, processes = together.is_main_process, together.num_processes
-    newest: Path | None = None
-    if resume:  # one process has read all bytes of the checkpoints, and chooses for all
-        latest = checkpoint.latest(Path(config.train.output_dir))
-        newest = distributed.from_main(together, latest)
-    if newest is not None:
-        resuming.check_resuming()
-        resuming.check_state(newest)
+    newest = newest_checkpoint(config, together) if resume else None
     name = config.model.name if newest is None else str(newest)
     learner = policy.load(replace(config.model, name=name), train=True)
     # The first lesson is encoded, as in the plan: what is refused there leaves no folder.
     collator_of(config, learner, lessons, samples)([{"row": 0}])
     # When all have read the settings that are written anew, and nobody can refuse the run.
     distributed.wait_for_everyone(together)
-    if resume:
-        logging.getLogger("transformers.trainer_utils").addFilter(resuming.no_mismatch)
-        if main:
-            resumption.go_on(config, Path(config.train.output_dir))
-    else:
-        named = config.train.output_dir or run_folder.default_folder(config)
-        named = distributed.from_main(together, named)  # the name tells the time
-        config = replace(config, train=replace(config.train, output_dir=named))
-        if main:
-            claim_folder(config, samples, stack, processes)
+    config = in_folder(config, samples, stack, together, resume=resume)
     folder = Path(config.train.output_dir)
     stack.enter_context(steady(folder))
     stack.enter_context(disk_errors.explained(folder))
     step = 0 if newest is None else checkpoint.step_of(newest)
-    if main:
-        launches.write(folder, resumption.launch(config, step + 1, learner))
     log: RunLog | None = None
-    if main:
+    if together.is_main_process:
+        launches.write(folder, resumption.launch(config, step + 1, learner))
         log = RunLog(folder, config.train.report_to, step if resume else None, flat(config))
     collator = collator_of(config, learner, lessons, samples)
-    size = config.train.per_device_train_batch_size
     collator.bad_pictures.restore(folder, step)
     with contextlib.closing(log) if log else nullcontext(), run_folder.StopSignal() as stop:
         watch = Watch(config, task, learner, log, stop, collator.bad_pictures)
-        trainer = Trainer(
-            model=learner.loaded.model,
-            args=arguments(config, folder, learner.loaded),
-            # Numbers of lessons: the collator makes a batch when it is needed, so that pictures
-            # are neither held in memory all at once nor written to disk by datasets.
-            train_dataset=Dataset.from_dict({"row": rows(len(lessons), size, processes)}),
-            data_collator=collator,
-            processing_class=learner.loaded.processor,
-            callbacks=[watch],
-        )
-        watch.accelerator = trainer.accelerator
-        if newest is not None:
-            trainer.count_from(resuming.tokens_seen(newest))
-        trainer.remove_callback(PrinterCallback)  # it would print each row of metrics.jsonl
-        # transformers would take a further step before it sees that none is left.
-        if step < plan.total_steps(config, len(lessons), processes):
-            distributed.wait_for_everyone(together)
-            trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
-        if stop.number is None and main:
+        train_on_lessons(config, learner, collator, watch, newest)
+        if stop.number is None and together.is_main_process:
             # Before the log is closed: a tracker that fails then must not cost the model.
             with checkpoint.written_whole(folder / "final") as temporary:
                 learner.save(temporary)
     distributed.wait_for_everyone(together)
-    if stop.number is not None and main:
+    if together.is_main_process:
+        say_how_it_ended(config, folder, stop)
+    if stop.number is not None:
+        raise SystemExit(128 + stop.number)
+    return folder
+
+
+def newest_checkpoint(config: Config, together: Any) -> Path | None:
+    """Return the checkpoint that a resumed run goes on from, None before its first.
+
+    One process has read all bytes of the checkpoints, and chooses for all. Raises UserError for
+    one that this version cannot go on from.
+    """
+    latest = checkpoint.latest(Path(config.train.output_dir))
+    newest: Path | None = distributed.from_main(together, latest)
+    if newest is not None:
+        resuming.check_resuming()
+        resuming.check_state(newest)
+    return newest
+
+
+def in_folder(
+    config: Config,
+    samples: Sequence[Sample[Any]],
+    stack: contextlib.ExitStack,
+    together: Any,
+    *,
+    resume: bool,
+) -> Config:
+    """Return the settings with the run's folder: a fresh one, claimed here, or that of a resume."""
+    if resume:
+        logging.getLogger("transformers.trainer_utils").addFilter(resuming.no_mismatch)
+        if together.is_main_process:
+            resumption.go_on(config, Path(config.train.output_dir))
+        return config
+    named = config.train.output_dir or run_folder.default_folder(config)
+    named = distributed.from_main(together, named)  # the name tells the time
+    config = replace(config, train=replace(config.train, output_dir=named))
+    if together.is_main_process:
+        claim_folder(config, samples, stack, together.num_processes)
+    return config
+
+
+def train_on_lessons(
+    config: Config,
+    learner: policy.ModelPolicy,
+    collator: Collator,
+    watch: Watch,
+    newest: Path | None,
+) -> None:
+    """Train on the collator's lessons by TRL's trainer, from a checkpoint where there is one."""
+    together: Any = PartialState()
+    count, processes = len(collator.lessons), together.num_processes
+    step = 0 if newest is None else checkpoint.step_of(newest)
+    size = config.train.per_device_train_batch_size
+    trainer = Trainer(
+        model=learner.loaded.model,
+        args=arguments(config, Path(config.train.output_dir), learner.loaded),
+        # Numbers of lessons: the collator makes a batch when it is needed, so that pictures
+        # are neither held in memory all at once nor written to disk by datasets.
+        train_dataset=Dataset.from_dict({"row": rows(count, size, processes)}),
+        data_collator=collator,
+        processing_class=learner.loaded.processor,
+        callbacks=[watch],
+    )
+    watch.accelerator = trainer.accelerator
+    if newest is not None:
+        trainer.count_from(resuming.tokens_seen(newest))
+    trainer.remove_callback(PrinterCallback)  # it would print each row of metrics.jsonl
+    # transformers would take a further step before it sees that none is left.
+    if step < plan.total_steps(config, count, processes):
+        distributed.wait_for_everyone(together)
+        trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
+
+
+def say_how_it_ended(config: Config, folder: Path, stop: run_folder.StopSignal) -> None:
+    """Print how to go on after a signal, else which checkpoint was best, where that is known."""
+    if stop.number is not None:
         print(
             f"stopped; go on with `vrft train --resume {shlex.quote(str(folder))}`",
             file=sys.stderr,
         )
-    if stop.number is not None:
-        raise SystemExit(128 + stop.number)
-    if main and (line := best.line(folder, config)):
+    elif line := best.line(folder, config):
         print(line, file=sys.stderr)
-    return folder
 
 
 def collator_of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -141,6 +142,22 @@ def test_an_evaluation_is_shown_and_compared_with_another_of_the_same_questions(
     same = evaluation(Path("runs/eval/base"), benchmark={"name": "cvbench"}, limit=None)
     _, compare = map(parsed, next_commands.after_eval(args, own))
     assert (compare.before, compare.after) == (same, own)
+
+
+def test_an_evaluation_in_a_folder_of_its_own_is_compared_with_its_neighbour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = {"benchmark": {"name": "cvbench"}, "limit": None}
+    mine = evaluation(Path("study/after"), **asked, fingerprint={"pictures": "p"})
+    elsewhere = evaluation(Path("runs/eval/base"), **asked)
+    assert next_commands.comparable(mine) == elsewhere  # nothing lies beside it yet
+    evaluation(Path("study/other pictures"), **asked, fingerprint={"pictures": "q"})
+    assert next_commands.comparable(mine) == elsewhere
+    before = evaluation(Path("study/before"), **asked, fingerprint={"pictures": "p"})
+    for folder in (before, elsewhere):  # though the other is newer
+        os.utime(folder / "predictions.jsonl", ns=(folder == elsewhere,) * 2)
+    assert next_commands.comparable(mine) == before
 
 
 def test_answers_that_were_only_scored_are_to_be_kept() -> None:

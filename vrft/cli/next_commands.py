@@ -105,7 +105,10 @@ def after_eval(args: argparse.Namespace, out: Path | None) -> list[list[str]]:
 
 
 def comparable(out: Path) -> Path | None:
-    """Return the newest other evaluation in runs/eval that has the same questions; None of none."""
+    """Return the newest other evaluation that has the same questions and pictures; None of none.
+
+    It lies beside this one, or in runs/eval where none does.
+    """
     from vrft.evaluation import locate, predictions
 
     def asked(folder: Path) -> Any:
@@ -113,14 +116,22 @@ def comparable(out: Path) -> Path | None:
             settings = predictions.read_settings(folder)
         except UserError:
             return None  # a folder that was never finished, or is another tool's
-        return [settings.get(name) for name in ("benchmark", "limit", "blank_images")]
+        questions = [settings.get(name) for name in ("benchmark", "limit", "blank_images")]
+        return questions, (settings.get("fingerprint") or {}).get("pictures")
+
+    def same(first: Any, second: Any) -> bool:
+        if first is None or second is None or first[0] != second[0]:
+            return False
+        # Saved answers of other tools were scored without a look at pictures.
+        return None in (first[1], second[1]) or first[1] == second[1]
 
     here, folder = asked(out), out.resolve()
-    files = [*locate.EVALUATIONS.glob("*/" + predictions.PREDICTIONS)]
-    others = [file for file in files if file.parent.resolve() != folder]
-    for file in sorted(others, key=lambda file: file.stat().st_mtime_ns, reverse=True):
-        if here is not None and asked(file.parent) == here:
-            return file.parent
+    for place in (out.parent, locate.EVALUATIONS):
+        files = [*place.glob("*/" + predictions.PREDICTIONS)]
+        others = [file for file in files if file.parent.resolve() != folder]
+        for file in sorted(others, key=lambda file: file.stat().st_mtime_ns, reverse=True):
+            if same(here, asked(file.parent)):
+                return file.parent
     return None
 
 

@@ -77,4 +77,6 @@ def test_the_beginning_of_a_transcript_shows_all_that_is_read() -> None:
     )
     assert len(beginning(base_prompt(TEMPLATE, WORDS, "x" * 2 * LONGEST))) == LONGEST
     assert beginning(Prompt("Why?", system="Be brief.")) == "'Why?'"
-    assert len(beginning(Prompt("x" * 300))) == 200
+    # 200 characters: a quote, 196 of the text, and three dots for the 104 that are left out
+    assert beginning(Prompt("x" * 300)) == "'" + "x" * 196 + "..."
+    assert beginning(Prompt("x" * 198)) == "'" + "x" * 198 + "'"

@@ -79,9 +79,14 @@ def full_text(style: Style, completion: Completion) -> str:
 def beginning(prompt: Prompt) -> str:
     """Return how a prompt begins, quoted on one line, for the line that says how data are read.
 
-    Of a chat that is the user's text; of a transcript all that the model reads.
+    Of a chat that is the user's text; of a transcript all that the model reads. Three dots stand
+    for what is left out at the end.
     """
     if not prompt.raw:
-        return f"{prompt.text!r:.200}"
-    text = (prompt.system or "") + prompt.text + prompt.prefill
-    return f"{text!r:.{LONGEST}}"
+        return cut(repr(prompt.text), 200)
+    return cut(repr((prompt.system or "") + prompt.text + prompt.prefill), LONGEST)
+
+
+def cut(text: str, length: int) -> str:
+    """Return a text of at most ``length`` characters, with three dots for those left out."""
+    return text if len(text) <= length else text[: length - 3] + "..."

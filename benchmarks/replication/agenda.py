@@ -1,8 +1,8 @@
 """The order of the study: which run comes next, given the rows that there are.
 
 The bed's card first, as a blunt bed is worth no further run: its ceiling, then the spread of one
-arm at its best rate. Then claim by claim, in the order of CLAIMS: the rates of its arms, and seed
-by seed both of them, so that a study that is cut short has answered its first claims.
+arm at its best rate. Then claim by claim, in the order of the bed's: the rates of its arms, and
+seed by seed both of them, so that a study that is cut short has answered its first claims.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from benchmarks.replication import search
-from benchmarks.replication.arms import ARMS, CLAIMS, START, seeds_of
+from benchmarks.replication.arms import ARMS, START, seeds_of
 from benchmarks.replication.beds import Bed
 from benchmarks.replication.ledger import Row, Trial
 
@@ -34,7 +34,7 @@ def wanted(bed: Bed, rows: Mapping[Trial, Row]) -> Iterator[Trial]:
     Those of an arm whose rate is not known yet follow in a later call, when its search is done.
     """
     asked = [iter([ceiling(bed)]), arm_trials(bed, CARD_ARM, CARD_SEEDS, rows)]
-    for claim in CLAIMS:
+    for claim in bed.claims:
         arms = [arm for arm in (claim.worse, claim.better) if arm != START]
         asked += [arm_trials(bed, arm, seeds_of(arm), rows) for arm in arms]
     given: set[Trial] = set()

@@ -1,4 +1,4 @@
-"""The two beds: a task, a tiny model that is competent at it and no more, and how long runs are.
+"""The beds: a task, a tiny model that is competent at it and no more, and how long runs are.
 
 A start is made by fine-tuning random weights on right answers, stopped short of convergence. It is
 made once (``python -m benchmarks.replication start BED``) and kept in starts/, as other machines
@@ -11,11 +11,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.replication.arms import Arm
+from benchmarks.replication.arms import CLAIMS, Arm, Claim
 from benchmarks.replication.ledger import HERE
 from benchmarks.replication.search import grid_of
 from vrft.demo.course import Size, Vocabulary
 from vrft.demo.tiny_configs import Family
+from vrft.paths import EMBEDDED
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Bed:
     A run takes ``steps`` steps of ``prompts`` prompts; the rate rises over the first
     ``warmup_steps`` of them. ``first_rate`` and ``first_supervised_rate`` are the lowest of the
     three rates with which a search begins. ``rows`` and ``held_out`` are the task's settings of the
-    same names.
+    same names. Runs are for ``claims``. A bed with an ``embedded`` model begins with that one, and
+    its own start is never made.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Bed:
     max_completion_length: int
     rows: int
     held_out: int
+    claims: tuple[Claim, ...] = CLAIMS
+    embedded: str | None = None
 
     @property
     def task(self) -> Path:
@@ -55,7 +59,7 @@ class Bed:
     @property
     def start(self) -> Path:
         """Return the folder of the start."""
-        return HERE / "starts" / self.name
+        return EMBEDDED[self.embedded] if self.embedded else HERE / "starts" / self.name
 
     def rates(self, arm: Arm) -> list[float]:
         """Return the rates with which an arm's search begins, ascending."""
@@ -108,7 +112,30 @@ SCENES = Bed(
     held_out=1000,
 )
 
-BEDS = {bed.name: bed for bed in (WALKS, SCENES)}
+GROUNDING = Bed(
+    name="grounding",
+    family="qwen2_vl",
+    size=Size(128, 384, 4, 4, 2, 96, 4, 3),
+    vocabulary=Vocabulary(()),
+    lesson_steps=0,
+    competent=0.0,
+    lessons=32,
+    lesson_rate=5e-4,
+    ceiling_steps=100,
+    steps=80,
+    prompts=16,
+    warmup_steps=8,
+    first_rate=1e-4,
+    first_supervised_rate=2.5e-4,
+    max_completion_length=24,
+    rows=2000,
+    held_out=200,
+    # base < SFT < GRPO <= GPG.
+    claims=CLAIMS[:3],
+    embedded="demo",
+)
+
+BEDS = {bed.name: bed for bed in (WALKS, SCENES, GROUNDING)}
 
 
 def fingerprint(start: Path) -> str:

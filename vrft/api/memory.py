@@ -63,12 +63,12 @@ def json_lines(rows: Any, where: str, pictures: Collection[str | None]) -> Itera
     ``pictures`` are the columns in which texts are paths of pictures. Raises UserError that names
     row and column for anything but mappings of values that JSON can hold.
     """
-    from vrft.records import Record, files
+    from vrft.records import Record, class_names
     from vrft.rewards.values import described, to_json
 
     classes: Mapping[str, Any] = {}
     if hasattr(rows, "with_format") and hasattr(rows, "features"):  # of the package datasets
-        classes = files.with_classes(rows.features.to_dict() if rows.features else {})
+        classes = class_names.with_classes(rows.features.to_dict() if rows.features else {})
         rows = rows.with_format(None)
         # Not decoded: pictures stay the files that they were.
         rows = (rows.to_iterable_dataset() if hasattr(rows, "select") else rows).decode(False)
@@ -82,7 +82,7 @@ def json_lines(rows: Any, where: str, pictures: Collection[str | None]) -> Itera
             raise UserError(f"{place}: expected an object with named values, got {described(row)}")
         record = Record({}, place, number)
         plain = {}
-        for name, value in files.name_classes(row, classes).items():
+        for name, value in class_names.name_classes(row, classes).items():
             try:
                 plain[name] = to_json(with_files(value, name in pictures, record))
             except TypeError as error:

@@ -1,7 +1,7 @@
 """Rows of files: parquet, JSON lines, JSON, CSV and Arrow, in encodings that are known.
 
 What a file holds decides how it is read, where its name is wrong: JSON lines in a .json file, and
-a list in a .jsonl file. Numbers of classes become the names that the hub's metadata give them.
+a list in a .jsonl file.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import csv
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from vrft.errors import UserError
-
-# pyarrow is imported inside functions: it takes seconds, and few commands need it.
+from vrft.records import arrow
 
 KINDS = (".parquet", ".jsonl", ".json", ".csv", ".arrow")
 
@@ -25,8 +24,6 @@ LONGEST_LINE = 64 * 2**20
 """Bytes of a line, far more than pictures in base64 need. Python needs 16 times its memory."""
 FIRST_LINE = 2**20
 """Bytes that are read to tell JSON lines from an object."""
-BATCH = 64
-"""Rows of parquet and Arrow that are in memory at a time."""
 
 MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -65,7 +62,7 @@ def read(path: Path, encoding: str = "") -> Numbered:
     if path.suffix in readers:
         yield from readers[path.suffix](path, encoding)
     else:
-        yield from read_arrow(path)
+        yield from arrow.read_rows(path)
 
 
 def check_file(path: Path) -> None:
@@ -269,46 +266,7 @@ def check_header(header: Sequence[str], path: Path) -> None:
             raise UserError(f"{path}: columns set apart by {separator!r}; save it with commas")
 
 
-# --- parquet and Arrow
-
-
-def read_arrow(path: Path) -> Numbered:
-    """Yield the rows of a parquet or Arrow file with their numbers, a batch in memory at a time."""
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        if path.suffix == ".parquet":
-            file = pyarrow.parquet.ParquetFile(path)
-            schema, batches = file.schema_arrow, file.iter_batches(batch_size=BATCH)
-        else:
-            schema, batches = open_arrow(path)
-        labelled = with_classes(hub_features(schema.metadata))
-        rows = (
-            row
-            for batch in batches
-            for start in range(0, batch.num_rows, BATCH)
-            for row in batch.slice(start, BATCH).to_pylist()
-        )
-        for number, row in enumerate(rows):
-            yield name_classes(row, labelled), f"row {number}"
-    except (OSError, ValueError, OverflowError, pyarrow.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        kind = path.suffix.removeprefix(".")
-        raise UserError(f"{path}: not readable {kind} ({reason:.200}); fetch it again") from error
-
-
-def open_arrow(path: Path) -> tuple[Any, Iterable[Any]]:
-    """Return the schema and the batches of an Arrow file, which stays on the disk."""
-    import pyarrow.ipc
-
-    content = pyarrow.memory_map(str(path))
-    if bytes(content.read(6)) == b"ARROW1":  # the form with an index at its end
-        indexed = pyarrow.ipc.open_file(content)
-        return indexed.schema, (indexed.get_batch(n) for n in range(indexed.num_record_batches))
-    content.seek(0)
-    stream = pyarrow.ipc.open_stream(content)
-    return stream.schema, stream
+# --- folders of save_to_disk
 
 
 def saved_files(root: Path, split: str) -> list[Path] | None:
@@ -330,53 +288,3 @@ def saved_files(root: Path, split: str) -> list[Path] | None:
         raise UserError(f"{folders[0]}: a form of save_to_disk that is not read; save it again")
     # The name alone: a path in the state could lead anywhere.
     return [folders[0] / Path(str(entry.get("filename"))).name for entry in entries]
-
-
-# --- names of classes
-
-
-def hub_features(metadata: Mapping[bytes, bytes] | None) -> Mapping[str, Any]:
-    """Return the hub's types of columns from a schema's metadata; {} where there are none."""
-    try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, TypeError, ValueError):
-        return {}
-    return features if isinstance(features, dict) else {}
-
-
-def with_classes(features: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the columns that hold numbers of classes, at any depth."""
-    return {name: kind for name, kind in features.items() if '"ClassLabel"' in json.dumps(kind)}
-
-
-def name_classes(row: Mapping[str, Any], features: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a row with the names of classes in place of their numbers."""
-    if not features:
-        return row
-    return {name: named(value, features.get(name)) for name, value in row.items()}
-
-
-def named(value: Any, feature: Any) -> Any:
-    """Return a value with names for numbers of classes, by the hub's description of its type.
-
-    Raises ValueError for a number without a name; -1 is the hub's number of no class.
-    """
-    if isinstance(feature, list) and feature:  # an older form of {"_type": "Sequence"}
-        feature = {"_type": "Sequence", "feature": feature[0]}
-    if value is None or not isinstance(feature, Mapping):
-        return value
-    inner = feature.get("feature")
-    match feature.get("_type"), value:
-        case "ClassLabel", int():
-            names = feature.get("names") or []
-            if value < -1 or (names and value >= len(names)):
-                raise ValueError(f"class {value} of {len(names)}")
-            return None if value == -1 else names[value] if names else value
-        case "Sequence" | "List" | "LargeList", list():
-            return [named(item, inner) for item in value]
-        case "Sequence" | "List" | "LargeList", dict() if isinstance(inner, Mapping):
-            # A list of objects is stored as an object of lists.
-            return {k: named(items, [inner.get(k)]) for k, items in value.items()}
-        case None, dict():
-            return {k: named(item, feature.get(k)) for k, item in value.items()}
-    return value

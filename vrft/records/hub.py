@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from vrft.errors import UserError
-from vrft.records import files
+from vrft.records import class_names
 
 # datasets is imported inside functions: it takes seconds, and few commands need it.
 
@@ -41,9 +41,9 @@ def rows(name: str, split: str, limit: int | None, config: str | None = None) ->
         stream = fetched if streamed else fetched.to_iterable_dataset()
         # decode(False): a damaged picture would end the iteration, and decoding all is slow.
         features = fetched.features
-        labelled = files.with_classes({} if features is None else features.to_dict())
+        labelled = class_names.with_classes({} if features is None else features.to_dict())
         for row, values in enumerate(stream.decode(False)):
-            yield files.name_classes(values, labelled), f"{where}: row {row}", ()
+            yield class_names.name_classes(values, labelled), f"{where}: row {row}", ()
     except unreadable() as error:
         if not isinstance(error, ConnectionError):  # which nobody could be asked about either
             check_configuration(name, config)

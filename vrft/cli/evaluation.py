@@ -38,7 +38,7 @@ def evaluate(args: argparse.Namespace) -> int:
         print_listing(titles, "title", as_json=args.json)
         return 0
     check_options(args)
-    with lasting("vrft.evaluation.evaluate"):
+    with lasting():
         from vrft.evaluation import checkpoints, evaluate, locate, report, table_text
 
     if args.all_checkpoints is not None:

@@ -9,14 +9,15 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def lasting(module: str) -> Iterator[None]:
-    """Let garbage collection rest while a module and its imports are loaded, and pass them by.
+def lasting() -> Iterator[None]:
+    """Let garbage collection rest while torch and what needs it are imported, and pass them by.
 
     Collecting among a million new objects, none of which is garbage, takes a fifth of the time of
     importing torch and transformers; frozen, they are not looked through again. Nothing is done
-    where the module is loaded already, or where collection rests as it is.
+    where torch is loaded already, as others' garbage would be frozen as well, or where collection
+    rests as it is.
     """
-    if module in sys.modules or not gc.isenabled():
+    if "torch" in sys.modules or not gc.isenabled():
         yield
         return
     gc.disable()

@@ -48,11 +48,11 @@ def begin(config: Config, resume: Path | None) -> Path:
     """Begin or resume a run, by reward or by reference answers, and return its folder."""
     say_reading(config)
     if config.algorithm.name == "sft":
-        with lasting("vrft.sft.fine_tune"):
+        with lasting():
             from vrft.sft import fine_tune
 
         return fine_tune.train(config, resume=resume)
-    with lasting("vrft.training.train"):
+    with lasting():
         from vrft.training import train
 
     return train.train(config, resume=resume)
@@ -63,7 +63,7 @@ def plan_text(config: Config, resume: Path | None) -> str:
 
     Raises UserError for everything that would stop the run at its start.
     """
-    with lasting("vrft.training.plan"):
+    with lasting():
         from vrft.training import plan
 
     say_reading(config)

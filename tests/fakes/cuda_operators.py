@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from fakes.packed_rows import by_definition
+from vrft.models.cuda_flash import PUBLIC_MODULE
 from vrft.models.packed_attention import PLAIN_ATTENTION, SequenceLayout
 
 
@@ -26,6 +29,9 @@ class FlashOperators:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Put these in the place of torch's."""
+        # Torch's modules register its own operators when they are first imported: before that.
+        with suppress(ImportError):
+            importlib.import_module(PUBLIC_MODULE)
         for name, compute in (
             ("_flash_attention_forward", self.forward),
             ("_flash_attention_backward", self.backward),

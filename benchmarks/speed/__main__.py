@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from benchmarks.speed.settings import QUICK, SETTINGS
+from benchmarks.speed.settings import SETTINGS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,10 +40,18 @@ def arguments() -> argparse.ArgumentParser:
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--quick", action="store_true", help="ten minutes on two cores (default)")
     mode.add_argument("--learning", action="store_true", help="held-out reward over time (CPU)")
+    mode.add_argument("--tied", action="store_true", help="LISA with half of the groups tied")
+    mode.add_argument("--levers", action="store_true", help="each lever switched off (CPU)")
+    mode.add_argument("--growth", action="store_true", help="costs that grow with work (CPU)")
+    mode.add_argument("--prefixes", action="store_true", help="shared prompts of text (CPU)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=QUICK)
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS)
     parser.add_argument("--pairs", type=int, default=5, help="pairs of steps for each setting")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="with --learning")
+    seeds = [*range(1, 9)]
+    parser.add_argument("--seeds", type=int, nargs="+", default=seeds, help="of --learning")
+    parser.add_argument("--rounds", type=int, default=3, help="of --levers and --prefixes")
+    parser.add_argument("--bed", choices=("demo", "walks"), default="demo", help="of --learning")
+    parser.add_argument("--lanes", type=int, help="processes beside each other")
     parser.add_argument("--shape", choices=("cpu-third", "cpu", "2b", "test"), help="of the model")
     return parser
 

@@ -8,24 +8,36 @@ import os
 import time
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from benchmarks.speed import cost, learning, measurement, memory, report
+from benchmarks.speed import (
+    cost,
+    growth,
+    learning,
+    levers,
+    measurement,
+    memory,
+    prefixes,
+    report,
+)
+from benchmarks.speed.beds import BEDS, DEMO, Bed
 from benchmarks.speed.cost import Load
-from benchmarks.speed.learning import Comparison
 from benchmarks.speed.measurement import Measurement
 from benchmarks.speed.race import Plan, Race, race
-from benchmarks.speed.settings import SETTINGS, Setting, fitted
+from benchmarks.speed.settings import QUICK, SETTINGS, TIED, Setting, fitted
 from benchmarks.speed.shapes import SHAPES, Shape
 from vrft.errors import UserError
 from vrft.progress import progress
 
-RACE_SECONDS = 480.0
-"""The time of all races; the rest of ten minutes is for starting and the memory."""
+T = TypeVar("T")
+
+RACE_SECONDS = 440.0
+"""The time of all races; the rest of ten minutes is for starting, first steps and the memory."""
 
 MOST_LANES = 2
 """Lanes at most: more would share one memory bus, over which both sides read their weights."""
@@ -36,11 +48,12 @@ def run(options: argparse.Namespace) -> None:
     settle()
     started = time.monotonic()
     if options.learning:
-        with lanes(options.device) as pool:
-            measured = Measurement("learning", options.device, learning=learn(pool, options.seeds))
+        learn(BEDS[options.bed], options.seeds, options.lanes)
     else:
-        measured = measure_steps(options)
-    print(measurement.keep(measured, time.monotonic() - started))
+        modes = {"levers": try_levers, "growth": grow, "prefixes": share, "tied": race_tied}
+        chosen = [name for name in modes if getattr(options, name)]
+        measured = modes[chosen[0]](options) if chosen else measure_steps(options)
+        print(measurement.keep(measured, time.monotonic() - started))
     print(*report.write(measurement.read_all()), sep="\n")
 
 
@@ -57,10 +70,13 @@ def lane_count(device: str) -> int:
     return min(MOST_LANES, os.cpu_count() or 1) if device == "cpu" else 1
 
 
-def lanes(device: str, *, fresh: bool = False) -> Executor:
-    """Return the processes in which races are run; if ``fresh``, a new one for each of them."""
+def lanes(device: str, *, fresh: bool = False, count: int | None = None) -> Executor:
+    """Return the processes in which races are run; if ``fresh``, a new one for each of them.
+
+    They are ``count``, or as many as the device takes.
+    """
     return ProcessPoolExecutor(
-        lane_count(device),
+        count or lane_count(device),
         # A forked process would inherit locks of torch's threads, and CUDA does not survive a fork.
         mp_context=multiprocessing.get_context("spawn"),
         initializer=settle,
@@ -68,20 +84,87 @@ def lanes(device: str, *, fresh: bool = False) -> Executor:
     )
 
 
-def learn(pool: Executor, seeds: Sequence[int]) -> tuple[Comparison, ...]:
-    """Compare the held-out reward over time with each seed."""
-    comparisons = []
-    with progress(len(seeds), "learning") as display:
-        for comparison in learning.compare(pool, seeds):
-            comparisons.append(comparison)
-            theirs, ours = map(report.when_reached, comparison.seconds)
-            display.note(f"seed {comparison.ours.seed}: the goal {theirs} (TRL) and {ours}")
+def learn(bed: Bed, seeds: Sequence[int], count: int | None) -> None:
+    """Compare the learning on a bed with each seed that is not kept yet, and keep each at once."""
+    measured = Measurement("learning", "cpu", bed="" if bed is DEMO else bed.name)
+    for kept in measurement.read_all(measurement.RESULTS):
+        if kept.name == measured.name:
+            measured = kept
+    by_seed = {comparison.ours.seed: comparison for comparison in measured.learning}
+    # those that were measured with another clock are measured anew
+    done = {seed for seed, comparison in by_seed.items() if comparison.clock == learning.CLOCK}
+    missing = [seed for seed in seeds if seed not in done]
+    # A process for each: what TRL keeps of one run must not meet the next.
+    with lanes("cpu", fresh=True, count=count) as pool:
+        started = time.monotonic()
+        waiting = [pool.submit(learning.compare, bed, seed) for seed in missing]
+        with progress(len(missing), "learning") as display:
+            for future in as_completed(waiting):
+                comparison = future.result()
+                by_seed[comparison.ours.seed] = comparison
+                theirs, ours = map(report.when_reached, comparison.seconds)
+                display.note(f"seed {comparison.ours.seed}: the goal {theirs} (TRL) and {ours}")
+                display.advance(1)
+                learnt = tuple(by_seed[seed] for seed in sorted(by_seed))
+                seconds = measured.seconds + time.monotonic() - started
+                measurement.keep(replace(measured, learning=learnt), seconds)
+
+
+def try_levers(options: argparse.Namespace) -> Measurement:
+    """Measure each lever's own factor, in each setting."""
+    shape = SHAPES[options.shape or "cpu-third"]
+    chosen = options.settings or levers.SETTINGS
+    with lanes("cpu", count=options.lanes) as pool:
+        submitted = [
+            pool.submit(levers.measure, fitted(SETTINGS[name], "cpu"), shape, options.rounds)
+            for name in chosen
+        ]
+        trials = [trial for future in awaited(submitted, "levers") for trial in future.result()]
+    return Measurement("levers", "cpu", shape=named(shape), levers=tuple(trials))
+
+
+def grow(options: argparse.Namespace) -> Measurement:
+    """Measure what grows with users' work."""
+    shape = SHAPES[options.shape or "cpu-third"]
+    with lanes("cpu", fresh=True, count=options.lanes) as pool:
+        points = growth.measure_all(pool, shape)
+    return Measurement("growth", "cpu", shape=named(shape), growth=tuple(points))
+
+
+def share(options: argparse.Namespace) -> Measurement:
+    """Measure the update with shared and with repeated prompts."""
+    shape = SHAPES[options.shape or "cpu-third"]
+    with lanes("cpu", count=options.lanes) as pool:
+        submitted = [
+            pool.submit(prefixes.measure, prompt, completion, shape, options.rounds)
+            for prompt in prefixes.PUBLISHED
+            for completion in prefixes.COMPLETIONS
+        ]
+        updates = [future.result() for future in awaited(submitted, "prefixes")]
+    return Measurement("prefixes", "cpu", shape=named(shape), prefixes=tuple(updates))
+
+
+def race_tied(options: argparse.Namespace) -> Measurement:
+    """Race the setting in which half of the groups are tied."""
+    options.settings = TIED
+    return replace(measure_steps(options, weigh=False), mode="tied")
+
+
+def awaited(submitted: Sequence[Future[T]], title: str) -> Sequence[Future[T]]:
+    """Return the futures once all are done, and show how many are."""
+    with progress(len(submitted), title) as display:
+        for _ in as_completed(submitted):
             display.advance(1)
-    return tuple(comparisons)
+    return submitted
 
 
-def measure_steps(options: argparse.Namespace) -> Measurement:
-    """Measure the times of whole steps and their parts, and the memory of a step.
+def named(shape: Shape) -> str:
+    """Return a shape's name as files bear it: "" for the one that is usual on a CPU."""
+    return "" if shape.name == "cpu-third" else shape.name
+
+
+def measure_steps(options: argparse.Namespace, *, weigh: bool = True) -> Measurement:
+    """Measure the times of whole steps and their parts, and the memory of a step if ``weigh``.
 
     Raises UserError if the device is not there.
     """
@@ -90,40 +173,51 @@ def measure_steps(options: argparse.Namespace) -> Measurement:
         raise UserError("--device cuda: there is no CUDA device; use --device cpu")
     usual = "2b" if device == "cuda" else "cpu-third"
     shape = SHAPES[options.shape or usual]
-    settings = [fitted(SETTINGS[name], device) for name in options.settings]
+    settings = [fitted(SETTINGS[name], device) for name in options.settings or QUICK]
+    one_prompt = replace(fitted(SETTINGS["lisa"], device), prompts=1)
     with lanes(device) as pool:
-        races = race_all(pool, settings, shape, options)
-    # After the races, which another process's step would disturb.
-    with lanes(device, fresh=True) as pool:
-        one_prompt = replace(fitted(SETTINGS["lisa"], device), prompts=1)
-        weighed = memory.compare(pool, one_prompt, shape, device)
-    named = "" if (device, shape.name) == ("cpu", usual) else shape.name
-    return Measurement("quick", device, shape=named, races=races, memory=weighed)
+        submitted = submit_races(pool, settings, shape, options)
+        # Last, in the lane that is free first: the other one's race still has a core of its own.
+        weighed = {
+            side: pool.submit(memory.measure_alone, side, one_prompt, shape, device)
+            for side in (memory.SIDES if weigh else ())
+        }
+        races = awaited_races(submitted)
+        held = {side: future.result() for side, future in weighed.items()}
+    file_shape = "" if (device, shape.name) == ("cpu", usual) else shape.name
+    return Measurement("quick", device, shape=file_shape, races=races, memory=held)
 
 
-def race_all(
+def submit_races(
     pool: Executor, settings: Sequence[Setting], shape: Shape, options: argparse.Namespace
-) -> tuple[Race, ...]:
-    """Race every setting, the longest first, and return the races in the order of the settings."""
+) -> list[Future[Race]]:
+    """Submit the race of every setting, the longest first, and return them in the settings' order.
+
+    Each gets a share of the time like its share of the work.
+    """
     work = [operations(setting, shape) for setting in settings]
-    futures = {}
+    futures: dict[int, Future[Race]] = {}
+    # Else the longest would still run in one lane when the other has nothing left to do.
     for index in sorted(range(len(settings)), key=lambda index: -work[index]):
-        # Each race gets a share of the time like its share of the work. The longest begins first,
-        # or it would still run in one lane when the other has nothing left to do.
         seconds = RACE_SECONDS * lane_count(options.device) * work[index] / sum(work)
         plan = Plan(options.device, options.pairs, min(options.pairs, 3), seconds)
         # on a GPU with checkpoints, as TRL's activations of the published shapes do not fit
         checkpointing = options.device == "cuda"
-        future = pool.submit(race, settings[index], shape, plan, checkpointing=checkpointing)
-        futures[future] = index
-    races = {}
-    with progress(len(settings), "racing") as display:
-        for future in as_completed(futures):
-            finished = races[futures[future]] = future.result()
+        futures[index] = pool.submit(
+            race, settings[index], shape, plan, checkpointing=checkpointing
+        )
+    return [futures[index] for index in range(len(settings))]
+
+
+def awaited_races(submitted: Sequence[Future[Race]]) -> tuple[Race, ...]:
+    """Return the races once all are run, and tell each one's outcome as it comes."""
+    with progress(len(submitted), "racing") as display:
+        for future in as_completed(submitted):
+            finished = future.result()
             speedups = report.spread(report.ratios(finished, report.step_seconds))
             display.note(f"{finished.setting.name} {speedups}")
             display.advance(1)
-    return tuple(races[index] for index in range(len(settings)))
+    return tuple(future.result() for future in submitted)
 
 
 def operations(setting: Setting, shape: Shape) -> float:

@@ -6,7 +6,7 @@ matrices [a, b] and [b, c] is 2abc operations; norms, activations and softmax ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.speed.shapes import PATCH_VALUES, Shape
 
@@ -38,6 +38,10 @@ class Cost:
     def total(self) -> float:
         """Return the operations of the whole step."""
         return self.prefill + self.decode + self.policy
+
+    def updating(self, share: float) -> Cost:
+        """Return the mean cost of groups of which only a share is updated on."""
+        return replace(self, policy=share * self.policy)
 
 
 def vision(shape: Shape, tokens: int) -> float:
@@ -135,8 +139,21 @@ def ours(shape: Shape, load: Load, *, checkpointing: bool) -> Cost:
 
 
 def necessary(shape: Shape, load: Load) -> Cost:
-    """Return a group's cost without any recomputation, which no implementation can undercut."""
+    """Return a group's cost without any recomputation, of a step that samples and then updates."""
     shared = ours(shape, load, checkpointing=False)
     # of the four passes of the logits, that which is made again for the backward pass
     recomputed = load.generations * load.completion * head(shape)
     return Cost(shared.prefill, shared.decode, shared.policy - recomputed)
+
+
+def saved_bytes(shape: Shape, load: Load) -> float:
+    """Return about how many bytes of float32 a group's forward pass saves for its backward pass.
+
+    For each token and layer: what both norms, the attention and the gated MLP read and put out. For
+    each patch and block of the vision tower likewise.
+    """
+    kv = shape.kv_heads * shape.head_size
+    token = shape.layers * (7 * shape.hidden + 3 * kv + 4 * shape.inner)
+    patch = shape.vision_depth * (8 * shape.vision_size + 2 * shape.vision_inner)
+    tokens = load.prompt + load.generations * load.completion
+    return 4.0 * (tokens * token + 4 * load.pictures * load.picture * patch)

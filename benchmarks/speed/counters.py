@@ -108,13 +108,15 @@ def least(setting: Setting, prompt: int) -> dict[str, int]:
     completion except the last, which nothing follows.
     """
     prompts, completions = setting.prompts, setting.prompts * setting.generations
+    # a tied group needs no update
+    updated = setting.informative * setting.generations
     tokens = prompts * prompt + completions * (setting.completion - 1)
     counts = {
         f"rollout: {TOKENS}": tokens,
         # a group's first tokens are drawn from one row
         f"rollout: {LOGITS}": prompts + completions * (setting.completion - 1),
-        f"update: {TOKENS}": tokens,
-        f"update: {LOGITS}": completions * setting.completion,
+        f"update: {TOKENS}": setting.informative * prompt + updated * (setting.completion - 1),
+        f"update: {LOGITS}": updated * setting.completion,
         BACKWARD: 1,
     }
     if pictures := prompts * setting.pictures:

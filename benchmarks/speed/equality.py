@@ -30,13 +30,16 @@ ROUNDED = Equality(logps=0.3, cosine=0.99, gradient=0.15)
 """The distance that bfloat16 may have, where the order of a sum decides what is lost."""
 
 
-def compare(theirs: Record, ours: Record) -> Equality:
+def compare(theirs: Record, ours: Record, skipped: int = 0) -> Equality:
     """Return the distance of two recorded updates.
 
+    Our side leaves out ``skipped`` completions, those of tied groups, whose gradient is zero.
     Raises UserError if they are of different parameters or completions, or have none.
     """
     same_weights = theirs.gradient.keys() == ours.gradient.keys()
-    if not same_weights or not ours.logps or theirs.logps.keys() != ours.logps.keys():
+    same_texts = ours.logps.keys() <= theirs.logps.keys()
+    all_texts = len(theirs.logps) - len(ours.logps) == skipped
+    if not (same_weights and ours.logps and same_texts and all_texts):
         raise UserError("the two sides have not trained the same parameters on the same texts")
     # float64: the norms are sums over millions of squares
     first = torch.cat([theirs.gradient[name].flatten() for name in theirs.gradient]).double()

@@ -70,8 +70,20 @@ def frequency(function: Callable[[], object]) -> float:
     return count / (now() - started)
 
 
-def parts(shape: Shape, load: Load, prompts: int, machine: Machine, width: int) -> dict[str, float]:
+def parts(
+    shape: Shape,
+    load: Load,
+    prompts: int,
+    machine: Machine,
+    width: int,
+    *,
+    informative: int | None = None,
+    reused: bool = False,
+) -> dict[str, float]:
     """Return the least seconds of a step's parts: its products, and the bytes that must be read.
+
+    Of ``prompts`` groups ``informative`` are updated on, by default all. ``reused``: whether the
+    update makes no pass of the vision tower's own, which is not credited to it then.
 
     Every token that is decoded reads all weights (``width`` bytes each) and the keys and values
     of what it follows, a prompt's once for its group; the optimizer reads four numbers of each
@@ -83,10 +95,12 @@ def parts(shape: Shape, load: Load, prompts: int, machine: Machine, width: int) 
     followed = prompts * (load.prompt + load.generations * load.completion / 2)
     numbers_read = load.completion * (cost.decoder_weights(shape) + key_and_value * followed)
     multiplied = prompts * (work.prefill + work.decode) / machine.products
-    forward = prompts * work.policy / 3 / machine.products  # a third of three equal passes
+    updated = prompts if informative is None else informative
+    forward = updated * work.policy / 3 / machine.products  # a third of three equal passes
+    saved = load.pictures * cost.vision(shape, load.picture) if reused else 0.0
     return {
         "rollout": multiplied + width * numbers_read / machine.copies,
-        "forward": forward,
+        "forward": forward - updated * saved / machine.products,
         "backward": 2 * forward,
         # weight, gradient and two moments are read, all but the gradient written, in float32
         "optimizer": 4 * 7 * cost.weights(shape) / machine.copies,

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import publishing
+from benchmarks.speed.growth import Point
 from benchmarks.speed.learning import Comparison
+from benchmarks.speed.levers import Trial
 from benchmarks.speed.memory import Memory
+from benchmarks.speed.prefixes import Update
 from benchmarks.speed.race import Race
 from vrft.cli.environment import versions_and_devices
 from vrft.config import coercion
@@ -28,10 +31,9 @@ VERSIONS = ("vrft", "torch", "transformers", "trl", "accelerate", "platform", "c
 class Measurement:
     """Everything that one command measured on a device, and where.
 
-    ``mode`` is the option that it was run with, "quick" or "learning".
-
-    ``shape`` is the model's, "" where it is the one that the mode has on a CPU; ``seconds`` are
-    those of the whole command.
+    ``mode`` is the option that it was run with, such as "quick". ``bed`` is what was learnt, "" for
+    the demo. ``shape`` is the model's, "" where it is the one that the mode has on a CPU;
+    ``seconds`` are those of the whole command.
     """
 
     mode: str
@@ -44,11 +46,15 @@ class Measurement:
     races: tuple[Race, ...] = ()
     memory: Mapping[str, Memory] = field(default_factory=dict)
     learning: tuple[Comparison, ...] = ()
+    levers: tuple[Trial, ...] = ()
+    growth: tuple[Point, ...] = ()
+    prefixes: tuple[Update, ...] = ()
+    bed: str = ""
 
     @property
     def name(self) -> str:
         """Return the name of its files."""
-        return "-".join(filter(None, (self.device, self.mode, self.shape)))
+        return "-".join(filter(None, (self.device, self.mode, self.shape, self.bed)))
 
 
 def keep(measurement: Measurement, seconds: float) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +32,11 @@ class Memory:
         return self.peak - self.before
 
 
-def compare(fresh: Executor, setting: Setting, shape: Shape, device: str) -> dict[str, Memory]:
-    """Return the memory of a step of both sides; ``fresh`` gives each a process of its own."""
-    sides = {side: fresh.submit(measure, side, setting, shape, device) for side in SIDES}
-    return {side: memory.result() for side, memory in sides.items()}
+def measure_alone(side: str, setting: Setting, shape: Shape, device: str) -> Memory:
+    """Return the memory of a step of one side, taken in a process of its own."""
+    fresh = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    with fresh as pool:
+        return pool.submit(measure, side, setting, shape, device).result()
 
 
 def measure(side: str, setting: Setting, shape: Shape, device: str) -> Memory:
@@ -42,6 +44,7 @@ def measure(side: str, setting: Setting, shape: Shape, device: str) -> Memory:
 
     The process must not have taken a step before: an allocator keeps what was given back to it.
     """
+    torch.set_num_threads(1)
     shape = shape.reading(setting.pictures)
     questions, folder = Questions(setting, steps=1), shapes.written(shape, device)
     # TRL's activations of the published shapes do not fit onto a GPU.

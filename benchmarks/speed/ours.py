@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from torch import Tensor
 
@@ -19,6 +22,8 @@ from vrft.training import train
 from vrft.training.step import step
 from vrft.training.types import Progress
 from vrft.types import Rollout
+
+NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 
 
 class TimedPolicy(ModelPolicy):
@@ -74,9 +79,17 @@ class Ours(Contestant):
     """A run of the race's task, one step at a time."""
 
     def __init__(
-        self, questions: Questions, folder: Path, device: str, *, checkpointing: bool = False
+        self,
+        questions: Questions,
+        folder: Path,
+        device: str,
+        *,
+        checkpointing: bool = False,
+        model: Mapping[str, Any] = NO_SETTINGS,
     ) -> None:
+        """Load the model; ``model`` are settings of its ModelConfig beside those of the race."""
         config = configuration(questions, folder, checkpointing=checkpointing)
+        config = replace(config, model=replace(config.model, **model))
         loaded = models.load_model(config.model, train=True, device=device)
         super().__init__(loaded.core, loaded.processor)
         # A completion ends only at its full length: no token that can be sampled is an end.

@@ -19,14 +19,19 @@ SEED = 42
 """The seed of both sides' runs, and so of the order in which samples are drawn."""
 
 
-def lottery(sample: Sample[None], completion: Completion) -> float:
-    """Return a number in [0, 1) that depends on the text alone, so that no group is tied."""
+def lottery(sample: Sample[bool], completion: Completion) -> float:
+    """Return a number in [0, 1) that depends on the text alone, so that no group is tied.
+
+    Where the sample's answer says that its group is to be tied, every text has the same number.
+    """
+    if sample.answer:
+        return 0.5
     # not hash(), which differs from process to process
     return zlib.crc32(completion.text.encode()) / 2**32
 
 
 @dataclass(frozen=True)
-class Questions(Task[None]):
+class Questions(Task[bool]):
     """Samples for ``steps`` steps of a setting, each of them drawn once."""
 
     setting: Setting
@@ -35,11 +40,18 @@ class Questions(Task[None]):
     primary = "reward"
     data = "none"
 
-    def samples(self, split: str) -> Sequence[Sample[None]]:
+    def samples(self, split: str) -> Sequence[Sample[bool]]:
         """Return the samples, all of them different: caches must not help one side."""
+        setting = self.setting
+        # the last groups of every step are tied
+        tied = {
+            index
+            for place, index in enumerate(self.order())
+            if place % setting.prompts >= setting.informative
+        }
         return [
-            Sample(str(index), self.question(index), None, self.pictures(index))
-            for index in range(self.steps * self.setting.prompts)
+            Sample(str(index), self.question(index), index in tied, self.pictures(index))
+            for index in range(self.steps * setting.prompts)
         ]
 
     def order(self) -> list[int]:
@@ -63,18 +75,18 @@ class Questions(Task[None]):
             for _ in range(self.setting.pictures)
         )
 
-    def prompt(self, sample: Sample[None]) -> Prompt:
+    def prompt(self, sample: Sample[bool]) -> Prompt:
         """Return the pictures before the question."""
         return Prompt(sample.question, sample.images)
 
-    def reference(self, sample: Sample[None], views: tuple[View, ...]) -> str:
+    def reference(self, sample: Sample[bool], views: tuple[View, ...]) -> str:
         """Return any word: there is no right answer."""
         return "the"
 
-    def rewards(self) -> Mapping[str, Reward[None]]:
+    def rewards(self) -> Mapping[str, Reward[bool]]:
         """Return the only reward."""
         return {"lottery": lottery}
 
-    def score(self, sample: Sample[None], completion: Completion) -> Score:
+    def score(self, sample: Sample[bool], completion: Completion) -> Score:
         """Return the reward as the score."""
         return Score({"reward": lottery(sample, completion)}, completion.text or None)

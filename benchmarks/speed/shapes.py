@@ -24,7 +24,7 @@ from vrft.models import families
 PATCH_VALUES = 3 * 2 * tiny_configs.PATCH**2
 """Numbers in one patch: 3 colours, 2 frames (a picture is a film of two), 14 x 14 pixels."""
 
-MAX_PIXELS = 1024 * 28 * 28
+MAX_PIXELS = 4096 * 28 * 28
 """A limit above every picture of the settings, so that none is resized."""
 
 

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes.race import compared, measured
+from fakes.race import SMALL, compared, measured
 
 from benchmarks.speed import __main__ as entry
-from benchmarks.speed import command, learning, measurement, memory, report
+from benchmarks.speed import (
+    command,
+    growth,
+    learning,
+    levers,
+    measurement,
+    memory,
+    prefixes,
+    report,
+)
+from benchmarks.speed.prefixes import Update
 from benchmarks.speed.race import Plan, Race
 from benchmarks.speed.settings import QUICK, SETTINGS, Setting
 from benchmarks.speed.shapes import SHAPES
@@ -36,8 +47,9 @@ def raced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Setting
 
     monkeypatch.setattr(command, "race", race)
     monkeypatch.setattr(command, "lanes", lambda *_, **__: Here())
-    monkeypatch.setattr(memory, "measure", lambda *_: measured().memory["ours"])
-    monkeypatch.setattr(learning, "compare", lambda *_: iter([compared(5.0)]))
+    monkeypatch.setattr(memory, "measure_alone", lambda *_: measured().memory["ours"])
+    kept = replace(compared(5.0), clock=learning.CLOCK)
+    monkeypatch.setattr(learning, "compare", lambda *_: kept)
     monkeypatch.setattr(measurement, "RESULTS", tmp_path)
     monkeypatch.setattr(report, "write", lambda _: [tmp_path / "RESULTS.md"])
     return begun
@@ -69,7 +81,44 @@ def test_some_settings_and_another_shape_can_be_asked_for(
 def test_learning_is_kept_by_itself(raced: list[tuple[Setting, str, Plan]], tmp_path: Path) -> None:
     assert entry.main(["--learning", "--seeds", "1"]) == 0
     (kept,) = measurement.read_all(tmp_path)
-    assert kept.mode == "learning" and kept.learning == (compared(5.0),) and not raced
+    assert kept.mode == "learning" and not raced
+    assert kept.learning == (replace(compared(5.0), clock=learning.CLOCK),)
+
+
+def test_a_seed_that_is_kept_is_not_learnt_again(
+    raced: list[tuple[Setting, str, Plan]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert entry.main(["--learning", "--bed", "walks", "--seeds", "1"]) == 0
+    monkeypatch.setattr(learning, "compare", lambda *_: pytest.fail("learnt again"))
+    assert entry.main(["--learning", "--bed", "walks", "--seeds", "1"]) == 0
+    (kept,) = measurement.read_all(tmp_path)
+    assert (kept.name, kept.bed) == ("cpu-learning-walks", "walks")
+
+
+def test_ties_are_raced_by_themselves(
+    raced: list[tuple[Setting, str, Plan]], tmp_path: Path
+) -> None:
+    assert entry.main(["--tied", "--pairs", "1"]) == 0
+    assert [setting.name for setting, _, _ in raced] == ["tied"]
+    assert (tmp_path / "cpu-tied.json").is_file()
+    (kept,) = measurement.read_all(tmp_path)
+    assert kept.mode == "tied" and not kept.memory
+
+
+@pytest.mark.parametrize("mode", ["levers", "growth", "prefixes"])
+def test_each_further_mode_is_kept_by_itself(
+    raced: list[tuple[Setting, str, Plan]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+) -> None:
+    monkeypatch.setattr(levers, "measure", lambda *_: ())
+    monkeypatch.setattr(growth, "measure_all", lambda *_: ())
+    update = Update(SMALL, 10, 2, 4, (1.0,), (2.0,), 0.0)
+    monkeypatch.setattr(prefixes, "measure", lambda *_: update)
+    assert entry.main([f"--{mode}"]) == 0
+    (kept,) = measurement.read_all(tmp_path)
+    assert kept.name == f"cpu-{mode}" and len(kept.prefixes) == 4 * (mode == "prefixes")
 
 
 def test_a_device_that_is_not_there_is_told_in_one_line(

@@ -51,3 +51,12 @@ def test_each_distance_counts_and_so_does_nan(far: dict[str, float]) -> None:
 def test_only_the_same_parameters_and_texts_are_compared(ours: Record) -> None:
     with pytest.raises(UserError, match="same parameters on the same texts"):
         equality.compare(record(3.0, 4.0), ours)
+
+
+def test_completions_of_tied_groups_may_be_left_out_on_our_side_alone() -> None:
+    theirs = record(3.0, 4.0)
+    both = replace(theirs, logps={(1,): torch.zeros(1), (2,): torch.zeros(1)})
+    assert equality.compare(both, theirs, skipped=1).gradient == 0
+    for others in ((both, theirs, 0), (theirs, theirs, 1), (theirs, both, 1)):
+        with pytest.raises(UserError, match="same texts"):
+            equality.compare(*others)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
+import torch
 from fakes.race import curve
 
 from benchmarks.speed import learning
+from benchmarks.speed.beds import BEDS
 from benchmarks.speed.learning import Comparison
 
 
@@ -18,10 +23,25 @@ def test_the_time_of_a_reward_lies_between_examinations() -> None:
 
 
 def test_both_sides_are_examined_before_and_after_the_same_steps() -> None:
+    bed = replace(BEDS["demo"], every=2)
     settings = ("train.max_steps=3", "train.per_device_train_batch_size=2", "eval.limit=4")
-    curves = [side(1, settings, 2) for side in (learning.learn, learning.learn_with_trl)]
-    assert [one.side for one in curves] == ["ours", "theirs"]
-    for one in curves:
-        assert [point.step for point in one.points] == [0, 2, 3]  # every second, and the last
-        assert 0 == one.points[0].seconds < one.points[1].seconds < one.points[2].seconds
-    assert curves[0].points[0].reward == curves[1].points[0].reward
+    compared = learning.compare(bed, 1, settings)
+    assert compared.clock == learning.CLOCK
+    for side in (compared.ours, compared.theirs):
+        assert [point.step for point in side.points] == [0, 2, 3]  # every second, and the last
+        assert 0 == side.points[0].seconds < side.points[1].seconds < side.points[2].seconds
+    assert compared.ours.points[0].reward == compared.theirs.points[0].reward
+
+
+def test_other_prompts_of_trl_are_refused() -> None:
+    class Processor:
+        def apply_chat_template(self, messages: object, **kwargs: object) -> str:
+            return "text"
+
+        def __call__(self, text: str) -> dict[str, list[int]]:
+            return {"input_ids": [1, 2]}
+
+    same = SimpleNamespace(tokens=torch.tensor([1, 2]))
+    learning.require_same_prompt(Processor(), [], [same])
+    with pytest.raises(RuntimeError, match="TRL reads"):
+        learning.require_same_prompt(Processor(), [], [SimpleNamespace(tokens=torch.tensor([1]))])

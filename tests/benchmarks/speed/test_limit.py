@@ -23,6 +23,20 @@ def test_the_least_time_is_that_of_operations_and_bytes() -> None:
     assert parts["optimizer"] == pytest.approx(28 * cost.weights(SMALL) / 5)
 
 
+def test_what_a_step_leaves_out_is_not_credited_to_it() -> None:
+    load = Load(10, 4, 1, completion=2, generations=2)
+    machine = Machine(10, 5)
+    every = limit.parts(SMALL, load, 2, machine, 4)
+    half = limit.parts(SMALL, load, 2, machine, 4, informative=1)
+    assert half["rollout"] == every["rollout"]
+    assert half["forward"] == every["forward"] / 2 and half["backward"] == every["backward"] / 2
+    # the update of two groups without the tower's own forward pass of their two pictures
+    reused = limit.parts(SMALL, load, 2, machine, 4, reused=True)
+    saved = 2 * cost.vision(SMALL, 4) / machine.products
+    assert every["forward"] - reused["forward"] == pytest.approx(saved)
+    assert reused["backward"] == every["backward"]
+
+
 def test_the_spread_of_two_moments_is_the_share_of_the_slower() -> None:
     assert Machine(8.0, 1.0).spread(Machine(10.0, 9.0)) == pytest.approx(0.2)
     assert Machine(10.0, 1.0).spread(Machine(8.0, 9.0)) == pytest.approx(0.2)

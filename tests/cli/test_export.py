@@ -23,7 +23,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from vrft import cli, models, policy, registry
-from vrft.cli import export
 from vrft.config import loading
 from vrft.config.schema import LoraConfig, ModelConfig, SamplingConfig
 
@@ -119,29 +118,6 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     text = refused(capsys, str(run), "--to", str(tmp_path / "out"))
     assert "make room on the disk, and give the command again" in text
     assert not list(tmp_path.glob("*out*"))
-
-
-@pytest.mark.parametrize(
-    ("head", "licence"),
-    [
-        ("---\nlicense: apache-2.0\n---\n# A", "apache-2.0"),
-        ("---\ntags: [a]\n---\n# A", ""),
-        ("# A\n---\nlicense: mit\n---\n", ""),  # no head
-        ("---\nlicense: [a\n---\n", ""),  # no YAML
-        ("---\nlicense: [mit, gpl]\n---\n", ""),  # no name
-        ("", ""),
-    ],
-)
-def test_the_licence_is_that_of_the_base_models_own_card(
-    head: str, licence: str, tmp_path: Path
-) -> None:
-    (tmp_path / "README.md").write_text(head)
-    assert export.licence_of(str(tmp_path)) == licence
-
-
-def test_the_licence_of_a_base_that_is_not_on_this_disk_is_not_known() -> None:
-    assert export.licence_of("nobody/has-this") == export.licence_of("/no/such/place") == ""
-    assert export.licence_of("demo") == "apache-2.0"
 
 
 def test_a_licence_goes_with_the_model(

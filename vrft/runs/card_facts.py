@@ -87,8 +87,8 @@ def scores_of(run: Path | None, source: str) -> list[Path]:
     own = [folder for folder in evaluated if evaluated_model(folder) == str(Path(source).resolve())]
     if len(evaluated) > len(own):
         print(
-            f"note: {len(evaluated) - len(own)} evaluation(s) of other models than {source} are not "
-            "in the card",
+            f"note: {len(evaluated) - len(own)} evaluation(s) of other models than {source} are "
+            "not in the card",
             file=sys.stderr,
         )
     return [folder / "scores.json" for folder in own if (folder / "scores.json").is_file()]

@@ -65,7 +65,7 @@ class HeadLogps(torch.autograd.Function):
         return logps
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of hidden states, weight and bias; the other inputs have none."""
         hidden, weight, bias, targets = ctx.saved_tensors

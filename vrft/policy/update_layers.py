@@ -65,7 +65,7 @@ class UpdateLayers:
         try:
             for module, forward in [*self.forwards(part, faster=fits(model))]:
                 changed.append((module, vars(module).get("forward")))
-                module.forward = forward  # type: ignore[method-assign]
+                module.forward = forward
             yield
         finally:
             for module, before in reversed(changed):
@@ -142,7 +142,7 @@ class Linear(torch.autograd.Function):
         return onednn.linear(weight, bias, hidden)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of those that need one."""
         hidden, weight = ctx.saved_tensors
@@ -173,13 +173,17 @@ def mlp(module: nn.Module, by_onednn: bool) -> Callable[[Tensor], Tensor] | None
     names = tuple(parts)
     if len(activations) != 1 or names not in (GATED, QUICK_MLP) or "forward" in vars(module):
         return None
-    last: Any = parts[names[-1]]
-    if not is_plain(last) or not is_float32(last):
+    layers: list[Any] = [*parts.values()]
+    last, activation = layers[-1], type(activations[0])
+    # Whoever listens to a layer would hear nothing of one that is computed with the activation.
+    if not is_plain(last) or not is_float32(last) or last._forward_hooks:
         return None
-    kind, forward = type(activations[0]), gated_mlp if names == GATED else quick_mlp
-    if kind not in ((SiLUActivation, nn.SiLU) if names == GATED else (QuickGELUActivation,)):
-        return None
-    return partial(forward, *parts.values(), by_onednn)
+    if names == GATED and activation in (SiLUActivation, nn.SiLU):
+        gate, up, _ = layers
+        return partial(gated_mlp, gate, up, last, by_onednn)
+    if names == QUICK_MLP and activation is QuickGELUActivation:
+        return partial(quick_mlp, layers[0], last, by_onednn)
+    return None
 
 
 def gated_mlp(
@@ -230,7 +234,7 @@ class GatedProduct(torch.autograd.Function):
         return product(weight, bias, activated, by_onednn)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients; the first input has none."""
         gate, up, weight = ctx.saved_tensors
@@ -263,7 +267,7 @@ class QuickProduct(torch.autograd.Function):
         return product(weight, bias, activated, by_onednn)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients; the first input has none."""
         hidden, weight = ctx.saved_tensors

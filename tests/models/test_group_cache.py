@@ -45,14 +45,14 @@ def states(generator: torch.Generator, rows: int, heads: int, tokens: int) -> Te
     return torch.randn(rows, heads, tokens, WIDTH, generator=generator)
 
 
-@pytest.mark.parametrize("replayed", [False, True], ids=["once", "replayed"])
+@pytest.mark.parametrize("fixed_room", [False, True])
 @pytest.mark.parametrize("lengths", [[5, 5, 5], [5, 3, 1]])
 def test_it_attends_as_repeated_prompts_do_whichever_rows_have_ended(
-    lengths: list[int], replayed: bool
+    lengths: list[int], fixed_room: bool
 ) -> None:
     generations, generator = 4, torch.Generator().manual_seed(0)
     real = torch.arange(5) < torch.tensor(lengths).unsqueeze(1)
-    cache = GroupCache(lengths, generations, BLOCK, CPU, replayed=replayed)
+    cache = GroupCache(lengths, generations, BLOCK, CPU, fixed_room=fixed_room)
     plain = Repeated(real, generations)
     for layer in range(LAYERS):
         key, value = states(generator, 3, KEY_HEADS, 5), states(generator, 3, KEY_HEADS, 5)

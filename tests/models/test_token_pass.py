@@ -98,6 +98,17 @@ def test_small_layers_give_the_same_bits(
         assert torch.equal(rows, plain)
 
 
+@pytest.mark.parametrize(("least", "fixed"), [(onednn.MIN_LAYER, True), (1, False)])
+def test_attention_of_a_small_model_reads_all_room_and_that_of_a_large_one_no_more_than_tokens(
+    least: int, fixed: bool, load_tiny: Callable[..., LoadedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onednn, "MIN_LAYER", least)
+    loaded = load_tiny("qwen2")
+    batch = encoding.collate([encoding.encode(loaded, Prompt("Where?"))], loaded.device)
+    with torch.no_grad():
+        assert Decoding(loaded, batch, 2, JOINED).cache.fixed_room == fixed
+
+
 def test_a_model_fits_as_long_as_its_layers_do_what_their_classes_say(
     load_tiny: Callable[..., LoadedModel],
 ) -> None:

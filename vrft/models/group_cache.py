@@ -20,9 +20,9 @@ class GroupCache:
 
     The model's first pass is over all prompts, of ``lengths`` [B] tokens, one after the other;
     every later one is over one more token of each of the n completions that still run, for which
-    ``open`` makes room. Room is added in blocks of ``block`` tokens. With ``replayed``, all passes
-    read and write the same memory until it grows or ``keep`` is called, so that one can be captured
-    as a CUDA graph and replayed; without it, a pass reads no room that is still empty.
+    ``open`` makes room. Room is added in blocks of ``block`` tokens. With ``fixed_room`` all
+    passes read and write the same memory until it grows or ``keep`` is called, so that one can be
+    captured as a CUDA graph and replayed; without it a pass reads no room that is still empty.
 
     Shapes, for K key heads of width D: ``prompt_states`` [K, B, P, D] and ``completion_states``
     [K, n, t, D], keys and values by the number of their layer. Heads come first, since a prompt's
@@ -38,10 +38,10 @@ class GroupCache:
         block: int,
         device: torch.device,
         *,
-        replayed: bool = False,
+        fixed_room: bool = False,
     ) -> None:
         self.generations, self.block = generations, block  # G, and tokens
-        self.replayed = replayed
+        self.fixed_room = fixed_room
         column = torch.arange(max(lengths))  # [P]
         counts = torch.tensor(lengths).unsqueeze(1)  # [B, 1]
         starts = counts.cumsum(0) - counts
@@ -108,7 +108,7 @@ class GroupCache:
                 for layer, (keys, values) in self.completion_states.items()
             }
             self.completion_mask = F.pad(self.completion_mask, (0, self.block), value=-torch.inf)
-        if self.replayed:
+        if self.fixed_room:
             self.write_index.fill_(self.tokens - 1)
             self.completion_mask[self.tokens - 1] = 0
         return grows
@@ -130,7 +130,7 @@ class GroupCache:
         if self.ragged:
             prompt_scores += self.prompt_mask
         own_scores = grouped @ keys.mT
-        if self.replayed:
+        if self.fixed_room:
             own_scores += self.completion_mask
         scores = torch.cat([self.ungroup_rows(prompt_scores), own_scores], dim=3)
         # One softmax over both, in float32 as in transformers' own attention: [K, n, r, P + t].
@@ -144,16 +144,16 @@ class GroupCache:
     def hold(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Write keys and values [n, K, D] of one more token, and return all of a layer's.
 
-        They are [K, n, t, D] of the t tokens so far, and with ``replayed`` of all the room.
+        They are [K, n, t, D] of the t tokens so far, and with ``fixed_room`` of all the room.
         """
         held = self.completion_states[layer]
         for states, new in zip(held, (key, value), strict=True):
             by_head = new.transpose(0, 1)
-            if self.replayed:
+            if self.fixed_room:
                 states.index_copy_(2, self.write_index, by_head.unsqueeze(2))
             else:
                 states[:, :, self.tokens - 1] = by_head
-        if self.replayed:
+        if self.fixed_room:
             return held
         keys, values = held
         return keys[:, :, : self.tokens], values[:, :, : self.tokens]

@@ -15,6 +15,7 @@ from vrft.models.group_cache import GroupCache
 from vrft.models.loaded import LoadedModel
 from vrft.models.sharding import is_sharded
 from vrft.models.token_pass import Join, TokenPass, fits, side_by_side
+from vrft.policy import onednn
 from vrft.policy.onednn import Products, prepacked
 
 DecodeStep = Callable[[], None]
@@ -84,6 +85,16 @@ def strategy_for(loaded: LoadedModel, *, graphs: bool) -> DecodeStrategy:
     return strategy if graphs else replace(strategy, capture=None)
 
 
+def has_large_layers(loaded: LoadedModel) -> bool:
+    """Return whether oneDNN multiplies some layer of the decoder.
+
+    Attention then reads no empty room, which changes a sum's order. A small model's time is that of
+    dispatching, so that there is nothing to gain, and its numbers stay the same to the last bit.
+    """
+    layers = loaded.language_model.modules()
+    return any(isinstance(m, nn.Linear) and m.weight.numel() >= onednn.MIN_LAYER for m in layers)
+
+
 class Decoding:
     """The state of decoding N = B * G rows, of which n are still in the batch.
 
@@ -110,7 +121,7 @@ class Decoding:
             generations,
             strategy.cache_block,
             device,
-            replayed=strategy.capture is not None,
+            fixed_room=strategy.capture is not None or not has_large_layers(loaded),
         )
         embedded, deepstack = loaded.embed(batch.tokens, batch.pictures)  # [T, D]
         layout = GroupLayout(batch.lengths, device)

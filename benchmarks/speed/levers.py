@@ -178,7 +178,7 @@ def prompts_apart(ours: Ours) -> Iterator[None]:
 @contextmanager
 def logits_of_prompts(ours: Ours) -> Iterator[None]:
     """Compute the logits of the prompt's tokens as well in the update, with gradients of zero."""
-    loaded, plain, states = ours.policy.loaded, logprobs.token_logps, []
+    loaded, states = ours.policy.loaded, []
     decoder = loaded.decoder
 
     def decode(*args: Any, **kwargs: Any) -> Tensor:
@@ -187,7 +187,9 @@ def logits_of_prompts(ours: Ours) -> Iterator[None]:
             states.append(out[0, : kwargs["layout"].prompt_tokens])
         return out
 
-    def token_logps(hidden: Tensor, targets: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def measured(
+        plain: Callable[..., Tensor], hidden: Tensor, targets: Tensor, *args: Any, **kwargs: Any
+    ) -> Tensor:
         if not torch.is_grad_enabled():
             return plain(hidden, targets, *args, **kwargs)
         more = states.pop()
@@ -197,7 +199,8 @@ def logits_of_prompts(ours: Ours) -> Iterator[None]:
 
     with (
         patched(loaded, "decoder", decode),
-        patched(logprobs, "token_logps", token_logps),
+        patched(logprobs, "token_logps", partial(measured, logprobs.token_logps)),
+        patched(logprobs, "fused_logps", partial(measured, vars(logprobs)["fused_logps"])),
     ):
         yield
 
@@ -227,8 +230,31 @@ def every_group(ours: Ours) -> Iterator[None]:
 
 
 @contextmanager
+def update_layers(ours: Ours, **fields: bool) -> Iterator[None]:
+    """Compute an update's layers without one of the ways in which they differ from torch's."""
+    module: Any = ours.policy.module
+    graphs = ours.policy.loaded.feature_cache.graphs
+    layers = replace(module.layers, **fields)
+    with (
+        patched(module, "layers", layers),
+        patched(graphs, "prepare", partial(layers.of, module.model)),
+    ):
+        yield
+
+
+@contextmanager
+def own_vision_passes(ours: Ours) -> Iterator[None]:
+    """Let the update make its own passes of the vision tower."""
+    with patched(ours.policy.loaded.feature_cache.graphs, "limit", 0):
+        yield
+
+
+@contextmanager
 def checkpoints(ours: Ours) -> Iterator[None]:
-    """Recompute each layer's activations in the backward pass, as TRL does by default."""
+    """Recompute each layer's activations in the backward pass, as TRL does by default.
+
+    Layers are torch's own then, as without the levers of an update's layers.
+    """
     ours.model.gradient_checkpointing_enable({"use_reentrant": False})
     try:
         yield
@@ -256,11 +282,18 @@ LEVERS = (
     Lever("rows that have ended leave", ("rollout",), partial(strategy, idle_share=1.0),
           around=early_ends),
     Lever("logits of completions only", UPDATE, logits_of_prompts),
+    Lever("the rollout's vision passes in the update", ("rollout", *UPDATE), own_vision_passes,
+          fits=has_pictures),
+    Lever("oneDNN's products in the update", UPDATE, partial(update_layers, products=False)),
+    Lever("activations made again", UPDATE, partial(update_layers, activations=False)),
+    Lever("the head's gradient in place", UPDATE, partial(update_layers, head=False)),
+    Lever("a decode step of the fewest operations", ("rollout",), partial(strategy, fused=False)),
     Lever("no checkpointing", UPDATE, checkpoints),
     Lever("tied groups are not updated on", UPDATE, every_group,
           fits=lambda setting: setting.tied > 0),
 )  # fmt: skip
-"""A line for each lever. ``partial(strategy, field=value)`` switches one of decoding's off."""
+"""A line for each lever. ``partial(strategy, field=value)`` switches one of decoding's off, and
+``partial(update_layers, field=False)`` one of the update's."""
 
 
 def measure(setting: Setting, shape: Shape, rounds: int = ROUNDS) -> tuple[Trial, ...]:

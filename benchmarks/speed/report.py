@@ -197,7 +197,7 @@ def least_seconds(race: Race) -> list[dict[str, float]]:
     width = 2 if race.device == "cuda" else 4  # bytes of a weight in the rollout
     setting = race.setting
     # What the step leaves out is no part of its limit: it would be credited with it.
-    patches = race.counts.get("ours", {}).get(f"update: {counters.PATCHES}")
+    patches = race.counts.get("ours", {}).get(counters.UPDATE_PATCHES)
     return [
         limit.parts(race.shape, load(race), setting.prompts, pair.around_ours, width,
                     informative=setting.informative, reused=patches == 0)

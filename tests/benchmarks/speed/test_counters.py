@@ -87,6 +87,17 @@ def test_a_count_below_the_least_is_refused(lost: str) -> None:
         counters.require_complete(counts, SETTING, 30)
 
 
+def test_an_update_passes_all_pictures_or_takes_those_of_its_rollout() -> None:
+    counts = counters.least(SETTING, 30)
+    counters.require_complete(counts | {counters.UPDATE_PATCHES: 0}, SETTING, 30)
+    few = counts[counters.UPDATE_PATCHES] - 1
+    with pytest.raises(RuntimeError, match=f"counted {few} update: patches"):
+        counters.require_complete(counts | {counters.UPDATE_PATCHES: few}, SETTING, 30)
+    del counts[counters.UPDATE_PATCHES]  # not counted at all
+    with pytest.raises(RuntimeError, match="counted 0 update: patches"):
+        counters.require_complete(counts, SETTING, 30)
+
+
 def test_without_pictures_none_are_expected() -> None:
     counts = counters.least(replace(SETTING, pictures=0), 10)
     assert not [name for name in counts if "picture" in name or "patches" in name]

@@ -48,7 +48,7 @@ DEMO = Bed("demo", "the demo of grounding", "demo/lisa_grounding", (), "val", ev
 
 WALKS = Bed(
     "walks",
-    "walks, the replication's bed without pictures",
+    "walks (the replication's bed without pictures)",
     None,
     (
         f"task.name={TOWN.task}",

@@ -9,7 +9,7 @@ from fakes.replication_rows import finals, row_of
 
 from benchmarks.replication import agenda, inference, ledger, report
 from benchmarks.replication.arms import ARMS
-from benchmarks.replication.beds import WALKS
+from benchmarks.replication.beds import BEDS, WALKS
 from benchmarks.replication.ledger import Trial
 
 SCORES = [0.50, 0.51, 0.49, 0.52, 0.48]  # mean 0.50, standard deviation sqrt(0.001 / 4) = 1.58 %
@@ -21,7 +21,7 @@ def page() -> str:
 
 
 def test_without_rows_the_page_says_so() -> None:
-    assert page().count("No runs yet.") == 2
+    assert page().count("No runs yet.") == len(BEDS)
 
 
 def test_the_card_shows_start_ceiling_gain_spread_and_power() -> None:

@@ -170,7 +170,10 @@ BOUNDED: dict[str, tuple[int, str]] = {
 }
 """Patterns that meet no long text, or not by a search, and why; their parsers are tried above."""
 
-TRUSTED = ("vrft.runs", "vrft.training", "vrft.policy", "vrft.sft", "vrft.viewer")
+TRUSTED = (
+    *("vrft.runs", "vrft.training", "vrft.objectives", "vrft.processes"),
+    *("vrft.policy", "vrft.engines", "vrft.sft", "vrft.viewer"),
+)
 """Rooms whose patterns read what the toolkit has written itself."""
 
 

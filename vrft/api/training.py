@@ -129,7 +129,7 @@ def check(
     >>> result.splits[0].samples
     1
     >>> print(result)  # doctest: +ELLIPSIS
-    train: 1 samples, 1 pictures
+    train: 1 sample, 1 picture
     ...
     ready to train
     """

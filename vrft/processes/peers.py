@@ -168,7 +168,7 @@ class Watch:
         trace: TracebackType | None,
     ) -> None:
         self.ending.set()
-        lost = isinstance(error, RuntimeError) and LOST.search(str(error)) is not None
+        lost = isinstance(error, RuntimeError) and LOST.match(str(error)) is not None
         # An error that another process has caused is not told: that one has told its own.
         ends_well = error is None or isinstance(error, SystemExit) or lost
         reason = f"{FAILED}{type(error).__name__}: {error}" if not ends_well else LEFT

@@ -228,7 +228,7 @@ def test_a_process_that_waits_as_well_is_not_blamed(two: list[peers.Watch]) -> N
     ],
 )
 def test_the_errors_of_lost_processes_are_known_by_their_words(text: str, lost: bool) -> None:
-    assert bool(peers.LOST.search(text)) == lost
+    assert bool(peers.LOST.match(text)) == lost
 
 
 def test_a_process_that_hangs_ends_with_its_line_and_the_others_within_a_minute(

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 from benchmarks.publishing import ROOT, figure, markdown, over_seeds, save_figure
 from benchmarks.replication import agenda, beds, ledger, search
-from benchmarks.replication.arms import ARMS, CLAIMS
+from benchmarks.replication.arms import ARMS, Claim
 from benchmarks.replication.beds import BEDS, Bed
 from benchmarks.replication.inference import detectable
 from benchmarks.replication.ledger import Row, Trial
@@ -60,7 +60,7 @@ def section(bed: Bed, rows: Mapping[Trial, Row], orphans: int) -> str:
     parts = [f"## {bed.name}", card(bed, rows), "### Rates", search_table(bed, rows)]
     parts += ["### Arms", arms_table(bed, rows)]
     for budget, title in BUDGETS.items():
-        judged = verdicts(finals, budget)
+        judged = verdicts(finals, budget, bed.claims)
         parts += [f"### Claims, at {title}", claims_table(judged), summary(judged)]
     parts += [f"![{bed.name}]({bed.name}.svg)", provenance([*rows.values()])]
     if orphans:
@@ -98,19 +98,20 @@ def card(bed: Bed, rows: Mapping[Trial, Row]) -> str:
         ]  # fmt: skip
     lines += [
         (f"difference seen with 80 %, {n} seeds", f"{percent(difference)} points")
-        for n, difference in power(finals_of(rows)).items()
+        for n, difference in power(finals_of(rows), bed.claims).items()
     ]
     return markdown(("the bed's card", ""), lines)
 
 
-def power(finals: Finals) -> dict[int, float]:
+def power(finals: Finals, claims: Sequence[Claim]) -> dict[int, float]:
     """Return the difference that 5 and 8 paired seeds see with 80 %, for a single claim at 5 %.
 
     The deviation of paired differences is the root mean square of those of all claims with runs;
     before there are any, that of two independent runs of the card's arm. Empty with neither.
     """
     variances = []
-    for verdict in verdicts(finals, "sampling", [c for c in CLAIMS if c.worse in finals]):
+    of_arms = [claim for claim in claims if claim.worse in finals]  # not those about the start
+    for verdict in verdicts(finals, "sampling", of_arms):
         if verdict.test is not None:
             pairs = [
                 {row.trial.seed: row.score for row in finals[arm]}

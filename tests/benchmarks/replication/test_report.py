@@ -50,7 +50,8 @@ def test_a_study_that_has_only_begun_shows_what_there_is() -> None:
 
 def test_power_is_of_paired_differences_where_there_are_pairs() -> None:
     rows = {"grpo": finals("grpo", SCORES), "gpg": finals("gpg", [s + 0.1 for s in SCORES])}
-    assert report.power(rows)[5] == pytest.approx(0, abs=1e-9)  # differences do not vary at all
+    power = report.power(rows, WALKS.claims)
+    assert power[5] == pytest.approx(0, abs=1e-9)  # differences do not vary at all
 
 
 def test_claims_have_verdicts_at_both_budgets() -> None:

@@ -30,11 +30,11 @@ from fakes.several_runs import LATER
 from safetensors.torch import load_file
 from torch.distributed.fsdp import FSDPModule
 from transformers import AutoModelForImageTextToText
-from vrft.objectives.types import Batch, RewardedGroup
 
 from vrft import config, registry
 from vrft.config.schema import ModelConfig, TaskConfig
 from vrft.errors import UserError
+from vrft.objectives.types import Batch, RewardedGroup
 from vrft.processes import distributed
 from vrft.runs.run_log import read_metrics
 from vrft.training import collect, plan, step, stream, train

@@ -84,9 +84,10 @@ def served(run: Path) -> Iterator[tuple[str, str]]:
 
 def screenshots(run: Path) -> list[Image.Image]:
     """Return the viewer's page of the median group of FRAMES steps of a run."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     path = shutil.which("chromium") or shutil.which("google-chrome")
+    expect.set_options(timeout=30_000)
     frames = []
     with served(run) as (address, view), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
@@ -99,15 +100,11 @@ def screenshots(run: Path) -> list[Image.Image]:
             group = median_group(content["groups"])
             page.goto(f"{address}#{view}/step/{step}/{group}")
             named = content["groups"][group]["id"]
-            page.wait_for_function(
-                f"document.querySelector('.detail h2')?.textContent === {named!r}"
-            )
-            page.wait_for_function(
-                f"document.querySelector('.count').textContent.startsWith('step {step}:')"
-            )
-            page.wait_for_function(
-                "[...document.querySelectorAll('.stage img')].every((i) => i.naturalWidth)"
-            )
+            # Not by functions that playwright polls: the page's policy forbids to evaluate them.
+            expect(page.locator(".detail h2")).to_have_text(named)
+            expect(page.locator(".count")).to_contain_text(f"step {step}:")
+            for image in page.locator(".stage img").all():
+                expect(image).not_to_have_js_property("naturalWidth", 0)
             page.wait_for_load_state("networkidle")
             frames.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
         browser.close()

@@ -23,6 +23,16 @@ ARGUMENTS = [
 ]
 
 
+def expect(locator: Any) -> Any:
+    """Return the expectations of a locator, which are waited for half a minute.
+
+    Playwright's functions that are polled would be evaluated in the page, whose policy forbids it.
+    """
+    api = pytest.importorskip("playwright.sync_api")
+    api.expect.set_options(timeout=30_000)
+    return api.expect(locator)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Start Chromium once for all tests of the file."""
@@ -95,7 +105,7 @@ def test_answers_are_sorted_filtered_searched_and_walked_by_keys(
     assert rows(page) == ["d"]
     page.get_by_label("Only").select_option("")
     page.get_by_label("Search").fill("(200,200),(600,400)")  # in an answer
-    page.wait_for_function("document.querySelectorAll('.row').length === 1")
+    expect(page.locator(".row")).to_have_count(1)
     assert rows(page) == ["b"]
     page.get_by_label("Search").fill("")
     page.locator(".list").focus()
@@ -109,7 +119,7 @@ def test_answers_are_sorted_filtered_searched_and_walked_by_keys(
     # The true region, the true box and the answer's.
     assert page.locator(".mark").count() == 3
     # The picture has arrived: its own width, enlarged.
-    page.wait_for_function("document.querySelector('.stage img').naturalWidth === 100")
+    expect(page.locator(".stage img")).to_have_js_property("naturalWidth", 100)
     page.keyboard.press("b")
     assert not page.locator(".overlay").is_visible()
 
@@ -209,7 +219,7 @@ def test_rollouts_are_coloured_by_advantage_and_walked_by_steps(
     colours = page.locator(".chip").evaluate_all("chips => chips.map(c => c.style.background)")
     assert len(set(colours)) == 2
     page.keyboard.press("ArrowLeft")
-    page.wait_for_function("document.querySelector('.count').textContent.startsWith('step 2')")
+    expect(page.locator(".count")).to_contain_text("step 2")
     assert page.locator(".mark.true").count() == 1 and page.locator(".mark.sampled").count() == 1
 
 
@@ -352,7 +362,7 @@ def test_tokens_are_shaded_by_probability_and_join_to_the_text(
     assert title == '"ow": log p -0.8 (45 %), log p -1.8 (17 %)'
     assert card.locator(".token.end").get_attribute("title").startswith("end of the answer: log p")
     page.keyboard.press("p")
-    page.wait_for_function("!document.querySelector('.answer .token')")
+    expect(page.locator(".answer .token")).to_have_count(0)
     assert "<think>" not in card.locator(".answer").first.text_content()
     page.get_by_label("tokens by probability").check()
     page.wait_for_selector(".card .answer > .text .token")
@@ -405,13 +415,13 @@ def test_lists_show_thumbnails_and_pictures_only_what_is_looked_at(
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(exported(folders, tmp_path / "out") + "#e0")
-    page.wait_for_function(
-        "[...document.querySelectorAll('.thumb')].filter(t => t.naturalWidth > 0).length === 4"
-    )
+    expect(page.locator(".thumb")).to_have_count(4)
+    for thumb in page.locator(".thumb").all():
+        expect(thumb).not_to_have_js_property("naturalWidth", 0)
     assert not any("/pictures/" in url for url in asked)
     page.keyboard.press("j")
     page.wait_for_selector(".stage img")
-    page.wait_for_function("document.querySelector('.stage img').naturalWidth === 100")
+    expect(page.locator(".stage img")).to_have_js_property("naturalWidth", 100)
     assert len([url for url in asked if "/pictures/" in url]) == 1
 
 

@@ -384,7 +384,7 @@ def learned(measurement: Measurement) -> str:
     explanation = (
         f"The goal is {learning.SHARE:.0%} of what TRL gained by its end with the seed. Both sides "
         f"take {steps} steps of {bed.title} and are examined every {bed.every} steps. "
-        f"TRL's time over ours: {mean_ratio(measurement)}"
+        f"{bed.note + ' ' if bed.note else ''}TRL's time over ours: {mean_ratio(measurement)}"
     )
     picture = f"![held-out {bed.measure} over time]({measurement.name}.svg)"
     return "\n\n".join([markdown(header, lines), explanation, picture])

@@ -25,7 +25,7 @@ from vrft.types import Rollout
 
 
 class BonusState(Protocol):
-    """What the control of the bonus's weight remembers, in a run's progress.
+    """The memory of the control of the bonus's weight, in a run's progress.
 
     ``entropy_coef`` is the weight, ``entropy`` the mean entropy of the last update in nats; both
     are None before the first.

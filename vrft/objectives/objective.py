@@ -110,7 +110,7 @@ def loss(
 
 @dataclass(frozen=True)
 class TokenMeasures:
-    """What the policy says now of the tokens of some groups: [b', G, C] each, with gradients."""
+    """The policy's present measures of the tokens of some groups: [b', G, C], with gradients."""
 
     logps: Tensor
     values: Tensor | None = None
@@ -136,7 +136,7 @@ def measure_policy(
 
 @dataclass(frozen=True)
 class TokenExperience:
-    """What the loss of some groups compares the policy with: [b', G, C or 1] each.
+    """The constants of the loss of some groups, from when they were sampled: [b', G, C or 1] each.
 
     ``mask`` is 1 at every token that counts; ``old`` are log-probabilities under the policy that
     sampled, those of the policy itself where every update is on-policy; ``sampled`` are another

@@ -21,7 +21,7 @@ from vrft.types import Group
 
 
 class Learner(Protocol):
-    """What an objective reads of a training run.
+    """The four parts of a training run that an objective reads.
 
     ``reference`` is the policy that training began with, None unless the algorithm penalises the
     KL divergence from it.

@@ -11,7 +11,7 @@ from benchmarks.publishing import ROOT, figure, markdown, over_seeds, save_figur
 from benchmarks.replication import agenda, beds, ledger, search
 from benchmarks.replication.arms import ARMS, Claim
 from benchmarks.replication.beds import BEDS, Bed
-from benchmarks.replication.inference import detectable
+from benchmarks.replication.inference import LEVEL, detectable
 from benchmarks.replication.ledger import Row, Trial
 from benchmarks.replication.verdicts import MARGIN, Budget, Finals, Verdict, cost, verdicts
 
@@ -23,10 +23,11 @@ Made by `python -m benchmarks.replication report` from the rows in `*.jsonl`, on
 edited by hand. The models are tiny, the data drawn: no number here is one of a published benchmark.
 What the beds are, what was tried before them, and what the columns mean: `docs/replication.md`.
 
-Verdicts are of paired t-tests over common seeds, corrected by Holm over all claims of a table at
-5 %. "Agrees" and "does not agree" follow a sure direction, or a difference that is surely below
-{100 * MARGIN:g} points; all else is "cannot tell". Scores are greedy, strict, in percent, on
-held-out questions.
+Verdicts are of one-sided paired t-tests over common seeds, corrected over all claims of a table by
+Holm's method at 5 %. "a < b" agrees if b is surely above a, and does not if b is surely less than
+{100 * MARGIN:g} points above; "a <= b" agrees if b is surely less than {100 * MARGIN:g} points
+below a, and does not if b is surely below. All else is "cannot tell". Scores are greedy, strict, in
+percent, on held-out questions.
 """
 
 BUDGETS: Mapping[Budget, str] = {
@@ -96,18 +97,26 @@ def card(bed: Bed, rows: Mapping[Trial, Row]) -> str:
             ("standard deviation over seeds", percent(stdev(scores))),
             ("processor seconds of a run", f"{cost(final):.0f}"),
         ]  # fmt: skip
-    lines += [
-        (f"difference seen with 80 %, {n} seeds", f"{percent(difference)} points")
-        for n, difference in power(finals_of(rows), bed.claims).items()
-    ]
+    spread = paired_deviation(finals_of(rows), bed.claims)
+    if spread is not None:
+        seeds, claims = max(claim.seeds for claim in bed.claims), len(bed.claims)
+        lines += [
+            (
+                f"difference that {seeds} seeds see with 80 %, {among}",
+                f"{percent(detectable(spread, seeds, level))} points",
+            )
+            for among, level in (
+                ("of one claim", LEVEL),
+                (f"among {claims} claims", LEVEL / claims),
+            )
+        ]
     return markdown(("the bed's card", ""), lines)
 
 
-def power(finals: Finals, claims: Sequence[Claim]) -> dict[int, float]:
-    """Return the difference that 5 and 8 paired seeds see with 80 %, for a single claim at 5 %.
+def paired_deviation(finals: Finals, claims: Sequence[Claim]) -> float | None:
+    """Return the standard deviation of paired differences: the root mean square of all claims'.
 
-    The deviation of paired differences is the root mean square of those of all claims with runs;
-    before there are any, that of two independent runs of the card's arm. Empty with neither.
+    Before any claim has runs it is that of two independent runs of the card's arm; None without.
     """
     variances = []
     of_arms = [claim for claim in claims if claim.worse in finals]  # not those about the start
@@ -122,9 +131,7 @@ def power(finals: Finals, claims: Sequence[Claim]) -> dict[int, float]:
     alone = finals.get(agenda.CARD_ARM, ())
     if not variances and len(alone) > 1:
         variances = [2 * stdev(row.score for row in alone) ** 2]
-    if not variances:
-        return {}
-    return {n: detectable(fmean(variances) ** 0.5, n) for n in (5, 8)}
+    return fmean(variances) ** 0.5 if variances else None
 
 
 def arms_table(bed: Bed, rows: Mapping[Trial, Row]) -> str:
@@ -187,7 +194,7 @@ def inside(bed: Bed, arm: str, rows: Mapping[Trial, Row]) -> bool:
 
 
 def claims_table(judged: Sequence[Verdict]) -> str:
-    """Render a line for every claim with runs: its difference, p-values after Holm, and verdict."""
+    """Render a line for every claim with runs: its difference, corrected p-values, verdict."""
     lines = [
         (
             f"`{verdict.claim.text}`",
@@ -195,8 +202,8 @@ def claims_table(judged: Sequence[Verdict]) -> str:
             f"{100 * test.mean:+.1f}",
             f"{100 * test.low:+.1f} to {100 * test.high:+.1f}",
             test.n,
-            f"{verdict.differs:.3f}",
-            f"{verdict.equals:.3f}",
+            f"{verdict.above:.3f}",
+            f"{verdict.below:.3f}",
             f"**{verdict.word}**",
         )
         for verdict in judged
@@ -204,7 +211,7 @@ def claims_table(judged: Sequence[Verdict]) -> str:
     ]
     if not lines:
         return "No claim has runs yet."
-    header = ("claim", "from", "points", "95 %", "seeds", "p differs", "p equals", "verdict")
+    header = ("claim", "from", "points", "95 %", "seeds", "p true", "p false", "verdict")
     return markdown(header, lines)
 
 

@@ -12,7 +12,7 @@ from benchmarks.replication.inference import LEVEL, PairedTest, holm, paired_tes
 from benchmarks.replication.ledger import Row
 
 MARGIN = 0.02
-"""The difference below which two arms count as equal: two points, fixed before any run."""
+"""The difference that is too small to matter: two points, fixed before any run."""
 
 Word = Literal["agrees", "does not agree", "cannot tell"]
 
@@ -25,42 +25,50 @@ Finals = Mapping[str, Sequence[Row]]
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on a claim, with its test and both p-values after Holm's correction.
+    """The verdict on a claim, with its test and both p-values after correction.
 
     ``test`` is None where fewer than two seeds are common to both arms.
     """
 
     claim: Claim
     test: PairedTest | None
-    differs: float
-    equals: float
+    above: float
+    below: float
     word: Word
 
 
-def verdicts(finals: Finals, budget: Budget, claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
-    """Return the verdict on every claim, corrected together.
+def bounds(claim: Claim) -> tuple[float, float]:
+    """Return the differences, better - worse, above which a claim is true and below which false.
 
-    A claim is two hypotheses, "no difference" and "a difference of MARGIN or more"; the correction
-    is over both of all claims, those without runs left out.
+    A claim "below" is true above 0 and false under MARGIN; "not below" is true above -MARGIN and
+    false under 0.
+    """
+    return (0.0, MARGIN) if claim.strict else (-MARGIN, 0.0)
+
+
+def verdicts(finals: Finals, budget: Budget, claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
+    """Return the verdict on every claim, corrected together, those without runs left out.
+
+    A claim is two hypotheses, "no more than the lower bound" and "no less than the upper one". They
+    exclude each other, so that no more of them can be true than there are claims.
     """
     tests = [claim_test(claim, finals, budget) for claim in claims]
     tested = [test for test in tests if test is not None]
-    adjusted = holm([p for test in tested for p in (test.differs, test.equals)])
+    adjusted = holm([p for test in tested for p in (test.above, test.below)], len(tested))
     pairs = iter(zip(adjusted[::2], adjusted[1::2], strict=True))
     results = []
     for claim, test in zip(claims, tests, strict=True):
-        differs, equals = (1.0, 1.0) if test is None else next(pairs)
-        results.append(Verdict(claim, test, differs, equals, word(claim, test, differs, equals)))
+        above, below = (1.0, 1.0) if test is None else next(pairs)
+        results.append(Verdict(claim, test, above, below, word(claim, above, below)))
     return results
 
 
-def word(claim: Claim, test: PairedTest | None, differs: float, equals: float) -> Word:
-    """Return the verdict's word: a sure direction decides, else a surely small difference."""
-    if test is not None and differs < LEVEL:
-        return "agrees" if test.mean > 0 else "does not agree"
-    if test is not None and equals < LEVEL:
-        return "does not agree" if claim.strict else "agrees"
-    return "cannot tell"
+def word(claim: Claim, above: float, below: float) -> Word:
+    """Return the verdict's word from both p-values after correction."""
+    # Where both are sure, the bound at 0 decides: the lower one of "below", the upper of the other.
+    if above < LEVEL and (claim.strict or below >= LEVEL):
+        return "agrees"
+    return "does not agree" if below < LEVEL else "cannot tell"
 
 
 def claim_test(claim: Claim, finals: Finals, budget: Budget) -> PairedTest | None:
@@ -72,7 +80,7 @@ def claim_test(claim: Claim, finals: Finals, budget: Budget) -> PairedTest | Non
     if len(common) < 2:
         return None
     first = {row.trial.seed: row.curve[0][1] for row in finals.get(claim.better, ())}
-    return paired_test([better[seed] - (worse or first)[seed] for seed in common], MARGIN)
+    return paired_test([better[seed] - (worse or first)[seed] for seed in common], *bounds(claim))
 
 
 def scores(arm: str, claim: Claim, finals: Finals, budget: Budget) -> dict[int, float]:

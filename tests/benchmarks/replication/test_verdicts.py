@@ -8,8 +8,8 @@ from fakes.replication_rows import finals
 from benchmarks.replication import verdicts
 from benchmarks.replication.arms import START, Claim
 
-BELOW = Claim("grpo", "gpg", "a test", seeds=8)
-NOT_BELOW = Claim("grpo", "gpg", "a test", seeds=8, strict=False)
+BELOW = Claim("grpo", "gpg", "a test")
+NOT_BELOW = Claim("grpo", "gpg", "a test", strict=False)
 LOW = [0.50, 0.51, 0.49, 0.50, 0.52, 0.50, 0.49, 0.51]
 
 
@@ -29,6 +29,12 @@ def shifted(points: float) -> list[float]:
 def test_a_sure_direction_decides(claim: Claim) -> None:
     assert judge(claim, LOW, shifted(3)).word == "agrees"
     assert judge(claim, LOW, shifted(-3)).word == "does not agree"
+
+
+def test_a_surely_small_gain_refutes_no_claim_and_a_surely_small_loss_does() -> None:
+    # a point in either direction, with hardly any noise: both bounds are passed for sure
+    assert judge(BELOW, LOW, shifted(1)).word == "agrees"
+    assert judge(NOT_BELOW, LOW, shifted(-1)).word == "does not agree"
 
 
 def test_a_surely_small_difference_meets_only_a_claim_that_allows_it() -> None:
@@ -57,22 +63,23 @@ def test_only_common_seeds_count_and_no_more_than_the_claim_asks_for() -> None:
 
 def test_the_start_is_the_first_point_of_the_curve() -> None:
     rows = {"sft": finals("sft", LOW)}  # their curves begin at 0.3
-    (verdict,) = verdicts.verdicts(rows, "compute", [Claim(START, "sft", "a test", seeds=8)])
+    (verdict,) = verdicts.verdicts(rows, "compute", [Claim(START, "sft", "a test")])
     assert verdict.test is not None
     assert verdict.test.mean == pytest.approx(sum(LOW) / 8 - 0.3)
     assert verdict.word == "agrees"
 
 
-def test_the_correction_is_over_both_hypotheses_of_all_claims() -> None:
+def test_the_correction_is_over_all_claims_with_runs() -> None:
     rows = {"grpo": finals("grpo", LOW), "gpg": finals("gpg", shifted(3))}
     alone, *_ = verdicts.verdicts(rows, "sampling", [BELOW])
     among, *_ = verdicts.verdicts(rows, "sampling", [BELOW] * 10)
     assert alone.test is not None
-    assert alone.differs == pytest.approx(2 * alone.test.differs)
-    assert among.differs == pytest.approx(20 * alone.test.differs)
+    # of a claim's two hypotheses only one can be true
+    assert alone.above == pytest.approx(alone.test.above)
+    assert among.above == pytest.approx(10 * alone.test.above)
     # a claim without runs takes no part
     absent = Claim("ppo", "gpg", "a test")
-    assert verdicts.verdicts(rows, "sampling", [BELOW, absent])[0].differs == alone.differs
+    assert verdicts.verdicts(rows, "sampling", [BELOW, absent])[0].above == alone.above
 
 
 def test_at_equal_compute_the_dearer_arm_is_looked_at_earlier() -> None:

@@ -26,9 +26,10 @@ from torch import Tensor, nn
 from benchmarks import publishing
 from benchmarks.speed import shapes
 from benchmarks.speed.shapes import SHAPES, Shape
+from vrft.attention import group_attention
 from vrft.config.schema import SamplingConfig
 from vrft.demo import tiny
-from vrft.models import encoding, group_attention
+from vrft.models import encoding
 from vrft.models.families import FAMILIES
 from vrft.models.loaded import LoadedModel
 from vrft.policy import onednn

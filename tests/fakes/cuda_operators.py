@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from fakes.packed_rows import by_definition
-from vrft.models.cuda_flash import PUBLIC_MODULE
-from vrft.models.packed_attention import PLAIN_ATTENTION, SequenceLayout
+from vrft.attention.cuda_flash import PUBLIC_MODULE
+from vrft.attention.packed_attention import PLAIN_ATTENTION, SequenceLayout
 
 
 class FlashOperators:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vrft.models.packed_attention import SequenceLayout
+from vrft.attention.packed_attention import SequenceLayout
 
 HEADS, KEY_HEADS, WIDTH, SCALING = 6, 2, 8, 0.3
 CPU = torch.device("cpu")

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vrft.attention import cuda_flash
 from vrft.config.schema import SamplingConfig
-from vrft.models import cuda_flash, encoding
+from vrft.models import encoding
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel
 from vrft.policy import decode_step, sampling

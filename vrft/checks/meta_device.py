@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
+from vrft.attention import flash
+from vrft.attention.flash import Kernel
+from vrft.attention.packed_attention import PLAIN_ATTENTION, Gradients, SequenceLayout
 from vrft.checks.account import GROUPED, Account
-from vrft.models import flash
-from vrft.models.flash import Kernel
-from vrft.models.packed_attention import PLAIN_ATTENTION, Gradients, SequenceLayout
 
 Device = Literal["cuda", "cpu"]
 

@@ -19,9 +19,10 @@ from peft import get_peft_model
 from torch import Tensor, nn
 from transformers import AutoConfig
 
+from vrft.attention import group_attention, group_delta
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.models import folders, group_attention, group_delta, prompt_tokens, quantization
+from vrft.models import folders, prompt_tokens, quantization
 from vrft.models.families import FAMILIES, Family, first_line, read_config
 from vrft.models.loaded import LoadedModel
 from vrft.models.loading import multiply_patches, prepare_training

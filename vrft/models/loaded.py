@@ -152,7 +152,7 @@ class LoadedModel:
 
         ``deepstack`` comes from ``embed``, for the first tokens of each row. Which tokens attend to
         which is for ``attention`` to say, the ``layout`` and the ``group_cache`` of
-        ``vrft.models.group_attention.attend``.
+        ``vrft.attention.group_attention.attend``.
         """
         if deepstack is not None:
             attention |= deepstack.arguments(embedded.shape[1])

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from transformers.utils.logging import disable_progress_bar
 
 from vrft import paths
+from vrft.attention import group_attention, group_delta
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
-from vrft.models import folders, group_attention, group_delta, manifest, quantization
+from vrft.models import folders, manifest, quantization
 from vrft.models.conversation import give_arguments
 from vrft.models.families import (
     Family,

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrft.models.group_cache import GroupCache
+from vrft.attention.group_cache import GroupCache
 from vrft.models.loaded import LoadedModel
 from vrft.models.sharding import is_sharded
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from vrft.attention.group_attention import GroupLayout
+from vrft.attention.group_cache import GroupCache
 from vrft.models.encoding import PromptBatch
-from vrft.models.group_attention import GroupLayout
-from vrft.models.group_cache import GroupCache
 from vrft.models.loaded import LoadedModel
 from vrft.models.sharding import is_sharded
 from vrft.models.token_pass import Join, TokenPass, fits, side_by_side

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vrft.attention.group_attention import GroupLayout
 from vrft.models.encoding import Encoded, collate
-from vrft.models.group_attention import GroupLayout
 from vrft.models.loaded import LoadedModel
 from vrft.models.sharding import layers_to_shard
 from vrft.models.vision_features import PatchedPicture

@@ -22,9 +22,9 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from vrft.models import flash
-from vrft.models.group_cache import GroupCache
-from vrft.models.packed_attention import SequenceLayout
+from vrft.attention import flash
+from vrft.attention.group_cache import GroupCache
+from vrft.attention.packed_attention import SequenceLayout
 
 NAME = "vrft_group"
 """The name of ``attend`` among transformers' attention implementations."""
@@ -61,8 +61,8 @@ class GroupLayout:
 def install(language_model: nn.Module) -> None:
     """Let a decoder use ``attend`` in all its layers; without a layout it is plain SDPA.
 
-    Layers of linear attention are left to ``vrft.models.group_delta``. Raises NotImplementedError
-    for a decoder with sliding windows or attention dropout.
+    Layers of linear attention are left to ``vrft.attention.group_delta``. Raises
+    NotImplementedError for a decoder with sliding windows or attention dropout.
     """
     decoder: Any = language_model
     # A configuration without the kinds of its layers, as Qwen3-VL's, has full attention in all.

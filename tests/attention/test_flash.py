@@ -6,9 +6,9 @@ import pytest
 import torch
 from fakes.packed_rows import LAYOUTS, SCALING, gradient, states
 
-from vrft.models import cuda_flash, flash
-from vrft.models.flash import FLASH_ON_CPU
-from vrft.models.packed_attention import PLAIN_ATTENTION, SequenceLayout
+from vrft.attention import cuda_flash, flash
+from vrft.attention.flash import FLASH_ON_CPU
+from vrft.attention.packed_attention import PLAIN_ATTENTION, SequenceLayout
 
 # by the queries' lengths, which differ in all of them
 each_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=lambda one: str(one.query_lengths))

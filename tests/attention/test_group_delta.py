@@ -15,9 +15,9 @@ from transformers import PreTrainedConfig, Qwen3_5MoeTextConfig, Qwen3_5TextConf
 from transformers.models.qwen3_5.modeling_qwen3_5 import Qwen3_5GatedDeltaNet
 from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoeGatedDeltaNet
 
-from vrft.models import group_delta
-from vrft.models.group_attention import GroupLayout
-from vrft.models.group_cache import GroupCache
+from vrft.attention import group_delta
+from vrft.attention.group_attention import GroupLayout
+from vrft.attention.group_cache import GroupCache
 
 WIDTH = 32
 CPU = torch.device("cpu")

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vrft.models import cuda_flash
-from vrft.models.cuda_flash import MISFITS, FlashOnCuda
-from vrft.models.packed_attention import PLAIN_ATTENTION, PerSequence
+from vrft.attention import cuda_flash
+from vrft.attention.cuda_flash import MISFITS, FlashOnCuda
+from vrft.attention.packed_attention import PLAIN_ATTENTION, PerSequence
 
 CPU_OPERATORS = (
     "_scaled_dot_product_flash_attention_for_cpu",

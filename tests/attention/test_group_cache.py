@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrft.models.group_cache import GroupCache
+from vrft.attention.group_cache import GroupCache
 
 HEADS, KEY_HEADS, WIDTH, LAYERS = 6, 2, 8, 2
 BLOCK = 8

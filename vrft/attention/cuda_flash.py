@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vrft.models.packed_attention import PLAIN_ATTENTION, Gradients, SequenceLayout
+from vrft.attention.packed_attention import PLAIN_ATTENTION, Gradients, SequenceLayout
 
 PUBLIC_MODULE = "torch.nn.attention.varlen"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from fakes.packed_rows import CPU, LAYOUTS, SCALING, by_definition, gradient, states
 
-from vrft.models.packed_attention import PLAIN_ATTENTION, SequenceLayout
+from vrft.attention.packed_attention import PLAIN_ATTENTION, SequenceLayout
 
 
 # by the queries' lengths, which differ in all of them

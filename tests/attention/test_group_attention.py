@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrft.models import flash, group_attention
-from vrft.models.group_attention import GroupAttention, GroupLayout
-from vrft.models.packed_attention import PLAIN_ATTENTION
+from vrft.attention import flash, group_attention
+from vrft.attention.group_attention import GroupAttention, GroupLayout
+from vrft.attention.packed_attention import PLAIN_ATTENTION
 
 HEADS, KEY_HEADS, WIDTH, SCALING = 4, 2, 8, 0.3
 CPU = torch.device("cpu")

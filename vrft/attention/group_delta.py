@@ -26,8 +26,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vrft.models.group_attention import GroupLayout
-from vrft.models.group_cache import GroupCache
+from vrft.attention.group_attention import GroupLayout
+from vrft.attention.group_cache import GroupCache
 
 CHUNK = 64
 """Tokens that the delta rule reads at a time, at most."""

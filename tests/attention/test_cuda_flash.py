@@ -12,10 +12,10 @@ from fakes.packed_rows import CPU, LAYOUTS, SCALING, by_definition, gradient, on
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from vrft.models import cuda_flash
-from vrft.models.cuda_flash import PRIVATE, PUBLIC, FlashOnCuda
-from vrft.models.group_attention import GroupAttention, GroupLayout
-from vrft.models.packed_attention import PLAIN_ATTENTION, SequenceLayout
+from vrft.attention import cuda_flash
+from vrft.attention.cuda_flash import PRIVATE, PUBLIC, FlashOnCuda
+from vrft.attention.group_attention import GroupAttention, GroupLayout
+from vrft.attention.packed_attention import PLAIN_ATTENTION, SequenceLayout
 
 # by the queries' lengths, which differ in all of them
 each_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=lambda one: str(one.query_lengths))
@@ -100,7 +100,7 @@ def test_a_packed_row_of_groups_has_the_gradients_of_the_cpus_kernel(
     grad = gradient(leaves[0])
     expected = GroupAttention.apply(layout, SCALING, *leaves)
     wanted = torch.autograd.grad(expected, leaves, grad)
-    monkeypatch.setattr("vrft.models.flash.kernel_for", lambda query: kernel)
+    monkeypatch.setattr("vrft.attention.flash.kernel_for", lambda query: kernel)
     packed = GroupAttention.apply(layout, SCALING, *leaves)
     assert torch.allclose(packed, expected)
     for ours, theirs in zip(torch.autograd.grad(packed, leaves, grad), wanted, strict=True):

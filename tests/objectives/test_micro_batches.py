@@ -33,7 +33,7 @@ def test_a_device_with_fewer_micro_batches_makes_passes_of_weight_0(
     """Over the group whose longest completion is shortest: it costs least."""
     made = run(CONFIG)
     batch = collect(made)
-    monkeypatch.setattr(micro_batches.distributed, "max_over_ranks", lambda *_: 3)
+    monkeypatch.setattr(micro_batches.exchange, "max_over_ranks", lambda *_: 3)
     cheapest = min(range(6), key=lambda row: float(batch.lengths[row].max()))
     assert passes(made, batch, [1, 5]) == [([1, 5], 1.0)] + [([cheapest], 0.0)] * 2
 

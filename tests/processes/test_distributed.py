@@ -560,43 +560,6 @@ def test_a_second_run_of_a_process_may_have_another_precision() -> None:
         assert made.mixed_precision == precision
 
 
-def test_a_deepspeed_that_keeps_its_weights_elsewhere_is_refused() -> None:
-    other = SimpleNamespace(optimizer=SimpleNamespace(optimizer=None))
-    with pytest.raises(UserError, match="this DeepSpeed's SimpleNamespace has no float32 weights"):
-        distributed.master_weights(other)
-
-
-def test_the_weights_that_deepspeed_steps_are_found_in_every_stage() -> None:
-    for name in ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups"):
-        inner, part = object(), torch.zeros(3)
-        zero = SimpleNamespace(optimizer=inner, **{name: [part]})
-        assert distributed.master_weights(SimpleNamespace(optimizer=zero)) == (inner, [part])
-
-
-def test_the_places_of_weights_are_told_by_stage_2_with_and_without_offload() -> None:
-    """With offload it has a ``grad_position`` as stage 3 has; the second weight is cut in two."""
-    part = torch.zeros(5)
-    mapping = SimpleNamespace(
-        lp_fragment_address=SimpleNamespace(start=2, numel=4),
-        hp_fragment_address=SimpleNamespace(start=1, numel=4),
-    )
-    weights = [SimpleNamespace(_hp_mapping=None, shape=(3,)),
-               SimpleNamespace(_hp_mapping=mapping, shape=(2, 3))]  # fmt: skip
-    for offload in ({}, {"grad_position": {}}):
-        zero = SimpleNamespace(
-            optimizer=object(), bit16_groups=[weights], single_partition_of_fp32_groups=[part],
-            **offload,
-        )  # fmt: skip
-        (place,) = distributed.deepspeed_places(SimpleNamespace(optimizer=zero))
-        assert place == distributed.Place(1, (2, 3), 2, 4, part, 1)
-
-
-def test_a_deepspeed_that_does_not_tell_the_places_of_weights_is_refused() -> None:
-    zero = SimpleNamespace(optimizer=object(), single_partition_of_fp32_groups=[torch.zeros(1)])
-    with pytest.raises(UserError, match="does not tell where its weights are"):
-        distributed.deepspeed_places(SimpleNamespace(optimizer=zero))
-
-
 def test_a_trl_without_its_hooks_for_zero3_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(map(callable, distributed.zero3_hooks()))
     monkeypatch.delattr("trl.models.utils.remove_hooks")

@@ -17,7 +17,7 @@ from PIL import Image
 from vrft import config
 from vrft.config.schema import TrainConfig
 from vrft.errors import UserError
-from vrft.processes import distributed, peers
+from vrft.processes import exchange, peers
 from vrft.types import Sample
 
 # The same data
@@ -30,8 +30,8 @@ class Exchange:
         self.barrier = threading.Barrier(2, timeout=10)
         self.given: list[Any] = [None, None]
         self.rank = threading.local()
-        monkeypatch.setattr(distributed, "gather_object", lambda values: self.gather(values[0]))
-        monkeypatch.setattr(distributed, "from_main", lambda _, value: self.gather(value)[0])
+        monkeypatch.setattr(exchange, "gather_object", lambda values: self.gather(values[0]))
+        monkeypatch.setattr(exchange, "from_main", lambda _, value: self.gather(value)[0])
 
     def gather(self, value: Any) -> list[Any]:
         self.given[self.rank.number] = value

@@ -14,7 +14,7 @@ import torch
 from fakes.bigram import CONFIG, Echo, SameForAll, run, share, take_step, with_algorithm
 
 from vrft.errors import UserError
-from vrft.processes import distributed
+from vrft.processes import exchange
 from vrft.rewards import FunctionReward, with_rewards
 from vrft.task import Reward
 from vrft.training import collect
@@ -111,7 +111,7 @@ def test_a_value_that_is_no_reward_stops_the_run_before_the_step(value: Any) -> 
 
 def test_the_mistake_of_one_device_stops_all_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = ["", "reward 'share': got nan", "reward 'share': got inf"]
-    monkeypatch.setattr(distributed, "gather_object", lambda own: lines)
+    monkeypatch.setattr(exchange, "gather_object", lambda own: lines)
     three: Any = SimpleNamespace(num_processes=3)
     assert collect.first(three, None) == "reward 'share': got nan"
     alone: Any = SimpleNamespace(num_processes=1)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.processes import distributed
-from vrft.processes.distributed import Place
+from vrft.processes import distributed, shards
+from vrft.processes.shards import Place
 from vrft.training import optimizer_parts
 
 SHAPES = [(3, 5), (7,), (1, 1), (2, 2, 2)]
@@ -93,9 +93,9 @@ class Flat:
             count = size - size // 2
             self.places.append(Place(number, shape, size // 2, count, self.tensor, offset))
             offset += count
-        monkeypatch.setattr(distributed, "places", lambda accelerator, optimizer: self.places)
-        monkeypatch.setattr(distributed, "stepped", lambda accelerator, optimizer: self)
-        monkeypatch.setattr(distributed, "shards_optimizer", lambda accelerator: True)
+        monkeypatch.setattr(shards, "places", lambda accelerator, optimizer: self.places)
+        monkeypatch.setattr(shards, "stepped", lambda accelerator, optimizer: self)
+        monkeypatch.setattr(shards, "shards_optimizer", lambda accelerator: True)
 
 
 def launch(plugin: object = None) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fakes.bigram import CONFIG, Echo, run, take_step
 
-from vrft.processes import distributed
+from vrft.processes import exchange
 from vrft.training.reward_metrics import quantile, reward_seconds
 
 
@@ -36,7 +36,7 @@ def test_groups_of_all_devices_count(monkeypatch: pytest.MonkeyPatch) -> None:
         return SimpleNamespace(seconds={"mine": seconds})
 
     others = [{"mine": 0.3}, {"mine": 0.4}]
-    monkeypatch.setattr(distributed, "gather_object", lambda own: [*own, *others])
+    monkeypatch.setattr(exchange, "gather_object", lambda own: [*own, *others])
     batch: Any = SimpleNamespace(groups=[group(0.1), group(0.2)])
     several: Any = SimpleNamespace(accelerator=SimpleNamespace(num_processes=2))
     assert reward_seconds(several, batch) == {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vrft.objectives.types import Batch, Learner
-from vrft.processes import distributed
+from vrft.processes import exchange
 
 Pass = tuple[list[int], float]
 """The rows of a batch that pass the model together, and the weight of their loss."""
@@ -29,7 +29,7 @@ def passes(run: Learner, batch: Batch, rows: Sequence[int]) -> list[Pass]:
         chunks = [list(rows[first : first + size]) for first in range(0, len(rows), size)]
     # Gradients are exchanged, and sharded weights gathered, in every pass: a device that makes
     # fewer of them would leave the others waiting for ever.
-    missing = distributed.max_over_ranks(run.accelerator, len(chunks)) - len(chunks)
+    missing = exchange.max_over_ranks(run.accelerator, len(chunks)) - len(chunks)
     shortest = int(batch.lengths.amax(1).argmin())
     return [(chunk, 1.0) for chunk in chunks] + [([shortest], 0.0)] * missing
 

@@ -19,7 +19,7 @@ from vrft.objectives.ppo import ActorCritic
 from vrft.objectives.surrogates import SURROGATES, Tokens
 from vrft.objectives.types import Batch, Experience, Learner, TokenStats
 from vrft.policy import Policy
-from vrft.processes import distributed
+from vrft.processes import exchange
 
 LOGP_DIFFERENCE = "sampling/sampling_logp_difference"
 """TRL's name for the distance of the policy's log-probabilities from the sampling engine's."""
@@ -56,8 +56,8 @@ def make_experience(run: Learner, batch: Batch) -> Experience:
         rewards,
         kl_costs,
         batch.mask,
-        gather=partial(distributed.gather, run.accelerator),
-        local=partial(distributed.local_rows, run.accelerator),
+        gather=partial(exchange.gather, run.accelerator),
+        local=partial(exchange.local_rows, run.accelerator),
         greedy=batch.greedy,
         values=values,
     )

@@ -1,8 +1,9 @@
-"""Several devices through accelerate: DDP, DeepSpeed's ZeRO and PyTorch's FSDP2.
+"""The engines of a launch through accelerate: DDP, DeepSpeed's ZeRO and PyTorch's FSDP2.
 
 Each process holds whole groups. Data parallelism exchanges gradients only; ZeRO-2 also shards the
 optimizer's state, ZeRO-3 and FSDP2 the weights too. Every function here that communicates must be
-called by all processes, and equally often: one that is left out makes the others wait forever.
+called by all processes, and equally often: a process that leaves a call out makes the others wait
+forever.
 
 The engines are driven past what they do for an ordinary loop of forwards and backwards. Where that
 takes a private name of theirs, the name is looked for before the first step (``check_engine``), and
@@ -12,24 +13,17 @@ a version that lacks it is refused in one line.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import (
-    DistributedType,
-    InitProcessGroupKwargs,
-    broadcast_object_list,
-    gather_object,
-)
+from accelerate.utils import DistributedType, InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
@@ -37,16 +31,15 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
+from vrft.processes import shards
 from vrft.waiting import waiting
-
-T = TypeVar("T")
 
 
 def accelerator(config: ModelConfig, ddp_timeout: int = 1800) -> Accelerator:
     """Return the accelerator of this process, which computes in the precision of ``model.dtype``.
 
-    ``ddp_timeout`` are the seconds after which an exchange with the other processes fails; a second
-    run of the processes has that of the first.
+    ``ddp_timeout`` are the seconds after which an exchange with the other processes fails. A script
+    that trains twice keeps the limit of its first run.
     """
     patience = InitProcessGroupKwargs(timeout=timedelta(seconds=ddp_timeout))
     if not torch.cuda.is_available():
@@ -72,8 +65,8 @@ def precision(config: ModelConfig) -> str:
 def start_on_cpu(timeout: timedelta) -> None:
     """Join the other processes over gloo, before accelerate looks for a device.
 
-    Told to use the CPU, accelerate would leave DeepSpeed and FSDP out without a word. It does not
-    where it finds the processes joined already and, for FSDP, their kind to be a GPU's.
+    Told to use the CPU, accelerate would leave DeepSpeed and FSDP out without a word. It keeps them
+    where the processes are joined already and, for FSDP, where their kind is that of GPUs.
     """
     state = PartialState(cpu=True, timeout=timeout)
     if launched_with("FSDP"):
@@ -95,7 +88,7 @@ def launched_with(engine: str) -> bool:
 def prepare(
     accelerator: Accelerator, module: nn.Module, optimizer: Any, max_grad_norm: float
 ) -> tuple[nn.Module, Any]:
-    """Return the module and its optimizer as the launch wants them: whole, copied or sharded.
+    """Return the module and its optimizer, wrapped for the engine that the launch asked for.
 
     ``max_grad_norm`` is for DeepSpeed, which clips gradients itself; 0 is no limit. Raises
     UserError for a version of an engine that cannot be driven.
@@ -132,7 +125,7 @@ def check_engine(accelerator: Accelerator, module: nn.Module, optimizer: Any) ->
                 "install the torch that the Makefile names, or use configs/accelerate/zero3.yaml"
             )
     if plugin is not None:
-        deepspeed_places(optimizer)
+        shards.deepspeed_places(optimizer)
         if plugin.zero_stage == 3:
             zero3_hooks()
 
@@ -215,150 +208,8 @@ def zero3_hooks() -> tuple[Callable[[nn.Module], None], Callable[[nn.Module], No
     return add_hooks, remove_hooks
 
 
-def shards_optimizer(accelerator: Accelerator) -> bool:
-    """Return whether each process holds a part of the optimizer's state, and not a copy."""
-    return accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Elements of a weight that this device steps, and where they stand in what it steps.
-
-    ``weight`` is its number in the order of the optimizer's groups; the elements are ``count`` from
-    ``start`` on in the flattened weight, and from ``offset`` on in this device's flat ``tensor``.
-    """
-
-    weight: int
-    shape: tuple[int, ...]
-    start: int
-    count: int
-    tensor: Tensor
-    offset: int = 0
-
-
-def places(accelerator: Accelerator, optimizer: Any) -> list[Place]:
-    """Return the places of all elements that this device steps, in the order of the weights."""
-    if accelerator.state.deepspeed_plugin is not None:
-        return deepspeed_places(optimizer)
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    made = []
-    for number, weight in enumerate(weights):
-        start, count = 0, weight.numel()
-        if isinstance(weight, DTensor):
-            # FSDP2 deals the rows out as torch.chunk does.
-            rows, processes = weight.shape[0], weight.device_mesh.size()
-            first = weight.device_mesh.get_local_rank() * math.ceil(rows / processes)
-            start, count = min(first, rows) * (count // rows), weight.to_local().numel()
-        made.append(Place(number, tuple(weight.shape), start, count, weight))
-    return made
-
-
-def deepspeed_places(optimizer: Any) -> list[Place]:
-    """Return the places of the weights in the flat tensors that DeepSpeed steps on this device.
-
-    Raises UserError for a DeepSpeed that does not tell them.
-    """
-    zero = optimizer.optimizer
-    _, parts = master_weights(optimizer)
-    made = []
-    try:
-        if hasattr(zero, "fp16_groups"):  # stage 3, which cuts each weight by itself
-            for number, weight in enumerate(itertools.chain(*zero.fp16_groups)):
-                part, offset, size = zero.grad_position[zero.get_param_id(weight)]
-                start = size * torch.distributed.get_rank()
-                count = min(size, weight.ds_numel - start)  # behind the last element is padding
-                shape = tuple(weight.ds_shape)
-                if count > 0:
-                    made.append(Place(number, shape, start, count, parts[part], offset))
-            return made
-        # Stages 1 and 2 cut a group's weights as one long tensor.
-        groups = [(weight, part) for group, part in zip(zero.bit16_groups, parts, strict=True)
-                  for weight in group]  # fmt: skip
-        for number, (weight, part) in enumerate(groups):
-            if weight._hp_mapping is not None:  # else other devices step all of it
-                inner = weight._hp_mapping.lp_fragment_address
-                outer = weight._hp_mapping.hp_fragment_address
-                shape = tuple(weight.shape)
-                made.append(Place(number, shape, inner.start, inner.numel, part, outer.start))
-    except AttributeError as error:
-        raise UserError(
-            f"this DeepSpeed's {type(zero).__name__} does not tell where its weights are "
-            f"({error}); use deepspeed>=0.19, or configs/accelerate/fsdp2.yaml"
-        ) from error
-    return made
-
-
-def stepped(accelerator: Accelerator, optimizer: Any) -> Any:
-    """Return the optimizer that holds the state: DeepSpeed and its ZeRO wrap it twice."""
-    if accelerator.state.deepspeed_plugin is None:
-        return optimizer
-    return master_weights(optimizer)[0]
-
-
-def master_weights(optimizer: Any) -> tuple[Any, Sequence[Tensor]]:
-    """Return the optimizer that DeepSpeed wraps and this process's part of the weights it steps.
-
-    The weights are flat float32 tensors, one a parameter group. Raises UserError for a DeepSpeed
-    that keeps them elsewhere.
-    """
-    zero = optimizer.optimizer
-    # ZeRO-3's name, then that of stages 1 and 2.
-    for name in ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups"):
-        if hasattr(zero, name):
-            return zero.optimizer, getattr(zero, name)
-    raise UserError(
-        f"this DeepSpeed's {type(zero).__name__} has no float32 weights that a checkpoint could "
-        "hold; use ZeRO stage 2 or 3 and deepspeed>=0.19, or configs/accelerate/fsdp2.yaml"
-    )
-
-
-@waiting()
-def gather(accelerator: Accelerator, rows: Tensor) -> Tensor:
-    """Return the rows [b, ...] of every process in the order of ranks: [b * processes, ...].
-
-    b must be the same in all processes.
-    """
-    if accelerator.num_processes == 1:
-        return rows
-    out: Tensor = accelerator.gather(rows.to(accelerator.device))
-    return out.to(rows.device)
-
-
-def local_rows(accelerator: Accelerator, rows: Tensor) -> Tensor:
-    """Return this process's rows of a tensor that ``gather`` returned."""
-    size = len(rows) // accelerator.num_processes
-    return rows[accelerator.process_index * size :][:size]
-
-
-@waiting()
-def gather_objects(accelerator: Accelerator, own: list[T]) -> list[T]:
-    """Return the items of all processes' lists, of any type, in the order of ranks."""
-    return own if accelerator.num_processes == 1 else list(gather_object(own))
-
-
-@waiting()
-def wait_for_everyone(accelerator: Accelerator) -> None:
-    """Return once all processes have called this."""
-    accelerator.wait_for_everyone()
-
-
 @waiting()
 def state_dict(accelerator: Accelerator, module: nn.Module) -> Mapping[str, Tensor] | None:
     """Return a module's weights, whole; where they are sharded, None but on the main process."""
     weights: Mapping[str, Tensor] | None = accelerator.get_state_dict(module)
     return weights
-
-
-@waiting()
-def from_main(accelerator: Accelerator, value: T) -> T:
-    """Return the main process's value in every process."""
-    if accelerator.num_processes == 1:
-        return value
-    values = [value]
-    broadcast_object_list(values)  # in place; pickled, so the value may be of any type
-    return values[0]
-
-
-def max_over_ranks(accelerator: Accelerator, number: int) -> int:
-    """Return the largest of all processes' numbers."""
-    return int(gather(accelerator, torch.tensor([number])).max())

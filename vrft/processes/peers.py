@@ -27,7 +27,7 @@ from vrft.config.loading import flat
 from vrft.config.schema import Config, TrainConfig
 from vrft.errors import UserError
 from vrft.evaluation.fingerprint import digest
-from vrft.processes import distributed
+from vrft.processes import exchange
 from vrft.processes.hangs import Rest, place_of
 from vrft.runs import data_fingerprint
 from vrft.types import Sample
@@ -71,13 +71,13 @@ def check_same(accelerator: Accelerator, config: Config, samples: Sequence[Sampl
         return
     settings = {path: value for path, value in flat(config).items() if path != "train.output_dir"}
     rows = data_fingerprint.rows_of(samples, times=False)
-    if len(set(distributed.gather_objects(accelerator, [digest([settings, rows])]))) == 1:
+    if len(set(exchange.gather_objects(accelerator, [digest([settings, rows])]))) == 1:
         return
     # Only now are they exchanged: they may be millions.
-    main_settings, main_rows = distributed.from_main(accelerator, (settings, rows))
+    main_settings, main_rows = exchange.from_main(accelerator, (settings, rows))
     said = different_settings(main_settings, settings)
     said += data_fingerprint.differences(main_rows, rows)
-    lines = distributed.gather_objects(accelerator, ["; ".join(said)])
+    lines = exchange.gather_objects(accelerator, ["; ".join(said)])
     rank, line = next((rank, line) for rank, line in enumerate(lines) if line)
     raise UserError(
         f"process {rank} does not see what process 0 sees: {line}; give all machines the same "

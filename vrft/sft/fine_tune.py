@@ -25,7 +25,7 @@ from transformers import PrinterCallback
 from vrft import policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
-from vrft.processes import distributed
+from vrft.processes import distributed, exchange
 from vrft.processes.peers import check_same, watched
 from vrft.runs import data_fingerprint, disk_errors, launches, run_folder
 from vrft.runs.bad_pictures import BadPictures
@@ -77,7 +77,7 @@ def fit(
     """
     with contextlib.ExitStack() as stack:
         together: Any = PartialState()
-        distributed.wait_for_everyone(together)  # until all have seen that nobody holds the folder
+        exchange.wait_for_everyone(together)  # until all have seen that nobody holds the folder
         if resume and together.is_main_process:
             stack.enter_context(run_folder.held(Path(config.train.output_dir)))
         return fit_held(config, lessons, task, samples, stack, resume=resume)
@@ -100,7 +100,7 @@ def fit_held(
     # The first lesson is encoded, as in the plan: what is refused there leaves no folder.
     collator_of(config, learner, lessons, samples)([{"row": 0}])
     # When all have read the settings that are written anew, and nobody can refuse the run.
-    distributed.wait_for_everyone(together)
+    exchange.wait_for_everyone(together)
     config = in_folder(config, samples, stack, together, resume=resume)
     folder = Path(config.train.output_dir)
     stack.enter_context(steady(folder))
@@ -119,7 +119,7 @@ def fit_held(
             # Before the log is closed: a tracker that fails then must not cost the model.
             with checkpoint.written_whole(folder / "final") as temporary:
                 learner.save(temporary)
-    distributed.wait_for_everyone(together)
+    exchange.wait_for_everyone(together)
     if together.is_main_process:
         say_how_it_ended(config, folder, stop)
     if stop.number is not None:
@@ -134,7 +134,7 @@ def newest_checkpoint(config: Config, together: Any) -> Path | None:
     one that this version cannot go on from.
     """
     latest = checkpoint.latest(Path(config.train.output_dir))
-    newest: Path | None = distributed.from_main(together, latest)
+    newest: Path | None = exchange.from_main(together, latest)
     if newest is not None:
         resuming.check_resuming()
         resuming.check_state(newest)
@@ -156,7 +156,7 @@ def in_folder(
             resumption.go_on(config, Path(config.train.output_dir))
         return config
     named = config.train.output_dir or run_folder.default_folder(config)
-    named = distributed.from_main(together, named)  # the name tells the time
+    named = exchange.from_main(together, named)  # the name tells the time
     config = replace(config, train=replace(config.train, output_dir=named))
     if together.is_main_process:
         claim_folder(config, samples, stack, together.num_processes)
@@ -191,7 +191,7 @@ def train_on_lessons(
     trainer.remove_callback(PrinterCallback)  # it would print each row of metrics.jsonl
     # transformers would take a further step before it sees that none is left.
     if step < plan.total_steps(config, count, processes):
-        distributed.wait_for_everyone(together)
+        exchange.wait_for_everyone(together)
         trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
 
 

@@ -23,7 +23,7 @@ from vrft.errors import UserError
 from vrft.evaluation import evaluate
 from vrft.models.loaded import LoadedModel
 from vrft.policy.policy import ModelPolicy
-from vrft.processes import distributed
+from vrft.processes import exchange
 from vrft.progress import progress
 from vrft.runs import run_folder
 from vrft.runs.bad_pictures import BadPictures
@@ -116,7 +116,7 @@ class Trainer(SFTTrainer):
         """Take the tokens of empty lessons, of all processes, off those that TRL has counted."""
         empty = inputs["labels"].eq(IGNORED).all(1)
         tokens = inputs["attention_mask"][empty].sum()[None]
-        self._total_train_tokens -= int(distributed.gather(self.accelerator, tokens).sum())
+        self._total_train_tokens -= int(exchange.gather(self.accelerator, tokens).sum())
         self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -131,10 +131,10 @@ class Trainer(SFTTrainer):
                 super()._save_checkpoint(model, trial)  # type: ignore[no-untyped-call]
             finally:
                 self.args.output_dir = str(folder)
-            distributed.wait_for_everyone(self.accelerator)  # each writes its random state
+            exchange.wait_for_everyone(self.accelerator)  # each writes its random state
             if self.accelerator.is_main_process:
                 self.lift(checkpoint.path_of(temporary, step), temporary)
-        distributed.wait_for_everyone(self.accelerator)
+        exchange.wait_for_everyone(self.accelerator)
 
     def lift(self, inner: Path, temporary: Path) -> None:
         """Move a checkpoint out of the folder of its step, which transformers makes in its own."""
@@ -272,7 +272,7 @@ class Watch(TrainerCallback):
             self.evaluate(state)
             control.should_save |= self.improved is not None
         # A signal may have reached only some of the processes: all stop after the same step.
-        number = distributed.max_over_ranks(self.accelerator, self.stop.number or 0)
+        number = exchange.max_over_ranks(self.accelerator, self.stop.number or 0)
         if number:
             self.stop.number = number
             control.should_save = control.should_training_stop = True
@@ -285,7 +285,7 @@ class Watch(TrainerCallback):
         if self.log:
             self.log.metrics(step, scores)
             improved = best.better(self.config, self.folder, step, scores)
-        self.improved = distributed.from_main(self.accelerator, improved)  # all save, or none
+        self.improved = exchange.from_main(self.accelerator, improved)  # all save, or none
         if self.improved is not None:
             # By transformers' names, for whoever reads its trainer_state.json.
             state.best_global_step, state.best_metric = step, self.improved.value

@@ -25,7 +25,7 @@ from accelerate import Accelerator
 from vrft import durable
 from vrft.errors import UserError
 from vrft.models import manifest
-from vrft.processes import distributed
+from vrft.processes import shards
 from vrft.runs import disk_errors, run_folder
 from vrft.training import optimizer_parts
 from vrft.training.types import Progress
@@ -177,7 +177,7 @@ def write_rollouts(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def write_optimizer(folder: Path, optimizer: Any, accelerator: Accelerator) -> None:
     """Write the optimizer's state, or this process's part of it; every process calls this."""
-    if distributed.shards_optimizer(accelerator) or accelerator.is_main_process:
+    if shards.shards_optimizer(accelerator) or accelerator.is_main_process:
         state = optimizer_parts.state(accelerator, optimizer)
         # To a file of Python's: torch's own would hide the reason why a disk takes no more.
         with (folder / optimizer_parts.file_name(accelerator)).open("wb") as file:

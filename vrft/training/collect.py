@@ -15,7 +15,7 @@ from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.objectives import algorithms
 from vrft.objectives.types import Batch, RewardedGroup
-from vrft.processes import distributed
+from vrft.processes import exchange
 from vrft.rewards import LARGEST, TrainerState, group_rewards
 from vrft.task import Task
 from vrft.training import metrics, plan
@@ -51,7 +51,7 @@ def collect(run: Run) -> Batch:
         # Counted over all devices, so that all of them stop after the same round: one that went
         # on alone would wait for the others in its next exchange.
         own = [sum(rewarded.has_signal for rewarded in groups), size, mistake is not None]
-        counts = distributed.gather(run.accelerator, torch.tensor([own])).sum(0)
+        counts = exchange.gather(run.accelerator, torch.tensor([own])).sum(0)
         with_signal, total, mistakes = counts.tolist()
         if mistakes:
             raise UserError(f"step {run.progress.step + 1}: {first(run.accelerator, mistake)}")
@@ -68,7 +68,7 @@ def collect(run: Run) -> Batch:
 
 def first(accelerator: Accelerator, mistake: UserError | None) -> str:
     """Return the first mistake of all devices, of which at least one has made one."""
-    lines = distributed.gather_objects(accelerator, [str(mistake or "")])
+    lines = exchange.gather_objects(accelerator, [str(mistake or "")])
     return next(line for line in lines if line)
 
 

@@ -26,7 +26,7 @@ from vrft.images import image_size
 from vrft.models.encoding import Encoded
 from vrft.objectives.types import Batch, RewardedGroup
 from vrft.policy import ModelPolicy
-from vrft.processes import distributed
+from vrft.processes import distributed, exchange
 from vrft.rewards import further_rewards, score_of
 from vrft.runs.run_log import WARNINGS
 from vrft.task import Task
@@ -56,10 +56,10 @@ def try_canaries(run: Run, folder: Path) -> None:
     drawn: list[Drawn] = []
     with contextlib.suppress(UserError):  # the first step meets the same error, in its turn
         drawn = [draw(run, place) for place in upcoming(run)[: canaries.PROMPTS]]
-    if distributed.max_over_ranks(accelerator, int(not drawn)):
+    if exchange.max_over_ranks(accelerator, int(not drawn)):
         return
     own = alarms_of(run, drawn, *tried(run, drawn))
-    every = distributed.gather_objects(accelerator, own)
+    every = exchange.gather_objects(accelerator, own)
     first = list({alarm.name: alarm for alarm in reversed(every)}.values())[::-1]
     if accelerator.is_main_process:
         alarms.append(folder, 0, first)
@@ -149,14 +149,14 @@ def observed(run: Run, batch: Batch) -> dict[str, float]:
     accelerator = run.accelerator
     sampled = (*batch.groups, *batch.dropped)
     own = [attempt(run.config, run.task, rewarded) for rewarded in sampled]
-    every = distributed.gather_objects(accelerator, own)
+    every = exchange.gather_objects(accelerator, own)
     if keeps_ledger(run):
         run.ledger.add(every)
     repeats = torch.tensor([repeated(rewarded.group) for rewarded in batch.groups])
     measured = {
-        "completions/duplicates": float(distributed.gather(accelerator, repeats).mean()),
+        "completions/duplicates": float(exchange.gather(accelerator, repeats).mean()),
     }
-    sums = distributed.gather(accelerator, frame_sums(run.task, batch)[None]).sum(0).tolist()
+    sums = exchange.gather(accelerator, frame_sums(run.task, batch)[None]).sum(0).tolist()
     if sums[0]:
         for name, total in zip(coordinates.NAMES, sums[1:], strict=True):
             measured[coordinates.METRIC + name] = total / sums[0]
@@ -234,7 +234,7 @@ def report(run: Run, folder: Path, fresh: Sequence[Alarm]) -> None:
             if not strict:
                 print(f"warning: step {step}: {alarm.name}: {alarm.text}", file=sys.stderr)
     if strict:
-        alarms.stop(step, distributed.from_main(run.accelerator, list(fresh)), strict=True)
+        alarms.stop(step, exchange.from_main(run.accelerator, list(fresh)), strict=True)
 
 
 # --- checkpoints

@@ -15,7 +15,7 @@ from vrft.errors import UserError
 from vrft.models.token_pieces import TokenPieces
 from vrft.objectives import algorithms
 from vrft.objectives.types import Batch, Experience, TokenStats
-from vrft.processes import distributed
+from vrft.processes import exchange
 from vrft.rewards import score_of
 from vrft.rewards.trl import GroupReward, RewardLog
 from vrft.task import Task
@@ -40,10 +40,10 @@ def step_metrics(
     Metrics of updates are averaged over the updates that have them.
     """
     accelerator, done = run.accelerator, run.progress
-    rewards_BG = distributed.gather(accelerator, batch.rewards)
-    compared_BG = distributed.gather(accelerator, batch.compared)
-    lengths_BG = distributed.gather(accelerator, batch.lengths)
-    truncated_BG = distributed.gather(accelerator, batch.truncated)
+    rewards_BG = exchange.gather(accelerator, batch.rewards)
+    compared_BG = exchange.gather(accelerator, batch.compared)
+    lengths_BG = exchange.gather(accelerator, batch.lengths)
+    truncated_BG = exchange.gather(accelerator, batch.truncated)
     done.num_tokens += int(lengths_BG.sum())
     names = dict.fromkeys(name for update in updates for name in update)
     metrics = {name: fmean(u[name] for u in updates if name in u) for name in names}
@@ -56,7 +56,7 @@ def step_metrics(
     }
     for name in batch.groups[0].rewards:
         own = [[math.nan if v is None else v for v in g.rewards[name]] for g in batch.groups]
-        values = distributed.gather(accelerator, torch.tensor(own))
+        values = exchange.gather(accelerator, torch.tensor(own))
         given = values[~values.isnan()]  # the reward may not apply to every sample
         metrics[f"rewards/{name}/mean"] = float(given.mean())
         metrics[f"rewards/{name}/std"] = float(given.std()) if len(given) > 1 else math.nan
@@ -90,7 +90,7 @@ def logged_means(run: Run, batch: Batch, taken: Collection[str]) -> dict[str, fl
         or mathverify.in_use()
         or any(isinstance(reward, GroupReward) for reward in rewards)
     )
-    devices = distributed.gather_objects(run.accelerator, [own]) if can_log else [own]
+    devices = exchange.gather_objects(run.accelerator, [own]) if can_log else [own]
     means: dict[str, float] = {}
     for name in dict.fromkeys(name for device in devices for name in device):
         if name in taken:
@@ -113,13 +113,13 @@ def token_metrics(accelerator: Accelerator, stats: Sequence[TokenStats]) -> dict
         return {}
     names = sorted(stats[0].sums)  # in one order on all devices
     own = torch.stack([sum((part.sums[name] for part in stats), torch.zeros(())) for name in names])
-    totals = distributed.gather(accelerator, own.cpu()[None]).sum(0)
+    totals = exchange.gather(accelerator, own.cpu()[None]).sum(0)
     by_name = dict(zip(names, totals, strict=True))
     tokens = by_name.pop("tokens")
     means = {name: float(total / tokens.clamp(min=1)) for name, total in by_name.items()}
     for name in sorted(stats[0].largest):
         most = torch.stack([part.largest[name].cpu() for part in stats]).max()
-        means[name] = float(distributed.gather(accelerator, most[None]).max())
+        means[name] = float(exchange.gather(accelerator, most[None]).max())
     return means
 
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from vrft.errors import UserError
-from vrft.processes import distributed
-from vrft.processes.distributed import Place
+from vrft.processes import shards
+from vrft.processes.shards import Place
 
 WHOLE = "optimizer.pt"
 """The file with the state of all weights, as torch's optimizers write it."""
@@ -33,7 +33,7 @@ MASTER = "weights"
 
 def file_name(accelerator: Accelerator) -> str:
     """Return the name of the file with what this process writes of the optimizer's state."""
-    if not distributed.shards_optimizer(accelerator):
+    if not shards.shards_optimizer(accelerator):
         return WHOLE
     return f"optimizer-{accelerator.process_index}-of-{accelerator.num_processes}.pt"
 
@@ -44,11 +44,11 @@ def state(accelerator: Accelerator, optimizer: Any) -> Any:
     The elements are rows: the number of the weight in the order of the optimizer's groups, its
     shape, the first element in the flattened weight, and the flat values by their names.
     """
-    if not distributed.shards_optimizer(accelerator):
+    if not shards.shards_optimizer(accelerator):
         return optimizer.state_dict()
-    held = distributed.stepped(accelerator, optimizer).state
+    held = shards.stepped(accelerator, optimizer).state
     rows = []
-    for place in distributed.places(accelerator, optimizer):
+    for place in shards.places(accelerator, optimizer):
         values = {
             name: flat(value)[place.offset : place.offset + place.count]
             if is_elementwise(value, place.tensor)
@@ -69,13 +69,13 @@ def restore(folder: Path, accelerator: Accelerator, optimizer: Any) -> None:
     UserError for a checkpoint without an optimizer's state, and for one of other weights.
     """
     whole = folder / WHOLE
-    if not distributed.shards_optimizer(accelerator) and whole.is_file():
+    if not shards.shards_optimizer(accelerator) and whole.is_file():
         # Loaded onto the CPU, or every process would put a copy onto the device that saved it.
         optimizer.load_state_dict(torch.load(whole, map_location="cpu", weights_only=True))
         return
     saved = Saved(folder)
-    held = distributed.stepped(accelerator, optimizer).state
-    for place in distributed.places(accelerator, optimizer):
+    held = shards.stepped(accelerator, optimizer).state
+    for place in shards.places(accelerator, optimizer):
         for name in saved.names(place):
             value = saved.value(place, name)
             if name == MASTER:

@@ -13,7 +13,7 @@ from torch import nn
 
 from vrft.config.schema import TrainConfig
 from vrft.errors import UserError
-from vrft.processes import distributed
+from vrft.processes import shards
 
 
 def check(train: TrainConfig) -> None:
@@ -27,7 +27,7 @@ def check(train: TrainConfig) -> None:
 
 def check_launch(train: TrainConfig, accelerator: Accelerator) -> None:
     """Raise UserError for an optimizer that cannot run as the processes are launched."""
-    if train.optim == "adamw_bnb_8bit" and distributed.shards_optimizer(accelerator):
+    if train.optim == "adamw_bnb_8bit" and shards.shards_optimizer(accelerator):
         raise UserError(
             f"train.optim={train.optim} keeps its state on each device, and DeepSpeed and FSDP cut "
             "it into parts; leave it out there, or launch without them"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from vrft.objectives.types import Batch
-from vrft.processes import distributed
+from vrft.processes import exchange
 from vrft.training.types import Run
 
 QUANTILES = {"p50": 0.5, "p99": 0.99}
@@ -18,7 +18,7 @@ def reward_seconds(run: Run, batch: Batch) -> dict[str, float]:
     One value is the time that a reward took for the G completions of a group.
     """
     own = [rewarded.seconds for rewarded in batch.groups]
-    groups = distributed.gather_objects(run.accelerator, own)
+    groups = exchange.gather_objects(run.accelerator, own)
     return {
         f"rewards/{name}/seconds_{word}": quantile([seconds[name] for seconds in groups], share)
         for name in batch.groups[0].seconds

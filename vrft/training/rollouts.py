@@ -28,7 +28,7 @@ from vrft.engines.vllm import VllmEngine
 from vrft.errors import UserError
 from vrft.objectives import algorithms
 from vrft.policy import ModelPolicy, Policy
-from vrft.processes import distributed
+from vrft.processes import distributed, exchange
 from vrft.training import rollout_rows
 from vrft.training.checkpoint import ROLLOUTS
 from vrft.training.rollout_rows import Sampled
@@ -96,7 +96,7 @@ class Rollouts:
         began = time.monotonic()
         weights = gathered(self.accelerator, module)
         # Another device's requests must not meet the new weights, nor this one's the old.
-        distributed.wait_for_everyone(self.accelerator)
+        exchange.wait_for_everyone(self.accelerator)
 
         def send() -> None:
             if isinstance(error, UserError):
@@ -122,7 +122,7 @@ class Rollouts:
                 mistake = error
         if self.shared:
             known = (self.known_address(), None if mistake is None else str(mistake))
-            self.address, line = distributed.from_main(self.accelerator, known)
+            self.address, line = exchange.from_main(self.accelerator, known)
             if line is not None and mistake is None:
                 mistake = UserError(line)
         if mistake is not None:
@@ -149,7 +149,7 @@ class Rollouts:
         sampled, error = tried(ask if flight is None else waiting()(flight.sampled.result))
         while self.shared:
             failed = str(error) if isinstance(error, ServerFailure) else ""
-            failures = distributed.gather_objects(self.accelerator, [failed])
+            failures = exchange.gather_objects(self.accelerator, [failed])
             if not any(failures):
                 break
             self.recover(next(filter(None, failures)), error)
@@ -250,8 +250,8 @@ class Rollouts:
         """Return the mean and the largest of all devices' values [N], 0 where there are none."""
         largest = values.double().max() if len(values) else torch.zeros((), dtype=torch.double)
         total = torch.stack([values.double().sum(), torch.tensor(float(len(values))).double()])
-        sums = distributed.gather(self.accelerator, total[None]).sum(0)
-        most = distributed.gather(self.accelerator, largest[None]).max()
+        sums = exchange.gather(self.accelerator, total[None]).sum(0)
+        most = exchange.gather(self.accelerator, largest[None]).max()
         return float(sums[0] / sums[1].clamp(min=1)), float(most)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -265,7 +265,7 @@ class Rollouts:
         flight = self.in_flight
         if flight is not None and flight.sampled.exception() is None:
             own = rollout_rows.rows_of(flight.drawn, flight.sampled.result())
-        return distributed.gather_objects(self.accelerator, own)
+        return exchange.gather_objects(self.accelerator, own)
 
     def restore(self, folder: Path, coming: Callable[[], Sequence[Drawn]]) -> None:
         """Take over a checkpoint's rollouts of the ``coming`` prompts of this device."""
@@ -313,7 +313,7 @@ def start(
             address = Address.of(engine) if isinstance(engine, VllmEngine) else None
         except UserError as error:
             line = str(error)
-    line, address = distributed.from_main(accelerator, (line, address))
+    line, address = exchange.from_main(accelerator, (line, address))
     if line:
         raise UserError(line)
     if engine is None:

@@ -22,7 +22,7 @@ from vrft.objectives import algorithms, entropy
 from vrft.objectives.micro_batches import Pass, passes
 from vrft.objectives.objective import loss, make_experience
 from vrft.objectives.types import Batch, Experience, TokenStats
-from vrft.processes import distributed
+from vrft.processes import distributed, exchange
 from vrft.training import metrics, plan, reward_metrics
 from vrft.training.collect import collect
 from vrft.training.stream import coming_prompts, rollout_seed
@@ -147,7 +147,7 @@ def update(run: Run, batch: Batch, experience: Experience, part: range) -> dict[
             if last:
                 # Before the backward, within which DeepSpeed steps. The sum over all devices: they
                 # stop together.
-                total_loss = float(distributed.gather(accelerator, total).sum())
+                total_loss = float(exchange.gather(accelerator, total).sum())
                 if not math.isfinite(total_loss):
                     raise bad_loss(run, batch, total_loss, chunks, losses)
             # Data parallelism averages gradients over devices; the loss is a sum over them.
@@ -208,7 +208,7 @@ def check_weights(run: Run, weights: Mapping[str, Tensor] | None) -> None:
     """
     # ZeRO-3 and FSDP gather the weights on the main process alone; the others have None.
     bad = [name for name, weight in (weights or {}).items() if not bool(weight.isfinite().all())]
-    if distributed.max_over_ranks(run.accelerator, len(bad)):
+    if exchange.max_over_ranks(run.accelerator, len(bad)):
         where = f" {bad[0]} and {len(bad) - 1} more" if bad else ""
         raise UserError(
             f"step {run.progress.step}: weights{where} are not finite, and are not saved; go on "
@@ -241,8 +241,8 @@ def token_weights(
     weights = torch.zeros_like(lengths)
     if part:
         own = lengths[part.start : part.stop]
-        lengths_BG = distributed.gather(run.accelerator, own)
+        lengths_BG = exchange.gather(run.accelerator, own)
         limit = run.config.sampling.max_completion_length
         weights_BG = algorithms.token_weights(lengths_BG, config, limit)
-        weights[part.start : part.stop] = distributed.local_rows(run.accelerator, weights_BG)
+        weights[part.start : part.stop] = exchange.local_rows(run.accelerator, weights_BG)
     return weights

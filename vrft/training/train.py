@@ -24,7 +24,7 @@ from vrft.engines.engines import OwnEngine
 from vrft.evaluation import evaluate
 from vrft.objectives import entropy, ppo
 from vrft.policy import Policy
-from vrft.processes import distributed
+from vrft.processes import distributed, exchange
 from vrft.processes.peers import check_same, watched
 from vrft.progress import progress
 from vrft.runs import data_fingerprint, disk_errors, launches, run_folder, tracked_rollouts
@@ -67,18 +67,18 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
     check_same(accelerator, config, samples)
     if not config.train.output_dir:
         # The name tells the time: all processes take the main one's.
-        named = distributed.from_main(accelerator, run_folder.default_folder(config))
+        named = exchange.from_main(accelerator, run_folder.default_folder(config))
         config = replace(config, train=replace(config.train, output_dir=named))
     folder = Path(config.train.output_dir)
     with contextlib.ExitStack() as stack:
         latest: Path | None = None
         if resume is not None:
             # Until all have seen that nobody holds the folder.
-            distributed.wait_for_everyone(accelerator)
+            exchange.wait_for_everyone(accelerator)
             if main:
                 stack.enter_context(run_folder.held(folder))
             # One process has read all bytes of the checkpoints, and chooses for all.
-            latest = distributed.from_main(accelerator, checkpoint.latest(folder))
+            latest = exchange.from_main(accelerator, checkpoint.latest(folder))
         stack.callback(reward_workers.close, task)
         run = prepare(config, task, samples, accelerator, latest)
         stack.callback(run.close)
@@ -86,7 +86,7 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
             run.rollouts.restore(latest, partial(coming_prompts, run))
         # Only now, when nothing is left that could stop the run before its first step, and when all
         # processes have read the settings that are written anew.
-        distributed.wait_for_everyone(accelerator)
+        exchange.wait_for_everyone(accelerator)
         if main and resume is None:
             stack.enter_context(run_folder.held(folder))
             run_folder.claim(config)
@@ -119,7 +119,7 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
         if main:
             with waiting(), checkpoint.written_whole(folder / "final") as temporary:
                 run.policy.save(temporary, weights)
-    distributed.wait_for_everyone(accelerator)
+    exchange.wait_for_everyone(accelerator)
     if main and (line := best.line(folder, config)):
         print(line, file=sys.stderr)
     return folder
@@ -231,7 +231,7 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
                 metrics |= scores
                 evaluated = scores
                 improved = best.better(run.config, folder, done.step, scores) if log else None
-                improved = distributed.from_main(accelerator, improved)  # all save, or none
+                improved = exchange.from_main(accelerator, improved)  # all save, or none
             if log and is_due(done.step, settings.logging_steps, steps):
                 log.metrics(done.step, metrics)
                 if settings.log_completions:
@@ -240,7 +240,7 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
             display.note(*step_texts(metrics, evaluated))
             display.advance(1)
             # A signal may have reached only some of the processes: all stop after the same step.
-            signal = distributed.max_over_ranks(accelerator, stop.number or 0)
+            signal = exchange.max_over_ranks(accelerator, stop.number or 0)
             if signal or improved or is_due(done.step, settings.save_steps, steps):
                 if log:
                     waiting()(log.sync)()

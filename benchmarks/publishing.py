@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from scipy import stats
 
-from vrft.cli.environment import versions_and_devices
+from vrft.checks.environment import versions_and_devices
 from vrft.types import Interval
 
 if TYPE_CHECKING:

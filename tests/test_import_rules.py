@@ -31,7 +31,7 @@ REHEARSING = {
 LIGHT = (
     "vrft",
     *(f"vrft.{path.stem}" for path in sorted((ROOT / "vrft").glob("[!_]*.py"))),
-    *(f"vrft.{name}" for name in ("cli", "cli.environment", "config", "evaluation")),
+    *(f"vrft.{name}" for name in ("cli", "config", "evaluation")),
     *(
         f"vrft.checks.{path.stem}"
         for path in sorted((ROOT / "vrft/checks").glob("[!_]*.py"))

@@ -16,7 +16,7 @@ from benchmarks.speed.levers import Trial
 from benchmarks.speed.memory import Memory
 from benchmarks.speed.prefixes import Update
 from benchmarks.speed.race import Race
-from vrft.cli.environment import versions_and_devices
+from vrft.checks.environment import versions_and_devices
 from vrft.config import coercion
 from vrft.evaluation.predictions import write_json
 

@@ -92,7 +92,7 @@ def config_schema(args: argparse.Namespace) -> int:
 
 def env(args: argparse.Namespace) -> int:
     """Print versions and devices."""
-    from vrft.cli import environment
+    from vrft.checks import environment
 
     known = environment.versions_and_devices()
     if args.json:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from vrft.cli import environment
+from vrft.checks import environment
 
 
 def test_a_package_that_is_not_there_is_said_to_be_missing() -> None:

@@ -19,10 +19,12 @@ from benchmarks.speed import (
     cost,
     growth,
     learning,
+    learning_curves,
     levers,
     measurement,
     memory,
     prefixes,
+    race_tables,
     report,
 )
 from benchmarks.speed.beds import BEDS, DEMO, Bed
@@ -102,7 +104,7 @@ def learn(bed: Bed, seeds: Sequence[int], count: int | None) -> None:
             for future in as_completed(waiting):
                 comparison = future.result()
                 by_seed[comparison.ours.seed] = comparison
-                theirs, ours = map(report.when_reached, comparison.seconds)
+                theirs, ours = map(learning_curves.when_reached, comparison.seconds)
                 display.note(f"seed {comparison.ours.seed}: the goal {theirs} (TRL) and {ours}")
                 display.advance(1)
                 learnt = tuple(by_seed[seed] for seed in sorted(by_seed))
@@ -214,7 +216,7 @@ def awaited_races(submitted: Sequence[Future[Race]]) -> tuple[Race, ...]:
     with progress(len(submitted), "racing") as display:
         for future in as_completed(submitted):
             finished = future.result()
-            speedups = report.spread(report.ratios(finished, report.step_seconds))
+            speedups = race_tables.spread(race_tables.ratios(finished, race_tables.step_seconds))
             display.note(f"{finished.setting.name} {speedups}")
             display.advance(1)
     return tuple(future.result() for future in submitted)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from benchmarks.publishing import markdown
 from benchmarks.speed import shapes
 from benchmarks.speed.ours import Ours
 from benchmarks.speed.questions import Questions
@@ -76,3 +78,16 @@ def status(name: str) -> int:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     (kibibytes,) = (line.split()[1] for line in lines if line.startswith(f"{name}:"))
     return 1024 * int(kibibytes)
+
+
+def section(sides: Mapping[str, Memory]) -> str:
+    """Render the peak memory of both sides, "theirs" and "ours"; "" without any."""
+    if not sides:
+        return ""
+    lines = [
+        [side, *(f"{value / 2**20:,.0f}" for value in (held.before, held.peak, held.step))]
+        for side, held in sides.items()
+    ]
+    table = markdown(["LISA, MiB", "before the step", "peak", "of the step"], lines)
+    share = sides["ours"].step / sides["theirs"].step
+    return f"{table}\n\nOurs takes {share:.0%} of TRL's."

@@ -76,13 +76,3 @@ def test_factors_are_medians_over_turns() -> None:
     text = levers.section([trial])
     assert "| pictures | a lever | 2.00 | 4.00 | **2.00** | 2.00 | rollout |" in text
     assert levers.section([]) == ""
-
-
-def test_a_patch_leaves_nothing_behind() -> None:
-    class Owner:
-        method = 1
-
-    owner = Owner()
-    with levers.patched(owner, "method", 2):
-        assert owner.method == 2
-    assert vars(owner) == {} and owner.method == 1

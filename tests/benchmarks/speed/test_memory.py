@@ -16,6 +16,14 @@ def test_a_step_takes_what_its_peak_is_above_the_beginning() -> None:
     assert Memory(before=100, peak=500).step == 400
 
 
+def test_the_share_of_memory_is_that_of_the_steps() -> None:
+    """2 MiB of 8, whatever was held before."""
+    ours, theirs = Memory(2**20, 3 * 2**20), Memory(2**22, 12 * 2**20)
+    text = memory.section({"theirs": theirs, "ours": ours})
+    assert "| ours | 1 | 3 | 2 |" in text and text.endswith("Ours takes 25% of TRL's.")
+    assert memory.section({}) == ""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's account of the process")
 def test_the_peak_is_counted_from_the_beginning_of_the_step() -> None:
     large = b"x" * 2**28

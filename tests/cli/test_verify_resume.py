@@ -6,19 +6,15 @@ A stand-in trains here, in milliseconds; tests/faults verifies real runs.
 from __future__ import annotations
 
 import json
-import signal
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 from fakes.command_line import complaint
 from fakes.folders import FAKES
-from fakes.processes import wait_until
 
 from vrft import cli, config
 from vrft.cli import verify_resume
-from vrft.rewards.processes import with_word
 from vrft.runs.run_comparison import Comparison, Difference
 
 Capture = pytest.CaptureFixture[str]
@@ -145,52 +141,9 @@ def test_a_launch_of_several_processes_is_refused(
     assert message.endswith("leave the launcher out, and give --num-processes 2")
 
 
-@pytest.mark.parametrize(
-    ("processes", "config", "words"),
-    [
-        (1, None, []),
-        (2, None, ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]),
-        (
-            2,
-            Path("zero3.yaml"),
-            ["-m", "accelerate.commands.launch", "--config_file=zero3.yaml", "--num_processes=2",
-             "--main_process_port=0"],
-        ),
-        # a single process under DeepSpeed is a launch as well
-        (
-            1,
-            Path("zero2.yaml"),
-            ["-m", "accelerate.commands.launch", "--config_file=zero2.yaml", "--num_processes=1",
-             "--main_process_port=0"],
-        ),
-    ],
-)  # fmt: skip
-def test_several_processes_are_launched_as_a_user_launches_them(
-    processes: int, config: Path | None, words: list[str]
-) -> None:
-    assert verify_resume.launcher(processes, config) == words
-
-
 def test_a_configuration_of_accelerate_must_be_there(capsys: Capture, tmp_path: Path) -> None:
     message = complaint(capsys, *ARGV, "--accelerate-config", str(tmp_path / "zero4.yaml"))
     assert f"--accelerate-config {tmp_path / 'zero4.yaml'}: no such file" in message
-
-
-def test_every_process_of_a_run_is_killed_whatever_its_session(tmp_path: Path) -> None:
-    """As torchrun's, each in a session of its own."""
-    pids = tmp_path / "pids"
-    child = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
-    parent = (
-        "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', "
-        f"{child!r}], start_new_session=True, stdout=open({str(pids)!r}, 'w')); time.sleep(600)"
-    )
-    with verify_resume.started(tmp_path / "log", [sys.executable, "-c", parent]) as (process, word):
-        wait_until(lambda: pids.exists() and pids.read_text().endswith("\n"), 60)
-        assert sorted(with_word(f"{verify_resume.LAUNCH}={word}")) == sorted(
-            [process.pid, int(pids.read_text())]
-        )
-    assert process.returncode == -signal.SIGKILL
-    assert with_word(f"{verify_resume.LAUNCH}={word}") == []
 
 
 def test_a_difference_beside_a_server_may_be_the_servers() -> None:
@@ -200,13 +153,3 @@ def test_a_difference_beside_a_server_may_be_the_servers() -> None:
     served = verify_resume.verdict(found, 4, 2, 4, served=True)
     assert served.startswith(f"{line}; the server's answers are compared too")
     assert served.endswith("see whether they do with rollout.engine=vrft")
-
-
-def test_the_first_error_of_a_launch_is_told_and_not_what_its_launcher_says(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_text(
-        "training 1/4\nvrft: error: step 2: the cause\nvrft: error: process 0 ends, as process 1 "
-        "has ended\ntorch.distributed.elastic: FAILED\n====\n"
-    )
-    message = str(verify_resume.failure(1, log))
-    assert message == f"the run ended with status 1: step 2: the cause (see {log})"

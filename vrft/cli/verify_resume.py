@@ -1,25 +1,19 @@
-"""The check that a run which is killed and resumed is the run it would have been.
+"""``vrft verify-resume``: the check that a run which is killed and resumed is the run in one go.
 
-``vrft verify-resume`` trains twice by its own command line, once in one go and once with a SIGKILL
-after a checkpoint, and compares what both have left. Runs of several processes are started as
-torchrun or accelerate starts them, and all their processes are killed. Imports of rooms stand
-inside the functions: `vrft --help` must not wait for torch.
+It trains twice by its own command line, once in one go and once with a SIGKILL after a checkpoint,
+and compares what both have left. Imports of rooms stand inside the functions: `vrft --help` must
+not wait for torch.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import time
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,10 +29,6 @@ if TYPE_CHECKING:
 
 TRAIN = ("-m", "vrft", "train")
 """The program that trains, in Python's words: the same that a user gives."""
-
-LAUNCH = "VRFT_LAUNCH"
-"""A variable of a run's environment, by which all its processes are known; a server of rollouts has
-it not, as it must outlive a kill of its run by the moment in which it tidies up."""
 
 OWN = {
     "train.max_steps": "give --steps",
@@ -61,12 +51,6 @@ NOT_SAVED = {
 EVALUATED = 4
 """Samples of ``eval.split`` at most: that a run evaluates matters here, not how well it does."""
 
-ATTEMPTS = 3
-"""Runs that are made at most to kill one of them before its end."""
-
-ERROR = "vrft: error: "
-"""The beginning of the line with which a run tells its error."""
-
 GO, HALVES = "in-one-go", "killed-and-resumed"
 """The names of the two runs' folders."""
 
@@ -75,21 +59,23 @@ def verify_resume(args: argparse.Namespace) -> int:
     """Print whether a killed and resumed run is the one in one go; status 1 if they differ."""
     check_options(args)
     config = resolve(args)
-    from vrft.runs import run_comparison
+    from vrft.runs import child_runs, run_comparison
 
     steps, at = args.steps, args.kill_at
-    command = [sys.executable, *launcher(args.num_processes, args.accelerate_config), *TRAIN]
+    launcher = child_runs.launcher(args.num_processes, args.accelerate_config)
+    command = [sys.executable, *launcher, *TRAIN]
     with folder_of(args.output_dir) as folder:
-        file = write_config(config, folder, steps, at)
+        go, halves = folder / GO, folder / HALVES
+        fresh = [*command, "--config", str(write_config(config, folder, steps, at))]
         say(f"1 of 3: {steps} steps in one go")
-        whole = ["--config", str(file), f"train.output_dir={folder / GO}"]
-        train(folder / f"{GO}.log", [*command, *whole])
+        child_runs.train(folder / f"{GO}.log", [*fresh, f"train.output_dir={go}"])
         say(f"2 of 3: the same again, and a SIGKILL after the checkpoint of step {at}")
-        halves = folder / HALVES
-        killed = train_and_kill(command, file, halves, steps, at)
+        killed = child_runs.train_and_kill(
+            [*fresh, f"train.output_dir={halves}"], halves, steps, at
+        )
         say(f"3 of 3: killed in step {killed}, and resumed")
-        train(folder / f"{HALVES}-2.log", [*command, "--resume", str(halves)])
-        comparison = run_comparison.compare(folder / GO, halves)
+        child_runs.train(folder / f"{HALVES}-2.log", [*command, "--resume", str(halves)])
+        comparison = run_comparison.compare(go, halves)
         same = comparison.difference is None
         print(verdict(comparison, steps, at, killed, served=config.rollout.engine != "vrft"))
         if same:
@@ -143,19 +129,6 @@ def folder_of(given: Path | None) -> Iterator[Path]:
         yield given
 
 
-def launcher(processes: int, config: Path | None) -> list[str]:
-    """Return Python's words for a launch of processes on this machine, none for a single one.
-
-    ``config`` is a file of accelerate's, which then starts them.
-    """
-    if config is not None:
-        words = ["-m", "accelerate.commands.launch", f"--config_file={config}"]
-        return [*words, f"--num_processes={processes}", "--main_process_port=0"]
-    if processes == 1:
-        return []
-    return ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-
-
 def write_config(config: Config, folder: Path, steps: int, at: int) -> Path:
     """Write the configuration of both runs, and return its file."""
     from vrft.config.loading import to_yaml
@@ -175,104 +148,6 @@ def write_config(config: Config, folder: Path, steps: int, at: int) -> Path:
     path = folder / "config.yaml"
     path.write_text(to_yaml(config), encoding="utf-8")
     return path
-
-
-def train(log: Path, command: Sequence[str]) -> None:
-    """Run a training to its end in processes of its own; UserError if it does not succeed."""
-    with started(log, command) as (process, _):
-        status = process.wait()
-    if status != 0:
-        raise failure(status, log)
-
-
-def train_and_kill(command: Sequence[str], file: Path, run: Path, steps: int, at: int) -> int:
-    """Train until the checkpoint of a step is there and training goes on, kill it in the next step.
-
-    Returns that step. A run that has ended before the kill is made again; raises UserError if all
-    of ATTEMPTS have.
-    """
-    for _ in range(ATTEMPTS):
-        killed = killed_step(command, file, run, steps, at)
-        if killed is not None:
-            return killed
-        shutil.rmtree(run)
-    raise UserError(f"the run had ended when it was killed; give more --steps than {steps}")
-
-
-def killed_step(command: Sequence[str], file: Path, run: Path, steps: int, at: int) -> int | None:
-    """Train and kill as ``train_and_kill`` does; None for a run that has ended before the kill."""
-    log = run.with_name(f"{run.name}-1.log")
-    # One step later, which leaves records that a resumed run must take back; but before a further
-    # checkpoint, from which it would go on.
-    until = at + 1 if at > 1 and at + 1 < steps else at
-    whole = ["--config", str(file), f"train.output_dir={run}"]
-    with started(log, [*command, *whole]) as (process, word):
-        while not ((run / f"checkpoint-{at}").is_dir() and until in step_ends(run)):
-            if process.poll() == 0:
-                return None
-            if process.poll() is not None:
-                raise failure(process.returncode, log)
-            time.sleep(0.01)
-        last, *before = reversed(step_ends(run).values())
-        time.sleep((last - before[0]) / 2 if before else 0)  # into the step that comes
-        kill_all(process, word)
-    if process.returncode != -signal.SIGKILL or (run / "final").exists():
-        return None
-    return min(max(step_ends(run)) + 1, steps)  # the last has been logged before it is saved
-
-
-@contextlib.contextmanager
-def started(log: Path, command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Start a training with what it prints in a file; all its processes have ended afterwards.
-
-    Yields the process and the word in the environment of all that it starts.
-    """
-    word = uuid.uuid4().hex
-    environment = os.environ | {LAUNCH: word}
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment
-        )
-    try:
-        yield process, word
-    finally:
-        kill_all(process, word)
-
-
-def kill_all(process: subprocess.Popen[bytes], word: str) -> None:
-    """Kill a training with all processes in whose environment is its word, and wait for their end.
-
-    The launcher first, which would else tell the others of the first that is gone.
-    """
-    from vrft.rewards.processes import with_word
-
-    process.kill()
-    while strays := with_word(f"{LAUNCH}={word}"):
-        for stray in strays:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(stray, signal.SIGKILL)
-        time.sleep(0.01)
-    process.wait()
-
-
-def failure(status: int, log: Path) -> UserError:
-    """Return the error for a run that did not succeed, with its first error or its last line.
-
-    Behind the error, a launcher prints what it has seen of its processes.
-    """
-    lines = log.read_text(encoding="utf-8", errors="backslashreplace").strip().split("\n")
-    errors = [line for line in lines if line.startswith(ERROR)]
-    line = next(iter(errors), lines[-1]).removeprefix(ERROR)
-    return UserError(f"the run ended with status {status}: {line} (see {log})")
-
-
-def step_ends(run: Path) -> dict[int, float]:
-    """Return the time of each step that a run has logged, in seconds since 1970."""
-    path = run / "metrics.jsonl"
-    if not path.is_file():
-        return {}
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # the last may be in the making
-    return {row["step"]: row["time"] for row in map(json.loads, lines)}
 
 
 def verdict(

@@ -25,7 +25,7 @@ from vrft.classes import ClassList
 from vrft.config import yaml_text
 from vrft.errors import UserError
 from vrft.numbers import Quantity
-from vrft.records import files, frames, reading
+from vrft.records import files, frames, nested
 from vrft.types import View
 from vrft_tasks import (
     _detection,
@@ -87,7 +87,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     # data and settings
     "loads": lambda text: files.loads(text, "row"),
     "is_western": lambda text: files.is_western(b"\xe9 " + text.encode("cp1252", "replace")),
-    "listed": reading.listed,
+    "listed": nested.listed,
     "written boxes": frames.written,
     "yaml": lambda text: yaml_text.parse(text, "settings"),
     "as_picture": images.as_picture,

@@ -7,7 +7,9 @@ modules on which the tasks for anyone's rows are built: ``formats`` recognises f
 
 from vrft.records.data_folder import check_inside
 from vrft.records.files import read_json, read_western_json
-from vrft.records.reading import AS_NAMED, KINDS, Record, flattened, listed, read, shown
+from vrft.records.nested import flattened, listed, shown
+from vrft.records.reading import AS_NAMED, KINDS, read
+from vrft.records.record import Record
 
 __all__ = [
     "AS_NAMED",

@@ -24,7 +24,7 @@ from vrft.records import frames, labelled
 from vrft.records.data_folder import is_inside
 from vrft.records.formats import FORMATS, FormatName, Reading
 from vrft.records.frames import PIXELS, Frame, Shape
-from vrft.records.reading import shown
+from vrft.records.nested import shown
 from vrft.records.rows import PLACE, Row
 
 PARQUET: tuple[FormatName, ...] = ("easyr1", "verl")

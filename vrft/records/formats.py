@@ -17,7 +17,9 @@ from typing import Literal
 from vrft.errors import UserError
 from vrft.records import frames, labelled, reading, rows
 from vrft.records.frames import Unit
-from vrft.records.reading import AS_NAMED, Record, shown
+from vrft.records.nested import shown
+from vrft.records.reading import AS_NAMED
+from vrft.records.record import Record
 from vrft.records.rows import Row
 
 FormatName = Literal[

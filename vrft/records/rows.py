@@ -14,7 +14,8 @@ from typing import Any, Literal
 from vrft import answers
 from vrft.records import labelled
 from vrft.records.frames import Unit
-from vrft.records.reading import Record, listed, shown
+from vrft.records.nested import listed, shown
+from vrft.records.record import Record
 from vrft.types import Turn
 
 PLACE = "<image>"

@@ -1,0 +1,54 @@
+"""Pictures inside the data as files: written once, named by their content, refused in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vrft.errors import UserError
+from vrft.images import open_image
+from vrft.records.picture_cache import cached_picture, png
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give each test a cache of its own."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("VRFT_CACHE", str(folder))
+    return folder
+
+
+def test_a_picture_is_written_once_and_opens_as_it_was(
+    picture: Callable[..., Image.Image], cache: Path
+) -> None:
+    image = picture(9, 5)
+    path = cached_picture(png(image), "row 1")
+    assert open_image(path).tobytes() == image.convert("RGB").tobytes()
+    written = path.stat()
+    assert cached_picture(png(image), "row 2") == path
+    after = path.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    other = cached_picture(png(picture(5, 9)), "row 3")
+    # and nothing but the two pictures is left, no file under a passing name
+    assert {file for file in cache.rglob("*") if file.is_file()} == {path, other}
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"%!PS-Adobe-3.0 EPSF-3.0"])
+def test_bytes_of_no_picture_are_refused_and_not_kept(content: bytes, cache: Path) -> None:
+    with pytest.raises(UserError, match=r"^row 1: a picture that cannot be read; remove the row$"):
+        cached_picture(content, "row 1")
+    assert not cache.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Callable[..., Image.Image]
+) -> None:
+    blocked = tmp_path / "a file"
+    blocked.write_text("", encoding="utf-8")
+    monkeypatch.setenv("VRFT_CACHE", str(blocked))
+    with pytest.raises(UserError, match=r"cannot keep pictures there .* set VRFT_CACHE") as caught:
+        cached_picture(png(picture(4, 4)), "row 1")
+    assert "\n" not in str(caught.value)

@@ -25,7 +25,7 @@ from benchmarks.publishing import ROOT, commit, versions
 from vrft import policy
 from vrft.checks import shape
 from vrft.config.schema import LoraConfig, ModelConfig, SamplingConfig
-from vrft.models import families
+from vrft.models import families, processors
 from vrft.types import Prompt
 
 RESULT = ROOT / "benchmarks" / "true_shape.json"
@@ -43,7 +43,7 @@ def write_model(folder: Path, config: Any, tokenizer: Any) -> None:
     model.generation_config.eos_token_id = [tokenizer.eos_token_id]
     model.save_pretrained(folder)
     pictures = Qwen2VLImageProcessorPil()
-    kind = families.image_only(family)
+    kind = processors.image_only(family)
     kind(pictures, tokenizer, chat_template=tokenizer.chat_template).save_pretrained(folder)
 
 

@@ -19,7 +19,8 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, Qwen2Config, Qwen2Tokenizer
 
 from vrft.demo import tiny, tiny_configs
-from vrft.models import families
+from vrft.models import processors
+from vrft.models.families import FAMILIES
 
 PATCH_VALUES = 3 * 2 * tiny_configs.PATCH**2
 """Numbers in one patch: 3 colours, 2 frames (a picture is a film of two), 14 x 14 pixels."""
@@ -96,7 +97,7 @@ def written(shape: Shape, device: str) -> Path:
     if shape.family == "qwen2":
         words.save_pretrained(folder)
     else:
-        processor = families.image_only(families.FAMILIES[shape.family])
+        processor = processors.image_only(FAMILIES[shape.family])
         images = tiny.image_processor(MAX_PIXELS)
         processor(images, words, chat_template=tiny.CHAT_TEMPLATE).save_pretrained(folder)
     return folder

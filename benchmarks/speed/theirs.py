@@ -27,9 +27,10 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from benchmarks.speed.contestant import Contestant, Step
 from benchmarks.speed.questions import SEED, Questions, lottery
+from benchmarks.speed.settings import Setting
 from vrft import models
 from vrft.images import open_image
-from vrft.models import families
+from vrft.models import families, processors
 from vrft.rewards import to_trl
 from vrft.task import Task
 from vrft.types import Sample
@@ -88,6 +89,8 @@ class StepTimer(TrainerCallback):
 class Theirs(Contestant):
     """TRL's trainer on the race's task."""
 
+    trainer_type: type[TimedTrainer] = TimedTrainer
+
     def __init__(
         self, questions: Questions, folder: Path, device: str, *, checkpointing: bool = False
     ) -> None:
@@ -98,16 +101,13 @@ class Theirs(Contestant):
         model = auto.from_pretrained(folder, dtype=dtype).to(device)
         super().__init__(model, load_processor(folder))
         samples = questions.samples("train")
-        # what our side never samples, so that both sample from the same distribution
         family = families.FAMILIES[model.config.model_type]
-        banned = models.LoadedModel(model, self.processor, family).banned_ids
         self.trainer = make_trainer(
-            TimedTrainer,
+            self.trainer_type,
             model=model,
             processor=self.processor,
             rewards=[to_trl("lottery", lottery, samples)],
             data=dataset(questions, [samples[index] for index in questions.order()]),
-            banned=banned,
             use_cpu=device == "cpu",
             bf16=device != "cpu",
             activation_checkpointing=checkpointing,
@@ -116,13 +116,23 @@ class Theirs(Contestant):
             per_device_train_batch_size=setting.generations,
             gradient_accumulation_steps=setting.prompts,
             max_completion_length=setting.completion,
-            generation_kwargs={"min_new_tokens": setting.completion},  # no completion ends early
             max_steps=questions.steps,
             max_grad_norm=1e9,  # the norm is computed on both sides, and nothing is clipped
             seed=SEED,
+            **self.sampling(setting, models.LoadedModel(model, self.processor, family)),
         )
         self.trainer.side = self
         self.watch_backward(self.trainer.accelerator)
+
+    def sampling(self, setting: Setting, loaded: models.LoadedModel) -> dict[str, Any]:
+        """Return the settings by which no completion ends early.
+
+        What our side never samples is banned, so that both sample from the same distribution.
+        """
+        return {
+            "banned": loaded.banned_ids,
+            "generation_kwargs": {"min_new_tokens": setting.completion},
+        }
 
     def train(self, after_step: Callable[[Step], bool]) -> None:
         """Run TRL's own loop; ``after_step`` gets each step's times and says whether to go on."""
@@ -143,8 +153,10 @@ def make_trainer(
 ) -> Any:
     """Return TRL's trainer with these settings of its GRPOConfig, quiet and without a penalty.
 
-    The ``banned`` tokens are those that our side never samples.
+    The ``banned`` tokens are those that our side never samples; vLLM, which has another word for
+    them, is given none.
     """
+    suppressed = {"suppress_tokens": list(banned)} if banned else {}
     # The head on completion tokens alone on a CPU too, where TRL would score the prompt as well.
     # The switch is meant for Triton's kernels, but the tiles that it chooses are plain torch.
     utils._use_triton = lambda device: True  # type: ignore[attr-defined]
@@ -153,7 +165,7 @@ def make_trainer(
             output_dir=unused,  # nothing is written there
             gradient_checkpointing=None,  # type: ignore[arg-type]  # activation_checkpointing's old name
             beta=0.0,
-            generation_kwargs={**generation_kwargs, "suppress_tokens": list(banned)},
+            generation_kwargs=generation_kwargs | suppressed,
             shuffle_dataset=False,
             report_to="none",
             logging_strategy="no",
@@ -178,7 +190,7 @@ def load_processor(folder: Path | str) -> Any:
     TRL always pads prompts on that side; with the other one, the types of tokens that the processor
     returns would not stand beside the tokens.
     """
-    processor: Any = families.load_processor(str(folder))
+    processor: Any = processors.load_processor(str(folder))
     getattr(processor, "tokenizer", processor).padding_side = "left"
     return processor
 

@@ -13,7 +13,7 @@ from vrft import images
 from vrft.boxes import Box
 from vrft.demo import tiny
 from vrft.errors import UserError
-from vrft.models import encoding, families
+from vrft.models import encoding, processors
 from vrft.models.families import FAMILIES
 from vrft.models.loaded import LoadedModel
 from vrft.types import Prompt, View
@@ -161,7 +161,7 @@ def test_prompts_and_image_tokens_under_the_real_qwen2_vl_tokenizer(
     # Numbers are digits, the tags are several tokens: known ids of the published vocabulary.
     assert words("12")["input_ids"] == [16, 17]
     assert words("Hello world")["input_ids"] == [9707, 1879]
-    made = families.image_only(families.FAMILIES["qwen2_vl"])
+    made = processors.image_only(FAMILIES["qwen2_vl"])
     processor = made(tiny.image_processor(), words, chat_template=tiny.CHAT_TEMPLATE)
     prompt = Prompt("Where is the key?", (picture(112, 84),))
     text = encoding.render(processor, prompt)

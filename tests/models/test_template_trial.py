@@ -14,7 +14,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from vrft import models
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.models import families, template_trial
+from vrft.models import processors, template_trial
 from vrft.models.families import FAMILIES
 
 NESTED = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
@@ -95,7 +95,7 @@ def test_a_template_that_ends_passes(template: Any) -> None:
 def test_the_trial_renders_what_transformers_renders(
     name: str, model_folder: Callable[[str], Path]
 ) -> None:
-    processor = families.load_processor(str(model_folder(name)))
+    processor = processors.load_processor(str(model_folder(name)))
     template, has_vision = processor.chat_template, FAMILIES[name].has_vision
     for messages in template_trial.conversations(has_vision=has_vision):
         ours = template_trial.environment().from_string(template)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from vrft.errors import UserError
-from vrft.models.families import load_processor
+from vrft.models.processors import load_processor
 from vrft.runs import launches
 from vrft.runs.launches import Launch
 

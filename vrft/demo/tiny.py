@@ -41,8 +41,9 @@ from vrft.demo import chat_templates
 from vrft.demo.course import Size, Vocabulary
 from vrft.demo.instructions import CATEGORIES, CLASSES, SIDES, USES
 from vrft.demo.tiny_configs import MERGE, TEXT_ONLY, Family, configuration, patch_size
-from vrft.models import families
-from vrft.models.families import Processor
+from vrft.models import processors
+from vrft.models.families import FAMILIES
+from vrft.models.processors import Processor
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -168,7 +169,7 @@ def image_processor(
 
 def processor(family: Family, vocabulary: Vocabulary = WORDS) -> Processor:
     """Return tokenizer and preprocessing of pictures in the processor class of a vision family."""
-    processor_class = families.image_only(families.FAMILIES[family])
+    processor_class = processors.image_only(FAMILIES[family])
     words = tokenizer(vocabulary, family)
     pictures = image_processor(family=family)
     return processor_class(pictures, words, chat_template=words.chat_template)  # type: ignore[no-any-return]

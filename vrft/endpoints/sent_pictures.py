@@ -13,8 +13,8 @@ from PIL import Image
 from vrft.endpoints.endpoint_settings import EndpointConfig
 from vrft.errors import UserError
 from vrft.images import image_size, open_image, resized_size
-from vrft.models import families, prompt_tokens
-from vrft.models.families import FAMILIES, Family
+from vrft.models import processors, prompt_tokens
+from vrft.models.families import FAMILIES, Family, read_family
 from vrft.types import Space, View
 
 
@@ -91,8 +91,8 @@ def load_sight(endpoint: EndpointConfig) -> Sight:
     """
     resize = endpoint.resize == "family"
     if endpoint.processor:
-        family = families.read_family(prompt_tokens.local_folder(endpoint.processor))
-        processor: Any = families.load_processor(
+        family = read_family(prompt_tokens.local_folder(endpoint.processor))
+        processor: Any = processors.load_processor(
             prompt_tokens.local_folder(endpoint.processor), endpoint.min_pixels, endpoint.max_pixels
         )
         pictures = getattr(processor, "image_processor", None)

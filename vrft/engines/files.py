@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vrft.errors import UserError
-from vrft.models.families import write_preprocessors
+from vrft.models.processors import write_preprocessors
 from vrft.policy.adapter_weights import adapter_weights, write_adapter
 from vrft.policy.merged_weights import base_weights, merged_weights
 from vrft.policy.policy import ModelPolicy, strip_prefix

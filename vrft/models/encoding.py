@@ -21,8 +21,9 @@ from vrft.models.conversation import (
     opened_thoughts,
     raw_text,
 )
-from vrft.models.families import IMAGE_TOKEN, Processor
+from vrft.models.families import IMAGE_TOKEN
 from vrft.models.loaded import LoadedModel
+from vrft.models.processors import Processor
 from vrft.models.vision_features import PatchedPicture
 from vrft.types import Prompt, View
 

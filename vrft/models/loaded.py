@@ -17,7 +17,8 @@ from transformers.vision_utils import (
 
 from vrft.models.byte_cache import ByteCache
 from vrft.models.conversation import end_of_turn
-from vrft.models.families import VISION_TOKENS, Family, Processor
+from vrft.models.families import VISION_TOKENS, Family
+from vrft.models.processors import Processor
 from vrft.models.vision_features import DeepStack, FeatureCache, PatchedPicture
 from vrft.models.vision_graphs import VisionGraphs
 

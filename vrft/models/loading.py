@@ -24,14 +24,9 @@ from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
 from vrft.models import folders, manifest, quantization
 from vrft.models.conversation import give_arguments
-from vrft.models.families import (
-    Family,
-    first_line,
-    load_processor,
-    read_family,
-    write_preprocessors,
-)
+from vrft.models.families import Family, first_line, read_family
 from vrft.models.loaded import LoadedModel
+from vrft.models.processors import load_processor, write_preprocessors
 
 ALL_LINEAR = "all-linear"
 """Peft's word for an adapter on every linear module."""

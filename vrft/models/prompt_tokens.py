@@ -9,15 +9,16 @@ from typing import Any
 from vrft import images, paths
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.models import encoding, families
+from vrft.models import encoding, processors
 from vrft.models.conversation import give_arguments
+from vrft.models.families import IMAGE_TOKEN
 from vrft.types import Prompt
 
 
 class TokenCounter:
     """The length of prompts in tokens, and the places for pictures in them."""
 
-    def __init__(self, processor: families.Processor) -> None:
+    def __init__(self, processor: processors.Processor) -> None:
         self.processor: Any = processor
         self.tokenizer: Any = getattr(processor, "tokenizer", processor)
 
@@ -43,7 +44,7 @@ class TokenCounter:
         for a prompt that training refuses.
         """
         text = encoding.render(self.processor, prompt)
-        places = text.count(families.IMAGE_TOKEN) if self.pixels else 0
+        places = text.count(IMAGE_TOKEN) if self.pixels else 0
         # Each place is one token of the text, and becomes as many as its picture has.
         words = len(self.tokenizer(text)["input_ids"]) - places
         return words + sum(images.image_tokens(*size, self.factor) for size in sizes), places
@@ -52,7 +53,7 @@ class TokenCounter:
 def load_counter(config: ModelConfig) -> TokenCounter:
     """Load the counter of a model's name; UserError where its processor cannot be had."""
     source = local_folder(config.name)
-    processor = families.load_processor(source, config.min_pixels, config.max_pixels)
+    processor = processors.load_processor(source, config.min_pixels, config.max_pixels)
     give_arguments(processor, config.chat_template_kwargs)
     return TokenCounter(processor)
 

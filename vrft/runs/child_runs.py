@@ -21,8 +21,8 @@ from vrft.errors import UserError
 from vrft.rewards.processes import with_word
 
 LAUNCH = "VRFT_LAUNCH"
-"""The variable of the environment by which all processes of a run are known. A server of rollouts is
-started without it: it must outlive a kill of its run for the moment in which it tidies up."""
+"""The variable of the environment by which all processes of a run are known. A server of rollouts
+is started without it: it must outlive a kill of its run for the moment in which it tidies up."""
 
 ATTEMPTS = 3
 """Runs that are made at most to kill one of them before its end."""

@@ -20,7 +20,7 @@ import torch
 from vrft.config import loading
 from vrft.config.schema import Config, VllmConfig
 from vrft.errors import UserError
-from vrft.models.families import load_processor
+from vrft.models.processors import load_processor
 from vrft.processes import distributed
 from vrft.runs import data_fingerprint, launches, run_folder
 from vrft.training import checkpoint

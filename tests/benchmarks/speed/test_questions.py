@@ -8,7 +8,7 @@ from fakes.race import SETTING, SMALL
 
 from benchmarks.speed import shapes
 from benchmarks.speed.questions import Questions, lottery
-from vrft.models import families
+from vrft.models import processors
 from vrft.training.stream import shuffled_index
 from vrft.types import Completion
 
@@ -24,7 +24,7 @@ def test_questions_are_drawn_once_each_and_are_all_different() -> None:
 
 
 def test_every_question_has_as_many_tokens() -> None:
-    tokenizer = families.load_processor(str(shapes.written(SMALL, "cpu"))).tokenizer
+    tokenizer = processors.load_processor(str(shapes.written(SMALL, "cpu"))).tokenizer
     samples = Questions(SETTING, steps=8).samples("train")
     assert len({len(tokenizer(sample.question).input_ids) for sample in samples}) == 1
 

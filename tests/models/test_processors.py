@@ -1,0 +1,72 @@
+"""Processors have their stock names, limits of area, and settings of videos as they came."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vrft.errors import UserError
+from vrft.models import processors
+from vrft.models.families import FAMILIES
+
+
+@pytest.mark.parametrize("name", [name for name, row in FAMILIES.items() if row.has_vision])
+def test_the_processor_has_the_stock_name_with_or_without_torchvision(
+    name: str, model_folder: Callable[[str], Path]
+) -> None:
+    processor = processors.load_processor(str(model_folder(name)))
+    assert type(processor).__name__ == FAMILIES[name].processor
+    # whether it was loaded or made by image_only, pictures and texts pass it alike
+    assert processor.image_token == "<|image_pad|>"
+    assert processor.image_token_id == processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+
+
+def test_the_processor_of_a_text_only_family_is_its_tokenizer(
+    model_folder: Callable[[str], Path],
+) -> None:
+    tokenizer = processors.load_processor(str(model_folder("qwen2")))
+    assert not hasattr(tokenizer, "image_processor") and tokenizer("Where?")["input_ids"]
+
+
+def test_limits_of_area_replace_those_of_the_checkpoint(
+    model_folder: Callable[[str], Path],
+) -> None:
+    folder = str(model_folder("qwen2_vl"))
+
+    def limits(*asked: int | None) -> list[int]:
+        size = processors.load_processor(folder, *asked).image_processor.size
+        return [size["shortest_edge"], size["longest_edge"]]
+
+    assert limits() == [56 * 56, 112 * 112]  # as the tiny checkpoint has them
+    assert limits(28 * 28) == [28 * 28, 112 * 112]
+    assert limits(None, 84 * 84) == [56 * 56, 84 * 84]
+    with pytest.raises(UserError, match=r"min_pixels 12545 exceeds model.max_pixels 12544"):
+        limits(112 * 112 + 1)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("torchvision") is not None, reason="transformers saves them itself"
+)
+@pytest.mark.parametrize("nested", [True, False])
+def test_the_settings_of_videos_are_saved_as_they_came(
+    nested: bool, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model_folder("qwen2_vl"), tmp_path / "published")
+    videos = {"video_processor_type": "Qwen2VLVideoProcessor", "fps": 3}
+    if nested:  # as transformers 5 saves a processor
+        path = folder / "processor_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"video_processor": videos}))
+    else:
+        (folder / "video_preprocessor_config.json").write_text(json.dumps(videos))
+    processors.load_processor(str(folder)).save_pretrained(tmp_path / "final")
+    shutil.copy(folder / "config.json", tmp_path / "final")
+    # and once more, as a run that begins with it saves it again
+    processors.load_processor(str(tmp_path / "final")).save_pretrained(tmp_path / "further")
+    for name in ("final", "further"):
+        saved = tmp_path / name / "video_preprocessor_config.json"
+        assert json.loads(saved.read_text()) == videos

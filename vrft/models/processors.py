@@ -1,0 +1,145 @@
+"""Processors of models: loaded and saved as published, with torchvision or without it.
+
+The stock classes insist on a processor of videos, which only torchvision can make. Without it their
+place is taken by classes of the same name that process pictures and texts alone, and keep the
+settings of videos as they came.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin
+from transformers.utils.hub import cached_file
+
+from vrft import paths
+from vrft.errors import UserError
+from vrft.models import folders
+from vrft.models.families import MARKERS, Family, first_line, read_config, read_family
+
+Processor = ProcessorMixin | PreTrainedTokenizerBase
+"""A processor, or the tokenizer of a text-only model, as in transformers and TRL."""
+
+
+def load_processor(
+    name: str,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+) -> Processor:
+    """Load the processor of a model, with or without torchvision, with these limits of area.
+
+    A limit that is None stays as the checkpoint has it. Both are saved with the processor. An
+    adapter's folder without a processor has its base model's. Raises UserError where there is no
+    processor, or not the model's, and where the smallest area would exceed the largest.
+    """
+    source = paths.model(name)
+    base = folders.base_of(source)
+    family, config = read_family(source), read_config(base)
+    if base != source:
+        folders.check_settings(source)
+        if not (Path(source) / "tokenizer_config.json").is_file():
+            source = base
+    try:
+        if family.has_vision:
+            processor = load_vision_processor(source, family)
+        else:
+            processor = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model {name!r}: no processor in {source} ({first_line(error)}); copy its "
+                        "files from the published model") from error  # fmt: skip
+    folders.check_tokenizer(source, getattr(processor, "tokenizer", processor), config)
+    folders.check_template(source, processor)
+    if not family.has_vision:
+        return processor  # type: ignore[no-any-return]
+    limit_area(processor, min_pixels, max_pixels)
+    return processor  # type: ignore[no-any-return]
+
+
+def limit_area(processor: Any, min_pixels: int | None, max_pixels: int | None) -> None:
+    """Set the limits of a picture's area in pixels; None leaves the processor's own.
+
+    Raises UserError where the smallest area would exceed the largest.
+    """
+    size = dict(processor.image_processor.size)
+    size["shortest_edge"] = min_pixels or size["shortest_edge"]  # areas in pixels, in spite of
+    size["longest_edge"] = max_pixels or size["longest_edge"]  # their names in transformers
+    if size["shortest_edge"] > size["longest_edge"]:
+        raise UserError(f"model.min_pixels {size['shortest_edge']} exceeds model.max_pixels "
+                        f"{size['longest_edge']}; raise one or lower the other")  # fmt: skip
+    processor.image_processor.size = size
+
+
+def load_vision_processor(source: str, family: Family) -> Any:
+    """Load a processor by transformers' own class, or by ``image_only`` where that refuses."""
+    try:
+        return AutoProcessor.from_pretrained(source, trust_remote_code=False)
+    except (ImportError, OSError, AttributeError, ValueError):
+        # The stock class insists on a video processor, which exists only with torchvision, and
+        # on folders saved without one. Everything else about it works without.
+        processor = image_only(family).from_pretrained(source, trust_remote_code=False)
+        processor.video_settings = video_settings(source) or processor.video_settings
+        return processor
+
+
+def video_settings(source: str) -> Mapping[str, Any] | None:
+    """Return the settings of a model's video processor as it publishes them; None for none."""
+    for name, key in (("processor_config.json", "video_processor"),
+                      ("video_preprocessor_config.json", None)):  # fmt: skip
+        path = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
+        settings = folders.read_json(Path(path)) if path else {}
+        settings = settings.get(key, {}) if key else settings
+        if settings:
+            return settings
+    return None
+
+
+def image_only(family: Family) -> Any:
+    """Return the family's stock processor class without its video processor, under its own name.
+
+    The name is written into saved folders, where plain transformers looks the class up by it.
+    """
+    stock = getattr(transformers, family.processor)
+
+    # transformers reads from this signature which parts the processor has.
+    def __init__(self: Any, image_processor: Any = None, tokenizer: Any = None,
+                 chat_template: Any = None, **kwargs: Any) -> None:  # fmt: skip
+        for kind, token in MARKERS.items():
+            setattr(self, f"{kind}_token", token)
+            setattr(self, f"{kind}_token_id", tokenizer.convert_tokens_to_ids(token))
+        # Without settings, transformers takes the class that is named as that of the pictures.
+        kind = family.video_processor
+        self.video_settings = {"video_processor_type": kind} if kind else None
+        # Not the stock class's own __init__, which would ask for the video processor.
+        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+    def save_pretrained(self: Any, folder: Path | str, **kwargs: Any) -> Any:
+        saved = stock.save_pretrained(self, folder, **kwargs)
+        write_preprocessors(self, Path(folder))
+        return saved
+
+    members = {"__init__": __init__, "save_pretrained": save_pretrained, "__module__": __name__}
+    return type(family.processor, (stock,), members)
+
+
+def write_preprocessors(processor: Any, folder: Path) -> None:
+    """Write the settings of pictures and videos as published folders have them.
+
+    Where torchvision is installed, plain transformers makes the video processor of these. Without
+    settings of its own, a model's videos are read by those of its pictures.
+    """
+    size = processor.image_processor.size
+    settings = processor.image_processor.to_dict() | {
+        "min_pixels": size["shortest_edge"],
+        "max_pixels": size["longest_edge"],
+        "processor_class": type(processor).__name__,
+    }
+    videos = getattr(processor, "video_settings", None)
+    files = {"preprocessor_config.json": settings, "video_preprocessor_config.json": videos}
+    for name, written in files.items():
+        if written:
+            text = json.dumps(written, indent=2, sort_keys=True) + "\n"
+            (folder / name).write_text(text, encoding="utf-8")

@@ -8,7 +8,7 @@ from fakes.scripted import evaluate_twice
 
 from vrft.boxes import Box
 from vrft.errors import UserError
-from vrft.evaluation import results, scoring
+from vrft.evaluation import results, scoring, summary
 from vrft.task import Reward, Task
 from vrft.types import Completion, Prediction, Prompt, Sample, Score, View
 
@@ -78,7 +78,7 @@ class Sums(Task[int]):
 def test_a_task_of_text_alone_is_published_and_shown_without_pictures(tmp_path: Path) -> None:
     task = Sums()
     scored = scoring.score_answers(task, task.samples("test"), [Prediction("one", "2")])
-    report = scoring.report_on(task, scored, "sums")
+    report = summary.report_on(task, scored, "sums")
     evaluation = results.Evaluation(task, scored, report, {})
     results.publish(evaluation, tmp_path / "new")
     assert json.loads((tmp_path / "new" / "scores.json").read_text())["metrics"]["right"]["n"] == 1

@@ -15,7 +15,7 @@ from PIL import Image
 from vrft import answers, config, registry
 from vrft.checks import check
 from vrft.errors import UserError
-from vrft.evaluation import scoring
+from vrft.evaluation import summary
 from vrft.evaluation.benchmark import load_benchmark
 from vrft.images import image_size
 from vrft.rewards import rewards_of
@@ -231,7 +231,7 @@ def test_an_unreadable_answer_stays_in_the_denominator(
     ]
     texts[len(texts) - unreadable :] = ["I see several."] * unreadable
     predictions = [Prediction(s.id, text) for s, text in zip(samples, texts, strict=True)]
-    report = scoring.summarize(Counting(), samples, predictions, "superclevr")
+    report = summary.summarize(Counting(), samples, predictions, "superclevr")
     assert (report.n, report.unreadable) == (200, unreadable)
     for metric in ("accuracy", "legacy_accuracy"):
         assert 100 * report.metrics[metric].mean == pytest.approx(percent)

@@ -14,7 +14,7 @@ from vrft.boxes import IN_FRACTIONS, Box
 from vrft.checks import check
 from vrft.config import coercion
 from vrft.errors import UserError
-from vrft.evaluation import scoring
+from vrft.evaluation import scoring, summary
 from vrft.evaluation.benchmark import load_benchmark
 from vrft.images import open_image
 from vrft.types import Completion, Prediction, Sample, View
@@ -396,7 +396,7 @@ def test_the_published_format_rule_is_a_setting() -> None:
 def report_on(answers: dict[str, str]) -> Any:
     task = replace(TASK, queries="all")
     predictions = [Prediction(name, answered(text).text, VIEWS) for name, text in answers.items()]
-    return scoring.summarize(task, task.samples("val2017"), predictions, "two")
+    return summary.summarize(task, task.samples("val2017"), predictions, "two")
 
 
 def test_average_precision_is_reported_for_all_and_for_each_category() -> None:

@@ -18,7 +18,7 @@ from vrft import answers, config, mathverify, registry
 from vrft.checks import check
 from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
-from vrft.evaluation import scoring
+from vrft.evaluation import summary
 from vrft.evaluation.benchmark import load_benchmark
 from vrft.images import image_size
 from vrft.rewards import rewards_of
@@ -347,7 +347,7 @@ def test_accuracy_is_the_micro_total_of_cv_bench(
             samples.append(replace(CUP, id=f"{name} {number}", subset=name))
             text = answered("below" if number < right else "above").text
             predictions.append(Prediction(samples[-1].id, text))
-    report = scoring.summarize(Spatial(), samples, predictions, "cvbench")
+    report = summary.summarize(Spatial(), samples, predictions, "cvbench")
     assert report.n == 2638
     assert total in published(report.metrics["accuracy"].mean)
     for name, percent in by_task.items():
@@ -375,7 +375,7 @@ def test_the_report_on_cv_bench_has_both_totals() -> None:
         Prediction(s.id, task.reference(s, ()) if s.answer.source != "Omni3D" else "")
         for s in samples
     ]
-    report = scoring.summarize(task, samples, predictions, "cvbench")
+    report = summary.summarize(task, samples, predictions, "cvbench")
     assert report.metrics["accuracy"].mean == pytest.approx(4 / 6)
     assert report.metrics["official_total"].mean == pytest.approx((1 + 0) / 2)
     assert report.unreadable == 2

@@ -19,7 +19,7 @@ from vrft.evaluation import stats
 from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.predictions import WORDS
 from vrft.evaluation.results import Evaluation, exhibit, load_evaluation
-from vrft.evaluation.scoring import (
+from vrft.evaluation.summary import (
     aggregates_and_folds,
     group_by_sample,
     ratio_parts,

@@ -24,7 +24,8 @@ from vrft.evaluation.questions import (
     sample_seed,
     say_left_out,
 )
-from vrft.evaluation.scoring import Written, read_samples, summarize
+from vrft.evaluation.scoring import Written, read_samples
+from vrft.evaluation.summary import summarize
 from vrft.progress import progress
 from vrft.task import Task
 from vrft.types import Prediction, Prompt, Report, Rollout, Sample

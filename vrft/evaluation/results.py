@@ -13,13 +13,8 @@ from vrft.config import coercion
 from vrft.errors import UserError
 from vrft.evaluation import fingerprint, predictions, report, segmentation
 from vrft.evaluation.benchmark import Benchmark
-from vrft.evaluation.scoring import (
-    parsed_boxes,
-    read_samples,
-    reading,
-    report_on,
-    score_answers,
-)
+from vrft.evaluation.scoring import parsed_boxes, read_samples, reading, score_answers
+from vrft.evaluation.summary import report_on
 from vrft.task import Task
 from vrft.types import A, Prediction, Prompt, Report, Sample, Scored
 from vrft.viz import COLOURS, Answer, Exhibit

@@ -11,18 +11,16 @@ import contextlib
 import email.utils
 import logging
 import math
-import os
 import random
 import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx2 as httpx
 
+from vrft.endpoints.server_address import Address
 from vrft.errors import UserError
 
 BUSY = (408, 409, 425, 429)
@@ -50,63 +48,6 @@ class Trouble(Exception):
     def __init__(self, kind: str, reason: str, pause: float = 0.0) -> None:
         super().__init__(reason)
         self.kind, self.pause = kind, pause
-
-
-@dataclass(frozen=True)
-class Address:
-    """The address of a server up to ``/v1``: as it is asked, and as it may be written down.
-
-    ``shown`` has neither a user's name and password nor a query, which may hold a key.
-    """
-
-    url: str
-    shown: str
-    secrets: tuple[str, ...] = ()
-
-    def path(self, path: str) -> str:
-        """Return the address of a path below this one, such as "/models"."""
-        parts = urlsplit(self.url)
-        return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path))
-
-
-def read_address(url: str) -> Address:
-    """Return the address of a server.
-
-    Raises UserError for a text that is no address, without repeating what may be a password.
-    """
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if host is None or parts.scheme not in ("http", "https") or not url.isprintable():
-        raise UserError(
-            "--endpoint: give the address of a server up to /v1, such as http://127.0.0.1:8000/v1"
-        )
-    if parts.path.rstrip("/").endswith(("/chat/completions", "/completions", "/models")):
-        raise UserError(
-            "--endpoint: give the address up to /v1; what is asked there, such as "
-            "/chat/completions, is added"
-        )
-    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
-    values = [value for _, _, value in (p.partition("=") for p in parts.query.split("&"))]
-    written = [parts.password, parts.username if parts.password is None else None, *values]
-    secrets = tuple(text for value in written if value for text in {value, unquote(value)})
-    return Address(url, urlunsplit(shown).rstrip("/"), secrets)
-
-
-def read_key(name: str, *, default: str) -> str:
-    """Return the key in the environment variable ``name``; "" where none is needed or set.
-
-    Raises UserError for a variable that was asked for by name and is empty, and for a key that no
-    header can hold.
-    """
-    key = os.environ.get(name, "").strip()
-    if not key and name != default:
-        raise UserError(f"endpoint.key_env={name}: the environment variable {name} is not set")
-    if not re.fullmatch(r"[\x21-\x7e]*", key):
-        raise UserError(f"the key in {name} has blanks or letters that no header can hold")
-    return key
 
 
 class ChatClient:
@@ -217,25 +158,7 @@ class ChatClient:
 
         Raises Trouble for a request that may be repeated, and Refused for one that may not.
         """
-        limit = min(self.timeout, timeout)
-        try:
-            answer = await self.http.request(
-                method,
-                self.address.path(path),
-                json=body,
-                timeout=httpx.Timeout(limit, connect=min(limit, CONNECT_TIMEOUT), pool=None),
-            )
-        except httpx.ConnectError as error:
-            reason = self.clean(str(error) or type(error).__name__)
-            raise Trouble("no connection", f"no answer from {self.address.shown} ({reason})"
-                          ) from None  # fmt: skip
-        except httpx.TimeoutException:
-            raise Trouble("time-out", f"no answer from {self.address.shown} within "
-                          f"{limit:g} s (endpoint.timeout)") from None  # fmt: skip
-        except httpx.TransportError as error:
-            reason = self.clean(str(error) or type(error).__name__)
-            raise Trouble("broken connection", f"{self.address.shown} broke off ({reason})"
-                          ) from None  # fmt: skip
+        answer = await self.sent(method, path, body, min(self.timeout, timeout))
         status = answer.status_code
         if status in BUSY or status >= 500:
             raise Trouble(
@@ -251,6 +174,31 @@ class ChatClient:
             reason = self.clean(str(error))
             raise Trouble("unreadable answer", f"{self.address.shown} gives an answer to {path} "
                           f"that cannot be read ({reason})") from None  # fmt: skip
+
+    async def sent(
+        self, method: str, path: str, body: Mapping[str, Any] | None, limit: float
+    ) -> httpx.Response:
+        """Return the answer to one request, whatever its status, within ``limit`` seconds.
+
+        Raises Trouble for a server that cannot be reached, says nothing or breaks off.
+        """
+        shown = self.address.shown
+        try:
+            return await self.http.request(
+                method,
+                self.address.path(path),
+                json=body,
+                timeout=httpx.Timeout(limit, connect=min(limit, CONNECT_TIMEOUT), pool=None),
+            )
+        except httpx.ConnectError as error:
+            reason = self.clean(str(error) or type(error).__name__)
+            raise Trouble("no connection", f"no answer from {shown} ({reason})") from None
+        except httpx.TimeoutException:
+            raise Trouble("time-out", f"no answer from {shown} within {limit:g} s "
+                          "(endpoint.timeout)") from None  # fmt: skip
+        except httpx.TransportError as error:
+            reason = self.clean(str(error) or type(error).__name__)
+            raise Trouble("broken connection", f"{shown} broke off ({reason})") from None
 
     def refused(self, answer: httpx.Response, named: str, path: str) -> Refused:
         """Return the error of a request that the server refuses, in the server's words."""

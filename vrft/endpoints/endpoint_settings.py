@@ -10,7 +10,7 @@ from typing import Any, Literal
 from vrft import config, paths
 from vrft.config import coercion
 from vrft.config.coercion import Above0, Count, Size
-from vrft.endpoints.chat_client import read_address
+from vrft.endpoints.server_address import read_address
 from vrft.errors import UserError
 
 KEY_NAME = "OPENAI_API_KEY"

@@ -15,7 +15,7 @@ from typing import Any
 
 from vrft.config import coercion
 from vrft.endpoints import batch_requests
-from vrft.endpoints.chat_client import ChatClient, read_address, read_key
+from vrft.endpoints.chat_client import ChatClient
 from vrft.endpoints.chat_requests import (
     ChatAnswer,
     ChatRequest,
@@ -26,6 +26,7 @@ from vrft.endpoints.chat_requests import (
 from vrft.endpoints.endpoint_settings import KEY_NAME, EndpointConfig, as_written
 from vrft.endpoints.parallel import in_parallel
 from vrft.endpoints.sent_pictures import Sight, load_sight
+from vrft.endpoints.server_address import read_address, read_key
 from vrft.errors import PictureError, UserError
 from vrft.evaluation import evaluate
 from vrft.evaluation.benchmark import Benchmark

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import pytest
-from transformers import TrainerState
 from trl import SFTTrainer  # type: ignore[attr-defined]
 
 from vrft.errors import UserError
@@ -30,13 +29,3 @@ def test_transformers_has_the_methods_that_our_trainer_stands_in_for() -> None:
         "training_step",
     ):
         assert name in vars(trainer.Trainer) and callable(getattr(SFTTrainer, name))
-
-
-def test_the_mean_loss_of_a_resumed_run_is_that_of_all_its_steps() -> None:
-    state = TrainerState()
-    # (2 * 3 + 2 * 1 + 1 * 7) / 5, rows of two, two and one step
-    state.log_history = [
-        {"step": 2, "loss": 3.0}, {"step": 2, "eval_loss": 9.0}, {"step": 4, "loss": 1.0},
-        {"step": 5, "loss": 7.0},
-    ]  # fmt: skip
-    assert trainer.mean_loss(state) == 3.0

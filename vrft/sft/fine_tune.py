@@ -34,7 +34,8 @@ from vrft.runs.run_log import RunLog
 from vrft.sft import resuming
 from vrft.sft.lessons import Collator, Lesson, SampleLessons
 from vrft.sft.shares import rows
-from vrft.sft.trainer import Trainer, Watch, arguments
+from vrft.sft.trainer import Trainer, arguments
+from vrft.sft.watch import Watch
 from vrft.task import Task
 from vrft.training import best, checkpoint, plan
 from vrft.training import resume as resumption

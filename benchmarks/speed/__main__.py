@@ -44,6 +44,7 @@ def arguments() -> argparse.ArgumentParser:
     mode.add_argument("--levers", action="store_true", help="each lever switched off (CPU)")
     mode.add_argument("--growth", action="store_true", help="costs that grow with work (CPU)")
     mode.add_argument("--prefixes", action="store_true", help="shared prompts of text (CPU)")
+    mode.add_argument("--profile", action="store_true", help="where a step's time goes (CPU)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS)
     parser.add_argument("--pairs", type=int, default=5, help="pairs of steps for each setting")

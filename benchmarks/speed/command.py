@@ -18,11 +18,13 @@ from transformers.utils.logging import disable_progress_bar
 from benchmarks.speed import (
     cost,
     growth,
+    kernels,
     learning,
     learning_curves,
     levers,
     measurement,
     memory,
+    operators,
     prefixes,
     race_tables,
     report,
@@ -52,7 +54,13 @@ def run(options: argparse.Namespace) -> None:
     if options.learning:
         learn(BEDS[options.bed], options.seeds, options.lanes)
     else:
-        modes = {"levers": try_levers, "growth": grow, "prefixes": share, "tied": race_tied}
+        modes = {
+            "levers": try_levers,
+            "growth": grow,
+            "prefixes": share,
+            "profile": profile_steps,
+            "tied": race_tied,
+        }
         chosen = [name for name in modes if getattr(options, name)]
         measured = modes[chosen[0]](options) if chosen else measure_steps(options)
         print(measurement.keep(measured, time.monotonic() - started))
@@ -144,6 +152,22 @@ def share(options: argparse.Namespace) -> Measurement:
         ]
         updates = [future.result() for future in awaited(submitted, "prefixes")]
     return Measurement("prefixes", "cpu", shape=named(shape), prefixes=tuple(updates))
+
+
+def profile_steps(options: argparse.Namespace) -> Measurement:
+    """Measure where the time of each setting's step goes, and what its kernels reach alone."""
+    shape = SHAPES[options.shape or "cpu-third"]
+    chosen = options.settings or QUICK
+    # One at a time unless asked otherwise: beside another, each would wait for the memory.
+    with lanes("cpu", count=options.lanes or 1) as pool:
+        submitted = [
+            pool.submit(operators.measure, fitted(SETTINGS[name], "cpu"), shape) for name in chosen
+        ]
+        profiles = [future.result() for future in awaited(submitted, "profiles")]
+        rates = pool.submit(kernels.measure_all, shape).result()
+    return Measurement(
+        "profile", "cpu", shape=named(shape), profiles=tuple(profiles), kernels=rates
+    )
 
 
 def race_tied(options: argparse.Namespace) -> Measurement:

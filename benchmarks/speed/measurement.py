@@ -11,9 +11,11 @@ from pathlib import Path
 
 from benchmarks import publishing
 from benchmarks.speed.growth import Point
+from benchmarks.speed.kernels import Kernel
 from benchmarks.speed.learning import Comparison
 from benchmarks.speed.levers import Trial
 from benchmarks.speed.memory import Memory
+from benchmarks.speed.operators import Profile
 from benchmarks.speed.prefixes import Update
 from benchmarks.speed.race import Race
 from vrft.checks.environment import versions_and_devices
@@ -49,6 +51,8 @@ class Measurement:
     levers: tuple[Trial, ...] = ()
     growth: tuple[Point, ...] = ()
     prefixes: tuple[Update, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+    kernels: tuple[Kernel, ...] = ()
     bed: str = ""
 
     @property

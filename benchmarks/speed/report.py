@@ -12,10 +12,12 @@ from statistics import median
 from benchmarks.publishing import markdown
 from benchmarks.speed import (
     growth,
+    kernels,
     learning,
     learning_curves,
     levers,
     memory,
+    operators,
     prefixes,
     race_tables,
 )
@@ -48,7 +50,7 @@ on a CPU. Our own rollouts by vLLM are in [ROLLOUTS.md](ROLLOUTS.md) and
 [SERVED_LEARNING.md](SERVED_LEARNING.md).
 """
 
-MODES = ("quick", "tied", "levers", "growth", "prefixes", "learning")
+MODES = ("quick", "tied", "profile", "levers", "growth", "prefixes", "learning")
 """The modes in the order of their chapters."""
 
 BEGIN, END = "<!-- speed: made by python -m benchmarks.speed.report -->\n", "<!-- /speed -->\n"
@@ -128,6 +130,8 @@ def chapter(measurement: Measurement) -> str:
         ("What passes the weights in one step", race_tables.counts(races)),
         ("Equality, before any timing", race_tables.equalities(races)),
         ("Peak memory of one step", memory.section(measurement.memory)),
+        ("Where the time of a step goes", operators.section(measurement.profiles)),
+        ("What kernels reach alone", kernels.section(measurement.kernels)),
         ("Each lever's own factor", levers.section(measurement.levers)),
         ("Costs that grow", growth.section(measurement.growth)),
         (

@@ -13,13 +13,16 @@ from benchmarks.speed import __main__ as entry
 from benchmarks.speed import (
     command,
     growth,
+    kernels,
     learning,
     levers,
     measurement,
     memory,
+    operators,
     prefixes,
     report,
 )
+from benchmarks.speed.operators import Profile
 from benchmarks.speed.prefixes import Update
 from benchmarks.speed.race import Plan, Race
 from benchmarks.speed.settings import QUICK, SETTINGS, Setting
@@ -105,7 +108,7 @@ def test_ties_are_raced_by_themselves(
     assert kept.mode == "tied" and not kept.memory
 
 
-@pytest.mark.parametrize("mode", ["levers", "growth", "prefixes"])
+@pytest.mark.parametrize("mode", ["levers", "growth", "prefixes", "profile"])
 def test_each_further_mode_is_kept_by_itself(
     raced: list[tuple[Setting, str, Plan]],
     tmp_path: Path,
@@ -114,6 +117,8 @@ def test_each_further_mode_is_kept_by_itself(
 ) -> None:
     monkeypatch.setattr(levers, "measure", lambda *_: ())
     monkeypatch.setattr(growth, "measure_all", lambda *_: ())
+    monkeypatch.setattr(kernels, "measure_all", lambda *_: ())
+    monkeypatch.setattr(operators, "measure", lambda setting, *_: Profile(setting, SMALL, (), 1.0))
     update = Update(SMALL, 10, 2, 4, (1.0,), (2.0,), 0.0)
     monkeypatch.setattr(prefixes, "measure", lambda *_: update)
     assert entry.main([f"--{mode}"]) == 0

@@ -104,8 +104,9 @@ def attention_calls(
     size = f"{tokens} tokens, {heads} heads of {width}"
     yield Call(f"attention over {over}, forward", size, operations,
                lambda: kernel.forward(query, key, value, layout, scaling))  # fmt: skip
+    states = query, key, value, out, lse
     yield Call(f"attention over {over}, backward", size, 2 * operations,
-               lambda: kernel.backward(grad, query, key, value, out, lse, layout, scaling))  # fmt: skip
+               lambda: kernel.backward(grad, *states, layout, scaling))  # fmt: skip
 
 
 def section(kernels: Sequence[Kernel]) -> str:

@@ -159,10 +159,10 @@ def test_a_mention_costs_little_more_than_to_look_at_it(behind: str) -> None:
 
 BOUNDED: dict[str, tuple[int, str]] = {
     "vrft.numbers.": (120, "no longer text is a quantity: LONGEST"),
-    "vrft.answers.CONTRACT": (120, "each tag once, which answer_text counts first"),
-    "vrft.answers.ANOTHER_AFTER": (40, "the characters behind a number: PHRASE"),
-    "vrft.answers.LAST_WORD": (30, "the characters before a number: TAIL"),
-    "vrft.answers.NO_PHRASE": (30, "the characters before a number: TAIL"),
+    "vrft.answers.contract.CONTRACT": (120, "each tag once, which answer_text counts first"),
+    "vrft.answers.assertions.ANOTHER_AFTER": (40, "the characters behind a number: PHRASE"),
+    "vrft.answers.assertions.LAST_WORD": (30, "the characters before a number: TAIL"),
+    "vrft.answers.assertions.NO_PHRASE": (30, "the characters before a number: TAIL"),
     "vrft.wrapping.COUNTER": (120, "matched from the start of a text alone"),
     "vrft.records.labelled.COCO_HEAD": (256, "the first bytes of a file"),
     "vrft.cli.completion.BREAKS": (100, "a word that is being typed"),

@@ -1,0 +1,128 @@
+"""Choices: which of several options an answer names, by its letter or by its text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from vrft.answers.assertions import (
+    DENIAL,
+    PHRASE,
+    SETTING_APART,
+    ending_phrases,
+    is_denial,
+    makes_another,
+)
+from vrft.wrapping import uncounted, unwrapped, without_stops, without_wordings
+
+QUOTES = "*`\"'“”‘’ "
+STOPS = ".,;:!?"
+
+# The patterns for options match text that `_normalised` has put in lower case on one line.
+OPENING_LETTER = re.compile(r"([a-z])([).:,](?= |$)|$)")
+"""A letter that begins an answer and is followed by a stop, or is all of it: "b. below", "b".
+
+A letter without a stop is an article: "a chair" does not mean option A.
+"""
+BRACKETED_LETTER = re.compile(r"[(\[]([a-z])[)\]]")
+SEVERAL_LETTERS = re.compile(r"[a-z](?:(?: ?[,;/&] ?| )(?:and |or )?[a-z])++")
+"""Letters in a row, none of which is the answer: "a, b", "a or b"."""
+
+# An option that begins or ends as a number does may be a part of a longer number or expression.
+WORD_BEFORE = re.compile(r"[\w./\\^+-]$|\d[,:]$")
+WORD_AFTER = re.compile(r"[\w/\\^+-]|[.,:]\d")
+NUMBER_BEFORE = re.compile(r"[\w./\\^%°|]$|\d[,:]$|[\w√^]\($|[-–+*/×÷·^√π=<>≤≥≠≈~±] ?$")
+NUMBER_AFTER = re.compile(
+    r"[\w/\\|…]|\.\.|[.,:]\d|[)\]]? ?[√π%^*/×÷·+=<>≤≥≠≈±\\]|[-–]| [-–] ?\d"
+    r"| (?:percent|per cent|hundred|thousand|million|billion|dozen)\b"
+)
+NEIGHBOURHOOD = 2
+"""Characters before an option that decide whether it stands alone."""
+
+
+def choice(text: str, options: Sequence[str]) -> int | None:
+    """Return the index of the option that an answer names; None if it names none or several.
+
+    An answer names an option
+
+    - by being its text, in any case;
+    - by its letter: alone, in brackets, or before a stop at the start ("B", "(b)", "B. below");
+    - by its text within a sentence, where it is a word or number of its own.
+
+    No option is read out of a longer number or expression, nor from a sentence with a "not" or
+    another denial, nor from a bound or an estimate ("at least 5", "about 5"), nor from a letter
+    beside another option's text.
+    """
+    wanted = [_normalised(unwrapped(option)) for option in options]
+    # "The answer" may itself be an option, so that wordings come off in the second place.
+    line = unwrapped(text)
+    for answer in (_normalised(line), _normalised(without_wordings(line))):
+        if answer and answer in wanted:
+            return wanted.index(answer)
+    if SEVERAL_LETTERS.fullmatch(answer):
+        return None
+
+    letters = BRACKETED_LETTER.findall(answer)
+    if opening := OPENING_LETTER.match(answer):
+        letters.append(opening[1])
+        answer = answer[opening.end() :]
+    named = {ord(letter) - ord("a") for letter in letters}
+    # Mentions are removed, as a "not" inside an option ("not moving") denies nothing.
+    mentioned, rest = _mentions(answer, wanted)
+    named |= {wanted.index(option) for option in mentioned}
+    if len(named) != 1:
+        return None
+    (index,) = named
+    if index >= len(options) or DENIAL.search(rest):  # a letter may lie behind the last option's
+        return None
+    # Beside a number that is an option no other number may stand: "2 or 3" is no 2.
+    number = not letters and not any(map(str.isalpha, wanted[index]))
+    return None if number and any(map(str.isnumeric, rest)) else index
+
+
+def _mentions(answer: str, wanted: Sequence[str]) -> tuple[set[str], str]:
+    """Return the options that stand in an answer as words or numbers of their own, and the rest."""
+    # The longest option first: "left" would match the beginning of "left by 30 degrees".
+    by_length = sorted(filter(None, wanted), key=len, reverse=True)
+    any_option = "|".join(map(re.escape, by_length)) or "(?!)"  # of no options nothing matches
+    mentioned = set()
+    pieces = []
+    position = 0
+    for mention in re.finditer(any_option, answer):
+        start, end = mention.span()
+        if _stands_alone(answer, start, end):
+            mentioned.add(mention[0])
+            pieces.append(answer[position:start])
+            position = end
+    return mentioned, " ".join([*pieces, answer[position:]])
+
+
+def _stands_alone(answer: str, start: int, end: int) -> bool:
+    """Return whether the option at a place of an answer is no part of a longer word or number.
+
+    Nor may words beside it say that it is not meant, or that another number is.
+    """
+    option, following = answer[start:end], answer[end : end + 1]
+    # "No way to tell" is no "no", but "No, it is below" is.
+    if following not in STOPS and is_denial(option):
+        return False
+    first, last = option[0].isalpha(), option[-1].isalpha()
+    if following == "!" and option[-1].isdigit():  # a factorial
+        return False
+    before = answer[max(start - PHRASE, 0) : start]
+    if (WORD_BEFORE if first else NUMBER_BEFORE).search(before[-NEIGHBOURHOOD:]):
+        return False
+    if (WORD_AFTER if last else NUMBER_AFTER).match(answer, end, end + PHRASE):
+        return False
+    phrases = ending_phrases(before)
+    if phrases and not SETTING_APART.isdisjoint(phrases):
+        return False
+    return first or not makes_another(phrases, option, answer[end : end + PHRASE])
+
+
+def _normalised(line: str) -> str:
+    """Return a line in lower case, without quotes around it, stops behind it, a measure word."""
+    line = line.casefold()
+    # Stops lie inside quotes or outside: '"below".' and '"below."' are the same answer.
+    line = without_stops(line.strip(QUOTES), STOPS).strip(QUOTES)
+    return uncounted(re.sub(r" (?=%)", "", line))

@@ -1,0 +1,145 @@
+"""Expressions: the value of sums, products, powers, roots and fractions in a unified spelling.
+
+Nothing is evaluated but the grammar of ExpressionParser: no ``eval``, no sympy. It recurses as
+deeply as brackets and roots are nested, so that whoever asks bounds the length of the text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+
+from vrft.numbers.units import INNER_UNIT
+
+# With thousands separators ("1,000"), with or without decimals, or without a digit before them.
+DECIMAL = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+WHOLE_FRACTION = re.compile(r"\\frac\s*\{\s*([0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}")
+
+
+class Unreadable(ValueError):
+    """A text that is no expression at the parser's position."""
+
+
+@dataclass(slots=True)
+class ExpressionParser:
+    """A recursive-descent parser that evaluates an expression as it reads.
+
+        sum     = [sign] product {("+" | "-") product}
+        product = power [unit] {["*" | "/"] power [unit]}
+        power   = factor ["^" group]
+        factor  = decimal [fraction] | π | √ root | \\frac group group | bracket
+        group   = bracket | digit | factor
+        bracket = "(" sum ")" | "{" sum "}"
+
+    Each method reads its rule at ``position``, moves the position behind it and returns the value.
+    It raises Unreadable where the text does not follow the rule.
+    """
+
+    text: str
+    position: int = 0
+    units: set[str] = field(default_factory=set)
+    """The units that stand within the expression, as in 180° - 35°."""
+
+    def peek(self, *signs: str) -> str:
+        """Return the first of the signs that stands here, spaces skipped; "" if none does."""
+        while self.text[self.position : self.position + 1].isspace():
+            self.position += 1
+        return next((sign for sign in signs if self.text.startswith(sign, self.position)), "")
+
+    def take(self, *signs: str) -> str:
+        """Read the sign that stands here; "" if none of them does."""
+        sign = self.peek(*signs)
+        self.position += len(sign)
+        return sign
+
+    def sum(self) -> float:
+        """Read products with plus or minus between them, and a sign before the first."""
+        value = -self.product() if self.take("-", "+") == "-" else self.product()
+        while sign := self.take("+", "-"):
+            value += self.product() if sign == "+" else -self.product()
+        return value
+
+    def product(self) -> float:
+        """Read factors with a sign between them, or directly behind each other as in "2√3"."""
+        value = self.measured_power()
+        while True:
+            if sign := self.take("*", "/"):
+                factor = self.measured_power()
+                value = value * factor if sign == "*" else value / factor
+            elif self.peek("√", "π", "\\frac", "(", "{"):
+                before = self.position
+                try:
+                    value *= self.power()
+                except Unreadable:  # the bracket of a unit: 3 (cm)
+                    self.position = before
+                    return value
+            else:
+                return value
+
+    def measured_power(self) -> float:
+        """Read a power and the unit behind it, if the expression goes on behind that."""
+        value = self.power()
+        if unit := INNER_UNIT.match(self.text, self.position):
+            self.position = unit.end()
+            self.units.add(unit[1].lower())
+        return value
+
+    def power(self) -> float:
+        """Read a factor with its exponent, if it has one."""
+        value = self.factor()
+        if self.take("^"):
+            # math.pow raises OverflowError for 9^9^9, where `**` on integers would compute it.
+            value = math.pow(value, self.group())
+        return value
+
+    def factor(self) -> float:
+        """Read a decimal, a mixed number, pi, a root, a fraction or a bracket."""
+        self.peek()  # skips spaces
+        if number := DECIMAL.match(self.text, self.position):
+            self.position = number.end()
+            value = float(number[0].replace(",", ""))
+            # A fraction of whole numbers behind a whole number is added: 2\frac{1}{2} is 2.5.
+            fraction = WHOLE_FRACTION.match(self.text, self.position)
+            if fraction is None or not number[0].isdigit():
+                return value
+            self.position = fraction.end()
+            return value + int(fraction[1]) / int(fraction[2])
+        if self.take("π"):
+            return math.pi
+        if self.take("√"):
+            return self.root()
+        if self.take("\\frac"):
+            return self.group() / self.group()
+        if self.peek("(", "{"):
+            return self.bracket()
+        raise Unreadable(self.text)
+
+    def root(self) -> float:
+        """Read the degree, as in √[3]{8}, and the radicand behind a root sign; return the root."""
+        degree = 2.0
+        if self.take("["):
+            degree = self.sum()
+            if not self.take("]"):
+                raise Unreadable(self.text)
+        value = self.factor()
+        if value < 0 or degree <= 0:
+            raise Unreadable(self.text)
+        return math.sqrt(value) if degree == 2 else math.pow(value, 1 / degree)
+
+    def group(self) -> float:
+        """Read a bracket or, without one, a single digit as LaTeX does: \\frac12 is a half."""
+        if self.peek("(", "{"):
+            return self.bracket()
+        if self.peek(*"0123456789"):
+            self.position += 1
+            return float(self.text[self.position - 1])
+        return self.factor()
+
+    def bracket(self) -> float:
+        """Read a sum in round brackets or braces."""
+        closing = {"(": ")", "{": "}"}[self.take("(", "{")]
+        value = self.sum()
+        if not self.take(closing):
+            raise Unreadable(self.text)
+        return value

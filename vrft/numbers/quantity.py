@@ -1,0 +1,173 @@
+"""Quantities: from a text to a number with its unit, or None, and whether two are the same amount.
+
+Decimals, roots, pi, fractions and powers are read in LaTeX, in Unicode and as GEOQA writes them
+("2√{3}", "\\frac{√{3}}{2}", "4πcm", "(6+2√{3})米", "140°"). Values are floats, compared to six
+significant digits.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from vrft import wrapping
+from vrft.numbers.expression import ExpressionParser
+from vrft.numbers.units import PERCENTS, UNITS, unit_of
+
+LONGEST = 120
+"""Characters; a longer text is no quantity."""
+
+MOST_BRACKETS = 20
+"""Opening brackets; a text with more is no quantity, which bounds the depth of the recursion."""
+
+DIGITS = 6
+"""Significant digits to which two values are compared."""
+
+# Applied in this order: a later pattern matches what an earlier one has left. "\left(" must go
+# before "(" is read, "^\circ" before "^", and "\text" before the unit inside it.
+SPELLINGS = (
+    # spaces of LaTeX and signs without meaning
+    (r"\*\*|~", " "),
+    (r"\\rm\b", " "),
+    (r"\\[dt]?frac", "\\\\frac"),
+    (r"\\sqrt|sqrt|√", "√"),
+    (r"\\pi\b|\bpi\b|(?<=[0-9)}])pi\b|Π", "π"),
+    (r"\\cdot|\\times|[×·⋅]", "*"),
+    (r"\\div|[÷∶:]", "/"),
+    (r"[–]", "-"),
+    (r"²", "^2"),
+    (r"³", "^3"),
+    (r"['’′]", "′"),
+)
+"""(pattern, sign): every way of writing a sign, and the one in which the parser reads it.
+
+``wrapping.bare`` comes first, and has read boxes, texts, degrees, percents and full-width signs.
+"""
+
+LABEL = re.compile(r"\(?[A-Ha-h](?:\) ?|[.:] )(?=\S)")
+"""The letter of an option before its number: "D. 145°", "(D) 145°"."""
+
+# A digit at the start or before a letter multiplies an unknown: "2x = 16" does not say 16. So do
+# two small letters and π, while "AB" is a side. "\\angle 1" and "x_1" are names.
+NAME = re.compile(
+    r"(?=.*(?:[^\W\d_]|[∠△⊙▱]))(?!\s*[0-9])(?!.*(?:[0-9]\s*[^\W\d_]|π))(?!\s*[a-z]{2}\s*$)"
+    r"[\w\\{}∠△⊙▱′\s]{1,40}"
+)
+"""The left side of "x = 3": "x", "∠ABC", "\\angle 1", "S△ABC". It has a letter or a symbol."""
+NAMED_RATIO = re.compile(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}|([^/]+)/([^/]+)")
+"""A quotient of two names: "AB/AC", "\\frac{AB}{AC}"."""
+
+PLAIN = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
+"""A number that is read as Python does, without the grammar: most gold answers are such."""
+MINUTES = re.compile(r"([0-9]+)\s*°\s*([0-9]+)\s*′")
+SIGN = re.compile(r"(?<=\S)\s*[+-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A finite number with its unit; the unit is "" where none is written.
+
+    A word that is no known unit stands as it is written, in lower case: "7 apples" is no "7 pears".
+    """
+
+    value: float
+    unit: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Quantity | None:
+        """Read the quantity that the text is; None for any other text.
+
+        A name or a ratio of names may stand before an equals sign ("x = 3", "AB/AC = 3/5"), and
+        equal values on both sides of it ("180° - 35° = 145°"). Digits are ASCII or full-width.
+        """
+        if PLAIN.fullmatch(text):
+            return cls(float(text))
+        text = wrapping.bare(text)
+        if text.startswith("~"):  # an estimate; further on it is a space of LaTeX
+            return None
+        if len(text) > LONGEST or len(re.findall(r"[({\[]", text)) > MOST_BRACKETS:
+            return None
+        if label := LABEL.match(text):
+            text = text[label.end() :]
+        if text.startswith("[") and text.endswith("]"):
+            text = text[1:-1]
+        if text.count("{") != text.count("}"):  # cut off
+            return None
+        for pattern, sign in SPELLINGS:
+            text = re.sub(pattern, sign, text)
+        sides = text.split("=")
+
+        # Names are dropped from the left only: "3 = x" is an equation to solve.
+        while len(sides) > 1 and _parse_side(sides[0]) is None and _is_name(sides[0]):
+            sides = sides[1:]
+        quantities = [_parse_side(side) for side in sides]
+        last = quantities[-1]
+        if last is None or not all(q is not None and q.agrees(last) for q in quantities):
+            return None
+        return last
+
+    def agrees(self, other: Quantity, tolerance: float = 0.0) -> bool:
+        """Return whether both are the same amount of the same measure.
+
+        Amounts are the same that agree to six significant digits, whole numbers to all of them, or
+        that differ by at most ``tolerance`` times the larger. A unit that only one of the two has
+        is not missed; two units of one measure are converted, and 60 % are 60 and 3/5.
+        """
+        if self.unit == other.unit or not self.unit or not other.unit:
+            if _nearly_equal(self.value, other.value, tolerance):
+                return True
+            return self._share() != other._share() and _nearly_equal(
+                self.value * self._share(), other.value * other._share(), tolerance
+            )
+        mine, theirs = UNITS.get(self.unit), UNITS.get(other.unit)
+        if mine is None or theirs is None or mine[0] != theirs[0]:
+            return False
+        return _nearly_equal(self.value * mine[1], other.value * theirs[1], tolerance)
+
+    def _share(self) -> float:
+        """Return 0.01 for a percentage, 1 for any other quantity."""
+        return 0.01 if self.unit in PERCENTS else 1.0
+
+
+def _nearly_equal(a: float, b: float, tolerance: float) -> bool:
+    """Return whether two values agree to ``DIGITS`` digits, or to the relative tolerance.
+
+    Whole numbers agree to all their digits, and 0 agrees with what rounding may leave of it.
+    """
+    if a == b or math.isclose(a, b, rel_tol=tolerance, abs_tol=0.0):
+        return True
+    smaller = min(abs(a), abs(b))
+    if a.is_integer() and b.is_integer() and smaller:
+        return False
+    if not smaller:
+        return abs(a - b) < 1e-9
+    # Half a unit of the last digit, and a little more for a number that ends in a five there.
+    unit = 10.0 ** (math.floor(math.log10(smaller)) + 1 - DIGITS)
+    return abs(a - b) <= unit / 2 * (1 + 1e-9)
+
+
+def _is_name(text: str) -> bool:
+    """Return whether a side of an equation is a name, or a ratio of two names."""
+    ratio = NAMED_RATIO.fullmatch(text.strip())
+    names = [part for part in ratio.groups() if part is not None] if ratio else [text]
+    return all(NAME.fullmatch(name) for name in names)
+
+
+def _parse_side(text: str) -> Quantity | None:
+    """Read a number and its unit in unified spelling; None for anything else."""
+    if degrees := MINUTES.fullmatch(text.strip()):  # 35°30′
+        return Quantity(int(degrees[1]) + int(degrees[2]) / 60, "°")
+    parser = ExpressionParser(text)
+    try:
+        value = parser.sum()
+    except (ValueError, ArithmeticError):  # unreadable, the root of a negative, 1 / 0, 9^9^9
+        return None
+    # The parser stops where no expression goes on: the rest must be the unit.
+    unit = unit_of(text[parser.position :])
+    units = parser.units | ({unit} if unit else set())
+    if unit is None or len(units) > 1 or not math.isfinite(value):
+        return None
+    if unit in PERCENTS and SIGN.search(text):  # of which of its terms "1 - 40%" says nothing
+        return None
+    return Quantity(value, *units)

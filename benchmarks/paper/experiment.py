@@ -13,9 +13,10 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
-from benchmarks import publishing
+from benchmarks import lifeline, publishing
 from benchmarks.paper.trials import Result, Trial, read_results, write_results
 from vrft import cli, config
 from vrft.errors import UserError
@@ -157,18 +158,22 @@ def command(argv: Sequence[str], folder: Path, threads: int) -> None:
     # processes are forked from one server that has imported both.
     forks = multiprocessing.get_context("forkserver")
     forks.set_forkserver_preload(["vrft.training.train", "vrft.evaluation.evaluate"])
-    process = forks.Process(target=run_command, args=(list(argv), path, threads))
+    ours, theirs = forks.Pipe()
+    process = forks.Process(target=run_command, args=(list(argv), path, threads, theirs))
     process.start()
+    theirs.close()
     process.join()
+    ours.close()
     if process.exitcode:
         last_line = path.read_text(encoding="utf-8").strip().splitlines()[-1]
         raise UserError(f"vrft {argv[0]} failed ({process.exitcode}): {last_line}; see {path}")
 
 
-def run_command(argv: Sequence[str], path: Path, threads: int) -> None:
+def run_command(argv: Sequence[str], path: Path, threads: int, sitting: Connection) -> None:
     """Run a ``vrft`` command in this process, with its output to a file, and exit as it exits."""
     import torch
 
+    lifeline.tie(sitting)
     with path.open("a", encoding="utf-8") as log:
         print("$ vrft", *argv, file=log, flush=True)
         # at the level of file descriptors, so that the output of C libraries goes there as well

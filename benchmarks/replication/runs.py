@@ -7,15 +7,12 @@ import multiprocessing
 import os
 import resource
 import shutil
-import signal
 import sys
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from benchmarks import publishing
+from benchmarks import lifeline, publishing
 from benchmarks.replication.agenda import CEILING
 from benchmarks.replication.arms import ARMS
 from benchmarks.replication.beds import Bed, fingerprint
@@ -208,7 +205,7 @@ def run_command(argv: Sequence[str], log: Path, sitting: Connection) -> None:
     """Run a ``vrft`` command in this process on one thread, and send its processor seconds."""
     import torch
 
-    threading.Thread(target=end_with, args=(sitting,), daemon=True).start()
+    lifeline.tie(sitting)
     with log.open("a", encoding="utf-8") as file:
         print("$ vrft", *argv, file=file, flush=True)
         # At the level of file descriptors, so that the output of C libraries goes there as well.
@@ -219,10 +216,3 @@ def run_command(argv: Sequence[str], log: Path, sitting: Connection) -> None:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     sitting.send(sum(usage.ru_utime + usage.ru_stime for usage in used))
     sys.exit(code)
-
-
-def end_with(sitting: Connection) -> None:
-    """Wait until the sitting is gone, and end this process: it would go on for nobody."""
-    with suppress(EOFError, OSError):
-        sitting.recv()  # nothing is ever sent this way
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import time
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, as_completed
 from dataclasses import replace
 from typing import TypeVar
 
 import torch
 from transformers.utils.logging import disable_progress_bar
 
+from benchmarks.lifeline import Lanes
 from benchmarks.speed import (
     cost,
     growth,
@@ -83,15 +83,9 @@ def lane_count(device: str) -> int:
 def lanes(device: str, *, fresh: bool = False, count: int | None = None) -> Executor:
     """Return the processes in which races are run; if ``fresh``, a new one for each of them.
 
-    They are ``count``, or as many as the device takes.
+    They are ``count``, or as many as the device takes, and end with this one.
     """
-    return ProcessPoolExecutor(
-        count or lane_count(device),
-        # A forked process would inherit locks of torch's threads, and CUDA does not survive a fork.
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=settle,
-        max_tasks_per_child=1 if fresh else None,
-    )
+    return Lanes(count or lane_count(device), settle, fresh=fresh)
 
 
 def learn(bed: Bed, seeds: Sequence[int], count: int | None) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from benchmarks.lifeline import Lanes
 from benchmarks.publishing import markdown
 from benchmarks.speed import shapes
 from benchmarks.speed.ours import Ours
@@ -36,8 +35,7 @@ class Memory:
 
 def measure_alone(side: str, setting: Setting, shape: Shape, device: str) -> Memory:
     """Return the memory of a step of one side, taken in a process of its own."""
-    fresh = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-    with fresh as pool:
+    with Lanes(1) as pool:
         return pool.submit(measure, side, setting, shape, device).result()
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -100,15 +97,6 @@ def test_a_search_asks_for_the_end_alone(tmp_path: Path, monkeypatch: pytest.Mon
     assert runs.trained_scores(WALKS, trial, tmp_path, "val") == {60: 0.5}
     assert "train.save_steps=0" in runs.settings_of(WALKS, trial)
     assert "train.save_steps=10" in runs.settings_of(WALKS, TRIAL)
-
-
-def test_a_run_ends_with_its_sitting(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended: list[tuple[int, int]] = []
-    monkeypatch.setattr(os, "kill", lambda *ending: ended.append(ending))
-    ours, theirs = multiprocessing.Pipe()
-    ours.close()  # as the system does when the sitting dies
-    runs.end_with(theirs)
-    assert ended == [(os.getpid(), signal.SIGTERM)]
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fakes.race import SMALL, compared, measured
 
+from benchmarks.lifeline import Lanes
 from benchmarks.speed import __main__ as entry
 from benchmarks.speed import (
     command,
@@ -138,3 +139,7 @@ def test_every_shape_and_setting_can_be_named() -> None:
     choices = {action.dest: action.choices for action in entry.arguments()._actions}
     assert set(choices["shape"] or ()) == set(SHAPES)
     assert choices["settings"] is SETTINGS
+
+
+def test_lanes_end_with_the_command() -> None:
+    assert isinstance(command.lanes("cpu"), Lanes)

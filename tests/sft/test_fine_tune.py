@@ -14,12 +14,14 @@ import pytest
 import torch
 from fakes.folders import FAKES
 
-from vrft import models
+from vrft import models, registry
 from vrft.config.schema import Config, ModelConfig, TaskConfig, TrainConfig
 from vrft.errors import UserError
 from vrft.runs.run_comparison import TIMES
 from vrft.runs.run_log import read_metrics
 from vrft.sft import fine_tune, lessons
+from vrft.sft.lessons import Lesson
+from vrft.types import Prompt
 
 LETTERS = str(FAKES / "letters_task.py")
 
@@ -146,6 +148,38 @@ def test_a_prompt_that_cannot_be_encoded_leaves_no_folder(
         with pytest.raises(UserError, match="max_prompt_length"):
             fine_tune.train(replace(settings, sampling=short), dry_run=dry_run)
         assert not (tmp_path / "run").exists()
+
+
+def test_a_lesson_that_is_refused_in_the_first_step_leaves_no_folder(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    def refused(views: object) -> str:
+        raise UserError("a picture of 250:1")
+
+    prompt, given = Prompt("Say it."), config(model_folder("qwen2_vl"), tmp_path / "runs" / "a")
+    refusing = [Lesson(prompt, lambda views: "abc"), *[Lesson(prompt, refused)] * 3]
+    for _ in range(2):  # the second start meets the same refusal, and no folder
+        with pytest.raises(UserError, match="250:1"):
+            fine_tune.fit(given, refusing, registry.build(given.task))
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_lesson_that_is_refused_after_a_step_leaves_what_was_learnt(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    asked: list[object] = []
+
+    def refused_later(views: object) -> str:
+        asked.append(views)
+        if len(asked) > 9:  # one before the folder is made, and batches are read one ahead
+            raise UserError("a picture of 250:1")
+        return "abc"
+
+    given = config(model_folder("qwen2_vl"), tmp_path / "run", save_steps=1)
+    refusing = [Lesson(Prompt("Say it."), refused_later)] * 12
+    with pytest.raises(UserError, match="250:1"):
+        fine_tune.fit(given, refusing, registry.build(given.task))
+    assert (tmp_path / "run" / "checkpoint-1").is_dir()
 
 
 def test_a_dry_run_trains_nothing(

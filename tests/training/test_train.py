@@ -138,3 +138,18 @@ def test_a_tracker_gets_completions_at_the_first_the_last_and_every_so_many_step
     train.train(letters(model_folder("qwen2_vl"), tmp_path, *own, "train.log_multimodal=false"))
     # Three completions are two groups of two; all steps have histograms.
     assert asked == [(1, 2, False), (2, 0, False), (3, 2, False), (4, 0, False), (5, 2, False)]
+
+
+def test_a_run_that_is_refused_in_its_first_step_leaves_no_folder(
+    model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(run: Any) -> None:
+        raise UserError("a picture of 250:1")
+
+    monkeypatch.setattr(train, "step", refused)
+    folder = tmp_path / "runs" / "a"
+    given = letters(model_folder("qwen2_vl"), folder, "train.canaries=false")
+    for _ in range(2):  # the second start meets the same refusal, and no folder
+        with pytest.raises(UserError, match="250:1"):
+            train.train(given)
+        assert not list(tmp_path.iterdir())

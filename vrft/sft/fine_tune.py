@@ -12,9 +12,10 @@ import contextlib
 import logging
 import shlex
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.processes import distributed, exchange
 from vrft.processes.peers import check_same, watched
-from vrft.runs import data_fingerprint, disk_errors, launches, run_folder
+from vrft.runs import data_fingerprint, disk_errors, fresh_folder, launches, run_folder
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady
 from vrft.runs.run_log import RunLog
@@ -102,7 +103,9 @@ def fit_held(
     collator_of(config, learner, lessons, samples)([{"row": 0}])
     # When all have read the settings that are written anew, and nobody can refuse the run.
     exchange.wait_for_everyone(together)
-    config = in_folder(config, samples, stack, together, resume=resume)
+    watch: Watch | None = None
+    held = partial(fresh_folder.held, steps=lambda: watch.steps if watch else 0)
+    config = in_folder(config, samples, stack, together, None if resume else held)
     folder = Path(config.train.output_dir)
     stack.enter_context(steady(folder))
     stack.enter_context(disk_errors.explained(folder))
@@ -147,11 +150,13 @@ def in_folder(
     samples: Sequence[Sample[Any]],
     stack: contextlib.ExitStack,
     together: Any,
-    *,
-    resume: bool,
+    held: Callable[[Path], AbstractContextManager[None]] | None,
 ) -> Config:
-    """Return the settings with the run's folder: a fresh one, claimed here, or that of a resume."""
-    if resume:
+    """Return the settings with the run's folder: a fresh one, ``held`` and claimed here.
+
+    Without ``held`` it is that of a run which is resumed.
+    """
+    if held is None:
         logging.getLogger("transformers.trainer_utils").addFilter(resuming.no_mismatch)
         if together.is_main_process:
             resumption.go_on(config, Path(config.train.output_dir))
@@ -160,7 +165,8 @@ def in_folder(
     named = exchange.from_main(together, named)  # the name tells the time
     config = replace(config, train=replace(config.train, output_dir=named))
     if together.is_main_process:
-        claim_folder(config, samples, stack, together.num_processes)
+        stack.enter_context(held(Path(named)))
+        claim_folder(config, samples, together.num_processes)
     return config
 
 
@@ -219,12 +225,9 @@ def collator_of(
     return Collator(learner.loaded, lessons, limit, bad_pictures, ids)
 
 
-def claim_folder(
-    config: Config, samples: Sequence[Sample[Any]], stack: contextlib.ExitStack, processes: int
-) -> None:
-    """Make the folder of a fresh run, which the settings name, held by ``stack``."""
+def claim_folder(config: Config, samples: Sequence[Sample[Any]], processes: int) -> None:
+    """Write what a fresh run's folder, which the settings name, holds from its beginning."""
     train = config.train
-    stack.enter_context(run_folder.held(Path(train.output_dir)))
     run_folder.claim(config)
     prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps * processes
     data_fingerprint.write(Path(train.output_dir), samples, prompts)

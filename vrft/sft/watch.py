@@ -47,6 +47,7 @@ class Watch(TrainerCallback):
         self.folder = Path(config.train.output_dir)
         self.improved: best.Best | None = None
         self.resumed = False
+        self.steps = 0  # that this process has taken
         self.scores: dict[str, float] = {}
         self.console = contextlib.ExitStack()
         self.accelerator: Accelerator
@@ -132,6 +133,7 @@ class Watch(TrainerCallback):
         When a signal has come, save and stop. transformers writes the checkpoint and ends the loop
         when this callback has returned.
         """
+        self.steps += 1
         self.display.advance(1)
         self.bad_pictures.exchange(self.accelerator)
         if self.log:

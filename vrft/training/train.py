@@ -27,7 +27,14 @@ from vrft.policy import Policy
 from vrft.processes import distributed, exchange
 from vrft.processes.peers import check_same, watched
 from vrft.progress import progress
-from vrft.runs import data_fingerprint, disk_errors, launches, run_folder, tracked_rollouts
+from vrft.runs import (
+    data_fingerprint,
+    disk_errors,
+    fresh_folder,
+    launches,
+    run_folder,
+    tracked_rollouts,
+)
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady, step_texts
 from vrft.runs.run_log import RunLog
@@ -88,7 +95,7 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
         # processes have read the settings that are written anew.
         exchange.wait_for_everyone(accelerator)
         if main and resume is None:
-            stack.enter_context(run_folder.held(folder))
+            stack.enter_context(fresh_folder.held(folder, lambda: run.progress.step))
             run_folder.claim(config)
             health.forget(folder)
             data_fingerprint.write(folder, samples, run.local_prompts * accelerator.num_processes)

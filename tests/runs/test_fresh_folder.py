@@ -1,0 +1,61 @@
+"""A run that is refused before its first step leaves no folder that it made itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vrft.errors import UserError
+from vrft.runs import fresh_folder
+from vrft.runs.run_log import WARNINGS
+
+
+def attempt(folder: Path, error: BaseException, steps: int = 0, *names: str) -> None:
+    """Write some files into a run's folder, and end by an error after so many steps."""
+    with pytest.raises(type(error)), fresh_folder.held(folder, lambda: steps):
+        for name in ("config.yaml", "metrics.jsonl", *names):
+            (folder / name).touch()
+        raise error
+
+
+REFUSED = UserError("no")
+
+
+def test_a_folder_that_was_made_goes_with_the_empty_ones_above_it(tmp_path: Path) -> None:
+    attempt(tmp_path / "runs" / "a", REFUSED)
+    assert not list(tmp_path.iterdir())
+    attempt(tmp_path / "runs" / "a", UserError("twice"))  # nothing is left that would complain
+
+
+def test_what_was_there_before_stays_and_is_free(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    attempt(folder, REFUSED)
+    assert {path.name for path in folder.iterdir()} == {"notes.txt", "config.yaml"}
+
+
+def test_a_neighbour_of_the_run_stays(tmp_path: Path) -> None:
+    def neighbour() -> int:
+        (tmp_path / "runs" / "another").mkdir()
+        return 0
+
+    with pytest.raises(UserError), fresh_folder.held(tmp_path / "runs" / "a", neighbour):
+        raise REFUSED
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["another"]
+
+
+def test_warnings_stay_and_leave_the_folder_free(tmp_path: Path) -> None:
+    attempt(tmp_path / "run", REFUSED, 0, WARNINGS)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"config.yaml", WARNINGS}
+
+
+@pytest.mark.parametrize(("error", "steps"), [(REFUSED, 1), (ZeroDivisionError(), 0)])
+def test_a_run_that_took_a_step_and_a_bug_leave_everything(
+    error: Exception, steps: int, tmp_path: Path
+) -> None:
+    attempt(tmp_path / "run", error, steps)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"config.yaml", "metrics.jsonl"}

@@ -1,0 +1,46 @@
+"""The folder of a fresh run, which leaves none that it made if it is refused at its start."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vrft.errors import UserError
+from vrft.runs import run_folder
+from vrft.runs.run_log import WARNINGS
+
+
+@contextmanager
+def held(folder: Path, steps: Callable[[], int]) -> Iterator[None]:
+    """Hold a fresh run's folder as ``run_folder.held`` does, and give it up with a refused run.
+
+    A run is refused by a UserError before it has taken a step, which ``steps`` counts.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    with run_folder.held(folder):
+        try:
+            yield
+        except UserError:
+            if steps() == 0:
+                give_up(folder, made)
+            raise
+
+
+def give_up(folder: Path, made: Sequence[Path]) -> None:
+    """Delete a run's folder if it is among those that the run has ``made``, else free it.
+
+    Folders above it go with it as far as they were made and nothing else is in them. A folder that
+    was there before keeps all but the empty log by which the next start would take it for a run's,
+    and so does one with warnings, which say more than the refusal.
+    """
+    if folder not in made or (folder / WARNINGS).exists():
+        log = folder / "metrics.jsonl"
+        if log.exists() and not log.stat().st_size:
+            log.unlink()
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # its lock too, which is held to the last
+    for parent in made[1:]:
+        with suppress(OSError):  # another has put something there
+            parent.rmdir()

@@ -67,6 +67,14 @@ def markdown(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
     return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in table)
 
 
+def fill(page: Path, begin: str, end: str, text: str) -> Path:
+    """Put text between the two marks of a written page, in the place of what stands there."""
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    after = rest.split(end)[1]
+    page.write_text(before + begin + text + end + after, encoding="utf-8")
+    return page
+
+
 def over_seeds(values: Sequence[float]) -> Interval:
     """Return the mean over seeds with Student's 95 % interval, which is NaN for one seed."""
     mean, n = fmean(values), len(values)

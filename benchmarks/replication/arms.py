@@ -27,12 +27,13 @@ class Claim:
     """A statement that ``better`` ends above ``worse``, judged by ``seeds`` common seeds.
 
     A claim that is not ``strict`` says "not below": it is met by equality too. ``source`` is where
-    it stands.
+    it stands, ``words`` say it in a sentence.
     """
 
     worse: str
     better: str
     source: str
+    words: str
     seeds: int = 8
     strict: bool = True
 
@@ -69,25 +70,58 @@ TABLE = (
 ARMS = {arm.name: arm for arm in TABLE}
 
 CLAIMS = (
-    Claim(START, "sft", "tables 5 to 8"),
-    Claim("sft", "grpo", "tables 5 to 8"),
-    Claim("grpo", "gpg", "tables 3 and 5 to 8", strict=False),
-    Claim("gpg, no alpha", "gpg", "later versions: 43.9, with alpha 47.8"),
-    Claim("gpg, deviation, alpha", "gpg", "later versions: 44.1, without deviation 47.8"),
-    Claim("gpg, G 4", "gpg", "table 9"),
-    Claim("gpg, G 2", "gpg, G 4", "table 9"),
-    Claim("gpg", "gpg, G 16", "table 9", strict=False),
-    Claim("gpg, deviation, KL 0.04", "gpg, deviation", "table 10"),
-    Claim("gpg, no alpha", "gpg, deviation", "later versions: 43.9, with deviation 45.3"),
-    Claim("gpg, deviation, alpha", "gpg, deviation", "later versions: 44.1, without alpha 45.3"),
-    Claim("gpg", "gpg, beta_th 0.6", "later versions: 47.8, with beta_th 48.3"),
-    Claim("gpg, batch deviation", "gpg, deviation", "table 10"),
-    Claim("dr_grpo", "gpg", "table 3"),
-    *(
-        Claim(name, "gpg", "not compared in the paper", strict=False)
-        for name in ("dapo", "rloo", "reinforce_pp", "remax", "ppo")
+    Claim(START, "sft", "tables 5 to 8", "Fine-tuning on right answers improves the start"),
+    Claim("sft", "grpo", "tables 5 to 8", "GRPO ends above fine-tuning"),
+    Claim("grpo", "gpg", "tables 3 and 5 to 8", "GPG ends no lower than GRPO", strict=False),
+    Claim(
+        "gpg, no alpha", "gpg", "later versions: 43.9, with alpha 47.8",
+        "Alpha, the correction for groups that teach nothing, helps",
     ),
-)
+    Claim(
+        "gpg, deviation, alpha", "gpg", "later versions: 44.1, without deviation 47.8",
+        "With alpha, dividing by the group's deviation harms",
+    ),
+    Claim("gpg, G 4", "gpg", "table 9", "Eight completions of a prompt are better than four"),
+    Claim("gpg, G 2", "gpg, G 4", "table 9", "Four completions of a prompt are better than two"),
+    Claim(
+        "gpg", "gpg, G 16", "table 9", "Sixteen completions of a prompt are no worse than eight",
+        strict=False,
+    ),
+    Claim(
+        "gpg, deviation, KL 0.04", "gpg, deviation", "table 10",
+        "A penalty on the KL divergence from the start harms",
+    ),
+    Claim(
+        "gpg, no alpha", "gpg, deviation", "later versions: 43.9, with deviation 45.3",
+        "Without alpha, dividing by the group's deviation helps",
+    ),
+    Claim(
+        "gpg, deviation, alpha", "gpg, deviation", "later versions: 44.1, without alpha 45.3",
+        "With the deviation, alpha harms",
+    ),
+    Claim(
+        "gpg", "gpg, beta_th 0.6", "later versions: 47.8, with beta_th 48.3",
+        "Sampling on until six groups of ten teach something (beta_th) helps",
+    ),
+    Claim(
+        "gpg, batch deviation", "gpg, deviation", "table 10",
+        "The group's deviation is better than the batch's",
+    ),
+    Claim("dr_grpo", "gpg", "table 3", "GPG ends above Dr. GRPO"),
+    *(
+        Claim(
+            name, "gpg", "not compared in the paper", f"GPG ends no lower than {title}",
+            strict=False,
+        )
+        for name, title in (
+            ("dapo", "DAPO"),
+            ("rloo", "RLOO"),
+            ("reinforce_pp", "REINFORCE++"),
+            ("remax", "ReMax"),
+            ("ppo", "PPO"),
+        )
+    ),
+)  # fmt: skip
 
 
 def seeds_of(arm: str) -> int:

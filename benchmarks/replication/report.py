@@ -8,9 +8,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from benchmarks.publishing import ROOT, figure, markdown, over_seeds, save_figure
-from benchmarks.replication import agenda, beds, ledger, search
+from benchmarks.replication import agenda, beds, in_words, ledger, search
 from benchmarks.replication.arms import ARMS, Claim
 from benchmarks.replication.beds import BEDS, Bed
+from benchmarks.replication.in_words import Judged
 from benchmarks.replication.inference import LEVEL, detectable
 from benchmarks.replication.ledger import Row, Trial
 from benchmarks.replication.verdicts import MARGIN, Budget, Finals, Verdict, cost, verdicts
@@ -37,16 +38,20 @@ BUDGETS: Mapping[Budget, str] = {
 
 
 def publish() -> Path:
-    """Write RESULTS.md and the figures beside the rows, and return the page's path."""
-    sections = [HEAD]
+    """Write RESULTS.md, the figures and the tables of docs/replication.md, and return the first."""
+    sections, judged = [HEAD], {}
     for bed in BEDS.values():
         all_rows = ledger.read(bed.name)
         if not all_rows:
             sections.append(f"## {bed.name}\n\nNo runs yet.\n")
             continue
         rows = ledger.by_trial(all_rows, beds.fingerprint(bed.start))
-        draw(bed, finals_of(rows), ledger.HERE)
-        sections.append(section(bed, rows, len(all_rows) - len(rows)))
+        finals = finals_of(rows)
+        draw(bed, finals, ledger.HERE)
+        verdicts_on_bed = {budget: verdicts(finals, budget, bed.claims) for budget in BUDGETS}
+        judged[bed.name] = bed, verdicts_on_bed
+        sections.append(section(bed, rows, verdicts_on_bed, len(all_rows) - len(rows)))
+    in_words.publish(DOCS / "replication.md", judged)
     # The site of the documentation shows pictures of its own folder only.
     for drawn in sorted(ledger.HERE.glob("*.svg")):
         shutil.copy(drawn, DOCS / f"replication-{drawn.name}")
@@ -55,14 +60,13 @@ def publish() -> Path:
     return path
 
 
-def section(bed: Bed, rows: Mapping[Trial, Row], orphans: int) -> str:
+def section(bed: Bed, rows: Mapping[Trial, Row], judged: Judged, orphans: int) -> str:
     """Render a bed's section; ``orphans`` are rows of another start, which count for nothing."""
-    finals = finals_of(rows)
     parts = [f"## {bed.name}", card(bed, rows), "### Rates", search_table(bed, rows)]
     parts += ["### Arms", arms_table(bed, rows)]
     for budget, title in BUDGETS.items():
-        judged = verdicts(finals, budget, bed.claims)
-        parts += [f"### Claims, at {title}", claims_table(judged), summary(judged)]
+        on_claims = judged[budget]
+        parts += [f"### Claims, at {title}", claims_table(on_claims), summary(on_claims)]
     parts += [f"![{bed.name}]({bed.name}.svg)", provenance([*rows.values()])]
     if orphans:
         parts.append(f"{orphans} rows are of another start and left out.")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from benchmarks.publishing import markdown
+from benchmarks.publishing import fill, markdown
 from benchmarks.speed import (
     growth,
     kernels,
@@ -77,10 +77,7 @@ def fill_readme(
     measurements: Sequence[Measurement], readme: Path = HERE.parents[1] / "README.md"
 ) -> Path:
     """Write the README's table between its two lines and return the README's path."""
-    before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    readme.write_text(before + BEGIN + in_short(measurements) + END + after, encoding="utf-8")
-    return readme
+    return fill(readme, BEGIN, END, in_short(measurements))
 
 
 def in_short(measurements: Sequence[Measurement]) -> str:

@@ -62,3 +62,10 @@ def test_versions_are_given_by_name() -> None:
     assert list(publishing.versions(("torch", "platform"))) == ["torch", "platform"]
     # and without the folder of the Python that measured
     assert publishing.versions(("python",)) == {"python": platform.python_version()}
+
+
+def test_a_page_is_filled_between_its_marks_alone(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<b>\nold\n<e>\nafter\n", encoding="utf-8")
+    publishing.fill(page, "<b>\n", "<e>\n", "new\n")
+    assert page.read_text(encoding="utf-8") == "before\n<b>\nnew\n<e>\nafter\n"

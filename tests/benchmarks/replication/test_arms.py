@@ -20,5 +20,5 @@ def test_every_claim_is_judged_by_eight_seeds() -> None:
 
 
 def test_a_claim_reads_as_a_formula() -> None:
-    assert Claim("a", "b", "a table").text == "a < b"
-    assert Claim("a", "b", "a table", strict=False).text == "a <= b"
+    assert Claim("a", "b", "a table", "in words").text == "a < b"
+    assert Claim("a", "b", "a table", "in words", strict=False).text == "a <= b"

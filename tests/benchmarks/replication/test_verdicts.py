@@ -8,8 +8,8 @@ from fakes.replication_rows import finals
 from benchmarks.replication import verdicts
 from benchmarks.replication.arms import START, Claim
 
-BELOW = Claim("grpo", "gpg", "a test")
-NOT_BELOW = Claim("grpo", "gpg", "a test", strict=False)
+BELOW = Claim("grpo", "gpg", "a test", "in words")
+NOT_BELOW = Claim("grpo", "gpg", "a test", "in words", strict=False)
 LOW = [0.50, 0.51, 0.49, 0.50, 0.52, 0.50, 0.49, 0.51]
 
 
@@ -57,13 +57,13 @@ def test_without_two_common_seeds_there_is_no_test() -> None:
 
 def test_only_common_seeds_count_and_no_more_than_the_claim_asks_for() -> None:
     assert (judge(BELOW, LOW, shifted(3)[:5]).test or pytest.fail()).n == 5
-    few = Claim("grpo", "gpg", "a test", seeds=3)
+    few = Claim("grpo", "gpg", "a test", "in words", seeds=3)
     assert (judge(few, LOW, shifted(3)).test or pytest.fail()).n == 3
 
 
 def test_the_start_is_the_first_point_of_the_curve() -> None:
     rows = {"sft": finals("sft", LOW)}  # their curves begin at 0.3
-    (verdict,) = verdicts.verdicts(rows, "compute", [Claim(START, "sft", "a test")])
+    (verdict,) = verdicts.verdicts(rows, "compute", [Claim(START, "sft", "a test", "in words")])
     assert verdict.test is not None
     assert verdict.test.mean == pytest.approx(sum(LOW) / 8 - 0.3)
     assert verdict.word == "agrees"
@@ -78,7 +78,7 @@ def test_the_correction_is_over_all_claims_with_runs() -> None:
     assert alone.above == pytest.approx(alone.test.above)
     assert among.above == pytest.approx(10 * alone.test.above)
     # a claim without runs takes no part
-    absent = Claim("ppo", "gpg", "a test")
+    absent = Claim("ppo", "gpg", "a test", "in words")
     assert verdicts.verdicts(rows, "sampling", [BELOW, absent])[0].above == alone.above
 
 

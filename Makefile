@@ -87,7 +87,7 @@ lint: .venv/installed-dev
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv .venv-vllm build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-vllm .venv-peer build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: pyproject.toml
@@ -124,4 +124,14 @@ clean:
 	site=$$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
 		cp configs/vllm/torchvision_on_cpu.py "$$site" && \
 		echo 'import torchvision_on_cpu' > "$$site/torchvision_on_cpu.pth"
+	@touch $@
+
+# TRL and what vrft needs beside vLLM, whose environment is read and not changed.
+.venv-peer/installed: configs/vllm/peer.txt .venv-vllm/installed
+	.venv-vllm/bin/python -m venv .venv-peer
+	.venv-peer/bin/pip install --quiet --disable-pip-version-check --no-deps \
+		--requirement configs/vllm/peer.txt
+	vllm=$$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	site=$$(.venv-peer/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+		echo "import site; site.addsitedir('$$vllm')" > "$$site/vllm.pth"
 	@touch $@

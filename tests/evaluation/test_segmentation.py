@@ -17,7 +17,7 @@ from vrft import cli, masks
 from vrft.boxes import Box
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.evaluation import evaluate, results, segmentation
+from vrft.evaluation import evaluate, rescoring, results, segmentation
 from vrft.masks import Mask, Region
 from vrft.types import Report, Score
 
@@ -177,7 +177,7 @@ def test_saved_answers_are_scored_with_masks_and_compared(
     out = tmp_path / "out"
     report = run(data, out)
     again = benchmark(data, segmenter="sam")
-    assert evaluate.score_file(out / "predictions.jsonl", again) == report
+    assert rescoring.score_file(out / "predictions.jsonl", again) == report
     assert cli.main(["compare", str(out), str(out), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["metrics"]
     differences = {row["metric"]: row["difference"]["mean"] for row in rows}

@@ -17,7 +17,7 @@ from fakes.scripted import Scripted, benchmark, write_reasonseg
 
 from vrft import cli
 from vrft.config.schema import ModelConfig
-from vrft.evaluation import evaluate
+from vrft.evaluation import evaluate, rescoring
 
 Settings = Callable[..., list[str]]
 
@@ -69,7 +69,7 @@ def test_nothing_of_an_evaluation_takes_its_name_before_it_is_on_the_disk(
     four, out = benchmark(write_reasonseg(tmp_path / "data")), tmp_path / "out"
     calls = DiskCalls(monkeypatch)
     evaluate.run(four, ModelConfig(name="scripted"), out, policy=Scripted())
-    evaluate.score_file(out / "predictions.jsonl", four, out=tmp_path / "again")
+    rescoring.score_file(out / "predictions.jsonl", four, out=tmp_path / "again")
     check_order(calls)
     renamed = [new for kind, _, new in calls.calls if kind == "rename"]
     assert out / "settings.json" in renamed and out / "scores.json" in renamed

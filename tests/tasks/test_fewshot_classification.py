@@ -13,7 +13,7 @@ from PIL import Image
 from vrft.classes import ClassList
 from vrft.errors import UserError
 from vrft.evaluation.benchmark import load_benchmark
-from vrft.evaluation.evaluate import score_file
+from vrft.evaluation.rescoring import score_file
 from vrft.images import open_image
 from vrft.types import Completion, Sample
 from vrft_tasks.fewshot_classification import LABELS, SHOTS, FewshotClassification, Label

@@ -64,7 +64,7 @@ def evaluate(
     {'accuracy': 1.0}
     """
     from vrft.config.schema import ModelConfig
-    from vrft.evaluation import evaluate, locate
+    from vrft.evaluation import evaluate, locate, rescoring
 
     if benchmark is None and data is None:
         raise UserError("give data or benchmark=NAME; `vrft eval --list` lists the benchmarks")
@@ -81,7 +81,7 @@ def evaluate(
     words |= {"--predictions": file, "--model": None if model is None else chosen.name}
     args, asked = asked_by(words, data, task, settings)
     if file is not None:
-        scored = evaluate.score_file(args.predictions, asked, **evaluation.scoring_options(args))
+        scored = rescoring.score_file(args.predictions, asked, **evaluation.scoring_options(args))
         return EvalResult(scored, args.out, Path(file))
     folder = args.out or evaluation.results_folder(args)
     policy = model.policy if isinstance(model, LoadedPolicy) else None

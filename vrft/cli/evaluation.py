@@ -39,7 +39,7 @@ def evaluate(args: argparse.Namespace) -> int:
         return 0
     check_options(args)
     with lasting():
-        from vrft.evaluation import checkpoints, evaluate, locate, report, table_text
+        from vrft.evaluation import checkpoints, evaluate, locate, report, rescoring, table_text
 
     if args.all_checkpoints is not None:
         args.model = str(args.all_checkpoints)
@@ -57,7 +57,7 @@ def evaluate(args: argparse.Namespace) -> int:
         return say_result(endpoint.evaluate(args, benchmark, asked), args, args.out)
     if args.predictions is not None:
         options = scoring_options(args)
-        result = evaluate.score_file(args.predictions, benchmark, endpoint=asked, **options)
+        result = rescoring.score_file(args.predictions, benchmark, endpoint=asked, **options)
         return say_result(result, args, args.out)
     model = replace(config.load(None, of_model).model, name=str(args.model))
     say_quantization(model)
@@ -150,7 +150,7 @@ def asking_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def scoring_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options with which answers are scored, as ``evaluate.score_file`` takes them."""
+    """Return the options with which answers are scored, as ``rescoring.score_file`` takes them."""
     return {name: getattr(args, name) for name in ("limit", "out", "boxes", "fresh")}
 
 

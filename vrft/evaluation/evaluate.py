@@ -1,8 +1,7 @@
-"""From a benchmark and a model to predictions.jsonl, and from predictions and a task to scores."""
+"""An evaluation from its benchmark and model to the answers, their scores and the report."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,7 +13,7 @@ from vrft import paths
 from vrft.config import coercion
 from vrft.config.schema import Config, ModelConfig, SamplingConfig
 from vrft.errors import PictureError
-from vrft.evaluation import fingerprint, predictions, results, saved_answers
+from vrft.evaluation import predictions, results
 from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.questions import (
     OnBadPicture,
@@ -24,14 +23,13 @@ from vrft.evaluation.questions import (
     sample_seed,
     say_left_out,
 )
-from vrft.evaluation.scoring import Written, read_samples
+from vrft.evaluation.scoring import read_samples
 from vrft.evaluation.summary import summarize
 from vrft.progress import progress
 from vrft.task import Task
 from vrft.types import Prediction, Prompt, Report, Rollout, Sample
 
 if TYPE_CHECKING:  # the room of policy imports torch
-    from vrft.endpoints.endpoint_settings import EndpointConfig
     from vrft.policy import Generator
 
 
@@ -121,80 +119,6 @@ def complete(
         )
         results.publish(evaluation, out)
     return evaluation.report
-
-
-def score_file(
-    path: Path,
-    benchmark: Benchmark,
-    *,
-    limit: int | None = None,
-    out: Path | None = None,
-    boxes: Written | None = None,
-    fresh: bool = False,
-    endpoint: EndpointConfig | None = None,
-) -> Report:
-    """Score saved answers without a model; write to ``out`` what ``run`` writes there.
-
-    ``path`` is a predictions.jsonl, the answers of a batch service, or a file of another tool with
-    ``id`` and ``text`` in each line. ``boxes`` says how that tool writes boxes; ``endpoint`` says
-    instead how the model saw the pictures. Raises UserError for a line that cannot be read, for an
-    answer to no sample, for boxes written nobody knows how, if another process writes into
-    ``out``, and if it holds another evaluation, which ``fresh`` forgets.
-    """
-    # Held before the answers are read: they may be those that another process is writing there.
-    with contextlib.nullcontext() if out is None else predictions.held(out):
-        return score_held(path, benchmark, limit, out, boxes, fresh=fresh, endpoint=endpoint)
-
-
-def score_held(
-    path: Path,
-    benchmark: Benchmark,
-    limit: int | None,
-    out: Path | None,
-    boxes: Written | None,
-    *,
-    fresh: bool,
-    endpoint: EndpointConfig | None,
-) -> Report:
-    """Score saved answers as ``score_file`` does, into a folder that this process holds."""
-    questions = Questions.of(benchmark, limit)
-    task, samples, prompts = questions.task, questions.samples, questions.prompts
-    settings: dict[str, Any] = {
-        "benchmark": coercion.to_plain(benchmark),
-        "predictions": str(path.resolve()),
-        "limit": limit,
-        "fingerprint": fingerprint.of_samples(samples),
-    }
-    if out is not None and path.resolve() == (out / predictions.PREDICTIONS).resolve():
-        settings = settings_in_place(out, settings)
-    if boxes is not None:
-        settings["boxes"] = boxes
-    answers, notes = saved_answers.read(path, benchmark.repeats)
-    if endpoint is not None:
-        answers, seen = saved_answers.with_views(answers, prompts, endpoint)
-        settings["endpoint"] = seen
-    if notes:
-        settings["notes"] = notes
-    evaluation = results.score_predictions(
-        benchmark, task, samples, answers, settings, folder=out, prompts=prompts
-    )
-    if out is not None:
-        predictions.store(out, settings, answers, fresh=fresh)
-        results.publish(evaluation, out)
-    return evaluation.report
-
-
-def settings_in_place(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of answers that are scored where they lie: those that made them.
-
-    Raises UserError if they were made for another benchmark or limit.
-    """
-    if not (out / predictions.SETTINGS).is_file():
-        return settings
-    made = predictions.read_settings(out)
-    now = {"benchmark": settings["benchmark"], "limit": settings["limit"], "fingerprint": {}}
-    predictions.check_same(out, {**made, **now})
-    return made
 
 
 def load_policy(model: ModelConfig) -> Generator:

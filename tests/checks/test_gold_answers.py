@@ -166,6 +166,45 @@ def test_small_boxes_that_lose_by_rounding_are_noted_and_no_problem() -> None:
     assert str(note) == "1 lose more than 5 % of full marks by rounding to whole numbers: thin"
 
 
+@pytest.mark.parametrize(
+    ("edge", "overlap"),
+    [
+        (0.6, 1.0),  # in whole thousandths and in whole pixels of 1000 x 1000
+        (0.5996, 0.9992),  # written as 600: 499.6 of 500
+    ],
+)
+def test_a_box_that_loses_a_little_by_whole_numbers_is_said_to(edge: float, overlap: float) -> None:
+    box = Box(0.1, 0.1, edge, 0.9)
+    task = LisaGrounding(RECORDS / "reasonseg")
+    sample: Sample[Target] = replace(task.samples("val")[0], id="box", answer=Target(box, box))
+    answered = OpenedSample(sample, (), ((1000, 1000),))
+    means, findings = gold_answers.try_gold_answers(task, [answered])
+    assert means["reward iou"] == pytest.approx(overlap)
+    assert not findings.problems
+    assert [str(note) for note in findings.notes] == [
+        "1 earn less than full marks, though by no more than 5 %, as their boxes are written in "
+        "whole thousandths or pixels: no answer could earn more: box"
+    ] * (overlap < 1)
+
+
+def test_a_loss_that_whole_numbers_do_not_explain_is_not_put_down_to_them() -> None:
+    box = Box(0.1, 0.1, 0.6, 0.9)
+    task = LisaGrounding(RECORDS / "reasonseg")
+    sample: Sample[Target] = replace(task.samples("val")[0], id="box", answer=Target(box, box))
+    answered = OpenedSample(sample, (), ((1000, 1000),))
+
+    def shy(sample: object, completion: object) -> float:
+        return 0.99
+
+    @dataclass(frozen=True)
+    class Shy(LisaGrounding):
+        def rewards(self) -> Mapping[str, Reward[Target]]:
+            return {"iou": shy}
+
+    means, findings = gold_answers.try_gold_answers(Shy(RECORDS / "reasonseg"), [answered])
+    assert means["reward iou"] == pytest.approx(0.99) and not findings.notes
+
+
 def test_garbage_that_earns_or_is_read_is_a_problem() -> None:
     sound, lax = Naming(), Naming(strict=False)
     assert not gold_answers.try_garbage(sound, opened(sound)[0]).problems

@@ -6,6 +6,7 @@ process must give the same rewards.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections import defaultdict
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import get_args
 
 from vrft import answers, rewards
+from vrft.boxes import Box, iou
 from vrft.checks.findings import Finding, Findings, name_samples
 from vrft.checks.samples import OpenedSample
 from vrft.checks.worker import WorkerError, rewards_elsewhere
@@ -39,6 +41,7 @@ def try_gold_answers(
     earned: defaultdict[str, list[float]] = defaultdict(list)
     misread: list[str] = []
     rounded: list[str] = []
+    on_grid: list[str] = []
     empty: list[str] = []
     lettered: list[str] = []
     missing: list[str] = []
@@ -55,6 +58,8 @@ def try_gold_answers(
             lowest = min(values[name] for name in values if name not in further)
             if lowest < ROUNDED:
                 (misread if lowest < READABLE else rounded).append(opened.sample.id)
+            elif lowest < 1 and lowest >= written_overlap(task, opened, space):
+                on_grid.append(opened.sample.id)
             # A task without answer tags gives its answer as the text itself.
             if is_blank(answers.last_answer(completion.text) or completion.text):
                 empty.append(opened.sample.id)
@@ -67,6 +72,11 @@ def try_gold_answers(
     ]
     notes = (
         *name_samples("lose more than 5 % of full marks by rounding to whole numbers", rounded),
+        *name_samples(
+            "earn less than full marks, though by no more than 5 %, as their boxes are written in "
+            "whole thousandths or pixels: no answer could earn more",
+            (name for name in on_grid if name not in {*misread, *rounded}),
+        ),
         *name_samples(
             "have a letter as their gold answer, and no such option in the prompt: no number or "
             "text earns anything; write what the letter stands for",
@@ -88,6 +98,23 @@ def gold_completion(
     """Return the gold answer of a model that writes coordinates in ``space``."""
     views = views_of(opened.sizes, space)
     return Completion(task.reference(opened.sample, views), views)
+
+
+def written_overlap(task: Task[A], opened: OpenedSample[A], space: Space) -> float:
+    """Return the least IoU of a true box with itself, as written in ``space`` and read again.
+
+    A hair is taken off for the rounding of IoUs; infinity where there is no box to be written.
+    """
+    boxes = task.boxes(opened.sample)
+    views = views_of(opened.sizes, space)
+    if len(views) != 1 or not boxes:
+        return math.inf
+    read = [Box.parse(box.format(views[0]), views[0]) for box in boxes]
+    overlaps = [
+        0.0 if written is None else iou(box, written)
+        for box, written in zip(boxes, read, strict=True)
+    ]
+    return min(overlaps) - 1e-9
 
 
 def views_of(sizes: Sequence[tuple[int, int]], space: Space = "thousandths") -> tuple[View, ...]:

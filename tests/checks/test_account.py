@@ -94,3 +94,25 @@ def test_a_grouped_convolution_has_gradients_of_its_own_size() -> None:
     )
     assert forward == 2 * 32 * 97 * 4
     assert backward == 2 * forward
+
+
+def test_what_is_kept_has_another_name_and_its_operators_stay_the_parts_own() -> None:
+    weight = torch.empty(64, 64, device="meta", requires_grad=True)
+    with Account() as account:
+        account.phase = "prefill"
+        with account.within("vision"):
+            loss = (weight * 2).sin().sum()
+            dropped = torch.empty(64, 64, device="meta")
+            del dropped
+        account.keep("vision", "kept")
+        with account.within("vision"):
+            later = torch.empty(64, 64, device="meta")
+        assert account.totals[Place("prefill", "vision")] == later.nbytes
+        # the argument of the sine, and the sum
+        assert account.totals[Place("prefill", "kept")] == 64 * 64 * 4 + 4
+        account.phase = "backward"
+        loss.backward()
+        del loss
+    assert account.totals[Place("prefill", "kept")] == 0
+    assert Place("backward", "vision") in account.work
+    assert not [place for place in account.work if place.part == "kept"]

@@ -31,3 +31,11 @@ def test_each_operator_takes_as_long_as_its_slower_side() -> None:
 def test_a_reference_model_passes_forward_alone() -> None:
     by_part = costs.costs(REHEARSAL, updates=3, references=1)
     assert by_part["update", "decoder"] == Cost(2 * (4 * 2e12 + 3 * 4e12), 0)
+
+
+def test_an_update_passes_no_picture_whose_pass_was_kept() -> None:
+    vision = {Place("forward", "vision"): [Work(1e12, 1e9, False)]}
+    made = Rehearsal({}, vision, decoded=10, passes=4, vision_again=0.25)
+    # of four passes one, for each of two updates; all four of a reference model
+    assert costs.costs(made, updates=2)["update", "vision"] == Cost(2e12, 2e9)
+    assert costs.costs(made, updates=2, references=1)["update", "vision"] == Cost(6e12, 6e9)

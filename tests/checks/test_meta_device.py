@@ -100,3 +100,17 @@ def test_rows_pass_the_weights_of_their_experts_and_are_counted() -> None:
     ]
     backward = [work for place, work in account.work.items() if place.phase == "backward"]
     assert sum(item.flops for work in backward for item in work) == 2 * forward[0].flops
+
+
+def test_casts_of_weights_are_held_until_the_mode_ends_unless_they_are_not_cached() -> None:
+    weight = torch.ones(8, 8, device="meta", requires_grad=True)
+    x = torch.ones(8, 8, device="meta")
+    with Account() as account, MetaDevice(account, "cuda", torch.bfloat16) as mode:
+        with torch.no_grad(), mode.uncached():
+            F.linear(x, weight)
+        assert account.held == 0
+        with torch.no_grad():
+            F.linear(x, weight)
+            F.linear(x, weight)
+        assert account.held == 2 * weight.numel()  # one copy, by two bytes a weight
+    assert account.held == 0

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
 import pytest
 
 from vrft import config
+from vrft.checks import budget as budgets
 from vrft.checks import lengths, shape, step_plan
 from vrft.checks.budget import Launch
 from vrft.checks.cards import usable
 from vrft.checks.step_plan import Job
+from vrft.models import vision_graphs
 
 
 def job(*settings: str, launch: Launch | None = None) -> Job:
     name = "Qwen/Qwen2-VL-2B-Instruct"
     settings = (f"model={name}", "sampling.max_completion_length=8", *settings)
     made = config.load(None, settings)
-    model = shape.read(name)
+    model = shape.read(made.model.name)
     sizes = lengths.of_sizes([(112, 112)], 20, model, made.model)
     return Job(made, model, sizes, launch or Launch())
 
@@ -77,3 +83,36 @@ def test_four_bits_are_tried_before_smaller_pictures_and_after_all_else() -> Non
     (first,) = [i for i, words in enumerate(turned) if step_plan.NF4 in words]
     assert [i for i, words in enumerate(turned) if "max_pixels" in words] == [first + 1]
     assert first == len(turned) - 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "launch", "kept"),
+    [
+        ((), Launch(), True),
+        (("algorithm.num_iterations=2",), Launch(), False),
+        (("rollout.engine=vllm",), Launch(), False),
+        (("algorithm=sft",), Launch(), False),
+        ((), Launch(2), False),
+    ],
+)
+def test_vision_passes_are_kept_where_a_run_keeps_them(
+    settings: tuple[str, ...], launch: Launch, kept: bool
+) -> None:
+    assert job(*settings, launch=launch).keeps_vision is kept
+
+
+def test_kept_passes_are_in_the_plan_and_the_first_to_be_given_up(
+    model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vision_graphs, "MIN_TOWER", 0)
+    folder = f"model={model_folder('qwen2_vl')}"
+    kept, none = (
+        job("model.dtype=float32", f"model.vision_graph_mib={limit}", folder) for limit in (64, 0)
+    )
+    name = budgets.NAMES["kept"]
+    assert name in step_plan.budget(kept).update
+    assert name not in step_plan.budget(none).update
+    first = [[*islice(step_plan.attempts(each, 2.0**40), 2)] for each in (kept, none)]
+    assert first == [[(), (step_plan.NOTHING_KEPT,)], [(), (step_plan.CHECKPOINTING,)]]
+    # Nothing is gained by it where the weights alone are too much.
+    assert [*islice(step_plan.attempts(kept, 1.0), 2)][1] == (step_plan.CHECKPOINTING,)

@@ -141,12 +141,23 @@ class Account(TorchDispatchMode):
     def rename(self, tensors: Iterator[Tensor], place: Place) -> None:
         """Move the held storages of tensors to another place of the account."""
         for tensor in tensors:
-            key = storage_key(tensor)
-            holding = self.holdings.get(key)
-            if holding is not None and holding.place != place:
-                self.totals[holding.place] -= holding.bytes
-                self.totals[place] += holding.bytes
-                self.holdings[key] = holding._replace(place=place)
+            self.put(storage_key(tensor), place)
+
+    def put(self, key: int, place: Place) -> None:
+        """Count a held storage as another place's; nothing is done for one that is not held."""
+        holding = self.holdings.get(key)
+        if holding is not None and holding.place != place:
+            self.totals[holding.place] -= holding.bytes
+            self.totals[place] += holding.bytes
+            self.holdings[key] = holding._replace(place=place)
+
+    def keep(self, part: str, name: str) -> None:
+        """Count all that a part holds now by another name; its operators stay the part's own."""
+        for key, holding in list(self.holdings.items()):
+            storage = holding.reference()  # which cannot end meanwhile
+            if storage is not None and holding.place.part == part:
+                self.put(key, holding.place._replace(part=name))
+                self.owners.setdefault(key, part)
 
     def own(self, copy: Tensor, weight: Tensor) -> None:
         """Note that operators which read a copy of a weight belong to the weight's part."""

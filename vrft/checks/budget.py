@@ -26,10 +26,12 @@ HALVES = {"rollout": ("prefill", "decode"), "update": ("forward", "backward")}
 
 NAMES = {
     "vision": "vision activations",
+    "kept": "vision passes kept",
     "decoder": "language activations",
     "head": "logits",
     "cache": "rollout keys, values, states",
     "casts": "half-precision copies",
+    "copies": "rollout copies of weights",
     "gradients": "gradients",
     "other": "other",
 }

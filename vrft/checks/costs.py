@@ -39,6 +39,8 @@ def repeats(rehearsal: Rehearsal, place: Place, updates: int, references: int) -
         return 1.0
     if place.phase == "decode":
         return rehearsal.decoded
+    if place == Place("forward", "vision"):
+        return rehearsal.passes * (updates * rehearsal.vision_again + references)
     if place.phase == "forward":
         return rehearsal.passes * (updates + references)
     return rehearsal.passes * updates

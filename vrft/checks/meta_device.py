@@ -39,8 +39,8 @@ class MetaDevice(TorchFunctionMode):
     """A mode in which torch's functions on "meta" follow the rules of another device.
 
     With ``half``, they also follow those of its autocast in this type: casts of trained weights are
-    made once and held until the mode ends. A mask over tokens has no numbers: it is taken to mark
-    so many ``image_tokens``.
+    made once and held until the mode ends, unless ``uncached`` is entered. A mask over tokens has
+    no numbers: it is taken to mark so many ``image_tokens``.
     """
 
     def __init__(
@@ -54,6 +54,20 @@ class MetaDevice(TorchFunctionMode):
         self.account = account
         self.device, self.half, self.image_tokens = device, half, image_tokens
         self.casts: dict[int, Tensor] = {}
+        self.caches = True
+
+    def __exit__(self, *error: Any) -> None:
+        self.casts.clear()
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def uncached(self) -> Iterator[None]:
+        """Cast weights anew at every use within the block, and hold none."""
+        self.caches = False
+        try:
+            yield
+        finally:
+            self.caches = True
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -78,7 +92,7 @@ class MetaDevice(TorchFunctionMode):
         """Return a floating-point tensor in half precision; a trained weight's cast is held."""
         if not tensor.is_floating_point() or tensor.dtype == self.half:
             return tensor
-        if not (tensor.is_leaf and tensor.requires_grad):
+        if not (tensor.is_leaf and tensor.requires_grad and self.caches):
             return tensor.to(self.half)
         if id(tensor) not in self.casts:
             with self.account.within("casts"):

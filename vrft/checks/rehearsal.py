@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from vrft.checks import shape as shapes
 from vrft.checks.account import Account, Peak, Place, Work
 from vrft.checks.meta_device import Device, MetaDevice, kernels, run_backward
+from vrft.checks.rehearsed_vision import Features
 from vrft.config.schema import SamplingConfig
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel
-from vrft.models.vision_features import FeatureCache, PatchedPicture, VisionEncoder, is_fixed
-from vrft.policy import onednn, sampling
-from vrft.policy.decode_step import STRATEGIES
+from vrft.models.vision_features import PatchedPicture
+from vrft.policy import sampling
+from vrft.policy.decode_step import STRATEGIES, weight_copies
 from vrft.policy.logprobs import GroupLogps, token_logps
 
 STEPS = 3
@@ -62,41 +63,16 @@ class Rehearsal:
     """The account of a step: the most memory by phase, and the work by place.
 
     Weights, gradients that other passes have made and the optimizer's states are in no peak.
-    ``decoded`` is the number of times that a decoding step stands for in ``work``, and ``steps``
-    that of passes of an update.
+    ``decoded`` is the number of times that a decoding step stands for in ``work``, and ``passes``
+    that of micro-batches of an update. ``vision_again`` is the share of its pictures that an update
+    passes through the tower: the others' passes were kept by the rollout.
     """
 
     peaks: dict[str, Peak]
     work: dict[Place, list[Work]]
     decoded: float
     passes: int
-
-
-class Features(FeatureCache):
-    """The remembered features of pictures, which on "meta" cannot be sent to the machine."""
-
-    def __init__(self, account: Account) -> None:
-        super().__init__(0)
-        self.account = account
-        self.made: dict[bytes, Tensor] = {}
-
-    def encode(
-        self, tower: nn.Module, pictures: Sequence[PatchedPicture], encoder: VisionEncoder
-    ) -> list[Tensor]:
-        """Return the encoder's features of each picture; those of a fixed tower are made once."""
-        if not is_fixed(tower):
-            return list(encoder(pictures))
-        return [self.features_of(picture, encoder) for picture in pictures]
-
-    @torch.no_grad()
-    def features_of(self, picture: PatchedPicture, encoder: VisionEncoder) -> Tensor:
-        """Return a picture's features, made once and then held outside of the device's memory."""
-        if picture.key in self.made:  # sent from the machine's memory to the device's
-            return self.made[picture.key].clone()
-        (features,) = encoder([picture])
-        self.made[picture.key] = features
-        self.account.release(features)
-        return features.clone()
+    vision_again: float = 1.0
 
 
 def encode(loaded: LoadedModel, prompt: PromptShape, key: str) -> Encoded:
@@ -134,32 +110,58 @@ def rehearse(
     half: torch.dtype | None = None,
     *,
     rollout: bool = True,
+    keeps_vision: bool = False,
 ) -> Rehearsal:
     """Take a step of a model on "meta" as a device would, and return its account.
 
     ``half`` is the type of autocast, None without. Without ``rollout`` the completions are given,
-    as those of SFT and of another engine are.
+    as those of SFT and of another engine are. ``keeps_vision``: the update may take vision passes
+    that the rollout keeps, in at most the ``graph_bytes`` of the model.
     """
     account = Account()
     for part, weights in shapes.weights_by_part(loaded).items():
         account.know(part, iter(weights))
     account.know("other", loaded.model.buffers())
-    loaded.feature_cache = Features(account)
+    features = Features(account, loaded.graph_bytes if rollout and keeps_vision else 0)
+    loaded.feature_cache = features
     prompts = [encode(loaded, prompt, str(i)) for i, prompt in enumerate(load.prompts)]
+    pictures = [picture for prompt in prompts for picture in prompt.pictures]
+    copies = weight_copies(loaded, half) if device == "cpu" else (0, 0)  # before any hooks
     with ExitStack() as stack:
         stack.enter_context(kernels(device, account))
+        machine = MetaDevice(account, device, half, sum(p.image_tokens for p in prompts))
+        features.graphs.prepare = lambda tower: machine.uncached()
+        with machine, kernels(device, Account()):
+            features.graphs.learn_sizes(loaded, pictures)
         stack.enter_context(parts_noted(loaded, account))
+        stack.enter_context(features.graphs.open())
         stack.enter_context(account)
         decoded = 0.0
         if rollout:
-            image_tokens = sum(prompt.image_tokens for prompt in prompts)
-            with MetaDevice(account, device, half, image_tokens):
-                roll_out(loaded, prompts, load, settings, device, account)
+            with machine:
+                roll_out(loaded, prompts, load, settings, device, account, copies)
             decoded = load.length / STEPS
+        again = features.graphs.missing(pictures)
         with_pictures = max(prompts, key=lambda prompt: len(prompt.tokens))
         order = [with_pictures, *(p for p in prompts if p is not with_pictures)]
-        update(loaded, order[: load.batch], load, device, half, account)
-    return Rehearsal(dict(account.peaks), dict(account.work), decoded, load.passes)
+        # At a later micro-batch gradients are there, and the passes that others took are not: the
+        # peak is the first one's where these are larger.
+        others = order[load.batch :][-load.batch :]
+        taken = [picture for prompt in others for picture in prompt.pictures]
+        trained = [weight for weight in loaded.model.parameters() if weight.requires_grad]
+        gradients = sum(weight.nbytes for weight in trained)
+        later = load.passes > 1 and features.graphs.bytes_of(taken) <= gradients
+        if later:
+            features.graphs.drop(taken)
+        update(loaded, order[: load.batch], load, device, half, account, later=later)
+    work = dict(account.work)
+    if again < 1 and pictures:
+        # One of all pictures' passes, shared among the micro-batches.
+        work[Place("forward", "vision")] = [
+            Work(flops / load.passes, moved / load.passes, wide)
+            for flops, moved, wide in work[Place("prefill", "vision")]
+        ]
+    return Rehearsal(dict(account.peaks), work, decoded, load.passes, again)
 
 
 def roll_out(
@@ -169,8 +171,12 @@ def roll_out(
     settings: SamplingConfig,
     device: Device,
     account: Account,
+    copies: tuple[int, int] = (0, 0),
 ) -> None:
-    """Sample the first tokens of all completions, with room for the last."""
+    """Sample the first tokens of all completions, with room for the last.
+
+    ``copies`` are the bytes of weights that are laid out anew before the prompts pass, and after.
+    """
     strategy = STRATEGIES[device]
     blocks = max(1, -(-(load.length - 1) // strategy.cache_block))
     plain = replace(
@@ -183,8 +189,21 @@ def roll_out(
     steps = min(STEPS, load.length)
     loaded.model.eval()
     account.phase = "prefill"
-    ahead = loaded.head.register_forward_hook(lambda *_: setattr(account, "phase", "decode"))
-    with packed(loaded.model, device, account), caches_noted(loaded, account):
+    held: list[Tensor] = []
+
+    def hold(size: int) -> None:
+        if size:
+            with account.within("copies"):
+                held.append(torch.empty(size, dtype=torch.uint8, device="meta"))
+
+    def begin_decoding(*_: Any) -> None:
+        if account.phase == "prefill":
+            hold(copies[1])
+            account.phase = "decode"
+
+    hold(copies[0])
+    ahead = loaded.head.register_forward_hook(begin_decoding)
+    with caches_noted(loaded, account):
         sampling.decode(
             loaded,
             prompts,
@@ -195,23 +214,6 @@ def roll_out(
         )
     ahead.remove()
     loaded.model.train()
-
-
-@contextmanager
-def packed(model: nn.Module, device: Device, account: Account) -> Iterator[None]:
-    """Hold the copies of weights that a rollout on a CPU makes for oneDNN."""
-    layers = [
-        layer.weight
-        for layer in model.modules()
-        if type(layer) is nn.Linear and layer.weight.numel() >= onednn.MIN_LAYER
-    ]
-    copies: list[Tensor] = []
-    fits = sum(weight.numel() for weight in layers) <= onednn.MAX_MODEL
-    if device == "cpu" and fits and layers and onednn.supports(layers[0].dtype):
-        with account.within("cache"):
-            copies = [torch.empty_like(weight) for weight in layers]
-    yield
-    copies.clear()
 
 
 @contextmanager
@@ -264,15 +266,17 @@ def update(
     device: Device,
     half: torch.dtype | None,
     account: Account,
+    *,
+    later: bool,
 ) -> None:
-    """Pass one micro-batch forward and backward, as an update does."""
+    """Pass one micro-batch forward and backward, as an update does: the first, or a later one."""
     trained = [weight for weight in loaded.model.parameters() if weight.requires_grad]
     gradients = Place("backward", "gradients")
     for weight in trained:
         weight.register_post_accumulate_grad_hook(
             lambda w: account.rename(iter([w.grad]), gradients)
         )
-    if load.passes > 1:
+    if later:
         account.phase = "forward"
         for weight in trained:
             weight.grad = torch.zeros_like(weight)

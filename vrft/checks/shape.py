@@ -164,6 +164,7 @@ def build(
         family,
         settings.picture_cache_mib * 2**20,
         settings.shared_prefix,
+        settings.vision_graph_mib * 2**20,
     )
 
 

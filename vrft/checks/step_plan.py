@@ -20,7 +20,7 @@ from vrft.config.loading import merge, parse_override
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.images import resized_size
-from vrft.models import quantization
+from vrft.models import quantization, vision_graphs
 from vrft.models.loading import weight_dtype
 
 DEVICE: Device = "cuda"
@@ -60,6 +60,13 @@ class Job:
         """Return whether the model itself samples, rather than a server or the data."""
         return self.config.algorithm.name != "sft" and self.config.rollout.engine == "vrft"
 
+    @property
+    def keeps_vision(self) -> bool:
+        """Return whether the update of a step may take the vision passes of its rollout."""
+        return self.samples_here and vision_graphs.may_serve(
+            self.config.algorithm, self.launch.devices
+        )
+
 
 def half_of(config: Config) -> torch.dtype | None:
     """Return the type that autocast computes in on a card; None where it is float32."""
@@ -93,11 +100,17 @@ def rehearse(job: Job, first: PromptShape) -> Rehearsal:
     load, dtype, half = job.load(first), held_dtype(config, job.launch), half_of(config)
     # By its words, as settings may hold what has no hash.
     key = repr((job.shape.source, job.shape.name, relevant, dtype, half, load, config.sampling,
-                job.samples_here))  # fmt: skip
+                job.samples_here, job.keeps_vision))  # fmt: skip
     if key not in REHEARSED:
         loaded = shape.build(job.shape, relevant, dtype)
         REHEARSED[key] = rehearsal.rehearse(
-            loaded, load, config.sampling, DEVICE, half, rollout=job.samples_here
+            loaded,
+            load,
+            config.sampling,
+            DEVICE,
+            half,
+            rollout=job.samples_here,
+            keeps_vision=job.keeps_vision,
         )
     return REHEARSED[key]
 
@@ -128,6 +141,7 @@ def references(config: Config) -> int:
 
 LORA = ("model.lora.r=64", "model.lora.lora_alpha=128")
 CHECKPOINTING = "model.gradient_checkpointing=true"
+NOTHING_KEPT = "model.vision_graph_mib=0"
 NF4 = "model.quantization=nf4"
 
 
@@ -158,6 +172,14 @@ def remedies(job: Job) -> Iterator[tuple[str, ...]]:
     if job.shape.vision is not None:
         area = 512 * job.shape.factor**2
         yield (*lora, CHECKPOINTING, *smaller, f"model.max_pixels={area}")
+
+
+def keeps_something(job: Job) -> bool:
+    """Return whether vision passes that a step keeps are a part of its peak."""
+    if not job.keeps_vision or job.shape.vision is None or not job.config.model.vision_graph_mib:
+        return False
+    planned = budget(job)
+    return any(budgets.NAMES["kept"] in half for half in (planned.rollout, planned.update))
 
 
 def can_quantize(job: Job) -> bool:
@@ -213,9 +235,17 @@ class Remedy:
     peak: float
 
 
+def attempts(job: Job, room: float) -> Iterator[tuple[str, ...]]:
+    """Yield the settings to try in turn: as they are, without what is kept, and ``remedies``."""
+    yield ()
+    if states_of(job).total <= room and keeps_something(job):
+        yield (NOTHING_KEPT,)
+    yield from remedies(job)
+
+
 def remedy(job: Job, room: float) -> Remedy | None:
     """Return the first settings with which a step holds at most ``room`` bytes; None for none."""
-    for settings in ((), *remedies(job)):
+    for settings in attempts(job, room):
         attempt = changed(job, settings)
         held = states_of(attempt)
         if held.total > room:

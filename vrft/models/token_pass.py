@@ -35,14 +35,21 @@ def side_by_side(*layers: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def fits(loaded: LoadedModel) -> bool:
-    """Return whether a model decodes by ``TokenPass``: float32 on a CPU, all layers as they are.
+    """Return whether a model decodes by ``TokenPass``: in float32 on a CPU, its layers known."""
+    if loaded.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return False
+    return has_known_layers(loaded)
 
-    Those are the layers that the family's row names, without a function or a hook of anybody's in
-    the place of their own forwards. Linear layers may be any module, as LoRA's are.
+
+def has_known_layers(loaded: LoadedModel) -> bool:
+    """Return whether all layers of a decoder are float32 and those that the family's row names.
+
+    Nothing of anybody's, a function or a hook, stands in the place of their own forwards. Linear
+    layers may be any module, as LoRA's are.
     """
     decoder: Any = loaded.language_model
-    name, autocast = loaded.family.decoder_layer, torch.is_autocast_enabled("cpu")
-    if not name or loaded.device.type != "cpu" or autocast or is_sharded(decoder):
+    name = loaded.family.decoder_layer
+    if not name or is_sharded(decoder):
         return False
     if any(kind in decoder.rotary_emb.rope_type for kind in MOVING_ROTATIONS):
         return False
@@ -64,6 +71,12 @@ def is_changed(module: nn.Module) -> bool:
     return bool(hooks) or "forward" in vars(module)
 
 
+def projections(decoder: Any) -> list[tuple[nn.Module, nn.Module, nn.Module]]:
+    """Return the layers that make queries, keys and values, of each layer of a decoder."""
+    attentions = [layer.self_attn for layer in decoder.layers]
+    return [(part.q_proj, part.k_proj, part.v_proj) for part in attentions]
+
+
 class TokenPass:
     """The layers of a decoder for one token of each of n rows.
 
@@ -76,8 +89,7 @@ class TokenPass:
         decoder: Any = loaded.language_model
         self.layers, self.norm, self.rotate = list(decoder.layers), decoder.norm, decoder.rotary_emb
         self.axes = 3 if loaded.family.has_vision else 1
-        attentions = [layer.self_attn for layer in self.layers]
-        self.projections = [join(part.q_proj, part.k_proj, part.v_proj) for part in attentions]
+        self.projections = [join(*parts) for parts in projections(decoder)]
 
     def reach(self, first: int, last: int) -> None:
         """Make the rotary tables of positions ``first`` to ``last``."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vrft.models.byte_cache import ByteCache
 from vrft.models.sharding import is_sharded
-from vrft.models.vision_graphs import VisionGraphs
+from vrft.models.vision_graphs import VisionGraphs, autocast_type
 
 CHANGE_COUNTER = "_version"
 """The attribute in which torch counts the changes made to a tensor in its place.
@@ -163,6 +163,4 @@ def tower_state(tower: nn.Module) -> bytes:
         (weight.data_ptr(), getattr(weight, CHANGE_COUNTER)) for weight in tower.parameters()
     ]
     # Under autocast the same weights give other features: an evaluation may run without it.
-    device = next(tower.parameters()).device.type
-    precision = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
-    return hashlib.sha256(repr((weights, precision)).encode()).digest()
+    return hashlib.sha256(repr((weights, autocast_type(tower))).encode()).digest()

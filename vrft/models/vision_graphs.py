@@ -15,8 +15,19 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from vrft.config.algorithm import AlgorithmConfig
+
 MIN_TOWER = 2**20
 """Weights of a vision tower below which a second pass costs too little to be spared."""
+
+
+def may_serve(algorithm: AlgorithmConfig, devices: int) -> bool:
+    """Return whether the update of a step may take the vision passes of its rollout.
+
+    It may where it begins with the weights that sampled. Of several devices each waits in the
+    tower for the others, at every pass of an update.
+    """
+    return devices == 1 and not algorithm.reuses_batches
 
 
 class VisionGraphs:
@@ -67,7 +78,7 @@ class VisionGraphs:
         """
         if not self.is_open or torch.is_grad_enabled():
             return False
-        if sum(weight.numel() for weight in tower.parameters()) < MIN_TOWER:
+        if not is_worth_keeping(tower):
             return False
         # a picture holds at least as much as any smaller one
         known = max((size for n, size in self.sizes.items() if n <= patches), default=0)
@@ -104,16 +115,22 @@ class VisionGraphs:
         return features.detach()
 
 
+def is_worth_keeping(tower: nn.Module) -> bool:
+    """Return whether a second pass through a tower costs enough to be spared."""
+    return sum(weight.numel() for weight in tower.parameters()) >= MIN_TOWER
+
+
 @contextmanager
 def held_bytes(tower: nn.Module) -> Iterator[dict[int, int]]:
     """Yield the bytes of each tensor that is held for a backward pass, weights left out."""
-    weights = {weight.untyped_storage().data_ptr() for weight in tower.parameters()}
+    # Not by their addresses: on "meta", where a plan rehearses a step, these are all the same.
+    weights = {weight.untyped_storage()._cdata for weight in tower.parameters()}
     storages: dict[int, int] = {}
 
     def count(saved: Tensor) -> Tensor:
         storage = saved.untyped_storage()
-        if storage.data_ptr() not in weights:
-            storages[storage.data_ptr()] = storage.nbytes()
+        if storage._cdata not in weights:
+            storages[storage._cdata] = storage.nbytes()
         # Not the tensor itself: an output that its own node holds would never be freed.
         return saved.detach()
 
@@ -126,7 +143,17 @@ def uncached_autocast(tower: nn.Module) -> AbstractContextManager[Any]:
 
     Those that it has converted in a pass without gradients would be used again, and learn nothing.
     """
-    device = next(tower.parameters()).device.type
-    if not torch.is_autocast_enabled(device):
+    precision = autocast_type(tower)
+    if precision is None:
         return nullcontext()
-    return torch.autocast(device, torch.get_autocast_dtype(device), cache_enabled=False)
+    device = next(tower.parameters()).device.type
+    return torch.autocast(device, precision, cache_enabled=False)
+
+
+def autocast_type(tower: nn.Module) -> torch.dtype | None:
+    """Return the type in which autocast computes on the tower's device; None where it is off."""
+    device = next(tower.parameters()).device.type
+    # "meta" has no autocast, and torch refuses to say whether it is on.
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return None
+    return torch.get_autocast_dtype(device)

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from vrft.attention.group_attention import GroupLayout
 from vrft.attention.group_cache import GroupCache
+from vrft.models import token_pass
 from vrft.models.encoding import PromptBatch
 from vrft.models.loaded import LoadedModel
 from vrft.models.sharding import is_sharded
 from vrft.models.token_pass import Join, TokenPass, fits, side_by_side
 from vrft.policy import onednn
-from vrft.policy.onednn import Products, prepacked
+from vrft.policy.onednn import Products, plain_layers, prepacked
 
 DecodeStep = Callable[[], None]
 """A decode step without arguments, which reads and writes the same tensors at every call."""
@@ -83,6 +84,21 @@ def strategy_for(loaded: LoadedModel, *, graphs: bool) -> DecodeStrategy:
     if is_sharded(loaded.model):
         return replace(strategy, capture=None, prepare=nullcontext)
     return strategy if graphs else replace(strategy, capture=None)
+
+
+def weight_copies(loaded: LoadedModel, half: torch.dtype | None = None) -> tuple[int, int]:
+    """Return the bytes of the copies of weights that a rollout on a CPU holds until it ends.
+
+    The first are those of single layers, the second those that decoding joins beside them. ``half``
+    is the type in which autocast computes, None where it is off.
+    """
+    if is_sharded(loaded.model):
+        return 0, 0
+    products, joined = Products(plain_layers(loaded.model, half)), 0
+    if half is None and token_pass.has_known_layers(loaded):
+        parts = token_pass.projections(loaded.language_model)
+        joined = sum(products.joined_bytes(*part) for part in parts)
+    return products.copy_bytes(), joined
 
 
 def has_large_layers(loaded: LoadedModel) -> bool:

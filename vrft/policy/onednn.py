@@ -41,11 +41,43 @@ Product = Callable[[Tensor], Tensor]
 
 
 class Products:
-    """The linear layers of a model, as they compute within ``prepacked``."""
+    """The linear layers of a model, as they compute within ``prepacked``.
 
-    def __init__(self, layers: Mapping[nn.Linear, torch.dtype], *, copied: bool) -> None:
-        """Take the layers that may be joined with the precision each computes in."""
-        self.layers, self.copied = layers, copied
+    ``large`` are those that are worth oneDNN's; ``copied`` says whether it reads copies of them.
+    """
+
+    def __init__(self, layers: Mapping[nn.Linear, torch.dtype]) -> None:
+        """Take plain layers with the precision each computes in."""
+        self.layers = layers
+        self.large = [layer for layer in layers if layer.weight.numel() >= MIN_LAYER]
+        self.copied = sum(layer.weight.numel() for layer in self.large) <= MAX_MODEL
+
+    def copy_bytes(self) -> int:
+        """Return the bytes of the copies of single layers' weights in oneDNN's layout."""
+        layers = self.large if self.copied else []
+        return sum(
+            layer.weight.numel() * self.layers[layer].itemsize
+            for layer in layers
+            if supports(self.layers[layer])
+        )
+
+    def joined_bytes(self, *parts: nn.Module) -> int:
+        """Return the bytes of the copy that ``joined`` makes of these layers' weights."""
+        if not self.joins(*parts):
+            return 0
+        layers = [part for part in parts if isinstance(part, nn.Linear)]
+        return sum(layer.weight.numel() * self.layers[layer].itemsize for layer in layers)
+
+    def joins(self, *parts: nn.Module) -> bool:
+        """Return whether ``joined`` makes one product of these layers."""
+        layers = [part for part in parts if isinstance(part, nn.Linear) and part in self.layers]
+        precisions = {self.layers[layer] for layer in layers}
+        largest = max((layer.weight.numel() for layer in layers), default=0)
+        hooked = any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers)
+        same_kind = len(layers) == len(parts) and len(precisions) == 1
+        if not self.copied or not same_kind or hooked or largest < MIN_LAYER:
+            return False
+        return supports(precisions.pop())
 
     def joined(self, *parts: nn.Module) -> Product:
         """Return one product in the place of several layers that read the same hidden states.
@@ -57,13 +89,9 @@ class Products:
         copied, as in a large model, or a part is not a plain linear layer (LoRA's) or they are all
         small, the parts are called one after the other and their outputs copied together.
         """
-        layers = [part for part in parts if isinstance(part, nn.Linear) and part in self.layers]
-        precisions = {self.layers[layer] for layer in layers}
-        largest = max((layer.weight.numel() for layer in layers), default=0)
-        hooked = any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers)
-        same_kind = len(layers) == len(parts) and len(precisions) == 1
-        if not self.copied or not same_kind or hooked or largest < MIN_LAYER:
+        if not self.joins(*parts):
             return partial(side_by_side, parts)
+        layers = [part for part in parts if isinstance(part, nn.Linear)]
         weight = torch.cat([layer.weight.detach() for layer in layers])
         biases = [
             layer.weight.new_zeros(layer.out_features)
@@ -72,7 +100,7 @@ class Products:
             for layer in layers
         ]
         biased = any(layer.bias is not None for layer in layers)
-        return packed_product(weight, torch.cat(biases) if biased else None, precisions.pop())
+        return packed_product(weight, torch.cat(biases) if biased else None, self.layers[layers[0]])
 
 
 @contextmanager
@@ -83,14 +111,12 @@ def prepacked(model: nn.Module) -> Iterator[Products]:
     half as long, and its numbers differ by rounding alone. The weights of a model too large to be
     copied are read where they lie, which gains less. Small layers stay as they are.
     """
-    layers = plain_layers(model)
-    large = [layer for layer in layers if layer.weight.numel() >= MIN_LAYER]
-    copied = sum(layer.weight.numel() for layer in large) <= MAX_MODEL
-    joinable = {layer: dtype for layer, dtype in layers.items() if supports(dtype)}
-    changed = []
+    autocast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+    products = Products(plain_layers(model, autocast))
+    copied, changed = products.copied, []
     try:
-        for layer in large:
-            precision, weight = layers[layer], layer.weight.detach()
+        for layer in products.large:
+            precision, weight = products.layers[layer], layer.weight.detach()
             bias = None if layer.bias is None else layer.bias.detach()
             if copied and supports(precision):
                 product = packed_product(weight, bias, precision)
@@ -101,17 +127,21 @@ def prepacked(model: nn.Module) -> Iterator[Products]:
                 continue
             layer.forward = product  # type: ignore[method-assign, assignment]
             changed.append(layer)
-        yield Products(joinable, copied=copied)
+        yield products
     finally:
         for layer in changed:
             del layer.forward  # the class's own again
 
 
-def plain_layers(model: nn.Module) -> dict[nn.Linear, torch.dtype]:
-    """Return the linear layers that compute as their class does, and each one's precision."""
-    autocast = torch.is_autocast_enabled("cpu")
+def plain_layers(
+    model: nn.Module, autocast: torch.dtype | None = None
+) -> dict[nn.Linear, torch.dtype]:
+    """Return the linear layers that compute as their class does, and each one's precision.
+
+    ``autocast`` is the type in which autocast computes, None where it is off.
+    """
     return {
-        layer: torch.get_autocast_dtype("cpu") if autocast else layer.weight.dtype
+        layer: autocast or layer.weight.dtype
         for layer in model.modules()
         # Subclasses may compute something else; a forward of the object's own is some hook's.
         if type(layer) is nn.Linear and "forward" not in vars(layer)

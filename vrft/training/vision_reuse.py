@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
-from vrft.models.vision_graphs import VisionGraphs
+from vrft.models.vision_graphs import VisionGraphs, may_serve
 from vrft.training.types import Run
 
 P = ParamSpec("P")
@@ -35,8 +35,7 @@ def graphs_of(run: Run) -> VisionGraphs | None:
     loaded = getattr(run.policy, "loaded", None)
     if loaded is None or loaded.vision_tower is None:
         return None
-    # Several devices wait for each other in the tower, each of them for a pass in every update.
-    if run.config.algorithm.reuses_batches or run.accelerator.num_processes > 1:
+    if not may_serve(run.config.algorithm, run.accelerator.num_processes):
         return None
     graphs: VisionGraphs = loaded.feature_cache.graphs
     return graphs

@@ -23,6 +23,8 @@ from torch import nn
 from vrft import config, policy, progress
 from vrft.checks.samples import check_questions
 from vrft.errors import PictureError, UserError
+from vrft.models import vision_graphs
+from vrft.policy import onednn
 from vrft.processes import distributed
 from vrft.rewards import with_rewards
 from vrft.sft import fine_tune
@@ -374,3 +376,67 @@ def test_an_answer_that_no_model_can_write_is_refused_by_run_and_check(mark: str
         plan.check_prompts(task, samples, "train")
     (problem,) = check_questions(task, samples).problems
     assert problem.ids == ("train-1",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ([], 512 * 2**20),
+        (["model.vision_graph_mib=3"], 3 * 2**20),
+        (["model.freeze_vision_tower=true"], 0),
+        (["algorithm.num_iterations=2"], 0),
+        (["algorithm=sft"], 0),
+        (["rollout.engine=vllm", "rollout.vllm.url=http://127.0.0.1:1"], 0),
+    ],
+)
+def test_the_plan_says_what_a_step_may_keep_of_its_rollouts_vision_passes(
+    settings: list[str],
+    kept: int,
+    model_folder: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(vision_graphs, "MIN_TOWER", 0)
+    wanted = [f"task={LETTERS}", f"model={model_folder('qwen2_vl')}", *settings]
+    configured = config.load(None, wanted)
+    accelerator = distributed.accelerator(configured.model)
+    actor = policy.load(configured.model, train=True, device="cpu")
+    assert plan.kept_passes(actor, configured, accelerator) == kept
+    line = plan.memory_text(actor, configured, accelerator)
+    assert ("model.vision_graph_mib" in line) is (kept > 0)
+    monkeypatch.setattr(vision_graphs, "MIN_TOWER", 2**20)  # a tiny tower keeps nothing
+    assert plan.kept_passes(actor, configured, accelerator) == 0
+
+
+@pytest.mark.skipif(not onednn.supports(torch.float32), reason="needs oneDNN on an x86 processor")
+def test_the_plan_says_what_a_rollout_on_a_cpu_copies(
+    model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured = config.load(None, [f"task={LETTERS}", f"model={model_folder('qwen2')}"])
+    accelerator = distributed.accelerator(configured.model)
+    actor = policy.load(configured.model, train=True, device="cpu")
+    assert plan.copied_weights(actor, configured, accelerator) == 0  # too small to gain
+    monkeypatch.setattr(onednn, "MIN_LAYER", 1)
+    linear = [m.weight for m in actor.module.modules() if isinstance(m, nn.Linear)]
+    joined = [
+        part.weight
+        for layer in actor.loaded.language_model.layers
+        for part in (layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj)
+    ]
+    copies = plan.copied_weights(actor, configured, accelerator)
+    assert copies == sum(weight.nbytes for weight in [*linear, *joined])
+    assert "for copies of weights in rollouts" in plan.memory_text(actor, configured, accelerator)
+    monkeypatch.setattr(onednn, "MAX_MODEL", 0)
+    assert plan.copied_weights(actor, configured, accelerator) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "tried"),
+    [([], True), (["train.canaries=false"], False), (["algorithm=sft"], False)],
+)
+def test_a_dry_run_says_which_canaries_it_has_tried(
+    settings: list[str], tried: bool, model_folder: Callable[[str], Path]
+) -> None:
+    text = plan_of(model_folder("qwen2_vl"), *settings)
+    line = "canaries   gold answers of the first 1 prompt(s) tried; those that need answers of "
+    assert (line in text) is tried
+    assert ("canaries" in text) is tried

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,13 @@ def append(folder: Path, step: int, alarms: Sequence[Alarm]) -> None:
         for alarm in alarms:
             row = {"step": step, "name": alarm.name, "text": alarm.text}
             file.write(json.dumps(row, ensure_ascii=True) + "\n")
+
+
+def warn(alarms: Sequence[Alarm], *, strict: bool) -> None:
+    """Print the alarms that do not end the run."""
+    for alarm in alarms:
+        if not alarm.fatal and not strict:
+            print(f"warning: {alarm.name}: {alarm.text}", file=sys.stderr)
 
 
 def stop(step: int, alarms: Sequence[Alarm], *, strict: bool) -> None:

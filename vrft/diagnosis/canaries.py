@@ -186,6 +186,13 @@ def answers_end(groups: Sequence[Sequence[Rollout]], limit: int) -> list[Alarm]:
     return [Alarm("answers_endless", text)]
 
 
+def gold_answers(
+    task: Task[Any], samples: Sequence[Sample[Any]], views: Sequence[tuple[View, ...]]
+) -> list[Alarm]:
+    """Return the alarms of gold answers, for which a model need not answer anything."""
+    return [*gold_earns(task, samples, views), *gold_fits_space(task, samples, views)]
+
+
 def gold_earns(
     task: Task[Any], samples: Sequence[Sample[Any]], views: Sequence[tuple[View, ...]]
 ) -> list[Alarm]:

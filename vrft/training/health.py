@@ -63,9 +63,7 @@ def try_canaries(run: Run, folder: Path) -> None:
     first = list({alarm.name: alarm for alarm in reversed(every)}.values())[::-1]
     if accelerator.is_main_process:
         alarms.append(folder, 0, first)
-        for alarm in first:
-            if not alarm.fatal and not settings.strict:
-                print(f"warning: {alarm.name}: {alarm.text}", file=sys.stderr)
+        alarms.warn(first, strict=settings.strict)
     alarms.stop(0, first, strict=settings.strict)
 
 
@@ -127,8 +125,7 @@ def alarms_of(
         *canaries.engines_agree(groups, measured, limit),
         *canaries.answers_differ(groups, sampling.temperature),
         *canaries.answers_end(groups, sampling.max_completion_length),
-        *canaries.gold_earns(run.task, samples, views),
-        *canaries.gold_fits_space(run.task, samples, views),
+        *canaries.gold_answers(run.task, samples, views),
     ]
 
 

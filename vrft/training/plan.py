@@ -6,6 +6,7 @@ take the number of steps from the same function.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
@@ -15,6 +16,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
@@ -25,10 +27,12 @@ from vrft.config.methods import reward_source
 from vrft.config.schema import Config
 from vrft.errors import PictureError, UserError
 from vrft.evaluation.scoring import read_samples
-from vrft.models import quantization
+from vrft.models import quantization, vision_graphs
 from vrft.models.conversation import check_answer, check_prompt
 from vrft.models.loading import weight_dtype
+from vrft.models.vision_features import is_fixed, is_whole
 from vrft.objectives import algorithm_plan, algorithms, ppo
+from vrft.policy.decode_step import weight_copies
 from vrft.processes import distributed
 from vrft.processes.peers import check_same
 from vrft.progress import watched
@@ -37,7 +41,7 @@ from vrft.rewards.isolation import WorkerReward
 from vrft.runs import run_folder, run_log
 from vrft.runs.bad_pictures import BadPictures, refusal
 from vrft.task import Task
-from vrft.training import best, optimizers, resume, reward_workers, rollout_plan
+from vrft.training import best, gold_trial, optimizers, resume, reward_workers, rollout_plan
 from vrft.training.stream import encode_sample
 from vrft.types import Completion, Sample
 
@@ -212,9 +216,17 @@ def plan_text(config: Config, run: Path | None = None) -> str:
     accelerator = distributed.accelerator(config.model, config.train.ddp_timeout)
     optimizers.check_launch(config.train, accelerator)
     task, samples = check(config, fresh=run is None)
-    check_same(accelerator, config, samples)
-    reward_workers.close(task)
-    actor = policy.load(config.model, train=True, device=accelerator.device.type)
+    with contextlib.ExitStack() as stack:
+        stack.callback(reward_workers.close, task)
+        check_same(accelerator, config, samples)
+        actor = policy.load(config.model, train=True, device=accelerator.device.type)
+        canary_line = {}
+        if tries_canaries(config, run):
+            tried = gold_trial.try_gold_answers(config, task, samples, actor, accelerator)
+            canary_line["canaries"] = (
+                f"gold answers of the first {tried} prompt(s) tried; those that need answers of "
+                "the model come before the first update of the run itself"
+            )
     actor = ppo.with_critic(actor, config.algorithm)
     limit = config.sampling.max_prompt_length
     bad_pictures = BadPictures(skip=config.data.on_bad_picture == "skip")
@@ -230,7 +242,6 @@ def plan_text(config: Config, run: Path | None = None) -> str:
     completions += f"{config.sampling.max_completion_length} tokens"
     sft = algorithm.name == "sft"
     served = config.rollout.engine == "vllm"
-    gigabytes = memory(actor, config, accelerator) / 1e9
     lines = {
         "task": f"{config.task.name}: {len(samples)} samples, rewards {rewards_text(config, task)}",
         "model": f"{paths.model(config.model.name)}: {trained:,} parameters trained, "
@@ -242,11 +253,56 @@ def plan_text(config: Config, run: Path | None = None) -> str:
         **({"rollouts": rollout_plan.plan_text(config)} if served else {}),
         "steps": f"{total_steps(config, len(samples), processes)} at learning rate "
         f"{train.learning_rate:g}",
-        "memory": f"{gigabytes:.2f} GB a device for weights, gradients and optimizer, "
-        "activations not counted",
+        "memory": memory_text(actor, config, accelerator),
+        **canary_line,
     }
     facts = [f"{name:<10} {text}" for name, text in lines.items()]
     return "\n".join([*facts, *(resume.lines(config, run) if run else [])])
+
+
+def tries_canaries(config: Config, run: Path | None) -> bool:
+    """Return whether the run begins with canaries: a resumed one, and SFT, have none."""
+    return run is None and config.train.canaries and config.algorithm.name != "sft"
+
+
+def memory_text(actor: policy.ModelPolicy, config: Config, accelerator: Accelerator) -> str:
+    """Return what one device holds without activations, in GB, in a line of the plan."""
+    held = [
+        f"{memory(actor, config, accelerator) / 1e9:.2f} GB a device for weights, gradients and "
+        "optimizer"
+    ]
+    if copies := copied_weights(actor, config, accelerator):
+        held.append(f"{copies / 1e9:.2f} GB for copies of weights in rollouts")
+    if kept := kept_passes(actor, config, accelerator):
+        held.append(
+            f"at most {kept / 1e9:.2f} GB for vision passes from a rollout to its update "
+            "(model.vision_graph_mib)"
+        )
+    return ", ".join([*held, "activations not counted"])
+
+
+def samples_itself(config: Config) -> bool:
+    """Return whether the model samples by its own decoding, which shares prompts."""
+    own = config.algorithm.name != "sft" and config.rollout.engine == "vrft"
+    return own and config.model.shared_prefix
+
+
+def copied_weights(actor: policy.ModelPolicy, config: Config, accelerator: Accelerator) -> int:
+    """Return the bytes of weights that a rollout on a CPU lays out anew, and drops at its end."""
+    if accelerator.device.type != "cpu" or not samples_itself(config):
+        return 0
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
+    return sum(weight_copies(actor.loaded, half))
+
+
+def kept_passes(actor: policy.ModelPolicy, config: Config, accelerator: Accelerator) -> int:
+    """Return the bytes that vision passes may take which a step keeps; 0 where it keeps none."""
+    tower = actor.loaded.vision_tower
+    if tower is None or not samples_itself(config) or is_fixed(tower) or not is_whole(tower):
+        return 0
+    serves = vision_graphs.may_serve(config.algorithm, accelerator.num_processes)
+    limit: int = actor.loaded.feature_cache.graphs.limit
+    return limit if serves and vision_graphs.is_worth_keeping(tower) else 0
 
 
 def memory(actor: policy.ModelPolicy, config: Config, accelerator: Accelerator) -> float:

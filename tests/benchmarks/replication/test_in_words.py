@@ -14,9 +14,9 @@ SCORES = [0.50, 0.51, 0.49, 0.52, 0.48]
 
 
 @pytest.fixture
-def page(rows_folder: Path) -> Path:
+def page() -> Path:
     """Return the page of the documentation that a report fills."""
-    return rows_folder / "replication.md"
+    return report.DOCS / "replication.md"
 
 
 def test_a_claim_with_runs_has_its_word_and_difference_at_both_budgets(page: Path) -> None:

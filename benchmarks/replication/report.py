@@ -67,6 +67,7 @@ def section(bed: Bed, rows: Mapping[Trial, Row], judged: Judged, orphans: int) -
     for budget, title in BUDGETS.items():
         on_claims = judged[budget]
         parts += [f"### Claims, at {title}", claims_table(on_claims), summary(on_claims)]
+    parts.append(decided(judged))
     parts += [f"![{bed.name}]({bed.name}.svg)", provenance([*rows.values()])]
     if orphans:
         parts.append(f"{orphans} rows are of another start and left out.")
@@ -230,6 +231,13 @@ def summary(judged: Sequence[Verdict]) -> str:
     missing = [f"`{verdict.claim.text}`" for verdict in judged if verdict.test is None]
     return text + (f" Of these, no runs yet for {len(missing)}: {', '.join(missing)}."
                    if missing else "")  # fmt: skip
+
+
+def decided(judged: Judged) -> str:
+    """Say how many claims are decided at one budget at least."""
+    by_claim = [*zip(*judged.values(), strict=True)]
+    told = sum(any(verdict.word != "cannot tell" for verdict in both) for both in by_claim)
+    return f"At one budget or the other {told} of {len(by_claim)} claims are decided."
 
 
 def draw(bed: Bed, finals: Finals, folder: Path) -> None:

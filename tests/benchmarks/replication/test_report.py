@@ -69,6 +69,8 @@ def test_claims_have_verdicts_at_both_budgets() -> None:
     (line,) = [line for line in compute.splitlines() if "`grpo <= gpg`" in line]
     assert "| +0.0 |" in line.replace("-0.0", "+0.0")
     assert "no runs yet for" in sampling and "`start < sft`" in sampling
+    # told by equal sampling alone
+    assert f"At one budget or the other 1 of {len(WALKS.claims)} claims are decided." in compute
     figure = ledger.HERE / "walks.svg"
     assert (report.DOCS / "replication-walks.svg").read_bytes() == figure.read_bytes()
 

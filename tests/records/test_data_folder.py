@@ -19,11 +19,6 @@ from vrft.task import Task
 BOX = {"answer": [1, 2, 3, 4]}
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VRFT_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Return a folder of data, with a picture in it and another one beside it."""

@@ -22,11 +22,6 @@ ROWS: tuple[FormatName, ...] = (
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VRFT_CACHE", str(tmp_path / "cache"))
-
-
 def converted(source: str, name: FormatName, folder: Path) -> tuple[Reading, Reading]:
     """A sample file, and what is read of it when it has been written in another format."""
     before = formats.read(HERE / source, "train")

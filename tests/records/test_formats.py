@@ -21,11 +21,6 @@ from vrft.types import Turn
 HERE = RECORDS / "formats"
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VRFT_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.mark.parametrize(
     ("file", "name", "geometric", "answers"),
     [

@@ -13,14 +13,6 @@ from vrft.images import open_image
 from vrft.records.picture_cache import cached_picture, png
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test a cache of its own."""
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("VRFT_CACHE", str(folder))
-    return folder
-
-
 def test_a_picture_is_written_once_and_opens_as_it_was(
     picture: Callable[..., Image.Image], cache: Path
 ) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +11,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from fakes.folders import RECORDS
-from PIL import Image
 
 from vrft.errors import UserError
 from vrft.images import open_image
 from vrft.records import reading as records
 
 HERE = RECORDS / "records"
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test a cache of its own."""
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("VRFT_CACHE", str(folder))
-    return folder
-
-
-@pytest.fixture
-def content(picture: Callable[..., Image.Image]) -> bytes:
-    """Return the bytes of a PNG file of 9 x 5 pixels."""
-    return png(picture(9, 5))
-
-
-def png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
 
 
 def write(path: Path, text: str) -> Path:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,33 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes.folders import RECORDS
-from PIL import Image
 
 from vrft.errors import UserError
 from vrft.images import open_image
 from vrft.records import Record
 
 HERE = RECORDS / "records"
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test a cache of its own."""
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("VRFT_CACHE", str(folder))
-    return folder
-
-
-@pytest.fixture
-def content(picture: Callable[..., Image.Image]) -> bytes:
-    """Return the bytes of a PNG file of 9 x 5 pixels."""
-    return png(picture(9, 5))
-
-
-def png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
 
 
 def record(columns: dict[str, str] | None = None, **values: Any) -> Record:

@@ -25,9 +25,8 @@ from accelerate import Accelerator
 from vrft import durable
 from vrft.errors import UserError
 from vrft.models import manifest
-from vrft.processes import shards
+from vrft.processes import optimizer_parts, shards
 from vrft.runs import disk_errors, run_folder
-from vrft.training import optimizer_parts
 from vrft.training.types import Progress
 
 STATE = "trainer_state.json"

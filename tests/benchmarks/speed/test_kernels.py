@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from functools import partial
+
 import pytest
 import torch
 from fakes.race import SMALL
@@ -13,11 +16,18 @@ from benchmarks.speed.kernels import Kernel
 @torch.no_grad()
 def test_a_layer_is_called_as_a_step_calls_it() -> None:
     decode, update, gradient = kernels.layer_calls(8, 4)
-    assert decode.operations == kernels.REPEATS * 16 * 2 * 8 * 4
+    assert decode.operations == 16 * 2 * 8 * 4
     assert update.operations == gradient.operations == 4096 * 2 * 8 * 4
     assert update.run().shape == (4096, 4)  # type: ignore[attr-defined]
     assert gradient.run().shape == (4, 8)  # type: ignore[attr-defined]
-    decode.run()
+    assert decode.run().shape == (16, 4)  # type: ignore[attr-defined]
+
+
+@torch.no_grad()
+def test_a_decoding_layer_is_one_that_a_rollout_has_laid_out() -> None:
+    decode, *_ = kernels.layer_calls(512, 256)  # 2^17 weights: large enough
+    # By oneDNN from a copy: the layer's own forward would be a bound method.
+    assert isinstance(inspect.getclosurevars(decode.run).nonlocals["decode"], partial)
 
 
 def test_attention_has_twice_the_operations_backward_and_half_where_it_is_causal() -> None:

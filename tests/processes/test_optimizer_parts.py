@@ -12,9 +12,8 @@ from torch import Tensor
 
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.processes import distributed, shards
+from vrft.processes import distributed, optimizer_parts, shards
 from vrft.processes.shards import Place
-from vrft.training import optimizer_parts
 
 SHAPES = [(3, 5), (7,), (1, 1), (2, 2, 2)]
 

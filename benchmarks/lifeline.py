@@ -22,7 +22,7 @@ class Lanes(ProcessPoolExecutor):
     def __init__(
         self, count: int, begin: Callable[[], None] | None = None, *, fresh: bool = False
     ) -> None:
-        """Take what each process calls ``begin`` with."""
+        """Make the pool; every process calls ``begin``, if given, before its first task."""
         # A forked process would inherit locks of torch's threads, and CUDA does not survive a fork.
         spawn = multiprocessing.get_context("spawn")
         theirs, self.lifeline = spawn.Pipe(duplex=False)

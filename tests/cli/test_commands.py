@@ -15,12 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fakes import loud_library
 from fakes.command_line import complaint
 from fakes.folders import ROOT
 from PIL import Image
 
 from vrft import cli, paths, registry
-from vrft.cli import arguments, configuration
+from vrft.cli import arguments, commands, configuration
 from vrft.runs import run_log
 
 ModelFolder = Callable[[str], Path]
@@ -61,6 +62,19 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "names", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli.main(["tasks"])
+
+
+def test_standard_output_holds_the_commands_own_lines_whatever_libraries_log_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(args: argparse.Namespace) -> int:
+        loud_library.import_it("a library that a command imports")
+        print("run: folder")
+        return 0
+
+    monkeypatch.setitem(commands.COMMANDS, "env", run)  # type: ignore[misc]
+    assert cli.main(["env"]) == 0
+    assert capsys.readouterr() == ("run: folder\n", "[WARNING] no accelerator was detected\n")
 
 
 def test_a_closed_pipe_ends_a_command_quietly() -> None:

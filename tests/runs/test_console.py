@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import os
 import subprocess
@@ -11,6 +12,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from fakes import loud_library
 
 from vrft.runs import console
 
@@ -111,3 +113,24 @@ def test_a_warning_is_one_line_in_words_and_said_once(
         warnings.warn(f"{console.AMONG_LIBRARIES[0]} and will be removed", stacklevel=1)
     assert capsys.readouterr().err == "warning: first\nwarning: second goes on\n"
     assert warnings.showwarning is former
+
+
+def test_what_a_library_logs_to_standard_output_goes_to_standard_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former = logging.getLoggerClass()
+    with console.logs_on_error():
+        made = loud_library.import_it("a library imported within")
+        streams = {name: logging.StreamHandler(getattr(sys, name)) for name in ("stdout", "stderr")}
+        logging.getLogger("another").addHandler(streams["stderr"])
+        logging.getLogger("another").addHandler(logging.NullHandler())  # which has no stream
+        monkeypatch.setattr(logging.root, "handlers", [])
+        logging.root.addHandler(streams["stdout"])
+    assert capsys.readouterr() == ("", "[WARNING] no accelerator was detected\n")
+    assert streams["stdout"].stream is sys.stdout  # the user's own
+    assert streams["stderr"].stream is sys.stderr
+    made.warning("later")
+    assert capsys.readouterr() == ("", "[WARNING] later\n")
+    assert logging.getLoggerClass() is former
+    loud_library.import_it("a library imported afterwards")
+    assert capsys.readouterr() == ("[WARNING] no accelerator was detected\n", "")

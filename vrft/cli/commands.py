@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.environ.setdefault(name, "1")
     try:
         args = arguments.parse(sys.argv[1:] if argv is None else argv)
-        with console.warnings_in_words():
+        with console.warnings_in_words(), console.logs_on_error():
             status = COMMANDS[args.command](args)
         sys.stdout.flush()  # here, where a closed pipe is still caught, and not at Python's exit
         return status

@@ -18,6 +18,7 @@ from vrft.cli import data, next_commands
 from vrft.cli.configuration import resolve
 from vrft.cli.imports import lasting
 from vrft.errors import UserError
+from vrft.runs.console import logs_on_error
 
 if TYPE_CHECKING:
     from vrft.checks.findings import CheckResult, Findings
@@ -44,6 +45,7 @@ def train(args: argparse.Namespace) -> int:
     return 0
 
 
+@logs_on_error()
 def begin(config: Config, resume: Path | None) -> Path:
     """Begin or resume a run, by reward or by reference answers, and return its folder."""
     say_reading(config)

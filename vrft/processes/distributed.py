@@ -27,6 +27,7 @@ from accelerate.utils import DistributedType, InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from vrft.config.schema import ModelConfig
@@ -211,5 +212,13 @@ def zero3_hooks() -> tuple[Callable[[nn.Module], None], Callable[[nn.Module], No
 @waiting()
 def state_dict(accelerator: Accelerator, module: nn.Module) -> Mapping[str, Tensor] | None:
     """Return a module's weights, whole; where they are sharded, None but on the main process."""
+    if not shards.shards_optimizer(accelerator):
+        # accelerate would import DeepSpeed, if it is installed, to see whether it wraps the module.
+        return unwrapped(module).state_dict()
     weights: Mapping[str, Tensor] | None = accelerator.get_state_dict(module)
     return weights
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """Return the module that DDP holds, or the one given."""
+    return module.module if isinstance(module, DistributedDataParallel) else module

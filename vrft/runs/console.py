@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import math
 import os
 import select
@@ -16,6 +17,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
+
+from vrft.progress import CurrentError
 
 NAME = "console.log"
 """The file in a run's folder that takes what the console takes no more."""
@@ -140,3 +143,29 @@ def warnings_in_words() -> Iterator[None]:
         yield
     finally:
         warnings.showwarning = former
+
+
+@contextlib.contextmanager
+def logs_on_error() -> Iterator[None]:
+    """Let loggers that libraries make within the block write to standard error alone.
+
+    Standard output holds the lines of a command, which other programs read; DeepSpeed, wherever it
+    is imported, logs there. A logger keeps its stream after the block; the root logger, which is
+    the user's to set up, stays as it is.
+    """
+    former = logging.getLoggerClass()
+
+    class OnError(former):  # type: ignore[misc,valid-type]
+        """A logger none of whose handlers writes to standard output."""
+
+        def addHandler(self, hdlr: logging.Handler) -> None:
+            """Add a handler, with standard error in place of standard output."""
+            if getattr(hdlr, "stream", None) in (sys.stdout, sys.__stdout__):
+                hdlr.setStream(CurrentError())  # type: ignore[attr-defined]
+            super().addHandler(hdlr)
+
+    logging.setLoggerClass(OnError)
+    try:
+        yield
+    finally:
+        logging.setLoggerClass(former)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from vrft.errors import UserError
-from vrft.records import frames, labelled, reading, rows
+from vrft.records import frames, labelled, reading, row_pictures, rows
 from vrft.records.frames import Unit
 from vrft.records.nested import shown
 from vrft.records.reading import AS_NAMED
@@ -211,7 +211,15 @@ def read(
         raise UserError(f"{source}: no rows in the split {split!r}")
     name = name or recognise(first)
     every = itertools.chain([first], stream)
-    return Reading(name, tuple(rows.with_places(FORMATS[name].read(record)) for record in every))
+    return Reading(name, tuple(read_row(record, name) for record in every))
+
+
+def read_row(record: Record, name: FormatName) -> Row:
+    """Return the row of a record of a format; raise UserError where it is not understood."""
+    row = FORMATS[name].read(record)
+    if not row.pictures:
+        row_pictures.check_read(record)
+    return rows.with_places(row)
 
 
 def recognise(record: Record) -> FormatName:

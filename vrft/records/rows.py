@@ -16,6 +16,7 @@ from vrft.records import labelled
 from vrft.records.frames import Unit
 from vrft.records.nested import listed, shown
 from vrft.records.record import Record
+from vrft.records.row_pictures import pictures_of
 from vrft.types import Turn
 
 PLACE = "<image>"
@@ -145,7 +146,7 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
         raise record.error("no answer: neither a solution nor a last reply of the assistant")
     if not turns or turns[-1].role != "user":
         raise record.error("no question: expected a turn of the user before the answer")
-    outside = record.items(record.get("images", "image"), "images")
+    outside = pictures_of(record)
     if outside and read.pictures:
         raise record.error("pictures both in the messages and in a column; give them once")
     given = reply if answer is None else answer

@@ -1,0 +1,78 @@
+"""Columns whose pictures would be lost in silence, and columns that hold none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from vrft.errors import UserError
+from vrft.records import Record, formats
+from vrft.records.row_pictures import check_read, is_picture, pictures_of
+
+
+def test_a_column_of_pictures_that_is_not_read_is_refused_with_its_setting(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"image_path": "a.png", "question": "Q?", "answer": "red"}))
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"line 1: .*'image_path'.*data\.columns\.images=image_p"):
+        formats.read(file, "train")
+    (row,) = formats.read(file, "train", columns={"images": "image_path"}).rows
+    assert row.files() == (tmp_path / "a.png",)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "refused"),
+    [
+        ("Image", "A.JPG", True),
+        ("img", ["a.png", "b.png"], True),
+        ("img", '["a.png"]', True),  # a cell of CSV
+        ("jpg", {"bytes": b"\x89PNG...", "path": None}, True),
+        ("img", "data:image/png;base64,AAAA", True),
+        # no pictures, or none that could be read
+        ("id", "pictures/a.png", False),
+        ("answer", "a.png", False),
+        ("page", "https://example.com/a.png", False),
+        ("audio", {"bytes": b"RIFX", "path": "a.wav"}, False),
+        ("source", "COCO", False),
+        ("height", 480, False),
+        ("tags", [], False),
+    ],
+)
+def test_a_picture_is_told_by_what_a_column_holds(column: str, value: Any, refused: bool) -> None:
+    record = Record({"question": "Q?", column: value}, "rows.jsonl: line 1", 0)
+    if refused:
+        with pytest.raises(UserError, match=f"data.columns.images={column}"):
+            check_read(record)
+    else:
+        check_read(record)
+
+
+def test_a_row_may_say_that_it_has_no_picture() -> None:
+    for value in ([], None):
+        check_read(Record({"images": value, "file": "a.png"}, "rows.jsonl: line 1", 0))
+
+
+def test_a_list_within_a_list_is_not_looked_into() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert not is_picture(deep)
+    while deep:  # taken apart from outside: freeing it at once would call as deep as it is
+        deep = deep[0]
+
+
+def test_pictures_stand_in_the_column_that_has_some() -> None:
+    def pictures(columns: dict[str, str] | None = None, **values: Any) -> list[Any]:
+        return pictures_of(Record(values, "rows.jsonl: line 3", 2, (), columns or {}))
+
+    assert pictures(images=[], image="a.png") == ["a.png"]
+    assert pictures(images=["a.png", "b.png"], image="a.png") == ["a.png", "b.png"]
+    with pytest.raises(UserError, match=r"line 3: pictures both in images and in image"):
+        pictures(images=["a.png"], image="b.png")
+    both = {"images": ["a.png"], "image": "b.png"}
+    assert pictures({"images": "images"}, **both) == ["a.png"]
+    assert pictures({"image": "image"}, **both) == ["b.png"]

@@ -1,0 +1,88 @@
+"""The pictures of a row: the column in which they stand, and columns that no format reads.
+
+A row whose pictures are not read looks like a question without any, and a run on such rows would
+learn to guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from vrft.images.sources import HUB_KEYS, URL
+from vrft.records.nested import listed
+from vrft.records.record import Record
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"),
+    *(".tif", ".tiff", ".avif", ".jp2", ".qoi"),
+)
+"""The endings of pictures' paths, in lower case."""
+
+HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
+"""How the bytes of a picture's file begin."""
+BASE64_HEADS = ("data:image/", "/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")
+"""How the text of a picture begins: a data URI, or a JPEG, PNG, GIF or WebP file in base64."""
+
+TEXTS = frozenset({
+    *("id", "idx", "question", "problem", "prompt", "system", "turns", "messages"),
+    *("conversations", "answer", "solution", "reward_model", "options", "choices", "subset"),
+})  # fmt: skip
+"""Columns that are read already, or that name a row: an id is often the name of a picture."""
+
+LONGEST_PATH = 4096
+"""Characters of a path."""
+
+
+def pictures_of(record: Record) -> list[Any]:
+    """Return the pictures in ``images`` or ``image``: of the one that a setting names, or has any.
+
+    Raises UserError where both have pictures, and ``images`` does not hold that of ``image``.
+    """
+    names = [name for name in ("images", "image") if name in record.columns]
+    given = [record.items(record.get(name), name) for name in names or ("images", "image")]
+    filled = [pictures for pictures in given if pictures]
+    if len(filled) == 2 and not all(picture in filled[0] for picture in filled[1]):
+        raise record.error(
+            "pictures both in images and in image; name those that are to be seen, as in "
+            "data.columns.images=images"
+        )
+    return filled[0] if filled else []
+
+
+def check_read(record: Record) -> None:
+    """Raise UserError for a row without the columns ``images`` and ``image`` that has pictures.
+
+    It is asked of rows of which no picture was read. The message names the column, and the setting
+    by which it is read.
+    """
+    if record.has("images", "image"):  # if only to say that there is none
+        return
+    taken = {*TEXTS, *record.columns.values()}
+    for name, value in record.values.items():
+        if name not in taken and is_picture(value):
+            raise record.error(
+                f"no picture is read, while the column {name!r:.60} holds one; name it by "
+                f"data.columns.images={name:.60}, or give images: [] where none is to be seen"
+            )
+
+
+def is_picture(value: Any) -> bool:
+    """Tell whether a value can only be a picture, or a list of them: a path by its ending."""
+    if isinstance(value, str):
+        value = listed(value)
+    if isinstance(value, str):
+        path = len(value) <= LONGEST_PATH and value.lower().endswith(SUFFIXES)
+        # Nothing is fetched, so that a page's picture is no picture of the row.
+        return (path and not URL.match(value)) or value.startswith(BASE64_HEADS)
+    if isinstance(value, bytes | bytearray):
+        return bytes(value[:4]).startswith(HEADS)
+    if isinstance(value, list | tuple):
+        # The first tells: lists hold values of one kind, or nulls that fill them up.
+        return any(is_picture(item) for item in value[:1] if not isinstance(item, list | tuple))
+    if isinstance(value, Mapping):
+        return any(is_picture(value[key]) for key in HUB_KEYS[:3]
+                   if isinstance(value.get(key), str | bytes))  # fmt: skip
+    return isinstance(value, Image.Image)

@@ -30,9 +30,9 @@ from vrft.processes import distributed
 from vrft.rewards import rewards_of, to_trl
 from vrft.task import Task
 from vrft.training import train
+from vrft.training.run import Run
 from vrft.training.step import step
 from vrft.training.stream import shuffled_index
-from vrft.training.types import Run
 from vrft.types import Rollout, Sample
 
 SHARE = 0.8

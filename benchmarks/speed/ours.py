@@ -20,7 +20,7 @@ from vrft.policy.policy import ModelPolicy
 from vrft.processes import distributed
 from vrft.training import train
 from vrft.training.step import step
-from vrft.training.types import Progress
+from vrft.training.trainer_state import Progress
 from vrft.types import Rollout
 
 NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})

@@ -16,8 +16,9 @@ from vrft.config.schema import Config, SamplingConfig, TrainConfig
 from vrft.rewards import rewards_of
 from vrft.task import Reward, Task
 from vrft.training import train
+from vrft.training.run import Run
 from vrft.training.step import step
-from vrft.training.types import Progress, Run
+from vrft.training.trainer_state import Progress
 from vrft.types import Completion, Prompt, Rollout, Sample, Score, View
 
 LETTERS = "abcdef"

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 
 from vrft import config
 from vrft.training import plan, train
-from vrft.training.types import Run
+from vrft.training.run import Run
 
 SMALL = (
     *("algorithm.num_generations=2", "sampling.max_completion_length=24"),

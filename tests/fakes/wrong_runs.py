@@ -19,8 +19,8 @@ from vrft.policy.decode_step import Decoding
 from vrft.policy.logprobs import GroupLogps
 from vrft.task import Reward
 from vrft.training import health
+from vrft.training.run import Run
 from vrft.training.step import step
-from vrft.training.types import Run
 from vrft.types import Completion, Sample, View
 
 Wrong = Callable[[Path, pytest.MonkeyPatch], None]

@@ -28,8 +28,8 @@ from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.objectives import entropy
 from vrft.policy import logprobs
-from vrft.training import checkpoint
-from vrft.training.types import Progress
+from vrft.training import checkpoint, trainer_state
+from vrft.training.trainer_state import Progress
 from vrft.types import Completion, Prompt, Rollout
 
 ADAPTIVE = AlgorithmConfig(
@@ -146,13 +146,13 @@ def test_a_run_goes_on_with_the_weight_it_had(tmp_path: Path) -> None:
     done = Progress(3, 24, 500, entropy_coef=0.15, entropy=0.7)
     folder = tmp_path / "checkpoint-3"
     folder.mkdir()
-    checkpoint.write_state(folder, done, Accelerator(cpu=True))
+    trainer_state.write(folder, done, Accelerator(cpu=True))
     assert checkpoint.read_progress(folder) == done
     plain = replace(done, entropy_coef=None, entropy=None)
-    checkpoint.write_state(folder, plain, Accelerator(cpu=True))
+    trainer_state.write(folder, plain, Accelerator(cpu=True))
     assert checkpoint.read_progress(folder) == plain
-    text = (folder / checkpoint.STATE).read_text()
-    (folder / checkpoint.STATE).write_text(text.replace('"entropy": null', '"entropy": NaN'))
+    text = (folder / trainer_state.STATE).read_text()
+    (folder / trainer_state.STATE).write_text(text.replace('"entropy": null', '"entropy": NaN'))
     with pytest.raises(UserError, match="entropy is NaN"):
         checkpoint.read_progress(folder)
 

@@ -36,7 +36,8 @@ from vrft.objectives.types import Batch, RewardedGroup, TokenStats
 from vrft.task import Reward
 from vrft.training import step as step_module
 from vrft.training.collect import collect
-from vrft.training.types import Progress, Run
+from vrft.training.run import Run
+from vrft.training.trainer_state import Progress
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
 
 B, G, C, LIMIT = 3, 4, 6, 9

@@ -30,7 +30,7 @@ from vrft.objectives.objective import make_experience
 from vrft.policy import logprobs
 from vrft.training import plan
 from vrft.training.collect import collect
-from vrft.training.types import Run
+from vrft.training.run import Run
 from vrft.types import Completion, Prompt, Rollout
 
 

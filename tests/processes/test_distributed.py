@@ -38,7 +38,7 @@ from vrft.objectives.types import Batch, RewardedGroup
 from vrft.processes import distributed
 from vrft.runs.run_log import read_metrics
 from vrft.training import collect, plan, step, stream, train
-from vrft.training.types import Run
+from vrft.training.run import Run
 
 METHODS = {
     "gpg": ["algorithm.alpha=true", "algorithm.token_mean=global"],

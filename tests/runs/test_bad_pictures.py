@@ -22,8 +22,9 @@ from vrft.runs.bad_pictures import METRIC, BadPictures
 from vrft.runs.run_log import BAD_PICTURES, RunLog, read_metrics
 from vrft.sft import fine_tune
 from vrft.training import train
+from vrft.training.rollout_rows import Drawn
+from vrft.training.run import Run
 from vrft.training.stream import draw, next_prompts, sample_at
-from vrft.training.types import Drawn, Run
 from vrft.types import Prompt, Sample
 
 Capture = pytest.CaptureFixture[str]

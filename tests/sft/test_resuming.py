@@ -13,7 +13,7 @@ from transformers import TrainerState
 
 from vrft.errors import UserError
 from vrft.sft import resuming
-from vrft.training import checkpoint
+from vrft.training import trainer_state
 
 
 def test_a_transformers_that_loads_checkpoints_otherwise_is_refused(
@@ -44,7 +44,7 @@ def saved(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in ("optimizer.pt", "scheduler.pt"):
         (folder / name).touch()
-    (folder / checkpoint.STATE).write_text(json.dumps(STATE))
+    (folder / trainer_state.STATE).write_text(json.dumps(STATE))
     return folder
 
 
@@ -76,7 +76,7 @@ def test_the_state_that_transformers_writes_is_one_of_a_run(saved: Path) -> None
     ],
 )
 def test_a_state_of_no_run_is_refused_in_one_line(change: dict[str, Any], saved: Path) -> None:
-    (saved / checkpoint.STATE).write_text(json.dumps(STATE | change))
+    (saved / trainer_state.STATE).write_text(json.dumps(STATE | change))
     with pytest.raises(UserError, match="not the state of a run") as caught:
         resuming.check_state(saved)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
@@ -85,7 +85,7 @@ def test_a_state_of_no_run_is_refused_in_one_line(change: dict[str, Any], saved:
 @pytest.mark.parametrize("lost", ["global_step", "log_history", "stateful_callbacks"])
 def test_a_state_without_what_transformers_reads_is_refused(lost: str, saved: Path) -> None:
     state = {name: value for name, value in STATE.items() if name != lost}
-    (saved / checkpoint.STATE).write_text(json.dumps(state))
+    (saved / trainer_state.STATE).write_text(json.dumps(state))
     with pytest.raises(UserError, match="not the state of a run"):
         resuming.check_state(saved)
 

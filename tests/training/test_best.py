@@ -17,7 +17,7 @@ from vrft.errors import UserError
 from vrft.evaluation import evaluate, locate
 from vrft.runs import run_log
 from vrft.sft import fine_tune
-from vrft.training import best, checkpoint, plan, train
+from vrft.training import best, checkpoint, plan, train, trainer_state
 
 
 def letters(*settings: str) -> Config:
@@ -115,7 +115,7 @@ def test_a_metric_that_no_evaluation_has_is_refused_before_the_first_step(
 def test_pruning_spares_the_best(tmp_path: Path) -> None:
     for step in (1, 2, 3, 4):
         checkpoint.path_of(tmp_path, step).mkdir()
-        (checkpoint.path_of(tmp_path, step) / checkpoint.STATE).write_text("{}")
+        (checkpoint.path_of(tmp_path, step) / trainer_state.STATE).write_text("{}")
     checkpoint.prune(tmp_path, 1, checkpoint.path_of(tmp_path, 2))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-2", "checkpoint-4"]
 
@@ -176,7 +176,7 @@ def test_the_best_of_supervised_fine_tuning_is_the_model_of_its_evaluation(
     named = best.read(run, "different")
     assert named is not None and list(scores) == [1, 2, 3, 4]
     assert named == best.Best(max(scores, key=lambda s: scores[s]), "eval_different", named.value)
-    state = json.loads((run / f"checkpoint-{named.step}" / checkpoint.STATE).read_text())
+    state = json.loads((run / f"checkpoint-{named.step}" / trainer_state.STATE).read_text())
     assert (state["best_global_step"], state["best_metric"]) == (named.step, named.value)
     model = policy.load(replace(given.model, name=locate.model(str(run / "best"))))
     again = evaluate.while_training(given, registry.build(given.task), model)

@@ -10,8 +10,8 @@ import os
 import resource
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,8 +28,8 @@ from vrft.errors import UserError
 from vrft.models import manifest
 from vrft.runs import run_comparison, run_folder
 from vrft.runs.run_log import RunLog, read_metrics
-from vrft.training import checkpoint, train
-from vrft.training.types import Progress
+from vrft.training import checkpoint, train, trainer_state
+from vrft.training.trainer_state import Progress
 
 LETTERS = FAKES / "letters_task.py"
 
@@ -108,7 +108,7 @@ def test_a_resumed_run_drops_the_same_activations(
 
 def test_a_checkpoint_in_the_making_is_not_taken_for_one(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), checkpoint.written_whole(tmp_path / "checkpoint-3") as folder:
-        (folder / checkpoint.STATE).write_text("{}")
+        (folder / trainer_state.STATE).write_text("{}")
         raise RuntimeError("killed here")
     assert checkpoint.latest(tmp_path) is None
 
@@ -116,7 +116,7 @@ def test_a_checkpoint_in_the_making_is_not_taken_for_one(tmp_path: Path) -> None
 def test_old_checkpoints_are_deleted_but_for_the_newest(tmp_path: Path) -> None:
     for step in (3, 20, 100):
         (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / checkpoint.STATE).write_text("{}")
+        (tmp_path / f"checkpoint-{step}" / trainer_state.STATE).write_text("{}")
     assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-100"  # not the last by name
     checkpoint.prune(tmp_path, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-100", "checkpoint-20"]
@@ -145,7 +145,7 @@ def test_a_kill_while_pruning_leaves_no_half_of_a_checkpoint(
 def test_a_folder_that_was_emptied_is_no_checkpoint(tmp_path: Path) -> None:
     for step in (1, 2):
         (tmp_path / f"checkpoint-{step}").mkdir()
-    (tmp_path / "checkpoint-1" / checkpoint.STATE).write_text("{}")
+    (tmp_path / "checkpoint-1" / trainer_state.STATE).write_text("{}")
     assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-1"
 
 
@@ -208,7 +208,7 @@ FAULTS = [flip, halve, empty, Path.unlink]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("name", ["table.pt", "optimizer.pt", checkpoint.STATE, manifest.NAME])
+@pytest.mark.parametrize("name", ["table.pt", "optimizer.pt", trainer_state.STATE, manifest.NAME])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     fault: Callable[[Path], None], name: str, tmp_path: Path
 ) -> None:
@@ -222,7 +222,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
         assert line.startswith(f"note: {tmp_path / 'checkpoint-2'} has no manifest.json")
         return
     assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-1"
-    if (fault, name) == (Path.unlink, checkpoint.STATE):  # emptied to make room: no checkpoint
+    if (fault, name) == (Path.unlink, trainer_state.STATE):  # emptied to make room: no checkpoint
         assert checkpoint.set_aside(tmp_path) == []
         return
     (line,) = checkpoint.set_aside(tmp_path)
@@ -271,14 +271,14 @@ def test_strangers_beside_checkpoints_are_left_alone(tmp_path: Path) -> None:
     names = ("checkpoint-best", "checkpoint-8.bak", "checkpoint-08", "checkpoint--1", "checkpoint-")
     for name in names:
         (tmp_path / name).mkdir()
-        (tmp_path / name / checkpoint.STATE).write_text("{}")
+        (tmp_path / name / trainer_state.STATE).write_text("{}")
     (tmp_path / "completions").mkdir()
     for name in ("notes.jsonl", "²².jsonl", "000001.jsonl", "000003.jsonl"):
         (tmp_path / "completions" / name).touch()
     take_steps(tmp_path, 2, save_total_limit=1)
     RunLog(tmp_path, resume_step=2).close()
     assert checkpoint.complete(tmp_path) == [tmp_path / "checkpoint-2"]
-    assert all((tmp_path / name / checkpoint.STATE).exists() for name in names)
+    assert all((tmp_path / name / trainer_state.STATE).exists() for name in names)
     assert {path.name for path in (tmp_path / "completions").iterdir()} == {
         "notes.jsonl", "²².jsonl", "000001.jsonl", "000002.jsonl",
     }  # fmt: skip
@@ -309,53 +309,10 @@ def test_a_disk_that_takes_no_more_is_one_line_and_the_checkpoint_before_stays(
     assert not list(tmp_path.glob(".checkpoint-*"))
 
 
-def test_the_progress_is_read_as_it_was_written(tmp_path: Path) -> None:
-    done = Progress(step=3, cursor=24, num_tokens=500)
-    checkpoint.write_state(tmp_path, done, SimpleNamespace(num_processes=2))  # type: ignore[arg-type]
-    assert checkpoint.read_progress(tmp_path) == done
-
-
-GOOD = {"step": 3, "cursor": 24, "num_tokens": 500, "processes": 1}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        # cut off, empty, zeros, and other than UTF-8
-        '{"step": 3',
-        "",
-        "\0" * 40,
-        "\xff",
-        # JSON, but no object, or too deep to be read
-        "null",
-        "[3, 24, 500]",
-        "[" * 100_000,
-        # an object without what is asked for
-        "{}",
-        # each count as a text, null, a list, a truth value, below zero, with decimals, too large
-        *(
-            json.dumps(GOOD | {name: value})
-            for name in ("step", "cursor", "num_tokens")
-            for value in ("3", None, [3], True, -1, 8.5, 3.0, 10**30)
-        ),
-        '{"step": NaN, "cursor": 24, "num_tokens": 500}',
-        '{"step": %s, "cursor": 24, "num_tokens": 500}' % ("9" * 5000),
-    ],
-)
-def test_a_state_of_no_run_is_one_line_with_the_file_and_a_remedy(
-    text: str, tmp_path: Path
-) -> None:
-    (tmp_path / checkpoint.STATE).write_text(text, encoding="latin-1")
-    with pytest.raises(UserError, match=r"trainer_state\.json: not the state of a run") as caught:
-        checkpoint.read_progress(tmp_path)
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
-    assert "delete this checkpoint to resume from the one before" in str(caught.value)
-
-
 def test_a_step_must_be_the_one_in_the_checkpoints_name(tmp_path: Path) -> None:
     for name, step in (("checkpoint-3", 3), ("checkpoint-4", 3)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / checkpoint.STATE).write_text(json.dumps(GOOD | {"step": step}))
+        (tmp_path / name / trainer_state.STATE).write_text(json.dumps(asdict(Progress(step))))
     assert checkpoint.read_progress(tmp_path / "checkpoint-3").step == 3
     with pytest.raises(UserError, match="its step is 3"):
         checkpoint.read_progress(tmp_path / "checkpoint-4")

@@ -25,7 +25,7 @@ from vrft.objectives.types import RewardedGroup
 from vrft.rewards import with_rewards
 from vrft.runs.run_log import WARNINGS, read_metrics
 from vrft.training import health, train
-from vrft.training.types import Run
+from vrft.training.run import Run
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
 
 

@@ -22,7 +22,7 @@ from vrft.models import manifest
 from vrft.runs import data_fingerprint, launches, run_folder
 from vrft.runs.run_log import read_metrics
 from vrft.sft import fine_tune
-from vrft.training import checkpoint, resume, train
+from vrft.training import checkpoint, resume, train, trainer_state
 
 LETTERS = FAKES / "letters_task.py"
 
@@ -66,7 +66,7 @@ def stop_after(run: Path, step: int) -> None:
     for path in run.glob("checkpoint-*"):
         shutil.rmtree(path)
     (run / f"checkpoint-{step}").mkdir()
-    (run / f"checkpoint-{step}" / checkpoint.STATE).write_text("{}")
+    (run / f"checkpoint-{step}" / trainer_state.STATE).write_text("{}")
     manifest.write(run / f"checkpoint-{step}")
 
 

@@ -10,8 +10,7 @@ import pytest
 
 from vrft.errors import UserError
 from vrft.training import rollout_rows
-from vrft.training.rollout_rows import Sampled
-from vrft.training.types import Drawn
+from vrft.training.rollout_rows import Drawn, Sampled
 from vrft.types import Completion, Prompt, Rollout, Sample, View
 
 

@@ -39,9 +39,10 @@ from vrft.objectives.objective import loss
 from vrft.objectives.types import Batch, Experience, RewardedGroup
 from vrft.runs.run_log import read_metrics
 from vrft.training import checkpoint, plan, train
+from vrft.training.rollout_rows import Drawn
 from vrft.training.rollouts import Rollouts
+from vrft.training.run import Run
 from vrft.training.stream import sample_at
-from vrft.training.types import Drawn, Run
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
 
 AHEAD = replace(CONFIG, rollout=RolloutConfig("vllm", ahead=1))

@@ -10,9 +10,11 @@ from fakes.bigram import CONFIG, Echo, run, take_step, with_algorithm, with_trai
 
 from vrft.config.schema import Config
 from vrft.diagnosis.difficulty import Attempt
-from vrft.training import checkpoint, health
+from vrft.training import health, trainer_state
+from vrft.training.rollout_rows import Drawn
+from vrft.training.run import Run
 from vrft.training.stream import next_prompts, places, rollout_seed, shuffled_index
-from vrft.training.types import Drawn, Progress, Run
+from vrft.training.trainer_state import Progress
 
 
 def test_every_sample_is_drawn_once_an_epoch_in_another_order() -> None:
@@ -139,7 +141,7 @@ def test_a_run_under_a_curriculum_goes_on_as_one_that_was_never_stopped(tmp_path
     for _ in range(5):
         take_step(stopped)
     health.write(stopped, tmp_path)
-    checkpoint.write_state(tmp_path, stopped.progress, stopped.accelerator)
+    trainer_state.write(tmp_path, stopped.progress, stopped.accelerator)
     again = replace(run(config, Echo(count=8), policy=stopped.policy), progress=stopped.progress)
     again.optimizer.load_state_dict(stopped.optimizer.state_dict())
     health.restore(again, tmp_path)

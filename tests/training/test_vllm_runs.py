@@ -30,7 +30,7 @@ from vrft.runs.run_log import read_metrics
 from vrft.training import checkpoint, rollouts, train
 from vrft.training.rollout_rows import Sampled
 from vrft.training.rollouts import Rollouts
-from vrft.training.types import Run
+from vrft.training.run import Run
 from vrft.types import Rollout
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1200)]

@@ -10,7 +10,7 @@ from transformers import TrainerState
 from trl import SFTTrainer  # type: ignore[attr-defined]
 
 from vrft.errors import UserError
-from vrft.training import checkpoint
+from vrft.training import checkpoint, trainer_state
 
 
 def check_state(folder: Path) -> None:
@@ -19,19 +19,19 @@ def check_state(folder: Path) -> None:
     It reads ``trainer_state.json`` without asking for types, and leaves an optimizer out that it
     does not find.
     """
-    row = checkpoint.read_state(folder)
+    row = trainer_state.read(folder)
     types = {field.name: field.type for field in dataclasses.fields(TrainerState)}
     for name, value in row.items():
         if name not in types:
-            raise checkpoint.broken(folder, f"it has an unknown {name}")
+            raise trainer_state.broken(folder, f"it has an unknown {name}")
         if types[name] is bool and not isinstance(value, bool):
-            raise checkpoint.broken(folder, f"{name} is {str(value)[:40]!r}")
+            raise trainer_state.broken(folder, f"{name} is {str(value)[:40]!r}")
         if types[name] in (int, float):
-            checkpoint.count(row, name, folder, whole=types[name] is int)
-    checkpoint.check_step(folder, checkpoint.count(row, "global_step", folder))
+            trainer_state.count(row, name, folder, whole=types[name] is int)
+    checkpoint.check_step(folder, trainer_state.count(row, "global_step", folder))
     for name, expected in (("log_history", list), ("stateful_callbacks", dict)):
         if not isinstance(row.get(name), expected):
-            raise checkpoint.broken(folder, f"it has no {expected.__name__} of {name}")
+            raise trainer_state.broken(folder, f"it has no {expected.__name__} of {name}")
     for file in ("optimizer.pt", "scheduler.pt"):
         if not (folder / file).is_file():
             raise UserError(
@@ -41,8 +41,8 @@ def check_state(folder: Path) -> None:
 
 def tokens_seen(folder: Path) -> int:
     """Return the tokens that a run has trained on up to a checkpoint; earlier versions saved 0."""
-    row = checkpoint.read_state(folder)
-    return int(checkpoint.count(row, "num_input_tokens_seen", folder))
+    row = trainer_state.read(folder)
+    return int(trainer_state.count(row, "num_input_tokens_seen", folder))
 
 
 def check_resuming() -> None:

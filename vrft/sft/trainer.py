@@ -17,7 +17,7 @@ from vrft.models.loaded import LoadedModel
 from vrft.processes import exchange
 from vrft.sft.lessons import IGNORED
 from vrft.sft.shares import EMPTY, EqualShares
-from vrft.training import checkpoint
+from vrft.training import checkpoint, trainer_state
 from vrft.waiting import waiting
 
 
@@ -130,7 +130,7 @@ class Trainer(SFTTrainer):
             folder = Path(self.args.output_dir or "")
             named = checkpoint.path_of(folder, self.state.best_global_step)
             self.state.best_model_checkpoint = str(named)
-            self.state.save_to_json(str(temporary / checkpoint.STATE))
+            self.state.save_to_json(str(temporary / trainer_state.STATE))
 
     def count_from(self, tokens: int) -> None:
         """Go on counting at the tokens that a run has trained on before, which TRL forgets."""

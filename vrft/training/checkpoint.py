@@ -12,10 +12,8 @@ import itertools
 import json
 import re
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +25,8 @@ from vrft.errors import UserError
 from vrft.models import manifest
 from vrft.processes import optimizer_parts, shards
 from vrft.runs import disk_errors, run_folder
-from vrft.training.types import Progress
-
-STATE = "trainer_state.json"
-"""The file with the progress, under the name that transformers gives to its own."""
+from vrft.training import trainer_state
+from vrft.training.trainer_state import STATE, Progress
 
 ROLLOUTS = "rollouts.json"
 """The file with the rollouts that no step has used yet, of ``rollout.ahead``."""
@@ -162,12 +158,6 @@ def bytes_of(weights: Mapping[str, Any] | None, optimizer: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def write_state(folder: Path, progress: Progress, accelerator: Accelerator) -> None:
-    """Write the progress; only the main process calls this."""
-    text = json.dumps(asdict(progress) | {"processes": accelerator.num_processes}, indent=2)
-    (folder / STATE).write_text(text + "\n", encoding="utf-8")
-
-
 def write_rollouts(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the rollouts that no step has used yet, if any; only the main process calls this."""
     if rows:
@@ -183,39 +173,6 @@ def write_optimizer(folder: Path, optimizer: Any, accelerator: Accelerator) -> N
             torch.save(state, file)
 
 
-def read_state(folder: Path) -> dict[str, Any]:
-    """Read the state of a checkpoint, ours or transformers'; UserError if it is no JSON object."""
-    path = folder / STATE
-    try:
-        row = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise broken(folder, str(error)) from error
-    if not isinstance(row, dict):
-        raise broken(folder, f"a {type(row).__name__} and no object")
-    return row
-
-
-def broken(folder: Path, reason: str) -> UserError:
-    """Return the error for a checkpoint whose state cannot be that of a run."""
-    return UserError(
-        f"{folder / STATE}: not the state of a run ({reason}); delete this checkpoint to resume "
-        "from the one before"
-    )
-
-
-def count(row: Mapping[str, Any], name: str, folder: Path, *, whole: bool = True) -> Any:
-    """Return a count of a checkpoint's state; UserError unless it is a ``whole`` number of a run.
-
-    A number of another kind, such as a part of an epoch, may have decimals, and be larger.
-    """
-    value: Any = row.get(name)
-    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    # A run of 2**53 steps or tokens has not been made; operations may be as many as floats count.
-    if not number or not 0 <= value <= (2**53 if whole else sys.float_info.max):
-        raise broken(folder, f"{name} is {json.dumps(value)[:40]}")
-    return value
-
-
 def step_of(folder: Path) -> int:
     """Return the step of a checkpoint by its name."""
     return int(folder.name.rpartition("-")[2])
@@ -224,20 +181,14 @@ def step_of(folder: Path) -> int:
 def check_step(folder: Path, step: int) -> None:
     """Raise UserError if the step in a checkpoint's state is not the one in its name."""
     if CHECKPOINT.fullmatch(folder.name) and step != step_of(folder):
-        raise broken(folder, f"its step is {step}")
+        raise trainer_state.broken(folder, f"its step is {step}")
 
 
 def read_progress(folder: Path) -> Progress:
-    """Read how far the run was at a checkpoint; UserError if it is no state of a run."""
-    row = read_state(folder)
-    step, cursor, tokens = (count(row, name, folder) for name in ("step", "cursor", "num_tokens"))
-    check_step(folder, step)
-    # A checkpoint of an earlier version has neither of the two.
-    control = (
-        None if row.get(name) is None else count(row, name, folder, whole=False)
-        for name in ("entropy_coef", "entropy")
-    )
-    return Progress(step, cursor, tokens, *control)
+    """Read how far the run was at a checkpoint; UserError if that is no state of a run."""
+    progress = trainer_state.read_progress(folder)
+    check_step(folder, progress.step)
+    return progress
 
 
 def restore_state(

@@ -19,9 +19,9 @@ from vrft.processes import exchange
 from vrft.rewards import LARGEST, TrainerState, group_rewards
 from vrft.task import Task
 from vrft.training import metrics, plan
-from vrft.training.rollout_rows import Sampled
+from vrft.training.rollout_rows import Drawn, Sampled
+from vrft.training.run import Run
 from vrft.training.stream import move_on, next_prompts
-from vrft.training.types import Drawn, Run
 from vrft.types import Group, Rollout
 
 

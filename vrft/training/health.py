@@ -30,8 +30,9 @@ from vrft.processes import distributed, exchange
 from vrft.rewards import further_rewards, score_of
 from vrft.runs.run_log import WARNINGS
 from vrft.task import Task
+from vrft.training.rollout_rows import Drawn
+from vrft.training.run import Run
 from vrft.training.stream import draw, upcoming
-from vrft.training.types import Drawn, Run
 from vrft.types import Group, Rollout
 from vrft.waiting import waiting
 

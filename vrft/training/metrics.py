@@ -20,7 +20,7 @@ from vrft.rewards import score_of
 from vrft.rewards.trl import GroupReward, RewardLog
 from vrft.task import Task
 from vrft.training import health
-from vrft.training.types import Run
+from vrft.training.run import Run
 from vrft.types import Rollout
 
 COLUMNS = (

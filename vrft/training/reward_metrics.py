@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from vrft.objectives.types import Batch
 from vrft.processes import exchange
-from vrft.training.types import Run
+from vrft.training.run import Run
 
 QUANTILES = {"p50": 0.5, "p99": 0.99}
 

@@ -1,4 +1,7 @@
-"""Rollouts as rows of a checkpoint's file, for the step that has not used them yet."""
+"""Prompts that were drawn and their rollouts, also as rows of a checkpoint's file.
+
+The rows are for the step that has not used them yet.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vrft.errors import UserError
-from vrft.types import Completion, Rollout, View
+from vrft.types import Completion, Prompt, Rollout, Sample, View
 
-if TYPE_CHECKING:
-    from vrft.training.types import Drawn
+
+@dataclass(frozen=True)
+class Drawn:
+    """A sample of the shuffled stream, its prompt as text and encoded, and its rollouts' seed."""
+
+    sample: Sample[Any]
+    seed: int
+    prompt: Prompt
+    encoded: Any
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from accelerate import Accelerator
@@ -31,11 +31,8 @@ from vrft.policy import ModelPolicy, Policy
 from vrft.processes import distributed, exchange
 from vrft.training import rollout_rows
 from vrft.training.checkpoint import ROLLOUTS
-from vrft.training.rollout_rows import Sampled
+from vrft.training.rollout_rows import Drawn, Sampled
 from vrft.waiting import waiting
-
-if TYPE_CHECKING:
-    from vrft.training.types import Drawn
 
 PROBED = (4, 32)
 """Prompts, and tokens of a completion of each, whose log-probabilities are compared before the

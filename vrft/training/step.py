@@ -25,8 +25,8 @@ from vrft.objectives.types import Batch, Experience, TokenStats
 from vrft.processes import distributed, exchange
 from vrft.training import metrics, plan, reward_metrics
 from vrft.training.collect import collect
+from vrft.training.run import Run
 from vrft.training.stream import coming_prompts, rollout_seed
-from vrft.training.types import Run
 from vrft.training.vision_reuse import reuses_vision
 from vrft.waiting import waiting
 

@@ -39,12 +39,22 @@ from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady, step_texts
 from vrft.runs.run_log import RunLog
 from vrft.task import Task
-from vrft.training import best, checkpoint, health, optimizers, plan, reward_workers, rollouts
+from vrft.training import (
+    best,
+    checkpoint,
+    health,
+    optimizers,
+    plan,
+    reward_workers,
+    rollouts,
+    trainer_state,
+)
 from vrft.training import resume as resumption
 from vrft.training.read_ahead import ReadAhead
+from vrft.training.run import Run
 from vrft.training.step import check_weights, step
 from vrft.training.stream import coming_prompts, encode_sample
-from vrft.training.types import Progress, Run
+from vrft.training.trainer_state import Progress
 from vrft.types import Sample
 from vrft.waiting import waiting
 
@@ -299,7 +309,7 @@ def save(run: Run, folder: Path, improved: best.Best | None = None) -> None:
         if accelerator.is_main_process:
             run.policy.save(temporary, weights)
             checkpoint.write_rollouts(temporary, unused)
-            checkpoint.write_state(temporary, done, accelerator)
+            trainer_state.write(temporary, done, accelerator)
             health.write(run, temporary)
     if accelerator.is_main_process:
         health.publish(folder, target)

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 from vrft.models.vision_graphs import VisionGraphs, may_serve
-from vrft.training.types import Run
+from vrft.training.run import Run
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -1,4 +1,4 @@
-"""The nouns of a run: how many prompts a device takes in a step."""
+"""A run: how many prompts a device takes in a step."""
 
 from __future__ import annotations
 

@@ -1,13 +1,10 @@
-"""The nouns of a training run: its progress, all that its steps share, and the prompts it draws.
-
-What a step makes of those prompts is in ``vrft.objectives.types``.
-"""
+"""A training run: all that its steps share, and the threads and the server that it ends."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from accelerate import Accelerator
 
@@ -18,25 +15,9 @@ from vrft.policy import Policy
 from vrft.runs.bad_pictures import BadPictures
 from vrft.task import Task
 from vrft.training.read_ahead import ReadAhead
+from vrft.training.rollouts import Rollouts
+from vrft.training.trainer_state import Progress
 from vrft.types import Prompt, Sample
-
-if TYPE_CHECKING:
-    from vrft.training.rollouts import Rollouts
-
-
-@dataclass
-class Progress:
-    """Optimizer steps taken, prompts of the stream that they took, and tokens of completions.
-
-    With ``use_adaptive_entropy`` also the weight of the entropy bonus and the mean entropy of the
-    last update, None before the first.
-    """
-
-    step: int = 0
-    cursor: int = 0
-    num_tokens: int = 0
-    entropy_coef: float | None = None
-    entropy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,13 +56,3 @@ class Run:
         """Return the prompts that one step takes on this device: b, of B on all of them."""
         train = self.config.train
         return train.per_device_train_batch_size * train.gradient_accumulation_steps
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A sample of the shuffled stream, its prompt as text and encoded, and its rollouts' seed."""
-
-    sample: Sample[Any]
-    seed: int
-    prompt: Prompt
-    encoded: Any

@@ -14,6 +14,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -592,3 +593,18 @@ def test_an_update_without_pictures_leaves_no_weight_without_a_gradient() -> Non
     assert module[1].grad is not None and module[1].grad.tolist() == [0.0]
     assert distributed.clip(accelerator, module, 0.0) == pytest.approx(1.0)  # 0: no limit
     assert module[0].grad.tolist() == pytest.approx([0.6, 0.8], rel=1e-5)
+
+
+def test_weights_are_taken_without_deepspeed_where_nothing_is_sharded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where it is installed, its import takes seconds, and it logs to standard output."""
+    monkeypatch.setattr("accelerate.utils.other.is_deepspeed_available", lambda: True)
+    monkeypatch.setitem(sys.modules, "deepspeed", None)  # whoever imports it fails
+    accelerator = distributed.accelerator(ModelConfig())
+    module = torch.nn.Linear(2, 1)
+    with pytest.raises(ImportError):
+        accelerator.get_state_dict(module)
+    weights = distributed.state_dict(accelerator, module)
+    assert weights is not None and weights.keys() == {"weight", "bias"}
+    assert weights["weight"].data_ptr() == module.weight.data_ptr()

@@ -299,7 +299,7 @@ def save(run: Run, folder: Path, improved: best.Best | None = None) -> None:
     so far.
     """
     accelerator, done = run.accelerator, run.progress
-    weights = accelerator.get_state_dict(run.policy.module)
+    weights = distributed.state_dict(accelerator, run.policy.module)
     check_weights(run, weights)
     unused = run.rollouts.rows()
     target = checkpoint.path_of(folder, done.step)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,25 @@ for number, handler in (
         signal.signal(number, handler)
 
 VISION_FAMILIES = ("qwen2_vl", "qwen2_5_vl")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without looking for garbage, which frees nothing, and keep what is compiled.
+
+    Libraries and thousands of tests are kept to the end: frozen, they are not walked through by
+    each search for garbage among what a test makes. Compiled modules are written whatever the
+    environment says, for the processes that tests start and for the next run; a module that a
+    test writes is compiled as the environment says.
+    """
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+        sys.dont_write_bytecode = before
 
 
 @pytest.fixture(scope="session", autouse=True)

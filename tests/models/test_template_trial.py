@@ -23,6 +23,9 @@ MEMORY = "needs more than 1 GiB of memory"
 EITHER = f"{MEMORY}|does not end"
 """Which limit is met first depends on the machine."""
 
+SHORT = 1.0
+"""Seconds for what runs for ever; what ends, or is ended by another limit, has the usual time."""
+
 
 def faults(template: Any, *, has_vision: bool = False) -> str:
     try:
@@ -37,7 +40,7 @@ def faults(template: Any, *, has_vision: bool = False) -> str:
     ("template", "said"),
     [
         # loops in loops: of numbers, of a list, of the characters of a turn; a turn is 1,000 long
-        (NESTED, "does not end within 3 seconds"),
+        (NESTED, "does not end within 1 seconds"),
         ("{% set r = range(99999)|list %}" + NESTED.replace("range(99999)", "r"), "does not end"),
         (
             "{% set text = messages[0].content %}{% for a in text %}{% for b in text %}"
@@ -65,7 +68,8 @@ def faults(template: Any, *, has_vision: bool = False) -> str:
 def test_a_template_without_end_is_named(
     template: Any, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(template_trial, "SECONDS", 3.0)
+    if "does not end" in said:
+        monkeypatch.setattr(template_trial, "SECONDS", SHORT)
     assert re.search(said, faults(template))
 
 
@@ -108,7 +112,7 @@ def test_the_trial_renders_what_transformers_renders(
 def test_a_model_whose_template_never_ends_is_not_loaded(
     model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(template_trial, "SECONDS", 3.0)
+    monkeypatch.setattr(template_trial, "SECONDS", SHORT)
     for family in ("qwen2", "qwen2_vl"):
         folder = shutil.copytree(model_folder(family), tmp_path / family)
         (folder / "chat_template.jinja").write_text(NESTED + family)

@@ -10,6 +10,7 @@ possessive quantifiers (``\\s*+``) or bounded repeats, so that no match is tried
 from __future__ import annotations
 
 import re
+import unicodedata
 
 # Full-width ASCII lies 0xFEE0 behind ASCII. Marks of other scripts become those that mean the same,
 # every hyphen and minus but the dash becomes "-", and characters of no width vanish.
@@ -117,8 +118,11 @@ def unwrapped(text: str) -> str:
 
 
 def unified(text: str) -> str:
-    """Return a text whose full-width characters, minus signs and Chinese stops are ASCII."""
-    return text.translate(LOOKS)
+    """Return a text whose full-width characters, minus signs and Chinese stops are ASCII.
+
+    Letters with accents are single characters, which some systems write as two.
+    """
+    return unicodedata.normalize("NFC", text).translate(LOOKS)
 
 
 def _without_frames(text: str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
 from vrft import answers, wrapping
 from vrft.numbers import Quantity
 from vrft.records import shown
-from vrft.records.rows import Row
+from vrft.records.rows import PLACE, Row, lists_options
 from vrft.types import Turn
 
 Kind = Literal["option", "number", "yes_no", "text"]
@@ -19,8 +20,29 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LETTER = re.compile(r"\(?([A-Za-z])[).]?")
 LISTED = re.compile(r"^[ \t]*+\(?([A-Z])[).:][ \t]*+(\S[^\n]*)$", re.MULTILINE)
 """An option in a question, one a line: "(A) a cup", "B. a jug"."""
+OWN_LETTER = re.compile(r"\(?([A-Z])[).:][ \t]*+(?=\S)")
+"""The letter that the text of an option brings along: "A. cup"."""
 WORDS = {"yes": True, "true": True, "no": False, "false": False}
+INITIALS = {"y": True, "t": True, "n": False, "f": False}
+"""Yes and no, or true and false, as annotators shorten them."""
 WORD = re.compile(r"[a-z]+")
+
+PART = r"[0-9]++(?:[.,][0-9]++)*+"
+COMPOUND = re.compile(
+    rf"(?:{PART}(?: ?[-–—] ?{PART})++|{PART}(?: ?[x×*] ?{PART})++"
+    rf"|{PART}/{PART}/{PART}|{PART}(?: ?: ?{PART}){{2,}}|[0-9]{{1,2}}:[0-5][0-9])"
+    r"(?: ?(?:[^\W\d_π]{1,20}|[%°]))?"
+)
+"""Several numbers that are one answer: a range, score or date (3-5), a size (3x5), a time (10:30).
+
+Arithmetic would read them as one number, and 10-15 as the same as 20-25.
+"""
+NUMERIC = re.compile(r"[^\W\d]{0,3}[€£¥$]? ?[-+−–]?[0-9][0-9.,'’:/ \u00a0\u202f-]*+\D{0,20}")
+"""A text that looks like a number, if perhaps in the spelling of another language: 1,5."""
+SAME_SIGNS = str.maketrans("‘’ʼ“”–", "'''\"\"-")
+"""Signs of typesetters -> those of a keyboard, which mean the same within a text."""
+MOST = 0.5
+"""A kind of more than this fraction of the answers is meant for all, it may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +81,60 @@ def kind_of(rows: Sequence[Row]) -> Kind:
             )
         return "option"
     texts = [answer_text(row) for row in rows]
-    if all(len(text) < 4 and LETTER.fullmatch(text) for text in texts):
-        return "option"
-    if all(truth(text) is not None and text.casefold() in WORDS for text in texts):
+    initials = {text.casefold() for text in texts}
+    if initials in ({"y", "n"}, {"t", "f"}):
         return "yes_no"
-    if all(Quantity.parse(text) is not None for text in texts):
-        return "number"
-    return "text"
+    return next((kind for kind, fits in FITS.items() if all(map(fits, texts))), "text")
+
+
+def exception(rows: Sequence[Row]) -> str:
+    """Return in words which answer makes those of a split texts, while most are of another kind.
+
+    "" where no other kind has most of them.
+    """
+    texts = [answer_text(row) for row in rows]
+    for kind, fits in {**FITS, "number": looks_numeric}.items():
+        fitting = [fits(text) for text in texts]
+        share = sum(fitting) / len(texts)
+        strict = [FITS[kind](text) for text in texts]
+        if share > MOST and not all(strict):
+            odd = strict.index(False)
+            words = {"option": "letters", "number": "numbers", "yes_no": "yes or no"}[kind]
+            return (
+                f"{sum(fitting)} of {len(texts)} look like {words}, but {texts[odd]!r:.60} of "
+                f"{rows[odd].record.where} is none: correct it, or set task.kind=text"
+            )
+    return ""
+
+
+def is_letter(text: str) -> bool:
+    """Return whether an answer is a letter, as it may be of an option."""
+    return len(text) < 4 and LETTER.fullmatch(text) is not None
+
+
+def is_truth(text: str) -> bool:
+    """Return whether an answer is yes, no, true or false."""
+    return text.casefold() in WORDS
+
+
+def is_number(text: str) -> bool:
+    """Return whether an answer is one number with its unit, and not several, as in 3-5."""
+    return Quantity.parse(text) is not None and not COMPOUND.fullmatch(wrapping.bare(text))
+
+
+def looks_numeric(text: str) -> bool:
+    """Return whether an answer looks like a number, if perhaps no spelling that is read."""
+    return is_number(text) or (
+        NUMERIC.fullmatch(text) is not None and not COMPOUND.fullmatch(wrapping.bare(text))
+    )
+
+
+FITS: Mapping[Kind, Callable[[str], bool]] = {
+    "option": is_letter,
+    "yes_no": is_truth,
+    "number": is_number,
+}
+"""Kind -> whether an answer is of it, in the order in which kinds are looked for."""
 
 
 def answer_text(row: Row) -> str:
@@ -73,17 +142,26 @@ def answer_text(row: Row) -> str:
     answer = row.answer
     if isinstance(answer, bool):  # which Python takes for 0 or 1
         return "yes" if answer else "no"
-    if isinstance(answer, float) and answer.is_integer():
-        answer = int(answer)
-    if not isinstance(answer, str | int | float):
+    if isinstance(answer, float | Decimal):
+        answer = decimal_text(answer)
+    if not isinstance(answer, str | int):
+        several = isinstance(answer, list | tuple)
         raise row.record.error(
-            f"the answer {shown(answer)} is neither text nor number; boxes of four numbers and "
-            "points of two are for --task grounding"
+            f"the answer {shown(answer)} is neither text nor number; "
+            + ("give one answer, or all in one text; " if several else "")
+            + "boxes of four numbers and points of two are for --task grounding"
         )
     text = str(answer).strip()
     if not any(map(str.isalnum, text)):
         raise row.record.error(f"the answer {text!r:.60} has no letter or digit; correct the row")
     return text
+
+
+def decimal_text(number: float | Decimal) -> str:
+    """Return a number as people write it: 4.0 as 4, and 5e-05 as 0.00005."""
+    if number == int(number) and isinstance(number, float):
+        return str(int(number))
+    return format(Decimal(repr(number)) if isinstance(number, float) else number, "f")
 
 
 def gold_of(row: Row, kind: Kind) -> Gold:
@@ -93,7 +171,7 @@ def gold_of(row: Row, kind: Kind) -> Gold:
     if kind == "option":
         return option_of(row, text)
     if kind == "yes_no":
-        value = truth(text)
+        value = INITIALS.get(text.casefold(), truth(text))
         if value is None:
             raise row.record.error(f"the answer {text!r:.60} is neither yes nor no")
         return Gold(kind, "yes" if value else "no", (), False, *context)
@@ -112,11 +190,40 @@ def option_of(row: Row, text: str) -> Gold:
         in_question = ()
     options = row.options or in_question or ("",) * len(LETTERS)
     named = f"the options {options!r:.80}" if any(options) else "the letters of options"
-    listed = not row.options or all(option in row.question for option in row.options)
+    check_letters(row, options)
+    listed = not row.options or lists_options(row.question, row.options)
     index = answers.choice(text, options)
     if index is None or not 2 <= len(options) <= len(LETTERS):
-        raise row.record.error(f"the answer {text!r:.60} is none of {named}")
+        place = "; one that counts the options must be written as a letter, A for the first"
+        remedy = place if text.isdecimal() else ""
+        raise row.record.error(f"the answer {text!r:.60} is none of {named}{remedy}")
+    said = plain(options[index])
+    if said and answers_alike(options, said) > 1:
+        raise row.record.error(
+            f"the right option {options[index]!r:.60} stands twice among the options; remove one"
+        )
     return Gold("option", LETTERS[index], options, listed, row.system, row.turns)
+
+
+def check_letters(row: Row, options: Sequence[str]) -> None:
+    """Raise UserError where options bring letters along that are not those of their places.
+
+    "(B) jug" as the first option, or "B" alone, is named by two letters.
+    """
+    own = [OWN_LETTER.match(option) for option in options]
+    letters = [letter[1] for letter in own if letter]
+    alone = [option for option in options if option in tuple(LETTERS)]
+    for given in (letters, alone):
+        if len(given) == len(options) and given != list(LETTERS[: len(given)]):
+            raise row.record.error(
+                f"options with the letters {', '.join(given)}, which are not those of their "
+                "places; put them in order, or write them without letters"
+            )
+
+
+def answers_alike(options: Sequence[str], said: str) -> int:
+    """Return how many options are the same text, but for pictures, which are not read here."""
+    return 0 if PLACE in said else sum(plain(option) == said for option in options)
 
 
 def readable(gold: Gold, answer: str) -> str | None:
@@ -150,5 +257,5 @@ def truth(text: str) -> bool | None:
 
 def plain(text: str) -> str:
     """Return a text in lower case on one line, without quotes around it and stops behind it."""
-    line = " ".join(wrapping.bare(text).split()).casefold()
+    line = " ".join(wrapping.bare(text).translate(SAME_SIGNS).split()).casefold()
     return line.strip(answers.QUOTES).rstrip(answers.STOPS).strip(answers.QUOTES)

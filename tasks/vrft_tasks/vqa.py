@@ -23,7 +23,7 @@ from vrft.records.formats import FormatName, Reading
 from vrft.records.rows import Row
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
-from vrft_tasks._vqa import Gold, Kind, gold_of, kind_of, readable, right
+from vrft_tasks._vqa import Gold, Kind, exception, gold_of, kind_of, readable, right
 
 CHAT = (
     "{question}\n"
@@ -115,8 +115,10 @@ class Vqa(Task[Gold]):
         kind = self.kind or kind_of(reading.rows)
         first = self.prompt(read_sample(reading.rows[0], kind))
         words = {"option": "options", "number": "numbers", "yes_no": "yes or no", "text": "texts"}
+        why = exception(reading.rows) if kind == "text" and self.kind is None else ""
         return (
-            f"read as {reading.title}, answers are {words[kind]}; first prompt: {beginning(first)}"
+            f"read as {reading.title}, answers are {words[kind]}{f' ({why})' if why else ''}; "
+            f"first prompt: {beginning(first)}"
         )
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:

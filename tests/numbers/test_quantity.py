@@ -159,7 +159,6 @@ UNREADABLE = [
     "3cm}",
     # unknown names are no units
     "2a",
-    "145°C",
     # other digits
     "١٤٥",
     "²",
@@ -316,3 +315,37 @@ def test_a_plain_number_is_read_as_the_grammar_reads_it(text: str) -> None:
     plain, by_grammar = Quantity.parse(text), Quantity.parse(f" {text}")
     assert plain is not None and plain == by_grammar
     assert math.copysign(1, plain.value) == math.copysign(1, by_grammar.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "unit"),
+    [
+        ("€3.50", 3.5, "€"),
+        ("3.50 €", 3.5, "€"),
+        ("-£5", -5, "£"),
+        ("¥ 300", 300, ""),  # as "$", which is a mark of LaTeX
+        ("12 500 cm", 12500, "cm"),
+        ("1\u202f234.5", 1234.5, ""),  # French, and SI
+        ("½", 0.5, ""),
+        ("1½ m", 1.5, "m"),
+        ("3 1/2", 3.5, ""),
+        ("-3 1/2", -3.5, ""),
+        ("1e-6", 1e-6, ""),
+        ("20 °C", 20, "°c"),
+    ],
+)
+def test_numbers_of_shops_maps_and_instruments_are_read(text: str, value: float, unit: str) -> None:
+    assert Quantity.parse(text) == Quantity(value, unit)
+
+
+def test_temperatures_are_no_angles_and_miles_are_lengths() -> None:
+    def agree(one: str, other: str) -> bool:
+        first, second = Quantity.parse(one), Quantity.parse(other)
+        return first is not None and second is not None and first.agrees(second)
+
+    assert not agree("145°C", "145°")
+    assert not agree("20 °C", "20 °F")
+    assert agree("3 ft", "36 inches")
+    assert agree("1 mile", "1.609344 km")
+    assert not agree("1½", "1")  # the fraction is no unit
+    assert not agree("5①", "5")

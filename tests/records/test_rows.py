@@ -55,7 +55,14 @@ def test_verl_rows_have_the_index_of_their_extra_info_as_id() -> None:
 
 
 def test_options_are_a_list_or_stand_under_their_letters() -> None:
-    for options in (["cup", " jug"], {"A": "cup", "B": "jug"}, '["cup", "jug"]'):
+    for options in (
+        ["cup", " jug"],
+        {"A": "cup", "B": "jug"},
+        {"a": "cup", "b": "jug"},
+        {"A": "cup", "B": "jug", "C": None},  # parquet fills up what other rows have more of
+        '["cup", "jug"]',
+        '{"A": "cup", "B": "jug"}',
+    ):
         row = rows.read_canonical(record(question="?", answer="A", options=options))
         assert row.options == ("cup", "jug")
 
@@ -246,3 +253,20 @@ def test_a_place_in_the_row_says_how_its_boxes_are_written() -> None:
     objects = {"bbox": [[0.1, 0.2, 0.3, 0.4]], "bbox_type": "norm1"}
     row = rows.read_swift(record(messages=[USER], images=["a.png"], objects=objects))
     assert (row.unit, row.answer) == ("fractions", [[0.1, 0.2, 0.3, 0.4]])
+
+
+def test_options_may_be_numbers_and_have_no_gaps() -> None:
+    assert rows.option_texts(record(), [2, 0.5, "3"]) == ("2", "0.5", "3")
+    for options in ([True, False], ["cup", None, "jug"], {"1": "cup", "2": "jug"}, "cup;jug"):
+        with pytest.raises(UserError, match=r"line 3: options: expected a list of texts"):
+            rows.option_texts(record(), options)
+    with pytest.raises(UserError, match=r"a list in Python's writing: write one in JSON"):
+        rows.option_texts(record(), "['cup', 'jug']")
+
+
+def test_options_that_are_pictures_count_as_places() -> None:
+    values = {"question": "<image> Which?", "answer": "A", "images": ["a", "b", "c"]}
+    row = rows.read_canonical(record(**values, options=["<image>", "<image>"]))
+    assert rows.with_places(row) == row
+    with pytest.raises(UserError, match=r"2 places <image> for 3 pictures"):
+        rows.with_places(rows.read_canonical(record(**values, options=["<image>", "none"])))

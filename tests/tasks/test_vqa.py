@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fakes.folders import RECORDS
+from PIL import Image
 
 from vrft import config, registry
 from vrft.checks import check
@@ -59,6 +60,21 @@ def test_every_format_passes_the_check(file: str) -> None:
         (["red", "3"], "text", ["red", "3"]),
         (["yes", "maybe"], "text", ["yes", "maybe"]),
         (["<answer> a cup </answer>"], "text", ["a cup"]),
+        # yes and no by their first letters, which are no options where they are all
+        (["Y", "n"], "yes_no", ["yes", "no"]),
+        (["T", "F"], "yes_no", ["yes", "no"]),
+        (["F"], "option", ["F"]),
+        (["Y", "N", "A"], "option", ["Y", "N", "A"]),
+        # numbers however they are held: repr() would write 5e-05
+        ([5e-05, 0.5, "€3.50", "12 500", "1½"], "number",
+         ["0.00005", "0.5", "€3.50", "12 500", "1½"]),
+        # several numbers in one answer are no number: dates, times, scores, ranges, sizes
+        (["2024-05-01"], "text", ["2024-05-01"]),
+        (["05/01/2024"], "text", ["05/01/2024"]),
+        (["10:30", "3:30 pm"], "text", ["10:30", "3:30 pm"]),
+        (["10-15 cm", "3 – 5"], "text", ["10-15 cm", "3 – 5"]),
+        (["1920×1080"], "text", ["1920×1080"]),
+        (["3:4", "16:9", "-5", "4-2π"], "number", ["3:4", "16:9", "-5", "4-2π"]),
     ],
 )  # fmt: skip
 def test_the_kind_is_found_from_all_answers(
@@ -88,6 +104,12 @@ def test_the_kind_can_be_forced(tmp_path: Path) -> None:
         ({"question": "Q?", "answer": "C", "options": ["cup", "jug"]}, "none of the options"),
         ({"question": "Q?", "answer": "A", "options": ["cup"]}, "none of the options"),
         ({"question": "Q?", "answer": 1, "images": ["gone.png"]}, "no picture"),
+        ({"question": "Q?", "answer": ["red", "blue"]}, "give one answer, or all in one text"),
+        # options that name the right one twice
+        ({"question": "Q?", "answer": 1, "options": ["cup", "jug"]}, "counts the options"),
+        ({"question": "Q?", "answer": "B", "options": ["red", "Red.", "blue"]}, "stands twice"),
+        ({"question": "Q?", "answer": "B", "options": ["B. jug", "A. cup"]}, "letters B, A"),
+        ({"question": "Q?", "answer": "A", "options": ["B", "A"]}, "letters B, A"),
     ],
 )
 def test_a_row_that_cannot_be_asked_is_named(
@@ -95,6 +117,39 @@ def test_a_row_that_cannot_be_asked_is_named(
 ) -> None:
     with pytest.raises(UserError, match=rf"rows\.jsonl: line 1: .*{complaint}"):
         task_of(tmp_path, [row]).samples("train")
+
+
+def test_an_answer_that_makes_texts_of_numbers_is_named(tmp_path: Path) -> None:
+    line = task_of(tmp_path, [3, "N/A", 4]).describe("train")
+    assert "answers are texts (2 of 3 look like numbers, but 'N/A' of " in line
+    assert "rows.jsonl: line 2 is none: correct it, or set task.kind=text); first" in line
+    # a decimal comma may be a number of another language, and is not read as one
+    assert "(2 of 2 look like numbers, but '1,5' of " in task_of(tmp_path, ["1,5", "2"]).describe(
+        "train"
+    )
+    for answers in (["red", "3"], ["10:30", "3:30"]):
+        assert "answers are texts; first" in task_of(tmp_path, answers).describe("train")
+    forced = task_of(tmp_path, [3, "N/A", 4], kind="text").describe("train")
+    assert "answers are texts; first" in forced
+
+
+def test_equal_options_that_are_wrong_do_no_harm(tmp_path: Path) -> None:
+    row = {"question": "Q?", "answer": "A", "options": ["blue", "red", "red"]}
+    (sample,) = task_of(tmp_path, [row]).samples("train")
+    assert sample.answer.text == "A"
+
+
+def test_options_may_be_pictures(tmp_path: Path) -> None:
+    options: list[str] = ["<image>", "<image>"]
+    pictures = []
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (40, 40)).save(tmp_path / name)
+        pictures.append(name)
+    row = {"question": "Which?", "answer": "B", "options": options, "images": pictures}
+    (sample,) = task_of(tmp_path, [row], template="{question}").samples("train")
+    assert sample.answer.text == "B"
+    text = Vqa("", template="{question}").prompt(sample).text
+    assert text == "Which?\nChoose one of these options:\n(A) <image>\n(B) <image>"
 
 
 def test_options_in_some_rows_only_are_refused(tmp_path: Path) -> None:
@@ -147,6 +202,10 @@ def test_options_within_the_question_are_read_there(tmp_path: Path) -> None:
         ("text", "a red cup", "red cup", False, "red cup"),
         ("text", "a red cup", "a red cup or a jug", False, "a red cup or a jug"),
         ("text", "a red cup", "...", False, None),
+        # accents as one character or two, and the signs of typesetters
+        ("text", "cafe\u0301", "caf\u00e9", True, "caf\u00e9"),
+        ("text", "1990\u20131995", "1990-1995", True, "1990-1995"),
+        ("text", "Joe\u2019s bar", "Joe's bar", True, "joe's bar"),
     ],
 )
 def test_answers_are_compared_by_their_kind(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from vrft import wrapping
@@ -27,6 +28,9 @@ DIGITS = 6
 # Applied in this order: a later pattern matches what an earlier one has left. "\left(" must go
 # before "(" is read, "^\circ" before "^", and "\text" before the unit inside it.
 SPELLINGS = (
+    # a currency before its number, and a mixed number
+    (r"^([+-]?) ?([€£¥￥₹]) ?(?=[0-9.])(.*)$", r"\1\3 \2"),
+    (r"^([+-]?[0-9]{1,9}) ([0-9]{1,9})/([0-9]{1,9})(?![0-9./])", r"\1\\frac{\2}{\3}"),
     # spaces of LaTeX and signs without meaning
     (r"\*\*|~", " "),
     (r"\\rm\b", " "),
@@ -58,7 +62,16 @@ NAME = re.compile(
 NAMED_RATIO = re.compile(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}|([^/]+)/([^/]+)")
 """A quotient of two names: "AB/AC", "\\frac{AB}{AC}"."""
 
-PLAIN = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?")
+GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?: [0-9]{3})++(?![0-9/])")
+"""A number with spaces between its thousands: "12 500"."""
+VULGAR = {
+    code: f"\\frac{{{above}}}{{{below}}}"
+    for code in (*range(0xBC, 0xBF), *range(0x2150, 0x215F))
+    for above, below in [unicodedata.normalize("NFKC", chr(code)).split("\u2044")]
+}
+"""A fraction that is a single character -> LaTeX's."""
+
+PLAIN = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
 """A number that is read as Python does, without the grammar: most gold answers are such."""
 MINUTES = re.compile(r"([0-9]+)\s*°\s*([0-9]+)\s*′")
 SIGN = re.compile(r"(?<=\S)\s*[+-]")
@@ -94,6 +107,9 @@ class Quantity:
             text = text[1:-1]
         if text.count("{") != text.count("}"):  # cut off
             return None
+        text = text.translate(VULGAR)
+        if grouped := GROUPED.match(text):
+            text = grouped[0].replace(" ", "") + text[grouped.end() :]
         for pattern, sign in SPELLINGS:
             text = re.sub(pattern, sign, text)
         sides = text.split("=")

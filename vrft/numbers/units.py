@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 
 WORD = re.compile(r"[^\W\d_]{1,20}")
 PERCENTS = ("%", "percent")
@@ -16,6 +17,10 @@ LENGTHS = {
     1e-1: "dm decimeter decimetre 分米",
     1.0: "m meter metre 米",
     1e3: "km kilometer kilometre 千米 公里",
+    0.0254: "in inch inches 英寸",
+    0.3048: "ft foot feet 英尺",
+    0.9144: "yd yard",
+    1609.344: "mi mile 英里",
     1852.0: "nmi nauticalmile 海里",
 }
 """Metres -> the spellings of the unit, of which areas and volumes are made."""
@@ -24,19 +29,30 @@ NO_UNIT = ("number", 1.0)
 """The measure of words such as "square units", which say no more than the number."""
 
 MEASURES = {
-    NO_UNIT: "unit units squareunit squareunits cubicunit cubicunits 单位 平方单位 立方单位",
+    NO_UNIT: "unit units squareunit squareunits cubicunit cubicunits 单位 平方单位 立方单位 ¥ ￥",
     ("share", 0.01): " ".join(PERCENTS),
     ("angle", 1.0): "° degree degrees deg 度",
     ("angle", 180 / math.pi): "rad radian radians 弧度",
     ("time", 1.0): "s sec second seconds 秒 秒钟",
     ("time", 60.0): "min minute minutes 分 分钟",
     ("time", 3600.0): "h hour hours 小时 时",
+    ("time", 86400.0): "day days 天",
+    ("mass", 1e-3): "mg milligram milligrams 毫克",
     ("mass", 1.0): "g gram grams 克",
     ("mass", 1e3): "kg kilogram kilograms 千克 公斤",
+    ("mass", 28.349523125): "oz ounce ounces",
+    ("mass", 453.59237): "lb lbs pound pounds",
+    ("volume", 1e-6): "ml milliliter millilitre milliliters millilitres 毫升",
     ("volume", 1e-3): "l liter litre liters litres 升",
     ("speed", 1.0): "m/s 米/秒 米每秒",
     ("speed", 1 / 3.6): "km/h 千米/时 千米/小时 公里/小时",
+    ("speed", 0.44704): "mph",
     ("speed", 1852 / 3600): "knot knots 海里/时 海里/小时",
+    ("temperature", 1.0): "°c ℃ celsius degreecelsius degreescelsius 摄氏度",
+    ("temperature in Fahrenheit", 1.0): "°f ℉ fahrenheit degreefahrenheit degreesfahrenheit",
+    ("euros", 1.0): "€ euro euros eur 欧元",
+    ("pounds sterling", 1.0): "£ gbp 英镑",
+    ("rupees", 1.0): "₹ rupee rupees inr",
 }
 """(measure, size of the unit in that measure) -> the spellings of the unit."""
 
@@ -80,4 +96,6 @@ def unit_of(text: str) -> str | None:
     if name in UNITS or not name:
         return name if UNITS.get(name, NO_UNIT) != NO_UNIT else ""
     unknown = name in NO_UNITS or (len(name) == 1 and name.isascii())
+    # A digit in a circle or above the line is a letter to `re`.
+    unknown |= any(unicodedata.category(sign) == "No" for sign in name)
     return name if WORD.fullmatch(text.strip()) and not unknown else None

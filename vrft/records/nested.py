@@ -66,8 +66,11 @@ def user_text(messages: Any) -> str | None:
 
 
 def listed(value: Any) -> Any:
-    """Return the list that a text holds as JSON, as in a cell of CSV; any other value as it is."""
-    if not isinstance(value, str) or not value.lstrip().startswith("["):
+    """Return the list or object that a text holds as JSON, as in a cell of CSV.
+
+    Any other value is returned as it is.
+    """
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
         return value
     try:
         return json.loads(value)

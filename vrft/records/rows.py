@@ -68,7 +68,10 @@ def with_places(row: Row) -> Row:
         raise row.record.error(
             "<img> is Visual-RFT's mark; read such data by --task lisa_grounding"
         )
-    places = sum(text.count(PLACE) for text in (*(turn.text for turn in row.turns), row.question))
+    texts = [*(turn.text for turn in row.turns), row.question]
+    if not lists_options(row.question, row.options):
+        texts += row.options  # which are asked behind the question
+    places = sum(text.count(PLACE) for text in texts)
     if places not in (0, len(row.pictures)):
         raise row.record.error(
             f"{places} places {PLACE} for {len(row.pictures)} pictures; write one for each, or "
@@ -78,6 +81,12 @@ def with_places(row: Row) -> Row:
         return row
     first = replace(row.turns[0], text=PLACE * len(row.pictures) + row.turns[0].text)
     return replace(row, turns=(first, *row.turns[1:]))
+
+
+def lists_options(question: str, options: Sequence[str]) -> bool:
+    """Return whether a question holds its options already, each with its pictures."""
+    enough = question.count(PLACE) >= sum(option.count(PLACE) for option in options)
+    return enough and all(option in question for option in options)
 
 
 @dataclass(slots=True)
@@ -171,14 +180,33 @@ def bare(answer: Any) -> Any:
 
 
 def option_texts(record: Record, options: Any) -> tuple[str, ...]:
-    """Return options, given as a list of texts or by letters as {"A": ..., "B": ...}."""
-    options = listed(options)
-    if isinstance(options, dict):
-        letters = [chr(ord("A") + place) for place in range(len(options))]
-        options = list(options.values()) if list(options) == letters else None
-    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
-        raise record.error("options: expected a list of texts, or texts by letters from A")
-    return tuple(option.strip() for option in options)
+    """Return options: a list of texts or numbers, or by letters as {"A": ..., "B": ...}.
+
+    Nulls at the end fill up what other rows have more of. Raises UserError for anything else.
+    """
+    given = listed(options)
+    if isinstance(given, dict):
+        letters = [chr(ord("A") + place) for place in range(len(given))]
+        given = list(given.values()) if [*map(str.upper, given)] == letters else None
+    texts = None if not isinstance(given, list) else [option_text(option) for option in given]
+    while texts and given[len(texts) - 1] is None:
+        texts.pop()
+    if texts is None or None in texts:
+        python = isinstance(options, str) and options.lstrip().startswith(("['", "('"))
+        told = "; this is a list in Python's writing: write one in JSON" if python else ""
+        raise record.error(
+            f"options: expected a list of texts, or texts by letters from A; got {shown(options)}"
+            + told
+        )
+    return tuple(text for text in texts if text is not None)
+
+
+def option_text(option: Any) -> str | None:
+    """Return an option, a text or a number, as a text; None for any other value."""
+    if isinstance(option, str):
+        return option.strip()
+    number = isinstance(option, int | float) and not isinstance(option, bool)
+    return str(option) if number else None
 
 
 def single(record: Record, question: str, answer: Any, **fields: Any) -> Row:

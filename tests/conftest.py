@@ -81,7 +81,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def load_tiny(model_folder: Callable[[str], Path]) -> Callable[..., LoadedModel]:
     """A freshly loaded tiny model, with the settings of ModelConfig."""
     from vrft import models
@@ -94,7 +94,7 @@ def load_tiny(model_folder: Callable[[str], Path]) -> Callable[..., LoadedModel]
     return load
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def picture() -> Callable[..., Image.Image]:
     """A picture of noise of a given size, the same for the same seed."""
 

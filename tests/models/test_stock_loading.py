@@ -122,60 +122,84 @@ def test_a_saved_adapter_answers_alike_in_plain_peft(
 
 
 IN_ANOTHER_PROCESS = """
-import json, sys
+import json, sys, traceback
 import numpy, torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-folder, pixels, banned, ends = sys.argv[1], *map(json.loads, sys.argv[2:])
-processor = AutoProcessor.from_pretrained(folder)
-image = Image.fromarray(numpy.array(pixels, dtype=numpy.uint8))
-content = [{"type": "image", "image": image}, {"type": "text", "text": "Where is the key?"}]
-inputs = processor.apply_chat_template(
-    [{"role": "user", "content": content}], tokenize=True, add_generation_prompt=True,
-    return_dict=True, return_tensors="pt",
-)
-model = AutoModelForImageTextToText.from_pretrained(folder)
-tokens = model.generate(
-    **inputs, do_sample=False, max_new_tokens=12, suppress_tokens=banned, eos_token_id=ends,
-    pad_token_id=ends[0],
-)
-size = processor.image_processor.size
-print(json.dumps({
-    "classes": [type(processor).__name__, type(processor.video_processor).__name__],
-    "size": [size["shortest_edge"], size["longest_edge"]],
-    "tokens": tokens[0, inputs["input_ids"].shape[1] :].tolist(),
-}))
+def ask(folder, pixels, banned, ends):
+    processor = AutoProcessor.from_pretrained(folder)
+    image = Image.fromarray(numpy.array(pixels, dtype=numpy.uint8))
+    content = [{"type": "image", "image": image}, {"type": "text", "text": "Where is the key?"}]
+    inputs = processor.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=True, add_generation_prompt=True,
+        return_dict=True, return_tensors="pt",
+    )
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    tokens = model.generate(
+        **inputs, do_sample=False, max_new_tokens=12, suppress_tokens=banned, eos_token_id=ends,
+        pad_token_id=ends[0],
+    )
+    size = processor.image_processor.size
+    return {
+        "classes": [type(processor).__name__, type(processor.video_processor).__name__],
+        "size": [size["shortest_edge"], size["longest_edge"]],
+        "tokens": tokens[0, inputs["input_ids"].shape[1] :].tolist(),
+    }
+
+for folder, *question in json.load(sys.stdin):
+    try:
+        told = ask(folder, *question)
+    except Exception:  # a family's mistake is its own
+        told = {"error": traceback.format_exc()[-3000:]}
+    print(json.dumps(told))
 """
 
+WITH_VISION = [name for name, row in FAMILIES.items() if row.has_vision]
 
-@pytest.mark.parametrize("family", [name for name, row in FAMILIES.items() if row.has_vision])
-def test_with_torchvision_the_stock_processor_loads_a_saved_folder(
-    family: str, load_tiny: Load, picture: Picture, tmp_path: Path
-) -> None:
-    loaded = load_tiny(family, max_pixels=110 * 110)
-    models.save_model(loaded, tmp_path / "final")
-    side = 2 * patch_size(family)  # type: ignore[arg-type]  # of an image token
-    image = picture(2 * side, 3 * side)  # the stub resizes nothing
-    arguments = [np.asarray(image).tolist(), list(loaded.banned_ids), sorted(loaded.end_ids)]
-    stub = torchvision_stub.write(tmp_path / "stub")
+
+def two_by_three(picture: Picture, family: str) -> Image.Image:
+    """Return a picture of six image tokens, which the stub need not resize."""
+    side = 2 * patch_size(family)  # type: ignore[arg-type]
+    return picture(2 * side, 3 * side)
+
+
+@pytest.fixture(scope="module")
+def stock(
+    load_tiny: Load, picture: Picture, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Any]]:
+    """What the stock classes make of each family's folder, all in one process with torchvision."""
+    folder = tmp_path_factory.mktemp("stock")
+    questions = []
+    for family in WITH_VISION:
+        loaded = load_tiny(family, max_pixels=110 * 110)
+        models.save_model(loaded, folder / family)
+        pixels = np.asarray(two_by_three(picture, family)).tolist()
+        ids = (list(loaded.banned_ids), sorted(loaded.end_ids))
+        questions.append([str(folder / family), pixels, *ids])
+    stub = torchvision_stub.write(folder / "stub")
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            IN_ANOTHER_PROCESS,
-            str(tmp_path / "final"),
-            *map(json.dumps, arguments),
-        ],
+        [sys.executable, "-c", IN_ANOTHER_PROCESS],
+        input=json.dumps(questions),
         env={**os.environ, "PYTHONPATH": str(stub), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    result = json.loads(done.stdout.splitlines()[-1])
-    row = FAMILIES[family]
+    lines = done.stdout.splitlines()[-len(WITH_VISION) :]
+    return dict(zip(WITH_VISION, map(json.loads, lines), strict=True))
+
+
+@pytest.mark.parametrize("family", WITH_VISION)
+def test_with_torchvision_the_stock_processor_loads_a_saved_folder(
+    family: str, stock: dict[str, dict[str, Any]], load_tiny: Load, picture: Picture
+) -> None:
+    result = stock[family]
+    assert "error" not in result, result["error"]
+    row, image = FAMILIES[family], two_by_three(picture, family)
     videos = "Qwen3VLVideoProcessor" if family.startswith("qwen3") else "Qwen2VLVideoProcessor"
     assert result["classes"] == [row.processor, videos]
-    assert result["size"] == [(2 * side) ** 2, 110 * 110]
+    assert result["size"] == [image.width**2, 110 * 110]
+    loaded = load_tiny(family, max_pixels=110 * 110)
     assert loaded.until_end(result["tokens"]) == answer(loaded, (image,))

@@ -153,7 +153,11 @@ def test_an_override_is_read_as_the_type_of_its_setting(
         # not an override at all
         ("train.seed", "'train.seed': settings are given as key.path=value"),
         ("=5", "'=5': settings are given as key.path=value"),
-        ("train.seed={", "not readable YAML"),
+        ("train.seed={", "train.seed: expected int, got '{'"),
+        # a text that YAML takes for another value
+        ("model.name=yes", "model.name: expected str, got True; put a text in quotes"),
+        ("model.name=a: b", "model.name: expected str, got {'a': 'b'}; put a text in quotes"),
+        ("train.seed=1:30", "train.seed: expected int, got '1:30'"),
     ],
 )
 def test_a_wrong_override_is_one_clear_line(override: str, message: str) -> None:

@@ -129,3 +129,59 @@ def test_a_long_value_is_cut_in_the_message() -> None:
     with pytest.raises(UserError, match=r"train\.seed: expected int") as raised:
         config.load(None, ["train.seed=" + "x" * 10_000])
     assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        # YAML 1.1 would read 8, 90 and 5400 seconds
+        ("010", "010"),
+        ("1:30", "1:30"),
+        ("1:30:00.5", "1:30:00.5"),
+        # all other numbers, as in YAML 1.1
+        ("0", 0),
+        ("-12", -12),
+        ("1_000", 1000),
+        ("0x1F", 31),
+        ("1.5", 1.5),
+        ("-.5", -0.5),
+        ("1.0e-6", 1e-6),
+        ("-.inf", float("-inf")),
+        ("1e-6", "1e-6"),
+        ("yes", True),
+    ],
+)
+def test_numbers_are_those_that_people_mean(text: str, value: object) -> None:
+    parsed = yaml_text.parse(text, "here")
+    assert (parsed, type(parsed)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        # texts as they are typed: YAML would cut, fold or refuse them
+        ("Use # sign", "Use # sign"),
+        ("# Look {question}", "# Look {question}"),
+        ("{question} Answer.", "{question} Answer."),
+        ("{question}\nAnswer: {answer}", "{question}\nAnswer: {answer}"),
+        ("one\ntwo", "one\ntwo"),
+        ("*bold*", "*bold*"),
+        ("@me", "@me"),
+        # everything else as YAML reads it
+        ("'a # b'", "a # b"),
+        ('"a\\nb"', "a\nb"),
+        ("{image: img}", {"image": "img"}),
+        ("[1, 2]", [1, 2]),
+        ("5 # five", 5),
+        ("null", None),
+        ("~", None),
+        (" ", None),
+    ],
+)
+def test_a_text_that_is_typed_stays_as_it_is(text: str, value: object) -> None:
+    assert yaml_text.parse_typed(text, "here") == value
+
+
+def test_a_quote_that_is_not_closed_is_refused() -> None:
+    with pytest.raises(UserError, match="not readable YAML"):
+        yaml_text.parse_typed("'Look", "here")

@@ -92,7 +92,8 @@ def coerce(hint: Any, value: Any, where: str) -> Any:
         scalar = SCALARS[hint](value)
     except (KeyError, TypeError, ValueError, OverflowError):
         expected = getattr(hint, "__name__", str(hint))
-        raise UserError(f"{where}: expected {expected}, got {value!r:.100}") from None
+        quoted = "; put a text in quotes, within those of the shell" if hint is str else ""
+        raise UserError(f"{where}: expected {expected}, got {value!r:.100}{quoted}") from None
     if isinstance(scalar, float) and not math.isfinite(scalar):
         # No rate, weight or limit is infinite: what has no limit is None or 0, as documented.
         raise UserError(f"{where}: expected a finite number, got {value!r:.100}")

@@ -90,15 +90,15 @@ def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def parse_override(text: str) -> dict[str, Any]:
-    """Parse ``a.b=value`` into a nested mapping, with the value read as YAML.
+    """Parse ``a.b=value`` into a nested mapping, with the value read as YAML, a text as it stands.
 
-    Raises UserError for a text without a key or an equals sign, or with a value that is no YAML.
+    Raises UserError for a text without a key or an equals sign, and as ``yaml_text.parse_typed``.
     """
     key, equals, value = text.partition("=")  # at the first: a value may hold more of them
     if not equals or not key.strip():
         raise UserError(f"{text!r}: settings are given as key.path=value")
     # YAML reads nothing as null; after the equals sign it is meant as an empty text.
-    tree: Any = yaml_text.parse(value, f"{text!r:.100}") if value else ""
+    tree: Any = yaml_text.parse_typed(value, f"{text!r:.100}") if value else ""
     parts = key.strip().split(".")
     if len(parts) > yaml_text.DEEPEST:
         raise UserError(f"{text!r:.100}: a path of {len(parts)} keys; no setting lies so deep")

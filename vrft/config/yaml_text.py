@@ -7,6 +7,7 @@ values are counted before the first of them is made.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,38 @@ DEEPEST = 50
 
 MOST_VALUES = 100_000
 """Keys and values of a text, with those that its aliases stand for."""
+
+
+INT, FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+
+
+class NotYaml(UserError):
+    """A text that is no YAML, as against one that is more than is read."""
+
+
+class Loader(yaml.SafeLoader):
+    """A loader of plain values whose numbers are those of YAML 1.2.
+
+    YAML 1.1 reads 010 as 8 and 1:30 as 90. Here the first is the text "010", which a setting that
+    is a number takes for 10, and the second is a text.
+    """
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (INT, FLOAT)]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Loader.add_implicit_resolver(
+    INT, re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)$"), list("-+0123456789")
+)
+Loader.add_implicit_resolver(
+    FLOAT,
+    re.compile(
+        r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
+        r"|\.(?:inf|Inf|INF))$|\.(?:nan|NaN|NAN)$"
+    ),
+    list("-+0123456789."),
+)
 
 
 def read(path: Path) -> Any:
@@ -48,10 +81,10 @@ def parse(text: str, where: str) -> Any:
         raise too_long(where)
     try:
         check(text, where)
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader)  # a SafeLoader
     except yaml.YAMLError as error:
         # An error of YAML's is several lines with a drawing; ours is one.
-        raise UserError(f"{where}: not readable YAML ({' '.join(str(error).split())})") from error
+        raise NotYaml(f"{where}: not readable YAML ({' '.join(str(error).split())})") from error
     except (ValueError, LookupError, AttributeError) as error:
         # What PyYAML lets through where a value has the form of a date or number, or a tag's, and
         # is none: 2024-13-45, !!int "", !!bool maybe.
@@ -59,6 +92,25 @@ def parse(text: str, where: str) -> Any:
         reason = " ".join(str(error).split()) if says_why else "a value that does not fit its !!tag"
         raise UserError(f"{where}: not readable YAML ({reason}); put the value in quotes"
                         ) from error  # fmt: skip
+
+
+def parse_typed(text: str, where: str) -> Any:
+    """Return the value that a command line gives: a text as it is typed, any other by ``parse``.
+
+    Without quotes YAML would cut a text off at " #", make spaces of its line breaks, and refuse
+    what begins with a brace or a sign of its own. A quote that is not closed is refused.
+    """
+    typed = text.strip()
+    if not typed:
+        return None
+    if typed[0] in "'\"|>":  # a text in a form of YAML's
+        return parse(text, where)
+    try:
+        value = parse(text, where)
+    except NotYaml:
+        return typed
+    nothing = value is None and typed.lower() not in ("null", "~")  # a comment alone
+    return typed if isinstance(value, str) or nothing else value
 
 
 def too_long(where: str) -> UserError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import sys
 from dataclasses import replace
@@ -247,6 +248,21 @@ def test_a_server_that_is_not_up_in_time_is_given_up(launched: Any) -> None:
         server.wait()
     server.close()
     processes.wait_until(lambda: not processes.of_session(server.process.pid))
+
+
+def test_the_port_of_a_server_is_kept_for_it(launched: Any) -> None:
+    server = launched(600)
+    address = server.reserved.getsockname()
+    assert server.client.url == f"http://127.0.0.1:{address[1]}"
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(address)
+    with pytest.raises(ConnectionRefusedError):  # nobody is taken for the server meanwhile
+        socket.create_connection(address)
+    with socket.create_server(address), socket.create_connection(address):  # as vLLM binds it
+        pass
+    server.close()
+    with socket.create_server(address):
+        pass
 
 
 def test_last_words_are_those_of_the_newest_server(launched: Any, tmp_path: Path) -> None:

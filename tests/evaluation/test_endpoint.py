@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from PIL import Image
 from vrft import policy
 from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.endpoints.endpoint_settings import EndpointConfig
+from vrft.engines.server import reserved_port
 from vrft.errors import UserError
 from vrft.evaluation import comparison, endpoint, evaluate, predictions, report, table_text
 from vrft.evaluation.benchmark import Benchmark, load_benchmark
@@ -333,15 +333,14 @@ def test_the_requests_of_a_batch_are_those_that_are_sent(four: Benchmark, tmp_pa
 @contextmanager
 def vllm(model: Path, folder: Path) -> Iterator[str]:
     """Serve a model's folder by vLLM on the CPU, as a user would; yield the address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [real_vllm.BIN / "python", "-m", "vllm.entrypoints.openai.api_server",
-               "--model", model, "--host", "127.0.0.1", "--port", port, "--dtype", "float32",
-               "--served-model-name", "tiny", "--enforce-eager", "--max-model-len", 512,
-               "--max-num-seqs", 16]  # fmt: skip
-    with real_vllm.running(list(map(str, command)), folder):
-        yield f"http://127.0.0.1:{port}/v1"
+    with reserved_port() as reserved:
+        port = reserved.getsockname()[1]
+        command = [real_vllm.BIN / "python", "-m", "vllm.entrypoints.openai.api_server",
+                   "--model", model, "--host", "127.0.0.1", "--port", port, "--dtype", "float32",
+                   "--served-model-name", "tiny", "--enforce-eager", "--max-model-len", 512,
+                   "--max-num-seqs", 16]  # fmt: skip
+        with real_vllm.running(list(map(str, command)), folder):
+            yield f"http://127.0.0.1:{port}/v1"
 
 
 @pytest.mark.vllm

@@ -153,9 +153,8 @@ class Server:
         """
         self.settings: VllmConfig = config.rollout.vllm
         self.log = log
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        self.reserved = reserved_port()
+        port = self.reserved.getsockname()[1]
         self.client = Client(f"http://127.0.0.1:{port}")
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [self.settings.python, str(LAUNCHER), "serve", str(scratch),
@@ -210,6 +209,20 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self.reserved.close()
+
+
+def reserved_port() -> socket.socket:
+    """Return a socket that reserves a free port of this machine for a server, until it is closed.
+
+    The server binds it half a minute later, when another process might have taken a port that is
+    only known to have been free. This socket is bound and does not listen: Linux then lets one that
+    reuses addresses listen there, as vLLM's does, and gives the port to nobody who asks for any.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
 
 
 ERROR = re.compile(

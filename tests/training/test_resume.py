@@ -35,21 +35,26 @@ def settings(tmp_path: Path, model_folder: Callable[[str], Path]) -> Settings:
     """The settings of a short run with a warm-up and a falling rate."""
 
     def make(name: str, *more: str) -> list[str]:
-        return [
-            f"task={LETTERS}",
-            f"model={model_folder('qwen2_vl')}",
-            "algorithm.num_generations=4",
-            "sampling.max_completion_length=5",
-            "train.per_device_train_batch_size=2",
-            "train.max_steps=3",
-            "train.learning_rate=1e-3",
-            "train.warmup_ratio=0.5",
-            "train.save_steps=1",
-            f"train.output_dir={tmp_path / name}",
-            *more,
-        ]
+        return short_run(model_folder("qwen2_vl"), tmp_path / name, *more)
 
     return make
+
+
+def short_run(model: Path, out: Path, *more: str) -> list[str]:
+    """Return the settings of a run of three steps; what is given last holds."""
+    return [
+        f"task={LETTERS}",
+        f"model={model}",
+        "algorithm.num_generations=4",
+        "sampling.max_completion_length=5",
+        "train.per_device_train_batch_size=2",
+        "train.max_steps=3",
+        "train.learning_rate=1e-3",
+        "train.warmup_ratio=0.5",
+        "train.save_steps=1",
+        f"train.output_dir={out}",
+        *more,
+    ]
 
 
 @pytest.fixture
@@ -353,16 +358,33 @@ def test_a_finished_run_says_so_and_takes_no_settings_that_would_change_nothing(
 # Whole runs
 
 
+@pytest.fixture(scope="module")
+def longer(
+    model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """The run of five steps by settings, never stopped, made once."""
+    made: dict[tuple[str, ...], Path] = {}
+
+    def run(*more: str) -> Path:
+        if more not in made:
+            out = tmp_path_factory.mktemp("longer") / "run"
+            five = short_run(model_folder("qwen2_vl"), out, *more, "train.max_steps=5")
+            made[more] = learn([*five, "train.save_steps=0"])
+        return made[more]
+
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["gpg", "sft"])
 @pytest.mark.parametrize("begun_steps", [2, 4])
 def test_an_extended_run_has_the_rates_of_one_that_was_longer_from_the_start(
-    method: str, begun_steps: int, settings: Settings, tmp_path: Path
+    method: str, begun_steps: int, settings: Settings, longer: Callable[..., Path]
 ) -> None:
     """With a constant rate the weights are the same too, bit for bit."""
     for schedule in ("linear", "constant"):
         more = (f"algorithm={method}", f"train.lr_scheduler_type={schedule}")
-        long = learn(settings(f"long-{schedule}", *more, "train.max_steps=5"))
+        long = longer(*more)
         short = learn(settings(f"short-{schedule}", *more, f"train.max_steps={begun_steps}"))
         assert cli.main(["train", "--resume", str(short), "train.max_steps=5"]) == 0
         rates = {run: rates_by_step(run) for run in (long, short)}

@@ -80,6 +80,8 @@ def kind_of(rows: Sequence[Row]) -> Kind:
 def written(row: Row, corners: bool = False) -> tuple[frames.Numbers, ...]:
     """Return the numbers of a row's boxes or points; raise UserError for any other answer."""
     shapes = frames.written(row.answer, corners)
+    if shapes is None and (alone := frames.bare_corners(row.answer)):
+        shapes = (alone,)
     if shapes is None:
         raise row.record.error(
             f"the answer {shown(row.answer)} is neither boxes nor points; expected "

@@ -137,6 +137,8 @@ def test_every_form_of_a_picture_is_opened(tmp_path: Path) -> None:
         ("<IMAGE>\nWhere is it?", False, True),
         ("<image/>\nWhere is it?", False, True),
         ("Compare <image_1> and <image 2>", False, True),
+        # nothing is asked
+        (" \n", False, True),
         ("Compare <IMG> with <|vision_start|>", True, True),
     ],
 )
@@ -281,3 +283,23 @@ def test_animations_are_noted(tmp_path: Path) -> None:
     assert [str(note) for note in findings.notes] == [
         "1 show an animation or a file of several pages, of which the first is read: p1"
     ]
+
+
+@pytest.mark.parametrize(
+    ("side", "ends", "noted"),
+    [
+        # the first thousand of 3000 pixels: boxes in thousandths, but for one that goes further
+        (3000, [1000] * 9, True),
+        (3000, [1000] * 8 + [1001], False),
+        # too few boxes, and a picture in which many boxes may end there
+        (3000, [1000] * 8, False),
+        (1200, [1000] * 9, False),
+    ],
+)
+def test_thousandths_that_were_read_as_pixels_are_noted(
+    side: int, ends: list[int], noted: bool
+) -> None:
+    boxes = tuple(Box(0.01, 0.01, end / side, end / side) for end in ends)
+    opened = OpenedSample(sample("a"), (OpenedPicture((side, side), ""),), ((56, 56),))
+    notes = check_shapes(Boxed(boxes), [opened]).notes
+    assert ["data.boxes=thousandths" in str(note) for note in notes] == [True] * noted

@@ -113,8 +113,17 @@ def test_cp1252_is_guessed_only_where_there_is_no_doubt(raw: bytes, western: boo
         ("a.csv", "a;b\n1;2\n", "columns set apart by ';'; save it with commas"),
         ("a.csv", "a\tb\n1\t2\n", r"set apart by '\\t'"),
         ("a.csv", 'a,b\n"1,2\n', "not readable CSV"),
+        ("a.csv", "a,b\r1,2\r", "a carriage return alone ends its lines"),
+        # a key given twice, of which JSON's readers drop the first
+        ("a.jsonl", '{"image": "a", "image": "b"}', "line 1: .*'image' is given twice"),
+        ("a.json", '[{"a": {"b": 1, "c": 2, "b": 3}}]', "'b' is given twice"),
+        ("a.json", {"a": {"0": 1}, "b": {"0": 2}}, r"dict of columns; .* lines=True"),
         ("a.arrow", "words", "not readable arrow"),
         ("a.txt", "words", "unknown kind of file; give one of .parquet, .jsonl"),
+        ("a.JSONL", "{}", r"rename it to \.jsonl, in small letters"),
+        ("a.tsv", "a", r"save it as \.csv with commas"),
+        ("a.jsonl.gz", "a", "unpack it"),
+        ("a.pkl", "a", "it may run code"),
     ],
 )
 def test_what_is_no_rows_is_named_in_one_line(
@@ -157,3 +166,9 @@ def test_the_state_of_a_saved_folder_leads_nowhere_else(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text('{"_data_files": 3}')
     with pytest.raises(UserError, match="save_to_disk that is not read; save it again"):
         files.saved_files(tmp_path, "train")
+
+
+def test_spaces_of_a_csv_are_no_part_of_names_and_texts(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('image, question ,answer\na.png, "Which, say?", 3\n')
+    found = list(files.read(tmp_path / "a.csv"))
+    assert found == [({"image": "a.png", "question": "Which, say?", "answer": "3"}, "line 2")]

@@ -238,3 +238,26 @@ def test_samples_leave_no_rows_behind(tmp_path: Path) -> None:
     assert formats.LAST
     assert len(task.samples("train")) == 1
     assert not formats.LAST
+
+
+def test_numbers_alone_are_boxes_where_no_row_has_another_answer(tmp_path: Path) -> None:
+    box = {"images": [], "image": str(HERE / "a.png"), "question": "?", "answer": "12,18,60,45"}
+    assert formats.read(written(tmp_path, [box]), "train", allow_outside=True).geometric
+    for other in ("a cup", "3"):
+        rows = [box, box | {"answer": other}]
+        assert not formats.read(written(tmp_path, rows), "train", allow_outside=True).geometric
+    assert not formats.read(written(tmp_path, [box | {"image": None}]), "train").geometric
+
+
+def test_a_column_that_is_not_the_answer_is_counted(tmp_path: Path) -> None:
+    said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "It is 3."}]
+    rows: list[dict[str, Any]] = [
+        {"messages": said, "answer": "3"},
+        {"messages": said, "answer": "It is 3."},
+        {"messages": said[:1], "answer": "3"},
+    ]
+    reading = formats.read(written(tmp_path, rows), "train")
+    assert [row.answer for row in reading.rows] == ["It is 3.", "It is 3.", "3"]
+    assert "(1 `answer` left out: the last reply answers, unless data.columns.sol" in reading.title
+    named = formats.read(written(tmp_path, rows), "train", columns={"solution": "answer"})
+    assert [row.answer for row in named.rows] == ["3", "It is 3.", "3"]

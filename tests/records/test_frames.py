@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from vrft.boxes import Box
+from vrft.records import frames
 from vrft.records.frames import Frame, Point, written
 from vrft.types import View
 
@@ -96,6 +97,9 @@ def test_half_a_unit_of_rounding_is_no_fault() -> None:
         ("(1,2),(3,4)", [(1, 2, 3, 4)]),
         ("(1,2),(3,4)\n(5,6),(7,8)", [(1, 2, 3, 4), (5, 6, 7, 8)]),
         ("(1, 2)", [(1, 2)]),
+        # in the tags of models
+        ("<|box_start|>(1,2),(3,4)<|box_end|>", [(1, 2, 3, 4)]),
+        ("<box>[1, 2, 3, 4]</box>", [(1, 2, 3, 4)]),
         # anything else is no place: words around, other lengths, mixtures, no numbers
         ("the box [1, 2, 3, 4]", None),
         ("3", None),
@@ -108,6 +112,7 @@ def test_half_a_unit_of_rounding_is_no_fault() -> None:
         ([True, False], None),
         ([float("nan"), 1, 2, 3], None),
         ([10**400, 1], None),
+        ("1, 2, 3, 4", None),
         ("[NaN, 1, 2, 3]", None),
         ({"bbox": [1, 2, 3, 4], "point": [1, 2]}, None),
         ("[" * 5000, None),
@@ -120,3 +125,23 @@ def test_boxes_and_points_are_read_as_data_write_them(answer: Any, numbers: Any)
 
 def test_two_pairs_are_points_or_the_corners_of_a_box() -> None:
     assert written([[1, 2], [3, 4]], corners=True) == ((1, 2, 3, 4),)
+
+
+@pytest.mark.parametrize(
+    ("answer", "numbers"),
+    [
+        ("10,20,30,40", (10, 20, 30, 40)),
+        (" 10 20 30.5 -40 ", (10, 20, 30.5, -40)),
+        (["10", "20", "30", "40"], (10, 20, 30, 40)),
+        ("10,20,30", None),
+        ("10,20,30,40,50", None),
+        ("10-20-30-40", None),
+        ("10,20,30,cup", None),
+        (["10", "20"], None),
+        ([10, 20, 30, 40], None),  # which is a box anywhere
+        ("9999999 0 0 0", None),
+        (10, None),
+    ],
+)
+def test_four_numbers_alone_may_be_a_box(answer: Any, numbers: Any) -> None:
+    assert frames.bare_corners(answer) == numbers

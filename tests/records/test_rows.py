@@ -270,3 +270,18 @@ def test_options_that_are_pictures_count_as_places() -> None:
     assert rows.with_places(row) == row
     with pytest.raises(UserError, match=r"2 places <image> for 3 pictures"):
         rows.with_places(rows.read_canonical(record(**values, options=["<image>", "none"])))
+
+
+def test_a_derivation_beside_its_result_is_not_taken_for_it() -> None:
+    both = {"problem": "?", "solution": "As 1 + 1 is 2, it is 2.", "answer": "2"}
+    with pytest.raises(UserError, match=r"line 3: solution and answer differ; .*=answer or"):
+        rows.read_problem(record(**both))
+    with pytest.raises(UserError, match=r"line 3: solution and answer differ"):
+        rows.read_trl(record(prompt="?", solution="long", answer="2"))
+    for column, answer in (("answer", "2"), ("solution", both["solution"])):
+        named = Record(both, "rows.jsonl: line 3", 2, (), {"solution": column})
+        assert rows.read_problem(named).answer == answer
+    # tags say which part is the answer, and equal ones are one
+    tagged = both | {"solution": "<think>...</think><answer>2</answer>", "answer": "two"}
+    assert rows.read_problem(record(**tagged)).answer == "2"
+    assert rows.read_problem(record(**both | {"solution": " 2 "})).answer == "2"

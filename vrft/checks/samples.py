@@ -49,6 +49,8 @@ MANY = 0.5
 
 Corners read as width and height put three boxes of four there; of COCO's, it is one of four.
 """
+LARGE = 1250
+"""Pixels of a side beyond which some of many true boxes would end behind the first thousand."""
 FEW_BOXES = 8
 """Up to so many boxes of a split may all lie at an edge by chance."""
 
@@ -249,17 +251,24 @@ def check_questions(task: Task[A], samples: Sequence[Sample[A]]) -> Findings:
     from vrft.models.conversation import check_answer, check_prompt
 
     refused: dict[str, str] = {}
+    places = []
     for sample in samples:
         try:
-            check_prompt(task.prompt(sample))
+            prompt = task.prompt(sample)
+            if any(map(PLACEHOLDER.search, (prompt.text, *(turn.text for turn in prompt.turns)))):
+                places.append(sample.id)
+            check_prompt(prompt)
             check_answer(task.reference(sample, (THOUSANDTHS,) * len(sample.images)))
         except UserError as error:
             refused[sample.id] = str(error)
     first = next(iter(refused.values()), "")
-    places = [sample.id for sample in samples if PLACEHOLDER.search(sample.question)]
+    silent = [sample.id for sample in samples if not sample.question.strip()]
     return Findings(
         name_samples(f"have a prompt or answer that training refuses ({first})", refused),
-        name_samples("have a tag in their question that the model reads as a word", places),
+        (
+            *name_samples("have a tag in their question that the model reads as a word", places),
+            *name_samples("have an empty question", silent),
+        ),
     )
 
 
@@ -314,7 +323,25 @@ def check_boxes(task: Task[A], samples: Sequence[OpenedSample[A]]) -> Findings:
         "have a true box that ends at the right or bottom edge, as corners (x2, y2) that were "
         "read as width and height"
     )
-    return Findings((), (*name_samples(fractions, tiny), *name_samples(corners, cut)))
+    large = [
+        (name, box.x2 * width <= 1000 and box.y2 * height <= 1000)
+        for name, box, (width, height) in boxes
+        if min(width, height) > LARGE
+    ]
+    near = [name for name, within in large if within]
+    near = near if len(large) > FEW_BOXES and len(near) == len(large) else []
+    thousandths = (
+        "have a true box in the first 1000 pixels of a larger picture, as boxes in thousandths "
+        "that were read as pixels (data.boxes=thousandths)"
+    )
+    return Findings(
+        (),
+        (
+            *name_samples(fractions, tiny),
+            *name_samples(corners, cut),
+            *name_samples(thousandths, near),
+        ),
+    )
 
 
 def fraction_inside(polygons: Sequence[Polygon], size: tuple[int, int]) -> float:

@@ -19,6 +19,18 @@ from vrft.errors import UserError
 from vrft.records import arrow
 
 KINDS = (".parquet", ".jsonl", ".json", ".csv", ".arrow")
+OTHERS = {
+    ".gz": "unpack it",
+    ".zip": "unpack it",
+    ".zst": "unpack it",
+    ".tsv": "save it as .csv with commas",
+    ".xlsx": "save it as .csv in UTF-8",
+    ".ndjson": "it holds JSON lines: rename it to .jsonl",
+    ".jsonlines": "it holds JSON lines: rename it to .jsonl",
+    ".pkl": "it may run code when it is read; save it as .parquet",
+    ".pickle": "it may run code when it is read; save it as .parquet",
+}
+"""Endings of files that are not read -> what to do with them."""
 
 LONGEST_LINE = 64 * 2**20
 """Bytes of a line, far more than pictures in base64 need. Python needs 16 times its memory."""
@@ -57,7 +69,10 @@ def read(path: Path, encoding: str = "") -> Numbered:
     """
     readers = {".jsonl": read_json_lines, ".json": read_json_rows, ".csv": read_csv}
     if path.suffix not in KINDS:
-        raise UserError(f"{path}: unknown kind of file; give one of {', '.join(KINDS)}")
+        ending = path.suffix.lower()
+        rename = f"rename it to {ending}, in small letters"
+        remedy = rename if ending in KINDS else OTHERS.get(ending, "save it as one of these")
+        raise UserError(f"{path}: unknown kind of file; give one of {', '.join(KINDS)}: {remedy}")
     check_file(path)
     if path.suffix in readers:
         yield from readers[path.suffix](path, encoding)
@@ -171,13 +186,26 @@ def is_western(raw: bytes) -> bool:
 
 
 def loads(text: str, where: str) -> Any:
-    """Return the value of JSON text; raise UserError that names its place if it is damaged."""
+    """Return the value of JSON text; raise UserError that names its place if it is damaged.
+
+    An object that gives a key twice is damaged: JSON's readers would drop the first value.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=with_single_keys)
     except (ValueError, RecursionError) as error:  # deep nesting exhausts the parser's stack
         raise UserError(f"{where}: not readable JSON ({error}); mend or remove it") from error
     except MemoryError as error:
         raise UserError(f"{where}: too large for the memory; write a row a line, .jsonl") from error
+
+
+def with_single_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of some keys and values; raise ValueError for a key that comes twice."""
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r:.60} is given twice")
+    return values
 
 
 def read_json_lines(path: Path, encoding: str = "") -> Numbered:
@@ -222,6 +250,11 @@ def _described(value: Any) -> str:
         return "COCO's json of instances, which the tasks grounding and detection read"
     if "shapes" in value:
         return "labelme's json of one picture; give the folder to grounding or lisa_grounding"
+    if len(value) > 1 and all(isinstance(column, dict) for column in value.values()):
+        return (
+            "dict of columns; write a list of rows, or a row a line, as pandas does by "
+            "to_json(orient='records', lines=True)"
+        )
     lists = {key: column for key, column in value.items() if isinstance(column, list) and column}
     rows = [key for key, column in lists.items() if isinstance(column[0], dict)]
     if len(rows) == 1:
@@ -238,10 +271,11 @@ def read_csv(path: Path, encoding: str = "") -> Numbered:
     """Yield the rows of a CSV file with commas, all values as texts; None for an empty one."""
     csv.field_size_limit(LONGEST_LINE)
     texts = (line for _, line in read_lines(path, encoding))
-    rows = csv.reader(texts, strict=True)
+    # A space before a quotation mark would make it a part of the value.
+    rows = csv.reader(texts, strict=True, skipinitialspace=True)
     try:
         # The mark that spreadsheets write is part of the encoding's name, so not of this line.
-        header = next(rows, [])
+        header = [name.strip() for name in next(rows, [])]
         check_header(header, path)
         for row in rows:
             where = f"line {rows.line_num}"
@@ -253,7 +287,9 @@ def read_csv(path: Path, encoding: str = "") -> Numbered:
             if row:
                 yield {k: v or None for k, v in zip(header, row, strict=True)}, where
     except csv.Error as error:
-        raise UserError(f"{path}: line {rows.line_num}: not readable CSV ({error})") from error
+        alone = "a carriage return alone ends its lines; save it with line feeds"
+        reason = alone if "new-line character" in str(error) else error
+        raise UserError(f"{path}: line {rows.line_num}: not readable CSV ({reason})") from error
 
 
 def check_header(header: Sequence[str], path: Path) -> None:

@@ -61,6 +61,8 @@ def prepared(row: Row, frame: Frame, boxes: bool) -> Written:
     """Return a row with its files, and its boxes as fractions where answers are ``boxes``."""
     files = row.files()
     numbers = frames.written(row.answer) if boxes else None
+    if boxes and numbers is None and (alone := frames.bare_corners(row.answer)):
+        numbers = (alone,)
     if not boxes:
         return Written(row, files, (), (0, 0))
     if numbers is None or len(files) != 1:

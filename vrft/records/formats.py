@@ -52,7 +52,15 @@ class Reading:
         form = FORMATS.get(self.name)
         title = labelled.TITLES[self.name] if form is None else form.title
         left_out = sum(row.reply_left_out for row in self.rows)
-        return f"{title} ({left_out} replies left out: `solution` answers)" if left_out else title
+        if left_out:
+            title += f" ({left_out} replies left out: `solution` answers)"
+        unread = sum(row.column_left_out for row in self.rows)
+        if unread:
+            title += (
+                f" ({unread} `answer` left out: the last reply answers, unless "
+                "data.columns.solution=answer)"
+            )
+        return title
 
     @property
     def unit(self) -> Unit:
@@ -73,6 +81,8 @@ class Reading:
         placed = [
             bool(row.pictures) and frames.written(row.answer) is not None for row in self.rows
         ]
+        if not any(placed):  # four numbers alone are boxes only where no row has another answer
+            return all(row.pictures and frames.bare_corners(row.answer) for row in self.rows)
         if any(placed) and not all(placed):
             other, box = self.rows[placed.index(False)], self.rows[placed.index(True)]
             raise other.record.error(

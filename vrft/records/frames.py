@@ -38,6 +38,11 @@ PLACED = re.compile(
     rf"|[\[(]{NUMBER},{NUMBER}[\])]"
 )
 """A box or a point as texts write it."""
+BOX_TAGS = re.compile(r"</?(?:box|point)>|<\|box_(?:start|end)\|>")
+"""What models write around a box; the numbers inside say the same without."""
+SIGNED = r"[+-]?[0-9]{1,7}(?:\.[0-9]{1,20})?"
+FOUR = re.compile(rf"{SIGNED}(?:(?:\s*+,\s*+|\s++){SIGNED}){{3}}")
+"""Four numbers without brackets, as in a cell of CSV."""
 
 WORDS: dict[Unit, str] = {
     "pixels": "pixels of the original picture",
@@ -171,6 +176,19 @@ def shown(numbers: Numbers) -> str:
     return "[" + ", ".join(f"{number:.10g}" for number in numbers) + "]"
 
 
+def bare_corners(value: Any) -> Numbers | None:
+    """Return four numbers that stand alone, "10, 20, 30, 40"; None for any other value.
+
+    They are a box where boxes are expected, and elsewhere a text as any other.
+    """
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        value = " ".join(value)
+    if not isinstance(value, str) or not FOUR.fullmatch(value.strip()):
+        return None
+    numbers = tuple(map(float, re.findall(SIGNED, value)))
+    return numbers if len(numbers) == 4 and max(map(abs, numbers)) <= LARGEST else None
+
+
 def written(value: Any, corners: bool = False) -> tuple[Numbers, ...] | None:
     """Return the boxes or the points of an answer as numbers, in order; None for any other value.
 
@@ -206,7 +224,7 @@ def _numbers(value: Any) -> Numbers | None:
 
 def _parsed(text: str) -> Any:
     """Return the value of a text that is JSON or a row of boxes and points; None for any other."""
-    text = text.strip()
+    text = BOX_TAGS.sub("", text).strip()
     if fence := FENCE.fullmatch(text):
         text = fence[1].strip()
     if text[:1] in ("[", "{"):

@@ -33,6 +33,9 @@ from vrft.records.record import Record
 KINDS = files.KINDS
 HUB_ID = re.compile(r"[\w-][\w.-]{0,99}/[\w-][\w.-]{0,99}")
 
+MOST_NAMES = 8
+"""Names of files that a message lists."""
+
 AS_NAMED: Mapping[str, str] = MappingProxyType({})
 """The renaming of no column."""
 
@@ -108,10 +111,11 @@ def split_files(root: Path, split: str) -> list[Path]:
         for pattern in patterns:
             if parts := sorted(root.glob(pattern)):
                 return parts
+    there = ", ".join(sorted(os.listdir(root))[:MOST_NAMES])
     raise UserError(
         f"{root}: no split {split!r}; expected {split}.parquet, {split}.jsonl, {split}.json, "
         f"{split}.csv, {split}-*.parquet, such files in data/ or {split}/, or what save_to_disk "
-        "writes"
+        f"writes; there is {there or 'nothing':.200}"
     )
 
 

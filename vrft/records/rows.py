@@ -50,6 +50,8 @@ class Row:
     """The unit of the row's boxes, where the row itself tells it."""
     reply_left_out: bool = False
     """Whether the conversation ends in a reply that is not the answer, as ``solution`` is."""
+    column_left_out: bool = False
+    """Whether there is a column ``answer`` that is not the answer, as the last reply is."""
 
     def files(self) -> tuple[Path, ...]:
         """Return the files of the pictures; raise UserError for one that is not there."""
@@ -147,10 +149,16 @@ def content_text(record: Record, content: Any, pictures: list[Any], where: str) 
 
 
 def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> Row:
-    """Return the row of a conversation whose answer is ``answer``, or else its last reply."""
+    """Return the row of a conversation whose answer is ``answer``, or else its last reply.
+
+    Without either it is the column ``answer``.
+    """
     turns = list(read.turns)
     replied = bool(turns) and turns[-1].role == "assistant"
     reply = turns.pop().text if replied else None
+    column = record.get("answer") if answer is None else None
+    if reply is None and answer is None:
+        answer, column = column, None
     if answer is None and reply is None:
         raise record.error("no answer: neither a solution nor a last reply of the assistant")
     if not turns or turns[-1].role != "user":
@@ -170,6 +178,7 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
         turns=tuple(turns[:-1]),
         options=() if options is None else option_texts(record, options),
         reply_left_out=answer is not None and reply is not None,
+        column_left_out=column is not None and bare(column) != bare(reply),
         **fields,
     )
 
@@ -219,6 +228,24 @@ def single(record: Record, question: str, answer: Any, **fields: Any) -> Row:
     return asked(record, read, answer, **fields)
 
 
+def solution_of(record: Record) -> Any:
+    """Return the column ``solution``, or else ``answer``.
+
+    Raises UserError where both are there and differ, as a derivation and its result do, unless a
+    setting names the one that counts or ``solution`` marks its answer by tags.
+    """
+    solution, answer = record.get("solution"), record.get("answer")
+    if "solution" in record.columns or solution is None or answer is None:
+        return record.value("solution", "answer")
+    marked = isinstance(solution, str) and answers.last_answer(solution) is not None
+    if not marked and bare(solution) != bare(answer):
+        raise record.error(
+            "solution and answer differ; name the one that is right by "
+            "data.columns.solution=answer or data.columns.solution=solution"
+        )
+    return solution
+
+
 def prompted(record: Record, prompt: Any, answer: Any, **fields: Any) -> Row:
     """Return the row of a prompt that is a text or a list of messages."""
     if isinstance(prompt, str):
@@ -233,12 +260,12 @@ def read_canonical(record: Record) -> Row:
 
 def read_trl(record: Record) -> Row:
     """Read {"prompt", "images", "solution"} of TRL."""
-    return prompted(record, record.value("prompt"), record.value("solution", "answer"))
+    return prompted(record, record.value("prompt"), solution_of(record))
 
 
 def read_problem(record: Record) -> Row:
     """Read {"problem", "images", "answer"} of EasyR1, or {"problem", "solution"} of R1-V."""
-    return single(record, record.text("problem"), record.value("solution", "answer"))
+    return single(record, record.text("problem"), solution_of(record))
 
 
 def read_verl(record: Record) -> Row:
@@ -257,7 +284,7 @@ def read_conversations(record: Record) -> Row:
     read = dialogue(record, record.value("conversations"))
     if record.get("system") is not None:
         read.system = record.text("system")
-    return asked(record, read)
+    return asked(record, read, record.get("solution") if "solution" in record.columns else None)
 
 
 def read_messages(record: Record) -> Row:

@@ -2,6 +2,7 @@
 
 python -m benchmarks.replication start walks
 python -m benchmarks.replication study --bed walks --sitting 60 --jobs 2
+python -m benchmarks.replication costs --bed walks --jobs 2
 python -m benchmarks.replication report
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from benchmarks.replication import agenda, beds, ledger, report, runs
+from benchmarks.replication import agenda, beds, costs, ledger, report, runs
 from benchmarks.replication.beds import BEDS, Bed
 from benchmarks.replication.ledger import Row, Trial
 from vrft.errors import UserError
@@ -30,10 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.command == "start":
             print(runs.make_start(BEDS[options.bed], options.out))
-        elif options.command == "study":
-            names = options.bed or [name for name, bed in BEDS.items() if bed.start.is_dir()]
-            for name in names:
-                sitting(BEDS[name], options.out, options.sitting / len(names), options.jobs)
+        elif options.command != "report":
+            ready = [name for name, bed in BEDS.items() if bed.start.is_dir()]
+            names = options.bed or ready
+            for bed in (BEDS[name] for name in names):
+                if options.command == "study":
+                    sitting(bed, options.out, options.sitting / len(names), options.jobs)
+                else:
+                    costs.measure(bed, report.finals_on(bed), options.out, options.jobs)
         # Also after a sitting: the page shows what there is.
         if options.command != "start":
             print(report.publish())
@@ -44,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """Return the parser of the three commands."""
+    """Return the parser of the commands."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.replication",
         description=__doc__,
@@ -54,10 +59,14 @@ def arguments() -> argparse.ArgumentParser:
     start = commands.add_parser("start", help="make the start of a bed; it forgets no row")
     start.add_argument("bed", choices=[name for name, bed in BEDS.items() if not bed.embedded])
     study = commands.add_parser("study", help="do the most valuable outstanding runs")
-    study.add_argument("--bed", nargs="+", choices=list(BEDS), help="default: all with a start")
     study.add_argument("--sitting", type=float, required=True, metavar="MINUTES")
-    study.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
-    for command in (start, study):
+    timing = commands.add_parser("costs", help="measure what a run of every arm costs by itself")
+    for command in (study, timing):
+        command.add_argument(
+            "--bed", nargs="+", choices=list(BEDS), help="default: all with a start"
+        )
+        command.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
+    for command in (start, study, timing):
         command.add_argument("--out", type=Path, default=Path("runs/replication"))
     commands.add_parser("report", help="publish the rows that there are, and run nothing")
     return parser

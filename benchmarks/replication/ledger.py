@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from vrft import durable
 from vrft.errors import UserError
+
+T = TypeVar("T")
 
 HERE = Path(__file__).resolve().parent
 
@@ -44,8 +46,9 @@ class Row:
 
     ``curve`` holds (step, score), the start's first; ``completions`` counts those drawn, and
     ``tokens`` the sampled tokens; both are 0 for SFT. ``cpu_seconds`` are the processor time of the
-    training process, its evaluations left out. ``start`` is the fingerprint of the model that it
-    began with. The fields are the keys of the file: renaming one orphans the rows.
+    training process beside whatever else ran, its evaluations left out. ``start`` is the
+    fingerprint of the model that it began with. The fields are the keys of the file: renaming one
+    orphans the rows.
     """
 
     trial: Trial
@@ -78,10 +81,14 @@ def path_of(bed: str) -> Path:
 
 def append(row: Row) -> None:
     """Append a row to its bed's file; when this returns, it is on the disk."""
-    path = path_of(row.trial.bed)
+    append_line(path_of(row.trial.bed), dataclasses.asdict(row))
+
+
+def append_line(path: Path, fields: Mapping[str, Any]) -> None:
+    """Append an object to a file of one JSON object a line, for good."""
     new = not path.exists()
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(dataclasses.asdict(row), ensure_ascii=False) + "\n")
+        file.write(json.dumps(fields, ensure_ascii=False) + "\n")
         file.flush()
         os.fsync(file.fileno())
     if new:
@@ -93,12 +100,16 @@ def read(bed: str) -> list[Row]:
 
     Raises UserError for a line that is no row, such as the half of one that a power cut left.
     """
-    path = path_of(bed)
+    return read_lines(path_of(bed), row_of)
+
+
+def read_lines(path: Path, make: Callable[[Mapping[str, Any]], T]) -> list[T]:
+    """Return what is made of each line of a file; nothing without one. UserError as ``read``."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     rows = []
     for number, line in enumerate(lines, 1):
         try:
-            rows.append(row_of(json.loads(line)))
+            rows.append(make(json.loads(line)))
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(
                 f"{path}, line {number}: no row of a run ({error}); remove the line, and the next "

@@ -8,13 +8,14 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from benchmarks.publishing import ROOT, figure, markdown, over_seeds, save_figure
-from benchmarks.replication import agenda, beds, in_words, ledger, search
+from benchmarks.replication import agenda, beds, costs, in_words, ledger, search
 from benchmarks.replication.arms import ARMS, Claim
 from benchmarks.replication.beds import BEDS, Bed
+from benchmarks.replication.costs import Cost
 from benchmarks.replication.in_words import Judged
 from benchmarks.replication.inference import LEVEL, detectable
 from benchmarks.replication.ledger import Row, Trial
-from benchmarks.replication.verdicts import MARGIN, Budget, Finals, Verdict, cost, verdicts
+from benchmarks.replication.verdicts import MARGIN, Budget, Finals, Verdict, verdicts
 
 DOCS = ROOT / "docs"
 
@@ -48,7 +49,10 @@ def publish() -> Path:
         rows = ledger.by_trial(all_rows, beds.fingerprint(bed.start))
         finals = finals_of(rows)
         draw(bed, finals, ledger.HERE)
-        verdicts_on_bed = {budget: verdicts(finals, budget, bed.claims) for budget in BUDGETS}
+        verdicts_on_bed: Judged = {
+            "sampling": verdicts(finals, claims=bed.claims),
+            "compute": verdicts(finals, costs.of_arms(bed, finals), bed.claims),
+        }
         judged[bed.name] = bed, verdicts_on_bed
         sections.append(section(bed, rows, verdicts_on_bed, len(all_rows) - len(rows)))
     in_words.publish(DOCS / "replication.md", judged)
@@ -62,16 +66,22 @@ def publish() -> Path:
 
 def section(bed: Bed, rows: Mapping[Trial, Row], judged: Judged, orphans: int) -> str:
     """Render a bed's section; ``orphans`` are rows of another start, which count for nothing."""
+    paid = [cost for cost in costs.read() if cost.bed == bed.name]
     parts = [f"## {bed.name}", card(bed, rows), "### Rates", search_table(bed, rows)]
     parts += ["### Arms", arms_table(bed, rows)]
     for budget, title in BUDGETS.items():
         on_claims = judged[budget]
         parts += [f"### Claims, at {title}", claims_table(on_claims), summary(on_claims)]
     parts.append(decided(judged))
-    parts += [f"![{bed.name}]({bed.name}.svg)", provenance([*rows.values()])]
+    parts += [f"![{bed.name}]({bed.name}.svg)", provenance([*rows.values(), *paid])]
     if orphans:
         parts.append(f"{orphans} rows are of another start and left out.")
     return "\n\n".join(parts) + "\n"
+
+
+def finals_on(bed: Bed) -> Finals:
+    """Return the final rows of a bed that began with the start that it has now."""
+    return finals_of(ledger.by_trial(ledger.read(bed.name), beds.fingerprint(bed.start)))
 
 
 def finals_of(rows: Mapping[Trial, Row]) -> Finals:
@@ -85,7 +95,8 @@ def finals_of(rows: Mapping[Trial, Row]) -> Finals:
 
 def card(bed: Bed, rows: Mapping[Trial, Row]) -> str:
     """Render the bed's card: start, ceiling, gain, whether it still rises, spread and power."""
-    final = finals_of(rows).get(agenda.CARD_ARM, ())
+    finals = finals_of(rows)
+    final = finals.get(agenda.CARD_ARM, ())
     top = rows.get(agenda.ceiling(bed))
     first = [row.curve[0][1] for row in (top, *final) if row is not None]
     lines = [("start", percent(first[0]) if first else "not run yet")]
@@ -100,9 +111,9 @@ def card(bed: Bed, rows: Mapping[Trial, Row]) -> str:
             (f"gain of the last {final[0].curve[-1][0] - final[0].curve[-2][0]} steps",
              f"{100 * fmean(last):+.1f}"),
             ("standard deviation over seeds", percent(stdev(scores))),
-            ("processor seconds of a run", f"{cost(final):.0f}"),
+            ("processor seconds of a run", seconds_of(agenda.CARD_ARM, bed, finals)),
         ]  # fmt: skip
-    spread = paired_deviation(finals_of(rows), bed.claims)
+    spread = paired_deviation(finals, bed.claims)
     if spread is not None:
         seeds, claims = max(claim.seeds for claim in bed.claims), len(bed.claims)
         lines += [
@@ -125,7 +136,7 @@ def paired_deviation(finals: Finals, claims: Sequence[Claim]) -> float | None:
     """
     variances = []
     of_arms = [claim for claim in claims if claim.worse in finals]  # not those about the start
-    for verdict in verdicts(finals, "sampling", of_arms):
+    for verdict in verdicts(finals, claims=of_arms):
         if verdict.test is not None:
             pairs = [
                 {row.trial.seed: row.score for row in finals[arm]}
@@ -141,8 +152,8 @@ def paired_deviation(finals: Finals, claims: Sequence[Claim]) -> float | None:
 
 def arms_table(bed: Bed, rows: Mapping[Trial, Row]) -> str:
     """Render a line for every arm with final runs."""
-    lines = []
-    for name, final in finals_of(rows).items():
+    lines, finals = [], finals_of(rows)
+    for name, final in finals.items():
         mean = over_seeds([row.score for row in final])
         lines.append(
             (
@@ -152,15 +163,24 @@ def arms_table(bed: Bed, rows: Mapping[Trial, Row]) -> str:
                 percent(mean.mean),
                 f"{percent(mean.low)} to {percent(mean.high)}" if mean.n > 1 else "",
                 f"{fmean(row.completions for row in final) / 1000:.1f}",
-                f"{cost(final):.0f}",
+                seconds_of(name, bed, finals),
             )
         )
     header = ("arm", "rate", "seeds", "score", "95 %", "thousand completions", "CPU seconds")
-    note = "*: the rate lies at the edge of those tried."
     if not lines:
         return "No final run yet."
-    starred = any("*" in line[1] for line in lines)
-    return markdown(header, lines) + (f"\n\n{note}" if starred else "")
+    notes = []
+    if any("*" in line[1] for line in lines):
+        notes.append("*: the rate lies at the edge of those tried.")
+    if any("~" in line[-1] for line in lines):
+        notes.append("~: the median of runs that shared the machine; the others ran alone.")
+    return "\n\n".join([markdown(header, lines), *notes])
+
+
+def seconds_of(arm: str, bed: Bed, finals: Finals) -> str:
+    """Return an arm's processor seconds, with a tilde where they were not measured apart."""
+    known = arm in costs.measured(bed, finals)
+    return f"{'' if known else '~'}{costs.of_arms(bed, finals)[arm]:.0f}"
 
 
 def search_table(bed: Bed, rows: Mapping[Trial, Row]) -> str:
@@ -254,8 +274,8 @@ def draw(bed: Bed, finals: Finals, folder: Path) -> None:
     save_figure(drawing, folder, bed.name)
 
 
-def provenance(rows: Sequence[Row]) -> str:
-    """Render the commits, versions and machines that the rows are from."""
+def provenance(rows: Sequence[Row | Cost]) -> str:
+    """Render the commits, versions and machines that rows and costs are from."""
     names = ("vrft", "torch", "transformers", "platform")
     origins = {(row.commit, *(row.versions[name] for name in names)) for row in rows}
     return markdown(("commit", *names), sorted(origins))

@@ -110,9 +110,7 @@ def perform(bed: Bed, trial: Trial, out: Path) -> Row:
     UserError, with the last line of its log, for a command that fails.
     """
     folder, settings = out / trial.folder, settings_of(bed, trial)
-    shutil.rmtree(folder, ignore_errors=True)
-    where = [f"model.name={bed.start}", f"train.output_dir={folder / 'run'}"]
-    seconds = command(["train", "--task", str(bed.task), *settings, *where], folder)
+    seconds = train(bed, trial, folder)
     split = "val" if trial.stage == "search" else "test"
     scores = {0: start_score(bed, split, out), **trained_scores(bed, trial, folder / "run", split)}
     last = read_metrics(folder / "run" / "metrics.jsonl")[-1]
@@ -133,6 +131,13 @@ def perform(bed: Bed, trial: Trial, out: Path) -> Row:
     )
     shutil.rmtree(folder)
     return row
+
+
+def train(bed: Bed, trial: Trial, folder: Path) -> float:
+    """Train as a trial asks in a new folder, and return the processor seconds."""
+    shutil.rmtree(folder, ignore_errors=True)
+    where = [f"model.name={bed.start}", f"train.output_dir={folder / 'run'}"]
+    return command(["train", "--task", str(bed.task), *settings_of(bed, trial), *where], folder)
 
 
 def start_score(bed: Bed, split: str, out: Path) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Literal
 
 from benchmarks.replication.arms import CLAIMS, START, Claim
@@ -46,13 +45,18 @@ def bounds(claim: Claim) -> tuple[float, float]:
     return (0.0, MARGIN) if claim.strict else (-MARGIN, 0.0)
 
 
-def verdicts(finals: Finals, budget: Budget, claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
+def verdicts(
+    finals: Finals, costs: Mapping[str, float] | None = None, claims: Sequence[Claim] = CLAIMS
+) -> list[Verdict]:
     """Return the verdict on every claim, corrected together, those without runs left out.
+
+    It is that at equal sampling, or with ``costs``, the processor seconds of a run of every arm,
+    that at equal compute.
 
     A claim is two hypotheses, "no more than the lower bound" and "no less than the upper one". They
     exclude each other, so that no more of them can be true than there are claims.
     """
-    tests = [claim_test(claim, finals, budget) for claim in claims]
+    tests = [claim_test(claim, finals, costs) for claim in claims]
     tested = [test for test in tests if test is not None]
     adjusted = holm([p for test in tested for p in (test.above, test.below)], len(tested))
     pairs = iter(zip(adjusted[::2], adjusted[1::2], strict=True))
@@ -71,11 +75,13 @@ def word(claim: Claim, above: float, below: float) -> Word:
     return "does not agree" if below < LEVEL else "cannot tell"
 
 
-def claim_test(claim: Claim, finals: Finals, budget: Budget) -> PairedTest | None:
+def claim_test(
+    claim: Claim, finals: Finals, costs: Mapping[str, float] | None
+) -> PairedTest | None:
     """Return the test of better - worse over common seeds; None with fewer than two."""
-    better, worse = scores(claim.better, claim, finals, budget), None
+    better, worse = scores(claim.better, claim, finals, costs), None
     if claim.worse != START:
-        worse = scores(claim.worse, claim, finals, budget)
+        worse = scores(claim.worse, claim, finals, costs)
     common = sorted(better if worse is None else better.keys() & worse.keys())[: claim.seeds]
     if len(common) < 2:
         return None
@@ -83,22 +89,15 @@ def claim_test(claim: Claim, finals: Finals, budget: Budget) -> PairedTest | Non
     return paired_test([better[seed] - (worse or first)[seed] for seed in common], *bounds(claim))
 
 
-def scores(arm: str, claim: Claim, finals: Finals, budget: Budget) -> dict[int, float]:
+def scores(
+    arm: str, claim: Claim, finals: Finals, costs: Mapping[str, float] | None
+) -> dict[int, float]:
     """Return the score of every seed of an arm, at equal sampling or at equal processor time."""
-    rows = finals.get(arm, ())
-    if budget == "sampling" or START in (claim.worse, claim.better):
+    rows, both = finals.get(arm, ()), (claim.worse, claim.better)
+    if costs is None or START in both:
         return {row.trial.seed: row.score for row in rows}
-    both = [finals.get(name, ()) for name in (claim.worse, claim.better)]
-    if not all(both):
+    if not all(name in costs for name in both):
         return {}
-    allowed = min(cost(of_arm) for of_arm in both)
+    share = min(costs[name] for name in both) / costs[arm]
     # The rate is constant, so that a run's score at a step is that of a run which ended there.
-    return {row.trial.seed: row.score_at(row.trial.steps * allowed / cost(rows)) for row in rows}
-
-
-def cost(rows: Sequence[Row]) -> float:
-    """Return the processor seconds of an arm's run, the median over its seeds.
-
-    One run's time depends on what else the machine does.
-    """
-    return median(row.cpu_seconds for row in rows)
+    return {row.trial.seed: row.score_at(row.trial.steps * share) for row in rows}

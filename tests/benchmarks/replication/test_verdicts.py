@@ -16,7 +16,7 @@ LOW = [0.50, 0.51, 0.49, 0.50, 0.52, 0.50, 0.49, 0.51]
 def judge(claim: Claim, low: list[float], high: list[float]) -> verdicts.Verdict:
     """Return the verdict on one claim about grpo's and gpg's scores."""
     rows = {"grpo": finals("grpo", low), "gpg": finals("gpg", high)}
-    (verdict,) = verdicts.verdicts(rows, "sampling", [claim])
+    (verdict,) = verdicts.verdicts(rows, claims=[claim])
     return verdict
 
 
@@ -63,7 +63,7 @@ def test_only_common_seeds_count_and_no_more_than_the_claim_asks_for() -> None:
 
 def test_the_start_is_the_first_point_of_the_curve() -> None:
     rows = {"sft": finals("sft", LOW)}  # their curves begin at 0.3
-    (verdict,) = verdicts.verdicts(rows, "compute", [Claim(START, "sft", "a test", "in words")])
+    (verdict,) = verdicts.verdicts(rows, {"sft": 9.0}, [Claim(START, "sft", "a test", "in words")])
     assert verdict.test is not None
     assert verdict.test.mean == pytest.approx(sum(LOW) / 8 - 0.3)
     assert verdict.word == "agrees"
@@ -71,27 +71,22 @@ def test_the_start_is_the_first_point_of_the_curve() -> None:
 
 def test_the_correction_is_over_all_claims_with_runs() -> None:
     rows = {"grpo": finals("grpo", LOW), "gpg": finals("gpg", shifted(3))}
-    alone, *_ = verdicts.verdicts(rows, "sampling", [BELOW])
-    among, *_ = verdicts.verdicts(rows, "sampling", [BELOW] * 10)
+    alone, *_ = verdicts.verdicts(rows, claims=[BELOW])
+    among, *_ = verdicts.verdicts(rows, claims=[BELOW] * 10)
     assert alone.test is not None
     # of a claim's two hypotheses only one can be true
     assert alone.above == pytest.approx(alone.test.above)
     assert among.above == pytest.approx(10 * alone.test.above)
     # a claim without runs takes no part
     absent = Claim("ppo", "gpg", "a test", "in words")
-    assert verdicts.verdicts(rows, "sampling", [BELOW, absent])[0].above == alone.above
+    assert verdicts.verdicts(rows, claims=[BELOW, absent])[0].above == alone.above
 
 
 def test_at_equal_compute_the_dearer_arm_is_looked_at_earlier() -> None:
     # both end at 0.7 and rise evenly from 0.3; gpg takes twice the time, so it stands at 0.5
-    rows = {"grpo": finals("grpo", [0.7] * 3, 60.0), "gpg": finals("gpg", [0.7] * 3, 120.0)}
-    (sampling,) = verdicts.verdicts(rows, "sampling", [BELOW])
-    (compute,) = verdicts.verdicts(rows, "compute", [BELOW])
+    rows = {arm: finals(arm, [0.7] * 3) for arm in ("grpo", "gpg")}
+    (sampling,) = verdicts.verdicts(rows, claims=[BELOW])
+    (compute,) = verdicts.verdicts(rows, {"grpo": 60.0, "gpg": 120.0}, [BELOW])
     assert sampling.test is not None and compute.test is not None
     assert sampling.test.mean == pytest.approx(0)
     assert compute.test.mean == pytest.approx(-0.2)
-
-
-def test_the_cost_of_an_arm_is_the_median_over_its_seeds() -> None:
-    rows = [*finals("gpg", [0.5, 0.5], 60.0), *finals("gpg", [0.5], 600.0)]
-    assert verdicts.cost(rows) == 60.0

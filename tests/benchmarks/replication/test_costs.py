@@ -1,0 +1,63 @@
+"""benchmarks/replication/costs.py: an arm's time is that of a run alone, where one was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fakes.replication_rows import finals
+
+from benchmarks.replication import costs, ledger, report, runs
+from benchmarks.replication.beds import WALKS, Bed
+from benchmarks.replication.ledger import Trial
+from vrft.errors import UserError
+
+ROWS = {"grpo": finals("grpo", [0.5, 0.5], 90.0), "gpg": finals("gpg", [0.5] * 3, 60.0)}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds by the clock that each training takes from now on: the last one holds."""
+    passed, now = [40.0], [0.0]
+
+    def train(bed: Bed, trial: Trial, folder: Path) -> float:
+        folder.mkdir(parents=True)
+        now[0] += passed[-1]
+        return 40.0
+
+    monkeypatch.setattr(runs, "train", train)
+    monkeypatch.setattr(costs.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(costs, "fingerprint", lambda start: "0123456789ab")
+    return passed
+
+
+def test_without_measurements_a_cost_is_the_median_of_the_final_runs() -> None:
+    rows = {"gpg": [*finals("gpg", [0.5, 0.5], 60.0), *finals("gpg", [0.5], 600.0)]}
+    assert costs.of_arms(WALKS, rows) == {"gpg": 60.0}
+    assert report.seconds_of("gpg", WALKS, rows) == "~60"
+
+
+def test_what_is_measured_takes_the_place_of_the_median_and_is_measured_once(
+    clock: list[float], tmp_path: Path
+) -> None:
+    costs.measure(WALKS, {"gpg": ROWS["gpg"]}, tmp_path / "runs", 1)
+    assert costs.of_arms(WALKS, ROWS) == {"grpo": 90.0, "gpg": 40.0}
+    assert report.seconds_of("gpg", WALKS, ROWS) == "40"
+    costs.measure(WALKS, ROWS, tmp_path / "runs", 1)
+    assert [(cost.arm, cost.rate) for cost in costs.read()] == [("gpg", 1e-4), ("grpo", 1e-4)]
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_run_that_waits_for_others_is_no_measurement(clock: list[float], tmp_path: Path) -> None:
+    clock.append(48.0)
+    with pytest.raises(UserError, match="took 48 s; measure costs on a machine that does nothing"):
+        costs.measure(WALKS, ROWS, tmp_path / "runs", 1)
+    assert costs.read() == []
+
+
+def test_the_cost_of_another_rate_or_start_says_nothing(clock: list[float], tmp_path: Path) -> None:
+    costs.measure(WALKS, ROWS, tmp_path / "runs", 1)
+    text = (ledger.HERE / costs.FILE).read_text()
+    for change in (('"rate": 0.0001', '"rate": 0.0002'), ("0123456789ab", "another")):
+        (ledger.HERE / costs.FILE).write_text(text.replace(*change))
+        assert costs.measured(WALKS, ROWS) == {}

@@ -307,3 +307,44 @@ def test_an_unknown_setting_of_data_has_the_nearest_of_all(name: str, key: str, 
     with pytest.raises(UserError) as error:
         registry.build(TaskConfig(name, {"data_dir": "rows.jsonl", key: "skip"}))
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import not_a_module", "cannot be imported .*not_a_module.*; install it"),
+        ("from .helper import x", "cannot be imported .*relative.*from helper import x"),
+        ("import sys; sys.exit(3)", r"ends Python when it is imported \(status 3\)"),
+        ("primary = = 1", r"line 1: not readable Python \(invalid syntax\)"),
+    ],
+)
+def test_a_file_whose_import_fails_is_one_line(code: str, message: str, task_file: Path) -> None:
+    task_file.write_text(f"{code}\n{TASK_FILE}")
+    with pytest.raises(UserError, match=rf"{task_file.stem}\.py: {message}") as caught:
+        registry.task_class(str(task_file))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bug_in_a_file_keeps_its_traceback(task_file: Path) -> None:
+    task_file.write_text(f"1 / 0\n{TASK_FILE}")
+    with pytest.raises(ZeroDivisionError):
+        registry.task_class(str(task_file))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("def samples(", "def sample(", "Yes has no samples; write it"),
+        ('primary = "right"', "pass", "Yes has no `primary`; name the metric"),
+        ('{"format": follows_format}', "[]", r"rewards\(\) gave \[\]; return functions"),
+        (": follows_format}", ": 1}", r"rewards\(\) gave \{'format': 1\}; return functions"),
+        ('{"format": follows_format}', "{}", "no reward, so that nothing would be learned"),
+    ],
+)
+def test_a_task_without_a_part_is_one_line(
+    old: str, new: str, message: str, task_file: Path
+) -> None:
+    assert old in TASK_FILE
+    task_file.write_text(TASK_FILE.replace(old, new))
+    with pytest.raises(UserError, match=message):
+        registry.build_rewarded(TaskConfig(str(task_file), {}), AlgorithmConfig())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from vrft import registry
 from vrft.errors import UserError
-from vrft.task import Reward, Task, check_template
+from vrft.task import Reward, Task, check_template, check_types, samples_of
 from vrft.types import Completion, Prompt, Sample, Score, View
 
 SAMPLE = Sample("s", "Say yes.", "yes")
@@ -84,3 +86,24 @@ def test_a_template_must_say_where_the_question_belongs(template: str, message: 
     else:
         with pytest.raises(UserError, match=message):
             check_template(template, "question")
+
+
+def test_samples_are_a_list_of_samples() -> None:
+    class Given(SimpleNamespace):
+        def samples(self, split: str) -> object:
+            return self.value
+
+    listed = [Sample("a", "?", "")]
+    for value in (listed, tuple(listed), []):
+        assert samples_of(cast("Task[str]", Given(value=value)), "train") is value
+    for value, kind in ((iter(listed), "list_iterator"), (None, "NoneType"), ({"a": 1}, "dict")):
+        with pytest.raises(UserError, match=rf"'train': .* gave a value of type {kind}; return a"):
+            samples_of(cast("Task[str]", Given(value=value)), "train")
+
+
+def test_prompts_and_references_have_their_types() -> None:
+    check_types(Prompt("?"), "")
+    with pytest.raises(UserError, match=r"prompt\(\) gave a str; return a Prompt"):
+        check_types("?", "")
+    with pytest.raises(UserError, match=r"reference\(\) gave a NoneType; return a text"):
+        check_types(Prompt("?"), None)

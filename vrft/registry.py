@@ -114,6 +114,17 @@ def build_rewarded(task: TaskConfig, algorithm: AlgorithmConfig) -> Task[Any]:
     function that cannot be called as TRL calls rewards.
     """
     built = build(task)
+    own = built.rewards()
+    if not isinstance(own, Mapping) or not all(map(callable, own.values())):
+        raise UserError(
+            f"task {task.name}: rewards() gave {own!r:.60}; return functions by name, as in "
+            '{"right": right}'
+        )
+    if not own and not algorithm.rewards and algorithm.name != "sft":
+        raise UserError(
+            f"task {task.name}: no reward, so that nothing would be learned; add one to rewards(), "
+            "or give --reward FILE.py:FUNCTION"
+        )
     further: dict[str, Reward[Any]] = {}
     for text in algorithm.rewards:
         source = reward_source(text)
@@ -197,10 +208,35 @@ def _import_file(path: Path, kind: Literal["task", "reward"]) -> Any:
         # Last, so that no file beside the task hides an installed module. Worker processes inherit
         # sys.path and can import the task by its name.
         sys.path.append(folder)
-    module = importlib.import_module(path.stem)
+    module = _imported(path)
     if Path(module.__file__ or "").resolve() != path.resolve():
         raise UserError(f"{path}: another module is called {path.stem}; rename the file")
     return module
+
+
+def _imported(path: Path) -> Any:
+    """Import the module of a file; raise UserError in one line for one that cannot be imported.
+
+    An error of another kind in its code keeps its traceback.
+    """
+    try:
+        return importlib.import_module(path.stem)
+    except SyntaxError as error:
+        where = f"{error.filename or path}: line {error.lineno}"
+        raise UserError(f"{where}: not readable Python ({error.msg}); correct it") from error
+    except ImportError as error:
+        relative = "relative import" in str(error)
+        remedy = (
+            "name a file beside it by itself, as in `from helper import x`"
+            if relative
+            else "install it, or put its file beside this one"
+        )
+        raise UserError(f"{path}: cannot be imported ({error}); {remedy}") from error
+    except SystemExit as error:
+        raise UserError(
+            f"{path}: ends Python when it is imported (status {error.code}); put what is no "
+            'definition below `if __name__ == "__main__":`'
+        ) from error
 
 
 def _only_task(module: Any) -> type[Task[Any]]:
@@ -219,6 +255,16 @@ def _only_task(module: Any) -> type[Task[Any]]:
         raise UserError(
             f"{module.__file__}: expected one Task that is a frozen dataclass, found "
             f"{', '.join(task.__name__ for task in tasks) or 'none'}"
+        )
+    if missing := ", ".join(sorted(tasks[0].__abstractmethods__)):
+        raise UserError(
+            f"{module.__file__}: {tasks[0].__name__} has no {missing}; write it as tasks/README.md "
+            "says"
+        )
+    if not isinstance(getattr(tasks[0], "primary", None), str):
+        raise UserError(
+            f"{module.__file__}: {tasks[0].__name__} has no `primary`; name the metric of score() "
+            'that stands for the task, as in primary = "accuracy"'
         )
     # The configuration keeps the task's name and settings beside each other; a field with the name
     # of a method or of `primary` and `data` would take its place.

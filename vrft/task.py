@@ -94,6 +94,29 @@ class Task(ABC, Generic[A]):
         return None
 
 
+def samples_of(task: Task[A], split: str) -> Sequence[Sample[A]]:
+    """Return the samples of a split; raise UserError where a task gives no list.
+
+    A generator could be read only once, and has no length.
+    """
+    samples = task.samples(split)
+    listed = hasattr(samples, "__len__") and hasattr(samples, "__getitem__")
+    if not listed or isinstance(samples, Mapping | str):
+        raise UserError(
+            f"split {split!r}: the task's samples() gave a value of type {type(samples).__name__}; "
+            "return a list of Sample"
+        )
+    return samples
+
+
+def check_types(prompt: object, reference: object) -> None:
+    """Raise UserError unless a task gave a Prompt, and a text as its ideal completion."""
+    if not isinstance(prompt, Prompt):
+        raise UserError(f"the task's prompt() gave a {type(prompt).__name__}; return a Prompt")
+    if not isinstance(reference, str):
+        raise UserError(f"the task's reference() gave a {type(reference).__name__}; return a text")
+
+
 def check_template(template: str, placeholder: str) -> None:
     """Raise UserError unless a task's template holds ``{placeholder}``.
 

@@ -256,3 +256,11 @@ def test_a_task_that_cannot_be_pickled_is_a_problem() -> None:
     (problem,) = gold_answers.try_other_process(Local(), opened(Local())[0]).problems
     assert str(problem).startswith("the task does not work in another process: ")
     assert "Local" in str(problem)
+
+
+def test_a_primary_that_is_no_metric_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Naming, "primary", "nothing")
+    task = Naming()
+    (asked,) = opened(task)[:1]
+    with pytest.raises(UserError, match=r"no metric 'nothing', which is the task's `primary`; th"):
+        gold_answers.try_gold_answers(task, [asked])

@@ -183,3 +183,9 @@ def test_reading_samples_checks_their_texts() -> None:
     task = SimpleNamespace(samples=lambda split: [Sample(7, "?", "yes")])  # type: ignore[arg-type]
     with pytest.raises(UserError, match="the id 7, of type int"):
         scoring.read_samples(task, "train")  # type: ignore[arg-type]
+
+
+def test_samples_of_another_type_are_refused_by_their_number() -> None:
+    listed: list[Any] = [Sample("a", "?", ""), {"id": "b"}]
+    with pytest.raises(UserError, match=r"split 'test': sample 1 is of type dict; return a list"):
+        scoring.check_texts(listed, "test")

@@ -217,6 +217,12 @@ def test_a_score_that_no_report_could_hold_is_one_line(given: dict[str, Any], me
         rewards.score_of(Giving(**given), SAMPLE, Completion("x"))
 
 
+def test_a_score_of_another_type_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Counting, "score", lambda *_: {"exact": 1.0})
+    with pytest.raises(UserError, match=r"score\(\) gave .* of type dict; return a Score"):
+        rewards.score_of(Counting(), SAMPLE, Completion("x"))
+
+
 def brief(sample: Sample[int], completion: Completion) -> float:
     return -len(completion.text) / 100
 

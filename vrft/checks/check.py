@@ -23,7 +23,7 @@ from vrft.checks.samples import (
 )
 from vrft.evaluation.scoring import check_texts
 from vrft.images import FACTOR
-from vrft.task import Task
+from vrft.task import Task, samples_of
 from vrft.types import A, Sample
 
 PIXELS = (4 * FACTOR**2, 16384 * FACTOR**2)
@@ -56,7 +56,7 @@ def check(
         check_split(
             task,
             split,
-            task.samples(split)[:limit],
+            samples_of(task, split)[:limit],
             counter,
             seen,
             longest,

@@ -18,6 +18,7 @@ from vrft.boxes import Box, iou
 from vrft.checks.findings import Finding, Findings, name_samples
 from vrft.checks.samples import OpenedSample
 from vrft.checks.worker import WorkerError, rewards_elsewhere
+from vrft.errors import UserError
 from vrft.task import Task
 from vrft.types import A, Completion, Prompt, Sample, Space, View
 
@@ -133,6 +134,11 @@ def rewards_and_score(
     score = rewards.score_of(task, sample, completion)
     earned, missing = rewards.rewards_and_missing(task, sample, completion)
     values = {f"reward {name}": value for name, value in earned.items()}
+    if score.parsed is not None and task.primary not in score.metrics:
+        raise UserError(
+            f"score, sample {sample.id!r}: no metric {task.primary!r}, which is the task's "
+            f"`primary`; there is {', '.join(score.metrics) or 'none'}"
+        )
     values[task.primary] = 0.0 if score.parsed is None else score.metrics[task.primary]
     return {name: value for name, value in values.items() if value is not None}, missing
 

@@ -21,7 +21,7 @@ from vrft.checks.findings import Finding, Findings, Spread, name_samples
 from vrft.errors import UserError
 from vrft.masks import Polygon
 from vrft.progress import progress
-from vrft.task import Task
+from vrft.task import Task, check_types
 from vrft.types import A, Prompt, Sample
 
 T = TypeVar("T")
@@ -255,10 +255,16 @@ def check_questions(task: Task[A], samples: Sequence[Sample[A]]) -> Findings:
     for sample in samples:
         try:
             prompt = task.prompt(sample)
-            if any(map(PLACEHOLDER.search, (prompt.text, *(turn.text for turn in prompt.turns)))):
-                places.append(sample.id)
+            answer = task.reference(sample, (THOUSANDTHS,) * len(sample.images))
+        except UserError as error:
+            refused[sample.id] = str(error)
+            continue
+        check_types(prompt, answer)
+        if any(map(PLACEHOLDER.search, (prompt.text, *(turn.text for turn in prompt.turns)))):
+            places.append(sample.id)
+        try:
             check_prompt(prompt)
-            check_answer(task.reference(sample, (THOUSANDTHS,) * len(sample.images)))
+            check_answer(answer)
         except UserError as error:
             refused[sample.id] = str(error)
     first = next(iter(refused.values()), "")

@@ -16,7 +16,7 @@ from vrft.errors import UserError
 from vrft.images import image_size
 from vrft.rewards import score_of
 from vrft.rewards.task_rewards import own_task
-from vrft.task import Task
+from vrft.task import Task, samples_of
 from vrft.types import A, Completion, Prediction, Prompt, Sample, Score, Scored, View
 
 Item = TypeVar("Item")
@@ -32,7 +32,7 @@ def read_samples(task: Task[A], split: str, limit: int | None = None) -> Sequenc
     Raises UserError for a split without samples, for an id that occurs twice, and as
     ``check_texts`` does.
     """
-    samples = task.samples(split)[:limit]
+    samples = samples_of(task, split)[:limit]
     if not samples:
         raise UserError(f"split {split!r} has no samples")
     check_texts(samples, split)
@@ -46,11 +46,18 @@ def read_samples(task: Task[A], split: str, limit: int | None = None) -> Sequenc
 
 
 def check_texts(samples: Sequence[Sample[A]], split: str) -> None:
-    """Raise UserError that counts the sample for an id, question or subset that is no text.
+    """Raise UserError that counts the sample for one that is no Sample, or whose texts are none.
+
+    Its texts are id, question and subset.
 
     A prediction names its sample by a text: an id of another type would find none of them again.
     """
     for number, sample in enumerate(samples):
+        if not isinstance(sample, Sample):
+            raise UserError(
+                f"split {split!r}: sample {number} is of type {type(sample).__name__}; return a "
+                "list of Sample in the task's samples()"
+            )
         for name in ("id", "question", "subset"):
             value = getattr(sample, name)
             if not isinstance(value, str):

@@ -207,6 +207,11 @@ def score_of(task: Task[A], sample: Sample[A], completion: Completion) -> Score:
     that names the sample and the value for anything else.
     """
     score = task.score(sample, completion)
+    if not isinstance(score, Score):
+        raise UserError(
+            f"score, sample {sample.id!r}: the task's score() gave {described(score)}; return a "
+            'Score, as in Score({"accuracy": 1.0}, "what was read")'
+        )
     where = f"score, sample {sample.id!r}, answer {completion.text!r:.60}"
 
     def number(name: str, value: Any) -> float:

@@ -12,7 +12,7 @@ from vrft.config.schema import Config, TrainConfig
 from vrft.rewards import isolation
 from vrft.rewards.worker_process import GIB, Limits
 from vrft.runs import run_folder
-from vrft.task import Task
+from vrft.task import Task, samples_of
 from vrft.training.stream import rollout_seed
 from vrft.types import A, Sample
 
@@ -39,7 +39,7 @@ def isolated_for_check(config: Config, task: Task[A], split: str) -> Task[A]:
 
     Nothing is read for a task that has no rewards of a user's own.
     """
-    first = task.samples(split)[:1] if isolation.of_user(task) else ()
+    first = samples_of(task, split)[:1] if isolation.of_user(task) else ()
     return isolated(config, task, first[0]) if first else task
 
 

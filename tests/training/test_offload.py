@@ -5,10 +5,6 @@ On a CPU both memories are one, and what is moved between them is copied.
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +13,7 @@ import pytest
 import torch
 import yaml
 from fakes.folders import FAKES, ROOT
+from fakes.launching import launch
 from safetensors.torch import load_file
 
 STAGES = ("zero2", "zero3")
@@ -42,21 +39,6 @@ def test_a_configuration_differs_from_its_stage_in_where_the_optimizer_is(stage:
     assert plain == offloaded
 
 
-def launch(engine: str, *arguments: str) -> None:
-    """Run ``vrft train`` in two processes of a shipped configuration."""
-    done = subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port=0",
-         f"--config_file=configs/accelerate/{engine}.yaml", "-m", "vrft", "train", *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.distributed
 @pytest.mark.parametrize("stage", STAGES)
 def test_steps_are_those_of_the_stage_without_offload_and_a_resumed_run_goes_on_bit_by_bit(
@@ -67,12 +49,16 @@ def test_steps_are_those_of_the_stage_without_offload_and_a_resumed_run_goes_on_
         "algorithm.num_generations=4", "sampling.max_completion_length=3", "train.max_steps=3",
         "train.save_steps=2", "train.learning_rate=1e-3", "train.adam_epsilon=1e-3",
     ]  # fmt: skip
-    whole, again = tmp_path / "whole", tmp_path / "again"
-    launch(stage, *settings, f"train.output_dir={tmp_path / 'plain'}")
-    launch(f"{stage}_offload", *settings, f"train.output_dir={whole}")
-    shutil.copytree(whole, again, ignore=shutil.ignore_patterns("checkpoint-3", "final"))
-    launch(f"{stage}_offload", "--resume", str(again))
-    folders = (model_folder("qwen2_vl"), tmp_path / "plain/final", whole / "final", again / "final")
+
+    def case(name: str) -> dict[str, Any]:
+        return {"name": name, "arguments": [*settings, f"train.output_dir={tmp_path / name}"]}
+
+    copied = [str(tmp_path / name) for name in ("whole", "again")]
+    again = {"name": "again", "copy": copied, "arguments": ["--resume", copied[1]]}
+    runs = [launch(stage, tmp_path, [case("plain")]).run("plain")]
+    offload = launch(f"{stage}_offload", tmp_path, [case("whole"), again])
+    runs += [offload.run(name) for name in ("whole", "again")]
+    folders = (model_folder("qwen2_vl"), *(run / "final" for run in runs))
     start, plain, offloaded, resumed = (load_file(f / "model.safetensors") for f in folders)
     assert max(float((plain[name] - start[name]).abs().max()) for name in start) > 1e-3
     for name, weight in plain.items():

@@ -9,6 +9,7 @@ import pytest
 from vrft.demo.scenes import (
     SEEN,
     UNSEEN,
+    Canvas,
     Corners,
     Scene,
     SceneObject,
@@ -51,7 +52,7 @@ def test_a_picture_differs_from_its_background_inside_the_boxes_only() -> None:
         same = copy.deepcopy(rng)
         scene = compose(rng)
         name = str(same.choice(SEEN.backgrounds))
-        empty = crop(same, photograph(name), SEEN.size)
+        empty = crop(same, photograph(name), SEEN.size).image
         changed = (np.asarray(scene.image) != np.asarray(empty)).any(axis=2)
         for shown in scene.objects:
             x1, y1, x2, y2 = shown.box
@@ -87,11 +88,11 @@ def test_boxes_overlap_where_both_axes_do(box: Corners, gap: int, expected: bool
 
 
 def test_a_composition_names_the_background_and_the_classes_from_left_to_right() -> None:
-    image = photograph("grass")
+    canvas = Canvas(photograph("grass"), (0, 0, 112, 112), (112, 112))
     # The owl begins further left, but its centre, 50, is right of the key's, 45.
     owl = SceneObject("owl", "noto", (10, 0, 90, 80), (), 1)
     key = SceneObject("key", "noto", (40, 85, 50, 95), (), 1)
-    scene = Scene(image, "grass", (owl, key))
+    scene = Scene(canvas, "grass", (owl, key))
     assert scene.composition == ("grass", "key", "owl")
     # The crc32 of "grass key owl" ends in 1, which belongs to test.
     assert split_of(scene) == "test"

@@ -6,8 +6,9 @@ the same bytes, so that the number and order of its draws are part of what this 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
@@ -64,13 +65,43 @@ class SceneObject:
     salience: int
 
 
+@dataclass(frozen=True)
+class Canvas:
+    """A picture of ``size`` (width, height) that is painted when it is first looked at.
+
+    Most scenes are drawn only to be refused, by their objects alone. ``part`` is what is shown of
+    the photograph: a box (x1, y1, x2, y2) in its pixels, which may end between two of them.
+    """
+
+    photograph: Image.Image
+    part: tuple[float, float, float, float]
+    size: tuple[int, int]
+    pieces: list[tuple[Image.Image, tuple[int, int]]] = field(default_factory=list)
+    """Drawings, each with the place of its upper left corner, in the order of their pasting."""
+
+    @functools.cached_property
+    def image(self) -> Image.Image:
+        """Return the painted picture, RGB, the same object at each look."""
+        # A new image: the photograph, which others share, stays as it is.
+        image = self.photograph.resize(self.size, Image.Resampling.BILINEAR, box=self.part)
+        for piece, corner in self.pieces:
+            # A drawing is its own mask: its soft edges blend with the background.
+            image.paste(piece, corner, piece)
+        return image
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """An RGB picture and its objects, each of another class."""
+    """A picture and its objects, each of another class."""
 
-    image: Image.Image
+    canvas: Canvas
     background: str
     objects: tuple[SceneObject, ...]
+
+    @property
+    def image(self) -> Image.Image:
+        """Return the picture, RGB, painted at the first look; it may be drawn upon."""
+        return self.canvas.image
 
     @property
     def most_salient(self) -> int:
@@ -95,11 +126,12 @@ def compose(rng: np.random.Generator, style: Style = SEEN) -> Scene:
 
     A generator in the same state gives the same scene.
     """
-    background = str(rng.choice(style.backgrounds))
+    background = choice(rng, style.backgrounds)
     canvas = crop(rng, photograph(background), style.size)
     # A permutation of all classes, cut to a random number: no class comes twice.
-    names = rng.permutation(style.classes)[: rng.integers(style.count[0], style.count[1] + 1)]
-    drawings = [(str(name), str(rng.choice(style.artists))) for name in names]
+    order = rng.permutation(len(style.classes)).tolist()
+    count = int(rng.integers(style.count[0], style.count[1] + 1))
+    drawings = [(style.classes[i], choice(rng, style.artists)) for i in order[:count]]
     edges = style.edges or (SMALLEST_EDGE, LARGEST_EDGE[len(drawings)])
     objects = []
     for (name, artist), (piece, box) in zip(
@@ -109,24 +141,26 @@ def compose(rng: np.random.Generator, style: Style = SEEN) -> Scene:
     return Scene(canvas, background, tuple(objects))
 
 
-def paste(canvas: Image.Image, piece: Sprite, box: Corners, name: str, artist: str) -> SceneObject:
+def choice(rng: np.random.Generator, names: Sequence[str]) -> str:
+    """Return one of ``names``, by the draw of ``rng.choice``, which makes an array of them."""
+    return names[int(rng.integers(len(names)))]
+
+
+def paste(canvas: Canvas, piece: Sprite, box: Corners, name: str, artist: str) -> SceneObject:
     """Paste a sprite onto a canvas, in place, and return it as an object of the scene."""
     x, y = box[:2]
-    # The sprite is its own mask: its soft edges blend with the background.
-    canvas.paste(piece.image, (x, y), piece.image)
+    canvas.pieces.append((piece.image, (x, y)))
     polygon = tuple((x + right, y + down) for right, down in piece.polygon)
     return SceneObject(name, artist, box, polygon, piece.area)
 
 
-def crop(rng: np.random.Generator, picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return a random part of a picture, at least half as wide as possible, resized to ``size``."""
+def crop(rng: np.random.Generator, picture: Image.Image, size: tuple[int, int]) -> Canvas:
+    """Return a canvas of a random part of a picture, at least half as wide as possible."""
     largest = min(picture.width / size[0], picture.height / size[1])
     scale = largest * rng.uniform(0.5, 1.0)
     width, height = scale * size[0], scale * size[1]
     x, y = rng.uniform(0, picture.width - width), rng.uniform(0, picture.height - height)
-    # Fractions of pixels are fine for a source box, and the result is a new image: the photograph
-    # in the cache stays as it is.
-    return picture.resize(size, Image.Resampling.BILINEAR, box=(x, y, x + width, y + height))
+    return Canvas(picture, (x, y, x + width, y + height), size)
 
 
 def arrange(
@@ -144,10 +178,10 @@ def arrange(
         for name, artist in drawings:
             piece = sprite(name, artist, int(rng.integers(low, high + 1)))
             width, height = piece.image.size
-            room = np.array(size) - piece.image.size + 1
+            across, down = size[0] - width + 1, size[1] - height + 1
             # All 20 at once, even if the first is free: the draws of the generator do not depend on
             # where other objects stand.
-            corners = (rng.random((20, 2)) * room).astype(int).tolist()
+            corners = ((int(x * across), int(y * down)) for x, y in rng.random((20, 2)).tolist())
             boxes = ((x, y, x + width, y + height) for x, y in corners)
             free = (box for box in boxes if not any(overlap(box, other) for _, other in placed))
             box = next(free, None)
@@ -163,7 +197,5 @@ def overlap(first: Corners, second: Corners, gap: int = 0) -> bool:
 
     Without a gap these are boxes that share a pixel.
     """
-    return all(
-        first[axis] < second[axis + 2] + gap and second[axis] < first[axis + 2] + gap
-        for axis in (0, 1)
-    )
+    (a1, b1, a2, b2), (c1, d1, c2, d2) = first, second
+    return a1 < c2 + gap and c1 < a2 + gap and b1 < d2 + gap and d1 < b2 + gap

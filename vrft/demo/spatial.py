@@ -23,6 +23,7 @@ from vrft.demo.scenes import (
     Scene,
     SceneObject,
     Style,
+    choice,
     compose,
     crop,
     overlap,
@@ -80,7 +81,10 @@ ATTEMPTS = 40
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A multiple-choice question about a scene, with the right option and the careless one."""
+    """A multiple-choice question about a scene, with the right option and the careless one.
+
+    ``framed`` maps colours to the objects that frames of these colours mark.
+    """
 
     scene: Scene
     type: str
@@ -88,6 +92,7 @@ class Question:
     options: tuple[str, ...]
     right: str
     careless: str
+    framed: Mapping[str, SceneObject]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,8 @@ def draw(rng: np.random.Generator, kind: str, turn: int, split: str) -> Question
         else:
             question = distance(rng, turn % 2)
         if question is not None and split_of(question.scene) == split:
+            for colour, shown in question.framed.items():
+                draw_frame(question.scene.image, shown, colour)
             return question
 
 
@@ -159,7 +166,7 @@ def count(rng: np.random.Generator, number: int) -> Question:
     scene = compose(rng, Style(count=(number, number)))
     text = "How many items are in the image?"
     # The careless "1" for two objects is an option too, though it is never right.
-    return Question(scene, "Count", text, ("1", "2", "3", "4"), str(number), str(number - 1))
+    return Question(scene, "Count", text, ("1", "2", "3", "4"), str(number), str(number - 1), {})
 
 
 def relation(rng: np.random.Generator, side: str) -> Question | None:
@@ -169,7 +176,7 @@ def relation(rng: np.random.Generator, side: str) -> Question | None:
     """
     scene = compose(rng, Style(count=(2, 2), edges=(0.25, 0.4)))
     red, blue = scene.objects
-    width, height = scene.image.size
+    width, height = scene.canvas.size
     # A frame needs FRAME_WIDTH pixels on every side of its object, free of the other's frame.
     fits = all(
         min(shown.box[:2]) >= FRAME_WIDTH
@@ -181,12 +188,11 @@ def relation(rng: np.random.Generator, side: str) -> Question | None:
         return None
     if not beside(red, blue, SIDES[side]):
         return None
-    draw_frame(scene.image, red, "red")
-    draw_frame(scene.image, blue, "blue")
     text = "Where is the red one, seen from the blue one?"
     # Only the two sides of one axis: with all four, an object askew would have two right answers.
     options = ("left", "right") if side in ("left", "right") else ("above", "below")
-    return Question(scene, "Relation", text, options, side, options[0])
+    framed = {"red": red, "blue": blue}
+    return Question(scene, "Relation", text, options, side, options[0], framed)
 
 
 def depth(rng: np.random.Generator, blue_is_right: int) -> Question | None:
@@ -195,7 +201,7 @@ def depth(rng: np.random.Generator, blue_is_right: int) -> Question | None:
     near, far = sorted(standing, key=lambda placed: placed.depth)
     if far.depth < NEARER * near.depth:
         return None
-    return red_or_blue(scene, "Depth", "Which one is nearer?", (near, far), blue_is_right)
+    return red_or_blue(scene, "Depth", "Which one is nearer?", (near, far), blue_is_right, {})
 
 
 def distance(rng: np.random.Generator, blue_is_right: int) -> Question | None:
@@ -211,9 +217,8 @@ def distance(rng: np.random.Generator, blue_is_right: int) -> Question | None:
     close, away = sorted(others, key=from_green)
     if from_green(away) < CLOSER * from_green(close):
         return None
-    draw_frame(scene.image, green.shown, "green")
-    text = "Which one is closer to the green one?"
-    return red_or_blue(scene, "Distance", text, (close, away), blue_is_right)
+    text, framed = "Which one is closer to the green one?", {"green": green.shown}
+    return red_or_blue(scene, "Distance", text, (close, away), blue_is_right, framed)
 
 
 def red_or_blue(
@@ -222,12 +227,15 @@ def red_or_blue(
     text: str,
     right_first: tuple[GroundObject, GroundObject],
     blue_is_right: int,
+    framed: Mapping[str, SceneObject],
 ) -> Question:
-    """Return a question whose options are a red and a blue frame; the first object is right."""
+    """Return a question whose options are a red and a blue frame; the first object is right.
+
+    ``framed`` holds the frames of other colours.
+    """
     colours = ("blue", "red") if blue_is_right else ("red", "blue")
-    for standing, colour in zip(right_first, colours, strict=True):
-        draw_frame(scene.image, standing.shown, colour)
-    return Question(scene, kind, text, ("red", "blue"), colours[0], "red")
+    asked = {c: placed.shown for c, placed in zip(colours, right_first, strict=True)}
+    return Question(scene, kind, text, ("red", "blue"), colours[0], "red", {**framed, **asked})
 
 
 def compose_on_ground(rng: np.random.Generator, number: int) -> tuple[Scene, list[GroundObject]]:
@@ -236,19 +244,19 @@ def compose_on_ground(rng: np.random.Generator, number: int) -> tuple[Scene, lis
     The objects are of different classes and equally large, so that they look as large as they are
     near.
     """
-    background = str(rng.choice(SEEN.backgrounds))
+    background = choice(rng, SEEN.backgrounds)
     canvas = crop(rng, photograph(background), SEEN.size)
-    names = rng.permutation(SEEN.classes)[:number].tolist()
+    names = [SEEN.classes[i] for i in rng.permutation(len(SEEN.classes))[:number].tolist()]
     standing: list[GroundObject] = []
     for _ in range(ATTEMPTS):
         if len(standing) == number:
             return Scene(canvas, background, tuple(placed.shown for placed in standing)), standing
-        name, artist = names[len(standing)], str(rng.choice(SEEN.artists))
+        name, artist = names[len(standing)], choice(rng, SEEN.artists)
         ahead = rng.uniform(*DEPTHS)
         # A pinhole camera: lengths and the drop below the horizon shrink as 1 / depth.
         piece = sprite(name, artist, round(EDGE / ahead))
         width, height = piece.image.size
-        x = int(rng.integers(FRAME_WIDTH, canvas.width - FRAME_WIDTH - width + 1))
+        x = int(rng.integers(FRAME_WIDTH, canvas.size[0] - FRAME_WIDTH - width + 1))
         y = round(HORIZON + DROP / ahead) - height
         box = (x, y, x + width, y + height)
         # Room for both frames, which would otherwise cross each other or cover an object.
@@ -256,9 +264,9 @@ def compose_on_ground(rng: np.random.Generator, number: int) -> tuple[Scene, lis
             continue
         shown = paste(canvas, piece, box, name, artist)
         # Back from the picture to the ground: the column of its middle, times its depth.
-        side = (x + width / 2 - canvas.width / 2) / FOCUS * ahead
+        side = (x + width / 2 - canvas.size[0] / 2) / FOCUS * ahead
         standing.append(GroundObject(shown, side, ahead))
-    # The first objects left no room for the others: a new picture, as this one is drawn upon.
+    # The first objects left no room for the others: all of them are drawn again.
     return compose_on_ground(rng, number)
 
 

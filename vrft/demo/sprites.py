@@ -40,7 +40,7 @@ def sprite(name: str, artist: str, edge: int) -> Sprite:
 
     Cutting takes off pixels that are transparent after scaling: up to two of the edge.
     """
-    image = Image.open(ASSETS / "sprites" / artist / f"{name}.png").convert("RGBA")
+    image = drawing(name, artist)
     scale = edge / max(image.size)
     image = image.resize((round(image.width * scale), round(image.height * scale)))
     opaque = np.asarray(image.getchannel("A")) >= OPAQUE  # [H, W]
@@ -48,6 +48,12 @@ def sprite(name: str, artist: str, edge: int) -> Sprite:
     assert box is not None, f"{artist} {name}: nothing left at {edge} pixels"
     x1, y1, x2, y2 = box
     return Sprite(image.crop(box), outline(opaque[y1:y2, x1:x2]), int(opaque.sum()))
+
+
+@functools.cache
+def drawing(name: str, artist: str) -> Image.Image:
+    """Return a shipped drawing, RGBA; callers share the image and must not draw on it."""
+    return Image.open(ASSETS / "sprites" / artist / f"{name}.png").convert("RGBA")
 
 
 @functools.cache
@@ -61,11 +67,11 @@ def outline(mask: NDArray[np.bool_]) -> tuple[Point, ...]:
     # Corners of pixels, not their centres: a pixel is a square of area 1, and the hull's box ends
     # where the mask ends. The leftmost and the rightmost pixel of each row are enough for a hull.
     corners: set[Point] = set()
-    for y, row in enumerate(mask):
-        columns = np.flatnonzero(row)
-        if len(columns):
-            left, right = int(columns[0]), int(columns[-1]) + 1
-            corners |= {(left, y), (left, y + 1), (right, y), (right, y + 1)}
+    rows = np.flatnonzero(mask.any(axis=1))
+    first = mask[rows].argmax(axis=1)
+    end = mask.shape[1] - mask[rows, ::-1].argmax(axis=1)
+    for y, left, right in zip(rows.tolist(), first.tolist(), end.tolist(), strict=True):
+        corners |= {(left, y), (left, y + 1), (right, y), (right, y + 1)}
     points = sorted(corners)
     return (*half_hull(points), *half_hull(points[::-1]))
 

@@ -285,3 +285,14 @@ def test_a_derivation_beside_its_result_is_not_taken_for_it() -> None:
     tagged = both | {"solution": "<think>...</think><answer>2</answer>", "answer": "two"}
     assert rows.read_problem(record(**tagged)).answer == "2"
     assert rows.read_problem(record(**both | {"solution": " 2 "})).answer == "2"
+
+
+def test_options_may_have_columns_of_their_letters() -> None:
+    values = {"question": "?", "answer": "B", "A": "cup", "B": "jug"}
+    assert rows.read_canonical(record(**values)).options == ("cup", "jug")
+    assert rows.read_canonical(record(**values, C=3, D=None)).options == ("cup", "jug", "3")
+    assert rows.read_canonical(record(**values, options=["x", "y"])).options == ("x", "y")
+    for others in ({"A": "cup"}, {"A": "cup", "B": None}, {"B": "jug", "C": "pot"}):
+        assert rows.read_canonical(record(question="?", answer="B", **others)).options == ()
+    with pytest.raises(UserError, match=r"line 3: options: expected a list of texts"):
+        rows.read_canonical(record(**values, C=None, D="pot"))

@@ -6,6 +6,7 @@ format says. Which format a data set has: ``vrft.records.formats``.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -167,7 +168,7 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
     if outside and read.pictures:
         raise record.error("pictures both in the messages and in a column; give them once")
     given = reply if answer is None else answer
-    options = record.get("options", "choices")
+    options = record.get("options", "choices") or lettered_columns(record)
     fields = {"subset": str(record.get("subset") or ""), "system": read.system} | fields
     return Row(
         fields.pop("id", record.id),
@@ -186,6 +187,15 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
 def bare(answer: Any) -> Any:
     """Return an answer without the tags that published solutions have around it."""
     return answers.last_answer(answer) or answer.strip() if isinstance(answer, str) else answer
+
+
+def lettered_columns(record: Record) -> dict[str, Any] | None:
+    """Return the columns A, B, C ... of a row, as MMBench has its options; None without A and B."""
+    letters = [chr(ord("A") + place) for place in range(26)]
+    named = list(itertools.takewhile(record.values.__contains__, letters))
+    if len(named) < 2 or any(record.values[letter] is None for letter in "AB"):
+        return None
+    return {letter: record.values[letter] for letter in named}
 
 
 def option_texts(record: Record, options: Any) -> tuple[str, ...]:

@@ -256,12 +256,13 @@ def test_a_box_that_is_none_earns_nothing(corners: str) -> None:
     assert max(earned(detection, wrapped(boxes)).values()) <= 0.5
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize("name", CASES)
-def test_a_megabyte_earns_nothing_in_little_time(name: str) -> None:
+def test_a_quarter_of_a_megabyte_earns_nothing_in_little_time(name: str) -> None:
+    """Of a quadratic parser one such text takes a minute; test_linear_time.py measures them."""
     case = CASES[name]
     for piece in PIECES:
-        text = piece * (1_000_000 // len(piece))
+        text = piece * (250_000 // len(piece))
         for whole in (text, wrapped(text)):
             assert set(rewards(case, whole).values()) == {0.0}, piece
     assert set(earned(case, wrapped("x" * 1_000_000)).values()) == {0.0}

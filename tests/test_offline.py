@@ -42,7 +42,7 @@ COMMANDS = {
     "check": "check --config demo/counting",
     "gpg": f"train --config demo/counting {SMALL} train.output_dir=OUT/gpg",
     "sft": f"train --config demo/counting algorithm=sft {SMALL} train.output_dir=OUT/sft",
-    "eval": "eval --benchmark demo_counting --model demo --out OUT/eval",
+    "eval": "eval --benchmark demo_counting --limit 8 --model demo --out OUT/eval",
 }
 
 

@@ -38,7 +38,8 @@ test: .venv/installed
 
 # Models of published size pass a step on shapes alone, and the table of docs/plan.md is made again.
 test-large: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m large tests/benchmarks tests/cli tests/models
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m large -n $(PROCESSES) --dist worksteal \
+		tests/benchmarks tests/cli tests/models
 
 # Kills, power cuts, full disks, damaged files, signals: what was saved goes on bit for bit.
 test-faults: .venv/installed
@@ -47,15 +48,17 @@ test-faults: .venv/installed
 
 # DDP, DeepSpeed and FSDP2 in two processes on the CPU, and optimizers of other packages.
 test-distributed: .venv/installed-deepspeed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' tests/processes/test_distributed.py \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' -n $(PROCESSES) --dist loadfile \
+		tests/processes/test_distributed.py \
 		tests/training/test_rollouts_together.py tests/training/test_optimizers.py \
 		tests/training/test_quantized_runs.py tests/models/test_quantization.py \
 		tests/training/test_offload.py tests/checks/test_rehearsal.py tests/sft/test_together.py
 
-# Rollouts and evaluations on a real vLLM server on the CPU, in an environment of its own.
+# Rollouts and evaluations on a real vLLM server on the CPU, in an environment of its own. The files
+# are shared in this order, by which two processes start about as many servers each.
 test-vllm: .venv/installed .venv-vllm/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m vllm tests/cli tests/engines tests/evaluation \
-		tests/training
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m vllm -n $(PROCESSES) --dist loadfile \
+		--no-loadscope-reorder tests/training tests/evaluation tests/cli tests/engines
 
 # The viewer in a real browser: Debian's Chromium, installed where there is none and root may do so.
 test-browser: .venv/installed-browser

@@ -50,8 +50,7 @@ METHODS = {
 
 SHARDED = ("fsdp2", "zero2", "zero3")
 ENGINES = [
-    "torchrun",
-    *(pytest.param(name, marks=pytest.mark.distributed) for name in ("ddp", *SHARDED)),
+    pytest.param(name, marks=pytest.mark.distributed) for name in ("torchrun", "ddp", *SHARDED)
 ]
 BEFORE = {"fsdp2": "torchrun", "zero2": "fsdp2", "zero3": "zero2"}
 """The engine whose checkpoint one that shards goes on from; torchrun's is as that of one device."""
@@ -240,6 +239,20 @@ def test_the_prompts_leave_a_process_without_a_picture() -> None:
 
 
 @pytest.mark.slow
+def test_two_processes_that_torchrun_starts_make_the_update_of_one(
+    settings: Settings,
+    alone: Callable[[str], Path],
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    """The first of the cases below, for every run of the suite; it tells no outcome again."""
+    case = {"name": "gpg", "arguments": settings("gpg", tmp_path / "gpg", 1)}
+    two = launch("torchrun", tmp_path, [case]).run("gpg")
+    start = model_folder("qwen2_vl")
+    assert_same_update(alone("gpg"), two, start, lambda *_: None, "as below", "torchrun")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_two_processes_make_the_update_of_one(
     engine: str,
@@ -283,6 +296,7 @@ def test_a_process_without_a_group_that_has_signal_takes_part_in_the_update(
 
 
 @pytest.mark.slow
+@pytest.mark.distributed
 def test_groups_that_are_sampled_again_are_kept_by_the_process_that_has_drawn_them(
     launched: Callable[[str], Launch],
     alone: Callable[[str], Path],
@@ -380,6 +394,7 @@ def test_features_for_deeper_layers_are_trained_by_two_processes_as_by_one(
 
 
 @pytest.mark.slow
+@pytest.mark.distributed
 def test_a_critic_is_trained_by_two_processes_as_by_one(
     launched: Callable[[str], Launch],
     alone: Callable[[str], Path],
@@ -400,6 +415,7 @@ def test_a_critic_is_trained_by_two_processes_as_by_one(
 
 
 @pytest.mark.slow
+@pytest.mark.distributed
 def test_a_signal_to_one_process_makes_all_save_and_stop(
     launched: Callable[[str], Launch], record_property: Record
 ) -> None:

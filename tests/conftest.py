@@ -82,6 +82,12 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
 
 
 @pytest.fixture(scope="session")
+def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache, empty at first, in which each data set of the demos is written once."""
+    return tmp_path_factory.mktemp("demo-cache")
+
+
+@pytest.fixture(scope="session")
 def load_tiny(model_folder: Callable[[str], Path]) -> Callable[..., LoadedModel]:
     """A freshly loaded tiny model, with the settings of ModelConfig."""
     from vrft import models

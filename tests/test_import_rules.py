@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import importlib
 import pkgutil
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,24 +55,27 @@ def test_the_import_contracts_hold(
     assert status == 0, capsys.readouterr().out
 
 
-def imports(code: str) -> Iterator[str]:
-    """Yield the dotted names that a module imports, at its top and inside functions.
+@functools.cache
+def imports(code: str) -> tuple[str, ...]:
+    """Return the dotted names that a module imports, at its top and inside functions.
 
     ``from a import b`` gives "a.b", as b may be a module. Imports for type checkers alone are left
     out: they are never run.
     """
+    names: list[str] = []
     waiting: list[ast.AST] = [ast.parse(code)]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
             waiting += node.orelse
         else:
             waiting += ast.iter_child_nodes(node)
+    return tuple(names)
 
 
 def modules() -> dict[str, Path]:

@@ -14,9 +14,9 @@ from vrft.errors import UserError
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _here(tmp_path: Path, demo_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VRFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VRFT_CACHE", str(demo_cache))
 
 
 def shades(completions: list[Any], shade: list[int], **columns: Any) -> list[float]:

@@ -18,9 +18,9 @@ from vrft.errors import UserError
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _here(tmp_path: Path, demo_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VRFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VRFT_CACHE", str(demo_cache))
 
 
 def test_the_examples_of_the_docstrings_are_true() -> None:

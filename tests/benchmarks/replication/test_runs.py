@@ -101,8 +101,9 @@ def test_a_search_asks_for_the_end_alone(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_a_command_that_fails_says_what_it_said_last(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"vrft eval failed \(2\): .*unknown name 'nobody'.*log"):
-        runs.command(["eval", "--benchmark", "nobody", "--model", "demo"], tmp_path)
+    said = r"vrft compare failed \(2\): .*nobody: cannot be read.*log"
+    with pytest.raises(UserError, match=said):
+        runs.command(["compare", str(tmp_path / "nobody"), "another"], tmp_path)
 
 
 @pytest.mark.slow

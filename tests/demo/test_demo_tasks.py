@@ -17,9 +17,8 @@ SIZE = 3_500_000
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use one cache for all tests of this file, so that every data set is written once."""
-    monkeypatch.setenv("VRFT_CACHE", str(tmp_path_factory.getbasetemp() / "demo-cache"))
+def _cache(demo_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VRFT_CACHE", str(demo_cache))
 
 
 @pytest.mark.slow

@@ -85,7 +85,7 @@ def smaller(text: str) -> str:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def desk(tmp_path: Path, demo_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with every file that the page shows, and the samples of foreign formats."""
     folder = tmp_path / "desk"
     shutil.copytree(RECORDS / "formats", folder)
@@ -94,7 +94,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             if block.file:
                 (folder / block.file).write_text(block.text, encoding="utf-8")
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("VRFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VRFT_CACHE", str(demo_cache))
     monkeypatch.setattr(sys, "path", [*sys.path])  # to which files of rewards add their folder
     monkeypatch.delitem(sys.modules, "brief", raising=False)
     return folder

@@ -16,9 +16,11 @@ PAGE = (ROOT / "docs" / "notebooks.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
-def test_the_code_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_of_the_page_runs(
+    tmp_path: Path, demo_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VRFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VRFT_CACHE", str(demo_cache))
     Image.new("RGB", (56, 56), "red").save("a.png")
     row = {"id": "a", "images": ["a.png"], "question": "the square", "answer": [8, 8, 40, 40]}
     Path("rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")

@@ -46,13 +46,15 @@ test-faults: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -n $(PROCESSES) --dist loadfile \
 		tests/faults tests/rewards
 
-# DDP, DeepSpeed and FSDP2 in two processes on the CPU, and optimizers of other packages.
+# DDP, DeepSpeed and FSDP2 in two processes on the CPU, and optimizers of other packages. Of the
+# rehearsals only that of four bits needs one of these packages; `make test` runs the others.
 test-distributed: .venv/installed-deepspeed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' -n $(PROCESSES) --dist loadfile \
 		tests/processes/test_distributed.py \
 		tests/training/test_rollouts_together.py tests/training/test_optimizers.py \
 		tests/training/test_quantized_runs.py tests/models/test_quantization.py \
-		tests/training/test_offload.py tests/checks/test_rehearsal.py tests/sft/test_together.py
+		tests/training/test_offload.py tests/sft/test_together.py \
+		'tests/checks/test_rehearsal.py::test_the_predicted_peak_is_the_measured_one[qwen2_vl, four bits]'
 
 # Rollouts and evaluations on a real vLLM server on the CPU, in an environment of its own. The files
 # are shared in this order, by which two processes start about as many servers each.

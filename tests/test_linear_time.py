@@ -25,7 +25,7 @@ from vrft.classes import ClassList
 from vrft.config import yaml_text
 from vrft.errors import UserError
 from vrft.numbers import Quantity
-from vrft.records import files, frames, nested
+from vrft.records import files, frames, nested, texts
 from vrft.types import View
 from vrft_tasks import (
     _detection,
@@ -86,7 +86,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "is_part": lambda text: _fewshot_classification.is_part(text, "rose"),
     # data and settings
     "loads": lambda text: files.loads(text, "row"),
-    "is_western": lambda text: files.is_western(b"\xe9 " + text.encode("cp1252", "replace")),
+    "is_western": lambda text: texts.is_western(b"\xe9 " + text.encode("cp1252", "replace")),
     "listed": nested.listed,
     "written boxes": frames.written,
     "yaml": lambda text: yaml_text.parse(text, "settings"),

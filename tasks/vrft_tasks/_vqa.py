@@ -11,7 +11,9 @@ from typing import Literal
 from vrft import answers, wrapping
 from vrft.numbers import Quantity
 from vrft.records import shown
-from vrft.records.rows import PLACE, Row, lists_options
+from vrft.records.dialogue import PLACE
+from vrft.records.options import lists_options
+from vrft.records.rows import Row
 from vrft.types import Turn
 
 Kind = Literal["option", "number", "yes_no", "text"]
@@ -29,7 +31,7 @@ WORD = re.compile(r"[a-z]+")
 
 PART = r"[0-9]++(?:[.,][0-9]++)*+"
 COMPOUND = re.compile(
-    rf"(?:{PART}(?: ?[-–—] ?{PART})++|{PART}(?: ?[x×*] ?{PART})++"
+    rf"(?<![0-9.,])(?:{PART}(?: ?[-–—] ?{PART})++|{PART}(?: ?[x×*] ?{PART})++"
     rf"|{PART}/{PART}/{PART}|{PART}(?: ?: ?{PART}){{2,}}|[0-9]{{1,2}}:[0-5][0-9])"
     r"(?: ?(?:[^\W\d_π]{1,20}|[%°]))?"
 )

@@ -24,7 +24,7 @@ from typing import Literal
 from vrft import answers, rewards
 from vrft.classes import ClassList, macro_accuracy
 from vrft.errors import UserError
-from vrft.records.files import read_text
+from vrft.records.texts import read_text
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, Scored, View
 from vrft_tasks._fewshot_classification import (

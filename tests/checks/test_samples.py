@@ -1,39 +1,27 @@
-"""Pictures, texts and shapes of a split: the faults that are named."""
+"""Pictures, texts and questions of a split: the faults that are named."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.bad_pictures import write_rows
+from fakes.pointing import Pointing, sample
 from PIL import Image
 
-from vrft.boxes import Box
 from vrft.checks.findings import Spread
 from vrft.checks.samples import (
     STRIP,
-    OpenedPicture,
-    OpenedSample,
     check_questions,
-    check_shapes,
-    fraction_inside,
     open_pictures,
     opened_samples,
     picture_spreads,
 )
-from vrft.masks import Polygon, Region
-from vrft.task import Reward, Task
-from vrft.types import Completion, Prompt, Sample, Score, View
+from vrft.types import Sample
 from vrft_tasks.counting import Counting
 
 PIXELS = (4 * 28 * 28, 100 * 28 * 28)
-
-
-def sample(id: str, *images: Path | Image.Image, question: str = "Where?") -> Sample[Region | None]:
-    return Sample(id, question, None, images)
 
 
 # --- pictures
@@ -148,120 +136,6 @@ def test_tokens_in_questions_are_named(question: str, problem: bool, note: bool)
     assert [finding.ids for finding in findings.notes] == [("x",)] * note
 
 
-# --- boxes
-
-
-@dataclass(frozen=True)
-class Pointing(Task[Region | None]):
-    """A task whose answers are regions."""
-
-    primary = "iou"
-    data = "nothing"
-
-    def samples(self, split: str) -> Sequence[Sample[Region | None]]:
-        return []
-
-    def prompt(self, sample: Sample[Region | None]) -> Prompt:
-        return Prompt(sample.question, sample.images)
-
-    def reference(self, sample: Sample[Region | None], views: tuple[View, ...]) -> str:
-        return ""
-
-    def rewards(self) -> Mapping[str, Reward[Region | None]]:
-        return {}
-
-    def score(self, sample: Sample[Region | None], completion: Completion) -> Score:
-        return Score({"iou": 0.0}, None)
-
-    def boxes(self, sample: Sample[Region | None]) -> tuple[Box, ...]:
-        return (Box(0, 0, 1, 1),)
-
-    def region(self, sample: Sample[Region | None]) -> Region | None:
-        return sample.answer
-
-
-@pytest.mark.parametrize(
-    ("polygon", "fraction"),
-    [
-        # inside, at the edges, half outside on the right, at a corner, beside, no height
-        ([(10, 10), (30, 10), (30, 30)], 1.0),
-        ([(0, 0), (100, 0), (100, 50)], 1.0),
-        ([(90, 10), (110, 10), (110, 30)], 0.5),
-        ([(-10, -10), (10, -10), (10, 10)], 0.25),
-        ([(200, 10), (210, 10), (210, 30)], 0.0),
-        ([(10, 10), (30, 10)], 1.0),
-        ([(10, 60), (30, 60)], 0.0),
-    ],
-)
-def test_the_fraction_inside_is_that_of_the_box_around_the_shapes(
-    polygon: Polygon, fraction: float
-) -> None:
-    assert fraction_inside([polygon], (100, 50)) == pytest.approx(fraction)
-
-
-def test_shapes_that_leave_their_picture_are_named() -> None:
-    def marked(id: str, left: float) -> OpenedSample[Region | None]:
-        polygon = ((left, 10.0), (left + 20, 10.0), (left + 20, 30.0))
-        image = Image.new("RGB", (100, 50))
-        asked = replace(sample(id, image), answer=Region((polygon,)))
-        return OpenedSample(asked, (OpenedPicture(image.size, ""),), (image.size,))
-
-    # inside; 0.1 of 20 outside, which rounding explains; a quarter; three quarters; all
-    split = [marked("a", 80), marked("b", 80.1), marked("c", 85), marked("d", 95), marked("e", 200)]
-    findings = check_shapes(Pointing(), split)
-    (problem,), (note,) = findings.problems, findings.notes
-    assert str(problem) == "2 have shapes that lie mostly outside their picture: d, e"
-    assert str(note) == "1 have shapes that are cut at the edge of their picture: c"
-
-
-@dataclass(frozen=True)
-class Boxed(Pointing):
-    """A task whose samples all have the same boxes."""
-
-    true: tuple[Box, ...] = ()
-
-    def boxes(self, sample: Sample[Region | None]) -> tuple[Box, ...]:
-        return self.true
-
-
-SIDE = 200
-FRACTIONS = [(0.2, 0.3, 0.9, 0.8), (0.0, 0.0, 1.0, 1.0)]
-# Corners of four boxes in a picture of 200 x 200, three of which end behind its middle.
-CORNERS = [(10, 20, 60, 80), (90, 30, 190, 120), (120, 120, 180, 190), (30, 110, 90, 180)] * 3
-
-
-def pixels(x1: float, y1: float, x2: float, y2: float) -> Box:
-    box = Box.of_pixels(x1, y1, x2, y2, SIDE, SIDE)
-    assert box is not None
-    return box
-
-
-@pytest.mark.parametrize(
-    ("boxes", "note"),
-    [
-        # right; fractions read as pixels, and as thousandths; corners read as width and height
-        ([pixels(*corners) for corners in CORNERS], ""),
-        ([pixels(*corners) for corners in FRACTIONS], "in the first pixel"),
-        ([Box(*(n / 1000 for n in corners)) for corners in FRACTIONS], "in the first pixel"),
-        ([pixels(x, y, x + w, y + h) for x, y, w, h in CORNERS], "ends at the right or bottom"),
-        # whole pictures, and too few boxes to tell
-        ([Box(0, 0, 1, 1)] * 20, ""),
-        ([Box(0.5, 0.5, 1, 1)] * 8, ""),
-    ],
-)
-def test_boxes_that_were_read_in_another_frame_are_noted(boxes: list[Box], note: str) -> None:
-    opened = OpenedSample(sample("a"), (OpenedPicture((SIDE, SIDE), ""),), ((56, 56),))
-    findings = check_shapes(Boxed(tuple(boxes)), [opened])
-    assert not findings.problems
-    assert len(findings.notes) == bool(note)
-    assert all(note in str(finding) for finding in findings.notes)
-
-
-def test_a_true_box_without_a_picture_is_named() -> None:
-    (problem,) = check_shapes(Pointing(), [OpenedSample(sample("a"), (), ())]).problems
-    assert str(problem) == "1 have a true box and no picture: a"
-
-
 def test_bad_pictures_are_problems_or_left_out_by_the_setting(tmp_path: Path) -> None:
     task = Counting(str(write_rows(tmp_path, 4, bad={1, 2})))
     listed = task.samples("train")
@@ -283,23 +157,3 @@ def test_animations_are_noted(tmp_path: Path) -> None:
     assert [str(note) for note in findings.notes] == [
         "1 show an animation or a file of several pages, of which the first is read: p1"
     ]
-
-
-@pytest.mark.parametrize(
-    ("side", "ends", "noted"),
-    [
-        # the first thousand of 3000 pixels: boxes in thousandths, but for one that goes further
-        (3000, [1000] * 9, True),
-        (3000, [1000] * 8 + [1001], False),
-        # too few boxes, and a picture in which many boxes may end there
-        (3000, [1000] * 8, False),
-        (1200, [1000] * 9, False),
-    ],
-)
-def test_thousandths_that_were_read_as_pixels_are_noted(
-    side: int, ends: list[int], noted: bool
-) -> None:
-    boxes = tuple(Box(0.01, 0.01, end / side, end / side) for end in ends)
-    opened = OpenedSample(sample("a"), (OpenedPicture((side, side), ""),), ((56, 56),))
-    notes = check_shapes(Boxed(boxes), [opened]).notes
-    assert ["data.boxes=thousandths" in str(note) for note in notes] == [True] * noted

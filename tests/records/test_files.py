@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vrft.errors import UserError
-from vrft.records import files
+from vrft.records import files, texts
 
 
 def rows(path: Path, encoding: str = "") -> list[Any]:
@@ -62,35 +62,6 @@ def test_other_encodings_are_read_where_they_are_named(
         return
     with pytest.raises(UserError, match=rf"{name}.*: not in UTF-8 .*data\.encoding=gb18030"):
         rows(tmp_path / name)
-
-
-def test_an_unknown_encoding_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text(TWO)
-    for name in ("utf-9", "base64", "zlib", "undefined"):
-        with pytest.raises(UserError, match=rf"data\.encoding: unknown encoding '{name}'"):
-            rows(tmp_path / "a.jsonl", name)
-
-
-@pytest.mark.parametrize(
-    ("raw", "western"),
-    [
-        # the typographic signs of English, side by side too; a letter of French
-        ("the cook’s “hat”—no".encode("cp1252"), True),
-        ("the café’s".encode("cp1252"), True),
-        # two letters side by side, Central European, Cyrillic, Greek, Chinese, Japanese
-        ("Größe".encode("cp1252"), False),
-        ("łódź".encode("cp1250"), False),
-        ("право".encode("cp1251"), False),
-        ("δεξιά".encode("cp1253"), False),
-        ("左右".encode("gb2312"), False),
-        ("みぎ".encode("shift_jis"), False),
-        # UTF-8 and its mark need no guess
-        ("café".encode(), False),
-        (b"plain", False),
-    ],
-)
-def test_cp1252_is_guessed_only_where_there_is_no_doubt(raw: bytes, western: bool) -> None:
-    assert files.is_western(raw) is western
 
 
 @pytest.mark.parametrize(
@@ -151,7 +122,7 @@ def test_csv_has_texts_lists_and_nothing(tmp_path: Path) -> None:
 def test_an_endless_line_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "LONGEST_LINE", 2**20)
+    monkeypatch.setattr(texts, "LONGEST_LINE", 2**20)
     (tmp_path / name).write_text(TWO + "x" * (2**20 + 1))
     with pytest.raises(UserError, match="line 3: longer than 1 MB; keep pictures as files"):
         rows(tmp_path / name)

@@ -12,9 +12,10 @@ from fakes.folders import RECORDS
 from vrft.errors import UserError
 from vrft.images import content_hash, image_size
 from vrft.records import foreign, formats, frames
+from vrft.records.dialogue import PLACE
 from vrft.records.formats import FormatName, Reading
 from vrft.records.frames import PIXELS, Frame
-from vrft.records.rows import PLACE, Row
+from vrft.records.rows import Row
 
 HERE = RECORDS / "formats"
 ROWS: tuple[FormatName, ...] = (

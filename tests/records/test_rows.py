@@ -25,20 +25,6 @@ def test_answers_lose_the_tags_of_published_solutions() -> None:
     assert (row.id, row.question, row.answer, row.pictures) == ("2", "Q?", "3", ("a.png",))
 
 
-def test_parts_of_a_message_keep_the_places_of_their_pictures() -> None:
-    content = [
-        {"type": "text", "text": "Is "},
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}},
-        {"type": "text", "text": " like "},
-        {"type": "image", "image": "b.png"},
-        {"type": "text", "text": "?"},
-    ]
-    row = rows.read_messages(record(messages=[{"role": "user", "content": content}, REPLY]))
-    assert row.question == "Is <image> like <image>?"
-    assert row.pictures == ("data:image/png;base64,AA", "b.png")
-    assert row.answer == "A."
-
-
 def test_the_last_reply_is_the_answer_and_earlier_turns_stay() -> None:
     said = [{"role": "system", "content": "S"}, USER, REPLY, USER, {**REPLY, "content": "B."}]
     row = rows.read_messages(record(messages=said))
@@ -52,19 +38,6 @@ def test_verl_rows_have_the_index_of_their_extra_info_as_id() -> None:
     assert rows.read_verl(record(**values, extra_info={"index": 7})).id == "7"
     assert rows.read_verl(record(**values, extra_info={"index": 7}, id="x")).id == "x"
     assert rows.read_verl(record(**values)).answer == 3
-
-
-def test_options_are_a_list_or_stand_under_their_letters() -> None:
-    for options in (
-        ["cup", " jug"],
-        {"A": "cup", "B": "jug"},
-        {"a": "cup", "b": "jug"},
-        {"A": "cup", "B": "jug", "C": None},  # parquet fills up what other rows have more of
-        '["cup", "jug"]',
-        '{"A": "cup", "B": "jug"}',
-    ):
-        row = rows.read_canonical(record(question="?", answer="A", options=options))
-        assert row.options == ("cup", "jug")
 
 
 @pytest.mark.parametrize(
@@ -255,15 +228,6 @@ def test_a_place_in_the_row_says_how_its_boxes_are_written() -> None:
     assert (row.unit, row.answer) == ("fractions", [[0.1, 0.2, 0.3, 0.4]])
 
 
-def test_options_may_be_numbers_and_have_no_gaps() -> None:
-    assert rows.option_texts(record(), [2, 0.5, "3"]) == ("2", "0.5", "3")
-    for options in ([True, False], ["cup", None, "jug"], {"1": "cup", "2": "jug"}, "cup;jug"):
-        with pytest.raises(UserError, match=r"line 3: options: expected a list of texts"):
-            rows.option_texts(record(), options)
-    with pytest.raises(UserError, match=r"a list in Python's writing: write one in JSON"):
-        rows.option_texts(record(), "['cup', 'jug']")
-
-
 def test_options_that_are_pictures_count_as_places() -> None:
     values = {"question": "<image> Which?", "answer": "A", "images": ["a", "b", "c"]}
     row = rows.read_canonical(record(**values, options=["<image>", "<image>"]))
@@ -285,14 +249,3 @@ def test_a_derivation_beside_its_result_is_not_taken_for_it() -> None:
     tagged = both | {"solution": "<think>...</think><answer>2</answer>", "answer": "two"}
     assert rows.read_problem(record(**tagged)).answer == "2"
     assert rows.read_problem(record(**both | {"solution": " 2 "})).answer == "2"
-
-
-def test_options_may_have_columns_of_their_letters() -> None:
-    values = {"question": "?", "answer": "B", "A": "cup", "B": "jug"}
-    assert rows.read_canonical(record(**values)).options == ("cup", "jug")
-    assert rows.read_canonical(record(**values, C=3, D=None)).options == ("cup", "jug", "3")
-    assert rows.read_canonical(record(**values, options=["x", "y"])).options == ("x", "y")
-    for others in ({"A": "cup"}, {"A": "cup", "B": None}, {"B": "jug", "C": "pot"}):
-        assert rows.read_canonical(record(question="?", answer="B", **others)).options == ()
-    with pytest.raises(UserError, match=r"line 3: options: expected a list of texts"):
-        rows.read_canonical(record(**values, C=None, D="pot"))

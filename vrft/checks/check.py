@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from vrft.checks import gold_answers, leaks
 from vrft.checks.findings import CheckResult, Finding, Findings, SplitCheck
 from vrft.checks.leaks import Fingerprint
+from vrft.checks.regions import check_shapes
 from vrft.checks.samples import (
     PromptCounter,
     check_prompts,
     check_questions,
-    check_shapes,
     open_pictures,
     opened_samples,
     picture_spreads,

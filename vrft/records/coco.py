@@ -11,7 +11,7 @@ from typing import Any
 from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import StoredSize, stored_size
-from vrft.records import files
+from vrft.records import files, texts
 from vrft.records.data_folder import check_inside as check_in_folder
 from vrft.records.frames import ROUNDED
 
@@ -107,7 +107,7 @@ def find(
     """
     if os.path.isfile(root):
         # COCO's file is an object, a file of rows a list of objects or one a line.
-        is_object = root.suffix == ".json" and files.first_character(root, encoding) == "{"
+        is_object = root.suffix == ".json" and texts.first_character(root, encoding) == "{"
         if not is_object or files.is_json_lines(root, encoding):
             return None
         return read(root, root.parent, encoding, None if allow_outside else (root.parent,))

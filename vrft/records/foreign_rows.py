@@ -19,10 +19,11 @@ from PIL import Image
 
 from vrft.images import image_size, read_header
 from vrft.records import frames
+from vrft.records.dialogue import PLACE
 from vrft.records.formats import FORMATS, FormatName
 from vrft.records.frames import PIXELS, Frame, Shape
 from vrft.records.nested import shown
-from vrft.records.rows import PLACE, Row
+from vrft.records.rows import Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from vrft.images import StoredSize, stored_size
 from vrft.progress import watched
 from vrft.records import coco
 from vrft.records.data_folder import check_inside
-from vrft.records.files import head_text, is_json_lines, read_western_json
+from vrft.records.files import is_json_lines, read_western_json
 from vrft.records.frames import PIXELS, Numbers, Shape
+from vrft.records.texts import head_text
 
 Turn = Callable[[float, float], tuple[float, float]]
 """Takes a point from the frame of its annotation into the upright picture, both in pixels."""

@@ -6,28 +6,20 @@ format says. Which format a data set has: ``vrft.records.formats``.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from vrft import answers
 from vrft.records import labelled
+from vrft.records.dialogue import PLACE, Dialogue, dialogue
 from vrft.records.frames import Unit
-from vrft.records.nested import listed, shown
+from vrft.records.nested import shown
+from vrft.records.options import lists_options, options_of
 from vrft.records.record import Record
 from vrft.records.row_pictures import pictures_of
 from vrft.types import Turn
-
-PLACE = "<image>"
-"""The mark of a picture's place in a text, as in TRL, LLaVA and ms-swift."""
-
-ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
-    **{"system": "system", "developer": "system"},
-    **{"user": "user", "human": "user"},
-    **{"assistant": "assistant", "gpt": "assistant"},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,69 +78,6 @@ def with_places(row: Row) -> Row:
     return replace(row, turns=(first, *row.turns[1:]))
 
 
-def lists_options(question: str, options: Sequence[str]) -> bool:
-    """Return whether a question holds its options already, each with its pictures."""
-    enough = question.count(PLACE) >= sum(option.count(PLACE) for option in options)
-    return enough and all(option in question for option in options)
-
-
-@dataclass(slots=True)
-class Dialogue:
-    """A conversation as it is read: system text, turns, and the pictures inside its messages."""
-
-    system: str | None = None
-    turns: list[Turn] = field(default_factory=list)
-    pictures: list[Any] = field(default_factory=list)
-
-
-def dialogue(record: Record, messages: Any) -> Dialogue:
-    """Read a list of messages, {"role", "content"} or {"from", "value"}.
-
-    Raises UserError for a role other than system, user and assistant, for a system text behind
-    the start, and for contents that are neither text nor pictures.
-    """
-    if not isinstance(messages, list) or not messages:
-        raise record.error(f"expected a list of messages, got {shown(messages)}")
-    read = Dialogue()
-    for number, message in enumerate(messages):
-        match message:
-            case {"role": str(speaker), "content": content}:
-                pass
-            case {"from": str(speaker), "value": content}:
-                pass
-            case _:
-                raise record.error(f"message {number} has no role and content: {shown(message)}")
-        role = ROLES.get(speaker)
-        text = content_text(record, content, read.pictures, f"message {number}")
-        if role == "system" and number == 0:
-            read.system = text
-        elif role in ("user", "assistant"):
-            read.turns.append(Turn(role, text))
-        else:
-            what = "a system text behind the start" if role else f"of the role {speaker!r}"
-            raise record.error(f"message {number} is {what}; system, user, assistant are read")
-    return read
-
-
-def content_text(record: Record, content: Any, pictures: list[Any], where: str) -> str:
-    """Return the text of a message with its pictures' places; add pictures inside to the list."""
-    texts = []
-    for part in content if isinstance(content, list) else [content]:
-        match part:
-            case str(text) | {"type": "text", "text": str(text)}:
-                texts.append(text)
-            case {"type": "image_url", "image_url": {"url": str(picture)} | str(picture)}:
-                texts.append(PLACE)
-                pictures.append(picture)
-            case {"type": "image", **rest}:
-                texts.append(PLACE)
-                # Without a picture of its own, the part is the place of one in `images`.
-                pictures += [v for key in ("image", "path", "url") if (v := rest.get(key))][:1]
-            case _:
-                raise record.error(f"{where} holds neither text nor picture: {shown(part)}")
-    return "".join(texts).strip()
-
-
 def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> Row:
     """Return the row of a conversation whose answer is ``answer``, or else its last reply.
 
@@ -168,7 +97,6 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
     if outside and read.pictures:
         raise record.error("pictures both in the messages and in a column; give them once")
     given = reply if answer is None else answer
-    options = record.get("options", "choices") or lettered_columns(record)
     fields = {"subset": str(record.get("subset") or ""), "system": read.system} | fields
     return Row(
         fields.pop("id", record.id),
@@ -177,7 +105,7 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
         record,
         tuple(outside or read.pictures),
         turns=tuple(turns[:-1]),
-        options=() if options is None else option_texts(record, options),
+        options=options_of(record),
         reply_left_out=answer is not None and reply is not None,
         column_left_out=column is not None and bare(column) != bare(reply),
         **fields,
@@ -187,45 +115,6 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
 def bare(answer: Any) -> Any:
     """Return an answer without the tags that published solutions have around it."""
     return answers.last_answer(answer) or answer.strip() if isinstance(answer, str) else answer
-
-
-def lettered_columns(record: Record) -> dict[str, Any] | None:
-    """Return the columns A, B, C ... of a row, as MMBench has its options; None without A and B."""
-    letters = [chr(ord("A") + place) for place in range(26)]
-    named = list(itertools.takewhile(record.values.__contains__, letters))
-    if len(named) < 2 or any(record.values[letter] is None for letter in "AB"):
-        return None
-    return {letter: record.values[letter] for letter in named}
-
-
-def option_texts(record: Record, options: Any) -> tuple[str, ...]:
-    """Return options: a list of texts or numbers, or by letters as {"A": ..., "B": ...}.
-
-    Nulls at the end fill up what other rows have more of. Raises UserError for anything else.
-    """
-    given = listed(options)
-    if isinstance(given, dict):
-        letters = [chr(ord("A") + place) for place in range(len(given))]
-        given = list(given.values()) if [*map(str.upper, given)] == letters else None
-    texts = None if not isinstance(given, list) else [option_text(option) for option in given]
-    while texts and given[len(texts) - 1] is None:
-        texts.pop()
-    if texts is None or None in texts:
-        python = isinstance(options, str) and options.lstrip().startswith(("['", "('"))
-        told = "; this is a list in Python's writing: write one in JSON" if python else ""
-        raise record.error(
-            f"options: expected a list of texts, or texts by letters from A; got {shown(options)}"
-            + told
-        )
-    return tuple(text for text in texts if text is not None)
-
-
-def option_text(option: Any) -> str | None:
-    """Return an option, a text or a number, as a text; None for any other value."""
-    if isinstance(option, str):
-        return option.strip()
-    number = isinstance(option, int | float) and not isinstance(option, bool)
-    return str(option) if number else None
 
 
 def single(record: Record, question: str, answer: Any, **fields: Any) -> Row:

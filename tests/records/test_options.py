@@ -1,0 +1,54 @@
+"""Options of a question in all forms that data sets give them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vrft.errors import UserError
+from vrft.records import Record
+from vrft.records.options import lists_options, option_texts, options_of
+
+
+def record(**values: Any) -> Record:
+    return Record(values, "rows.jsonl: line 3", 2)
+
+
+def test_options_are_a_list_or_stand_under_their_letters() -> None:
+    for options in (
+        ["cup", " jug"],
+        {"A": "cup", "B": "jug"},
+        {"a": "cup", "b": "jug"},
+        {"A": "cup", "B": "jug", "C": None},  # parquet fills up what other rows have more of
+        '["cup", "jug"]',
+        '{"A": "cup", "B": "jug"}',
+    ):
+        assert options_of(record(options=options)) == ("cup", "jug")
+
+
+def test_options_may_be_numbers_and_have_no_gaps() -> None:
+    assert option_texts(record(), [2, 0.5, "3"]) == ("2", "0.5", "3")
+    for options in ([True, False], ["cup", None, "jug"], {"1": "cup", "2": "jug"}, "cup;jug"):
+        with pytest.raises(UserError, match=r"line 3: options: expected a list of texts"):
+            option_texts(record(), options)
+    with pytest.raises(UserError, match=r"a list in Python's writing: write one in JSON"):
+        option_texts(record(), "['cup', 'jug']")
+
+
+def test_options_may_have_columns_of_their_letters() -> None:
+    values = {"question": "?", "answer": "B", "A": "cup", "B": "jug"}
+    assert options_of(record(**values)) == ("cup", "jug")
+    assert options_of(record(**values, C=3, D=None)) == ("cup", "jug", "3")
+    assert options_of(record(**values, options=["x", "y"])) == ("x", "y")
+    for others in ({"A": "cup"}, {"A": "cup", "B": None}, {"B": "jug", "C": "pot"}):
+        assert options_of(record(question="?", answer="B", **others)) == ()
+    with pytest.raises(UserError, match=r"line 3: options: expected a list of texts"):
+        options_of(record(**values, C=None, D="pot"))
+
+
+def test_a_question_that_holds_its_options_is_not_given_them_again() -> None:
+    assert lists_options("Which? (A) cup (B) jug", ("cup", "jug"))
+    assert not lists_options("Which cup?", ("cup", "jug"))
+    # a picture in the question stands for no option
+    assert not lists_options("<image> Which?", ("<image>", "<image>"))

@@ -1,0 +1,62 @@
+"""The options of a question: a list, texts by letters, or columns of their own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from vrft.records.dialogue import PLACE
+from vrft.records.nested import listed, shown
+from vrft.records.record import Record
+
+
+def options_of(record: Record) -> tuple[str, ...]:
+    """Return the options of a row, () where there are none; UserError as ``option_texts``."""
+    options = record.get("options", "choices") or lettered_columns(record)
+    return () if options is None else option_texts(record, options)
+
+
+def lettered_columns(record: Record) -> dict[str, Any] | None:
+    """Return the columns A, B, C ... of a row, as MMBench has its options; None without A and B."""
+    letters = [chr(ord("A") + place) for place in range(26)]
+    named = list(itertools.takewhile(record.values.__contains__, letters))
+    if len(named) < 2 or any(record.values[letter] is None for letter in "AB"):
+        return None
+    return {letter: record.values[letter] for letter in named}
+
+
+def option_texts(record: Record, options: Any) -> tuple[str, ...]:
+    """Return options: a list of texts or numbers, or by letters as {"A": ..., "B": ...}.
+
+    Nulls at the end fill up what other rows have more of. Raises UserError for anything else.
+    """
+    given = listed(options)
+    if isinstance(given, dict):
+        letters = [chr(ord("A") + place) for place in range(len(given))]
+        given = list(given.values()) if [*map(str.upper, given)] == letters else None
+    texts = None if not isinstance(given, list) else [option_text(option) for option in given]
+    while texts and given[len(texts) - 1] is None:
+        texts.pop()
+    if texts is None or None in texts:
+        python = isinstance(options, str) and options.lstrip().startswith(("['", "('"))
+        told = "; this is a list in Python's writing: write one in JSON" if python else ""
+        raise record.error(
+            f"options: expected a list of texts, or texts by letters from A; got {shown(options)}"
+            + told
+        )
+    return tuple(text for text in texts if text is not None)
+
+
+def option_text(option: Any) -> str | None:
+    """Return an option, a text or a number, as a text; None for any other value."""
+    if isinstance(option, str):
+        return option.strip()
+    number = isinstance(option, int | float) and not isinstance(option, bool)
+    return str(option) if number else None
+
+
+def lists_options(question: str, options: Sequence[str]) -> bool:
+    """Return whether a question holds its options already, each with its pictures."""
+    enough = question.count(PLACE) >= sum(option.count(PLACE) for option in options)
+    return enough and all(option in question for option in options)

@@ -72,10 +72,15 @@ def measure(bed: Bed, finals: Mapping[str, Sequence[Row]], out: Path, jobs: int)
     Raises UserError for a run that had to wait for a processor: the machine does something else.
     """
     missing = [rows[0] for arm, rows in finals.items() if arm not in measured(bed, finals)]
-    with ThreadPoolExecutor(jobs) as pool:
+    if missing:
+        runs.command(["tasks"], out / "first")  # which waits for all imports, as no run does later
+    pool = ThreadPoolExecutor(jobs)
+    try:
         for cost in pool.map(lambda row: cost_of(bed, row.trial, out), missing):
             ledger.append_line(ledger.HERE / FILE, asdict(cost))
             print(f"{cost.bed}, {cost.arm}: {cost.cpu_seconds:.0f} s", flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def cost_of(bed: Bed, trial: Trial, out: Path) -> Cost:

@@ -26,6 +26,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return 40.0
 
     monkeypatch.setattr(runs, "train", train)
+    monkeypatch.setattr(runs, "command", lambda argv, folder: 1.0)
     monkeypatch.setattr(costs.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(costs, "fingerprint", lambda start: "0123456789ab")
     return passed

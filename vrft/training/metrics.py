@@ -31,6 +31,9 @@ COLUMNS = (
 TOKEN_COLUMNS = ("token_logprobs", "token_chars", "token_entropy")
 """The columns that ``train.log_token_logprobs`` adds, and that rewards may not log either."""
 
+QUANTILES = {"p50": 0.5, "p99": 0.99}
+"""Names -> shares of the quantiles of a reward's seconds."""
+
 
 def step_metrics(
     run: Run, batch: Batch, updates: Sequence[Mapping[str, float]]
@@ -169,3 +172,22 @@ def token_columns(rollout: Rollout, pieces: TokenPieces) -> dict[str, Any]:
         # Rounding may leave a certain distribution a little below 0.
         "token_entropy": None if rollout.entropy is None else round(max(0.0, rollout.entropy), 4),
     }
+
+
+def reward_seconds(run: Run, batch: Batch) -> dict[str, float]:
+    """Return p50 and p99 of the seconds of each reward, over the groups of all devices.
+
+    One value is the time that a reward took for the G completions of a group.
+    """
+    own = [rewarded.seconds for rewarded in batch.groups]
+    groups = exchange.gather_objects(run.accelerator, own)
+    return {
+        f"rewards/{name}/seconds_{word}": quantile([seconds[name] for seconds in groups], share)
+        for name in batch.groups[0].seconds
+        for word, share in QUANTILES.items()
+    }
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the smallest value that a share of all values does not exceed."""
+    return sorted(values)[math.ceil(share * len(values)) - 1]

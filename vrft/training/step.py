@@ -23,7 +23,7 @@ from vrft.objectives.micro_batches import Pass, passes
 from vrft.objectives.objective import loss, make_experience
 from vrft.objectives.types import Batch, Experience, TokenStats
 from vrft.processes import distributed, exchange
-from vrft.training import metrics, plan, reward_metrics
+from vrft.training import metrics, plan
 from vrft.training.collect import collect
 from vrft.training.run import Run
 from vrft.training.stream import coming_prompts, rollout_seed
@@ -69,7 +69,7 @@ def step(run: Run) -> tuple[dict[str, float], Rows]:
         **passed_over(run, batch, began),
         "step_time": time.monotonic() - started,
     }
-    measured |= reward_metrics.reward_seconds(run, batch)
+    measured |= metrics.reward_seconds(run, batch)
     measured |= metrics.logged_means(run, batch, {"step", "time", *measured})
     return measured, partial(
         metrics.completion_rows, run.task, batch, experience, token_pieces(run)

@@ -9,7 +9,7 @@ import pytest
 from fakes.bigram import CONFIG, Echo, run, take_step
 
 from vrft.processes import exchange
-from vrft.training.reward_metrics import quantile, reward_seconds
+from vrft.training.metrics import quantile, reward_seconds
 
 
 @pytest.mark.parametrize(

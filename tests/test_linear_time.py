@@ -7,6 +7,7 @@ over and over, which a pattern that tries matches twice would go through once fo
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import pkgutil
 import random
@@ -103,8 +104,14 @@ PIECES = (
     *("答案", "是", "é", "\x93", "\u3000", "- a\n", "iVBORw0KGgo", "rose ", "tree mallow not "),
 )
 
-SECONDS = 0.5
-"""Processor time for 30,000 characters; quadratic parsers take seconds, on any machine."""
+QUADRATIC = re.compile(r"[0-9]+x").search
+DIGITS = "9" * 4000
+"""A text of which the pattern above tries every pair of places: 24 ms on a core of 2024."""
+
+PATTERN, PARSER, MEGABYTE = 0.5, 20.0, 125.0
+"""Most time of a pattern over 4,000 characters, and of a parser over 30,000 and over a million, as
+a multiple of that of QUADRATIC, so that it means the same on every machine. Quadratic parsers take
+more than a hundred times as long over 30,000 characters."""
 
 
 def seconds(parser: Callable[[str], Any], text: str) -> float:
@@ -115,12 +122,28 @@ def seconds(parser: Callable[[str], Any], text: str) -> float:
     return time.process_time() - start
 
 
+@functools.cache
+def quickest_reference() -> float:
+    """Return the time of QUADRATIC on its text with as little else on the machine as there is."""
+    return min(seconds(QUADRATIC, DIGITS) for _ in range(5))
+
+
+def is_quick(parser: Callable[[str], Any], text: str, limit: float) -> bool:
+    """Return whether a parser takes less than ``limit`` times as long as QUADRATIC.
+
+    One that seems to take longer is tried again beside QUADRATIC, as the machine may do other work.
+    """
+    return seconds(parser, text) < limit * quickest_reference() or any(
+        seconds(parser, text) < limit * seconds(QUADRATIC, DIGITS) for _ in range(3)
+    )
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", PARSERS)
 def test_the_worst_cases_of_every_pattern_cost_linear_time(name: str) -> None:
     for piece in PIECES:
         body = piece * (30_000 // len(piece))
-        assert seconds(PARSERS[name], f"{body}x") < SECONDS, (name, piece)
+        assert is_quick(PARSERS[name], f"{body}x", PARSER), (name, piece)
 
 
 SHAPES = ("Box.parse", "written_in_fractions", "boxes", "points", "lisa_grounding, legacy")
@@ -131,16 +154,16 @@ SHAPES = ("Box.parse", "written_in_fractions", "boxes", "points", "lisa_groundin
 def test_a_megabyte_takes_about_a_second_at_most(name: str) -> None:
     # Under a second on a core that nobody shares.
     for piece in ("{", "7 ", *(["(1,1),"] if name in SHAPES else [])):
-        assert seconds(PARSERS[name], piece * (1_000_000 // len(piece))) < 3.0, (name, piece)
+        assert is_quick(PARSERS[name], piece * (1_000_000 // len(piece)), MEGABYTE), (name, piece)
 
 
 def test_a_megabyte_of_mentions_takes_about_a_second_at_most() -> None:
     # No two neighbourhoods are alike, so that none is remembered.
     places = [f"at {number} the cup on the left, than 7" for number in range(30_000)]
-    assert seconds(PARSERS["choice"], " ".join(places)) < 3.0
+    assert is_quick(PARSERS["choice"], " ".join(places), MEGABYTE)
     points = [f"({number % 84},{number % 56}) not " for number in range(70_000)]
     for name in ("points", "boxes"):
-        assert seconds(PARSERS[name], "".join(points)) < 3.0, name
+        assert is_quick(PARSERS[name], "".join(points), MEGABYTE), name
 
 
 @pytest.mark.parametrize("behind", ["{} ", "of {} ", "the {} ", "{} or "])
@@ -200,15 +223,14 @@ def test_every_pattern_costs_linear_time() -> None:
             if isinstance(pattern.pattern, bytes):
                 text = text.encode("cp1252", "replace")
             for attempt in (pattern.search, pattern.fullmatch):
-                # A pattern that tries every pair of 4,000 places takes 0.05 to 0.3 s.
-                if seconds(attempt, text) > 0.04:
+                if not is_quick(attempt, text, PATTERN):
                     slow.append((name, piece))
     assert not slow
 
 
 def test_a_quadratic_pattern_would_be_seen() -> None:
-    text = "9" * 4000
-    assert seconds(re.compile(r"[0-9]+x").search, text) > seconds(re.compile("9x").search, text) * 9
+    assert not is_quick(QUADRATIC, DIGITS, PATTERN)
+    assert is_quick(re.compile("9x").search, DIGITS, PATTERN)
 
 
 @pytest.mark.timeout(120)

@@ -21,7 +21,7 @@ from vrft.errors import PictureError
 HUB_KEYS = ("bytes", "path", "image", "url", "image_url")
 """The keys under which the hub's rows and chat messages hold a picture."""
 
-URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,30}://")
 BASE64 = re.compile(r"(/9j/|iVBORw0KGgo|R0lGOD|UklGR|Qk|SUkq|TU0AK)[A-Za-z0-9+/\s]{60,}={0,2}\s*")
 """A JPEG, PNG, GIF, WebP, BMP or TIFF file in base64: each begins by the same letters."""
 

@@ -80,9 +80,10 @@ class ExpressionParser:
     def measured_power(self) -> float:
         """Read a power and the unit behind it, if the expression goes on behind that."""
         value = self.power()
+        self.peek()  # skips spaces
         if unit := INNER_UNIT.match(self.text, self.position):
             self.position = unit.end()
-            self.units.add(unit[1].lower())
+            self.units.add(unit[0].lower())
         return value
 
     def power(self) -> float:

@@ -80,7 +80,7 @@ UNITS = _all_units()
 # One letter within an expression is an unknown: "2m + 3" is no 5 metres.
 _INNER = sorted((unit for unit in UNITS if unit == "°" or len(unit) > 1), key=len, reverse=True)
 INNER_UNIT = re.compile(
-    rf"\s*((?>{'|'.join(map(re.escape, _INNER))}))"
+    rf"(?>{'|'.join(map(re.escape, _INNER))})"
     r"(?=\s*[-+*/)}])",
     re.IGNORECASE,
 )

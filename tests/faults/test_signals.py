@@ -26,7 +26,8 @@ from pathlib import Path
 def slow(completions, trainer_state, **columns):
     if trainer_state.global_step > 0:  # not in the trial before the run, nor in its first step
         Path(__file__).with_name("begun").touch()
-        time.sleep(20)
+        time.sleep(60)
+        Path(__file__).with_name("ended").touch()
     return [0.0 for _ in completions]
 """
 
@@ -97,11 +98,10 @@ def test_a_second_signal_does_not_wait_for_the_step(
     run = tmp_path / "run"
     child = nursery.start(*settings(run, 3), "--reward", f"{tmp_path / 'slow.py'}:slow")
     child.until((tmp_path / "begun").exists)
-    begun = time.monotonic()
     child.send(first)
     child.until(lambda: "once more stops it at once" in child.said())
     time.sleep(1.1)  # sooner it would count as the first, passed on by a launcher
     child.send(second)
     assert child.wait() == status, child.said()
-    assert time.monotonic() - begun < 15, "it has waited for the reward, which takes 20 s"
+    assert not (tmp_path / "ended").exists(), "it has waited for the reward, which takes a minute"
     assert not (run / "final").exists() and "Traceback" not in child.said()

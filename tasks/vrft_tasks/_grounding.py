@@ -12,7 +12,7 @@ from vrft import wrapping
 from vrft.boxes import NUMBER, OPENING, WRITTEN, Box, iou, is_denied, units
 from vrft.images import image_size
 from vrft.records import frames, shown
-from vrft.records.frames import Frame, Point, Shape
+from vrft.records.frames import BoxFormat, Frame, Point, Shape
 from vrft.records.rows import Row
 from vrft.types import Turn, View
 
@@ -77,15 +77,21 @@ def kind_of(rows: Sequence[Row]) -> Kind:
     return "points" if several else "point"
 
 
-def written(row: Row, corners: bool = False) -> tuple[frames.Numbers, ...]:
-    """Return the numbers of a row's boxes or points; raise UserError for any other answer."""
-    shapes = frames.written(row.answer, corners)
+def written(
+    row: Row, corners: bool = False, order: BoxFormat = "xyxy"
+) -> tuple[frames.Numbers, ...]:
+    """Return the numbers of a row's boxes or points; raise UserError for any other answer.
+
+    ``corners`` and ``order`` are those of frames.written.
+    """
+    shapes = frames.written(row.answer, corners, order)
     if shapes is None and (alone := frames.bare_corners(row.answer)):
         shapes = (alone,)
     if shapes is None:
         raise row.record.error(
             f"the answer {shown(row.answer)} is neither boxes nor points; expected "
-            "[x1, y1, x2, y2], [x, y], or a list of these"
+            "[x1, y1, x2, y2], [x, y], an object with x1, y1, x2 and y2, or with left, top, width "
+            "and height, or a list of these"
         )
     return shapes
 
@@ -96,7 +102,7 @@ def target_of(row: Row, kind: Kind, frame: Frame, picture: Path, sizes: Sizes) -
     The size of the picture is taken from ``sizes``, or put there. Raises UserError for numbers
     that lie outside the picture and for an answer of another kind.
     """
-    shapes = written(row, corners=kind in ("box", "boxes"))
+    shapes = written(row, kind in ("box", "boxes"), frame.box_format)
     size = sizes.get(picture) or sizes.setdefault(picture, image_size(picture))
     if kind in ("box", "point") and len(shapes) > 1:
         raise row.record.error(f"{len(shapes)} answers; task.kind={kind} takes one")

@@ -123,6 +123,36 @@ def test_boxes_and_points_are_read_as_data_write_them(answer: Any, numbers: Any)
     assert written(answer) == expected
 
 
+@pytest.mark.parametrize(
+    ("answer", "corners", "sides"),
+    [
+        ({"x1": 1, "y1": 2, "x2": 4, "y2": 6}, (1, 2, 4, 6), (1, 2, 3, 4)),
+        ({"y1": 6, "x1": 4, "y0": 2, "x0": 1, "label": "cat"}, (1, 2, 4, 6), (1, 2, 3, 4)),
+        ({"xmin": 1, "ymin": 2, "xmax": 4, "ymax": 6}, (1, 2, 4, 6), (1, 2, 3, 4)),
+        ({"bbox": {"x_min": 1, "y_min": 2, "x_max": 4, "y_max": 6}}, (1, 2, 4, 6), (1, 2, 3, 4)),
+        ('{"left": 1, "top": 2, "right": 4, "bottom": 6}', (1, 2, 4, 6), (1, 2, 3, 4)),
+        ({"left": 1, "top": 2, "width": 3, "height": 4}, (1, 2, 4, 6), (1, 2, 3, 4)),
+        ({"point_2d": {"x": 1, "y": 2}}, (1, 2), (1, 2)),
+        # listed numbers have the order that the data are said to have
+        ({"bbox": [1, 2, 4, 6]}, (1, 2, 4, 6), (1, 2, 4, 6)),
+        # a corner, the middle or percent, by the tool; the solution of equations; too many names
+        ({"x": 1, "y": 2, "width": 3, "height": 4}, None, None),
+        ({"x": 1, "y": 2, "w": 3, "h": 4}, None, None),
+        ({"x": 1, "y": 2}, None, None),
+        ({"x1": 1, "y1": 2, "x2": 4, "y2": 6, "width": 3}, None, None),
+        ({"x1": 1, "y1": 2, "x2": 4}, None, None),
+        ({"x1": 1, "y1": 2, "x2": 4, "y2": "6"}, None, None),
+        ({"x1": 1, "y1": 2, "x2": 4, "y2": float("nan")}, None, None),
+        ({"label": "cat"}, None, None),
+    ],
+)
+def test_numbers_by_name_mean_the_same_in_every_order(
+    answer: Any, corners: Any, sides: Any
+) -> None:
+    assert written(answer) == (None if corners is None else (corners,))
+    assert written(answer, order="xywh") == (None if sides is None else (sides,))
+
+
 def test_two_pairs_are_points_or_the_corners_of_a_box() -> None:
     assert written([[1, 2], [3, 4]], corners=True) == ((1, 2, 3, 4),)
 

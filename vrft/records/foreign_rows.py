@@ -61,7 +61,8 @@ class Written:
 def prepared(row: Row, frame: Frame, boxes: bool) -> Written:
     """Return a row with its files, and its boxes as fractions where answers are ``boxes``."""
     files = row.files()
-    numbers = frames.written(row.answer) if boxes else None
+    placed = frame if row.unit is None else Frame(row.unit)
+    numbers = frames.written(row.answer, order=placed.box_format) if boxes else None
     if boxes and numbers is None and (alone := frames.bare_corners(row.answer)):
         numbers = (alone,)
     if not boxes:
@@ -69,7 +70,6 @@ def prepared(row: Row, frame: Frame, boxes: bool) -> Written:
     if numbers is None or len(files) != 1:
         raise row.record.error(f"expected boxes in one picture; the answer is {shown(row.answer)}")
     size = image_size(files[0])
-    placed = frame if row.unit is None else Frame(row.unit)
     try:
         return Written(row, files, tuple(placed.shape(n, size) for n in numbers), size)
     except ValueError as error:

@@ -31,6 +31,19 @@ ROUNDED = 0.5
 """Units by which a coordinate may leave the picture, as annotators' rounding has it."""
 
 BOX_KEYS = ("bbox_2d", "bbox", "box", "Position", "point_2d", "point")
+CORNER_KEYS = (
+    ("x1", "y1", "x2", "y2"),
+    ("x0", "y0", "x1", "y1"),
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x_min", "y_min", "x_max", "y_max"),
+    ("left", "top", "right", "bottom"),
+)
+SIDE_KEYS = ("left", "top", "width", "height")
+POINT_KEYS = ("x", "y")
+# {"x", "y", "width", "height"} is neither: x and y are a corner in some tools, the middle in
+# others, and percent in a third kind.
+PLACE_KEYS = {key for keys in (*CORNER_KEYS, SIDE_KEYS, POINT_KEYS) for key in keys} | {"w", "h"}
+"""Names under which the numbers of one box or point may stand, each on its own."""
 FENCE = re.compile(r"```(?:json)?\s*+([^`]*)```")
 PLACED = re.compile(
     rf"\({NUMBER},{NUMBER}\)\s*+,\s*+\({NUMBER},{NUMBER}\)"
@@ -189,21 +202,24 @@ def bare_corners(value: Any) -> Numbers | None:
     return numbers if len(numbers) == 4 and max(map(abs, numbers)) <= LARGEST else None
 
 
-def written(value: Any, corners: bool = False) -> tuple[Numbers, ...] | None:
+def written(
+    value: Any, corners: bool = False, order: BoxFormat = "xyxy"
+) -> tuple[Numbers, ...] | None:
     """Return the boxes or the points of an answer as numbers, in order; None for any other value.
 
-    The value is [x1, y1, x2, y2] or [x, y], a list of these, {"bbox_2d": [...]} or another of
-    BOX_KEYS, or a text that holds nothing but such a value, in JSON or as "(x1,y1),(x2,y2)".
-    Boxes and points never stand in one answer. [[x, y], [x, y]] is two points, or with ``corners``
-    the corners of a box.
+    The value is [x1, y1, x2, y2] or [x, y], a box by name as {"x1": ..., "y1": ..., "x2": ...,
+    "y2": ...}, {"bbox_2d": ...} or another of BOX_KEYS with any of these, a list of them, or a
+    text that holds nothing but such a value, in JSON or as "(x1,y1),(x2,y2)". Boxes and points
+    never stand in one answer. [[x, y], [x, y]] is two points, or with ``corners`` the corners of a
+    box. Listed numbers are returned as they are, named ones in the ``order`` that a box is to have.
     """
     if isinstance(value, str):
         value = _parsed(value)
-    if (single := _numbers(value)) is not None:
+    if (single := _numbers(value, order)) is not None:
         return (single,)
     if not isinstance(value, list | tuple):
         return None
-    shapes = [_numbers(item) for item in value]
+    shapes = [_numbers(item, order) for item in value]
     if {len(shape or ()) for shape in shapes} not in ({2}, {4}):
         return None
     placed = tuple(shape for shape in shapes if shape is not None)
@@ -212,14 +228,38 @@ def written(value: Any, corners: bool = False) -> tuple[Numbers, ...] | None:
     return placed
 
 
-def _numbers(value: Any) -> Numbers | None:
-    """Return the numbers of one box or point, bare or under one of BOX_KEYS; None otherwise."""
+def _numbers(value: Any, order: BoxFormat) -> Numbers | None:
+    """Return the numbers of one box or point, bare, by name or under one of BOX_KEYS; else None."""
     if isinstance(value, dict):
         keys = [key for key in BOX_KEYS if value.get(key) is not None]
-        value = value[keys[0]] if len(keys) == 1 else None
+        if len(keys) > 1:
+            return None
+        value = value[keys[0]] if keys else value
+        # {"x": 3, "y": 4} alone may be the solution of two equations.
+        if not keys and POINT_KEYS == tuple(sorted(PLACE_KEYS & value.keys())):
+            return None
+    if isinstance(value, dict):
+        value = _named(value, order)
     if not isinstance(value, list | tuple) or len(value) not in (2, 4):
         return None
     return tuple(map(float, value)) if all(map(_is_number, value)) else None
+
+
+def _named(value: dict[Any, Any], order: BoxFormat) -> list[Any] | None:
+    """Return the numbers of a box, in an order, or of a point, each by its name; else None."""
+    names = PLACE_KEYS & value.keys()
+    if not all(_is_number(value[name]) for name in names):
+        return None
+    if names == set(POINT_KEYS):
+        return [value[name] for name in POINT_KEYS]
+    if names == set(SIDE_KEYS):
+        left, top, width, height = (value[name] for name in SIDE_KEYS)
+        return [left, top, *((width, height) if order == "xywh" else (left + width, top + height))]
+    for keys in CORNER_KEYS:
+        if names == set(keys):
+            x1, y1, x2, y2 = (value[name] for name in keys)
+            return [x1, y1, *((x2 - x1, y2 - y1) if order == "xywh" else (x2, y2))]
+    return None
 
 
 def _parsed(text: str) -> Any:

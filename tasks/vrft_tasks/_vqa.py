@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from vrft import answers, wrapping
 from vrft.numbers import Quantity
-from vrft.records import shown
+from vrft.records import nested, shown
 from vrft.records.dialogue import PLACE
 from vrft.records.options import lists_options
 from vrft.records.rows import Row
@@ -60,6 +60,8 @@ class Gold:
     """Whether the options stand in the question already."""
     system: str | None = None
     turns: tuple[Turn, ...] = ()
+    others: tuple[str, ...] = ()
+    """Further answers that are as right, written as ``text`` is."""
 
     def asked(self, question: str) -> str:
         """Return the question with its options, one a line, unless it holds them already."""
@@ -69,10 +71,11 @@ class Gold:
         return "\n".join([question, "Choose one of these options:", *lines])
 
 
-def kind_of(rows: Sequence[Row]) -> Kind:
+def kind_of(rows: Sequence[Row], accept_any: bool) -> Kind:
     """Return the kind of answer that all rows of a split have, "text" where they differ.
 
-    Raises UserError where some rows have options and others have none.
+    ``accept_any`` is that of accepted(). Raises UserError where some rows have options and others
+    have none.
     """
     with_options = [bool(row.options) for row in rows]
     if any(with_options):
@@ -82,19 +85,20 @@ def kind_of(rows: Sequence[Row]) -> Kind:
                 "set task.kind=text"
             )
         return "option"
-    texts = [answer_text(row) for row in rows]
+    texts = [text for row in rows for text in accepted(row, accept_any)]
     initials = {text.casefold() for text in texts}
     if initials in ({"y", "n"}, {"t", "f"}):
         return "yes_no"
     return next((kind for kind, fits in FITS.items() if all(map(fits, texts))), "text")
 
 
-def exception(rows: Sequence[Row]) -> str:
+def exception(rows: Sequence[Row], accept_any: bool) -> str:
     """Return in words which answer makes those of a split texts, while most are of another kind.
 
     "" where no other kind has most of them.
     """
-    texts = [answer_text(row) for row in rows]
+    every = [(row, text) for row in rows for text in accepted(row, accept_any)]
+    texts = [text for _, text in every]
     for kind, fits in {**FITS, "number": looks_numeric}.items():
         fitting = [fits(text) for text in texts]
         share = sum(fitting) / len(texts)
@@ -104,7 +108,7 @@ def exception(rows: Sequence[Row]) -> str:
             words = {"option": "letters", "number": "numbers", "yes_no": "yes or no"}[kind]
             return (
                 f"{sum(fitting)} of {len(texts)} look like {words}, but {texts[odd]!r:.60} of "
-                f"{rows[odd].record.where} is none: correct it, or set task.kind=text"
+                f"{every[odd][0].record.where} is none: correct it, or set task.kind=text"
             )
     return ""
 
@@ -139,9 +143,19 @@ FITS: Mapping[Kind, Callable[[str], bool]] = {
 """Kind -> whether an answer is of it, in the order in which kinds are looked for."""
 
 
-def answer_text(row: Row) -> str:
-    """Return the answer of a row as text; raise UserError for a list, an object or a blank text."""
-    answer = row.answer
+def accepted(row: Row, accept_any: bool) -> tuple[str, ...]:
+    """Return the right answers of a row as texts: all of a list with ``accept_any``, else the one.
+
+    Raises UserError for any other list, an object or a blank text.
+    """
+    answer = nested.listed(row.answer) if accept_any else row.answer
+    if accept_any and isinstance(answer, list | tuple) and answer:
+        return tuple(dict.fromkeys(answer_text(row, item) for item in answer))
+    return (answer_text(row, row.answer),)
+
+
+def answer_text(row: Row, answer: Any) -> str:
+    """Return an answer of a row as text; raise UserError for a list, an object or a blank text."""
     if isinstance(answer, bool):  # which Python takes for 0 or 1
         return "yes" if answer else "no"
     if isinstance(answer, float | Decimal):
@@ -150,7 +164,8 @@ def answer_text(row: Row) -> str:
         several = isinstance(answer, list | tuple)
         raise row.record.error(
             f"the answer {shown(answer)} is neither text nor number; "
-            + ("give one answer, or all in one text; " if several else "")
+            + ("give one, all in one text, or set task.accept_any=true if " if several else "")
+            + ("each alone is right; " if several else "")
             + "boxes of four numbers and points of two are for --task grounding"
         )
     text = str(answer).strip()
@@ -166,9 +181,14 @@ def decimal_text(number: float | Decimal) -> str:
     return format(Decimal(repr(number)) if isinstance(number, float) else number, "f")
 
 
-def gold_of(row: Row, kind: Kind) -> Gold:
-    """Return the true answer of a row; raise UserError where it is of another kind."""
-    text = answer_text(row)
+def gold_of(row: Row, kind: Kind, accept_any: bool) -> Gold:
+    """Return the true answer of a row; raise UserError where one of them is of another kind."""
+    first, *others = (read_gold(row, kind, text) for text in accepted(row, accept_any))
+    return replace(first, others=tuple(dict.fromkeys(other.text for other in others)))
+
+
+def read_gold(row: Row, kind: Kind, text: str) -> Gold:
+    """Return one right answer of a row; raise UserError where it is of another kind."""
     context = (row.system, row.turns)
     if kind == "option":
         return option_of(row, text)
@@ -242,12 +262,15 @@ def readable(gold: Gold, answer: str) -> str | None:
 
 
 def right(gold: Gold, answer: str) -> bool:
-    """Return whether an answer is the true one, by the rules of its kind."""
+    """Return whether an answer is a true one, by the rules of its kind."""
     read = readable(gold, answer)
-    if gold.kind == "number" and read is not None:
-        given, true = Quantity.parse(read), Quantity.parse(gold.text)
-        return given is not None and true is not None and true.agrees(given)
-    return read is not None and read == (plain(gold.text) if gold.kind == "text" else gold.text)
+    every = (gold.text, *gold.others)
+    if read is None:
+        return False
+    if gold.kind == "number":
+        given, true = Quantity.parse(read), [Quantity.parse(text) for text in every]
+        return given is not None and any(one is not None and one.agrees(given) for one in true)
+    return read in (map(plain, every) if gold.kind == "text" else every)
 
 
 def truth(text: str) -> bool | None:

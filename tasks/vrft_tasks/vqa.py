@@ -67,6 +67,8 @@ class Vqa(Task[Gold]):
     allow_outside: bool = False
     """Whether rows may name pictures outside the folder of the data."""
     kind: Kind | None = None
+    accept_any: bool = False
+    """Whether an answer that is a list holds several right ones, of which any is enough."""
     style: Style = "chat"
     template: str | None = None
     """The user's text, or all of it for "base"; None: that of the style.
@@ -90,11 +92,14 @@ class Vqa(Task[Gold]):
 
     def samples(self, split: str) -> Sequence[Sample[Gold]]:
         reading = self.read(split)
-        kind = self.kind or kind_of(reading.rows)
+        kind = self.kind or kind_of(reading.rows, self.accept_any)
         formats.forget()  # the samples hold all that is needed
         rows = formats.Passing(reading.rows)
         del reading
-        return [read_sample(row, kind) for row in watched(rows, f"samples of {split!r}")]
+        return [
+            read_sample(row, kind, self.accept_any)
+            for row in watched(rows, f"samples of {split!r}")
+        ]
 
     def read(self, split: str) -> Reading:
         """Read the rows of a split, without opening a picture."""
@@ -112,10 +117,12 @@ class Vqa(Task[Gold]):
     def describe(self, split: str) -> str:
         """Return in one line how a split is read: format, kind of answer and the first prompt."""
         reading = self.read(split)
-        kind = self.kind or kind_of(reading.rows)
-        first = self.prompt(read_sample(reading.rows[0], kind))
+        kind = self.kind or kind_of(reading.rows, self.accept_any)
+        first = self.prompt(read_sample(reading.rows[0], kind, self.accept_any))
         words = {"option": "options", "number": "numbers", "yes_no": "yes or no", "text": "texts"}
-        why = exception(reading.rows) if kind == "text" and self.kind is None else ""
+        why = (
+            exception(reading.rows, self.accept_any) if kind == "text" and self.kind is None else ""
+        )
         return (
             f"read as {reading.title}, answers are {words[kind]}{f' ({why})' if why else ''}; "
             f"first prompt: {beginning(first)}"
@@ -162,7 +169,7 @@ def accuracy(sample: Sample[Gold], completion: Completion) -> float:
     return float(answer is not None and right(sample.answer, answer))
 
 
-def read_sample(row: Row, kind: Kind) -> Sample[Gold]:
-    """Return the sample of a row; raise UserError where its answer is of another kind."""
-    columns = row.record.plain()
-    return Sample(row.id, row.question, gold_of(row, kind), row.files(), row.subset, columns)
+def read_sample(row: Row, kind: Kind, accept_any: bool) -> Sample[Gold]:
+    """Return the sample of a row; raise UserError where an answer is of another kind."""
+    gold, columns = gold_of(row, kind, accept_any), row.record.plain()
+    return Sample(row.id, row.question, gold, row.files(), row.subset, columns)

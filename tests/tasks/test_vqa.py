@@ -94,6 +94,34 @@ def test_the_kind_can_be_forced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("answers", "kind", "right", "wrong"),
+    [
+        ([["A cup", "mug", "a cup"], "jug"], "text", ["a cup.", "Mug"], ["jug", "a cup, mug"]),
+        (['["red", "scarlet"]'], "text", ["Scarlet"], ["blue"]),
+        ([[3, "1/4 m"], 7], "number", ["3.0", "25 cm"], ["4", "3 or 25 cm"]),
+        ([["A", "C"], "B"], "option", ["(C)", "A"], ["B"]),
+        ([[True], "no"], "yes_no", ["yes"], ["no"]),
+    ],
+)
+def test_any_of_several_answers_is_enough_where_a_setting_says_so(
+    answers: list[Any], kind: str, right: list[str], wrong: list[str], tmp_path: Path
+) -> None:
+    task = task_of(tmp_path, answers, accept_any=True)
+    sample = task.samples("train")[0]
+    assert sample.answer.kind == kind
+    reward = task.rewards()["accuracy"]
+    for said, worth in [(text, 1.0) for text in right] + [(text, 0.0) for text in wrong]:
+        assert reward(sample, Completion(f"<answer>{said}</answer>")) == worth, said
+    assert reward(sample, Completion(task.reference(sample, ()))) == 1.0
+
+
+@pytest.mark.parametrize("answer", [[], [["red"]], ["red", {"a": 1}], [None], ["red", "?"]])
+def test_every_one_of_several_answers_must_be_one(answer: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"line 1: the answer"):
+        task_of(tmp_path, [answer], accept_any=True).samples("train")
+
+
+@pytest.mark.parametrize(
     ("row", "complaint"),
     [
         ({"question": "Q?", "answer": [1, 2, 3]}, "is neither text nor number"),
@@ -104,7 +132,10 @@ def test_the_kind_can_be_forced(tmp_path: Path) -> None:
         ({"question": "Q?", "answer": "C", "options": ["cup", "jug"]}, "none of the options"),
         ({"question": "Q?", "answer": "A", "options": ["cup"]}, "none of the options"),
         ({"question": "Q?", "answer": 1, "images": ["gone.png"]}, "no picture"),
-        ({"question": "Q?", "answer": ["red", "blue"]}, "give one answer, or all in one text"),
+        (
+            {"question": "Q?", "answer": ["red", "blue"]},
+            r"give one, all in one text, or set task\.accept_any=true",
+        ),
         # options that name the right one twice
         ({"question": "Q?", "answer": 1, "options": ["cup", "jug"]}, "counts the options"),
         ({"question": "Q?", "answer": "B", "options": ["red", "Red.", "blue"]}, "stands twice"),

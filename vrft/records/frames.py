@@ -236,7 +236,7 @@ def _numbers(value: Any, order: BoxFormat) -> Numbers | None:
             return None
         value = value[keys[0]] if keys else value
         # {"x": 3, "y": 4} alone may be the solution of two equations.
-        if not keys and POINT_KEYS == tuple(sorted(PLACE_KEYS & value.keys())):
+        if not keys and PLACE_KEYS & value.keys() == set(POINT_KEYS):
             return None
     if isinstance(value, dict):
         value = _named(value, order)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 
 from benchmarks.publishing import ROOT, figure, markdown, over_seeds, save_figure
 from benchmarks.replication import agenda, beds, costs, in_words, ledger, search
@@ -110,31 +110,34 @@ def card(bed: Bed, rows: Mapping[Trial, Row]) -> str:
             ("gain", f"{100 * (fmean(scores) - final[0].curve[0][1]):+.1f}"),
             (f"gain of the last {final[0].curve[-1][0] - final[0].curve[-2][0]} steps",
              f"{100 * fmean(last):+.1f}"),
-            ("standard deviation over seeds", percent(stdev(scores))),
+            *((f"standard deviation over {count} seeds",
+               percent(stdev(row.score for row in final[:count])))
+              for count in sorted({len(scores), len(final)})),
             ("processor seconds of a run", seconds_of(agenda.CARD_ARM, bed, finals)),
         ]  # fmt: skip
-    spread = paired_deviation(finals, bed.claims)
-    if spread is not None:
+    spreads = sorted(paired_deviations(finals, bed.claims))
+    if spreads:
         seeds, claims = max(claim.seeds for claim in bed.claims), len(bed.claims)
         lines += [
             (
-                f"difference that {seeds} seeds see with 80 %, {among}",
+                f"difference that {seeds} seeds see with 80 %, {which}",
                 f"{percent(detectable(spread, seeds, level))} points",
             )
-            for among, level in (
-                ("of one claim", LEVEL),
-                (f"among {claims} claims", LEVEL / claims),
+            for which, spread, level in (
+                ("of the median claim alone", median(spreads), LEVEL),
+                (f"of the median claim among {claims}", median(spreads), LEVEL / claims),
+                (f"of the widest claim among {claims}", spreads[-1], LEVEL / claims),
             )
         ]
     return markdown(("the bed's card", ""), lines)
 
 
-def paired_deviation(finals: Finals, claims: Sequence[Claim]) -> float | None:
-    """Return the standard deviation of paired differences: the root mean square of all claims'.
+def paired_deviations(finals: Finals, claims: Sequence[Claim]) -> list[float]:
+    """Return the standard deviations of paired differences, of each claim that has runs.
 
-    Before any claim has runs it is that of two independent runs of the card's arm; None without.
+    Before any has, it is that of two independent runs of the card's arm; [] without these.
     """
-    variances = []
+    deviations = []
     of_arms = [claim for claim in claims if claim.worse in finals]  # not those about the start
     for verdict in verdicts(finals, claims=of_arms):
         if verdict.test is not None:
@@ -143,11 +146,11 @@ def paired_deviation(finals: Finals, claims: Sequence[Claim]) -> float | None:
                 for arm in (verdict.claim.worse, verdict.claim.better)
             ]
             common = pairs[0].keys() & pairs[1].keys()
-            variances.append(stdev(pairs[1][seed] - pairs[0][seed] for seed in common) ** 2)
+            deviations.append(stdev(pairs[1][seed] - pairs[0][seed] for seed in common))
     alone = finals.get(agenda.CARD_ARM, ())
-    if not variances and len(alone) > 1:
-        variances = [2 * stdev(row.score for row in alone) ** 2]
-    return fmean(variances) ** 0.5 if variances else None
+    if not deviations and len(alone) > 1:
+        deviations = [2**0.5 * stdev(row.score for row in alone)]
+    return deviations
 
 
 def arms_table(bed: Bed, rows: Mapping[Trial, Row]) -> str:

@@ -34,14 +34,22 @@ def test_the_card_shows_start_ceiling_gain_spread_and_power() -> None:
     assert "| gain | +20.0 |" in text
     # the curves rise evenly: half of the gain is in the last half
     assert f"| gain of the last {WALKS.steps - WALKS.steps // 2} steps | +10.0 |" in text
-    assert "| standard deviation over seeds | 1.6 |" in text
+    assert "| standard deviation over 5 seeds | 1.6 |" in text
     # before any pair: the deviation of two independent runs, sqrt(2) * 1.58 %
     spread, claims = (2 * 0.001 / 4) ** 0.5, len(WALKS.claims)
     alone = 100 * inference.detectable(spread, 8)
     among = 100 * inference.detectable(spread, 8, inference.LEVEL / claims)
     seen = "| difference that 8 seeds see with 80 %, "
-    assert f"{seen}of one claim | {alone:.1f} points |" in text
-    assert f"{seen}among {claims} claims | {among:.1f} points |" in text
+    assert f"{seen}of the median claim alone | {alone:.1f} points |" in text
+    for which in ("median", "widest"):
+        assert f"{seen}of the {which} claim among {claims} | {among:.1f} points |" in text
+
+
+def test_the_card_shows_the_spread_over_all_seeds_beside_that_over_its_own() -> None:
+    for row in finals("gpg", [*SCORES, 0.6, 0.6]):
+        ledger.append(row)
+    assert "| standard deviation over 5 seeds | 1.6 |" in page()
+    assert "| standard deviation over 7 seeds | 5.0 |" in page()
 
 
 def test_a_study_that_has_only_begun_shows_what_there_is() -> None:
@@ -54,9 +62,9 @@ def test_a_study_that_has_only_begun_shows_what_there_is() -> None:
 
 def test_power_is_of_paired_differences_where_there_are_pairs() -> None:
     rows = {"grpo": finals("grpo", SCORES), "gpg": finals("gpg", [s + 0.1 for s in SCORES])}
-    spread = report.paired_deviation(rows, WALKS.claims)
+    (spread,) = report.paired_deviations(rows, WALKS.claims)
     assert spread == pytest.approx(0, abs=1e-9)  # differences do not vary at all
-    assert report.paired_deviation({}, WALKS.claims) is None
+    assert report.paired_deviations({}, WALKS.claims) == []
 
 
 def test_claims_have_verdicts_at_both_budgets() -> None:

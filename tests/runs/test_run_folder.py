@@ -119,7 +119,7 @@ def test_what_killed_runs_have_left_is_swept_and_strangers_are_left_alone(tmp_pa
     for name in (*strangers, ".checkpoint-4", ".final", ".checkpoint-3.former", ".final.former"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).touch()
-    for name in (".config.yaml", ".config-4.yaml", ".best.json", ".metrics.jsonl", ".gitignore"):
+    for name in (".config.yaml", ".config-4.yaml", ".wandb.json", ".metrics.jsonl", ".gitignore"):
         (tmp_path / name).touch()
     with run_folder.held(tmp_path):
         names = {path.name for path in tmp_path.iterdir()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -39,6 +40,19 @@ def test_completions_are_one_file_a_step(tmp_path: Path) -> None:
     log.close()
     lines = (tmp_path / "completions" / "000003.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["text"] for line in lines] == ["ä\n", ""]
+
+
+def test_half_a_surrogate_pair_is_kept_in_every_file(tmp_path: Path) -> None:
+    """UTF-8 cannot hold it, and JSON may name it: an id "a\\ud83d" of the user's rows."""
+    half = "a\ud83d"
+    log = RunLog(tmp_path)
+    log.metrics(1, {f"rewards/{half}": 0.5})
+    log.completions(1, [{"sample_id": half, "text": "no"}])
+    log.close()
+    RunLog(tmp_path, resume_step=1).close()  # which writes the metrics anew
+    assert run_log.read_metrics(tmp_path / "metrics.jsonl")[0][f"rewards/{half}"] == 0.5
+    (line,) = (tmp_path / "completions" / "000001.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line) == {"sample_id": half, "text": "no"}
 
 
 def test_a_resumed_run_has_every_step_once(tmp_path: Path) -> None:
@@ -121,10 +135,9 @@ NEW, RESUMED = None, 4
 @pytest.mark.parametrize(
     ("name", "resume_step", "begun"),
     [
-        # a W&B run is found again by its id
-        ("wandb", NEW, call.init(project="vrft", name="run", id="run", dir=ANY, resume=None)),
-        ("wandb", RESUMED, call.init(project="vrft", name="run", id="run", dir=ANY,
-                                     resume="allow")),
+        # a W&B run is found again by its id, which is its own
+        ("wandb", NEW, call.init(project="vrft", name="run", id=ANY, dir=ANY, resume=None)),
+        ("wandb", RESUMED, call.init(project="vrft", name="run", id=ANY, dir=ANY, resume="allow")),
         # a Trackio run by its name
         ("trackio", NEW, call.init(project="vrft", name="run", resume="never")),
         ("trackio", RESUMED, call.init(project="vrft", name="run", resume="allow")),
@@ -152,6 +165,24 @@ def test_a_tracker_gets_a_run_of_the_folders_name_in_the_project_vrft(
     module.Task.current_task.return_value = None  # ClearML would join a task that is running
     RunLog(tmp_path / "run", [name], resume_step).close()
     assert begun in module.mock_calls
+
+
+def test_a_wandb_run_overwrites_no_other_of_its_name_and_goes_on_in_its_own(
+    package: Callable[[str], MagicMock], tmp_path: Path
+) -> None:
+    wandb = package("wandb")
+    # two runs in folders of one name, which W&B would not take as an id; the first goes on
+    for parent, resume_step in (("monday", NEW), ("tuesday", NEW), ("monday", RESUMED)):
+        random.seed(42)  # as a run does
+        RunLog(tmp_path / parent / "lr:1e-6#2", ["wandb"], resume_step).close()
+    first, second, resumed = (made.kwargs for made in wandb.init.call_args_list)
+    assert first["name"] == second["name"] == resumed["name"] == "lr:1e-6#2"
+    assert first["id"] == resumed["id"] != second["id"]
+    assert first["id"].isalnum()
+    # a run that has W&B only since it was resumed begins a record
+    (tmp_path / "monday" / "lr:1e-6#2" / run_log.WANDB_RUN).unlink()
+    RunLog(tmp_path / "monday" / "lr:1e-6#2", ["wandb"], RESUMED).close()
+    assert wandb.init.call_args.kwargs["id"] not in (first["id"], second["id"])
 
 
 def test_mlflow_gets_a_run_of_the_folders_name_in_the_experiment_vrft(

@@ -195,7 +195,7 @@ def test_weights_and_biases_keeps_settings_histograms_and_pictures_with_boxes(
 ) -> None:
     pytest.importorskip("wandb")
     follow_offline("wandb", tmp_path / "run", WANDB_MODE="offline", WANDB_SILENT="true")
-    (file,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-run.wandb")
+    (file,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
     records = list(wandb_records(file))
     settings = {item.key: item.value_json for r in records for item in r.config.update}
     assert settings["train.seed"] == "7"

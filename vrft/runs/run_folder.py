@@ -29,7 +29,7 @@ UNHANDLED = (
 )
 
 TEMPORARY = re.compile(
-    r"\.(?P<name>final|checkpoint-[0-9]+|saving|(config|config-[0-9]+|fingerprint|best|launches)\.(yaml|json)"
+    r"\.(?P<name>final|checkpoint-[0-9]+|saving|(config|config-[0-9]+|fingerprint|best|launches|wandb)\.(yaml|json)"
     r"|(metrics|bad_pictures|warnings|difficulty)\.jsonl)(?P<former>\.former)?"
 )
 """The names under which a run's folders and files are written before they take their own."""

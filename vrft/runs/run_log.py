@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 import sys
 import time
 import warnings
@@ -23,11 +24,17 @@ from vrft.runs.tracked_rollouts import RolloutGroup, Row
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
 
+ESCAPED = "backslashreplace"
+"""How the log holds half a surrogate pair, as ids may have: as an escape, which JSON reads back."""
+
 BAD_PICTURES = "bad_pictures.jsonl"
 """The file in a run's folder that names the samples which it has left out."""
 
 WARNINGS = "warnings.jsonl"
 """The file in a run's folder with a line for each warning of a canary or watchdog."""
+
+WANDB_RUN = "wandb.json"
+"""The file in a run's folder with the id of its record at W&B, as the JSON of a text."""
 
 PROJECT = "vrft"
 """The project (MLflow: experiment) that runs are filed under at a tracker."""
@@ -67,7 +74,7 @@ class RunLog:
                 self.forget_after(resume_step)
             stack.enter_context(library_bars_hidden())
             stack.callback(self.sync)  # once the file is closed: no checkpoint follows the last row
-            self.file = stack.enter_context(self.path.open("a", encoding="utf-8"))
+            self.file = stack.enter_context(self.path.open("a", encoding="utf-8", errors=ESCAPED))
             # Last in, first out: the file is closed before a tracker is given a chance to fail,
             # and one tracker that fails does not leave the others open.
             self.open = stack.pop_all()
@@ -85,7 +92,7 @@ class RunLog:
         self.completions_dir.mkdir(exist_ok=True)
         text = "".join(to_json(row, compact=True) + "\n" for row in rows)
         path = self.completions_dir / f"{step:06}.jsonl"
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors=ESCAPED)
         self.unsynced.append(path)
 
     def rollouts(
@@ -117,7 +124,7 @@ class RunLog:
             if path.exists():
                 rows = [row for row in read_metrics(path) if row["step"] <= step]
                 text = "".join(to_json(row) + "\n" for row in rows)
-                durable.write_text(path, text, errors="backslashreplace")
+                durable.write_text(path, text, errors=ESCAPED)
         for path in self.completions_dir.glob("*.jsonl"):
             # Files of other names, such as notes.jsonl, are the user's.
             if path.stem.isascii() and path.stem.isdigit() and int(path.stem) > step:
@@ -195,7 +202,8 @@ def start_tracker(
             options = {"purge_step": resume_step + 1 if resume_step is not None else None}
         case "wandb":
             resume = "allow" if resumed else None
-            options = {"name": run, "id": run, "dir": str(folder), "resume": resume}
+            run_id = wandb_id(folder, resumed=resumed)
+            options = {"name": run, "id": run_id, "dir": str(folder), "resume": resume}
         case "trackio":
             options = {"name": run, "resume": "allow" if resumed else "never"}
             # accelerate's own call would add a setting of this name: allow_val_change.
@@ -223,6 +231,20 @@ def start_tracker(
     if settings and name != "trackio" and not (name == "tensorboard" and resumed):
         tracker.store_init_configuration(dict(settings))
     return tracker
+
+
+def wandb_id(folder: Path, *, resumed: bool) -> str:
+    """Return the id of a run's record at W&B: a new one, which a resumed run takes again.
+
+    W&B lets a run overwrite the record of another with its id, and forbids some signs in it: the
+    folder's name would be neither unique nor always legal.
+    """
+    path = folder / WANDB_RUN
+    if resumed and path.is_file():
+        return str(json.loads(path.read_text(encoding="utf-8")))
+    made = secrets.token_hex(8)  # not of `random`, which runs of one seed share
+    durable.write_text(path, json.dumps(made) + "\n")
+    return made
 
 
 @contextmanager

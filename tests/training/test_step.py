@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 from fakes.bigram import (
     CONFIG,
     Bigram,
@@ -110,6 +111,19 @@ def test_a_step_without_any_signal_leaves_the_weights_alone() -> None:
     metrics, _ = take_step(made)
     assert metrics["loss"] == 0.0 and metrics["grad_norm"] == 0.0
     assert torch.equal(next(made.policy.module.parameters()).detach(), before)
+
+
+def test_a_step_without_any_signal_asks_nothing_of_the_scaler_of_float16() -> None:
+    made = run(with_train(CONFIG, lr_scheduler_type="linear"), SameForAll(dead="abcdef"))
+    scaler = torch.amp.GradScaler("cpu")
+    made = replace(made, optimizer=AcceleratedOptimizer(made.optimizer.optimizer, scaler=scaler))
+    made.accelerator.scaler = scaler
+    assert take_step(made)[0]["grad_norm"] == 0.0
+    object.__setattr__(made, "task", Echo())
+    metrics, _ = take_step(made)
+    assert metrics["grad_norm"] > 0 and next(made.policy.module.parameters()).any()
+    # The schedule has moved all the same: 39 of 40 steps are left of 0.2.
+    assert metrics["learning_rate"] == pytest.approx(0.2 * 39 / 40)
 
 
 class Broken(BigramPolicy):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -57,8 +58,7 @@ def step(run: Run) -> tuple[dict[str, float], Rows]:
     with waiting():
         experience = make_experience(run, batch)
     updates = [update(run, batch, experience, part) for part in mini_batches(run, batch)]
-    learning_rate = run.scheduler.get_last_lr()[0]
-    run.scheduler.step()
+    learning_rate = move_schedule(run)
     done.step += 1
     measured = metrics.step_metrics(run, batch, updates)
     measured |= run.rollouts.metrics()
@@ -154,14 +154,27 @@ def update(run: Run, batch: Batch, experience: Experience, part: range) -> dict[
             accelerator.backward(part_loss * accelerator.num_processes)
         sums = {name: scale * values for name, values in measured.sums.items()}
         stats.append(replace(measured, sums=sums))
-    # Without any pass there is no gradient (None, not 0), and AdamW leaves the weights alone.
-    norm = distributed.clip(accelerator, module, run.config.train.max_grad_norm) if chunks else 0.0
-    check_norm(run, norm)
-    run.optimizer.step()
-    run.optimizer.zero_grad()
+    # Without any pass there is no gradient, and no step: momentum alone would move the weights, and
+    # the scaler of float16 refuses one.
+    norm = 0.0
+    if chunks:  # which are as many on every device
+        norm = distributed.clip(accelerator, module, run.config.train.max_grad_norm)
+        check_norm(run, norm)
+        run.optimizer.step()
+        run.optimizer.zero_grad()
     measured_means = metrics.token_metrics(accelerator, stats)
     entropy.control(run.config.algorithm, run.progress, measured_means)
     return {"loss": total_loss, **measured_means, "grad_norm": norm}
+
+
+def move_schedule(run: Run) -> float:
+    """Return the learning rate of this step, and set that of the next one."""
+    used: float = run.scheduler.get_last_lr()[0]
+    with warnings.catch_warnings():
+        # A first step without signal updates nothing, which torch would take for a mistake.
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+        run.scheduler.step()
+    return used
 
 
 REMEDY = (

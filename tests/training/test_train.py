@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accelerate import Accelerator
 from fakes.folders import FAKES
 
 from vrft import config, registry
 from vrft.config.schema import Config
 from vrft.errors import UserError
+from vrft.policy.policy import AdapterOff
 from vrft.runs.run_log import RunLog, read_metrics
 from vrft.training import train
 from vrft.training.metrics import TOKEN_COLUMNS
@@ -63,6 +65,19 @@ def test_a_run_that_logs_no_completions_scores_none(
     with pytest.raises(UserError, match="scored for nobody"):
         train.train(seldom)  # after the last step
     assert read_metrics(tmp_path / "seldom" / "metrics.jsonl")[0]["step"] == 2
+
+
+@pytest.mark.parametrize(
+    "settings", [("algorithm=grpo", "algorithm.entropy_coef=0.01"), ("algorithm=ppo",)]
+)
+def test_the_reference_below_a_new_adapter_is_the_policy_that_is_trained(
+    settings: tuple[str, ...], model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """An engine wraps the module of that policy alone, also where a critic or entropies come in."""
+    lora = (*settings, "model.lora.r=4")
+    made = letters(model_folder("qwen2"), tmp_path / "run", "task.name=math", *lora)
+    run = train.prepare(made, registry.build(made.task), [], Accelerator(cpu=True))
+    assert isinstance(run.reference, AdapterOff) and run.reference.trained is run.policy
 
 
 @pytest.mark.parametrize("limit", [2, 200])

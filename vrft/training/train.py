@@ -157,9 +157,11 @@ def prepare(
     device = accelerator.device.type
     name = config.model.name if latest is None else str(latest)
     actor = policy.load(replace(config.model, name=name), train=True, device=device)
-    reference = policy.reference(actor, config.model, device) if config.algorithm.beta else None
     actor = ppo.with_critic(actor, config.algorithm, latest)
     actor = entropy.with_entropies(actor, config.algorithm)
+    # Of the policy as it is trained from here on: below a new adapter it calls that one's module,
+    # which an engine wraps.
+    reference = policy.reference(actor, config.model, device) if config.algorithm.beta else None
     done = Progress() if latest is None else checkpoint.read_progress(latest)
     run = make_run(config, task, samples, actor, accelerator, done, reference)
     if latest is not None:

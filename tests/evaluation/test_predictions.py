@@ -1,5 +1,7 @@
 import json
 from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from hypothesis import given
@@ -125,6 +127,41 @@ def test_settings_of_an_evaluation_that_never_answered_are_replaced(tmp_path: Pa
     predictions.prepare(tmp_path, {"model": {"name": "mistyped"}})
     assert predictions.prepare(tmp_path, SETTINGS) == []
     assert predictions.read_settings(tmp_path) == SETTINGS
+
+
+@pytest.mark.parametrize("way", ["prepare", "store"])
+@pytest.mark.parametrize("done", [0, 1])  # killed before the new settings are there, and after
+def test_a_kill_leaves_no_old_answers_beside_new_settings(
+    way: str, done: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictions.prepare(tmp_path, {"model": {"name": "old"}})
+    list(predictions.append(tmp_path, [Prediction("a", "of the old model")]))
+    write_json = predictions.write_json
+
+    def killed(path: Path, value: Any) -> None:
+        if done:
+            write_json(path, value)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predictions, "write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        if way == "prepare":
+            predictions.prepare(tmp_path, SETTINGS, fresh=True)
+        else:
+            predictions.store(tmp_path, SETTINGS, [Prediction("a", "of the new model")])
+    monkeypatch.undo()
+    assert predictions.prepare(tmp_path, SETTINGS) == []  # which begins anew
+
+
+def test_a_kill_does_not_cost_answers_that_are_stored_where_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [Prediction("a", "x")]
+    predictions.store(tmp_path, SETTINGS, answers)
+    monkeypatch.setattr(predictions, "to_line", MagicMock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        predictions.store(tmp_path, SETTINGS, answers, in_place=True)
+    assert predictions.read_predictions(tmp_path / predictions.PREDICTIONS) == answers
 
 
 def test_predictions_without_settings_are_not_continued(tmp_path: Path) -> None:

@@ -96,6 +96,20 @@ def test_a_folder_of_another_evaluation_is_not_overwritten_by_scored_answers(
     assert ids(out) == ["a"]
 
 
+def test_answers_of_another_tool_in_the_folder_are_not_overwritten(
+    data: Path, foreign: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    theirs = out / "predictions.jsonl"  # not ours: without settings
+    theirs.write_text('{"id": "b", "text": "no"}\n')
+    with pytest.raises(UserError, match=r"settings\.json: not found; for answers of another tool"):
+        rescoring.score_file(foreign, benchmark(data), out=out, boxes="thousandths")
+    assert ids(out) == ["b"]
+    rescoring.score_file(theirs, benchmark(data), out=out, boxes="thousandths")
+    assert ids(out) == ["b"]
+
+
 def test_refused_answers_leave_no_folder(data: Path, foreign: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--boxes thousandths, pixels"):
         rescoring.score_file(foreign, benchmark(data), out=tmp_path / "out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +183,22 @@ def test_saved_answers_are_scored_with_masks_and_compared(
     rows = json.loads(capsys.readouterr().out)["metrics"]
     differences = {row["metric"]: row["difference"]["mean"] for row in rows}
     assert differences["mask_giou"] == differences["mask_ciou"] == 0.0
+
+
+def test_masks_of_saved_answers_are_made_only_where_the_folder_takes_them(
+    data: Path, tmp_path: Path, asked: list[tuple[str, Box]]
+) -> None:
+    out, path = tmp_path / "out", tmp_path / "other.jsonl"
+    run(data, out)
+    path.write_text('{"id": "a", "text": "<answer>(0,0),(500,500)</answer>"}\n')
+    before, made = (out / "masks.jsonl").read_bytes(), len(asked)
+    score = partial(rescoring.score_file, path, benchmark(data, segmenter="sam"), out=out)
+    with pytest.raises(UserError, match="begin anew with --fresh"):
+        score(boxes="thousandths")
+    assert ((out / "masks.jsonl").read_bytes(), len(asked)) == (before, made)
+    score(boxes="thousandths", fresh=True)
+    (row,) = map(json.loads, (out / "masks.jsonl").read_text().splitlines())  # the others are gone
+    assert row["box"] == [0.0, 0.0, 0.5, 0.5]
 
 
 def test_a_file_that_holds_no_masks_is_named(

@@ -143,16 +143,31 @@ def prepare(folder: Path, settings: Mapping[str, Any], *, fresh: bool = False) -
     path = folder / PREDICTIONS
     complete = path.read_bytes().rfind(b"\n") + 1 if path.is_file() else 0  # bytes up to a line end
     if fresh or not complete:
-        for name in DERIVED:
-            (folder / name).unlink(missing_ok=True)
+        empty(folder)
+        forget_derived(folder)
         # Nothing was answered yet, so that mistyped settings may be replaced.
         write_json(folder / SETTINGS, settings)
-        path.write_bytes(b"")
         return []
     check_same(folder, settings)
     # Only after the settings are known to agree: a refused folder stays as it was.
     os.truncate(path, complete)
     return read_predictions(path)
+
+
+def empty(folder: Path) -> None:
+    """Empty the folder's file of predictions, for good, before other settings are written.
+
+    After a kill in between, old answers would else pass for those of the new settings.
+    """
+    path = folder / PREDICTIONS
+    path.write_bytes(b"")
+    durable.sync(path)
+
+
+def forget_derived(folder: Path) -> None:
+    """Delete the files that were made from the answers in a folder."""
+    for name in DERIVED:
+        (folder / name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -222,15 +237,15 @@ def store(
     settings: Mapping[str, Any],
     answers: Sequence[Prediction],
     *,
-    fresh: bool = False,
+    in_place: bool = False,
 ) -> None:
     """Write predictions that are complete, with their settings, into a folder of their own.
 
-    Raises UserError if the folder holds another evaluation, unless it is to begin ``fresh``.
+    Those that were read from the folder itself lie there ``in_place``: a kill must not cost them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / SETTINGS).is_file() and not fresh:
-        check_same(folder, {**settings, "fingerprint": {}})
+    if not in_place:
+        empty(folder)
     write_json(folder / SETTINGS, settings)
     durable.write_text(folder / PREDICTIONS, "".join(map(to_line, answers)), errors=ESCAPED)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,8 @@ def score_held(
         "limit": limit,
         "fingerprint": fingerprint.of_samples(samples),
     }
-    if out is not None and path.resolve() == (out / predictions.PREDICTIONS).resolve():
+    in_place = out is not None and path.resolve() == (out / predictions.PREDICTIONS).resolve()
+    if out is not None and in_place:
         settings = settings_in_place(out, settings)
     if boxes is not None:
         settings["boxes"] = boxes
@@ -69,13 +71,29 @@ def score_held(
         settings["endpoint"] = seen
     if notes:
         settings["notes"] = notes
+    if out is not None:  # before masks are made, which may take hours, and lie there too
+        make_way(out, settings, in_place=in_place, fresh=fresh)
     evaluation = results.score_predictions(
         benchmark, task, samples, answers, settings, folder=out, prompts=prompts
     )
     if out is not None:
-        predictions.store(out, settings, answers, fresh=fresh)
+        predictions.store(out, settings, answers, in_place=in_place)
         results.publish(evaluation, out)
     return evaluation.report
+
+
+def make_way(out: Path, settings: Mapping[str, Any], *, in_place: bool, fresh: bool) -> None:
+    """Raise UserError if a folder holds another evaluation; delete what was made of it if fresh.
+
+    Its answers themselves, of which ``in_place`` are to be scored, stay until others are written.
+    """
+    answers = out / predictions.PREDICTIONS
+    if fresh:
+        predictions.forget_derived(out)
+    elif (out / predictions.SETTINGS).is_file() or (
+        not in_place and answers.is_file() and answers.stat().st_size
+    ):
+        predictions.check_same(out, {**settings, "fingerprint": {}})
 
 
 def settings_in_place(out: Path, settings: dict[str, Any]) -> dict[str, Any]:

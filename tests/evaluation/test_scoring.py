@@ -1,5 +1,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from vrft.boxes import THOUSANDTHS, Box, Coordinates
 from vrft.errors import UserError
 from vrft.evaluation import scoring
 from vrft.task import Task
-from vrft.types import Prediction, Sample, Score, View
+from vrft.types import Prediction, Prompt, Sample, Score, View
 from vrft_tasks.lisa_grounding import LisaGrounding
 
 SEEN = (View(112, 112),)
@@ -130,6 +131,20 @@ def test_the_views_of_a_prediction_decide_how_its_box_is_read(task: Task[Any]) -
     thousandths = replace(seen, views=(View(280, 280),))
     (scored,) = scoring.score_answers(task, samples, [thousandths])
     assert scored.score.metrics["iou"] < 0.1
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_an_answer_has_a_view_for_each_of_its_two_pictures(count: int, task: Task[Any]) -> None:
+    (sample, *_) = task.samples("test")
+    prompts = {sample.id: Prompt("Where?", (*sample.images, *sample.images))}
+    answer = Prediction(sample.id, SPANS.format("200,200", "600,600"), SEEN * count)
+    score = partial(scoring.score_answers, task, [sample], [answer], prompts=prompts)
+    if count == 0:  # said by --boxes for all
+        assert len(score(boxes="thousandths")[0].prediction.views) == 2
+        return
+    views = f"{count} view{'s' if count > 1 else ''}"
+    with pytest.raises(UserError, match=f"^the answer to 'a' has {views} for 2 pictures; give one"):
+        score()
 
 
 def test_parsed_boxes_are_four_numbers_each() -> None:

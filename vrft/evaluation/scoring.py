@@ -12,6 +12,7 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 
 from vrft import mathverify
 from vrft.boxes import THOUSANDTHS, Box
+from vrft.columns import counted
 from vrft.errors import UserError
 from vrft.images import image_size
 from vrft.rewards import score_of
@@ -89,7 +90,8 @@ def score_answers(
 
     ``prompts``, by sample id, spares building those again that the samples were asked with;
     ``boxes`` says how answers without views write boxes. Raises UserError for a prediction that
-    answers none of the samples, and for one whose boxes are written nobody knows how.
+    answers none of the samples, for one whose boxes are written nobody knows how, and for one that
+    has not a view for each picture.
     """
     reader = reading(task, boxes)
     answers = pair_answers(task, samples, predictions, repeats, prompts, boxes)
@@ -125,6 +127,12 @@ def pair_answers(
                     f"the answer to {sample.id!r} does not say how its boxes are written; give "
                     "--boxes thousandths, pixels (of the picture's file) or fractions to `vrft "
                     'eval --predictions`, or "views" in every line'
+                )
+            if given and given.views and len(given.views) != len(prompt.images):
+                raise UserError(
+                    f"the answer to {sample.id!r} has {counted(len(given.views), 'view')} for "
+                    f"{counted(len(prompt.images), 'picture')}; give one for each, in their order, "
+                    'as "views" of its line'
                 )
             prediction = given or Prediction(sample.id, "", repeat=repeat, finished=False)
             completion = completion_of(prompt, prediction, boxes)

@@ -51,6 +51,12 @@ def test_percent(value: float, signed: bool, text: str) -> None:
     assert report.percent(value, signed) == text
 
 
+def test_a_subset_named_all_does_not_hide_the_score_of_all() -> None:
+    named = replace(FULL, subsets={"all": {"iou": Interval(0.25, 0.2, 0.3, 80)}})
+    parts = [(part, value.n) for part, _, value in report.metric_rows(named)]
+    assert parts == [("all", 200), ("all", 200), ("subset all", 80)]
+
+
 def test_a_pairing_shows_every_metric_and_counts_the_samples_that_changed() -> None:
     shown = text(report.pairing_table(PAIRING))
     assert "lisa_val" in shown.splitlines()[0]

@@ -34,9 +34,13 @@ def ends(interval: Interval, signed: bool = False) -> str:
 
 
 def metric_rows(report: Report) -> list[tuple[str, str, Interval]]:
-    """Return (part, metric, interval) of every line of the table; the part "all" comes first."""
-    parts = {"all": report.metrics, **report.subsets}
-    return [(part, name, value) for part, of in parts.items() for name, value in of.items()]
+    """Return (part, metric, interval) of every line of the table; the part "all" comes first.
+
+    A subset of this name is told from it as "subset all".
+    """
+    parts = [("all", report.metrics)]
+    parts += [("subset all" if name == "all" else name, of) for name, of in report.subsets.items()]
+    return [(part, name, value) for part, of in parts for name, value in of.items()]
 
 
 def published_rows(report: Report) -> list[tuple[str, str, float, float]]:

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from benchmarks.replication import agenda, beds, costs, ledger, report, runs
+from benchmarks.replication import agenda, costs, ledger, report, runs
 from benchmarks.replication.beds import BEDS, Bed
 from benchmarks.replication.ledger import Row, Trial
+from benchmarks.replication.trials import by_trial
 from vrft.errors import UserError
 from vrft.folder_lock import held
 
@@ -77,31 +78,39 @@ def sitting(bed: Bed, out: Path, minutes: float, jobs: int) -> None:
 
     No run begins that would probably end too late, by the longest wall time of the runs before.
     Raises UserError if another sitting holds the folder, if the bed has no start, or for a run that
-    fails; the rows of the others are kept.
+    fails, when those beside it have ended: their rows are kept.
     """
     if not bed.start.is_dir():
         raise UserError(f"{bed.start}: no start; make it with the command start {bed.name}")
     folder = out / bed.name
     folder.mkdir(parents=True, exist_ok=True)
     deadline, longest = time.monotonic() + 60 * minutes, 0.0
-    rows = ledger.by_trial(ledger.read(bed.name), beds.fingerprint(bed.start))
+    rows = by_trial(bed, ledger.read(bed.name))
+    failed: UserError | None = None
     running: dict[Future[tuple[Row, float]], Trial] = {}
     with held(folder, "a sitting"), ThreadPoolExecutor(jobs) as pool:
         while True:
-            while len(running) < jobs and time.monotonic() + (longest or LONGEST) < deadline:
+            ends = time.monotonic() + (longest or LONGEST)
+            while failed is None and len(running) < jobs and ends < deadline:
                 trial = agenda.next_trial(bed, rows, running.values())
                 if trial is None:
                     break
                 running[pool.submit(timed, bed, trial, folder)] = trial
             if not running:
-                return
+                break
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 trial = running.pop(done)
-                row, seconds = done.result()
+                try:
+                    row, seconds = done.result()
+                except UserError as error:
+                    failed = failed or error
+                    continue
                 ledger.append(row)
                 rows[trial] = row
                 longest = max(longest, seconds)
                 print(f"{trial.folder}: {100 * row.score:.1f}, {row.cpu_seconds:.0f} s", flush=True)
+    if failed is not None:
+        raise failed
 
 
 def timed(bed: Bed, trial: Trial, folder: Path) -> tuple[Row, float]:

@@ -1,7 +1,8 @@
 """The arms of the study and the claims about them, in one table each.
 
-Every arm samples equally: the bed's prompts a step, eight completions each, except where an arm is
-about exactly that. The order of CLAIMS is the order in which the study spends its time.
+Every arm takes the bed's prompts a step, and eight completions each, except where an arm is about
+exactly that; DAPO and beta_th draw further prompts in place of those that teach nothing. The order
+of CLAIMS is the order in which the study spends its time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class Claim:
     """A statement that ``better`` ends above ``worse``, judged by ``seeds`` common seeds.
 
     A claim that is not ``strict`` says "not below": it is met by equality too. ``source`` is where
-    it stands, ``words`` say it in a sentence.
+    it stands, ``words`` say it in a sentence. ``equal_prompts`` says that equal sampling means the
+    same number of prompts, as the size of their groups is the question.
     """
 
     worse: str
@@ -36,6 +38,7 @@ class Claim:
     words: str
     seeds: int = 8
     strict: bool = True
+    equal_prompts: bool = False
 
     @property
     def text(self) -> str:
@@ -81,11 +84,17 @@ CLAIMS = (
         "gpg, deviation, alpha", "gpg", "later versions: 44.1, without deviation 47.8",
         "With alpha, dividing by the group's deviation harms",
     ),
-    Claim("gpg, G 4", "gpg", "table 9", "Eight completions of a prompt are better than four"),
-    Claim("gpg, G 2", "gpg, G 4", "table 9", "Four completions of a prompt are better than two"),
+    Claim(
+        "gpg, G 4", "gpg", "table 9", "Eight completions of a prompt are better than four",
+        equal_prompts=True,
+    ),
+    Claim(
+        "gpg, G 2", "gpg, G 4", "table 9", "Four completions of a prompt are better than two",
+        equal_prompts=True,
+    ),
     Claim(
         "gpg", "gpg, G 16", "table 9", "Sixteen completions of a prompt are no worse than eight",
-        strict=False,
+        strict=False, equal_prompts=True,
     ),
     Claim(
         "gpg, deviation, KL 0.04", "gpg, deviation", "table 10",

@@ -1,19 +1,20 @@
 """What a run of an arm costs, measured with nothing else on the machine.
 
-Runs of the study lie beside each other, and beside whatever else the machine does, which lengthens
-their processor time too, as they share its caches and its memory. Equal compute is therefore judged
-by runs of their own: the first seed of every arm once more, for its time alone.
+Runs of the study lie beside whatever else the machine does, which lengthens their processor time
+too, as they share its caches and its memory. Equal compute is therefore judged by runs of their
+own: the first seed of every arm some times more, for its time alone, as many runs at once as were
+asked for. Such times vary too, so that each is kept, and a verdict has to hold over their range.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 
 from benchmarks import publishing
 from benchmarks.replication import ledger, runs
@@ -23,6 +24,9 @@ from vrft.errors import UserError
 
 FILE = "costs.jsonl"
 """The file of the measured costs, beside those of the rows."""
+
+ENOUGH = 3
+"""Measurements of an arm; with fewer the times of its final runs count as well."""
 
 VERSIONS = ("vrft", "torch", "transformers", "platform")
 
@@ -52,26 +56,40 @@ def read() -> list[Cost]:
     return ledger.read_lines(ledger.HERE / FILE, lambda fields: Cost(**fields))
 
 
-def measured(bed: Bed, finals: Mapping[str, Sequence[Row]]) -> dict[str, float]:
+def measured(bed: Bed, finals: Mapping[str, Sequence[Row]]) -> dict[str, list[float]]:
     """Return the measured costs of arms at the rates, and of the start, of their final runs."""
-    known = {(cost.bed, cost.arm, cost.rate, cost.steps, cost.start): cost for cost in read()}
+    known: defaultdict[tuple[object, ...], list[float]] = defaultdict(list)
+    for cost in read():
+        known[cost.bed, cost.arm, cost.rate, cost.steps, cost.start].append(cost.cpu_seconds)
     found = {arm: known.get((bed.name, arm, rows[0].trial.rate, rows[0].trial.steps, rows[0].start))
              for arm, rows in finals.items()}  # fmt: skip
-    return {arm: cost.cpu_seconds for arm, cost in found.items() if cost is not None}
+    return {arm: seconds for arm, seconds in found.items() if seconds}
 
 
-def of_arms(bed: Bed, finals: Mapping[str, Sequence[Row]]) -> dict[str, float]:
-    """Return the processor seconds of every arm: as measured, or the median of its final runs."""
-    medians = {arm: median(row.cpu_seconds for row in rows) for arm, rows in finals.items()}
-    return medians | measured(bed, finals)
+def of_arms(bed: Bed, finals: Mapping[str, Sequence[Row]]) -> dict[str, list[float]]:
+    """Return the processor seconds of every arm, those of its final runs if few were measured."""
+    alone = measured(bed, finals)
+    return {
+        arm: alone[arm]
+        if len(alone.get(arm, ())) >= ENOUGH
+        else [*alone.get(arm, ()), *(row.cpu_seconds for row in rows)]
+        for arm, rows in finals.items()
+    }
 
 
 def measure(bed: Bed, finals: Mapping[str, Sequence[Row]], out: Path, jobs: int) -> None:
-    """Measure the costs that are not known yet, ``jobs`` runs at a time, and append each.
+    """Measure what is missing to ENOUGH costs of each arm, ``jobs`` runs at once; append each.
 
     Raises UserError for a run that had to wait for a processor: the machine does something else.
     """
-    missing = [rows[0] for arm, rows in finals.items() if arm not in measured(bed, finals)]
+    known = measured(bed, finals)
+    missing = [
+        rows[0]
+        # Turn by turn, so that the times of an arm are from different moments.
+        for turn in range(ENOUGH)
+        for arm, rows in finals.items()
+        if len(known.get(arm, ())) <= turn
+    ]
     if missing:
         runs.command(["tasks"], out / "first")  # which waits for all imports, as no run does later
     pool = ThreadPoolExecutor(jobs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -123,8 +123,3 @@ def row_of(fields: Mapping[str, Any]) -> Row:
     curve = tuple((int(step), float(score)) for step, score in fields["curve"])
     known = {"trial": Trial(**fields["trial"]), "settings": tuple(fields["settings"])}
     return Row(**{**fields, **known, "curve": curve})
-
-
-def by_trial(rows: Sequence[Row], start: str) -> dict[Trial, Row]:
-    """Return the rows of runs that began with the model of a fingerprint, by their trials."""
-    return {row.trial: row for row in rows if row.start == start}

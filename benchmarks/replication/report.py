@@ -8,14 +8,15 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 
 from benchmarks.publishing import ROOT, figure, markdown, over_seeds, save_figure
-from benchmarks.replication import agenda, beds, costs, in_words, ledger, search
+from benchmarks.replication import agenda, costs, in_words, ledger, search
 from benchmarks.replication.arms import ARMS, Claim
 from benchmarks.replication.beds import BEDS, Bed
 from benchmarks.replication.costs import Cost
 from benchmarks.replication.in_words import Judged
 from benchmarks.replication.inference import LEVEL, detectable
 from benchmarks.replication.ledger import Row, Trial
-from benchmarks.replication.verdicts import MARGIN, Budget, Finals, Verdict, verdicts
+from benchmarks.replication.trials import by_trial
+from benchmarks.replication.verdicts import MARGIN, Budget, Finals, Verdict, judged, verdicts
 
 DOCS = ROOT / "docs"
 
@@ -28,34 +29,35 @@ What the beds are, what was tried before them, and what the columns mean: `docs/
 Verdicts are of one-sided paired t-tests over common seeds, corrected over all claims of a table by
 Holm's method at 5 %. "a < b" agrees if b is surely above a, and does not if b is surely less than
 {100 * MARGIN:g} points above; "a <= b" agrees if b is surely less than {100 * MARGIN:g} points
-below a, and does not if b is surely below. All else is "cannot tell". Scores are greedy, strict, in
+below a, and does not if b is surely below. All else is "cannot tell", and so is what holds by some
+measurements of an arm's time and not by others. Scores are greedy, strict, in
 percent, on held-out questions.
 """
 
 BUDGETS: Mapping[Budget, str] = {
-    "sampling": "equal sampling: the same number of completions, groups of another size excepted",
+    "sampling": "equal sampling: the same completions; of groups of other sizes the same prompts",
     "compute": "equal compute: where the cheaper arm's processor time had been spent",
 }
 
 
 def publish() -> Path:
     """Write RESULTS.md, the figures and the tables of docs/replication.md, and return the first."""
-    sections, judged = [HEAD], {}
+    sections, on_beds = [HEAD], {}
     for bed in BEDS.values():
         all_rows = ledger.read(bed.name)
         if not all_rows:
             sections.append(f"## {bed.name}\n\nNo runs yet.\n")
             continue
-        rows = ledger.by_trial(all_rows, beds.fingerprint(bed.start))
-        finals = finals_of(rows)
+        rows = by_trial(bed, all_rows)
+        finals = finals_of(bed, rows)
         draw(bed, finals, ledger.HERE)
-        verdicts_on_bed: Judged = {
+        both: Judged = {
             "sampling": verdicts(finals, claims=bed.claims),
             "compute": verdicts(finals, costs.of_arms(bed, finals), bed.claims),
         }
-        judged[bed.name] = bed, verdicts_on_bed
-        sections.append(section(bed, rows, verdicts_on_bed, len(all_rows) - len(rows)))
-    in_words.publish(DOCS / "replication.md", judged)
+        on_beds[bed.name] = bed, both
+        sections.append(section(bed, rows, both, len(all_rows) - len(rows)))
+    in_words.publish(DOCS / "replication.md", on_beds)
     # The site of the documentation shows pictures of its own folder only.
     for drawn in sorted(ledger.HERE.glob("*.svg")):
         shutil.copy(drawn, DOCS / f"replication-{drawn.name}")
@@ -64,38 +66,50 @@ def publish() -> Path:
     return path
 
 
-def section(bed: Bed, rows: Mapping[Trial, Row], judged: Judged, orphans: int) -> str:
-    """Render a bed's section; ``orphans`` are rows of another start, which count for nothing."""
+def section(bed: Bed, rows: Mapping[Trial, Row], both: Judged, orphans: int) -> str:
+    """Render a bed's section; ``orphans`` are rows of what it was before, which do not count."""
     paid = [cost for cost in costs.read() if cost.bed == bed.name]
     parts = [f"## {bed.name}", card(bed, rows), "### Rates", search_table(bed, rows)]
     parts += ["### Arms", arms_table(bed, rows)]
     for budget, title in BUDGETS.items():
-        on_claims = judged[budget]
+        on_claims = both[budget]
         parts += [f"### Claims, at {title}", claims_table(on_claims), summary(on_claims)]
-    parts.append(decided(judged))
+    parts.append(decided(both))
     parts += [f"![{bed.name}]({bed.name}.svg)", provenance([*rows.values(), *paid])]
     if orphans:
-        parts.append(f"{orphans} rows are of another start and left out.")
+        parts.append(f"{orphans} rows are of another start or other settings and left out.")
     return "\n\n".join(parts) + "\n"
 
 
 def finals_on(bed: Bed) -> Finals:
     """Return the final rows of a bed that began with the start that it has now."""
-    return finals_of(ledger.by_trial(ledger.read(bed.name), beds.fingerprint(bed.start)))
+    return finals_of(bed, by_trial(bed, ledger.read(bed.name)))
 
 
-def finals_of(rows: Mapping[Trial, Row]) -> Finals:
-    """Return the final rows by arm, in the order of the arms, each in the order of its seeds."""
+def finals_of(bed: Bed, rows: Mapping[Trial, Row]) -> Finals:
+    """Return the final rows by arm, in the order of the arms, each in the order of its seeds.
+
+    Those at a rate that the arm's search has left behind do not count.
+    """
     of_arm: dict[str, list[Row]] = {name: [] for name in ARMS}
+    chosen = {arm: chosen_rate(bed, arm, rows) for arm in ARMS}
     for trial in sorted(rows, key=lambda trial: trial.seed):
-        if trial.stage == "final":
+        if trial.stage == "final" and chosen[trial.arm] in (None, trial.rate):
             of_arm[trial.arm].append(rows[trial])
     return {name: found for name, found in of_arm.items() if found}
 
 
+def chosen_rate(bed: Bed, arm: str, rows: Mapping[Trial, Row]) -> float | None:
+    """Return the rate that an arm's search has chosen; None before it has."""
+    try:
+        return agenda.rate_of(bed, arm, rows)
+    except search.Unfinished:
+        return None
+
+
 def card(bed: Bed, rows: Mapping[Trial, Row]) -> str:
     """Render the bed's card: start, ceiling, gain, whether it still rises, spread and power."""
-    finals = finals_of(rows)
+    finals = finals_of(bed, rows)
     final = finals.get(agenda.CARD_ARM, ())
     top = rows.get(agenda.ceiling(bed))
     first = [row.curve[0][1] for row in (top, *final) if row is not None]
@@ -116,8 +130,9 @@ def card(bed: Bed, rows: Mapping[Trial, Row]) -> str:
             ("processor seconds of a run", seconds_of(agenda.CARD_ARM, bed, finals)),
         ]  # fmt: skip
     spreads = sorted(paired_deviations(finals, bed.claims))
+    tested = sum(verdict.test is not None for verdict in verdicts(finals, claims=bed.claims))
     if spreads:
-        seeds, claims = max(claim.seeds for claim in bed.claims), len(bed.claims)
+        seeds, claims = max(claim.seeds for claim in bed.claims), max(1, tested)
         lines += [
             (
                 f"difference that {seeds} seeds see with 80 %, {which}",
@@ -155,7 +170,7 @@ def paired_deviations(finals: Finals, claims: Sequence[Claim]) -> list[float]:
 
 def arms_table(bed: Bed, rows: Mapping[Trial, Row]) -> str:
     """Render a line for every arm with final runs."""
-    lines, finals = [], finals_of(rows)
+    lines, finals = [], finals_of(bed, rows)
     for name, final in finals.items():
         mean = over_seeds([row.score for row in final])
         lines.append(
@@ -176,14 +191,15 @@ def arms_table(bed: Bed, rows: Mapping[Trial, Row]) -> str:
     if any("*" in line[1] for line in lines):
         notes.append("*: the rate lies at the edge of those tried.")
     if any("~" in line[-1] for line in lines):
-        notes.append("~: the median of runs that shared the machine; the others ran alone.")
+        notes.append("~: with the times of runs that shared the machine; the others did not.")
     return "\n\n".join([markdown(header, lines), *notes])
 
 
 def seconds_of(arm: str, bed: Bed, finals: Finals) -> str:
-    """Return an arm's processor seconds, with a tilde where they were not measured apart."""
-    known = arm in costs.measured(bed, finals)
-    return f"{'' if known else '~'}{costs.of_arms(bed, finals)[arm]:.0f}"
+    """Return an arm's processor seconds, with their range, and a tilde for those of shared runs."""
+    alone, every = costs.measured(bed, finals).get(arm, ()), costs.of_arms(bed, finals)[arm]
+    ends = f"{min(every):.0f} to {max(every):.0f}"
+    return f"{'~' if len(every) > len(alone) else ''}{median(every):.0f} ({ends})"
 
 
 def search_table(bed: Bed, rows: Mapping[Trial, Row]) -> str:
@@ -213,54 +229,74 @@ def is_search(trial: Trial) -> bool:
 
 def inside(bed: Bed, arm: str, rows: Mapping[Trial, Row]) -> bool:
     """Check whether an arm's rate has tried neighbours on both sides."""
-    try:
-        rate = agenda.rate_of(bed, arm, rows)
-    except search.Unfinished:
+    rate = chosen_rate(bed, arm, rows)
+    if rate is None:
         return False
     tried = {trial.rate for trial in rows if trial.stage == "search" and trial.arm == arm}
     return min(tried) < rate < max(tried)
 
 
-def claims_table(judged: Sequence[Verdict]) -> str:
-    """Render a line for every claim with runs: its difference, corrected p-values, verdict."""
-    lines = [
-        (
+def claims_table(on_claims: Sequence[Verdict]) -> str:
+    """Render a line for every claim with runs: its difference, corrected p-values, verdict.
+
+    Where the budget was measured several times, the differences by its range stand beside it.
+    """
+    header = ["claim", "from", "points", "95 %", "seeds", "p true", "p false", "verdict"]
+    ranged = any(len(verdict.tests) > 1 for verdict in on_claims)
+    lines = []
+    for verdict in on_claims:
+        if (test := verdict.test) is None:
+            continue
+        line = [
             f"`{verdict.claim.text}`",
             verdict.claim.source,
             f"{100 * test.mean:+.1f}",
             f"{100 * test.low:+.1f} to {100 * test.high:+.1f}",
-            test.n,
+            str(test.n),
             f"{verdict.above:.3f}",
             f"{verdict.below:.3f}",
             f"**{verdict.word}**",
-        )
-        for verdict in judged
-        if (test := verdict.test) is not None
-    ]
+        ]
+        lines.append([*line[:4], over_range(verdict), *line[4:]] if ranged else line)
     if not lines:
         return "No claim has runs yet."
-    header = ("claim", "from", "points", "95 %", "seeds", "p true", "p false", "verdict")
-    return markdown(header, lines)
+    return markdown(
+        [*header[:4], "by the range of times", *header[4:]] if ranged else header, lines
+    )
 
 
-def summary(judged: Sequence[Verdict]) -> str:
+def over_range(verdict: Verdict) -> str:
+    """Return the least and the largest difference of a claim by what was measured of a budget."""
+    means = [100 * test.mean for test in verdict.tests]
+    return f"{min(means):+.1f} to {max(means):+.1f}" if len(means) > 1 else ""
+
+
+def summary(on_claims: Sequence[Verdict]) -> str:
     """Say in one sentence how many claims are decided."""
-    counts = {word: sum(verdict.word == word for verdict in judged)
+    counts = {word: sum(verdict.word == word for verdict in on_claims)
               for word in ("agrees", "does not agree", "cannot tell")}  # fmt: skip
     text = (
-        f"Of {len(judged)} claims {counts['agrees']} agree, {counts['does not agree']} do not, "
+        f"Of {len(on_claims)} claims {counts['agrees']} agree, {counts['does not agree']} do not, "
         f"{counts['cannot tell']} cannot be told."
     )
-    missing = [f"`{verdict.claim.text}`" for verdict in judged if verdict.test is None]
+    missing = [f"`{verdict.claim.text}`" for verdict in on_claims if verdict.test is None]
     return text + (f" Of these, no runs yet for {len(missing)}: {', '.join(missing)}."
                    if missing else "")  # fmt: skip
 
 
-def decided(judged: Judged) -> str:
-    """Say how many claims are decided at one budget at least."""
-    by_claim = [*zip(*judged.values(), strict=True)]
-    told = sum(any(verdict.word != "cannot tell" for verdict in both) for both in by_claim)
-    return f"At one budget or the other {told} of {len(by_claim)} claims are decided."
+def decided(both: Judged) -> str:
+    """Say how many claims are decided at one budget at least, corrected over both together."""
+    count = len(both["sampling"])
+    every = [verdict for each in both.values() for verdict in each]
+    together = judged([(verdict.claim, verdict.tests) for verdict in every])
+    told = sum(
+        any(verdict.word != "cannot tell" for verdict in pair)
+        for pair in zip(together[:count], together[count:], strict=True)
+    )
+    return (
+        "Corrected over both tables together, at one budget or the other "
+        f"{told} of {count} claims are decided."
+    )
 
 
 def draw(bed: Bed, finals: Finals, folder: Path) -> None:

@@ -13,18 +13,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks import lifeline, publishing
-from benchmarks.replication.agenda import CEILING
-from benchmarks.replication.arms import ARMS
 from benchmarks.replication.beds import Bed, fingerprint
 from benchmarks.replication.ledger import Row, Trial
+from benchmarks.replication.trials import settings_of
 from vrft import cli, config, policy
 from vrft.config.schema import ModelConfig
 from vrft.demo import tiny
 from vrft.errors import UserError
 from vrft.runs.run_log import read_metrics
-
-POINTS = 6
-"""Points of a run's curve after its start."""
 
 LESSON_POINTS = 30
 """Checkpoints of the lessons, of which one becomes the start."""
@@ -69,38 +65,6 @@ def make_start(bed: Bed, out: Path) -> Path:
     shutil.rmtree(bed.start, ignore_errors=True)
     learner.save(bed.start)
     return bed.start
-
-
-def settings_of(bed: Bed, trial: Trial) -> list[str]:
-    """Return the settings of a trial's training, but for its folder and the start."""
-    ceiling = trial.arm == CEILING
-    arm = ("algorithm=sft",) if ceiling else ARMS[trial.arm].settings
-    return [
-        *arm,
-        "model.dtype=float32",
-        f"task.rows={bed.rows}",
-        f"task.held_out={bed.held_out}",
-        # Another stream than the start's lessons; the search has one of its own.
-        f"task.seed={9 if trial.stage == 'search' else 2}",
-        f"sampling.max_completion_length={bed.max_completion_length}",
-        f"train.max_steps={trial.steps}",
-        f"train.per_device_train_batch_size={bed.lessons if ceiling else bed.prompts}",
-        f"train.learning_rate={trial.rate:g}",
-        # Constant after a warm-up, as long in a short run: a score on the way is then that of a run
-        # which ends there.
-        "train.lr_scheduler_type=constant_with_warmup",
-        f"train.warmup_ratio={min(1.0, bed.warmup_steps / trial.steps):g}",
-        f"train.seed={trial.seed}",
-        # A search asks for the end alone.
-        f"train.save_steps={0 if trial.stage == 'search' else max(1, trial.steps // POINTS)}",
-        "train.save_total_limit=null",
-        f"train.logging_steps={max(1, trial.steps // POINTS)}",
-        # The same for all arms: what a run tells of itself costs time that has no part in a method.
-        "train.log_completions=false",
-        "train.canaries=false",
-        "train.dataloader_num_workers=0",
-        "train.reward_timeout=0",
-    ]
 
 
 def perform(bed: Bed, trial: Trial, out: Path) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Literal
 
 from benchmarks.replication.arms import CLAIMS, START, Claim
@@ -13,27 +14,40 @@ from benchmarks.replication.ledger import Row
 MARGIN = 0.02
 """The difference that is too small to matter: two points, fixed before any run."""
 
+TURNS = 3
+"""Tests of a claim: by the median of what was measured, and by both ends of its range."""
+
 Word = Literal["agrees", "does not agree", "cannot tell"]
 
 Budget = Literal["sampling", "compute"]
-"""What two arms have equally: completions, or the processor time of the cheaper one."""
+"""What two arms have equally: completions or processor time, those of the one that takes less."""
 
 Finals = Mapping[str, Sequence[Row]]
 """The final runs of every arm, by its name."""
 
+Spent = Mapping[str, Sequence[float]]
+"""What a run of each arm takes of a budget: every measurement of it, one at least."""
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on a claim, with its test and both p-values after correction.
+    """The verdict on a claim, with its tests and the first one's p-values after correction.
 
-    ``test`` is None where fewer than two seeds are common to both arms.
+    The first test is that at the median of what was measured of a budget. Where that varies, a
+    second and a third follow, at the ends of its range that are worst and best for the better arm.
+    None where fewer than two seeds are common to both arms.
     """
 
     claim: Claim
-    test: PairedTest | None
+    tests: tuple[PairedTest, ...]
     above: float
     below: float
     word: Word
+
+    @property
+    def test(self) -> PairedTest | None:
+        """Return the first test; None without any."""
+        return self.tests[0] if self.tests else None
 
 
 def bounds(claim: Claim) -> tuple[float, float]:
@@ -46,25 +60,46 @@ def bounds(claim: Claim) -> tuple[float, float]:
 
 
 def verdicts(
-    finals: Finals, costs: Mapping[str, float] | None = None, claims: Sequence[Claim] = CLAIMS
+    finals: Finals, costs: Spent | None = None, claims: Sequence[Claim] = CLAIMS
 ) -> list[Verdict]:
-    """Return the verdict on every claim, corrected together, those without runs left out.
+    """Return the verdict on every claim, corrected together.
 
-    It is that at equal sampling, or with ``costs``, the processor seconds of a run of every arm,
+    It is that at equal sampling, or with ``costs``, the processor seconds of runs of every arm,
     that at equal compute.
+    """
+    return judged([(claim, claim_tests(claim, finals, costs)) for claim in claims])
+
+
+def judged(tested: Sequence[tuple[Claim, tuple[PairedTest, ...]]]) -> list[Verdict]:
+    """Return the verdicts on claims by their tests, corrected together.
+
+    Claims without tests take no part. Where what was spent varies, the word is one that holds at
+    its median and at both ends of its range, each corrected by itself; else it is "cannot tell".
+    """
+    rounds = [
+        corrected([tests[min(turn, len(tests) - 1)] if tests else None for _, tests in tested])
+        for turn in range(TURNS)
+    ]
+    verdicts = []
+    for number, (claim, tests) in enumerate(tested):
+        pairs = [turn[number] for turn in rounds]
+        words = {word(claim, *pair) for pair in pairs}
+        said = words.pop() if len(words) == 1 else "cannot tell"
+        above, below = pairs[0]
+        verdicts.append(Verdict(claim, tests, above, below, said))
+    return verdicts
+
+
+def corrected(tests: Sequence[PairedTest | None]) -> list[tuple[float, float]]:
+    """Return both p-values of each test after the correction for all; (1, 1) in place of None.
 
     A claim is two hypotheses, "no more than the lower bound" and "no less than the upper one". They
     exclude each other, so that no more of them can be true than there are claims.
     """
-    tests = [claim_test(claim, finals, costs) for claim in claims]
-    tested = [test for test in tests if test is not None]
-    adjusted = holm([p for test in tested for p in (test.above, test.below)], len(tested))
+    made = [test for test in tests if test is not None]
+    adjusted = holm([p for test in made for p in (test.above, test.below)], len(made))
     pairs = iter(zip(adjusted[::2], adjusted[1::2], strict=True))
-    results = []
-    for claim, test in zip(claims, tests, strict=True):
-        above, below = (1.0, 1.0) if test is None else next(pairs)
-        results.append(Verdict(claim, test, above, below, word(claim, above, below)))
-    return results
+    return [(1.0, 1.0) if test is None else next(pairs) for test in tests]
 
 
 def word(claim: Claim, above: float, below: float) -> Word:
@@ -75,29 +110,51 @@ def word(claim: Claim, above: float, below: float) -> Word:
     return "does not agree" if below < LEVEL else "cannot tell"
 
 
-def claim_test(
-    claim: Claim, finals: Finals, costs: Mapping[str, float] | None
-) -> PairedTest | None:
-    """Return the test of better - worse over common seeds; None with fewer than two."""
-    better, worse = scores(claim.better, claim, finals, costs), None
-    if claim.worse != START:
-        worse = scores(claim.worse, claim, finals, costs)
-    common = sorted(better if worse is None else better.keys() & worse.keys())[: claim.seeds]
-    if len(common) < 2:
-        return None
-    first = {row.trial.seed: row.curve[0][1] for row in finals.get(claim.better, ())}
-    return paired_test([better[seed] - (worse or first)[seed] for seed in common], *bounds(claim))
+def claim_tests(claim: Claim, finals: Finals, costs: Spent | None) -> tuple[PairedTest, ...]:
+    """Return the tests of better - worse over common seeds; () with fewer than two."""
+    tests = []
+    for shares in shares_of(claim, finals, costs):
+        better, worse = (scores(finals.get(arm, ()), shares.get(arm, 1.0))
+                         for arm in (claim.better, claim.worse))  # fmt: skip
+        if claim.worse == START:
+            worse = {row.trial.seed: row.curve[0][1] for row in finals.get(claim.better, ())}
+        common = sorted(better.keys() & worse.keys())[: claim.seeds]
+        if len(common) < 2:
+            return ()
+        tests.append(paired_test([better[seed] - worse[seed] for seed in common], *bounds(claim)))
+    return tuple(tests)
 
 
-def scores(
-    arm: str, claim: Claim, finals: Finals, costs: Mapping[str, float] | None
-) -> dict[int, float]:
-    """Return the score of every seed of an arm, at equal sampling or at equal processor time."""
-    rows, both = finals.get(arm, ()), (claim.worse, claim.better)
-    if costs is None or START in both:
-        return {row.trial.seed: row.score for row in rows}
-    if not all(name in costs for name in both):
-        return {}
-    share = min(costs[name] for name in both) / costs[arm]
-    # The rate is constant, so that a run's score at a step is that of a run which ended there.
+def shares_of(claim: Claim, finals: Finals, costs: Spent | None) -> list[Mapping[str, float]]:
+    """Return which share of their runs both arms are compared after, by the arm.
+
+    That is all of it for the arm that takes less of the budget, and for both where nothing is to be
+    shared: of the start, of an arm that samples nothing, of groups of another size at equal
+    prompts. First the shares by the median of what was measured; then, where it varies, those that
+    are worst for the better arm, and those that are best.
+    """
+    if claim.worse == START or not all(finals.get(arm) for arm in (claim.worse, claim.better)):
+        return [{}]
+    if costs is None and claim.equal_prompts:
+        return [{}]
+    spent = completions(finals) if costs is None else costs
+    better, worse = spent[claim.better], spent[claim.worse]
+    if not min(*better, *worse):
+        return [{}]
+    pairs = [(median(better), median(worse))]
+    if len({*better}) > 1 or len({*worse}) > 1:
+        pairs += [(max(better), min(worse)), (min(better), max(worse))]
+    return [{claim.better: min(1.0, b / a), claim.worse: min(1.0, a / b)} for a, b in pairs]
+
+
+def completions(finals: Finals) -> Spent:
+    """Return how many completions a run of every arm has drawn, the median of its runs."""
+    return {arm: [median(row.completions for row in rows)] for arm, rows in finals.items()}
+
+
+def scores(rows: Sequence[Row], share: float) -> dict[int, float]:
+    """Return the score of every seed after a share of its run.
+
+    The rate is constant, so that a run's score at a step is that of a run which ended there.
+    """
     return {row.trial.seed: row.score_at(row.trial.steps * share) for row in rows}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.replication.beds import WALKS
+from benchmarks.replication.beds import BEDS, WALKS
 from benchmarks.replication.ledger import Row, Trial
+from benchmarks.replication.trials import settings_of
 
 VERSIONS = {"vrft": "0", "torch": "0", "transformers": "0", "platform": "a test"}
 
@@ -13,7 +14,7 @@ def row_of(trial: Trial, score: float, seconds: float = 60.0, first: float = 0.3
     middle = (trial.steps // 2, (first + score) / 2)
     return Row(
         trial=trial,
-        settings=("algorithm=gpg",),
+        settings=tuple(settings_of(BEDS[trial.bed], trial)),
         start="0123456789ab",
         curve=((0, first), middle, (trial.steps, score)),
         completions=128 * trial.steps,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.replication import beds, in_words, ledger, report
+from benchmarks.replication import costs, in_words, ledger, report, runs, trials
 
 
 @pytest.fixture(autouse=True)
@@ -20,5 +20,6 @@ def rows_folder(
     page = f"# A page\n\n{in_words.BEGIN}old\n{in_words.END}\nThe rest.\n"
     (docs / "replication.md").write_text(page, encoding="utf-8")
     # The start of fakes.replication_rows, whatever start lies in the checkout.
-    monkeypatch.setattr(beds, "fingerprint", lambda start: "0123456789ab")
+    for module in (costs, runs, trials):
+        monkeypatch.setattr(module, "fingerprint", lambda start: "0123456789ab")
     return tmp_path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -28,24 +29,30 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr(runs, "train", train)
     monkeypatch.setattr(runs, "command", lambda argv, folder: 1.0)
     monkeypatch.setattr(costs.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(costs, "fingerprint", lambda start: "0123456789ab")
     return passed
 
 
-def test_without_measurements_a_cost_is_the_median_of_the_final_runs() -> None:
+def test_without_measurements_costs_are_those_of_the_final_runs() -> None:
     rows = {"gpg": [*finals("gpg", [0.5, 0.5], 60.0), *finals("gpg", [0.5], 600.0)]}
-    assert costs.of_arms(WALKS, rows) == {"gpg": 60.0}
-    assert report.seconds_of("gpg", WALKS, rows) == "~60"
+    assert costs.of_arms(WALKS, rows) == {"gpg": [60.0, 60.0, 600.0]}
+    assert report.seconds_of("gpg", WALKS, rows) == "~60 (60 to 600)"
 
 
-def test_what_is_measured_takes_the_place_of_the_median_and_is_measured_once(
+def test_with_few_measurements_the_final_runs_count_as_well(clock: list[float]) -> None:
+    one = costs.cost_of(WALKS, ROWS["gpg"][0].trial, ledger.HERE / "runs")
+    ledger.append_line(ledger.HERE / costs.FILE, asdict(one))
+    assert costs.of_arms(WALKS, ROWS)["gpg"] == [40.0, 60.0, 60.0, 60.0]
+    assert report.seconds_of("gpg", WALKS, ROWS) == "~60 (40 to 60)"
+
+
+def test_what_is_measured_takes_the_place_of_shared_runs_and_is_measured_once(
     clock: list[float], tmp_path: Path
 ) -> None:
     costs.measure(WALKS, {"gpg": ROWS["gpg"]}, tmp_path / "runs", 1)
-    assert costs.of_arms(WALKS, ROWS) == {"grpo": 90.0, "gpg": 40.0}
-    assert report.seconds_of("gpg", WALKS, ROWS) == "40"
+    assert costs.of_arms(WALKS, ROWS) == {"grpo": [90.0, 90.0], "gpg": [40.0] * 3}
+    assert report.seconds_of("gpg", WALKS, ROWS) == "40 (40 to 40)"
     costs.measure(WALKS, ROWS, tmp_path / "runs", 1)
-    assert [(cost.arm, cost.rate) for cost in costs.read()] == [("gpg", 1e-4), ("grpo", 1e-4)]
+    assert [cost.arm for cost in costs.read()] == ["gpg"] * 3 + ["grpo"] * 3
     assert list((tmp_path / "runs").iterdir()) == []
 
 

@@ -33,12 +33,6 @@ def test_a_line_that_is_no_row_is_refused(line: str) -> None:
         ledger.read("walks")
 
 
-def test_rows_of_another_start_are_not_counted() -> None:
-    (row,) = finals("gpg", [0.5])
-    assert ledger.by_trial([row], row.start) == {row.trial: row}
-    assert ledger.by_trial([row], "another") == {}
-
-
 def test_a_score_between_two_points_is_linear() -> None:
     (row,) = finals("gpg", [0.7])  # from 0.3 over 0.5 in the middle
     steps = row.trial.steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +48,25 @@ def test_a_sitting_keeps_every_row_and_the_next_goes_on_behind_them(
 def test_no_run_begins_that_would_end_too_late(done: list[Trial], tmp_path: Path) -> None:
     command.sitting(WALKS, tmp_path / "runs", minutes=command.LONGEST / 60 - 0.1, jobs=1)
     assert done == []
+
+
+def test_a_run_that_fails_costs_none_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = threading.Event()
+
+    def perform(bed: Bed, trial: Trial, out: Path) -> Row:
+        if trial.arm == agenda.CEILING:
+            failed.set()
+            raise UserError("the disk is full")
+        assert failed.wait(60)
+        return row_of(trial, 0.5)
+
+    monkeypatch.setattr(runs, "perform", perform)
+    monkeypatch.setattr(type(WALKS), "start", tmp_path)
+    with pytest.raises(UserError, match="the disk is full"):
+        command.sitting(WALKS, tmp_path / "runs", minutes=1000, jobs=2)
+    assert len(ledger.read("walks")) == 1
 
 
 def test_two_jobs_never_share_a_trial(done: list[Trial], tmp_path: Path) -> None:

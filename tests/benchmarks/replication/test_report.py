@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from fakes.replication_rows import finals, row_of
 
-from benchmarks.replication import agenda, inference, ledger, report
+from benchmarks.replication import agenda, inference, ledger, report, search
 from benchmarks.replication.arms import ARMS
 from benchmarks.replication.beds import BEDS, WALKS
 from benchmarks.replication.ledger import Trial
@@ -36,7 +36,7 @@ def test_the_card_shows_start_ceiling_gain_spread_and_power() -> None:
     assert f"| gain of the last {WALKS.steps - WALKS.steps // 2} steps | +10.0 |" in text
     assert "| standard deviation over 5 seeds | 1.6 |" in text
     # before any pair: the deviation of two independent runs, sqrt(2) * 1.58 %
-    spread, claims = (2 * 0.001 / 4) ** 0.5, len(WALKS.claims)
+    spread, claims = (2 * 0.001 / 4) ** 0.5, 1
     alone = 100 * inference.detectable(spread, 8)
     among = 100 * inference.detectable(spread, 8, inference.LEVEL / claims)
     seen = "| difference that 8 seeds see with 80 %, "
@@ -78,16 +78,36 @@ def test_claims_have_verdicts_at_both_budgets() -> None:
     assert "| +0.0 |" in line.replace("-0.0", "+0.0")
     assert "no runs yet for" in sampling and "`start < sft`" in sampling
     # told by equal sampling alone
-    assert f"At one budget or the other 1 of {len(WALKS.claims)} claims are decided." in compute
+    assert "at one budget or the other 1 of 19 claims are decided." in compute
     figure = ledger.HERE / "walks.svg"
     assert (report.DOCS / "replication-walks.svg").read_bytes() == figure.read_bytes()
+
+
+def test_final_runs_at_a_rate_that_the_search_has_left_do_not_count() -> None:
+    for row in finals("gpg", SCORES):
+        ledger.append(row)
+    assert "| `gpg` | 0.0001* | 5 |" in page()
+    for rate, score in ((4e-4, 0.4), (8e-4, 0.6), (1.6e-3, 0.5)):
+        for full, seed in ((False, search.SHORT_SEED), (True, search.FULL_SEED)):
+            ledger.append(row_of(agenda.search_trial(WALKS, "gpg", rate, seed, full), score))
+    assert "| `gpg` | 0.0001* | 5 |" not in page()
+
+
+def test_the_difference_by_the_range_of_times_stands_beside_that_by_their_median() -> None:
+    cheap, dear = finals("grpo", SCORES, 60.0), finals("gpg", SCORES, 120.0)
+    for row in [*cheap, *dear[:-1], dataclasses.replace(dear[-1], cpu_seconds=60.0)]:
+        ledger.append(row)
+    (line,) = [line for line in page().splitlines() if "`grpo <= gpg`" in line and " | -1" in line]
+    # of gpg's run half or all, in which it rises from 0.3 to 0.5
+    assert "| -10.0 | -11.0 to -9.0 | -10.0 to +0.0 |" in line.replace("-0.0 |", "+0.0 |")
+    assert line.endswith("**cannot tell** |")
 
 
 def test_rows_of_another_start_are_left_out_and_counted() -> None:
     ledger.append(finals("gpg", [0.5])[0])
     ledger.append(dataclasses.replace(finals("grpo", [0.5])[0], start="another"))
     text = page()
-    assert "1 rows are of another start and left out." in text
+    assert "1 rows are of another start or other settings and left out." in text
     assert "`gpg`" in text and "| `grpo` |" not in text
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fakes.replication_rows import finals
 
@@ -63,7 +65,9 @@ def test_only_common_seeds_count_and_no_more_than_the_claim_asks_for() -> None:
 
 def test_the_start_is_the_first_point_of_the_curve() -> None:
     rows = {"sft": finals("sft", LOW)}  # their curves begin at 0.3
-    (verdict,) = verdicts.verdicts(rows, {"sft": 9.0}, [Claim(START, "sft", "a test", "in words")])
+    (verdict,) = verdicts.verdicts(
+        rows, {"sft": [9.0]}, [Claim(START, "sft", "a test", "in words")]
+    )
     assert verdict.test is not None
     assert verdict.test.mean == pytest.approx(sum(LOW) / 8 - 0.3)
     assert verdict.word == "agrees"
@@ -86,7 +90,39 @@ def test_at_equal_compute_the_dearer_arm_is_looked_at_earlier() -> None:
     # both end at 0.7 and rise evenly from 0.3; gpg takes twice the time, so it stands at 0.5
     rows = {arm: finals(arm, [0.7] * 3) for arm in ("grpo", "gpg")}
     (sampling,) = verdicts.verdicts(rows, claims=[BELOW])
-    (compute,) = verdicts.verdicts(rows, {"grpo": 60.0, "gpg": 120.0}, [BELOW])
+    (compute,) = verdicts.verdicts(rows, {"grpo": [60.0], "gpg": [120.0]}, [BELOW])
     assert sampling.test is not None and compute.test is not None
     assert sampling.test.mean == pytest.approx(0)
     assert compute.test.mean == pytest.approx(-0.2)
+
+
+def test_at_equal_sampling_the_arm_that_draws_more_is_looked_at_earlier() -> None:
+    rows = {arm: finals(arm, [0.7] * 3) for arm in ("dapo", "gpg")}
+    twice = [replace(row, completions=2 * row.completions) for row in rows["dapo"]]
+    claim = Claim("dapo", "gpg", "a test", "in words")
+    (verdict,) = verdicts.verdicts({**rows, "dapo": twice}, claims=[claim])
+    assert verdict.test is not None and verdict.test.mean == pytest.approx(0.2)
+    # where the size of groups is the question, prompts are equal
+    same = replace(claim, equal_prompts=True)
+    (verdict,) = verdicts.verdicts({**rows, "dapo": twice}, claims=[same])
+    assert verdict.test is not None and verdict.test.mean == pytest.approx(0)
+
+
+def test_an_arm_that_samples_nothing_is_compared_at_its_end() -> None:
+    taught = [replace(row, completions=0) for row in finals("sft", [0.7] * 3)]
+    rows = {"sft": taught, "grpo": finals("grpo", [0.6] * 3)}
+    (verdict,) = verdicts.verdicts(rows, claims=[Claim("sft", "grpo", "a test", "in words")])
+    assert verdict.test is not None and verdict.test.mean == pytest.approx(-0.1)
+
+
+def test_a_verdict_holds_over_the_range_of_what_was_measured_or_is_none() -> None:
+    rows = {"grpo": finals("grpo", LOW), "gpg": finals("gpg", shifted(3))}
+    sure = {"grpo": [60.0, 61.0], "gpg": [60.0, 61.0]}
+    (verdict,) = verdicts.verdicts(rows, sure, [BELOW])
+    assert len(verdict.tests) == 3 and verdict.word == "agrees"
+    worst, best = (verdict.tests[turn].mean for turn in (1, 2))
+    assert worst < best
+    # gpg may have taken half as long again: then it stood lower than grpo
+    (verdict,) = verdicts.verdicts(rows, {"grpo": [60.0], "gpg": [60.0, 60.0, 90.0]}, [BELOW])
+    assert verdict.test is not None and verdict.test.mean == pytest.approx(0.03, abs=1e-3)
+    assert verdict.word == "cannot tell"

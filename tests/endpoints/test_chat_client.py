@@ -94,6 +94,7 @@ def test_without_a_key_there_is_no_such_header() -> None:
         (Reply('{"choices": [{"message": "text"}]}'), "unreadable answer"),
         (Reply('{"error": {"message": "provider failed"}}'), "unreadable answer"),
         (Reply("[" * 100_000), "unreadable answer"),  # deeper than the parser goes
+        (Reply("plain", headers={"Content-Encoding": "gzip"}), "unreadable answer"),
         (Reply(break_off=True), "broken connection"),
     ],
 )
@@ -140,6 +141,13 @@ def test_a_hanging_server_is_given_up_after_its_time() -> None:
     with serving(replies(Reply(hang=True), completion("four"))) as server:
         answer, _, client = ask(server, timeout=2.0)
         assert (texts(answer), client.tried_again) == (["four"], {"time-out": 1})
+
+
+def test_a_server_that_keeps_a_request_alive_is_given_up_after_its_time() -> None:
+    with serving(replies(Reply(drip=True), completion("four"))) as server:
+        answer, _, client = ask(server, timeout=0.5)
+        server.released.set()
+    assert (texts(answer), client.tried_again) == (["four"], {"time-out": 1})
 
 
 def test_a_server_that_always_hangs_ends_the_asking_in_one_line() -> None:
@@ -229,10 +237,16 @@ def test_a_refused_key_and_a_server_that_is_down_are_said_at_once() -> None:
 
 def test_a_server_that_hangs_at_once_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_client, "FIRST_TIMEOUT", 0.2)
-    for silent in (Reply(hang=True), Reply(break_off=True)):
+    late = r"within 0\.2 s; is the server up"  # no setting has this limit
+    broken = r"broke off \(.*\); is the server up"
+    for silent, words in (
+        (Reply(hang=True), late),
+        (Reply(drip=True), late),
+        (Reply(break_off=True), broken),
+    ):
         with serving(replies(completion(""))) as server:
             server.models = silent
-            with pytest.raises(UserError, match="is the server up"):
+            with pytest.raises(UserError, match=words):
                 server_of(server)
 
 

@@ -13,13 +13,17 @@ from typing import Any
 
 @dataclass
 class Reply:
-    """What the server does: a status with text and headers; or it hangs, or breaks off."""
+    """What the server does: a status with text and headers; or it hangs, or breaks off.
+
+    One that drips begins its answer, and sends a blank now and then, for 5 seconds.
+    """
 
     text: str = ""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     hang: bool = False
     break_off: bool = False
+    drip: bool = False
 
 
 @dataclass
@@ -109,13 +113,15 @@ def serving(reply: Callable[[Asked], Reply]) -> Iterator[ChatServer]:
             if made.break_off:
                 self.close_connection = True
                 return
-            content = made.text.encode("utf-8")
+            content = b" " * 100 if made.drip else made.text.encode("utf-8")
             try:
                 self.send_response(made.status)
                 for name, value in made.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
+                while made.drip and not state.released.wait(0.05):
+                    self.wfile.write(b" ")
                 self.wfile.write(content)
             except OSError:
                 self.close_connection = True  # the client has gone

@@ -180,22 +180,29 @@ class ChatClient:
     ) -> httpx.Response:
         """Return the answer to one request, whatever its status, within ``limit`` seconds.
 
-        Raises Trouble for a server that cannot be reached, says nothing or breaks off.
+        Raises Trouble for a server that cannot be reached, says nothing, breaks off or garbles.
         """
         shown = self.address.shown
         try:
-            return await self.http.request(
-                method,
-                self.address.path(path),
-                json=body,
-                timeout=httpx.Timeout(limit, connect=min(limit, CONNECT_TIMEOUT), pool=None),
-            )
+            # httpx's own limit is for each read: a byte now and then would hold it off for ever.
+            async with asyncio.timeout(limit):
+                return await self.http.request(
+                    method,
+                    self.address.path(path),
+                    json=body,
+                    timeout=httpx.Timeout(limit, connect=min(limit, CONNECT_TIMEOUT), pool=None),
+                )
         except httpx.ConnectError as error:
             reason = self.clean(str(error) or type(error).__name__)
             raise Trouble("no connection", f"no answer from {shown} ({reason})") from None
-        except httpx.TimeoutException:
-            raise Trouble("time-out", f"no answer from {shown} within {limit:g} s "
-                          "(endpoint.timeout)") from None  # fmt: skip
+        except (httpx.TimeoutException, TimeoutError):
+            setting = " (endpoint.timeout)" if limit == self.timeout else ""
+            raise Trouble("time-out", f"no answer from {shown} within {limit:g} s{setting}"
+                          ) from None  # fmt: skip
+        except httpx.DecodingError as error:  # not compressed as its header says
+            reason = self.clean(str(error) or type(error).__name__)
+            raise Trouble("unreadable answer", f"{shown} gives an answer to {path} that cannot be "
+                          f"read ({reason})") from None  # fmt: skip
         except httpx.TransportError as error:
             reason = self.clean(str(error) or type(error).__name__)
             raise Trouble("broken connection", f"{shown} broke off ({reason})") from None

@@ -53,7 +53,7 @@ class EndpointConfig:
     concurrency: Count = 8
     """Requests at a time."""
     timeout: Above0 = 600.0
-    """Seconds in which a request must be answered."""
+    """Seconds in which a request must be answered, to the last byte."""
     retries: Size = 8
     """How often a request is repeated that was not answered."""
     pause: Above0 = 1.0

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fakes.folders import ROOT
 
-from vrft import config
+from vrft import config, paths
 from vrft.cli import arguments, next_commands
 
 
@@ -42,6 +42,18 @@ def test_commands_are_printed_below_each_other(capsys: pytest.CaptureFixture[str
             ["task=lisa_grounding", "task.data_dir=Reason Seg"],
             ["--benchmark", "lisa_test", "--data", "Reason Seg"],
         ),
+        # the one of the run's classes, and none where they are not told or are the user's own
+        (
+            ["task=fewshot_classification", "task.data_dir=f", "task.dataset=flowers102"],
+            ["--benchmark", "flowers102", "--data", "f"],
+        ),
+        (["task=fewshot_classification", "task.data_dir=my/classes"], None),
+        (
+            ["task=fewshot_classification", "task.data_dir=my/classes", "task.dataset=own"],
+            None,
+        ),
+        # the one that asks in the run's words
+        (["task=counting", "task.data_dir=demo", "task.template='{question} Now!'"], None),
         # own rows, which are a benchmark by themselves
         (["task=vqa", "task.data_dir=my rows.jsonl"], ["--data", "my rows.jsonl"]),
         # a task in a file has none
@@ -67,6 +79,15 @@ def test_a_run_is_evaluated_on_the_benchmark_of_its_task_and_data(
         expected[expected.index(name) + 1] if name in expected else None
         for name in ("--benchmark", "--data")
     ]
+
+
+def test_each_demo_names_the_benchmark_that_asks_as_it_was_trained() -> None:
+    shipped = [name for name in paths.names("configs") if name.startswith("demo/")]
+    named = {
+        name: next_commands.benchmark_of(config.load(name), own_rows=False) for name in shipped
+    }
+    expected = {name: ["--benchmark", name.replace("/", "_")] for name in shipped}
+    assert named == expected | {"demo/lisa_grounding": ["--benchmark", "demo_grounding"]}
 
 
 def test_what_was_checked_is_trained_with_the_same_words() -> None:

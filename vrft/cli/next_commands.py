@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,24 +72,32 @@ def after_train(config: Config, run: Path, *, own_rows: bool) -> list[list[str]]
 def benchmark_of(config: Config, *, own_rows: bool) -> list[str] | None:
     """Return the options of the shipped benchmark with a configuration's task and data.
 
-    Own rows are evaluated by themselves. None where no benchmark fits.
+    Own rows are evaluated by themselves. None where no benchmark fits, as one whose classes or
+    template are others than the run's, and where several fit that ask in different ways.
     """
     from vrft.config import loading
 
-    name, folder = config.task.name, config.task.settings.get("data_dir")
+    given = config.task.settings
+    folder = given.get("data_dir")
     if own_rows:
         return ["--data", str(folder)] if isinstance(folder, str | Path) else None
-    folders: dict[str, Any] = {}
+    brought: dict[str, Any] = {}  # benchmark -> its data; None where it asks for them
+    asking: dict[str, Any] = {}  # benchmark -> its other settings of the task
     for each in paths.names("benchmarks"):
         task = loading.read(paths.find("benchmarks", each)).get("task", {})
-        if task.get("name") == name:
-            folders[each] = task.get("settings", {}).get("data_dir")
+        if task.get("name") == config.task.name:
+            asking[each] = dict(task.get("settings", {}))
+            brought[each] = asking[each].pop("data_dir", None)
     # A benchmark that brings its data is that of a training on data of the same name.
-    own = [each for each, brought in folders.items() if brought == folder]
-    others = [each for each, brought in folders.items() if brought is None]
-    if folder is None or not (own or others):
+    own = [each for each, place in brought.items() if place == folder]
+    fitting = {
+        each: asking[each]
+        for each in own or [each for each, place in brought.items() if place is None]
+        if all(given.get(setting, value) == value for setting, value in asking[each].items())
+    }
+    if folder is None or not fitting or any(a != b for a, b in pairwise(fitting.values())):
         return None
-    return ["--benchmark", own[0]] if own else ["--benchmark", others[0], "--data", str(folder)]
+    return ["--benchmark", next(iter(fitting)), *([] if own else ["--data", str(folder)])]
 
 
 def after_eval(args: argparse.Namespace, out: Path | None) -> list[list[str]]:

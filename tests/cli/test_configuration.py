@@ -23,6 +23,9 @@ def resolve(*argv: str) -> config.Config:
 
 def test_a_task_brings_the_configuration_of_its_name() -> None:
     assert resolve("--task", "lisa_grounding") == config.load("lisa_grounding")
+    settings = ["task=lisa_grounding", "task.data_dir=ReasonSeg"]
+    assert resolve(*settings) == config.load("lisa_grounding", settings)
+    assert resolve("task=my_task.py") == config.load(None, ["task=my_task.py"])
 
 
 def test_a_task_on_the_command_line_replaces_the_one_in_the_file() -> None:

@@ -16,10 +16,16 @@ def test_train_takes_rewards_a_run_and_settings_anywhere() -> None:
     assert arguments.parse(["train", "--resume", "my run"]).resume == Path("my run")
 
 
+def test_splits_may_be_written_with_spaces_between_them() -> None:
+    assert arguments.parse(["check", "--splits", "train, test"]).splits == ["train", "test"]
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
         (["check", "--limit", "0"], "argument --limit: expected a whole number above zero"),
+        (["check", "--splits", ""], "argument --splits: expected names of splits A,B, got ''"),
+        (["check", "--splits", "train,"], "argument --splits: expected names of splits"),
         (["plan", "--zero", "1"], "argument --zero: invalid choice"),
         (["verify-resume", "--kill-at", "-1"], "--kill-at: expected"),
     ],
@@ -31,6 +37,6 @@ def test_a_value_out_of_range_is_named(argv: list[str], message: str) -> None:
 
 def test_what_is_not_given_has_the_value_that_the_help_names() -> None:
     check, plan = arguments.parse(["check"]), arguments.parse(["plan"])
-    assert (check.splits, check.limit, check.json) == ("train", None, False)
+    assert (check.splits, check.limit, check.json) == (["train"], None, False)
     assert (plan.gpu, plan.devices, plan.zero) == (None, 1, 0)
     assert arguments.parse(["demo"]).seed == [42]

@@ -21,6 +21,7 @@ from vrft.api.results import CheckResult, Plan, TrainResult
 from vrft.api.rewards import Rewards, named_rewards, with_rewards
 from vrft.cli import arguments, training
 from vrft.cli.configuration import resolve
+from vrft.cli.options import split_names
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
@@ -137,11 +138,11 @@ def check(
 
     if data is None and task is None and config is None:
         raise UserError("give data, task=NAME or config=NAME; `vrft tasks` lists the tasks")
-    names = [splits] if isinstance(splits, str) else list(splits)
-    words = {"--splits": ",".join(names), "--limit": limit}
+    names = splits if isinstance(splits, str) else ",".join(splits)
+    words = {"--splits": names, "--limit": limit}
     functions, resolved = resolved_by("check", data, reward, task, config, words, model, settings)
     with registry.reward_functions(functions):
-        result = training.checked(resolved, names, limit)
+        result = training.checked(resolved, split_names(names), limit)
     return CheckResult(result.splits, result.findings)
 
 

@@ -18,23 +18,36 @@ if TYPE_CHECKING:
 
 
 def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
+    """Return the configuration of a command that needs a task, as ``configured``.
+
+    Raises UserError where no task is named, and as ``configured``.
+    """
+    resolved = configured(args, resume)
+    if not resolved.task.name:
+        raise UserError("give --data with your own rows, --task or --config; `vrft tasks` and "
+                        "`vrft config list` list them")  # fmt: skip
+    return resolved
+
+
+def configured(args: argparse.Namespace, resume: Path | None = None) -> Config:
     """Return the configuration that ``--task``, ``--config``, ``--resume`` and settings name.
 
     A model that is a run's folder, or RUN/best, is the one that ``locate.model`` finds there.
     Without a file, a run to resume brings its own configuration, and a task takes the shipped one
-    of its name. Data without a task are for the one that reads them, vqa or grounding. A resumed
-    run stays in its folder, wherever that has been moved to. Raises UserError where no task is
-    named, where ``resume`` holds no run, and for settings that cannot change within a run.
+    of its name, whether ``--task`` or a setting names it. Data without a task are for the one that
+    reads them, vqa or grounding. A resumed run stays in its folder, wherever that has been moved
+    to. Raises UserError where ``resume`` holds no run, and for settings that cannot change within
+    a run.
     """
     from vrft import config
     from vrft.evaluation import locate
 
     source, name = args.config, args.task
-    if args.data is not None and source is None and name is None and resume is None:
-        split = getattr(args, "splits", "train").split(",")[0]
-        name = config.load(None, args.settings).task.name or data.task_of(
-            args.data, split, args.settings
-        )
+    if source is None and name is None and resume is None:
+        name = config.load(None, args.settings).task.name or None
+        if name is None and args.data is not None:
+            split = getattr(args, "splits", ["train"])[0]
+            name = data.task_of(args.data, split, args.settings)
     if source is None and resume is not None:
         if not (resume / "config.yaml").is_file():
             raise UserError(f"--resume {resume}: no run there, config.yaml is missing")
@@ -59,12 +72,7 @@ def resolve(args: argparse.Namespace, resume: Path | None = None) -> Config:
         # From anywhere, a resumed run must find the files again.
         rewards = (*resolved.algorithm.rewards, *map(os.path.abspath, args.reward))
         resolved = replace(resolved, algorithm=replace(resolved.algorithm, rewards=rewards))
-    if resume is not None:
-        resolved = resumed(resolved, resume, args.settings)
-    if not resolved.task.name:
-        raise UserError("give --data with your own rows, --task or --config; `vrft tasks` and "
-                        "`vrft config list` list them")  # fmt: skip
-    return resolved
+    return resolved if resume is None else resumed(resolved, resume, args.settings)
 
 
 def resumed(config: Config, run: Path, settings: Sequence[str]) -> Config:

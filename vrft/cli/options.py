@@ -115,3 +115,11 @@ def positive(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"expected a whole number above zero, got {text!r}")
     return int(text)
+
+
+def split_names(text: str) -> list[str]:
+    """Return the splits of a list such as "train, test"; ArgumentTypeError for one without name."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"expected names of splits A,B, got {text!r}")
+    return names

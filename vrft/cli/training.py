@@ -82,7 +82,7 @@ def say_reading(config: Config) -> None:
 
 def check(args: argparse.Namespace) -> int:
     """Check a task and its data before training; status 1 if a problem is found."""
-    result = checked(resolve(args), args.splits.split(","), args.limit)
+    result = checked(resolve(args), args.splits, args.limit)
     if args.json:
         print(json.dumps(result.to_json(), indent=2))
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vrft.cli import demo
-from vrft.cli.options import add_json, add_reward, add_settings, add_verb, positive
+from vrft.cli.options import add_json, add_reward, add_settings, add_verb, positive, split_names
 
 
 def add_check(verbs: Any) -> None:
@@ -23,7 +23,8 @@ def add_check(verbs: Any) -> None:
     add_reward(verb)
     verb.add_argument(
         "--splits",
-        default="train",
+        type=split_names,
+        default=["train"],
         metavar="A,B",
         help="splits to check and to compare with the first; default: train",
     )

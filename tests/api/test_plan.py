@@ -59,6 +59,7 @@ def test_the_optimizer_of_eight_devices_moves_to_the_machine(
     [
         ({"offload": True}, "--offload is DeepSpeed's; give --zero 2"),
         ({"zero": 3}, "give --devices too"),
+        ({"reward": "a.py:f"}, "--reward: --picture and --words plan without data"),
         ({"gpu": "H1000"}, "--gpu H1000: no such card"),
         ({"model.quantization": "nf4"}, "cannot be trained themselves"),
         (

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vrft import cli
+from vrft import cli, config
+from vrft.cli import arguments, plan
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
@@ -37,6 +38,19 @@ def test_a_plan_is_printed_as_json(
     (card,) = planned["cards"]
     assert status == 0 and (card["name"], card["settings"]) == ("A10", [])
     assert 0 < card["peak"] < card["room"] and planned["facts"][0].startswith("model ")
+
+
+def test_a_described_prompt_is_planned_by_the_configuration_of_the_task_and_the_model_of_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "final").mkdir()
+    (tmp_path / "final" / "config.json").write_text("{}")
+    (tmp_path / "config.yaml").write_text("{}")
+    words = ["plan", "--picture", "1008x756", "--task", "lisa_grounding", f"model={tmp_path}"]
+    got = plan.configuration(arguments.parse(words))
+    assert got == config.load("lisa_grounding", [f"model={tmp_path / 'final'}"])
+    assert got.model.max_pixels == 401408  # not that of the schema, which is None
+    assert capsys.readouterr().err == f"model: {tmp_path / 'final'}\n"
 
 
 @pytest.mark.large
@@ -67,6 +81,11 @@ def test_a_model_that_is_too_large_fits_by_the_first_setting_that_is_enough(
         (("--picture", "12by12"), "--picture 12by12: expected WIDTHxHEIGHT"),
         (("--zero", "3", "--words", "9"), "give --devices too"),
         (("--words", "9", "model=nobody/none"), "not on this machine"),
+        (("--words", "9", "--data", "rows.jsonl"), "--data: --picture and --words plan without"),
+        (("--words", "9", "task.data_dir=rows.jsonl"), "--data: --picture and --words plan"),
+        (("--picture", "12x12", "--limit", "3"), "--limit: --picture and --words plan without"),
+        (("--words", "9", "--reward", "a.py:f"), "--reward: --picture and --words plan without"),
+        (("--picture", "12x12", "--task", "nonsense", "model=demo"), "unknown task 'nonsense'"),
     ],
 )
 def test_a_mistake_is_one_line(

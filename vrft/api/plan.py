@@ -72,6 +72,6 @@ def plan(
     repeated += [f"--picture={width}x{height}" for width, height in pictures]
     sections = {"task": task if isinstance(task, Mapping) else None, "model": model, **settings}
     args = arguments.parse(["plan", *options(named), *repeated, *overrides(sections)])
-    command.check_options(args)
+    command.check_options(args, sources)
     with registry.reward_functions(functions):
         return command.step_plan_of(with_rewards(command.configuration(args), sources, None), args)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from vrft import columns
 from vrft.cli import next_commands
-from vrft.cli.configuration import resolve
+from vrft.cli.configuration import configured, resolve
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
@@ -80,10 +80,21 @@ def plan(args: argparse.Namespace) -> int:
     return 0 if any(planned.fits.values()) else 1
 
 
-def check_options(args: argparse.Namespace) -> None:
-    """Raise UserError for cards that are not known, and for devices that share nothing."""
+def check_options(args: argparse.Namespace, rewards: Sequence[str] = ()) -> None:
+    """Raise UserError for cards that are not known, and for options that say nothing together.
+
+    ``rewards`` are further ones, beside those of ``--reward``.
+    """
+    from vrft import config
     from vrft.checks import cards
 
+    if described(args):
+        place = config.load(None, args.settings).task.settings.get("data_dir")
+        beside = {"--data": args.data or place, "--reward": args.reward or rewards}
+        for option, value in {**beside, "--limit": args.limit}.items():
+            if value:
+                raise UserError(f"{option}: --picture and --words plan without data, for the "
+                                "prompt that they describe; leave one of them out")  # fmt: skip
     for name in args.gpu or SIZES:
         cards.read(name)
     if args.devices == 1 and args.zero:
@@ -111,12 +122,23 @@ def step_plan_of(config: Config, args: argparse.Namespace) -> StepPlan:
 
 
 def configuration(args: argparse.Namespace) -> Config:
-    """Return the configuration to plan for, which needs no task where a prompt's size is given."""
-    from vrft import config
+    """Return the configuration to plan for, which needs no task where a prompt is described.
 
-    if args.picture or args.words is not None:
-        return config.load(args.config, args.settings)
-    return resolve(args)
+    Raises UserError as ``resolve`` does, and for a task that is not known.
+    """
+    from vrft import registry
+
+    if not described(args):
+        return resolve(args)
+    config = configured(args)
+    if config.task.name:
+        registry.task_class(config.task.name)  # a plan of data builds the task
+    return config
+
+
+def described(args: argparse.Namespace) -> bool:
+    """Return whether the options describe a prompt, so that no data are read."""
+    return bool(args.picture) or args.words is not None
 
 
 def measured(args: argparse.Namespace, config: Config, model: Shape) -> Lengths:
@@ -130,7 +152,7 @@ def measured(args: argparse.Namespace, config: Config, model: Shape) -> Lengths:
         counter = prompt_tokens.load_counter(config.model)
     except UserError:
         counter = None  # the plan says that text is counted by its bytes
-    if args.picture or args.words is not None:
+    if described(args):
         words = 100 if args.words is None else args.words
         sizes = [size(text) for text in args.picture]
         return lengths.of_sizes(sizes, words, model, config.model, counter)

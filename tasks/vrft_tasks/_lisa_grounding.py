@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vrft.boxes import THOUSANDTHS, Box
+from vrft.boxes import THOUSANDTHS, Box, in_fractions
 from vrft.errors import UserError
 from vrft.images import StoredSize, image_size, stored_size
 from vrft.masks import Polygon, Region, bounding_box, outline
 from vrft.records import check_inside, read_json, read_western_json
+from vrft.records.picture_files import json_files, pictures_by_stem
 from vrft.types import Sample
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".JPG", ".JPEG", ".PNG")
 LARGEST = 1e6
 """A bound on coordinates in pixels, far beyond any picture."""
 ROUNDING = 1.0
@@ -42,9 +42,9 @@ def splits(root: Path) -> dict[str, Path]:
     """Return the splits below ``data_dir``: folders of records, and files of conversations."""
     if root.is_file():
         return {"train": root}
-    folders = {path.parent.name: path.parent for path in root.glob("*/*.json")}
+    folders = {path.name: path for path in root.iterdir() if path.is_dir() and json_files(path)}
     # A folder comes before a file of the same name: the union keeps the right side.
-    return {path.stem: path for path in root.glob("*.json")} | folders
+    return {path.stem: path for path in json_files(root)} | folders
 
 
 def read_reasonseg(
@@ -58,7 +58,8 @@ def read_reasonseg(
     Pictures may not leave the folders ``allowed``; None: they may lie anywhere.
     """
     samples = []
-    for path in sorted(folder.glob("*.json")):
+    pictures = pictures_by_stem(folder)
+    for path in json_files(folder):
         record = read_western_json(path, encoding)
         if not isinstance(record, dict):
             raise UserError(f"{path}: expected an object with `text` and `shapes`")
@@ -68,7 +69,7 @@ def read_reasonseg(
         texts = [text] if isinstance(text, str) else text
         if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
             raise UserError(f"{path}: `text` must hold at least one instruction")
-        image = _picture_beside(path)
+        image = pictures.get(path.stem, path.with_suffix(".jpg"))  # as published
         if allowed is not None:
             check_inside(image, allowed, str(path))
         target = _read_target(record, path, stored_size(image))
@@ -81,20 +82,17 @@ def read_reasonseg(
     return samples
 
 
-def _picture_beside(path: Path) -> Path:
-    """Return the picture of the same name as a record: .jpg, as published, or another ending."""
-    for suffix in SUFFIXES:
-        if (picture := path.with_suffix(suffix)).is_file():
-            return picture
-    return path.with_suffix(SUFFIXES[0])
-
-
 def _read_target(record: Mapping[str, Any], path: Path, stored: StoredSize) -> Target:
     """Read the target of a record whose picture has that size in its file."""
     shapes = record.get("shapes")
     if not isinstance(shapes, list) or not shapes:
         raise UserError(f"{path}: `shapes` must hold at least one shape")
     polygons = [_read_points(shape, f"{path}: shape {i}") for i, shape in enumerate(shapes)]
+    if in_fractions([n for polygon in polygons for point in polygon for n in point]):
+        raise UserError(
+            f"{path}: all points lie in 0..1, and ReasonSeg writes pixels; multiply them by the "
+            "width and height of the picture"
+        )
     if _in_stored_frame(record, polygons, path, stored):
         polygons = [[stored.turn(x, y) for x, y in polygon] for polygon in polygons]
     width, height = stored.upright

@@ -87,6 +87,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     (box([0, 0, 5, "5"]), r"bbox is \[x, y, width, height\]"),
     (box([0, 0, 5, float("nan")]), r"bbox is \[x, y, width, height\]"),
     (box([0, 0, 5, 10**400]), r"bbox is \[x, y, width, height\]"),
+    (box([0, 0.25, 0.5, 1]), r"a\.json: every bbox lies in 0..1, and COCO writes pixels"),
 ]
 
 
@@ -98,6 +99,12 @@ def test_a_broken_entry_is_named_in_one_line(
     with pytest.raises(UserError, match=message) as raised:
         coco.find(instances(**parts), "train")
     assert "\n" not in str(raised.value)
+
+
+def test_a_box_in_the_first_pixel_is_one_among_others(instances: Callable[..., Path]) -> None:
+    boxes = [[0, 0.25, 0.5, 0.5], [2, 2, 3, 3]]
+    found = coco.find(instances(annotations=[box(b)["annotations"][0] for b in boxes]), "train")
+    assert found is not None and len(found.pictures[0].boxes["cat"]) == 2
 
 
 OUTSIDE = [

@@ -16,11 +16,9 @@ from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import open_image
 from vrft.records import foreign, formats, labelled
-from vrft.records.frames import Point
-from vrft.records.labelled import kind_of, read_shape
+from vrft.records.labelled import kind_of
 
 HERE = RECORDS / "formats"
-SIZE = (120, 90)
 
 
 def shape_of(kind: str, points: list[list[float]]) -> dict[str, Any]:
@@ -54,6 +52,88 @@ def test_splits_may_have_folders_of_their_own(tmp_path: Path) -> None:
     assert kind_of(tmp_path, "train") is None
     with pytest.raises(UserError, match="no json beside pictures, in it or in train/"):
         labelled.read(tmp_path, "train", "labelme")
+
+
+def labelled_set(folder: Path, **texts: Any) -> Path:
+    """Write a folder with labelme's json by stem, each with the given `text`, and no pictures."""
+    for stem, text in texts.items():
+        tree = {"shapes": [shape_of("rectangle", [[2, 2], [9, 9]])]}
+        tree |= {} if text is None else {"text": text}
+        (folder / f"{stem}.json").write_text(json.dumps(tree), encoding="utf-8")
+    return folder
+
+
+def picture(path: Path) -> Path:
+    Image.new("RGB", (20, 20)).save(path)
+    return path
+
+
+def test_pictures_of_every_ending_have_their_annotations(tmp_path: Path) -> None:
+    root = labelled_set(tmp_path, a=None, b=None, c=None)
+    (tmp_path / "c.json").rename(tmp_path / "c.JSON")
+    for name in ("a.JPG", "b.TIF", "c.gif"):
+        picture(tmp_path / name)
+    (tmp_path / "._a.json").write_bytes(b"\0")
+    (tmp_path / "classes.json").write_text('["it"]')  # another program's notes
+    assert kind_of(root, "train") == "labelme"
+    entries = labelled.read(root, "train", "labelme")
+    assert [entry.picture.name for entry in entries] == ["a.JPG", "b.TIF", "c.gif"]
+
+
+def test_shapes_without_a_picture_are_refused(tmp_path: Path) -> None:
+    root = labelled_set(tmp_path, a=None, e=None)
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "e.heic").touch()
+    assert kind_of(root, "train") == "labelme"
+    with pytest.raises(UserError, match=r"e\.json: no picture e\.jpg, or of another known ending"):
+        labelled.read(root, "train", "labelme")
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind", "message"),
+    [
+        ({"a": ["it"], "b": None}, "reasonseg", r"b\.json: no `text`, unlike a\.json; keep Reason"),
+        ({"a": None, "b": "it"}, "labelme", r"b\.json: `text`, unlike a\.json; keep ReasonSeg's"),
+        # the empty text that some tools write is no instruction
+        ({"a": "", "b": None}, "labelme", None),
+    ],
+)
+def test_files_of_another_kind_than_the_first_are_refused(
+    texts: dict[str, Any], kind: str, message: str | None, tmp_path: Path
+) -> None:
+    root = labelled_set(tmp_path, **texts)
+    for stem in texts:
+        picture(tmp_path / f"{stem}.jpg")
+    assert kind_of(root, "train") == kind
+    if message is None:
+        assert len(labelled.read(root, "train", kind)) == 2
+        return
+    with pytest.raises(UserError, match=message):
+        labelled.read(root, "train", kind)
+
+
+def test_a_format_that_is_forced_asks_for_what_it_needs(tmp_path: Path) -> None:
+    root = labelled_set(tmp_path, a=None)
+    picture(tmp_path / "a.jpg")
+    with pytest.raises(UserError, match=r"a\.json: `text` must hold at least one instruction"):
+        labelled.read(root, "train", "reasonseg")
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "points"])
+def test_points_in_fractions_are_refused(kind: str, tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    tree = {"shapes": [shape_of(kind, [[0.25, 0.5], [1, 0.75]])]}
+    (tmp_path / "a.json").write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=r"a\.json: all points lie in 0..1, and labelme writes pix"):
+        labelled.read(tmp_path, "train", "labelme")
+
+
+@pytest.mark.parametrize("first", [{"info": ""}, {"type": "instances"}, {"licenses": {}}])
+def test_cocos_json_may_begin_with_any_field(first: dict[str, Any], tmp_path: Path) -> None:
+    tree = json.loads((HERE / "coco.json").read_text(encoding="utf-8"))
+    tree = {key: value for key, value in tree.items() if key not in first}
+    (tmp_path / "a.json").write_text(json.dumps(first | tree))
+    assert kind_of(tmp_path / "a.json", "train") == "coco"
 
 
 def test_roboflow_keeps_cocos_json_among_the_pictures(tmp_path: Path) -> None:
@@ -102,35 +182,6 @@ def test_annotations_are_read_in_the_encoding_that_is_named_or_marked(
         again = labelled.read(root, "train", name, setting)
         assert len(again) == len(labelled.read(HERE / file, "train", name))
     assert labelled.read(tmp_path / "coco.json", "train", "coco", setting)[0].question == "矩形"
-
-
-@pytest.mark.parametrize(
-    ("kind", "points", "box"),
-    [
-        # every type that labelme draws; pixels of a picture of 120 x 90
-        ("rectangle", [[60, 45], [12, 18]], (12, 18, 60, 45)),
-        ("rectangle", [[12, 18], [60, 18], [60, 45], [12, 45]], (12, 18, 60, 45)),
-        ("polygon", [[12, 18], [60, 20], [30, 45]], (12, 18, 60, 45)),
-        ("linestrip", [[12, 18], [60, 20], [30, 45]], (12, 18, 60, 45)),
-        ("line", [[12, 45], [60, 18]], (12, 18, 60, 45)),
-        ("mask", [[12, 18], [60, 45]], (12, 18, 60, 45)),
-        # radius 5 = the distance of (3, 4)
-        ("circle", [[30, 30], [33, 34]], (25, 25, 35, 35)),
-        # no type: a polygon, as in ReasonSeg
-        (None, [[12, 18], [60, 20], [30, 45]], (12, 18, 60, 45)),
-    ],
-)
-def test_every_shape_of_labelme_has_its_box(
-    kind: str | None, points: list[list[float]], box: tuple[float, ...]
-) -> None:
-    (read,) = read_shape({"points": points, "shape_type": kind}, SIZE, "x.json")
-    assert isinstance(read, Box)
-    assert read.pixels(*SIZE) == pytest.approx(box)
-
-
-def test_points_of_labelme_are_points() -> None:
-    shape = {"points": [[60, 45], [0, 90]], "shape_type": "points"}
-    assert read_shape(shape, SIZE, "x.json") == [Point(0.5, 0.5), Point(0, 1)]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def test_a_column_of_pictures_that_is_not_read_is_refused_with_its_setting(tmp_p
     ("column", "value", "refused"),
     [
         ("Image", "A.JPG", True),
+        ("img", "a.ppm", True),
         ("img", ["a.png", "b.png"], True),
         ("img", '["a.png"]', True),  # a cell of CSV
         ("jpg", {"bytes": b"\x89PNG...", "path": None}, True),

@@ -150,6 +150,10 @@ def test_a_text_may_be_a_single_string(split: Callable[..., LisaGrounding]) -> N
         ({"shapes": [{"label": "ignore", "points": [[1, 2], [3, 4]]}]}, "no shape is a target"),
         ({"shapes": [{"label": "target", "points": [[1, 2], [1, 9]]}]}, "span no area"),
         ({"shapes": [{"label": "target", "points": [[200, 0], [300, 9]]}]}, "span no area"),
+        (
+            {"shapes": [{"label": "target", "points": [[0.1, 0.1], [0.3, 0.1], [0.3, 1]]}]},
+            r"a\.json: all points lie in 0..1, and ReasonSeg writes pixels",
+        ),
         ({"picture": False}, r"a\.jpg: no such picture"),
     ],
 )
@@ -242,13 +246,23 @@ def test_points_of_another_frame_are_refused(
         task.samples("val")
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpeg", ".JPG"])
+@pytest.mark.parametrize("suffix", [".png", ".jpeg", ".JPG", ".Bmp", ".TIF", ".gif"])
 def test_a_picture_may_have_another_ending(
     suffix: str, split: Callable[..., LisaGrounding]
 ) -> None:
     task = split(picture=False)
     Image.new("RGB", (100, 100)).save(task.data_dir / "val" / f"a{suffix}")
     assert task.samples("val")[0].images[0].name == f"a{suffix}"  # type: ignore[union-attr]
+
+
+def test_records_in_capital_letters_are_records_and_hidden_files_none(
+    split: Callable[..., LisaGrounding],
+) -> None:
+    task = split()
+    folder = task.data_dir / "val"
+    (folder / "a.json").rename(folder / "a.JSON")
+    (folder / "._a.json").write_bytes(b"\0")
+    assert len(task.samples("val")) == 1
 
 
 def test_json_of_another_encoding_is_refused_until_it_is_named(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vrft.boxes import Box
+from vrft.boxes import Box, in_fractions
 from vrft.errors import UserError
 from vrft.images import StoredSize, stored_size
 from vrft.records import files, texts
@@ -23,6 +23,9 @@ CUT = 0.01
 
 LARGEST = 1e6
 """A bound on coordinates in pixels, far beyond any picture; it also refuses NaN and infinity."""
+
+ENOUGH = 1000
+"""Boxes that tell fractions from pixels."""
 
 ByCategory = Mapping[str, tuple[Box, ...]]
 
@@ -130,7 +133,8 @@ def read(
 
     They may not leave the folders ``allowed``; None: they may lie anywhere.
     Boxes that rounding has put over the edge are cut to their picture, and boxes without area are
-    left out. Raises UserError that names the entry which cannot be read or leaves its picture.
+    left out. Raises UserError that names the entry which cannot be read or leaves its picture, and
+    for boxes in fractions.
     """
     tree = files.read_json(path, encoding)
     names = {c["id"]: str(c["name"]) for c in entries(tree, "categories", ("id", "name"), path)}
@@ -138,7 +142,8 @@ def read(
     sizes = {image["id"]: (image["width"], image["height"]) for image in images}
     boxes: dict[tuple[Any, bool], dict[str, tuple[Box, ...]]] = {}  # (picture, crowd) -> boxes
     needed = ("image_id", "category_id", "bbox")
-    for row, entry in enumerate(entries(tree, "annotations", needed, path)):
+    annotations = entries(tree, "annotations", needed, path)
+    for row, entry in enumerate(annotations):
         image, category = entry["image_id"], entry["category_id"]
         if image not in sizes or category not in names:
             raise UserError(f"{path}: annotations[{row}]: unknown image_id or category_id")
@@ -146,6 +151,12 @@ def read(
         if box is not None:
             by_name = boxes.setdefault((image, bool(entry.get("iscrowd"))), {})
             by_name[names[category]] = (*by_name.get(names[category], ()), box)
+    # A box in the first pixel is rare, and of a file in pixels never all are there.
+    if in_fractions([n for entry in annotations[:ENOUGH] for n in entry["bbox"]]):
+        raise UserError(
+            f"{path}: every bbox lies in 0..1, and COCO writes pixels; multiply x and width by the "
+            "picture's width, y and height by its height"
+        )
     pictures = [
         Picture(
             str(image["id"]),

@@ -7,23 +7,22 @@ its answer are the shapes of that name.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from vrft.boxes import Box
 from vrft.errors import UserError
-from vrft.images import StoredSize, stored_size
+from vrft.images import stored_size
 from vrft.progress import watched
 from vrft.records import coco
 from vrft.records.data_folder import check_inside
-from vrft.records.files import is_json_lines, read_western_json
-from vrft.records.frames import PIXELS, Numbers, Shape
-from vrft.records.texts import head_text
-
-Turn = Callable[[float, float], tuple[float, float]]
-"""Takes a point from the frame of its annotation into the upright picture, both in pixels."""
+from vrft.records.files import is_json_lines, read_json, read_western_json
+from vrft.records.frames import Shape
+from vrft.records.label_shapes import shapes_by_label
+from vrft.records.picture_files import SUFFIXES, json_files, pictures_by_stem
+from vrft.records.texts import first_character, head_text
 
 Kind = Literal["coco", "labelme", "reasonseg"]
 
@@ -44,9 +43,10 @@ COCO_HEAD = re.compile(
     r'\s*+\{\s*+(?:"info"\s*+:\s*+\{|"licenses"|'
     r'"(?:images|annotations|categories)"\s*+:\s*+\[\s*+[{\]])'
 )
-"""The beginning of COCO's json. Rows may begin with such a column, but not with its form."""
+"""The usual beginning of COCO's json. Rows may begin with such a column, but not with its form."""
 ROBOFLOW = "_annotations.coco.json"
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+PICTURES = SUFFIXES
+"""The endings of pictures that have json beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +71,16 @@ class Labelled:
 def kind_of(root: Path, split: str, encoding: str = "") -> Kind | None:
     """Return which kind of annotations a file or folder holds; None for data of another kind."""
     if root.is_file():
-        with root.open("rb") as file:
-            head = file.read(256)
-        is_coco = root.suffix == ".json" and COCO_HEAD.match(head_text(head, encoding))
-        return "coco" if is_coco and not is_json_lines(root, encoding) else None
+        return "coco" if _is_coco(root, encoding) else None
     if (root / "annotations").is_dir() or _roboflow(root, split):
         return "coco"
-    files = _label_files(root, split)
+    files, pictures = _label_files(root, split)
     # Rows may lie in such files too: only an object with shapes is an annotation.
-    tree = read_western_json(files[0], encoding) if files else None
-    if not isinstance(tree, dict) or "shapes" not in tree:
+    first = next((file for file in files if file.stem in pictures), None)
+    tree = read_western_json(first, encoding) if first else None
+    if not _has_shapes(tree):
         return None
-    return "reasonseg" if "text" in tree else "labelme"
+    return "reasonseg" if _instructs(tree) else "labelme"
 
 
 def read(
@@ -90,16 +88,55 @@ def read(
 ) -> list[Labelled]:
     """Read the annotations of a split; raise UserError that names file and entry of a fault.
 
-    A picture outside the folder of the data is one, unless ``allow_outside``.
+    Faults are also shapes without a picture beside them, instructions in some files and not in
+    others, and a picture outside the folder of the data, unless ``allow_outside``.
     """
     if kind == "coco":
         return list(_coco(root, split, encoding, allow_outside))
-    files = _label_files(root, split)
-    if not files:
+    files, pictures = _label_files(root, split)
+    if not pictures:
         raise UserError(f"{root}: no json beside pictures, in it or in {split}/")
-    shown = watched(files, f"annotations of {split!r}")
     allowed = None if allow_outside else (root,)
-    return [entry for path in shown for entry in _labelled(path, kind, encoding, allowed)]
+    entries: list[Labelled] = []
+    first: tuple[Path, bool] | None = None
+    for path in watched(files, f"annotations of {split!r}"):
+        tree, picture = read_western_json(path, encoding), pictures.get(path.stem)
+        if picture is None:
+            if _has_shapes(tree):
+                raise UserError(f"{path}: no picture {path.stem}.jpg, or of another known ending, "
+                                "beside it; put it there, or remove the file")  # fmt: skip
+            continue  # of another program's notes on the set
+        first = first or (path, _instructs(tree))
+        if _instructs(tree) != first[1]:
+            raise UserError(
+                f"{path}: {'no ' if first[1] else ''}`text`, unlike {first[0].name}; keep "
+                "ReasonSeg's json, with instructions, and labelme's in two folders"
+            )
+        entries += _labelled(tree, path, picture, kind, allowed)
+    return entries
+
+
+def _is_coco(path: Path, encoding: str) -> bool:
+    """Return whether a file holds one object with COCO's lists, whichever field comes first."""
+    with path.open("rb") as file:
+        head = head_text(file.read(256), encoding)
+    if path.suffix != ".json" or is_json_lines(path, encoding):
+        return False
+    if COCO_HEAD.match(head):
+        return True
+    # Such an object is no rows: only one that begins unusually is read twice.
+    tree = read_json(path, encoding) if first_character(path, encoding) == "{" else None
+    return isinstance(tree, dict) and {"images", "annotations"} <= tree.keys()
+
+
+def _has_shapes(tree: Any) -> bool:
+    """Return whether the content of a json file is the annotation of one picture."""
+    return isinstance(tree, dict) and "shapes" in tree
+
+
+def _instructs(tree: Any) -> bool:
+    """Return whether an annotation has instructions; the empty text of some tools is none."""
+    return isinstance(tree, dict) and tree.get("text") not in (None, "")
 
 
 def _roboflow(root: Path, split: str) -> Path | None:
@@ -126,44 +163,32 @@ def _coco(root: Path, split: str, encoding: str, allow_outside: bool) -> Iterato
             yield Labelled(f"{picture.id}#{name}", name, boxes, picture.file, where, columns)
 
 
-def _label_files(root: Path, split: str) -> list[Path]:
-    """Return the json files that lie beside a picture each, in the split's folder or in root."""
+def _label_files(root: Path, split: str) -> tuple[list[Path], dict[str, Path]]:
+    """Return the json files of the split's folder, or of root, and the pictures there by stem.
+
+    It is the first of both in which one lies beside the other; both are empty where none is.
+    """
     for folder in (root / split, root):
-        files = sorted(folder.glob("*.json")) if folder.is_dir() else []
-        if beside := [file for file in files if _picture_beside(file)]:
-            return beside
-    return []
-
-
-def _picture_beside(path: Path) -> Path | None:
-    """Return the picture of the same name as a json file; None without one."""
-    pictures = (path.with_suffix(suffix) for suffix in PICTURES)
-    return next((picture for picture in pictures if picture.is_file()), None)
+        files, pictures = json_files(folder), pictures_by_stem(folder)
+        if any(file.stem in pictures for file in files):
+            return files, pictures
+    return [], {}
 
 
 def _labelled(
-    path: Path, kind: str, encoding: str, allowed: tuple[Path, ...] | None
+    tree: Any, path: Path, picture: Path, kind: str, allowed: tuple[Path, ...] | None
 ) -> Iterator[Labelled]:
     """Yield the questions of one picture: its labels, or ReasonSeg's instructions.
 
     The picture may not leave the folders ``allowed``; None: it may lie anywhere.
     """
-    tree = read_western_json(path, encoding)
-    picture = _picture_beside(path)
     shapes = tree.get("shapes") if isinstance(tree, dict) else None
-    if picture is None or not isinstance(shapes, list) or not shapes:
+    if not isinstance(shapes, list) or not shapes:
         raise UserError(f"{path}: expected `shapes` with at least one shape, beside its picture")
     columns = {name: value for name, value in tree.items() if name != "imageData"}
     if allowed is not None:
         check_inside(picture, allowed, str(path))
-    stored = stored_size(picture)
-    size, turn = stored.upright, _turn(tree, stored, path)
-    by_label: dict[str, list[Shape]] = {}
-    for number, shape in enumerate(shapes):
-        where = f"{path}: shape {number}"
-        if not isinstance(shape, dict) or not isinstance(shape.get("label"), str):
-            raise UserError(f"{where}: expected an object with label and points")
-        by_label.setdefault(shape["label"], []).extend(read_shape(shape, size, where, turn))
+    by_label = shapes_by_label(shapes, path, stored_size(picture), tree)
     if kind == "labelme":
         for label, placed in by_label.items():
             if len(set(map(type, placed))) > 1:
@@ -179,7 +204,8 @@ def _labelled(
         return
     targets = [s for label, placed in by_label.items() if is_target(label) for s in placed]
     boxes = [shape for shape in targets if isinstance(shape, Box)]
-    texts = [tree["text"]] if isinstance(tree["text"], str) else tree["text"]
+    text = tree.get("text")
+    texts = [text] if isinstance(text, str) else text
     if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
         raise UserError(f"{path}: `text` must hold at least one instruction")
     if not boxes or len(boxes) < len(targets):
@@ -196,81 +222,3 @@ def _labelled(
 def is_target(label: str) -> bool:
     """Return whether a label of ReasonSeg marks a target: any but "flag" and "ignore"."""
     return "ignore" not in label.lower() and label.lower() != "flag"
-
-
-def _turn(tree: Mapping[str, Any], stored: StoredSize, path: Path) -> Turn:
-    """Return how points of a file are turned into the upright picture, by the size it tells.
-
-    labelme shows a picture upright, and other tools as it is stored, which its EXIF orientation
-    turns: points of the second are turned with it. Raises UserError for a size that is neither.
-    """
-    told = (tree.get("imageWidth"), tree.get("imageHeight"))
-    if None in told or told == stored.upright:
-        return _as_they_are
-    if told == (stored.width, stored.height):
-        return stored.turn
-    width, height = stored.upright
-    raise UserError(
-        f"{path}: imageWidth and imageHeight are {told[0]}x{told[1]}, but the picture, turned "
-        f"upright, is {width}x{height}; annotate the upright picture"
-    )
-
-
-def _as_they_are(x: float, y: float) -> tuple[float, float]:
-    """Return a point of the upright picture, which nothing turns."""
-    return x, y
-
-
-def read_shape(
-    shape: Mapping[str, Any], size: tuple[int, int], where: str, turn: Turn = _as_they_are
-) -> list[Shape]:
-    """Return the box of a shape of labelme, or its points; UserError for another type of shape.
-
-    ``turn`` takes a point of the file, in pixels, into the upright picture of ``size``.
-
-    A circle is given by its centre and a point on its rim; of any other area the box spans all
-    points. Shapes of ReasonSeg have no type and are polygons.
-    """
-    points = shape.get("points")
-    kind = shape.get("shape_type") or "polygon"
-    listed = points if isinstance(points, list) else []
-    pairs = [turn(*_pair(point, where)) for point in listed]
-    match kind:
-        case "point" | "points" if pairs:
-            return [_placed(pair, size, where) for pair in pairs]
-        case "circle" if len(pairs) == 2:
-            (x, y), (rim_x, rim_y) = pairs
-            radius = ((x - rim_x) ** 2 + (y - rim_y) ** 2) ** 0.5
-            pairs = [(x - radius, y - radius), (x + radius, y + radius)]
-        case "rectangle" | "polygon" | "linestrip" | "line" | "mask" if len(pairs) >= 2:
-            pass
-        case _:
-            raise UserError(
-                f"{where}: a {kind!r} of {len(pairs)} points; expected a rectangle, polygon, "
-                "circle, line, linestrip, mask, point or points"
-            )
-    (left, top), (right, bottom) = (
-        map(min, zip(*pairs, strict=True)),
-        map(max, zip(*pairs, strict=True)),
-    )
-    width, height = size
-    box = Box.of_pixels(left, top, right, bottom, width, height)
-    if box is None:
-        raise UserError(f"{where}: the {kind} spans no area inside the picture; correct it")
-    return [box]
-
-
-def _placed(pair: Numbers, size: tuple[int, int], where: str) -> Shape:
-    """Return the point of a pair in pixels; raise UserError for one outside the picture."""
-    try:
-        return PIXELS.shape(pair, size)
-    except ValueError as error:
-        raise UserError(f"{where}: {error}") from None
-
-
-def _pair(point: Any, where: str) -> tuple[float, float]:
-    """Return a point of a shape in pixels; raise UserError for anything but two numbers."""
-    match point:
-        case [int() | float() as x, int() | float() as y] if abs(x) < 1e6 and abs(y) < 1e6:
-            return float(x), float(y)
-    raise UserError(f"{where} has a point that is no [x, y]: {point!r:.60}")

@@ -13,13 +13,8 @@ from PIL import Image
 
 from vrft.images.sources import HUB_KEYS, URL
 from vrft.records.nested import listed
+from vrft.records.picture_files import SUFFIXES
 from vrft.records.record import Record
-
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"),
-    *(".tif", ".tiff", ".avif", ".jp2", ".qoi"),
-)
-"""The endings of pictures' paths, in lower case."""
 
 HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 """How the bytes of a picture's file begin."""

@@ -5,7 +5,10 @@ The comparison at the end of the file is the published one.
 
 from __future__ import annotations
 
+import functools
+import os
 import random
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +17,18 @@ from typing import Any
 
 from vrft import answers, records
 from vrft.classes import ClassList
+from vrft.errors import UserError
 from vrft.records import Record
+from vrft.records.picture_files import is_picture_file
 from vrft.types import Sample
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+TEXTS = {
+    *(".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".log"),
+}
+"""The endings of notes and annotations beside the pictures of a class: not read, but counted."""
+
+LEFT_BEHIND = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"}
+"""What systems leave in folders, in lower case, besides names that begin with a dot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +78,22 @@ def find(
 
     Tried in this order: <split>/<class>/*.jpg, <class>/*.jpg, and the rows of ``source``. With a
     ``config``, which rows alone can have, they are read at once. Raises UserError for a picture
-    outside ``source``, unless ``allow_outside``.
+    outside ``source``, unless ``allow_outside``, and for what is no picture in a folder of a class.
     """
     root = Path(source).expanduser()
     if config is not None:
         return _read_rows(source, split, columns, encoding, config, allow_outside)
     allowed = None if allow_outside else (root,)
-    if folders := _class_folders(root / split):
+    if _class_folders(root / split):
         # Labels of all splits: a class without test pictures is a possible wrong answer all the
         # same.
         labels = [folder.name for part in root.iterdir() for folder in _class_folders(part)]
-        return LabelledData(_read_folders(folders, root, allowed), labels)
+        return LabelledData(_read_folders(root / split, root, allowed), labels)
     # Beside files of rows, folders are only the places of their pictures.
     has_rows = root.is_dir() and any(path.suffix in records.KINDS for path in root.iterdir())
     if not has_rows and (folders := _class_folders(root)):
         labels = [folder.name for folder in folders]
-        pictures = _read_folders(folders, root, allowed)
+        pictures = _read_folders(root, root, allowed)
         return LabelledData(pictures, labels, undivided=True)
     return _read_rows(source, split, columns, encoding, config, allow_outside)
 
@@ -124,13 +135,25 @@ def _read_row(record: Record) -> LabelledPicture:
 
 
 def _read_folders(
-    folders: Sequence[Path], root: Path, allowed: tuple[Path, ...] | None
+    parent: Path, root: Path, allowed: tuple[Path, ...] | None
 ) -> list[LabelledPicture]:
     """Return the pictures of all classes; their ids are their paths below the root of the data.
 
-    Raises UserError for one that leaves the folders ``allowed``, as a link can, unless it is None.
+    Raises UserError for a picture beside the folders of classes in ``parent``, for what
+    ``_read_class`` refuses, and for a picture that leaves the folders ``allowed``, as a link can,
+    unless it is None.
     """
-    files = [(folder, path) for folder in folders for path in _picture_files(folder)]
+    files: list[tuple[Path, Path]] = []
+    texts = 0
+    for path in _entries(parent):
+        if path.is_dir():
+            pictures, beside = _read_class(path)
+            files += [(path, picture) for picture in pictures]
+            texts += beside
+        elif is_picture_file(path):
+            raise UserError(f"{path}: a picture of no class; move it into the folder of its class")
+    if texts and os.environ.get("RANK", "0") == "0":  # one process speaks for all of a launch
+        _say_once(f"note: {texts} files of text beside the pictures of {parent} are not read")
     for _, path in files if allowed is not None else ():
         records.check_inside(path, allowed or (), str(path))
     return [
@@ -145,18 +168,55 @@ def _read_folders(
     ]
 
 
+@functools.cache
+def _say_once(note: str) -> None:
+    """Print a note on standard error, the first time that it is to be said."""
+    print(note, file=sys.stderr)
+
+
+def _read_class(folder: Path) -> tuple[list[Path], int]:
+    """Return the pictures in the folder of a class, sorted, and the number of texts beside them.
+
+    Raises UserError for anything else there, and for a folder without a picture: a class, or a part
+    of one, would be missing.
+    """
+    pictures, texts = [], 0
+    for path in _entries(folder):
+        if is_picture_file(path):
+            pictures.append(path)
+        elif path.is_dir():
+            raise UserError(f"{path}: a folder within that of a class; move its pictures up")
+        elif path.suffix.lower() in TEXTS:
+            texts += 1
+        else:
+            raise UserError(
+                f"{path}: no picture of a known ending, in the folder of a class; save it as .png, "
+                "or move it away"
+            )
+    if not pictures:
+        raise UserError(f"{folder}: no picture of this class; move the folder away, or fill it")
+    return pictures, texts
+
+
 def _class_folders(folder: Path) -> list[Path]:
     """Return the folders inside a folder that hold pictures, one per class, sorted by name."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and _picture_files(path))
+    return [path for path in _entries(folder) if path.is_dir() and _has_pictures(path)]
 
 
-def _picture_files(folder: Path) -> list[Path]:
-    """Return the pictures of a folder by the endings of their names, sorted."""
-    files = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    # macOS leaves a file "._0.png" beside 0.png on other disks, which is no picture.
-    return sorted(path for path in files if not path.name.startswith("."))
+def _has_pictures(folder: Path) -> bool:
+    """Return whether a folder holds a picture, by the ending of its name."""
+    return any(is_picture_file(path) for path in _entries(folder))
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what a folder holds, sorted, without what systems leave behind.
+
+    macOS leaves a file "._0.png" beside 0.png on other disks, which is no picture.
+    """
+    entries = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in entries if path.name.lower() not in LEFT_BEHIND)
 
 
 def draw_shots(samples: Sequence[Sample[Label]], shots: int, seed: int) -> list[Sample[Label]]:

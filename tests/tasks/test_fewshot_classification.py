@@ -196,6 +196,54 @@ def test_a_folder_per_split_and_class_is_read(folders: Callable[..., Path]) -> N
     assert test[0].answer.classes.match("a Barn Owl!") == "barn_owl"
 
 
+def test_pictures_of_every_ending_are_read(folders: Callable[..., Path]) -> None:
+    root = folders("test")
+    for name in ("a.AVIF", "b.Jp2", "c.JPG"):
+        (root / "test" / "owl" / name).touch()
+    only = root / "test" / "eagle"  # a class of pictures in one rare format
+    only.mkdir()
+    (only / "0.avif").touch()
+    samples = FewshotClassification(str(root)).samples("test")
+    assert Counter(s.answer.name for s in samples) == {"barn_owl": 6, "owl": 9, "eagle": 1}
+
+
+@pytest.mark.parametrize("split", ["test", "."])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        # pictures that are not opened, or of an unknown kind; deeper down; of no class
+        ("owl/2.HEIC", r"owl/2\.HEIC: no picture of a known ending, in the folder of a class"),
+        ("owl/0001", r"owl/0001: no picture of a known ending"),
+        ("owl/more/1.png", r"owl/more: a folder within that of a class"),
+        ("eagle/0.heic", r"eagle/0\.heic: no picture of a known ending"),
+        ("eagle/notes.txt", r"eagle: no picture of this class; move the folder away, or fill it"),
+        ("1.png", r"1\.png: a picture of no class"),
+    ],
+)
+def test_what_would_be_missing_in_a_class_is_refused(
+    name: str, message: str, split: str, folders: Callable[..., Path]
+) -> None:
+    root = folders(split)
+    (root / split / name).parent.mkdir(exist_ok=True)
+    (root / split / name).touch()
+    with pytest.raises(UserError, match=message):
+        FewshotClassification(str(root)).samples("test")
+
+
+def test_texts_beside_pictures_are_counted_and_what_systems_leave_behind_is_not(
+    folders: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = folders("test")
+    for name in ("owl/Thumbs.db", "owl/desktop.ini", "__MACOSX/owl/0.png", ".cache/0.png"):
+        (root / "test" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "test" / name).touch()
+    task = FewshotClassification(str(root))
+    assert len(task.samples("test")) == len(task.samples("test")) == 12
+    # a notes.txt in both classes
+    note = f"note: 2 files of text beside the pictures of {root / 'test'} are not read\n"
+    assert capsys.readouterr().err == note
+
+
 def test_classes_of_every_split_are_known_in_each(folders: Callable[..., Path]) -> None:
     root = folders("train", "test")
     eagle = root / "train" / "eagle"

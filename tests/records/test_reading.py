@@ -93,6 +93,10 @@ def test_parquet_holds_its_pictures_and_its_lists(tmp_path: Path, content: bytes
          ["part1.jsonl", "part2.jsonl"]),
         # two kinds of the same: the first kind counts, not both
         (["train.jsonl", "train.json"], ["train.jsonl"]),
+        # the very name, whatever is behind another
+        (["train.jsonl", "train_small.parquet"], ["train.jsonl"]),
+        (["train.csv", "SAT_train.parquet", "data/train.parquet"], ["train.csv"]),
+        (["train_small.jsonl", "data/train.parquet"], ["train_small.jsonl"]),
         # names that only contain the letters
         (["train.jsonl", "strain.jsonl", "training.jsonl"], ["train.jsonl"]),
     ],
@@ -101,8 +105,12 @@ def test_a_folder_tells_its_splits_by_names(
     files: list[str], read: list[str], tmp_path: Path
 ) -> None:
     for name in files:
-        row = f'{{"name": "{Path(name).name}"}}'
-        write(tmp_path / name, f"[{row}]" if name.endswith(".json") else row)
+        row = {"name": Path(name).name}
+        if name.endswith(".parquet"):
+            parquet(tmp_path / name, [row])
+            continue
+        texts = {".json": json.dumps([row]), ".csv": f"name\n{row['name']}\n"}
+        write(tmp_path / name, texts.get(Path(name).suffix, json.dumps(row)))
     assert [row.text("name") for row in records.read(tmp_path, "train")] == read
 
 

@@ -96,7 +96,8 @@ def read(
 def split_files(root: Path, split: str) -> list[Path]:
     """Return the files that hold a split, sorted by name; raise UserError if there is none.
 
-    Where a split exists in two kinds, as some are published, the first of KINDS counts.
+    The name that is most like the split's counts, and of one that exists in two kinds, as some are
+    published, the first of KINDS.
     """
     if not root.is_dir():
         return [root]
@@ -104,12 +105,12 @@ def split_files(root: Path, split: str) -> list[Path]:
     if saved is not None:
         return saved
     name = glob.escape(split)
-    for kind in KINDS:
-        # In this order: "train.jsonl" is meant even if "train_small.jsonl" lies beside it.
-        patterns = [f"{name}{kind}", f"{name}[-_]*{kind}", f"*[-_]{name}{kind}"]
-        patterns += [f"data/{pattern}" for pattern in patterns] + [f"{name}/*{kind}"]
-        for pattern in patterns:
-            if parts := sorted(root.glob(pattern)):
+    # In this order: "train.jsonl" is meant even if "train_small.parquet" lies beside it.
+    patterns = [name, f"{name}[-_]*", f"*[-_]{name}"]
+    patterns += [f"data/{pattern}" for pattern in patterns] + [f"{name}/*"]
+    for pattern in patterns:
+        for kind in KINDS:
+            if parts := sorted(root.glob(pattern + kind)):
                 return parts
     there = ", ".join(sorted(os.listdir(root))[:MOST_NAMES])
     raise UserError(

@@ -12,6 +12,7 @@ import pytest
 from fakes.folders import RECORDS
 
 from vrft import registry
+from vrft.boxes import Box
 from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
 from vrft.records import Record, formats
@@ -34,6 +35,7 @@ HERE = RECORDS / "formats"
         ("trl.jsonl", "trl", False, ["1", "160"]),
         ("llava.json", "llava", False, ["Red", "A bar"]),
         ("vlm_r1.jsonl", "vlm-r1", True, ["[12, 18, 60, 45]", "[20, 30, 180, 80]"]),
+        ("vlm_r1_rec.json", "vlm-r1-rec", True, [[12, 18, 60, 45], [20, 30, 180, 80]]),
         ("swift.jsonl", "swift", True, [[[12, 18, 60, 45]], [[0.1, 0.3, 0.9, 0.8]]]),
         ("swift_solution.jsonl", "swift", False, ["yes", "Yes", "no"]),
         ("sharegpt.jsonl", "sharegpt", False, ["4", "B"]),
@@ -261,3 +263,28 @@ def test_a_column_that_is_not_the_answer_is_counted(tmp_path: Path) -> None:
     assert "(1 `answer` left out: the last reply answers, unless data.columns.sol" in reading.title
     named = formats.read(written(tmp_path, rows), "train", columns={"solution": "answer"})
     assert [row.answer for row in named.rows] == ["3", "It is 3.", "3"]
+
+
+def test_boxes_of_vlm_r1_s_rec_are_pixels() -> None:
+    # of pictures of 120 x 90 and 200 x 100, where thousandths would lie inside as well
+    samples = registry.build(
+        TaskConfig("grounding", {"data_dir": str(HERE / "vlm_r1_rec.json")})
+    ).samples("train")
+    boxes = [sample.answer.shapes[0] for sample in samples]
+    assert boxes == [Box(0.1, 0.2, 0.5, 0.5), Box(0.1, 0.3, 0.9, 0.8)]
+
+
+@pytest.mark.parametrize("solution", [[12, 18, 60, 45], "[12, 18, 60, 45]", "(12,18),(60,45)"])
+def test_boxes_of_r1v_without_tags_want_their_unit(solution: Any, tmp_path: Path) -> None:
+    rows = [{"image": str(HERE / "a.png"), "problem": "?", "solution": solution}]
+    data = {"data_dir": str(written(tmp_path, rows)), "allow_outside": True}
+    task = registry.build(TaskConfig("grounding", data))
+    with pytest.raises(UserError, match=r"line 1: the solution .* has no tags.*data\.boxes=pixels"):
+        task.samples("train")
+    (sample,) = registry.build(TaskConfig("grounding", {**data, "box_unit": "pixels"})).samples(
+        "train"
+    )
+    assert sample.answer.shapes == (Box(0.1, 0.2, 0.5, 0.5),)
+    # an answer that is no box has no unit
+    other = formats.read(written(tmp_path, [rows[0] | {"solution": "3"}]), "train")
+    assert other.unit == "thousandths"

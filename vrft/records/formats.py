@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from vrft import answers
 from vrft.errors import UserError
 from vrft.records import frames, labelled, reading, row_pictures, rows
 from vrft.records.frames import Unit
@@ -23,8 +24,8 @@ from vrft.records.record import Record
 from vrft.records.rows import Row
 
 FormatName = Literal[
-    "canonical", "trl", "llava", "vlm-r1", "sharegpt", "swift", "openai", "verl", "easyr1", "r1v",
-    "coco", "labelme", "reasonseg",
+    "canonical", "trl", "llava", "vlm-r1", "vlm-r1-rec", "sharegpt", "swift", "openai", "verl",
+    "easyr1", "r1v", "coco", "labelme", "reasonseg",
 ]  # fmt: skip
 
 
@@ -64,7 +65,17 @@ class Reading:
 
     @property
     def unit(self) -> Unit:
-        """Return the unit of boxes, where neither a setting nor the row tells it."""
+        """Return the unit of boxes, where neither a setting nor the row tells it.
+
+        Raises UserError for boxes of R1-V's columns that are not written as there, in tags: others
+        have such columns too, and boxes in pixels.
+        """
+        untagged = (row for row in self.rows if not is_tagged(rows.solution_of(row.record)))
+        if self.name == "r1v" and (row := next(untagged, None)) and self.geometric:
+            raise row.record.error(
+                f"the solution {shown(row.answer)} has no tags <answer>, as Visual-RFT's boxes in "
+                "thousandths have; say what its numbers are by data.boxes=pixels or thousandths"
+            )
         return FORMATS[self.name].unit if self.name in FORMATS else "fractions"
 
     @property
@@ -259,6 +270,11 @@ def is_llava(record: Record) -> bool:
     return has("conversations")(record) and "images" not in record.values
 
 
+def is_tagged(solution: object) -> bool:
+    """Return whether a solution is a text with an answer in tags."""
+    return isinstance(solution, str) and answers.last_answer(solution) is not None
+
+
 def is_swift(record: Record) -> bool:
     """Return whether a row has messages of plain text, and columns for what else belongs to it."""
     messages = record.values.get("messages")
@@ -291,6 +307,10 @@ FORMATS: Mapping[FormatName, Format] = {
     "verl": Format(
         "verl rows", "prompt, images, reward_model {ground_truth}, extra_info",
         has("reward_model"), rows.read_verl,
+    ),
+    "vlm-r1-rec": Format(
+        "VLM-R1 rows of REC", "image, problem, solution, normalized_solution",
+        has("problem", "solution", "normalized_solution"), rows.read_problem,
     ),
     "r1v": Format(
         "R1-V and Visual-RFT rows", "image, problem, solution", has("problem", "solution"),

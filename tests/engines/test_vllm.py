@@ -246,7 +246,9 @@ def test_an_engine_that_hangs_ends_the_run_with_its_last_words(qwen2_vl: VllmEng
     qwen2_vl.settings = replace(qwen2_vl.settings, timeout=5.0)
     for process in processes.named(session, "EngineCore"):
         os.kill(process, signal.SIGSTOP)
-    with pytest.raises(UserError, match=r"it hangs: no token for 5 s; its last words: .+"):
+    with pytest.raises(
+        UserError, match=r"it hangs: no token for 5 s \(rollout.vllm.timeout\); its last words: .+"
+    ):
         qwen2_vl.sample(encoded, 2, SAMPLING, [0, 1, 2])
     assert processes.of_session(session) == []
 

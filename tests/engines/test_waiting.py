@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from itertools import count
@@ -23,7 +24,7 @@ def test_a_server_that_hangs_ends_the_run(
 ) -> None:
     engine = attached(model, server[0], tmp_path, timeout=2.0)
     server[1].hang.clear()
-    with pytest.raises(UserError, match="it hangs: no token for 2 s"):
+    with pytest.raises(UserError, match=r"it hangs: no token for 2 s \(rollout\.vllm\.timeout\)"):
         engine.sample(encode(model), 4, SAMPLING, [3, 4])
     assert not server[1].hang.is_set()  # no answer has come
     engine.close()
@@ -35,12 +36,48 @@ def test_a_server_that_dies_while_weights_are_exchanged_is_noticed(
     """Its front waits for its open calls and answers none of them, for as long as they last."""
     engine = attached(model, server[0], tmp_path, timeout=60.0)
     answers = server[1]
-    answers.hanging = "/pause"
+    answers.hanging = ("/pause",)
     answers.hang.clear()
     answers.status["/health"] = 503
     with pytest.raises(UserError, match="the server failed: status 503 to /health"):
         engine.sync()
     assert not answers.hang.is_set()  # no answer has come
+    engine.close()
+
+
+def test_weights_may_take_longer_than_a_server_may_be_silent(
+    model: ModelPolicy, server: tuple[str, fake.Answers], tmp_path: Path
+) -> None:
+    engine = attached(model, server[0], tmp_path, timeout=0.5, start_timeout=60.0)
+    answers = server[1]
+    answers.hanging = ("/collective_rpc",)
+    answers.hang.clear()
+    threading.Timer(2.0, answers.hang.set).start()  # large weights
+    engine.sync()
+    assert engine.sync_seconds > 2
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("hanging", "words"),
+    [
+        (["/collective_rpc"], r"to /collective_rpc within 2 s \(rollout\.vllm\.start_timeout\)"),
+        (["/collective_rpc", "/health"], r"to /health within 0\.5 s \(rollout\.vllm\.timeout\)"),
+    ],
+)
+def test_the_setting_whose_time_is_over_is_named(
+    hanging: list[str],
+    words: str,
+    model: ModelPolicy,
+    server: tuple[str, fake.Answers],
+    tmp_path: Path,
+) -> None:
+    engine = attached(model, server[0], tmp_path, timeout=0.5, start_timeout=2.0)
+    answers = server[1]
+    answers.hanging = tuple(hanging)
+    answers.hang.clear()
+    with pytest.raises(UserError, match=words):
+        engine.sync()
     engine.close()
 
 

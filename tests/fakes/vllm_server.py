@@ -25,14 +25,14 @@ class Answers:
         self.spoil: Callable[[dict[str, Any]], object] = lambda answer: None
         self.hang = threading.Event()
         self.hang.set()  # a cleared one makes requests to ``hanging`` wait
-        self.hanging = "/inference/v1/generate"
+        self.hanging: tuple[str, ...] = ("/inference/v1/generate",)
         self.made = 0
 
     def answer(self, path: str, body: Any) -> tuple[int, str]:
         """Return the status and text of an answer."""
         self.asked.append((path, body))
         path = path.partition("?")[0]
-        if path == self.hanging:
+        if path in self.hanging:
             self.hang.wait(60)
         if path in self.status or path in self.text:
             return self.status.get(path, 200), self.text.get(path, "")

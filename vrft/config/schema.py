@@ -114,9 +114,11 @@ class VllmConfig:
     max_num_seqs: Count = 64
     """Completions that a started server decodes at a time; at least num_generations."""
     start_timeout: Above0 = 600.0
-    """Seconds in which a server must have started and answered a first prompt with a picture."""
+    """Seconds in which a server must have started and answered a first prompt with a picture, and
+    in which it must have taken new weights after each update."""
     timeout: Above0 = 30.0
-    """Seconds that a server may take without making any token, before it counts as hanging."""
+    """Seconds that a server may take without making any token, before it counts as hanging; while
+    it takes weights, without saying that it is in health."""
     restarts: Size = 0
     """How many times in a run a server that dies, hangs or answers garbage is started again, with
     the newest weights. 0: the run ends."""

@@ -30,6 +30,10 @@ class ServerFailure(Exception):
     """
 
 
+class Late(ServerFailure):
+    """A server that has not answered a call within its time; who has set the time names it."""
+
+
 class Client:
     """The HTTP calls to one server. Threads may share it; each call has a connection of its own."""
 
@@ -71,6 +75,9 @@ class Client:
             connection.request(method, path, content, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             status, text = answer.status, answer.read().decode("utf-8", errors="replace")
+        except TimeoutError as error:
+            limit = "" if timeout is None else f" within {timeout:g} s"
+            raise Late(f"no answer to {path}{limit}") from error
         except (OSError, http.client.HTTPException) as error:
             reason = str(error) or type(error).__name__
             raise ServerFailure(f"no answer to {path} ({reason})") from error

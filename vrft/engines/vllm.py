@@ -112,9 +112,7 @@ class VllmEngine:
                 f"--max-model-len {needed}"
             )
         try:
-            self.exchange(partial(
-                self.client.load, str(self.files.weights), self.settings.start_timeout
-            ))  # fmt: skip
+            self.load_weights()
             if self.files.as_adapter:
                 self.load()
         except (UserError, ServerFailure) as error:
@@ -132,7 +130,8 @@ class VllmEngine:
         images = (Image.new("RGB", (64, 64), "grey"),) if loaded.family.has_vision else ()
         encoded = encoding.encode(loaded, Prompt("Hello", images, raw=True))
         sampling = SamplingConfig(max_completion_length=1)
-        self.answers([encoded], 1, sampling, [0], self.settings.start_timeout)
+        patience = Patience(self.settings.start_timeout, setting=waiting.START_TIMEOUT)
+        self.answers([encoded], 1, sampling, [0], patience)
 
     def attempt(self, action: Callable[[], T]) -> T:
         """Return an action's result; start a server that fails again, while that is allowed.
@@ -195,14 +194,18 @@ class VllmEngine:
 
     def load(self) -> None:
         """Make the server read the file of weights, or the adapter, that was written last."""
-        patience = self.settings.timeout
         if not self.files.as_adapter:
-            self.exchange(partial(self.client.load, str(self.files.weights), patience))
+            self.load_weights()
             return
         before, self.adapter = self.adapter, next(self.names)
-        folder = str(self.files.adapter)
+        folder, patience = str(self.files.adapter), self.settings.start_timeout
         self.exchange(partial(self.client.load_adapter, self.adapter, folder, before, patience))
         self.model = self.adapter  # the name of the model in requests
+
+    def load_weights(self) -> None:
+        """Make the server read the file of weights, which takes the longer the larger it is."""
+        path, patience = str(self.files.weights), self.settings.start_timeout
+        self.exchange(partial(self.client.load, path, patience))
 
     def exchange(self, action: Callable[[], None]) -> None:
         """Send weights by some calls; raise ServerFailure for a server that dies meanwhile."""
@@ -222,7 +225,9 @@ class VllmEngine:
         Those of the first call after a sync are compared with the model's own, if ``comparing``.
         """
         groups = self.attempt(
-            lambda: self.answers(encoded, num_generations, sampling, seeds, self.settings.timeout)
+            lambda: self.answers(
+                encoded, num_generations, sampling, seeds, Patience(self.settings.timeout)
+            )
         )
         if self.comparing and self.compared != self.version:
             self.compared = self.version
@@ -235,7 +240,7 @@ class VllmEngine:
         num_generations: int,
         sampling: SamplingConfig,
         seeds: Sequence[int],
-        patience: float,
+        patience: Patience,
     ) -> list[tuple[Rollout, ...]]:
         """Ask the server for G rollouts of each prompt; raise ServerFailure if it fails."""
         loaded = self.policy.loaded
@@ -245,7 +250,7 @@ class VllmEngine:
             )
             for prompt, seed in zip(encoded, seeds, strict=True)
         ]
-        answers = waiting.answers(self.client, requests, Patience(patience), self.check_alive)
+        answers = waiting.answers(self.client, requests, patience, self.check_alive)
         groups = []
         for prompt, answer in zip(encoded, answers, strict=True):
             choices = vllm_requests.read_choices(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from vrft.engines.client import Client, ServerFailure
+from vrft.engines.client import Client, Late, ServerFailure
 
 CONCURRENT = 32
 """Requests, one a prompt, that wait for the server at a time."""
@@ -19,15 +19,20 @@ CONCURRENT = 32
 LOOK = 1.0
 """Seconds between two looks at a server that is waited for."""
 
+TIMEOUT, START_TIMEOUT = "rollout.vllm.timeout", "rollout.vllm.start_timeout"
+"""The settings that limit how long a server is waited for."""
+
 
 class Patience:
     """The limit of the time in which a server makes nothing, by its own count of tokens.
 
-    ``seconds`` is that limit; ``clock`` tells the time.
+    ``seconds`` is that limit, of which ``setting`` is the name; ``clock`` tells the time.
     """
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.seconds, self.clock = seconds, clock
+    def __init__(
+        self, seconds: float, clock: Callable[[], float] = time.monotonic, setting: str = TIMEOUT
+    ) -> None:
+        self.seconds, self.clock, self.setting = seconds, clock, setting
         self.made, self.since = -1.0, clock()
 
     def look(self, made: float | None, *, answered: bool = False) -> None:
@@ -39,7 +44,7 @@ class Patience:
             self.made = self.made if made is None else made
             self.since = self.clock()
         elif self.clock() - self.since > self.seconds:
-            raise ServerFailure(f"it hangs: no token for {self.seconds:g} s")
+            raise ServerFailure(f"it hangs: no token for {self.seconds:g} s ({self.setting})")
 
 
 def answers(
@@ -89,17 +94,29 @@ def watch(
 
 
 def exchange(client: Client, action: Callable[[], None], timeout: float) -> None:
-    """Send weights by some calls; raise ServerFailure for a server that dies meanwhile.
+    """Send weights by some calls, in the time of ``START_TIMEOUT``.
 
-    Within ``timeout`` seconds it says at every look that it is in health.
+    Within ``timeout`` seconds the server says at every look that it is in health. Raises
+    ServerFailure for one that dies or hangs meanwhile, with the setting whose time is over.
     """
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(action)
         try:
             while not wait([future], timeout=LOOK).done:
-                client.call("GET", "/health", timeout=timeout)
+                ask_health(client, timeout)
         finally:
             while not future.done():
                 client.abandon()
                 wait([future], timeout=0.1)
-    future.result()
+    try:
+        future.result()
+    except Late as late:
+        raise ServerFailure(f"{late} ({START_TIMEOUT})") from late
+
+
+def ask_health(client: Client, timeout: float) -> None:
+    """Raise ServerFailure for a server that is not in health, or does not say so in time."""
+    try:
+        client.call("GET", "/health", timeout=timeout)
+    except Late as late:
+        raise ServerFailure(f"{late} ({TIMEOUT})") from late

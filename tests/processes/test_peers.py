@@ -179,6 +179,25 @@ def test_a_process_says_with_which_error_another_has_ended(two: list[peers.Watch
     assert [two[0].look() for _ in range(4)][-1] == said
 
 
+@pytest.mark.parametrize("hanging", [None, "it has hung for 35 seconds"])
+def test_nothing_is_said_behind_the_last_word(hanging: str | None, two: list[peers.Watch]) -> None:
+    """The thread looks after this process, which takes seconds, while the block ends."""
+    looking, ended = threading.Event(), threading.Event()
+
+    def line() -> str | None:
+        looking.set()
+        ended.wait(10)
+        return hanging
+
+    two[0].rest = SimpleNamespace(line=line)  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="no shares"), two[0]:
+        looking.wait(10)
+        raise ValueError("no shares")
+    ended.set()
+    two[0].thread.join(10)
+    assert two[1].heard(0) == "failed: ValueError: no shares"
+
+
 def test_an_error_that_another_process_has_caused_is_not_the_cause(two: list[peers.Watch]) -> None:
     with pytest.raises(UserError, match="another one has ended without a word: it was killed"):
         two[1].__exit__(RuntimeError, RuntimeError(GLOO), None)

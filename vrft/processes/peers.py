@@ -149,12 +149,14 @@ class Watch:
         # torchrun's restarts find the words of the processes before them in the same store.
         restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         self.prefix = f"vrft/{restart}/{next(STARTS)}/"
+        self.key = f"{self.prefix}{rank}"
         self.thread_of_run = threading.get_ident()
         self.rest = Rest(self.thread_of_run, hang_timeout, BEAT)
         self.beats = itertools.count()
         self.last: dict[int, str] = {}
         self.silent = dict.fromkeys(self.others, 0)
         self.ending = threading.Event()
+        self.saying = threading.Lock()  # so that nothing is said behind the last word
         self.thread = threading.Thread(target=self.beat, name="peers", daemon=True)
 
     def __enter__(self) -> Watch:
@@ -174,8 +176,9 @@ class Watch:
         reason = f"{FAILED}{type(error).__name__}: {error}" if not ends_well else LEFT
         if isinstance(error, UserError):
             reason = f"{FAILED}{error}"
-        with suppress(DistError):  # the store may have ended with the process that keeps it
-            self.say(reason)
+        # The store may have ended with the process that keeps it.
+        with self.saying, suppress(DistError):
+            self.store.set(self.key, reason)
         if lost:
             raise UserError(self.why(str(error))) from error
 
@@ -196,8 +199,10 @@ class Watch:
             self.ending.wait(BEAT)
 
     def say(self, text: str) -> None:
-        """Tell the others what this process does, by one line."""
-        self.store.set(f"{self.prefix}{self.rank}", text)
+        """Tell the others what this process does, by one line, unless it is ending."""
+        with self.saying:
+            if not self.ending.is_set():
+                self.store.set(self.key, text)
 
     def heard(self, other: int) -> str:
         """Return what another process has told last, "" where it has told nothing."""

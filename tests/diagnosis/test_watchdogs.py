@@ -109,6 +109,11 @@ def test_a_watchdog_is_silent_beside_what_it_is_for(name: str) -> None:
     assert name not in names_of(BESIDE[name])
 
 
+def test_groups_of_equal_rewards_that_are_compared_with_more_than_each_other_have_signal() -> None:
+    assert names_of(steps(10, frac_reward_zero_std=1.0, frac_without_signal=0.9)) == []
+    assert names_of(steps(10, frac_without_signal=1.0)) == ["no_signal"]
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_a_watchdog_waits_for_its_steps(name: str) -> None:
     (watchdog,) = [watchdog for watchdog in WATCHDOGS if watchdog.name == name]

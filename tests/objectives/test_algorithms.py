@@ -177,6 +177,20 @@ def test_a_group_of_equal_rewards_teaches_where_the_greedy_completion_did_worse(
     assert found.tolist() == [[1.0, 1.0]]
 
 
+def test_a_baseline_says_which_groups_have_signal() -> None:
+    rewards, greedy = torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), torch.tensor([0.0, 1, 1])
+    lost = torch.tensor([False, False, True])
+    expected = {
+        "group_mean": [False, True, False],
+        "leave_one_out": [False, True, False],
+        "batch_mean": [True, True, False],
+        "greedy": [True, True, False],
+        "critic": [True, True, False],
+    }
+    for name, baseline in algorithms.BASELINES.items():
+        assert baseline.signal(rewards, greedy, lost).tolist() == expected[name], name
+
+
 def outcome(rewards: Tensor, kl_costs: Tensor, mask: Tensor, **others: Tensor) -> Outcome:
     """The outcome on one device."""
     return Outcome(rewards, kl_costs, mask, gather=same, local=same, **others)
@@ -217,6 +231,18 @@ def test_the_reward_comes_with_the_last_token_and_every_token_costs_its_kl() -> 
     assert returns is not None
     assert torch.allclose(found, torch.tensor([[[0.7, 0.8, 0.0]]]), atol=1e-6)
     assert torch.allclose(returns, found)
+
+
+def test_a_group_whose_tokens_do_not_count_has_no_advantage_and_the_values_for_returns() -> None:
+    mask = torch.tensor([[[1.0, 1.0]], [[0.0, 0.0]]])
+    values = torch.full((2, 1, 2), 0.25)
+    given = outcome(torch.tensor([[1.0], [9.0]]), torch.zeros(2, 1, 1), mask, values=values)
+    for f_norm in ("none", "batch_std"):
+        found, returns = algorithms.critic_advantages(given, method("ppo", f_norm=f_norm))
+        assert returns is not None
+        assert found[0].any() and not found[1].any() and returns[1].equal(values[1])
+    none = replace(given, mask=torch.zeros_like(mask))
+    assert not algorithms.token_advantages(none, method("reinforce_pp"))[0].any()
 
 
 @pytest.mark.parametrize(

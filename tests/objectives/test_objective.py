@@ -583,6 +583,15 @@ def test_only_a_kl_in_the_loss_has_groups_without_signal_forwarded(
     assert module.rows == forwarded
 
 
+def test_verls_alpha_counts_rewards_and_not_what_is_made_of_them() -> None:
+    setting = Setting(0)
+    setting.rewards[:, 0] = 0.0  # 9 of 12 are not 0, less their KL all are
+    algorithm = method("rloo", alpha=True, alpha_counts="nonzero_rewards")
+    given: Any = Tensors(setting.old), Tensors(setting.reference)
+    made = replace(run(replace(CONFIG, algorithm=algorithm)), policy=given[0], reference=given[1])
+    assert objective.make_experience(made, setting.batch()).alpha == pytest.approx(12 / 9)
+
+
 def test_alpha_makes_the_update_larger_by_the_groups_that_teach_nothing() -> None:
     moved = []
     for alpha in (False, True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,12 +13,14 @@ import pytest
 import torch
 from fakes.bigram import CONFIG, Echo, SameForAll, run, share, take_step, with_algorithm
 
+from vrft.config.methods import method
 from vrft.errors import UserError
 from vrft.processes import exchange
 from vrft.rewards import FunctionReward, with_rewards
+from vrft.rewards.task_rewards import LostReward
 from vrft.task import Reward
 from vrft.training import collect
-from vrft.types import Completion, Sample
+from vrft.types import Completion, Group, Sample
 
 
 def test_reward_weights_scale_the_sum_of_rewards() -> None:
@@ -179,3 +181,102 @@ def test_a_logged_column_may_not_hide_one_of_the_logs_own() -> None:
 
     with pytest.raises(UserError, match=r"log_extra\('reward'\): completions have such a column"):
         take_step(run(CONFIG, with_function(mine)))
+
+
+@dataclass
+class Lost:
+    """A reward of 1 for every answer, that some of its calls lose."""
+
+    at: tuple[int, ...]
+    calls: int = 0
+
+    def of_group(self, group: Group[str], state: Any, log: Any) -> list[float]:
+        self.calls += 1
+        if self.calls in self.at:
+            raise LostReward("reward 'one': no value", first=False)
+        return [1.0] * len(group.rollouts)
+
+    def __call__(self, sample: Sample[str], completion: Completion) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True)
+class Losing(Echo):
+    """The echo task with a reward of 1 beside its own, or alone, that some of its calls lose."""
+
+    at: tuple[int, ...] = ()
+    alone: bool = False
+    calls: list[Lost] = field(default_factory=list)
+
+    def rewards(self) -> Mapping[str, Reward[str]]:
+        self.calls[:] = self.calls or [Lost(self.at)]
+        return {**({} if self.alone else {"share": share}), "one": self.calls[0]}
+
+
+def with_row(name: str, **settings: Any) -> Any:
+    return replace(
+        CONFIG, algorithm=method(name, **{"num_generations": 4, "beta": 0.0, **settings})
+    )
+
+
+# Of six prompts the rollouts are calls 1 to 6, the greedy completions 7 to 12.
+@pytest.mark.parametrize("at", [(2,), (8,), (2, 8)])
+def test_a_reward_that_is_lost_pushes_no_completion_against_the_greedy_one(
+    at: tuple[int, ...],
+) -> None:
+    metrics, rows = take_step(run(with_row("remax"), Losing(at=at, alone=True)))
+    assert [row["advantage"] for row in rows] == [0.0] * 24
+    assert metrics["loss"] == 0.0 and metrics["frac_without_signal"] == 1.0
+
+
+def test_the_other_rewards_of_a_group_that_has_lost_one_teach_against_the_greedy_one() -> None:
+    kept = take_step(run(with_row("remax")))[1]
+    rows = take_step(run(with_row("remax"), Losing(at=(2, 9))))[1]
+    advantages = [row["advantage"] for row in kept]
+    assert [row["advantage"] for row in rows] == pytest.approx(advantages, abs=1e-6)
+    assert any(advantages)
+
+
+def test_a_group_that_has_lost_a_reward_is_not_compared_with_others() -> None:
+    metrics, rows = take_step(run(with_row("reinforce_pp", f_norm="none"), Losing(at=(2,))))
+    lost = [row["advantage"] for row in rows if row["rewards"]["one"] is None]
+    assert lost == [0.0] * 4
+    others = [row for row in rows if row["rewards"]["one"] is not None]
+    # The mean is that of the other groups' tokens, and their advantages add up to nothing.
+    total = sum(row["advantage"] * row["tokens"] for row in others)
+    assert total == pytest.approx(0.0, abs=1e-4) and all(row["advantage"] for row in others)
+    assert metrics["frac_without_signal"] == pytest.approx(1 / 6)
+
+
+def test_where_all_groups_have_lost_a_reward_nothing_moves() -> None:
+    made = run(with_row("reinforce_pp"), Losing(at=tuple(range(7))))
+    assert take_step(made)[0]["loss"] == 0.0
+    assert not next(made.policy.module.parameters()).any()
+
+
+class BetterThanGreedy(Echo):
+    """The echo task, whose answers to six prompts earn 1, and the greedy ones behind them 0."""
+
+    calls = 0
+
+    def rewards(self) -> Mapping[str, Reward[str]]:
+        def one(sample: Sample[str], completion: Completion) -> float:
+            BetterThanGreedy.calls += 1
+            return float(BetterThanGreedy.calls <= 6)
+
+        return {"one": one}
+
+
+@pytest.mark.parametrize(("name", "task"), [("reinforce_pp", Echo), ("remax", BetterThanGreedy)])
+def test_single_completions_have_signal_where_they_are_compared_with_more_than_each_other(
+    name: str, task: type[Echo]
+) -> None:
+    config = with_row(name, num_generations=1, min_informative=1.0)
+    metrics, rows = take_step(run(config, task()))
+    assert metrics["resample_rounds"] == 1.0 and all(row["advantage"] for row in rows)
+    assert metrics["frac_reward_zero_std"] == 1.0  # as TRL counts
+    assert metrics["frac_without_signal"] == 0.0
+
+
+def test_the_share_of_groups_without_signal_is_a_metric_where_it_is_another() -> None:
+    assert "frac_without_signal" not in take_step(run(CONFIG))[0]

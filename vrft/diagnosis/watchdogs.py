@@ -23,7 +23,7 @@ EARLY = 10
 """Steps at the start of a run with which the newest are compared."""
 
 WATCHED = (
-    *("reward", "frac_reward_zero_std", "entropy", "surprisal"),
+    *("reward", "frac_without_signal", "frac_reward_zero_std", "entropy", "surprisal"),
     *("completions/clipped_ratio", "completions/mean_length", "completions/duplicates"),
 )
 """Metrics that a row holds, beside the means of rewards and those of coordinates."""
@@ -81,8 +81,8 @@ def no_rewards(early: Sequence[Row], rows: Sequence[Row]) -> str | None:
 
 
 def no_signal(early: Sequence[Row], rows: Sequence[Row]) -> str | None:
-    """Say that no group had answers of different rewards."""
-    shares = column(rows, "frac_reward_zero_std")
+    """Say that no group had answers of different rewards, or of others than it is compared with."""
+    shares = column(rows, "frac_without_signal", "frac_reward_zero_std")
     if len(shares) < len(rows) or min(shares) < 1:
         return None
     reward = fmean(column(rows, "reward"))

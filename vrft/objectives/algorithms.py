@@ -32,8 +32,9 @@ class Outcome:
     """The tensors from which a baseline computes advantages: those of this device's b groups.
 
     ``rewards`` [b, G]; ``kl_costs`` [b, G, C], what the KL of each token takes off the reward, or
-    zeros [b, G, 1]; ``mask`` [b, G, C]; ``greedy`` [b] and ``values`` [b, G, C] for the baselines
-    that need them. ``gather`` turns [b, ...] into [B, ...] of all devices, ``local`` goes back.
+    zeros [b, G, 1]; ``mask`` [b, G, C], 0 too for groups that are compared with no other's tokens;
+    ``greedy`` [b] and ``values`` [b, G, C] for the baselines that need them. ``gather`` turns
+    [b, ...] into [B, ...] of all devices, ``local`` goes back.
     """
 
     rewards: Tensor
@@ -65,9 +66,22 @@ class Baseline:
     needs_greedy: bool = False
     needs_critic: bool = False
 
+    def signal(self, rewards: Tensor, greedy: Tensor | None, lost: Tensor) -> Tensor:
+        """Return which groups [B] of rewards [B, G] teach anything, by what they are compared with.
+
+        ``greedy`` [B] are greedy rewards; ``lost`` [B] are groups that have lost a reward of all
+        their completions: only those of other prompts would tell the difference, and must not.
+        """
+        if self.subtrahend is None:
+            return ~lost
+        if self.needs_greedy:
+            assert greedy is not None
+            return (rewards - greedy.unsqueeze(1)).abs().amax(1) > TOLERANCE
+        return has_signal(rewards)
+
 
 def has_signal(rewards: Tensor) -> Tensor:
-    """Return which groups [B] of rewards [B, G] teach anything: those whose rewards differ."""
+    """Return which groups [B] of rewards [B, G] have rewards that differ."""
     # By the range: the standard deviation of equal floats is often not exactly 0.
     return rewards.amax(1) - rewards.amin(1) > TOLERANCE
 
@@ -118,7 +132,7 @@ def critic_advantages(outcome: Outcome, config: AlgorithmConfig) -> Advantages:
     """
     assert outcome.values is not None
     rewards = torch.zeros_like(outcome.mask) - outcome.kl_costs
-    last = (outcome.mask.sum(-1).long() - 1).unsqueeze(-1)
+    last = (outcome.mask.sum(-1).long() - 1).clamp(min=0).unsqueeze(-1)
     rewards.scatter_add_(2, last, outcome.rewards.unsqueeze(-1))
     estimates = generalised_advantages(rewards, outcome.values, outcome.mask, config.critic)
     returns = estimates + outcome.values
@@ -162,7 +176,7 @@ def standardised(values: Tensor, outcome: Outcome, *, divide: bool) -> Tensor:
     sums = [mask.sum((1, 2)), masked.sum((1, 2)), (masked * values).sum((1, 2))]
     # In float64 from here on: the variance is a small difference of large sums.
     count, total, squares = outcome.gather(torch.stack(sums, dim=1)).double().sum(0)
-    mean = total / count
+    mean = total / count.clamp(min=1)
     centred = values - mean
     if divide:
         variance = (squares - count * mean**2) / (count - 1).clamp(min=1)
@@ -190,14 +204,16 @@ def generalised_advantages(
     return estimates
 
 
-def alpha(rewards: Tensor, config: AlgorithmConfig) -> float:
+def alpha(rewards: Tensor, config: AlgorithmConfig, signal: Tensor | None = None) -> float:
     """Return B / (B - M), with M of the B groups of rewards [B, G] without signal; 1 if off.
 
     Groups without signal count in the mean of Eq. 5 but add nothing to it; alpha makes up for them.
-    With ``alpha_counts`` "nonzero_rewards" it is verl's: all B G completions over those whose
-    reward is not 0, whether their group has signal or not.
+    ``signal`` [B] says which have it, None: those whose rewards differ. With ``alpha_counts``
+    "nonzero_rewards" it is verl's: all B G completions over those whose reward is not 0, whether
+    their group has signal or not.
     """
-    every, counted = len(rewards), int(has_signal(rewards).sum())
+    signal = has_signal(rewards) if signal is None else signal
+    every, counted = len(rewards), int(signal.sum())
     if config.alpha_counts == "nonzero_rewards":
         every, counted = rewards.numel(), int(rewards.count_nonzero())
     return every / counted if config.alpha and counted else 1.0

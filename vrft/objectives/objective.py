@@ -55,7 +55,7 @@ def make_experience(run: Learner, batch: Batch) -> Experience:
     outcome = algorithms.Outcome(
         rewards,
         kl_costs,
-        batch.mask,
+        batch.mask * ~batch.lost.view(-1, 1, 1),
         gather=partial(exchange.gather, run.accelerator),
         local=partial(exchange.local_rows, run.accelerator),
         greedy=batch.greedy,
@@ -68,7 +68,9 @@ def make_experience(run: Learner, batch: Batch) -> Experience:
         # The critic learns from every completion, and every one owes its KL and its entropy.
         informative = torch.ones_like(informative)
     if not baseline.needs_critic:
-        alpha = algorithms.alpha(outcome.gather(rewards - kl_costs.sum(-1)), config)
+        signal = baseline.signal(rewards - kl_costs.sum(-1), batch.greedy, batch.lost)
+        all_signal = outcome.gather(signal.float()).bool()
+        alpha = algorithms.alpha(outcome.gather(batch.rewards), config, all_signal)
     return Experience(advantages * alpha, informative, alpha, old, reference, values, returns)
 
 

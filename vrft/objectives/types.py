@@ -53,10 +53,12 @@ class RewardedGroup:
     """A group with its encoded prompt and its rewards.
 
     ``rewards`` holds the G values of each reward by name, None where a reward does not apply;
-    ``total`` [G] is their weighted sum; ``normalised`` [G], of GDPO, is the sum of rewards that are
-    first normalised; ``greedy`` is the total of the prompt's greedy completion, where the baseline
-    needs it; ``log`` holds what the rewards logged of the group, and
-    ``seconds`` the time that each reward took for it.
+    ``total`` [G] is their weighted sum; ``has_signal`` says whether it teaches anything, by the
+    algorithm's baseline; ``normalised`` [G], of GDPO, is the sum of rewards that are first
+    normalised; ``greedy`` is the total of the prompt's greedy completion, where the baseline needs
+    it; ``log`` holds what the rewards logged of the group, and ``seconds`` the time that each
+    reward took for it. ``lost`` are the rewards whose worker ended without values: no total has
+    them, that of the greedy completion neither.
     """
 
     group: Group[Any]
@@ -68,6 +70,7 @@ class RewardedGroup:
     log: RewardLog = field(default_factory=lambda: RewardLog(0))
     seconds: Mapping[str, float] = field(default_factory=dict)
     normalised: Tensor | None = None
+    lost: frozenset[str] = frozenset()
 
     @property
     def compared(self) -> Tensor:
@@ -100,6 +103,11 @@ class Batch:
     exhausted: bool = False
     sampled_logps: Tensor | None = None
     dropped: Sequence[RewardedGroup] = ()
+
+    @property
+    def lost(self) -> Tensor:
+        """Return which groups [b] have lost a reward of all their completions."""
+        return torch.tensor([bool(rewarded.lost) for rewarded in self.groups])
 
     @classmethod
     def of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -123,10 +123,23 @@ def with_greedy(
         reward_group(run.config, run.task, group_of(draw, rollouts.greedy), draw.encoded, state)
         for draw, rollouts in zip(drawn, sampled, strict=True)
     ]
-    return [
-        replace(rewarded, greedy=float(best.total))
-        for rewarded, best in zip(groups, greedy, strict=True)
-    ]
+    return [beside(run.config, *pair) for pair in zip(groups, greedy, strict=True)]
+
+
+def beside(config: Config, rewarded: RewardedGroup, greedy: RewardedGroup) -> RewardedGroup:
+    """Return a group with the total of its greedy completion, and the signal that follows.
+
+    A reward that one of them has lost counts for neither: it would push all completions one way.
+    """
+    lost = rewarded.lost | greedy.lost
+    total_G, greedy_1 = (
+        weighted_sum(config, given.group, given.rewards, lost) for given in (rewarded, greedy)
+    )
+    baseline = algorithms.BASELINES[config.algorithm.baseline]
+    signal = baseline.signal(total_G.unsqueeze(0), greedy_1, torch.tensor([bool(lost)]))
+    return replace(
+        rewarded, total=total_G, greedy=float(greedy_1), lost=lost, has_signal=bool(signal)
+    )
 
 
 def trainer_state(run: Run) -> TrainerState:
@@ -150,9 +163,9 @@ def reward_group(
     encoded: Any,
     state: TrainerState | None = None,
 ) -> RewardedGroup:
-    """Return a group with its rewards and their weighted sum; a reward of None adds nothing.
+    """Return a group with its rewards and their weighted sum.
 
-    DAPO's punishment of overlong completions, where it is on, is taken off the sum. Raises
+    Where the baseline needs a greedy completion, signal is known ``beside`` that alone. Raises
     UserError that names sample and reward for a value that is no finite number, and for a logged
     column that bears the name of one of the log's own.
     """
@@ -163,22 +176,16 @@ def reward_group(
             f"note: {line}; it counts as missing in such groups (rewards/NAME/missing)",
             file=sys.stderr,
         )
-    rewards, weights = given.values, config.algorithm.weights
-    lengths_G = torch.tensor([float(len(r.tokens)) for r in group.rollouts])
-    limit = config.sampling.max_completion_length
-    total_G = -algorithms.overlong(lengths_G, limit, config.algorithm.overlong_cache)
-    for name, values in rewards.items():
-        total_G += weights.get(name, 1.0) * torch.tensor([value or 0.0 for value in values])
-    if not bool((total_G.abs() <= LARGEST).all()):
-        raise UserError(
-            f"sample {group.sample.id!r}: the weighted sum of its rewards is "
-            f"{float(total_G.abs().max()):g}, more than {LARGEST:g}; lower algorithm.reward_weights"
-        )
+    rewards, lost = given.values, frozenset(given.lost)
+    total_G = weighted_sum(config, group, rewards, lost)
     normalised_G: Tensor | None = None
     if config.algorithm.multi_objective_aggregation == "normalize_then_sum":
-        normalised_G = algorithms.normalised_sum(rewards, weights)
+        normalised_G = algorithms.normalised_sum(rewards, config.algorithm.weights)
     compared_G = total_G if normalised_G is None else normalised_G
-    has_signal = bool(algorithms.has_signal(compared_G.unsqueeze(0)))
+    baseline, has_signal = algorithms.BASELINES[config.algorithm.baseline], False
+    if not baseline.needs_greedy:
+        signal = baseline.signal(compared_G.unsqueeze(0), None, torch.tensor([bool(lost)]))
+        has_signal = bool(signal)
     return RewardedGroup(
         group,
         encoded,
@@ -188,4 +195,31 @@ def reward_group(
         log=given.log,
         seconds=given.seconds,
         normalised=normalised_G,
+        lost=lost,
     )
+
+
+def weighted_sum(
+    config: Config,
+    group: Group[Any],
+    rewards: Mapping[str, Sequence[float | None]],
+    lost: Collection[str],
+) -> Tensor:
+    """Return the weighted sum [G] of a group's rewards; None, and what is ``lost``, adds nothing.
+
+    DAPO's punishment of overlong completions, where it is on, is taken off the sum. Raises
+    UserError that names the sample for a sum that is too large.
+    """
+    lengths_G = torch.tensor([float(len(r.tokens)) for r in group.rollouts])
+    limit = config.sampling.max_completion_length
+    total_G = -algorithms.overlong(lengths_G, limit, config.algorithm.overlong_cache)
+    for name, values in rewards.items():
+        if name not in lost:
+            weight = config.algorithm.weights.get(name, 1.0)
+            total_G += weight * torch.tensor([value or 0.0 for value in values])
+    if not bool((total_G.abs() <= LARGEST).all()):
+        raise UserError(
+            f"sample {group.sample.id!r}: the weighted sum of its rewards is "
+            f"{float(total_G.abs().max()):g}, more than {LARGEST:g}; lower algorithm.reward_weights"
+        )
+    return total_G

@@ -56,6 +56,7 @@ def step_metrics(
         # One completion of a prompt has no deviation; 0 is what it adds to the mean.
         "reward_std": float(rewards_BG.std(1, correction=min(1, rewards_BG.shape[1] - 1)).mean()),
         "frac_reward_zero_std": 1 - float(algorithms.has_signal(compared_BG).float().mean()),
+        **without_signal(run, batch),
     }
     for name in batch.groups[0].rewards:
         own = [[math.nan if v is None else v for v in g.rewards[name]] for g in batch.groups]
@@ -72,6 +73,18 @@ def step_metrics(
         "epoch": done.cursor / len(run.samples),
         **health.observed(run, batch),
     }
+
+
+def without_signal(run: Run, batch: Batch) -> dict[str, float]:
+    """Return the share of groups that teach nothing, where that is not ``frac_reward_zero_std``.
+
+    Groups of equal rewards teach too, or single completions, where they are compared with more than
+    each other.
+    """
+    if algorithms.BASELINES[run.config.algorithm.baseline].needs_siblings:
+        return {}
+    own = torch.tensor([float(not rewarded.has_signal) for rewarded in batch.groups])
+    return {"frac_without_signal": float(exchange.gather(run.accelerator, own).mean())}
 
 
 def logged_means(run: Run, batch: Batch, taken: Collection[str]) -> dict[str, float]:

@@ -87,7 +87,7 @@ def find(
     if _class_folders(root / split):
         # Labels of all splits: a class without test pictures is a possible wrong answer all the
         # same.
-        labels = [folder.name for part in root.iterdir() for folder in _class_folders(part)]
+        labels = [folder.name for part in _entries(root) for folder in _class_folders(part)]
         return LabelledData(_read_folders(root / split, root, allowed), labels)
     # Beside files of rows, folders are only the places of their pictures.
     has_rows = root.is_dir() and any(path.suffix in records.KINDS for path in root.iterdir())

@@ -9,7 +9,8 @@ or a test list as <split>.json or .jsonl, with paths that start at its folder,
     {"image": "jpg/image_06734.jpg", "label": "pink primrose"}
 
 or pictures in one folder per class: <split>/<class>/*.jpg, or <class>/*.jpg, of which the drawn
-shots are the split "train" and all others any other split. The classes are those of ``dataset``,
+shots are the split "train" and all others any other split. Whatever else lies in the folder of a
+class is refused, but for texts, which a note counts. The classes are those of ``dataset``,
 or of ``class_list``, or else the folders or labels themselves. Every picture is asked the same
 question, unless its row has a ``question`` of its own.
 """

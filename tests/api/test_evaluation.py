@@ -81,6 +81,16 @@ def test_saved_answers_are_scored_again_from_a_file_and_from_a_result() -> None:
     assert twice.metrics == again.metrics
 
 
+def test_columns_of_a_run_name_the_pictures_of_rows_that_its_model_is_asked() -> None:
+    run = trained("run", **{"data.columns.images": "images"})
+    settings = Path("run/config.yaml").read_text()
+    assert settings.count("images: images") == 1
+    Path("run/config.yaml").write_text(settings.replace("images: images", "images: img"))
+    ROWS[0]["images"][0].save("a.png")
+    rows = [{"img": "a.png", "question": "Which colour?", "answer": "red"}]
+    assert vrft.evaluate(run, rows, sampling=FAST["sampling"]).report.n == 1
+
+
 def test_boxes_of_another_tool_are_read_as_they_are_said_to_be_written() -> None:
     picture = ROWS[0]["images"][0]  # type: ignore[index]
     rows = [{"id": "a", "images": [picture], "question": "Where?", "answer": [0, 0, 28, 28]}]
@@ -100,6 +110,7 @@ def test_boxes_of_another_tool_are_read_as_they_are_said_to_be_written() -> None
         ({"model": "demo", "boxes": "pixels"}, "--boxes says how the answers of --predictions"),
         ({"predictions": "a.jsonl", "boxes": "inches"}, "invalid choice: 'inches'"),
         ({"predictions": "a.jsonl", "blank_images": True}, "--predictions are made already"),
+        ({"predictions": "a.jsonl", "batch_size": 3}, "--predictions are made already"),
         ({"predictions": "absent.jsonl"}, "absent.jsonl: cannot be read"),
         ({"model": "demo", "limit": -1}, "expected a whole number above zero"),
     ],

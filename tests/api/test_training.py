@@ -121,6 +121,33 @@ def test_a_check_tells_problems_by_split_and_shows_them(
     assert vrft.check(leak, model="demo", limit=1).splits[0].samples == 1
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"data.columns.image": "img"},
+        {"task": {"columns": {"image": "img"}}},
+        {"task.columns": {"image": "img"}},
+        {"config": "mine.yaml"},
+    ],
+)
+def test_relative_pictures_of_rows_are_found_however_their_column_is_named(
+    given: dict[str, Any],
+) -> None:
+    ROWS[0]["images"][0].save("a.png")
+    Path("mine.yaml").write_text("task: {name: vqa, columns: {image: img}}\n")
+    rows = [{"img": "a.png", "question": "Which colour?", "answer": "red"}]
+    assert vrft.check(rows, model="demo", **given).ok
+    assert "1 prompt(s)" in vrft.plan(rows, model="demo", gpu="24GB", **FAST, **given).facts
+
+
+def test_splits_are_named_in_a_list_or_with_commas() -> None:
+    for splits in ("train, test", ["train", "test"]):
+        result = vrft.check({"train": ROWS[:1], "test": ROWS[1:]}, splits=splits, model="demo")
+        assert [split.split for split in result.splits] == ["train", "test"]
+    with pytest.raises(UserError, match="--splits: expected names of splits"):
+        vrft.check(ROWS, splits=[], model="demo")
+
+
 def test_a_check_tries_rewards_in_memory_that_no_other_process_has() -> None:
     def shades(completions: list[Any], shade: list[int]) -> list[float]:
         return [float(value) for value in shade]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,20 @@ def test_data_choose_their_task_and_its_configuration(file: str, task: str) -> N
     assert resolved.task.settings["data_dir"] == str(HERE / file)
     # The shipped configuration of that name is taken.
     assert resolved.model.max_pixels == config.load(task).model.max_pixels is not None
+
+
+@pytest.mark.parametrize("answers", [([2, 3], [4]), (["1", "2", "3", "4"],)])
+def test_several_right_answers_are_no_box(
+    answers: tuple[list[object], ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    lines = [{"images": [str(HERE / "a.png")], "question": "?", "answer": a} for a in answers]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    settings = ["data.allow_outside=true", "task.accept_any=true"]
+    assert data.task_of(str(file), "train", settings) == "vqa"
+    assert data.task_of(str(file), "train", [*settings, "task.kind=box"]) == "grounding"
+    if len(answers) == 1:
+        assert data.task_of(str(file), "train", ["data.allow_outside=true"]) == "grounding"
 
 
 def test_a_named_task_keeps_its_data() -> None:
@@ -115,6 +130,42 @@ def test_a_model_of_a_run_is_asked_as_it_was_trained(tmp_path: Path) -> None:
         assert config.load(None, settings).task.settings == {"template": "{question}: now!"}
     assert data.settings_of_run(str(tmp_path), "grounding") == []
     assert data.settings_of_run("Qwen/Qwen2-VL-2B-Instruct", "vqa") == []
+
+
+def test_rows_are_read_by_the_columns_of_the_models_run(tmp_path: Path) -> None:
+    run = config.load("vqa", ["data.columns.question=q", "data.columns.answer=a"])
+    (tmp_path / "config.yaml").write_text(config.to_yaml(run), encoding="utf-8")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"q": "?", "a": "1"}\n', encoding="utf-8")
+    args = arguments.parse(["eval", "--data", str(rows), "--model", str(tmp_path)])
+    benchmark = evaluation.benchmark_of(args, [])
+    assert benchmark.name == "vqa"
+    assert benchmark.task.settings["columns"] == {"question": "q", "answer": "a"}
+
+
+def test_letters_of_a_runs_settings_reach_the_evaluation_of_its_model(tmp_path: Path) -> None:
+    told = {"template": "{question} \U0001f600\x7f\x85\u2028 é"}
+    run = replace(config.Config(), task=config.TaskConfig("vqa", told))
+    (tmp_path / "config.yaml").write_text(config.to_yaml(run), encoding="utf-8")
+    assert config.load(None, data.settings_of_run(str(tmp_path), "vqa")).task.settings == told
+
+
+def test_a_configuration_beside_a_model_that_is_no_runs_is_not_its(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = config.load("vqa", ["task.template='{question}: now!'"])
+    (tmp_path / "config.yaml").write_text(config.to_yaml(other), encoding="utf-8")
+    for name in ("demo", "mine", "checkpoint-5", "final"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    assert [data.settings_of_run(name, "vqa") for name in ("demo", "mine")] == [[], []]
+    assert [data.run_of(name) for name in ("checkpoint-5", "final", ".")] == [Path()] * 2 + [
+        tmp_path
+    ]
+    # another tool's, in the folder of a model
+    (tmp_path / "mine" / "config.yaml").write_text("loss: focal\n")
+    assert data.settings_of_run("mine", "vqa") == []
 
 
 def test_results_of_other_data_lie_in_other_folders() -> None:

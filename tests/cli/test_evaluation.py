@@ -10,6 +10,7 @@ import pytest
 from fakes.command_line import complaint
 from fakes.scripted import evaluate_twice
 
+import vrft
 from vrft import cli
 from vrft.cli import view
 
@@ -32,6 +33,13 @@ def test_options_that_say_nothing_together_are_one_clear_line(capsys: Capture) -
     benchmark = ("eval", "--benchmark", "demo_grounding")
     message = complaint(capsys, *benchmark, "--predictions", "a.jsonl", "--blank-images")
     assert "--blank-images is for a model to look at" in message
+    for words in (("--batch-size", "3"), ("model.max_pixels=100",), ("model.nme=3",), ("model=a",)):
+        message = complaint(capsys, *benchmark, "--predictions", "a.jsonl", *words)
+        assert words[0] in message and "--predictions are made already" in message
+    for word in ("model.name=nobody/x", "model=nobody/x"):
+        for named in ("--model", "--all-checkpoints"):
+            message = complaint(capsys, *benchmark, named, "demo", word)
+            assert f"{word}: --model and --all-checkpoints name the model" in message
     message = complaint(capsys, *benchmark, "--model", "demo", "--boxes", "pixels")
     assert "--boxes says how the answers of --predictions are written" in message
 
@@ -66,6 +74,17 @@ def test_a_comparison_is_opened_in_the_browser(
     monkeypatch.setattr(view, "serve_page", serve)
     assert cli.main(["compare", *map(str, evaluate_twice(tmp_path)), "--open"]) == 0
     assert served == ["c0-1 0 True"] and "next:" not in capsys.readouterr().out
+
+
+def test_settings_of_a_benchmark_are_given_to_own_rows_too(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "val.jsonl").write_text('{"id": "a", "question": "1 + 1?", "answer": 2}\n')
+    (tmp_path / "saved.jsonl").write_text('{"id": "a", "text": "<answer>2</answer>"}\n')
+    asked = ["--data", str(tmp_path), "--predictions", str(tmp_path / "saved.jsonl")]
+    assert cli.main(["eval", *asked, "--json", "split=val", "seed=3"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 1
+    assert vrft.evaluate(data=tmp_path, predictions=asked[-1], split="val").report.n == 1
+    message = complaint(capsys, "eval", *asked, "split=val", "sed=3")
+    assert "unknown setting sed; did you mean seed?" in message
 
 
 def test_benchmarks_and_a_report_are_printed_as_json(capsys: Capture, tmp_path: Path) -> None:

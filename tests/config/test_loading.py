@@ -21,6 +21,18 @@ def test_without_a_source_the_defaults_hold() -> None:
     assert config.load() == Config()
 
 
+def test_every_text_is_read_back_from_the_setting_that_is_written_of_it() -> None:
+    # Every letter of two bytes, the halves of surrogate pairs among them, emoji, and YAML's marks.
+    letters = "".join(map(chr, range(0x10000)))
+    texts = [letters, "\U0001f600\U0010ffff", "\ud83d\ude00", "", " a # b: c ", "\x85", "~", "null"]
+    for value in (*texts, texts, {"template": "\U0001f600 \x7f"}, 1, 0.5, 1e-7, True, None):
+        override = config.to_override("task.given", value)
+        read = config.load(None, [override]).task.settings["given"]
+        assert read == value or (float(read), value) == (1e-7, 1e-7)  # a text to YAML 1.1
+    # a letter that needs no escape stands as it is typed
+    assert config.to_override("task.names", ["ä\U0001f600"]) == 'task.names=["ä\U0001f600"]'
+
+
 def test_later_sources_win(tmp_path: Path) -> None:
     write(
         tmp_path / "parent.yaml",

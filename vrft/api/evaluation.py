@@ -16,6 +16,7 @@ from vrft.api.model import LoadedPolicy
 from vrft.api.options import columns_of, folder_of, model_name, options, overrides
 from vrft.api.results import CheckpointsResult, EvalResult, TrainResult
 from vrft.cli import arguments, evaluation
+from vrft.cli.data import run_of
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ def evaluate(
     elif model is not None:
         chosen = ModelConfig(locate.model(model_name(model)))
     words = {"--benchmark": benchmark, "--out": out, "--limit": limit, "--fresh": fresh}
-    words |= {"--batch-size": batch_size, "--blank-images": blank_images, "--boxes": boxes}
+    # Its default is none that was given: to answers that are made already it says nothing.
+    size = None if file is not None and batch_size == evaluation.BATCH_SIZE else batch_size
+    words |= {"--batch-size": size, "--blank-images": blank_images, "--boxes": boxes}
     words |= {"--predictions": file, "--model": None if model is None else chosen.name}
     args, asked = asked_by(words, data, task, settings)
     if file is not None:
@@ -153,9 +156,14 @@ def asked_by(
 
     Raises UserError as the command does.
     """
-    source = None if data is None else data_source(data, columns_of(task))
+    given = overrides({"task": task, **settings})
+    model = words.get("--model") or words.get("--all-checkpoints")
+    run = None if model is None or words["--benchmark"] else run_of(str(model))
+    # A model of a run is asked as it was trained.
+    columns = columns_of(given, None if run is None else str(run / "config.yaml"))
+    source = None if data is None else data_source(data, columns)
     args = arguments.parse(["eval", *options({**words, "--data": source})])
     evaluation.check_options(args)
     if args.all_checkpoints is not None:
         args.model = str(args.all_checkpoints)
-    return args, evaluation.benchmark_of(args, overrides({"task": task, **settings}))
+    return args, evaluation.benchmark_of(args, given)

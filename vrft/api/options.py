@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,16 @@ def model_name(model: Any) -> str:
     raise UserError(f"model: expected a folder, a hub id or a run, not {type(model).__name__}")
 
 
-def columns_of(task: Any) -> Mapping[str, str]:
-    """Return the names that the settings of a task give to the data's columns."""
-    return task.get("columns", {}) if isinstance(task, Mapping) else {}
+def columns_of(words: Sequence[str], source: str | None = None) -> Mapping[str, str]:
+    """Return the names that settings, or the configuration below them, give to data's columns.
+
+    ``words`` are ``key.path=value``, those of other sections than the data's among them.
+    """
+    from vrft import config
+
+    about = [word for word in words if word.partition("=")[0].split(".")[0] in ("task", "data")]
+    columns = config.load(source, about).task.settings.get("columns")
+    return columns if isinstance(columns, Mapping) else {}  # else the task says what is wrong
 
 
 def folder_of(run: str | os.PathLike[str] | TrainResult) -> Path:
@@ -45,6 +51,7 @@ def overrides(sections: Mapping[str, Any], prefix: str = "") -> list[str]:
 
     Raises UserError for a value that no configuration file can hold.
     """
+    from vrft import config
     from vrft.rewards.values import to_json
 
     words: list[str] = []
@@ -57,7 +64,7 @@ def overrides(sections: Mapping[str, Any], prefix: str = "") -> list[str]:
         elif value is not None or prefix:
             given = os.fspath(value) if isinstance(value, os.PathLike) else value
             try:
-                words.append(f"{path}={json.dumps(to_json(given), ensure_ascii=False)}")
+                words.append(config.to_override(path, to_json(given)))
             except TypeError as error:
                 raise UserError(f"{path}: {error} is no value of a setting") from None
     return words

@@ -57,8 +57,10 @@ def plan(
     from vrft import registry
 
     functions, sources = named_rewards(reward)
+    sections = {"task": task if isinstance(task, Mapping) else None, "model": model, **settings}
+    given = overrides(sections)
     named = {
-        "--data": None if data is None else data_source(data, columns_of(task)),
+        "--data": None if data is None else data_source(data, columns_of(given, config)),
         "--task": task if isinstance(task, str) else None,
         "--config": config,
         "--limit": limit,
@@ -70,8 +72,7 @@ def plan(
     cards = [gpu] if isinstance(gpu, str) else gpu
     repeated = [f"--gpu={name}" for name in cards]
     repeated += [f"--picture={width}x{height}" for width, height in pictures]
-    sections = {"task": task if isinstance(task, Mapping) else None, "model": model, **settings}
-    args = arguments.parse(["plan", *options(named), *repeated, *overrides(sections)])
+    args = arguments.parse(["plan", *options(named), *repeated, *given])
     command.check_options(args, sources)
     with registry.reward_functions(functions):
         return command.step_plan_of(with_rewards(command.configuration(args), sources, None), args)

@@ -161,12 +161,13 @@ def resolved_by(
     ``words`` are further options of the command ``verb``. Raises UserError as the command does.
     """
     functions, sources = named_rewards(reward)
+    sections = {"task": task if isinstance(task, Mapping) else None, "model": model, **settings}
+    given = overrides(sections)
     named = {
-        "--data": None if data is None else data_source(data, columns_of(task)),
+        "--data": None if data is None else data_source(data, columns_of(given, config)),
         "--task": task if isinstance(task, str) else None,
         "--config": config,
     }
-    sections = {"task": task if isinstance(task, Mapping) else None, "model": model, **settings}
-    args = arguments.parse([verb, *options({**named, **words}), *overrides(sections)])
+    args = arguments.parse([verb, *options({**named, **words}), *given])
     run: Path | None = getattr(args, "resume", None)
     return functions, with_rewards(resolve(args, run), sources, run)

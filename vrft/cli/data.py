@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vrft import paths
 from vrft.cli import next_commands
 from vrft.errors import UserError
 
@@ -34,7 +34,7 @@ def task_of(data: str, split: str, settings: Sequence[str]) -> str:
     """Return the task that reads a split: "grounding" for boxes and points, else "vqa".
 
     ``settings`` are those of the command line, such as ``data.format=trl``; ``task.kind`` decides
-    where it is given.
+    where it is given, and ``task.accept_any``, by which a list is no box but several answers.
     """
     from vrft import config, registry
     from vrft.config.schema import TaskConfig
@@ -42,6 +42,8 @@ def task_of(data: str, split: str, settings: Sequence[str]) -> str:
     given = config.load(None, settings).task.settings
     if given.get("kind") in KINDS:
         return KINDS[given["kind"]]
+    if given.get("accept_any"):
+        return "vqa"
     reading = {name: value for name, value in given.items() if name in READING}
     task: Any = registry.build(TaskConfig("vqa", {**reading, "data_dir": data}))
     return "grounding" if task.read(split).geometric else "vqa"
@@ -55,22 +57,35 @@ def say_reading(task: Task[Any], split: str) -> None:
         print(describe(split), file=sys.stderr)
 
 
-def settings_of_run(model: str, task: str) -> list[str]:
+def run_of(model: str) -> Path | None:
+    """Return the folder of the run that a model is, or lies in; None for one of no run here.
+
+    A model lies in its run as ``final`` or checkpoint-N; beside any other, config.yaml is not its.
+    """
+    from vrft.evaluation import locate
+
+    if model in paths.EMBEDDED:
+        return None
+    folder = Path(model) if Path(model).name else Path.cwd()
+    inside = folder.name == "final" or locate.CHECKPOINT.fullmatch(folder.name)
+    # A model that was fetched may bring a config.yaml of another tool.
+    folders = [*([] if locate.is_model(folder) else [folder]), *([folder.parent] if inside else [])]
+    return next((each for each in folders if (each / "config.yaml").is_file()), None)
+
+
+def settings_of_run(model: str, *tasks: str) -> list[str]:
     """Return the task's settings of the run that a model is from, but for the data themselves.
 
     A model asked in other words than it was trained on would be measured wrongly. [] for a model
-    that is from no run here, or from a run of another task.
+    that is from no run here, or from a run of another task than ``tasks``.
     """
     from vrft import config
 
-    for folder in (Path(model), Path(model).parent):
-        if (folder / "config.yaml").is_file():
-            run = config.load(str(folder / "config.yaml")).task
-            if run.name != task:
-                return []
-            own = {k: v for k, v in run.settings.items() if k not in ("data_dir", "rows")}
-            return [f"task.{name}={json.dumps(value)}" for name, value in own.items()]
-    return []
+    if (folder := run_of(model)) is None:
+        return []
+    run = config.load(str(folder / "config.yaml")).task
+    own = {k: v for k, v in run.settings.items() if k not in ("data_dir", "rows")}
+    return [config.to_override(f"task.{k}", v) for k, v in own.items()] if run.name in tasks else []
 
 
 def convert(args: argparse.Namespace) -> int:

@@ -46,7 +46,7 @@ def evaluate(args: argparse.Namespace) -> int:
     elif args.model is not None and args.endpoint is None:
         args.model = locate.model(args.model)
     # A benchmark is a task with its sampling; the model's settings belong to what is measured.
-    of_model = [word for word in args.settings if word.startswith("model.")]
+    of_model = [word for word in args.settings if key_of(word).startswith("model.")]
     asked = endpoint.settings_of(
         args, [word for word in args.settings if endpoint.is_setting(word)]
     )
@@ -94,8 +94,7 @@ def say_quantization(model: ModelConfig) -> None:
     from vrft import config
     from vrft.models import is_adapter
 
-    folders = (Path(model.name), Path(model.name).parent)
-    run = next((folder for folder in folders if (folder / "config.yaml").is_file()), None)
+    run = data.run_of(model.name)
     if run is None or not any(map(is_adapter, {model.name, str(run / "final")})):
         return
     trained = config.load(str(run / "config.yaml")).model.quantization
@@ -119,6 +118,24 @@ def check_options(args: argparse.Namespace) -> None:
         raise UserError("--boxes says how the answers of --predictions are written; leave it out")
     if args.blank_images and args.predictions is not None:
         raise UserError("--blank-images is for a model to look at; --predictions are made already")
+    if args.batch_size is not None and args.predictions is not None:
+        raise UserError("--batch-size is for a model that is asked; --predictions are made already")
+    check_model_settings(args)
+
+
+def check_model_settings(args: argparse.Namespace) -> None:
+    """Raise UserError for settings below ``model`` that no model has, and for a second name."""
+    for word in args.settings:
+        if args.predictions is not None and key_of(word).split(".")[0] == "model":
+            raise UserError(f"{word}: is for a model that is asked; --predictions are made already")
+        if key_of(word) in ("model", "model.name"):
+            raise UserError(f"{word}: --model and --all-checkpoints name the model to evaluate; "
+                            "leave it out")  # fmt: skip
+
+
+def key_of(word: str) -> str:
+    """Return the path of a setting, such as "model.dtype" of model.dtype=float32."""
+    return word.partition("=")[0].strip()
 
 
 def benchmark_of(args: argparse.Namespace, settings: Sequence[str]) -> Benchmark:
@@ -127,11 +144,16 @@ def benchmark_of(args: argparse.Namespace, settings: Sequence[str]) -> Benchmark
     Data without a benchmark are evaluated by the one of their task, vqa or grounding, whose name is
     left in ``args``; a model of a run is then asked as it was trained.
     """
+    from vrft import config
     from vrft.evaluation.benchmark import load_benchmark
 
     if args.benchmark is None:
-        args.benchmark = data.task_of(args.data, "test", settings)
         here = args.model and getattr(args, "endpoint", None) is None
+        read_by = data.settings_of_run(args.model, *data.TASKS) if here else []
+        about = [word for word in settings if key_of(word).split(".")[0] in ("task", "data")]
+        given = [config.parse_override(word) for word in settings if key_of(word) == "split"]
+        split = str(given[-1]["split"]) if given else "test"
+        args.benchmark = data.task_of(args.data, split, [*read_by, *about])
         trained = data.settings_of_run(args.model, args.benchmark) if here else []
         settings = [*trained, *settings]
     benchmark = load_benchmark(args.benchmark, settings, args.data)

@@ -1,6 +1,6 @@
 """Settings: their schema, the rows of the algorithms, and configurations from files."""
 
-from vrft.config.loading import load, merge, parse_override, read, to_yaml
+from vrft.config.loading import load, merge, parse_override, read, to_override, to_yaml
 from vrft.config.schema import (
     Config,
     EvalConfig,
@@ -23,5 +23,6 @@ __all__ = [
     "merge",
     "parse_override",
     "read",
+    "to_override",
     "to_yaml",
 ]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ DATA_NAMES = {"format": "data_format", "boxes": "box_unit"}
 
 DATA_OF_RUN = frozenset(field.name for field in dataclasses.fields(DataConfig))
 """Settings below ``data`` that are the run's own, and no task's."""
+
+UNSAFE = re.compile(r"[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+"""Letters that YAML does not take as they stand, or takes for the end of a line."""
 
 
 def load(source: str | None = None, overrides: Iterable[str] = ()) -> Config:
@@ -105,6 +109,19 @@ def parse_override(text: str) -> dict[str, Any]:
     for part in reversed(parts):
         tree = {part: tree}
     return expand(tree)
+
+
+def to_override(path: str, value: Any) -> str:
+    """Return ``path=value`` for a value of JSON, which ``parse_override`` reads back to the same.
+
+    Raises TypeError for a value that JSON cannot hold.
+    """
+
+    def escaped(letter: re.Match[str]) -> str:
+        return f"\\u{ord(letter[0]):04x}"
+
+    # JSON's escapes of an emoji are two letters to YAML, so that it stands as it is.
+    return f"{path}={UNSAFE.sub(escaped, json.dumps(value, ensure_ascii=False))}"
 
 
 def expand(tree: Mapping[str, Any]) -> dict[str, Any]:

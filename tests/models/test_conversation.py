@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import jinja2
 import pytest
 import torch
 from PIL import Image
@@ -300,6 +303,10 @@ def test_arguments_of_the_template_are_saved_with_the_model(
         ({"enable_thinkin": False}, "enable_thinkin: the model's chat template reads no such"),
         ({"enable_thinking": [1]}, "expected a text, a number, true or false, got [1]"),
         ({"enable_thinking": None}, "expected a text, a number, true or false, got None"),
+        # numbers that a template cannot spell, and a text that no file takes
+        ({"enable_thinking": float("nan")}, "expected a text, a number, true or false, got nan"),
+        ({"enable_thinking": float("inf")}, "expected a text, a number, true or false, got inf"),
+        ({"enable_thinking": "\ud83d"}, r"enable_thinking: half a character (\ud83d) is no text"),
     ],
 )
 def test_arguments_that_no_template_takes_are_refused(
@@ -307,3 +314,40 @@ def test_arguments_that_no_template_takes_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         load_tiny("qwen3_5", chat_template_kwargs=arguments)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "\U0001f600 caf\u00e9",
+        'a "quote", a \\ and\na line',
+        "{{ '%}' }}",
+        "it's",
+        -1.5,
+        10**30,
+        True,
+    ],
+)
+def test_a_template_reads_the_value_that_was_given(value: object) -> None:
+    processor = SimpleNamespace(chat_template="{% if mark == given %}as given{% endif %}")
+    conversation.give_arguments(processor, {"mark": value})
+    assert jinja2.Template(processor.chat_template).render(given=value) == "as given"
+
+
+# transformers leaves the files of a processor's further templates open
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("family", ["qwen2", "qwen2_vl"])
+def test_a_model_of_several_templates_is_asked_by_its_default_and_takes_no_arguments(
+    family: str, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model_folder(family), tmp_path / "model")
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "rag.jinja").write_text("{{ documents }}")
+    config = ModelConfig(name=str(folder))
+    loaded = loading.load_model(config, device="cpu")
+    assert set(loaded.processor.chat_template) == {"default", "rag"}  # type: ignore[arg-type]
+    assert "<|im_start|>user\nWhy?" in encoding.render(loaded.processor, Prompt("Why?"))
+    given = replace(config, chat_template_kwargs={"documents": "none"})
+    with pytest.raises(UserError, match=r"several chat templates \(default, rag\)") as caught:
+        loading.load_model(given, device="cpu")
+    assert "\n" not in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -151,20 +152,33 @@ def give_arguments(processor: Any, arguments: Mapping[str, Any]) -> None:
     """Give variables of a processor's chat template values, where a caller gives no other.
 
     They are written into the template itself, so that a saved model is asked as it was trained.
-    Raises UserError for a variable that the template does not read, and for a value that is no
-    text, number or truth value.
+    Raises UserError for a variable that the template does not read, for a value that is no text,
+    number or truth value, and for a model of several templates.
     """
+    if not arguments:
+        return
     template, lines = processor.chat_template or "", []
+    if not isinstance(template, str):
+        names = ", ".join(sorted(template))
+        raise UserError(f"model.chat_template_kwargs: the model has several chat templates "
+                        f"({names}), and values are written into one; leave it out, or keep "
+                        "chat_template.jinja alone")  # fmt: skip
     for name, value in arguments.items():
         where = f"model.chat_template_kwargs.{name}"
         if not re.search(rf"\b{re.escape(name)}\b", template):
             raise UserError(f"{where}: the model's chat template reads no such variable; look into "
                             "its chat_template.jinja")  # fmt: skip
-        if not isinstance(value, str | int | float | bool):
+        finite = not isinstance(value, float) or math.isfinite(
+            value
+        )  # jinja has no word for others
+        if not isinstance(value, str | int | float | bool) or not finite:
             raise UserError(f"{where}: expected a text, a number, true or false, got {value!r:.60}")
+        if isinstance(value, str) and HALF_CHARACTER.search(value):
+            raise UserError(f"{where}: {unreadable(value)} is no text; write the whole character")
+        # An escape of JSON's would be two halves of a character to jinja.
+        written = json.dumps(value, ensure_ascii=False)
         lines.append(
-            f"{{%- if {name} is not defined %}}{{%- set {name} = {json.dumps(value)} %}}"
-            "{%- endif %}"
+            f"{{%- if {name} is not defined %}}{{%- set {name} = {written} %}}{{%- endif %}}"
         )
     opening = "".join(lines)
     if not template.startswith(opening):  # as a checkpoint's does when its run goes on

@@ -125,24 +125,6 @@ def test_an_adapter_in_a_pickle_is_refused(adapter: Path) -> None:
         load(adapter)
 
 
-def test_a_hub_model_in_a_pickle_is_refused(
-    model_folder: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As transformers' client finds it in its cache."""
-    snapshot = tmp_path / "models--me--tiny" / "snapshots" / "abc"
-    shutil.copytree(model_folder("qwen2"), snapshot)
-    (snapshot.parents[1] / "refs").mkdir()
-    (snapshot.parents[1] / "refs" / "main").write_text("abc")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert load(Path("me/tiny")).core
-    torch.save(load_file(snapshot / "model.safetensors"), snapshot / "pytorch_model.bin")
-    (snapshot / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="model 'me/tiny': has no weights in safetensors") as caught:
-        load(Path("me/tiny"))
-    assert "\n" not in str(caught.value)
-
-
 def with_pictures_elsewhere(config: dict[str, Any]) -> None:
     config["image_token_id"] += 1
 

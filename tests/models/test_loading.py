@@ -9,9 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import get_peft_model
 from peft.tuners.lora import LoraLayer
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoTokenizer, Qwen2VLImageProcessorPil
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    Qwen2VLImageProcessorPil,
+)
 from transformers.models.qwen2_vl.modeling_qwen2_vl import PatchEmbed
 
 from vrft import models
@@ -246,6 +253,34 @@ def test_weights_that_are_trained_are_float32_and_others_as_asked(
     assert dtypes(dtype="bfloat16") == {torch.bfloat16}
     assert dtypes(dtype="bfloat16", train=True) == {torch.float32}
     assert dtypes(dtype="auto") == {torch.float32}  # on a CPU
+
+
+@pytest.mark.parametrize("lora", [LoraConfig(), LoraConfig(r=4)])
+def test_below_an_adapter_that_is_trained_on_the_base_has_the_type_that_was_asked(
+    lora: LoraConfig, load_tiny: Callable[..., LoadedModel], tmp_path: Path
+) -> None:
+    first = load_tiny("qwen2_vl", train=True, dtype="bfloat16", lora=LoraConfig(r=4))
+    models.save_model(first, tmp_path)
+    config = ModelConfig(name=str(tmp_path), dtype="bfloat16", lora=lora)
+    again = models.load_model(config, train=True, device="cpu")
+    for loaded in (first, again):
+        dtypes = {(p.requires_grad, p.dtype) for p in loaded.model.parameters()}
+        assert dtypes == {(True, torch.float32), (False, torch.bfloat16)}
+
+
+@pytest.mark.parametrize("beside", [{"modules_to_save": ["lm_head"]}, {"bias": "all"}])
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+def test_weights_of_the_base_that_an_adapter_trains_beside_itself_are_float32(
+    beside: dict[str, Any], model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    base = AutoModelForCausalLM.from_pretrained(model_folder("qwen2"))
+    made = get_peft_model(base, PeftLoraConfig(r=4, target_modules=["q_proj"], **beside))
+    made.save_pretrained(tmp_path)
+    config = ModelConfig(name=str(tmp_path), dtype="bfloat16", lora=LoraConfig(r=4))
+    loaded = models.load_model(config, train=True, device="cpu")
+    trained = {name: p.dtype for name, p in loaded.model.named_parameters() if p.requires_grad}
+    assert {*trained.values()} == {torch.float32}
+    assert not all("lora_" in name for name in trained)
 
 
 def test_a_model_of_another_family_is_refused_by_name(tmp_path: Path) -> None:

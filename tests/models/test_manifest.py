@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vrft import models
-from vrft.config.schema import ModelConfig
+from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
 from vrft.models import manifest
 
@@ -92,3 +92,23 @@ def test_a_model_whose_files_were_changed_is_refused_before_it_is_loaded(
         models.load_model(ModelConfig(name=str(tmp_path)), device="cpu")
     (tmp_path / manifest.NAME).unlink()  # as the line says
     models.load_model(ModelConfig(name=str(tmp_path)), device="cpu")
+
+
+def test_a_changed_base_is_refused_below_its_adapter(
+    load_tiny: Callable[..., models.LoadedModel], tmp_path: Path
+) -> None:
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    models.save_model(load_tiny("qwen2"), base)
+    manifest.write(base)
+    config = ModelConfig(name=str(base), lora=LoraConfig(r=4))
+    models.save_model(models.load_model(config, train=True, device="cpu"), adapter)
+    manifest.write(adapter)
+    asked = ModelConfig(name=str(adapter))
+    models.load_model(asked, device="cpu")
+    path = base / "model.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[:-4000] + bytes(byte ^ 1 for byte in data[-4000:]))  # still readable
+    said = rf"{adapter}/adapter_config\.json: {base}: model\.safetensors has other bytes"
+    for train in (False, True):
+        with pytest.raises(UserError, match=said):
+            models.load_model(asked, train=train, device="cpu")

@@ -12,6 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from vrft import paths
+from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.models import template_trial
 
@@ -39,6 +40,17 @@ LFS_POINTER = b"version https://git-lfs"
 def is_adapter(name: str) -> bool:
     """Return whether a model's name is the folder of a LoRA adapter."""
     return (Path(paths.model(name)) / ADAPTER).is_file()
+
+
+def trains_base(config: ModelConfig) -> bool:
+    """Return whether a training changes weights of the base model itself, and not an adapter alone.
+
+    An adapter that was made elsewhere may have whole modules or biases of its base beside it.
+    """
+    if not is_adapter(config.name):
+        return not config.lora.r
+    settings = read_json(Path(paths.model(config.name)) / ADAPTER)
+    return bool(settings.get("modules_to_save")) or settings.get("bias", "none") != "none"
 
 
 def base_of(source: str) -> str:
@@ -106,7 +118,7 @@ def check_weights(source: str) -> None:
         check_weight_file(folder / name)
 
 
-def no_safetensors(source: str, pickle: str = "pytorch_model.bin") -> UserError:
+def no_safetensors(source: str, pickle: str) -> UserError:
     """Return the error for a model that has its weights in a pickle alone."""
     return UserError(
         f"model {source!r}: has no weights in safetensors, and {pickle} is a pickle, which may run "

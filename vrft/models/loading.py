@@ -22,7 +22,7 @@ from vrft import paths
 from vrft.attention import group_attention, group_delta
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
-from vrft.models import folders, manifest, quantization
+from vrft.models import folders, hub, manifest, quantization
 from vrft.models.conversation import give_arguments
 from vrft.models.families import Family, first_line, read_family
 from vrft.models.loaded import LoadedModel
@@ -43,9 +43,10 @@ def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto"
     if not sys.stderr.isatty():
         disable_progress_bar()  # transformers' bars are noise in a log file
     source = paths.model(config.name)
-    if Path(source).is_dir():
-        manifest.check_model(Path(source))
+    manifest.check_model(Path(source))  # nothing is checked of a hub id, which is no folder
     base = folders.base_of(source)  # whose weights an adapter's folder does not hold
+    if base != source:
+        manifest.check_model(Path(base), named_in=Path(source) / folders.ADAPTER)
     family = read_family(source)
     processor = load_processor(config.name, config.min_pixels, config.max_pixels)
     give_arguments(processor, config.chat_template_kwargs)
@@ -87,9 +88,12 @@ def load_weights(
             **quantization.loading_arguments(base, config, family, dtype, device),
         )
     except OSError as error:
-        if "safetensors" not in str(error):
+        # Those of the system have a number, and those of folders were found before.
+        unreached = isinstance(error.__cause__, hub.UNREACHED)
+        absent = error.errno is None and not error.__cause__ and "safetensors" in str(error)
+        if Path(base).is_dir() or not (unreached or absent):
             raise
-        raise folders.no_safetensors(base) from error  # of the hub, as folders were looked into
+        raise hub.no_weights(base, ask=not unreached) from error
     lacking = sorted(report["missing_keys"])
     misshapen = sorted(str(key[0]) for key in report["mismatched_keys"])
     for fault, names in (("lack", lacking), ("have another shape for", misshapen)):
@@ -132,9 +136,9 @@ def weight_dtype(config: ModelConfig, device: str, *, train: bool) -> torch.dtyp
     """Return the dtype of the weights: ``auto`` is bfloat16 on an accelerator, float32 on a CPU.
 
     Weights that are trained are always float32 and compute in ``dtype`` by autocast: a step of
-    1e-6 is lost in a bfloat16 weight.
+    1e-6 is lost in a bfloat16 weight. The others, below an adapter, are held in ``dtype``.
     """
-    if train and not config.lora.r:
+    if train and folders.trains_base(config):
         return torch.float32
     if config.dtype == "auto":
         return torch.float32 if device == "cpu" else torch.bfloat16

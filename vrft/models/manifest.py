@@ -81,16 +81,18 @@ def damage(
     return None
 
 
-def check_model(folder: Path) -> None:
+def check_model(folder: Path, *, named_in: Path | None = None) -> None:
     """Raise UserError for a model's folder whose files are not those that were saved.
 
-    The state of a training beside the model, which nobody loads with it, may be missing.
+    The state of a training beside the model, which nobody loads with it, may be missing. The
+    message begins with the file in which an adapter names the folder, if ``named_in`` is given.
     """
     reason = damage(folder, listed=lambda name: not name.startswith(("optimizer", "trainer_state",
                     "rollouts", "scheduler", "rng_state", "training_args")))  # fmt: skip
     if reason is not None:
+        where = f"{named_in}: {folder}" if named_in else str(folder)
         raise UserError(
-            f"{folder}: {reason}; take another checkpoint, copy this one again, or delete "
+            f"{where}: {reason}; take another checkpoint, copy this one again, or delete "
             f"{folder / NAME} if you changed the file on purpose"
         )
 

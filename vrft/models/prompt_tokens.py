@@ -9,7 +9,7 @@ from typing import Any
 from vrft import images, paths
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.models import encoding, processors
+from vrft.models import encoding, hub, processors
 from vrft.models.conversation import give_arguments
 from vrft.models.families import IMAGE_TOKEN
 from vrft.types import Prompt
@@ -67,12 +67,10 @@ def local_folder(name: str) -> str:
     source = paths.model(name)
     if Path(source).is_dir():
         return source
-    from huggingface_hub import snapshot_download
-
-    try:
-        return str(snapshot_download(source, local_files_only=True))
-    except (OSError, ValueError) as error:  # not in the cache; a name that no model can have
+    folder = hub.cached(source)
+    if folder is None:
         raise UserError(
             f"model {name!r} is not on this machine; fetch all but its weights with "
             f"`hf download {name} --exclude '*.safetensors'`"
-        ) from error
+        )
+    return str(folder)

@@ -58,6 +58,14 @@ def test_points_are_scaled_and_written_in_the_view_of_the_model() -> None:
         (Frame("pixels"), (0.1, 0.3, 0.9, 0.8), "data.boxes=fractions"),
         (Frame("thousandths"), (0.1, 0.3, 0.9, 0.8), "data.boxes=fractions"),
         (Frame("pixels", "xywh"), (0, 0, 1, 1), "data.boxes=fractions"),
+        # points in fractions, in every larger unit
+        (
+            Frame("pixels"),
+            (0.43, 0.71),
+            "the point .* in 0..1, .*; if .*, set data.boxes=fractions",
+        ),
+        (Frame("thousandths"), (0.43, 1), "data.boxes=fractions"),
+        (Frame("resized"), (0, 0.5), "data.boxes=fractions"),
         # pixels, taken for fractions
         (Frame("fractions"), (20, 30, 180, 80), "data.boxes=pixels"),
         # right in no unit: outside, empty, and a point
@@ -77,6 +85,12 @@ def test_numbers_outside_the_picture_are_refused_with_the_remedy(
 def test_half_a_unit_of_rounding_is_no_fault() -> None:
     assert Frame("pixels").shape((-0.2, 0, 200.4, 100), SIZE) == Box(0, 0, 1, 1)
     assert Frame("pixels").shape((200, 100.5), SIZE) == Point(1, 1)
+
+
+def test_a_point_of_whole_numbers_may_lie_in_a_corner() -> None:
+    assert Frame("pixels").shape((0, 0), SIZE) == Point(0, 0)
+    assert Frame("pixels").shape((1, 1), SIZE) == Point(1 / 200, 1 / 100)
+    assert Frame("fractions").shape((0.43, 0.71), SIZE) == Point(0.43, 0.71)
 
 
 @pytest.mark.parametrize(

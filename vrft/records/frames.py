@@ -14,7 +14,7 @@ import re
 from dataclasses import astuple, dataclass, replace
 from typing import Any, Literal
 
-from vrft.boxes import NUMBER, Box, units
+from vrft.boxes import NUMBER, Box, in_fractions, units
 from vrft.images import FACTOR, resized_size
 from vrft.types import View
 
@@ -123,18 +123,21 @@ class Frame:
         """Return the box or point that the numbers mean in a picture of ``size``.
 
         ValueError, with the remedy in words, for a box without area, a shape outside the picture,
-        and a box in fractions where larger units are expected.
+        and one in fractions where larger units are expected.
         """
-        if len(numbers) == 4 and self.unit != "fractions" and max(map(abs, numbers)) <= 1:
+        kind = "box" if len(numbers) == 4 else "point"
+        # (0, 0) may be a point in a corner, and no box has one unit or less.
+        tiny = in_fractions(numbers) or (kind == "box" and max(map(abs, numbers)) <= 1)
+        if tiny and self.unit != "fractions":
             raise ValueError(
-                f"the box {shown(numbers)} lies in 0..1, and its numbers were taken for {self}; "
+                f"the {kind} {shown(numbers)} lies in 0..1, and its numbers were taken for {self}; "
                 "if they are fractions, set data.boxes=fractions"
             )
         placed = self._placed(numbers, size)
         if placed is None:
             raise ValueError(
-                f"{shown(numbers)} is no {'box' if len(numbers) == 4 else 'point'} inside its "
-                f"picture of {size[0]}x{size[1]}, taken for {self}; {self._remedy(numbers, size)}"
+                f"{shown(numbers)} is no {kind} inside its picture of {size[0]}x{size[1]}, "
+                f"taken for {self}; {self._remedy(numbers, size)}"
             )
         return placed
 

@@ -76,6 +76,19 @@ def test_pictures_are_named_as_seen_from_the_new_file(
     assert (out.parent / first["images"][0]).is_file()
 
 
+@pytest.mark.parametrize("name", ["1.AVIF", "1.jp2", "1.TIF"])
+def test_pictures_of_every_ending_are_named_so(
+    name: str, run: Path, data: Path, tmp_path: Path
+) -> None:
+    text = (data / "train.jsonl").read_text().replace("1.png", name)
+    (data / "train.jsonl").write_text(text)
+    (data / "pictures" / "1.png").rename(data / "pictures" / name)
+    task = registry.build(load(str(run / "config.yaml")).task)
+    out = tmp_path / "elsewhere" / "rows.jsonl"
+    filtered_rows.write(task, "train", run, Bounds(), out)
+    assert lines_of(out)[1]["images"] == [f"../data/pictures/{name}"]
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [

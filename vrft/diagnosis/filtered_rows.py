@@ -15,10 +15,8 @@ from vrft.diagnosis import difficulty
 from vrft.diagnosis.difficulty import Bounds
 from vrft.errors import UserError
 from vrft.records import Record
+from vrft.records.picture_files import SUFFIXES
 from vrft.task import Task
-
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-"""The endings by which a text in a row is taken for the path of a picture, if the file is there."""
 
 IN_TEXT = "<img>"
 """The mark of a picture's path within a text, which is left as it is."""
@@ -103,7 +101,8 @@ def moved(record: Record, value: Any, out: Path) -> Any:
         raise record.error(
             f"paths of pictures stand within a text; write the new file into {record.folders[0]}"
         )
-    if value.lower().endswith(PICTURES) and any(
+    # A text is taken for the path of a picture by its ending, if the file is there.
+    if value.lower().endswith(SUFFIXES) and any(
         os.path.isfile(folder / value) for folder in record.folders
     ):
         return os.path.relpath(record.picture(value), out.parent)

@@ -39,7 +39,15 @@ def test_the_head_of_a_card_is_what_the_hub_reads() -> None:
     }
 
 
-@pytest.mark.parametrize("base", ["demo", str(Path(__file__).parent)])
+@pytest.mark.parametrize(
+    "base",
+    [
+        "demo",
+        str(Path(__file__).parent),
+        # folders of the machine on which it was trained
+        *("/mnt/there/Qwen2-VL-2B", "../models/qwen", "models/qwen/2b", "C:\\models\\qwen"),
+    ],
+)
 def test_a_base_that_the_hub_does_not_have_is_not_named_to_it(base: str) -> None:
     assert "base_model" not in model_card(replace(FACTS, base=base))
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from vrft import paths
 from vrft.config.loading import flat
@@ -79,9 +81,20 @@ def front(facts: Facts) -> str:
     }
     if facts.licence:
         tree["license"] = facts.licence
-    if facts.base not in paths.EMBEDDED and not Path(facts.base).exists():  # a name of the hub
+    if is_of_hub(facts.base):
         tree["base_model"] = facts.base
     return f"---\n{yaml.safe_dump(tree, sort_keys=False)}---\n"
+
+
+def is_of_hub(base: str) -> bool:
+    """Return whether the name of a base model may be one of the hub, and no folder's."""
+    if base in paths.EMBEDDED or Path(base).exists():
+        return False
+    try:
+        validate_repo_id(base)
+    except HFValidationError:  # a folder of another machine
+        return False
+    return True
 
 
 def opening(facts: Facts) -> str:

@@ -49,6 +49,17 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def test_half_a_surrogate_pair_in_a_column_is_written_as_it_was_given(
+    run: Path, data: Path
+) -> None:
+    rows = [row | {"note": "a\ud83d"} for row in lines_of(data / "train.jsonl")]
+    text = "".join(json.dumps(row) + "\n" for row in rows)  # JSON in ASCII, with its escapes
+    (data / "train.jsonl").write_text(text)
+    task, out = registry.build(load(run / "config.yaml", []).task), data / "all.jsonl"
+    filtered_rows.write(task, "train", run, Bounds(), out)
+    assert [row["note"] for row in lines_of(out)] == ["a\ud83d"] * 4
+
+
 def test_rows_remain_by_pass_rate_and_can_be_read_again(
     run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

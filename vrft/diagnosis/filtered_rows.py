@@ -45,7 +45,8 @@ def write(task: Task[Any], split: str, run: Path, bounds: Bounds, out: Path) -> 
     temporary = out.with_name(f".{out.name}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
+        # Half a surrogate pair, which UTF-8 cannot hold, is an escape of JSON, as it was given.
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
             for place, record in enumerate(rows(task, split)):
                 if place in remaining:
                     file.write(text_of(record, out) + "\n")

@@ -74,6 +74,17 @@ def test_a_seed_repeats_its_draws_whatever_is_drawn_beside(
     assert sampling.sample(plain, prompts[1:], 3, SAMPLING, [2]) != first[1:]
 
 
+def test_the_checkpoints_own_generation_config_decides_nothing(
+    load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
+) -> None:
+    _, plain, prompts = both(load_tiny, "qwen2_vl", picture)
+    free = sampling.sample(plain, prompts, 3, SAMPLING, [0, 1])
+    published = plain.core.generation_config
+    published.min_p, published.no_repeat_ngram_size = 1.0, 1
+    assert sampling.sample(plain, prompts, 3, SAMPLING, [0, 1]) == free
+    assert plain.core.generation_config is published and published.min_p == 1.0
+
+
 def test_an_end_token_is_kept_and_what_follows_it_is_not(
     load_tiny: Callable[..., LoadedModel], picture: Callable[..., Image.Image]
 ) -> None:

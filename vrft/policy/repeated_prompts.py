@@ -6,7 +6,8 @@ computed several times more slowly, by nothing of the shared way but the encodin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -58,15 +59,15 @@ def sample(
     A prompt's completions depend on its seed, but are not those of the shared way, which draws
     from other random numbers.
     """
-    config = generation_config(loaded, sampling)
+    config, model = generation_config(loaded, sampling), loaded.core
     devices = [loaded.device] if loaded.device.type == "cuda" else []
     groups = []
     for prompt, seed in zip(prompts, seeds, strict=True):
         inputs = repeated(loaded, prompt, num_generations)
         # `generate` draws from the global generator, which the trainer's own draws depend on.
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(devices), bare_generation_config(model):
             torch.manual_seed(seed)
-            rows = loaded.core.generate(
+            rows = model.generate(
                 **inputs,
                 attention_mask=torch.ones_like(inputs["input_ids"]),
                 generation_config=config,
@@ -74,6 +75,20 @@ def sample(
         completions = rows[:, len(prompt.tokens) :].tolist()
         groups.append([loaded.until_end(row) for row in completions])
     return groups
+
+
+@contextmanager
+def bare_generation_config(model: Any) -> Iterator[None]:
+    """Take the checkpoint's own generation config off a model within the block.
+
+    ``generate`` would fill what ours leaves at None from there, such as min_p.
+    """
+    published = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = published
 
 
 def generation_config(loaded: LoadedModel, sampling: SamplingConfig) -> GenerationConfig:

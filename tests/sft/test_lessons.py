@@ -165,11 +165,13 @@ def test_a_prompt_over_the_limit_is_refused(load_tiny: Load, picture: Picture) -
         Collator(loaded, made, length - 1)([{"row": 0}])
 
 
+@pytest.mark.parametrize("line_end", ["", "\n"])
 def test_an_answer_goes_on_behind_the_thoughts_that_the_chat_template_opens(
-    load_tiny: Load,
+    line_end: str, load_tiny: Load
 ) -> None:
     loaded = load_tiny("qwen3_5")
-    made = [Lesson(Prompt("Where?"), lambda views: "<think>Look.</think><answer>4</answer>")]
+    answer = f"<think>{line_end}Look.</think><answer>4</answer>"
+    made = [Lesson(Prompt("Where?"), lambda views: answer)]
     batch = batch_of(loaded, made)
     learnt = batch["labels"][0][batch["labels"][0] != IGNORED]
     assert loaded.tokenizer.decode(learnt) == "Look.</think><answer>4</answer><|im_end|>"

@@ -215,6 +215,12 @@ def test_a_folder_that_holds_a_run_is_refused_by_both(
             train.train(configured, dry_run=dry_run)
 
 
+def test_sft_in_float16_is_refused() -> None:
+    half = replace(CONFIG, model=replace(CONFIG.model, dtype="float16"))
+    with pytest.raises(UserError, match=r"model\.dtype=float16: algorithm=sft computes in"):
+        plan.check_settings(with_algorithm(half, name="sft"), {})
+
+
 @pytest.mark.parametrize("engine", ["DEEPSPEED", "FSDP"])
 def test_sft_by_an_engine_that_shards_is_refused(
     engine: str, monkeypatch: pytest.MonkeyPatch

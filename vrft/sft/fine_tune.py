@@ -180,11 +180,12 @@ def train_on_lessons(
     """Train on the collator's lessons by TRL's trainer, from a checkpoint where there is one."""
     together: Any = PartialState()
     count, processes = len(collator.lessons), together.num_processes
+    steps = plan.total_steps(config, count, processes)
     step = 0 if newest is None else checkpoint.step_of(newest)
     size = config.train.per_device_train_batch_size
     trainer = Trainer(
         model=learner.loaded.model,
-        args=arguments(config, Path(config.train.output_dir), learner.loaded),
+        args=arguments(config, Path(config.train.output_dir), learner.loaded, steps),
         # Numbers of lessons: the collator makes a batch when it is needed, so that pictures
         # are neither held in memory all at once nor written to disk by datasets.
         train_dataset=Dataset.from_dict({"row": rows(count, size, processes)}),
@@ -197,7 +198,7 @@ def train_on_lessons(
         trainer.count_from(resuming.tokens_seen(newest))
     trainer.remove_callback(PrinterCallback)  # it would print each row of metrics.jsonl
     # transformers would take a further step before it sees that none is left.
-    if step < plan.total_steps(config, count, processes):
+    if step < steps:
         exchange.wait_for_everyone(together)
         trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
 

@@ -78,7 +78,9 @@ class Collator:
                 continue
             # The answer depends on what the model sees: boxes are in pixels of the resized picture.
             text = lesson.answer(prompt.views).removeprefix(lesson.prompt.prefill)
-            text = text.removeprefix(prompt.opened.strip())  # written by the chat template
+            # Written by the chat template, which may end a line where an answer does not.
+            opened = prompt.opened if text.startswith(prompt.opened) else prompt.opened.strip()
+            text = text.removeprefix(opened)
             conversation.check_answer(text)
             tokens = self.loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
             answers.append([*tokens, self.loaded.tokenizer.eos_token_id])

@@ -14,15 +14,18 @@ from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.models.loaded import LoadedModel
-from vrft.processes import exchange
+from vrft.processes import distributed, exchange
 from vrft.sft.lessons import IGNORED
 from vrft.sft.shares import EMPTY, EqualShares
 from vrft.training import checkpoint, trainer_state
 from vrft.waiting import waiting
 
 
-def arguments(config: Config, folder: Path, loaded: LoadedModel) -> SFTConfig:
-    """Return the configuration as TRL's; what it does not name is off, whatever TRL's default."""
+def arguments(config: Config, folder: Path, loaded: LoadedModel, steps: int) -> SFTConfig:
+    """Return the configuration of a run of ``steps`` as TRL's.
+
+    What it does not name is off, whatever TRL's default.
+    """
     train = config.train
     with warnings.catch_warnings():
         # TRL turns checkpointing on unless told not to, by a name that transformers calls old.
@@ -36,7 +39,8 @@ def arguments(config: Config, folder: Path, loaded: LoadedModel) -> SFTConfig:
             optim="adamw_bnb_8bit" if train.optim == "adamw_bnb_8bit" else "adamw_torch_fused",
             learning_rate=train.learning_rate,
             lr_scheduler_type=train.lr_scheduler_type,
-            warmup_steps=train.warmup_ratio,  # below 1 a share of all steps, to transformers
+            # In steps, as a ratio of 1 would be a single one to transformers.
+            warmup_steps=math.ceil(train.warmup_ratio * steps),
             weight_decay=train.weight_decay,
             adam_beta1=train.adam_beta1,
             adam_beta2=train.adam_beta2,
@@ -51,7 +55,8 @@ def arguments(config: Config, folder: Path, loaded: LoadedModel) -> SFTConfig:
             save_steps=train.save_steps,
             save_total_limit=None,  # `Watch` deletes what is neither new enough nor the best
             logging_steps=train.logging_steps,
-            bf16=loaded.device.type == "cuda" and config.model.dtype in ("auto", "bfloat16"),
+            bf16=distributed.precision(config.model) == "bfloat16",
+            fp16=False,  # refused: nobody handles the overflows of its scaler
             use_cpu=loaded.device.type == "cpu",
             gradient_checkpointing=False,  # the model's loader has turned it on where it is wanted
             # The rows are numbers, which only our collator understands.

@@ -130,6 +130,11 @@ def check_settings(config: Config, rewards: Mapping[str, Any]) -> None:
     if algorithm.name == "sft":
         if algorithm.rewards:
             raise UserError("algorithm=sft learns from reference answers; leave --reward out")
+        if config.model.dtype == "float16":
+            raise UserError(
+                "model.dtype=float16: algorithm=sft computes in bfloat16 or float32; set one of "
+                "them, or auto"
+            )
         for engine, name in (("DEEPSPEED", "DeepSpeed"), ("FSDP", "FSDP")):
             if distributed.launched_with(engine):
                 raise UserError(

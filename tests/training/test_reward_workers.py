@@ -44,6 +44,12 @@ def test_limits_are_those_of_the_settings() -> None:
         assert worker.max_missing == 7
 
 
+@pytest.mark.parametrize(("timeout", "start"), [(2.5, 300.0), (900.0, 900.0)])
+def test_the_first_call_has_no_less_time_than_any_other(timeout: float, start: float) -> None:
+    workers = workers_of(isolated(reward_timeout=timeout))
+    assert workers and all(worker.limits.start == start for worker in workers)
+
+
 def test_without_a_time_there_are_no_workers() -> None:
     assert workers_of(isolated(reward_timeout=0.0)) == ()
 

@@ -28,7 +28,11 @@ def isolated(config: Config, task: Task[A], sample: Sample[A]) -> Task[A]:
     train = config.train
     if not train.reward_timeout:
         return task
-    limits = Limits(seconds=train.reward_timeout, memory=int(train.reward_memory * GIB))
+    limits = Limits(
+        seconds=train.reward_timeout,
+        start=max(Limits.start, train.reward_timeout),  # a first call may take what any other may
+        memory=int(train.reward_memory * GIB),
+    )
     return isolation.isolated(
         task, sample, limits, train.max_missing_rewards, partial(seed_of_step, train)
     )

@@ -38,7 +38,8 @@ over pairs of steps of TRL's time over ours. "By the model" are ratios of operat
 is the time that necessary operations and bytes take at the speeds measured right before and after
 our step, over our time: a step samples, and then updates by a forward and a backward pass; what the
 step leaves out, such as the update of a tied group or a pass of the vision tower that the rollout
-has made, is left out of its limit as well.
+has made, is left out of its limit as well. A commit with "-dirty" is one from which the measured
+checkout differed.
 """
 
 SECOND_PEER = """## TRL with rollouts by vLLM

@@ -7,10 +7,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from fakes.race import SMALL, measured
+from fakes.race import SMALL, compared, measured
 
 from benchmarks.speed import limit, measurement, race_tables, report
 from benchmarks.speed.limit import Machine
+from benchmarks.speed.measurement import Measurement
 
 
 def test_the_report_is_made_of_what_is_kept(tmp_path: Path) -> None:
@@ -49,6 +50,18 @@ def test_the_readme_has_the_table_of_what_is_kept(tmp_path: Path) -> None:
         assert filled.startswith("# Title\n\n" + report.BEGIN) and filled.endswith("The rest.\n")
         assert "old" not in filled and filled.count("LISA at the published pixel cap") == 1
         assert "| 7.0x | 7.0x |" in filled and "commit abc1234" in filled
+
+
+def test_the_readme_tells_the_clock_and_the_commit_of_each_line_of_learning() -> None:
+    learnt = Measurement("learning", "cpu", commit="def5678", learning=(compared(5.0),) * 2)
+    timed = tuple(
+        replace(comparison, clock="processor", commit="fed8765") for comparison in learnt.learning
+    )
+    walks = replace(learnt, bed="walks", learning=timed)
+    _, *lines = report.in_short([measured(), learnt, walks]).split("Time to ")
+    assert [line.strip().partition(" seeds), ")[2] for line in lines] == [
+        "in wall time, commit def5678.", "in processor time, commit fed8765.",
+    ]  # fmt: skip
 
 
 def test_the_readme_and_the_page_show_what_was_measured_last(tmp_path: Path) -> None:

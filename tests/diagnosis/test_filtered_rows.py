@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.folders import RECORDS
 from PIL import Image
 
 from vrft import cli, registry
@@ -132,6 +133,59 @@ def test_data_of_another_run_and_files_that_are_there_are_refused(run: Path, dat
     grounding = registry.build(load("demo/lisa_grounding").task)
     with pytest.raises(UserError, match=r"reads no rows .* algorithm\.min_pass_rate"):
         filtered_rows.write(grounding, "train", run, Bounds(), data / "out.jsonl")
+
+
+def run_of(folder: Path, task: str, data: Path, sampled: str) -> Path:
+    """A run on data that has found one sample always right."""
+    folder.mkdir()
+    settings = load(None, [f"task={task}", f"task.data_dir={data}"])
+    (folder / "config.yaml").write_text(to_yaml(settings))
+    ledger = Ledger()
+    ledger.add([Attempt(sampled, 4, 1.0, 4, 9, signal=False)])
+    ledger.write(folder / difficulty.FILE)
+    return folder
+
+
+def test_rows_are_known_by_the_ids_that_the_task_gives_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": f"1 + {index}?"}],
+            "reward_model": {"style": "rule", "ground_truth": str(1 + index)},
+            "extra_info": {"index": index, "split": "train"},
+        }
+        for index in (70, 71)
+    ]
+    data, out = tmp_path / "verl.jsonl", tmp_path / "out.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = run_of(tmp_path / "run", "vqa", data, "70")
+    words = ["data", "filter", "--by", "difficulty", "--run", str(run), "--max-pass-rate", "0.9"]
+    assert cli.main([*words, str(out)]) == 0
+    assert "1 of 2 rows; left out: 1 pass rate over 0.9" in capsys.readouterr().out
+    assert lines_of(out) == [{"id": "71", **rows[1]}]
+    again = registry.build(load(None, ["task=vqa", f"task.data_dir={out}"]).task)
+    assert [sample.id for sample in again.samples("train")] == ["71"]
+
+
+@pytest.mark.parametrize("name", ["coco.json", "labelme"])
+def test_annotations_are_no_rows(name: str, tmp_path: Path) -> None:
+    data = RECORDS / "formats" / name
+    task = registry.build(load(None, ["task=grounding", f"task.data_dir={data}"]).task)
+    first = task.samples("train")[0].id
+    run = run_of(tmp_path / "run", "grounding", data, first)
+    with pytest.raises(UserError, match=r"reads no rows .* algorithm\.min_pass_rate"):
+        filtered_rows.write(task, "train", run, Bounds(max_reward=0.5), tmp_path / "out.jsonl")
+
+
+def test_a_folder_of_classes_is_no_rows(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        Image.new("RGB", (28, 28)).save(tmp_path / "data" / label / "a.png")
+    where = ["task=fewshot_classification", f"task.data_dir={tmp_path / 'data'}"]
+    task = registry.build(load(None, where).task)
+    with pytest.raises(UserError, match="reads no rows but annotations or a folder"):
+        filtered_rows.write(task, "train", tmp_path, Bounds(), tmp_path / "out.jsonl")
 
 
 def test_a_run_without_a_configuration_is_refused(

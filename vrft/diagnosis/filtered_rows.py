@@ -14,7 +14,7 @@ from vrft import records
 from vrft.diagnosis import difficulty
 from vrft.diagnosis.difficulty import Bounds
 from vrft.errors import UserError
-from vrft.records import Record
+from vrft.records import Record, labelled
 from vrft.records.picture_files import SUFFIXES
 from vrft.task import Task
 
@@ -30,16 +30,12 @@ def write(task: Task[Any], split: str, run: Path, bounds: Bounds, out: Path) -> 
     data that are not the run's, and for a file that is there already.
     """
     if not hasattr(task, "columns"):
-        raise UserError(
-            f"the task of {run} reads no rows but a folder of its own form; go on with the run and "
-            "algorithm.min_pass_rate or algorithm.max_pass_rate, which let such prompts rest, or "
-            f"delete the files of those with a low or high pass rate in {run / difficulty.FILE}"
-        )
+        raise no_rows(run)
     if out.suffix != ".jsonl":
         raise UserError(f"{out}: give a file OUT.jsonl")
     if out.exists():
         raise UserError(f"{out} exists already; give another file")
-    ids = [record.id for record in rows(task, split)]
+    ids = ids_of(task, split, run)
     kept, reasons = difficulty.left_out(ids, difficulty.read(run / difficulty.FILE), bounds)
     remaining = frozenset(kept)
     temporary = out.with_name(f".{out.name}")
@@ -49,7 +45,7 @@ def write(task: Task[Any], split: str, run: Path, bounds: Bounds, out: Path) -> 
         with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
             for place, record in enumerate(rows(task, split)):
                 if place in remaining:
-                    file.write(text_of(record, out) + "\n")
+                    file.write(text_of(record, ids[place], out) + "\n")
         os.replace(temporary, out)
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror})") from error
@@ -57,6 +53,42 @@ def write(task: Task[Any], split: str, run: Path, bounds: Bounds, out: Path) -> 
         temporary.unlink(missing_ok=True)
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
     return f"{out}: {len(kept)} of {len(ids)} rows; left out: {counts or 'none'}"
+
+
+def no_rows(run: Path) -> UserError:
+    """Return the error of a run whose data are no rows that could be written again."""
+    return UserError(
+        f"the task of {run} reads no rows but annotations or a folder of its own form; go on with "
+        "the run and algorithm.min_pass_rate or algorithm.max_pass_rate, which let such prompts "
+        "rest, or delete the files of those with a low or high pass rate in "
+        f"{run / difficulty.FILE}"
+    )
+
+
+def ids_of(task: Task[Any], split: str, run: Path) -> list[str]:
+    """Return the id of each row of a split, as the task gives it to the row's sample.
+
+    Raises UserError for data that the task can read and that are no rows.
+    """
+    samples = task.samples(split)  # first: it says what is wrong with data that no one can read
+    try:
+        own = [record.id for record in rows(task, split)]
+    except UserError as error:
+        raise no_rows(run) from error
+    as_many = len(samples) == len(own)
+    # Rows may lie beside a folder "annotations": a task that reads those has other samples.
+    if (hasattr(task, "data_format") or not as_many) and is_annotated(task, split):
+        raise no_rows(run)
+    # A task that draws among its rows leaves them the ids that they have.
+    return [sample.id for sample in samples] if as_many else own
+
+
+def is_annotated(task: Any, split: str) -> bool:
+    """Return whether a task's data are COCO's json, or json beside pictures."""
+    name, root = getattr(task, "data_format", None), Path(task.data_dir).expanduser()
+    if name is not None or not os.path.exists(root):  # of the hub there are rows alone
+        return name in labelled.TITLES
+    return labelled.kind_of(root, split, getattr(task, "encoding", "")) is not None
 
 
 def rows(task: Any, split: str) -> Iterator[Record]:
@@ -72,12 +104,15 @@ def rows(task: Any, split: str) -> Iterator[Record]:
     )
 
 
-def text_of(record: Record, out: Path) -> str:
-    """Return a row as a line of JSON; UserError for a value that it cannot hold."""
+def text_of(record: Record, id: str, out: Path) -> str:
+    """Return a row as a line of JSON; UserError for a value that it cannot hold.
+
+    ``id`` is that of its sample, where the row has no column of that name.
+    """
     values = {name: moved(record, value, out) for name, value in record.values.items()}
     try:
         # A row without an id of its own has its number, which is another one in the new file.
-        return json.dumps({"id": record.id, **values}, ensure_ascii=False)
+        return json.dumps({"id": id, **values}, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise record.error(f"a value that JSON cannot hold ({error})") from error
 

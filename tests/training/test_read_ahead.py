@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from fakes.bigram import CONFIG, Echo, run, take_step, with_train
@@ -19,10 +20,17 @@ from vrft.training.read_ahead import ReadAhead
 from vrft.types import Prompt, Sample
 
 LETTERS = FAKES / "letters_task.py"
+R = TypeVar("R")
 
 
 def same(thing: int) -> int:
     return thing
+
+
+def taken(ahead: ReadAhead[int, R], wanted: list[int], coming: Sequence[int] = ()) -> list[R]:
+    """The results of what is wanted, with what is coming announced behind it."""
+    ahead.announce([*wanted, *coming])
+    return [ahead.get(item) for item in wanted]
 
 
 def refuse_13(thing: int) -> int:
@@ -34,18 +42,18 @@ def refuse_13(thing: int) -> int:
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_what_is_read_comes_in_the_order_asked_for(workers: int) -> None:
     ahead = ReadAhead(refuse_13, same, workers)
-    assert ahead.take([3, 1, 2, 1], coming=[5, 4]) == [30, 10, 20, 10]
-    assert ahead.take([4, 6]) == [40, 60]
+    assert taken(ahead, [3, 1, 2, 1], [5, 4]) == [30, 10, 20, 10]
+    assert taken(ahead, [4, 6]) == [40, 60]
     ahead.close()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_error_is_raised_where_the_thing_is_taken(workers: int) -> None:
     ahead = ReadAhead(refuse_13, same, workers)
-    assert ahead.take([1], coming=[13]) == [10]
-    assert ahead.take([2], coming=[13]) == [20]
+    assert taken(ahead, [1], [13]) == [10]
+    assert taken(ahead, [2], [13]) == [20]
     with pytest.raises(UserError, match="13 cannot be read; replace it"):
-        ahead.take([3, 13])
+        taken(ahead, [3, 13])
     ahead.close()
 
 
@@ -59,9 +67,9 @@ def test_what_is_coming_is_read_once_and_before_it_is_taken() -> None:
         return thing
 
     ahead = ReadAhead(read, same, 2)
-    ahead.take([0, 1], coming=[2, 3])
+    taken(ahead, [0, 1], [2, 3])
     assert begun[2].wait(20) and begun[3].wait(20)
-    ahead.take([2, 3, 2])
+    taken(ahead, [2, 3, 2])
     assert sorted(times) == [0, 1, 2, 3]
     ahead.close()
 
@@ -76,7 +84,7 @@ def test_closing_drops_what_has_not_begun() -> None:
             go_on.wait(20)
 
     ahead = ReadAhead(wait, same, 1)
-    ahead.take([0], coming=[1, 2, 3])
+    taken(ahead, [0], [1, 2, 3])
     assert begun.wait(20)
     closing = threading.Thread(target=ahead.close)
     closing.start()

@@ -23,11 +23,6 @@ class ReadAhead(Generic[T, R]):
         self.pool = ThreadPoolExecutor(workers, "ahead") if workers else None
         self.pending: dict[Hashable, Future[R]] = {}
 
-    def take(self, wanted: Sequence[T], coming: Sequence[T] = ()) -> list[R]:
-        """Return the results of the wanted inputs in their order, and begin to read the coming."""
-        self.announce([*wanted, *coming])
-        return [self.get(item) for item in wanted]
-
     def announce(self, items: Sequence[T]) -> None:
         """Begin to read inputs in the order in which they will be asked for; forget all others."""
         if self.pool is None:

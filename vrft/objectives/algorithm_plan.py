@@ -6,8 +6,9 @@ A setting that would be ignored is refused: its run would be taken for one that 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 
-from vrft.config.methods import AlgorithmConfig
+from vrft.config.methods import COMMON, AlgorithmConfig, CriticConfig, method
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.objectives.algorithms import BASELINES
@@ -19,12 +20,33 @@ def check(config: Config) -> None:
     algorithm, foreign = config.algorithm, config.rollout.engine != "vrft"
     for line in (
         *ratio_mistakes(algorithm),
+        *bound_mistakes(algorithm),
+        *baseline_mistakes(algorithm),
         *reward_mistakes(algorithm),
+        *resampling_mistakes(algorithm),
         *entropy_mistakes(algorithm),
         *engine_mistakes(algorithm, foreign=foreign),
         *curriculum_mistakes(algorithm, ahead=bool(config.rollout.ahead)),
     ):
         raise UserError(line)
+
+
+def check_sft(config: AlgorithmConfig) -> None:
+    """Raise UserError for a setting that supervised fine-tuning would ignore.
+
+    Those that are COMMON to all rows may stand in a file of whichever row.
+    """
+    for name in [field.name for field in fields(config) if field.name not in COMMON]:
+        if chosen(config, name):
+            raise UserError(
+                f"algorithm.{name}: algorithm=sft learns from reference answers, without it; leave "
+                "it out"
+            )
+
+
+def chosen(config: AlgorithmConfig, name: str) -> bool:
+    """Return whether a setting has another value than in its method's row."""
+    return bool(getattr(config, name) != getattr(method(config.name), name))
 
 
 def ratio_mistakes(config: AlgorithmConfig) -> Iterator[str]:
@@ -56,14 +78,61 @@ def ratio_mistakes(config: AlgorithmConfig) -> Iterator[str]:
                 f"algorithm.delta={config.delta:g}: the clip ends at {highest:g} already; give a "
                 "larger one, such as 3.0"
             )
-    plain = AlgorithmConfig()
-    for name in ("sapo_temperature_pos", "sapo_temperature_neg"):
-        if config.surrogate != "sigmoid" and getattr(config, name) != getattr(plain, name):
-            yield f"algorithm.{name}: only algorithm.surrogate=sigmoid has it; leave it out"
+
+
+def bound_mistakes(config: AlgorithmConfig) -> Iterator[str]:
+    """Yield a line for each bound or temperature that the surrogate does not read."""
+    own = SURROGATES[config.surrogate].settings
+    for name in dict.fromkeys(name for bound in SURROGATES.values() for name in bound.settings):
+        if name not in own and chosen(config, name):
+            having = [key for key, bound in SURROGATES.items() if name in bound.settings]
+            yield (
+                f"algorithm.{name}: only algorithm.surrogate={' or '.join(having)} has it; leave "
+                "it out"
+            )
+
+
+def baseline_mistakes(config: AlgorithmConfig) -> Iterator[str]:
+    """Yield a line for each setting of an advantage that the baseline cannot use."""
+    baseline = BASELINES[config.baseline]
+    if config.f_norm == "group_std" and not baseline.subtrahend:
+        yield (
+            f"algorithm.f_norm=group_std: the baseline {config.baseline} compares the tokens of "
+            "the batch; set algorithm.f_norm=batch_std, or none"
+        )
+    # Those that compare siblings are refused for want of any.
+    alone = config.num_generations == 1 and not baseline.needs_siblings
+    if config.f_norm == "group_std" and alone and baseline.subtrahend:
+        yield (
+            "algorithm.f_norm=group_std: one completion of a prompt has no deviation; set "
+            "algorithm.f_norm=none, or give algorithm.num_generations of at least 2"
+        )
+    if baseline.needs_critic:
+        if config.alpha:
+            yield (
+                "algorithm.alpha=true: every completion teaches the baseline critic, and none is "
+                "made up for; leave it out"
+            )
+        return
+    for field in fields(CriticConfig):
+        if getattr(config.critic, field.name) != getattr(CriticConfig(), field.name):
+            name = f"algorithm.critic.{field.name}"
+            yield f"{name}: only algorithm.baseline=critic has it; leave it out"
+
+
+def resampling_mistakes(config: AlgorithmConfig) -> Iterator[str]:
+    """Yield a line for each setting of sampling again where nothing asks for it."""
+    if config.min_informative:
+        return
+    for name in ("max_resample_rounds", "on_exhausted"):
+        if chosen(config, name):
+            yield f"algorithm.{name}: nothing is sampled again; set algorithm.min_informative too"
 
 
 def reward_mistakes(config: AlgorithmConfig) -> Iterator[str]:
     """Yield a line for each setting with which rewards cannot become advantages."""
+    if config.kl_in == "reward" and not config.beta and chosen(config, "kl_in"):
+        yield "algorithm.kl_in=reward: there is no KL; set algorithm.beta too"
     if config.alpha_counts != "groups_with_signal" and not config.alpha:
         yield f"algorithm.alpha_counts={config.alpha_counts}: set algorithm.alpha=true too"
     if config.multi_objective_aggregation == "sum_then_normalize":
@@ -100,16 +169,16 @@ def entropy_mistakes(config: AlgorithmConfig) -> Iterator[str]:
 
 
 def engine_mistakes(config: AlgorithmConfig, *, foreign: bool) -> Iterator[str]:
-    """Yield a line for each bound of importance weights that has no weights or no room."""
+    """Yield a line for each setting of importance weights that has no weights or no room."""
     least, cap = config.importance_sampling_clip_min, config.importance_sampling_cap
-    if least is None:
-        return
     if not foreign or config.importance_sampling == "off":
-        yield (
-            f"algorithm.importance_sampling_clip_min={least:g}: there are no importance weights "
-            "without rollout.engine=vllm and algorithm.importance_sampling; leave it out"
-        )
-    elif least >= cap:
+        for name in ("importance_sampling_cap", "importance_sampling_clip_min"):
+            if chosen(config, name):
+                yield (
+                    f"algorithm.{name}={getattr(config, name):g}: there are no importance weights "
+                    "without rollout.engine=vllm and algorithm.importance_sampling; leave it out"
+                )
+    elif least is not None and least >= cap:
         yield (
             f"algorithm.importance_sampling_clip_min={least:g}: it is not below "
             f"algorithm.importance_sampling_cap={cap:g}"

@@ -41,7 +41,8 @@ class Surrogate:
     ``words`` describe it in the table of algorithms. ``losses`` gives the loss of every token
     before its weight: [B, G, C], or [B, G, 1] where all tokens of a completion share one.
     ``clipped``, for those with a bound, says at which tokens it acts. ``ratio``: it compares with
-    the policy that sampled. ``levels`` of the ratio are those that it can take.
+    the policy that sampled. ``levels`` of the ratio are those that it can take; ``settings`` of the
+    algorithm are those that it alone, or with others, reads.
     """
 
     words: Callable[[AlgorithmConfig], str]
@@ -49,6 +50,7 @@ class Surrogate:
     clipped: Formula | None = None
     ratio: bool = True
     levels: tuple[str, ...] = ("token", "sequence")
+    settings: tuple[str, ...] = ("epsilon", "epsilon_high")
 
 
 def mean_of_tokens(values: Tensor, mask: Tensor) -> Tensor:
@@ -192,11 +194,17 @@ def in_words(text: str) -> Callable[[AlgorithmConfig], str]:
 
 SURROGATES = {
     "policy_gradient": Surrogate(
-        in_words("-log pi A"), policy_gradient, ratio=False, levels=("token",)
+        in_words("-log pi A"), policy_gradient, ratio=False, levels=("token",), settings=()
     ),
     "clipped": Surrogate(in_words("clip(ratio, {least}, {most}) A"), clipped, clipped_tokens),
-    "capped": Surrogate(in_words("min(ratio, {high}) log pi A"), capped, capped_tokens),
-    "sigmoid": Surrogate(in_words("sigmoid(ratio - 1) A, tau {pos}, {neg}"), sigmoid),
+    "capped": Surrogate(
+        in_words("min(ratio, {high}) log pi A"), capped, capped_tokens, settings=("epsilon_high",)
+    ),
+    "sigmoid": Surrogate(
+        in_words("sigmoid(ratio - 1) A, tau {pos}, {neg}"),
+        sigmoid,
+        settings=("sapo_temperature_pos", "sapo_temperature_neg"),
+    ),
     "clipped_log": Surrogate(
         in_words("clip(log ratio, {low}, {high}) A"), clipped_log, clipped_log_tokens
     ),

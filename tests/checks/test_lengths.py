@@ -13,7 +13,7 @@ from PIL import Image
 from vrft.checks import lengths, shape
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.types import Prompt, Sample
+from vrft.types import Prompt, Sample, Turn
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,12 @@ def test_a_picture_without_a_header_names_its_sample_or_is_counted(tmp_path: Pat
         lengths.read(task, [good, bad], model, ModelConfig(), None)
     measured = lengths.read(task, [good, bad], model, ModelConfig(), None, skip=True)
     assert (len(measured.prompts), measured.skipped) == (1, 1)
+
+
+def test_bytes_are_counted_of_every_part_of_a_prompt() -> None:
+    prompt = Prompt("a" * 40, system="b" * 80, prefill="c" * 8, turns=(Turn("user", "é" * 60),))
+    # 40 + 80 + 8 bytes, and 60 letters of two: 248
+    assert lengths.words(prompt, None) == 248 // 4 + lengths.TEMPLATE_TOKENS
 
 
 def test_the_largest_area_of_the_settings_holds() -> None:

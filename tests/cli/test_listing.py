@@ -37,6 +37,11 @@ def test_a_configuration_is_copied_but_never_over_another(
     assert config.load("lisa_grounding.yaml") == config.load("demo/lisa_grounding")
     again = complaint(capsys, "config", "copy", "demo/lisa_grounding")
     assert "lisa_grounding.yaml exists already" in again
+    # `--config` takes no file of another ending
+    message = complaint(capsys, "config", "copy", "lisa_grounding", "my.run")
+    assert "my.run: a configuration is known by its ending; name it my.run.yaml" in message
+    assert cli.main(["config", "copy", "lisa_grounding", "my.yml"]) == 0
+    assert config.load("my.yml") == config.load("lisa_grounding")
 
 
 def test_a_copy_that_cannot_be_written_is_one_clear_line(capsys: Capture, tmp_path: Path) -> None:

@@ -19,6 +19,19 @@ def test_a_site_is_written_with_the_app_its_documents_and_pictures(tmp_path: Pat
     assert export.export(opened, tmp_path / "out") == page
 
 
+def test_an_export_into_a_file_is_refused_in_a_line(tmp_path: Path) -> None:
+    opened = views.open_site([viewed.evaluations(tmp_path)[0]])
+    file = tmp_path / "answers.jsonl"
+    file.write_text("kept")
+    with pytest.raises(
+        UserError, match=r"answers\.jsonl: is a file; name an empty or a new folder"
+    ):
+        export.export(opened, file)
+    with pytest.raises(UserError, match="cannot be written"):
+        export.export(opened, file / "page")
+    assert file.read_text() == "kept"
+
+
 def test_a_file_of_two_views_is_written_once(tmp_path: Path) -> None:
     opened = views.open_site(list(viewed.evaluations(tmp_path)))
     page = export.export(opened, tmp_path / "out")

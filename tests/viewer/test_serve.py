@@ -1,14 +1,18 @@
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import viewed
+from PIL import Image
 
 from vrft.errors import UserError
 from vrft.viewer import serve, views
+from vrft.viewer.site import Site
 
 
 @pytest.fixture
@@ -66,6 +70,47 @@ def test_a_page_that_comes_under_another_name_is_refused(address: str) -> None:
         get(address, Host="evil.example")
     assert error.value.code == 403
     error.value.close()
+
+
+@dataclass
+class Memory:
+    """A view with one picture in memory, which counts how often it is asked for."""
+
+    entry: Mapping[str, Any] = field(default_factory=lambda: {"kind": "run", "title": "run"})
+    asked: int = 0
+
+    def documents(self) -> list[str]:
+        return []
+
+    def document(self, name: str) -> Any:
+        raise KeyError(name)
+
+    def pictures(self) -> list[str]:
+        return ["memory-1.png"]
+
+    def picture(self, name: str) -> Image.Image:
+        self.asked += 1
+        if name != "memory-1.png":
+            raise KeyError(name)
+        return Image.new("RGB", (4, 4), "red")
+
+
+def test_a_picture_in_memory_has_a_thumbnail_that_is_made_once() -> None:
+    view = Memory()
+    with serve.server(Site("a", {"r0": view})) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/thumbnails/r0/memory-1.png.jpg"
+        bodies = {get(url) for _ in range(2)}
+        server.shutdown()
+        thread.join()
+    assert [kind for _, kind in bodies] == ["image/jpeg"] and view.asked == 1
+
+
+@pytest.mark.parametrize("port", [99999, -1])
+def test_a_number_that_no_port_has_is_refused_in_a_line(port: int) -> None:
+    with pytest.raises(UserError, match=f"--port {port}: ports are 0 to 65535"):
+        serve.server(Site("a", {}), port)
 
 
 def test_a_port_that_is_taken_is_refused_in_a_line(tmp_path: Path) -> None:

@@ -140,6 +140,10 @@ def read(
 def words(prompt: Prompt, counter: PromptCounter | None) -> int:
     """Return the tokens of a prompt's text, without those of its pictures."""
     if counter is None:
-        return len(prompt.text.encode()) // BYTES_OF_A_TOKEN + TEMPLATE_TOKENS
+        parts = [prompt.system or "", *(turn.text for turn in prompt.turns)]
+        parts += [prompt.text, prompt.prefill]
+        # A lone surrogate is refused with its sample elsewhere, and counts here as a letter.
+        size = sum(len(part.encode(errors="replace")) for part in parts)
+        return size // BYTES_OF_A_TOKEN + TEMPLATE_TOKENS
     tokens, _ = counter.read(prompt, ())
     return tokens

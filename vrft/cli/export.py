@@ -158,7 +158,8 @@ def push(folder: Path, name: str) -> None:
         hub.create_repo(name, exist_ok=True)
         hub.upload_folder(repo_id=name, folder_path=folder)
     except (HfHubHTTPError, HTTPError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        said = [line.strip() for line in str(error).splitlines()]
+        reason = next(filter(None, said), type(error).__name__)  # some errors have no text
         raise UserError(
             f"--push {name}: {reason}; the folder {folder} is complete: log in by `hf auth login`, "
             f"or upload it by `hf upload {name} {folder}`"

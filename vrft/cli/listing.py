@@ -71,6 +71,8 @@ def config_copy(args: argparse.Namespace) -> int:
     """Copy a shipped configuration, never over a file that is there already."""
     source = paths.find("configs", args.name)
     target: Path = args.to or Path(source.name)
+    if target.suffix not in (".yaml", ".yml"):
+        raise UserError(f"{target}: a configuration is known by its ending; name it {target}.yaml")
     if target.exists():
         raise UserError(f"{target} exists already; give another name: vrft config copy NAME FILE")
     try:

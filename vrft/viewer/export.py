@@ -22,12 +22,19 @@ the pictures themselves."""
 def export(site: Site, folder: Path) -> Path:
     """Write the app, all documents and all pictures to a folder, and return its first page.
 
-    Raises UserError for a folder that holds something else.
+    Raises UserError for a file, for a folder that holds something else, and for one that cannot
+    be made.
     """
     page = folder / "index.html"
-    if folder.exists() and any(folder.iterdir()) and not (folder / "app.js").is_file():
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        others = any(folder.iterdir()) and not (folder / "app.js").is_file()
+    except FileExistsError as error:
+        raise UserError(f"{folder}: is a file; name an empty or a new folder") from error
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
+    if others:
         raise UserError(f"{folder}: holds other files; name an empty or a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
     for file in APP.iterdir():
         if file.is_file():
             shutil.copyfile(file, folder / file.name)

@@ -1,7 +1,7 @@
 """Pictures of the app: named once, and sent as browsers show them, upright and not too large.
 
 Each has a thumbnail for the lists, made once: an export writes it beside the picture, a server
-remembers it.
+remembers it by the name.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image
@@ -123,10 +122,6 @@ def thumbnail(source: Path | Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=80)
     return file.getvalue()
-
-
-remembered = lru_cache(maxsize=4096)(thumbnail)
-"""``thumbnail`` of the pictures asked for last, some 12 MB of them."""
 
 
 def drafted(source: Path | Image.Image) -> Image.Image:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -23,11 +24,18 @@ POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self
 """The page runs its own scripts and nothing else, whatever an answer or a question says."""
 
 
+MOST_PORTS = 65535
+"""The largest number of a port."""
+
+REMEMBERED = 4096
+"""Thumbnails that a server remembers, those asked for last: some 12 MB."""
+
+
 class Handler(BaseHTTPRequestHandler):
     """The handler of one request for a file of the app, a document or a picture."""
 
-    def __init__(self, site: Site, *args: object) -> None:
-        self.site = site
+    def __init__(self, site: Site, thumbnail: Callable[[str], bytes], *args: object) -> None:
+        self.site, self.thumbnail = site, thumbnail
         super().__init__(*args)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
@@ -39,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         path = posixpath.normpath(unquote(urlsplit(self.path).path)).lstrip("/")
         try:
-            body, kind = content(self.site, path or "index.html")
+            body, kind = content(self.site, path or "index.html", self.thumbnail)
         except KeyError:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
@@ -62,8 +70,11 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing of single requests."""
 
 
-def content(site: Site, path: str) -> tuple[bytes, str]:
-    """Return the bytes of a path of the site, and their media type; KeyError for any other."""
+def content(site: Site, path: str, thumbnail: Callable[[str], bytes]) -> tuple[bytes, str]:
+    """Return the bytes of a path of the site, and their media type; KeyError for any other.
+
+    ``thumbnail`` makes that of a picture's name.
+    """
     if path.startswith("data/") and path.endswith(".js"):
         name = path.removeprefix("data/").removesuffix(".js")
         return site.document(name).encode("ascii"), "text/javascript"
@@ -71,7 +82,7 @@ def content(site: Site, path: str) -> tuple[bytes, str]:
         return pictures.encoded(site.picture(path.removeprefix(f"{PICTURES}/")))
     if path.startswith(f"{THUMBNAILS}/"):
         name = path.removeprefix(f"{THUMBNAILS}/").removesuffix(".jpg")
-        return pictures.remembered(site.picture(name)), "image/jpeg"
+        return thumbnail(name), "image/jpeg"
     file = APP / path
     if "/" in path or not file.is_file():
         raise KeyError(path)
@@ -81,10 +92,18 @@ def content(site: Site, path: str) -> tuple[bytes, str]:
 def server(site: Site, port: int = 0) -> ThreadingHTTPServer:
     """Return a server of the site on 127.0.0.1; port 0 takes a free one.
 
-    Raises UserError for a port that is taken.
+    Raises UserError for a port that is taken, and for a number that no port has.
     """
+    if not 0 <= port <= MOST_PORTS:
+        raise UserError(f"--port {port}: ports are 0 to {MOST_PORTS}; leave it out for a free one")
+
+    # By its name, which tells the version of a file; a picture in memory has nothing else.
+    @lru_cache(maxsize=REMEMBERED)
+    def thumbnail(name: str) -> bytes:
+        return pictures.thumbnail(site.picture(name))
+
     try:
-        return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, site))
+        return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, site, thumbnail))
     except OSError as error:
         raise UserError(
             f"--port {port}: {error.strerror}; give another, or leave it out for a free one"

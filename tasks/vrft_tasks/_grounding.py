@@ -119,14 +119,12 @@ def read_answer(text: str, kind: Kind, view: View) -> tuple[Shape, ...] | None:
     """Read the boxes or points of an answer, of one where ``kind`` asks for one.
 
     None for no shape, for several where one is asked for, for a shape that is cut off, empty or
-    outside the picture, and for shapes of the other kind.
+    outside the picture, and for shapes of the other kind. The one may be written again.
     """
     text = wrapping.unwrapped(text)
     pattern = WRITTEN if kind in ("box", "boxes") else POINT
     matches = list(pattern.finditer(text))
-    if not matches or (len(matches) > 1 and kind in ("box", "point")):
-        return None
-    if any(map(is_denied, matches)):
+    if not matches or any(map(is_denied, matches)):
         return None
     # The rest of the text must not hold the beginning of another box or point.
     if OPENING.search(pattern.sub(" ", text)):
@@ -135,6 +133,10 @@ def read_answer(text: str, kind: Kind, view: View) -> tuple[Shape, ...] | None:
     # Many boxes of a long answer may be the same, and are read once.
     known = {said: read(said, view) for said in {match[0] for match in matches}}
     shapes = [known[match[0]] for match in matches]
+    if kind in ("box", "point"):
+        shapes = list(dict.fromkeys(shapes))
+        if len(shapes) > 1:
+            return None
     placed = tuple(shape for shape in shapes if shape is not None)
     return placed if len(placed) == len(shapes) else None
 

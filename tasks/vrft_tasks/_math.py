@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from vrft import answers
 from vrft.numbers import Quantity
-from vrft.records import Record
+from vrft.records import Record, flattened, shown
+from vrft.records.nested import holds_null
+from vrft.records.record import is_finite, number_text
 from vrft.types import Sample
 
 BOX = re.compile(r"\\boxed\s*+\{")
@@ -43,7 +46,12 @@ def last_box(text: str) -> str | None:
 
 
 def read_sample(record: Record) -> Sample[Gold]:
-    """Read one row; the true result is its answer, or else the last box of its solution."""
+    """Read one row; the true result is its answer, or else the last box of its solution.
+
+    Raises UserError where there is neither, and as ``check_result``.
+    """
+    for name in ("answer", "solution"):
+        check_result(record, name)
     results = (bare(written(record.get(name))) for name in ("answer", "solution"))
     result = next(filter(None, results), None)
     if result is None:
@@ -60,12 +68,28 @@ def read_sample(record: Record) -> Sample[Gold]:
     )
 
 
+def check_result(record: Record, name: str) -> None:
+    """Raise UserError for a column that holds null, NaN, infinity or an object in a list or alone.
+
+    A column without a value is none of these.
+    """
+    value = record.get(name)
+    kinds = all(isinstance(item, str | int | float | Decimal) for item in flattened(value))
+    numbers = (item for item in flattened(value) if isinstance(item, float | Decimal))
+    lacking = isinstance(value, list) and holds_null(value)
+    if lacking or not kinds or not all(map(is_finite, numbers)):
+        raise record.error(
+            f"{name} holds something else than texts and finite numbers: {shown(value)}; correct "
+            "the row"
+        )
+
+
 def written(value: Any) -> str:
-    """Return a text, a number or a list of them as text; "" for None."""
+    """Return a text, a finite number or a list of them as text; "" for None."""
     if isinstance(value, list):  # OlympiadBench lists all answers of a question
         return ", ".join(bare(written(item)) for item in value)
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # AMC writes 27.0
+    if isinstance(value, float):  # AMC writes 27.0
+        return number_text(value)
     return "" if value is None else str(value).strip()
 
 

@@ -13,6 +13,7 @@ from vrft.numbers import Quantity
 from vrft.records import nested, shown
 from vrft.records.dialogue import PLACE
 from vrft.records.options import lists_options
+from vrft.records.record import is_finite, number_text
 from vrft.records.rows import Row
 from vrft.types import Turn
 
@@ -155,11 +156,16 @@ def accepted(row: Row, accept_any: bool) -> tuple[str, ...]:
 
 
 def answer_text(row: Row, answer: Any) -> str:
-    """Return an answer of a row as text; raise UserError for a list, an object or a blank text."""
+    """Return an answer of a row as text; raise UserError for a list, an object or a blank text.
+
+    Nor is NaN or infinity an answer.
+    """
     if isinstance(answer, bool):  # which Python takes for 0 or 1
         return "yes" if answer else "no"
     if isinstance(answer, float | Decimal):
-        answer = decimal_text(answer)
+        if not is_finite(answer):
+            raise row.record.error(f"the answer {answer} is no finite number; correct the row")
+        answer = number_text(answer)
     if not isinstance(answer, str | int):
         several = isinstance(answer, list | tuple)
         raise row.record.error(
@@ -172,13 +178,6 @@ def answer_text(row: Row, answer: Any) -> str:
     if not any(map(str.isalnum, text)):
         raise row.record.error(f"the answer {text!r:.60} has no letter or digit; correct the row")
     return text
-
-
-def decimal_text(number: float | Decimal) -> str:
-    """Return a number as people write it: 4.0 as 4, and 5e-05 as 0.00005."""
-    if number == int(number) and isinstance(number, float):
-        return str(int(number))
-    return format(Decimal(repr(number)) if isinstance(number, float) else number, "f")
 
 
 def gold_of(row: Row, kind: Kind, accept_any: bool) -> Gold:
@@ -197,7 +196,7 @@ def read_gold(row: Row, kind: Kind, text: str) -> Gold:
         if value is None:
             raise row.record.error(f"the answer {text!r:.60} is neither yes nor no")
         return Gold(kind, "yes" if value else "no", (), False, *context)
-    if kind == "number" and Quantity.parse(text) is None:
+    if kind == "number" and not is_number(text):
         raise row.record.error(
             f"the answer {text!r:.60} is no number; correct it, or set task.kind"
         )
@@ -257,7 +256,7 @@ def readable(gold: Gold, answer: str) -> str | None:
         value = truth(answer)
         return None if value is None else ("yes" if value else "no")
     if gold.kind == "number":
-        return answer if Quantity.parse(answer) is not None else None
+        return answer if is_number(answer) else None
     return plain(answer) or None
 
 

@@ -90,7 +90,7 @@ class Scripted:
         self.seeds[instruction] = seed
         answer = self.answers[instruction]
         texts = [answer] * count if isinstance(answer, str) else answer
-        views = (View(112, 112),)
+        views = (View(112, 112),) * len(prompt.images)
         return tuple(Rollout(Completion(text, views), (1, 2, 3), True) for text in texts)
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from vrft.numbers.units import INNER_UNIT, UNITS, unit_of
+from vrft.numbers.units import INNER_UNIT, UNITS, multiple_of, unit_of
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,24 @@ def test_an_abbreviation_has_no_plural() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "factor", "rest"),
+    [
+        (" million", 1e6, ""),
+        ("Millions of people", 1e6, " of people"),
+        (" hundred thousand cm", 1e5, " cm"),
+        ("万亿元", 1e12, "元"),
+        # the beginning of another word, and none
+        (" hundredweight", 1, " hundredweight"),
+        (" dozenal", 1, " dozenal"),
+        (" cm", 1, " cm"),
+        ("", 1, ""),
+    ],
+)
+def test_words_behind_a_number_multiply_it(text: str, factor: float, rest: str) -> None:
+    assert multiple_of(text) == (factor, rest)
+
+
+@pytest.mark.parametrize(
     ("text", "unit"),
     [
         # a known unit, with the signs of LaTeX and capitals taken off
@@ -55,6 +73,9 @@ def test_an_abbreviation_has_no_plural() -> None:
         ("x", None),
         ("squared", None),
         ("plus", None),
+        ("two", None),
+        ("halves", None),
+        ("千", None),
         ("red apples", None),
         ("!", None),
         ("a1", None),

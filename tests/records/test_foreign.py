@@ -81,6 +81,32 @@ def test_options_and_several_pictures_make_the_round_trip(name: FormatName, tmp_
         assert [*map(content_hash, new.files())] == [*map(content_hash, old.files())]
 
 
+@pytest.mark.parametrize("name", ROWS)
+def test_columns_that_the_first_row_lacks_are_kept(name: FormatName, tmp_path: Path) -> None:
+    plain = {"id": "1", "question": "How wide?", "answer": 2.0}
+    asked = {"id": "2", "question": "Which?", "answer": 4, "options": [1.0, 4.0], "subset": "s"}
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps([plain, asked]), encoding="utf-8")
+    out = tmp_path / f"out{foreign.WRITERS[name][1]}"
+    assert foreign.convert(formats.read(file, "train"), PIXELS, name, out) == 2
+    first, second = formats.read(out, "train", name=name).rows
+    assert (first.options, first.subset) == ((), "")
+    assert (second.options, second.subset) == (("1", "4"), "s")
+    if name != "canonical":  # which has numbers
+        assert (first.answer, second.answer) == ("2", "4")
+
+
+def test_pictures_of_any_row_may_lie_outside(tmp_path: Path) -> None:
+    lines = [{"question": "?", "answer": "1"}]
+    lines.append({"question": "?", "answer": "2", "images": [str(HERE / "a.png")]})
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps(lines), encoding="utf-8")
+    reading = formats.read(file, "train", allow_outside=True)
+    assert foreign.names_outside(reading, "trl", tmp_path / "o.jsonl")
+    assert not foreign.names_outside(reading, "trl", HERE / "o.jsonl")
+    assert not foreign.names_outside(reading, "verl", tmp_path / "o.parquet")
+
+
 @pytest.mark.parametrize("name", ["coco", "labelme"])
 def test_labels_make_the_round_trip(name: FormatName, tmp_path: Path) -> None:
     before, after = converted("coco.json", name, tmp_path)
@@ -137,6 +163,7 @@ def test_boxes_outside_their_picture_are_not_converted(tmp_path: Path) -> None:
 
 def test_columns_without_a_place_are_named(tmp_path: Path) -> None:
     rows = [{"question": "?", "answer": "1", "source": "web"}, {"question": "?", "answer": "2"}]
+    rows.append({"question": "?", "answer": "3", "note": float("nan")})  # type: ignore[dict-item]
     file = tmp_path / "rows.json"
     file.write_text(json.dumps(rows), encoding="utf-8")
     assert foreign.left_out(formats.read(file, "train")) == ["source"]

@@ -111,6 +111,8 @@ def test_a_point_of_whole_numbers_may_lie_in_a_corner() -> None:
         ("(1,2),(3,4)", [(1, 2, 3, 4)]),
         ("(1,2),(3,4)\n(5,6),(7,8)", [(1, 2, 3, 4), (5, 6, 7, 8)]),
         ("(1, 2)", [(1, 2)]),
+        ("[1,2], [3,4]", [(1, 2), (3, 4)]),
+        ("[1, 2, 3, 4]\n[5, 6, 7, 8]", [(1, 2, 3, 4), (5, 6, 7, 8)]),
         # in the tags of models
         ("<|box_start|>(1,2),(3,4)<|box_end|>", [(1, 2, 3, 4)]),
         ("<box>[1, 2, 3, 4]</box>", [(1, 2, 3, 4)]),
@@ -130,6 +132,8 @@ def test_a_point_of_whole_numbers_may_lie_in_a_corner() -> None:
         ("[NaN, 1, 2, 3]", None),
         ({"bbox": [1, 2, 3, 4], "point": [1, 2]}, None),
         ("[" * 5000, None),
+        ("[1, 2] or [3, 4]", None),
+        ("[1, 2], [3, 4", None),
     ],
 )
 def test_boxes_and_points_are_read_as_data_write_them(answer: Any, numbers: Any) -> None:
@@ -169,6 +173,7 @@ def test_numbers_by_name_mean_the_same_in_every_order(
 
 def test_two_pairs_are_points_or_the_corners_of_a_box() -> None:
     assert written([[1, 2], [3, 4]], corners=True) == ((1, 2, 3, 4),)
+    assert written("[1,2],[3,4]", corners=True) == ((1, 2, 3, 4),)
 
 
 @pytest.mark.parametrize(

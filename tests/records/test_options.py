@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -29,7 +30,18 @@ def test_options_are_a_list_or_stand_under_their_letters() -> None:
 
 def test_options_may_be_numbers_and_have_no_gaps() -> None:
     assert option_texts(record(), [2, 0.5, "3"]) == ("2", "0.5", "3")
-    for options in ([True, False], ["cup", None, "jug"], {"1": "cup", "2": "jug"}, "cup;jug"):
+    # as answers are written, of which one is right: parquet holds them as floats or decimals
+    assert option_texts(record(), [1.0, 2.5, Decimal("3.0")]) == ("1", "2.5", "3.0")
+    nan = float("nan")
+    assert option_texts(record(), ["cup", "jug", nan, None]) == ("cup", "jug")
+    for options in (
+        [True, False],
+        ["cup", None, "jug"],
+        ["cup", nan, "jug"],
+        [1, float("inf")],
+        {"1": "cup", "2": "jug"},
+        "cup;jug",
+    ):
         with pytest.raises(UserError, match=r"line 3: options: expected a list of texts"):
             option_texts(record(), options)
     with pytest.raises(UserError, match=r"a list in Python's writing: write one in JSON"):
@@ -40,8 +52,14 @@ def test_options_may_have_columns_of_their_letters() -> None:
     values = {"question": "?", "answer": "B", "A": "cup", "B": "jug"}
     assert options_of(record(**values)) == ("cup", "jug")
     assert options_of(record(**values, C=3, D=None)) == ("cup", "jug", "3")
+    assert options_of(record(**values, C=float("nan"), D=float("nan"))) == ("cup", "jug")
     assert options_of(record(**values, options=["x", "y"])) == ("x", "y")
-    for others in ({"A": "cup"}, {"A": "cup", "B": None}, {"B": "jug", "C": "pot"}):
+    for others in (
+        {"A": "cup"},
+        {"A": "cup", "B": None},
+        {"A": float("nan"), "B": "jug"},
+        {"B": "jug", "C": "pot"},
+    ):
         assert options_of(record(question="?", answer="B", **others)) == ()
     with pytest.raises(UserError, match=r"line 3: options: expected a list of texts"):
         options_of(record(**values, C=None, D="pot"))

@@ -14,6 +14,7 @@ from fakes.folders import RECORDS
 from vrft.errors import UserError
 from vrft.images import open_image
 from vrft.records import Record
+from vrft.records.record import number_text
 
 HERE = RECORDS / "records"
 
@@ -67,6 +68,18 @@ def test_whole_numbers_are_texts_however_the_data_holds_them() -> None:
     # pandas writes 3.0 where another row has no number
     assert [record(a=n).text("a") for n in (3, 3.0, Decimal("3.00"))] == ["3"] * 3
     assert record(a=Decimal("2.5")).number("a") == 2.5
+
+
+def test_nan_is_no_value_as_in_an_empty_cell_of_pandas() -> None:
+    for nan in (float("nan"), Decimal("NaN"), Decimal("sNaN")):
+        row = record({"subset": "kind"}, id=nan, kind=nan, answer=nan, solution=4)
+        assert (row.id, row.get("subset"), row.get("answer", "solution")) == ("3", None, 4)
+
+
+def test_numbers_are_written_as_people_do() -> None:
+    numbers = (3, 4.0, 2.5, 5e-05, Decimal("0.10"), 1e20)
+    texts = ["3", "4", "2.5", "0.00005", "0.10", "1" + "0" * 20]
+    assert [number_text(number) for number in numbers] == texts
 
 
 def test_rows_without_a_picture_say_so() -> None:
@@ -127,7 +140,11 @@ def test_a_picture_is_a_path_bytes_or_lists_of_them(content: bytes, cache: Path)
         ("text", {"asked": 1.5}, "asked is no text: 1.5"),
         ("text", {"asked": True}, "asked is no text: True"),
         ("text", {"asked": float("inf")}, "asked is no finite number: inf"),
-        ("text", {"asked": Decimal("NaN")}, r"asked is no text: Decimal\('NaN'\)"),
+        ("text", {"asked": Decimal("NaN")}, r"asked is empty \(NaN\); fill it in"),
+        ("text", {"asked": Decimal("Infinity")}, "asked is no finite number: Decimal"),
+        # chat messages in a cell of CSV
+        ("text", {"asked": "[{'role': 'user', 'content': 'Hi'}]"}, "messages in Python's writing"),
+        ("text", {"asked": '[{"role": "user"}, {"role": "assistant"}]'}, "a conversation .user, "),
         ("text", {"asked": [{"from": "human", "value": "Hi"}]}, "asked is no text"),
         ("text", {"asked": nested(900)}, r"asked is no text: \[\[\[\.\.\.\]\]\]"),
         ("texts", {"asked": "a, b"}, "asked is no list of texts: 'a, b'"),
@@ -137,7 +154,7 @@ def test_a_picture_is_a_path_bytes_or_lists_of_them(content: bytes, cache: Path)
         ("number", {"asked": "1e9"}, "asked is no number: '1e9'"),
         ("number", {"asked": "٧"}, "asked is no number: '٧'"),
         ("number", {"asked": True}, "asked is no number: True"),
-        ("number", {"asked": float("nan")}, "asked is no finite number: nan"),
+        ("number", {"asked": float("nan")}, r"asked is empty \(NaN\)"),
         ("number", {"asked": 10**400}, "asked is no finite number: 1000"),
         # pictures
         ("images", {"asked": []}, "asked holds no picture"),

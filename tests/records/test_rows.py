@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from vrft.types import Turn
 
 USER = {"role": "user", "content": "Q?"}
 REPLY = {"role": "assistant", "content": "A."}
+NAN = float("nan")
 
 
 def record(**values: Any) -> Record:
@@ -23,6 +25,48 @@ def record(**values: Any) -> Record:
 def test_answers_lose_the_tags_of_published_solutions() -> None:
     row = rows.read_problem(record(problem=" Q? ", solution="<answer> 3 </answer>", image="a.png"))
     assert (row.id, row.question, row.answer, row.pictures) == ("2", "Q?", "3", ("a.png",))
+
+
+def test_columns_of_csv_hold_messages_and_objects_as_json() -> None:
+    said = [{"role": "system", "content": "S"}, USER, REPLY, USER]
+    row = rows.read_trl(record(prompt=json.dumps(said), solution="1", images="a.png"))
+    assert (row.system, row.question, len(row.turns)) == ("S", "Q?", 2)
+    assert rows.read_problem(record(problem=json.dumps([USER]), answer="1")).question == "Q?"
+    truth = json.dumps({"style": "rule", "ground_truth": 3})
+    assert rows.read_verl(record(prompt=json.dumps([USER]), reward_model=truth)).answer == 3
+    turns = json.dumps([USER, REPLY])
+    assert len(rows.read_canonical(record(question="Q", answer="1", turns=turns)).turns) == 2
+    # lists that are no messages are texts, as any other
+    for text in ("[1, 2]", '["role"]', '[{"a": 1}]', "[]", "[role] Q"):
+        assert rows.read_trl(record(prompt=text, solution="1")).question == text
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "{'x1': 10, 'y1': 20, 'x2': 30, 'y2': 40}",
+        "[{'Position': [10, 20, 30, 40], 'Confidence': 1}]",
+        "<answer>{'label': 'cup', 'bbox_2d': array([10, 20, 30, 40])}</answer>",
+        # numpy's lists, and a list of them
+        "[10. 20. 30.5 40.]",
+        "[[10 20 30 40]\n [11 21 31 41]]",
+        "[array([10, 20, 30, 40])]",
+    ],
+)
+def test_boxes_in_the_writing_of_python_are_refused(answer: str) -> None:
+    values = {"question": "Q", "answer": answer}
+    with pytest.raises(
+        UserError, match=r"line 3: the answer .* in Python's writing; write it in J"
+    ):
+        rows.read_canonical(record(**values, images=["a.png"]))
+    # without a picture it is a text, such as the output of a program
+    assert rows.read_canonical(record(**values)).answer == rows.bare(answer)
+
+
+@pytest.mark.parametrize("answer", ["{'x': 3, 'y': 4}", "{'left': 'cup'}", "[a, 'x1']", "[1 2 3]"])
+def test_other_texts_in_the_writing_of_python_are_texts(answer: str) -> None:
+    row = rows.read_canonical(record(question="Q", answer=answer, images=["a.png"]))
+    assert row.answer == answer
 
 
 def test_the_last_reply_is_the_answer_and_earlier_turns_stay() -> None:
@@ -38,6 +82,7 @@ def test_verl_rows_have_the_index_of_their_extra_info_as_id() -> None:
     assert rows.read_verl(record(**values, extra_info={"index": 7})).id == "7"
     assert rows.read_verl(record(**values, extra_info={"index": 7}, id="x")).id == "x"
     assert rows.read_verl(record(**values)).answer == 3
+    assert rows.read_verl(record(**values, extra_info={"index": NAN})).id == "2"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +185,7 @@ def test_pictures_have_places(
         (
             rows.read_canonical,
             {"question": "Q", "answer": float("nan")},
-            "answer is no finite number",
+            "answer is empty (NaN)",
         ),
         (rows.read_trl, {"prompt": "Q", "solution": float("inf")}, "solution is no finite number"),
         (rows.read_verl, {"prompt": [USER], "reward_model": {"style": "rule"}}, "no ground_truth"),
@@ -194,6 +239,19 @@ def test_pictures_have_places(
             rows.read_swift,
             {"messages": [USER, REPLY], "objects": {"bbox": [[1, 2, 3, 4]]}},
             "0 marks <bbox> for 1 boxes",
+        ),
+        # null within, as pandas writes it, and infinity
+        (rows.read_verl, {"prompt": "Q", "reward_model": {"ground_truth": NAN}}, "no ground_truth"),
+        (
+            rows.read_verl,
+            {"prompt": "Q", "reward_model": {"ground_truth": float("inf")}},
+            "reward_model.ground_truth is no finite number",
+        ),
+        # messages in Python's writing
+        (
+            rows.read_trl,
+            {"prompt": "[{'role': 'user', 'content': 'Q'}]", "solution": "1"},
+            "prompt holds messages in Python's writing",
         ),
         # options
         (

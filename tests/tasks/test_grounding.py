@@ -154,9 +154,15 @@ def test_answers_are_written_as_the_model_writes_and_read_back(
         ("(1,2)", "point", 1),
         ('{"point_2d": [1, 2]}', "point", 1),
         ("(1,2), (3,4)", "points", 2),
+        # the same one again, in any form, is one; among several each counts
+        ("(1,2),(3,4), that is [1, 2, 3.0, 4]", "box", 1),
+        ("(1,2): (1,2)", "point", 1),
+        ("(1,2),(3,4) (1,2),(3,4)", "boxes", 2),
         # several where one is asked for; cut off; empty; outside; of the other kind; nothing
         ("(1,2),(3,4) or (5,6),(7,8)", "box", None),
         ("(1,2) or (3,4)", "point", None),
+        ("(1,2),(3,4) and (1,2),(1,4)", "box", None),
+        ("(1,2) and again (1,2", "point", None),
         ("(1,2),(3,4)\n(5,6),(7", "boxes", None),
         ("(1,2),(1,4)", "boxes", None),
         ("(1,2),(3,1001)", "boxes", None),

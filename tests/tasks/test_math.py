@@ -85,6 +85,9 @@ def test_a_benchmark_reads_rows_of_its_published_form(name: str) -> None:
         # by hand, and a number as a number
         ({"id": "a", "question": "q", "answer": 3}, "3"),
         ({"question": "q", "answer": 0.5}, "0.5"),
+        ({"question": "q", "answer": 5e-05}, "0.00005"),
+        # pandas' empty cell
+        ({"question": "q", "answer": float("nan"), "solution": r"so \boxed{4}"}, "4"),
         # as TRL wants them
         ({"prompt": [{"role": "user", "content": "q"}], "solution": "$42$"}, "42"),
         ({"prompt": "q", "solution": "<answer>42</answer>"}, "42"),
@@ -104,6 +107,10 @@ def test_a_row_without_an_answer_is_the_users_mistake(tmp_path: Path) -> None:
     path.write_text('{"problem": "q", "answer": 1}\n{"problem": "q", "answer": ""}\n')
     with pytest.raises(UserError, match=r"train\.jsonl: line 2: no answer and no solution"):
         Math(str(path)).samples("train")
+    for answer in ("Infinity", "[4, NaN]", "[4, null]", '{"value": 4}'):
+        path.write_text(f'{{"problem": "q", "answer": {answer}}}\n')
+        with pytest.raises(UserError, match=r"line 1: answer holds something else than texts and"):
+            Math(str(path)).samples("train")
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,9 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VRFT_CACHE", str(tmp_path / "cache"))
 
 
+NAN = float("nan")
+
+
 def answered(answer: str) -> Completion:
     return Completion(f"<think>I look.</think><answer>{answer}</answer>")
 
@@ -89,6 +92,10 @@ def test_the_kind_can_be_forced(tmp_path: Path) -> None:
     assert sample.answer.kind == "text"
     with pytest.raises(UserError, match=r"line 2: the answer 'red' is no number"):
         task_of(tmp_path, [3, "red"], kind="number").samples("train")
+    # several numbers are none where a kind is forced either: arithmetic would read 5 and 15
+    for several in ("10-15", "3x5", "10:30", "2024-05-01"):
+        with pytest.raises(UserError, match=rf"line 1: the answer '{several}' is no number"):
+            task_of(tmp_path, [several], kind="number").samples("train")
     with pytest.raises(UserError, match=r"line 1: the answer 'red' is neither yes nor no"):
         task_of(tmp_path, ["red"], kind="yes_no").samples("train")
 
@@ -115,7 +122,9 @@ def test_any_of_several_answers_is_enough_where_a_setting_says_so(
     assert reward(sample, Completion(task.reference(sample, ()))) == 1.0
 
 
-@pytest.mark.parametrize("answer", [[], [["red"]], ["red", {"a": 1}], [None], ["red", "?"]])
+@pytest.mark.parametrize(
+    "answer", [[], [["red"]], ["red", {"a": 1}], [None], ["red", "?"], [3, NAN], [float("inf")]]
+)
 def test_every_one_of_several_answers_must_be_one(answer: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"line 1: the answer"):
         task_of(tmp_path, [answer], accept_any=True).samples("train")
@@ -136,6 +145,10 @@ def test_every_one_of_several_answers_must_be_one(answer: Any, tmp_path: Path) -
             {"question": "Q?", "answer": ["red", "blue"]},
             r"give one, all in one text, or set task\.accept_any=true",
         ),
+        # no number: what pandas writes for an empty cell, and what a division by zero leaves
+        ({"question": "Q?", "answer": NAN}, r"answer is empty \(NaN\)"),
+        ({"prompt": "Q?", "reward_model": {"ground_truth": NAN}}, "reward_model has no ground_tr"),
+        ({"question": "Q?", "answer": float("inf")}, "answer is no finite number"),
         # options that name the right one twice
         ({"question": "Q?", "answer": 1, "options": ["cup", "jug"]}, "counts the options"),
         ({"question": "Q?", "answer": "B", "options": ["red", "Red.", "blue"]}, "stands twice"),
@@ -162,6 +175,20 @@ def test_an_answer_that_makes_texts_of_numbers_is_named(tmp_path: Path) -> None:
         assert "answers are texts; first" in task_of(tmp_path, answers).describe("train")
     forced = task_of(tmp_path, [3, "N/A", 4], kind="text").describe("train")
     assert "answers are texts; first" in forced
+
+
+def test_options_may_be_numbers_however_they_are_held(tmp_path: Path) -> None:
+    row = {"question": "Q?", "answer": 1.0, "options": [1.0, 2.5]}
+    (sample,) = task_of(tmp_path, [row]).samples("train")
+    assert (sample.answer.text, sample.answer.options) == ("A", ("1", "2.5"))
+
+
+def test_empty_cells_of_pandas_are_no_options_and_no_names(tmp_path: Path) -> None:
+    row = {"question": "Q?", "answer": "A", "A": "cup", "B": "jug", "C": NAN, "D": NAN}
+    task = task_of(tmp_path, [{**row, "id": NAN, "subset": NAN, "images": NAN}])
+    (sample,) = task.samples("train")
+    assert (sample.id, sample.subset, sample.images) == ("0", "", ())
+    assert sample.answer.options == ("cup", "jug")
 
 
 def test_equal_options_that_are_wrong_do_no_harm(tmp_path: Path) -> None:
@@ -221,6 +248,9 @@ def test_options_within_the_question_are_read_there(tmp_path: Path) -> None:
         ("number", "7 cm", "70 mm", True, "70 mm"),
         ("number", "7", "8", False, "8"),
         ("number", "7", "about seven", False, None),
+        ("number", "5", "5 million", False, "5 million"),
+        ("number", "5 million", "5,000,000", True, "5,000,000"),
+        ("number", "-5", "10-15", False, None),
         # yes and no: by the first word, unless both are named
         ("yes_no", "yes", "Yes, it is.", True, "yes"),
         ("yes_no", "yes", "True", True, "yes"),

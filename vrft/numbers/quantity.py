@@ -1,8 +1,8 @@
 """Quantities: from a text to a number with its unit, or None, and whether two are the same amount.
 
 Decimals, roots, pi, fractions and powers are read in LaTeX, in Unicode and as GEOQA writes them
-("2√{3}", "\\frac{√{3}}{2}", "4πcm", "(6+2√{3})米", "140°"). Values are floats, compared to six
-significant digits.
+("2√{3}", "\\frac{√{3}}{2}", "4πcm", "(6+2√{3})米", "140°"), and words as in "5 million". Values
+are floats, compared to six significant digits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from vrft import wrapping
 from vrft.numbers.expression import ExpressionParser
-from vrft.numbers.units import PERCENTS, UNITS, unit_of
+from vrft.numbers.units import PERCENTS, UNITS, multiple_of, unit_of
 
 LONGEST = 120
 """Characters; a longer text is no quantity."""
@@ -75,6 +75,8 @@ PLAIN = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
 """A number that is read as Python does, without the grammar: most gold answers are such."""
 MINUTES = re.compile(r"([0-9]+)\s*°\s*([0-9]+)\s*′")
 SIGN = re.compile(r"(?<=\S)\s*[+-]")
+COUNTED = re.compile(r"^\s*+[+-]?\s*+(?:[0-9.,/\s]|\\frac|[{}])++")
+"""A number that "million" may stand behind: of which term of "3 + 4 million", nobody says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,13 @@ def _parse_side(text: str) -> Quantity | None:
     except (ValueError, ArithmeticError):  # unreadable, the root of a negative, 1 / 0, 9^9^9
         return None
     # The parser stops where no expression goes on: the rest must be the unit.
-    unit = unit_of(text[parser.position :])
+    factor, rest = multiple_of(text[parser.position :])
+    if factor != 1:
+        if not COUNTED.fullmatch(text[: parser.position]):
+            return None
+        # Fifteen digits are exact in a float: 4.35 hundred are 435, and not 434.99999999999994.
+        value = float(f"{value * factor:.15g}")
+    unit = unit_of(rest)
     units = parser.units | ({unit} if unit else set())
     if unit is None or len(units) > 1 or not math.isfinite(value):
         return None

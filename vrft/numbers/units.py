@@ -8,8 +8,44 @@ import unicodedata
 
 WORD = re.compile(r"[^\W\d_]{1,20}")
 PERCENTS = ("%", "percent")
-NO_UNITS = ("squared", "cubed", "factorial", "plus", "minus", "times")
+
+MULTIPLES = {
+    spelling: factor
+    for factor, spellings in {
+        10.0: "tens",
+        12.0: "dozen dozens",
+        100.0: "hundred hundreds",
+        1e3: "thousand thousands",
+        1e4: "万",
+        1e5: "lakh lakhs 十万",
+        1e6: "million millions 百万",
+        1e7: "crore crores 千万",
+        1e8: "亿",
+        1e9: "billion billions 十亿",
+        1e10: "百亿",
+        1e11: "千亿",
+        1e12: "trillion trillions 万亿",
+    }.items()
+    for spelling in spellings.split()
+}
+"""Words directly behind a number that multiply it -> the factor."""
+MULTIPLE = re.compile(
+    rf"^\s*+({'|'.join(sorted(MULTIPLES, key=len, reverse=True))})(?![a-z])", re.IGNORECASE
+)
+
+NO_UNITS = frozenset({
+    *("squared", "cubed", "factorial", "plus", "minus", "times", "and", "or", "point"),
+    *("half", "halves", "thirds", "fourths", "fifths", "sixths", "sevenths", "eighths", "ninths"),
+    *("tenths", "hundredths", "thousandths", "mln", "mio", "bn", "bln", "mrd"),
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen"),
+    *("nineteen", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"),
+})  # fmt: skip
 """Words behind a number that make another number of it, and are no unit."""
+HAN_NUMBER = re.compile(
+    r"[零〇一二三四五六七八九十百千万亿几来]{1,20}[个只条张辆块件朵头匹本台座棵人元]?|.{0,20}[半多余]"
+)
+"""Chinese words that do so: 5千, 5万一千, 5天半, 5多."""
 
 LENGTHS = {
     1e-3: "mm millimeter millimetre 毫米",
@@ -87,15 +123,28 @@ INNER_UNIT = re.compile(
 """A unit behind which an expression goes on."""
 
 
+def multiple_of(text: str) -> tuple[float, str]:
+    """Return the factor that a text behind a number begins with, 1 for none, and the rest of it.
+
+    It may have several words: "5 hundred thousand".
+    """
+    factor = 1.0
+    while word := MULTIPLE.match(text):
+        factor *= MULTIPLES[word[1].lower()]
+        text = text[word.end() :]
+    return factor, text
+
+
 def unit_of(text: str) -> str | None:
     """Read the unit that a text is, "" for none; None if it is neither a known unit nor a word.
 
-    A single Latin letter is no unit but an unknown, as in "2a"; nor is "squared".
+    A single Latin letter is no unit but an unknown, as in "2a"; nor are "squared" and "two".
     """
     name = re.sub(r"[\s{}()^]", "", text).lower()
     if name in UNITS or not name:
         return name if UNITS.get(name, NO_UNIT) != NO_UNIT else ""
     unknown = name in NO_UNITS or (len(name) == 1 and name.isascii())
+    unknown |= HAN_NUMBER.fullmatch(name) is not None
     # A digit in a circle or above the line is a letter to `re`.
     unknown |= any(unicodedata.category(sign) == "No" for sign in name)
     return name if WORD.fullmatch(text.strip()) and not unknown else None

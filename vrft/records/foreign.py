@@ -19,6 +19,7 @@ from vrft.records.data_folder import is_inside
 from vrft.records.foreign_rows import Written
 from vrft.records.formats import FormatName, Reading
 from vrft.records.frames import PIXELS, Frame, Shape
+from vrft.records.record import is_null
 
 
 def convert(reading: Reading, frame: Frame, name: FormatName, out: Path) -> int:
@@ -44,13 +45,14 @@ def convert(reading: Reading, frame: Frame, name: FormatName, out: Path) -> int:
 
 
 def names_outside(reading: Reading, name: FormatName, out: Path) -> bool:
-    """Return whether a written file names pictures outside its folder, as its first row tells.
+    """Return whether a written file names pictures outside its folder.
 
     ``data.allow_outside`` must let it do so where it is read.
     """
-    if name in HOLDING or not reading.rows:
+    if name in HOLDING:
         return False
-    return not all(is_inside(file, (out.parent,)) for file in reading.rows[0].files())
+    files = (file for row in reading.rows for file in row.files())
+    return not all(is_inside(file, (out.parent,)) for file in files)
 
 
 def write_jsonl(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
@@ -60,11 +62,14 @@ def write_jsonl(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
 
 
 def write_parquet(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
-    """Write rows to a parquet file."""
+    """Write rows to a parquet file, with null where a row lacks a column of another."""
     import pyarrow
     import pyarrow.parquet
 
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), out)
+    # from_pylist takes the columns from the first row alone.
+    names = dict.fromkeys(name for row in rows for name in row)
+    filled = [{name: row.get(name) for name in names} for row in rows]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(filled), out)
 
 
 def write_coco(rows: Sequence[Written], out: Path) -> None:
@@ -190,6 +195,6 @@ def left_out(reading: Reading) -> list[str]:
         for row in reading.rows
         for name, value in row.record.values.items()
         # Empty flags of labelme, and cells without a value, are no loss.
-        if name not in carried and value not in (None, "", [], {})
+        if name not in carried and not is_null(value) and value not in ("", [], {})
     )
     return list(dict.fromkeys(filled))

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from vrft.records.dialogue import PLACE
 from vrft.records.formats import FORMATS, FormatName
 from vrft.records.frames import PIXELS, Frame, Shape
 from vrft.records.nested import shown
+from vrft.records.record import number_text
 from vrft.records.rows import Row
 
 
@@ -41,14 +43,17 @@ class Written:
         """Return the answer, with boxes as lists of numbers in a frame; one box is one list."""
         listed = [frame.numbers(shape, self.size) for shape in self.shapes]
         if not listed:
-            return self.row.answer
+            answer = self.row.answer
+            return number_text(answer) if isinstance(answer, Decimal) else answer
         return listed[0] if len(listed) == 1 else listed
 
     def text(self, frame: Frame) -> str:
-        """Return the answer as a text, boxes and numbers in JSON."""
+        """Return the answer as a text, boxes in JSON."""
         answer = self.answer(frame)
         if isinstance(answer, bool):
             return "yes" if answer else "no"
+        if isinstance(answer, int | float):  # as options are written, of which it may be one
+            return number_text(answer)
         return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
 
     def plain(self, name: str) -> Written:

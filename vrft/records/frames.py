@@ -44,6 +44,16 @@ POINT_KEYS = ("x", "y")
 # others, and percent in a third kind.
 PLACE_KEYS = {key for keys in (*CORNER_KEYS, SIDE_KEYS, POINT_KEYS) for key in keys} | {"w", "h"}
 """Names under which the numbers of one box or point may stand, each on its own."""
+PYTHON = re.compile(r"^\[?\s*+\{\s*+'")
+"""The beginning of objects in Python's writing, as pandas puts them into a cell of CSV."""
+PYTHON_PLACE = re.compile(
+    rf"'(?:{'|'.join(sorted({*BOX_KEYS, *PLACE_KEYS} - {*POINT_KEYS, 'w', 'h'}))})'"
+    r"\s*+:\s*+(?:[\[({0-9.+-]|array\()"
+)
+"""A box or a point by name within them."""
+IN_NUMPY = r"[+-]?[0-9]{1,7}\.?[0-9]{0,20}+"
+NUMPY = re.compile(rf"\[{{1,2}}\s*+{IN_NUMPY}(?:\s++{IN_NUMPY}){{3}}\s*+\]|\[array\(\[")
+"""A box in numpy's writing, without commas: "[10. 20. 30. 40.]"."""
 FENCE = re.compile(r"```(?:json)?\s*+([^`]*)```")
 PLACED = re.compile(
     rf"\({NUMBER},{NUMBER}\)\s*+,\s*+\({NUMBER},{NUMBER}\)"
@@ -205,6 +215,12 @@ def bare_corners(value: Any) -> Numbers | None:
     return numbers if len(numbers) == 4 and max(map(abs, numbers)) <= LARGEST else None
 
 
+def in_python(text: str) -> bool:
+    """Return whether a text holds a box or a point in the writing of Python or numpy."""
+    named = PYTHON.match(text) is not None and PYTHON_PLACE.search(text) is not None
+    return named or NUMPY.match(text) is not None
+
+
 def written(
     value: Any, corners: bool = False, order: BoxFormat = "xyxy"
 ) -> tuple[Numbers, ...] | None:
@@ -212,9 +228,10 @@ def written(
 
     The value is [x1, y1, x2, y2] or [x, y], a box by name as {"x1": ..., "y1": ..., "x2": ...,
     "y2": ...}, {"bbox_2d": ...} or another of BOX_KEYS with any of these, a list of them, or a
-    text that holds nothing but such a value, in JSON or as "(x1,y1),(x2,y2)". Boxes and points
-    never stand in one answer. [[x, y], [x, y]] is two points, or with ``corners`` the corners of a
-    box. Listed numbers are returned as they are, named ones in the ``order`` that a box is to have.
+    text that holds nothing but such a value, in JSON or as "(x1,y1),(x2,y2)" or "[x, y],[x, y]".
+    Boxes and points never stand in one answer. [[x, y], [x, y]] is two points, or with ``corners``
+    the corners of a box. Listed numbers are returned as they are, named ones in the ``order`` that
+    a box is to have.
     """
     if isinstance(value, str):
         value = _parsed(value)
@@ -273,8 +290,10 @@ def _parsed(text: str) -> Any:
     if text[:1] in ("[", "{"):
         try:
             return json.loads(text)
-        except (ValueError, RecursionError):
+        except RecursionError:
             return None
+        except ValueError:
+            pass  # "[10,20],[30,40]" begins as JSON does
     shapes = [[float(n) for n in m.groups() if n is not None] for m in PLACED.finditer(text)]
     return shapes if not PLACED.sub("", text).strip(" \n,;") else None
 

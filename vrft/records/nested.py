@@ -18,6 +18,9 @@ SHORT = reprlib.Repr()
 SHORT.maxlevel, SHORT.maxstring, SHORT.maxother, SHORT.maxlong = 2, 60, 60, 60
 """Shows values in messages: repr() itself fails for lists that are 900 deep."""
 
+PYTHON_MESSAGES = re.compile(r"^\s*+\[\s*+\{\s*+'(?:role|content|from|value)'\s*+:")
+"""The beginning of chat messages in Python's writing, as pandas puts them into a cell of CSV."""
+
 ABSENT = object()
 """Stands for the value of a column that a row does not have."""
 
@@ -76,6 +79,15 @@ def listed(value: Any) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError):
         return value
+
+
+def with_messages(value: Any) -> Any:
+    """Return the list of chat messages that a text holds as JSON; any other value as it is."""
+    messages = listed(value) if isinstance(value, str) else None
+    if not isinstance(messages, list) or not messages:
+        return value
+    said = all(isinstance(item, dict) and ("role" in item or "from" in item) for item in messages)
+    return messages if said else value
 
 
 def flattened(value: Any) -> list[Any]:

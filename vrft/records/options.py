@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from vrft.records.dialogue import PLACE
 from vrft.records.nested import listed, shown
-from vrft.records.record import Record
+from vrft.records.record import Record, is_finite, is_null, number_text
 
 
 def options_of(record: Record) -> tuple[str, ...]:
@@ -21,7 +22,7 @@ def lettered_columns(record: Record) -> dict[str, Any] | None:
     """Return the columns A, B, C ... of a row, as MMBench has its options; None without A and B."""
     letters = [chr(ord("A") + place) for place in range(26)]
     named = list(itertools.takewhile(record.values.__contains__, letters))
-    if len(named) < 2 or any(record.values[letter] is None for letter in "AB"):
+    if len(named) < 2 or any(is_null(record.values[letter]) for letter in "AB"):
         return None
     return {letter: record.values[letter] for letter in named}
 
@@ -29,14 +30,15 @@ def lettered_columns(record: Record) -> dict[str, Any] | None:
 def option_texts(record: Record, options: Any) -> tuple[str, ...]:
     """Return options: a list of texts or numbers, or by letters as {"A": ..., "B": ...}.
 
-    Nulls at the end fill up what other rows have more of. Raises UserError for anything else.
+    Nulls and NaN at the end fill up what other rows have more of. Raises UserError for anything
+    else.
     """
     given = listed(options)
     if isinstance(given, dict):
         letters = [chr(ord("A") + place) for place in range(len(given))]
         given = list(given.values()) if [*map(str.upper, given)] == letters else None
     texts = None if not isinstance(given, list) else [option_text(option) for option in given]
-    while texts and given[len(texts) - 1] is None:
+    while texts and is_null(given[len(texts) - 1]):
         texts.pop()
     if texts is None or None in texts:
         python = isinstance(options, str) and options.lstrip().startswith(("['", "('"))
@@ -49,11 +51,11 @@ def option_texts(record: Record, options: Any) -> tuple[str, ...]:
 
 
 def option_text(option: Any) -> str | None:
-    """Return an option, a text or a number, as a text; None for any other value."""
+    """Return an option, a text or a finite number, as a text; None for any other value."""
     if isinstance(option, str):
         return option.strip()
-    number = isinstance(option, int | float) and not isinstance(option, bool)
-    return str(option) if number else None
+    number = isinstance(option, int | float | Decimal) and not isinstance(option, bool)
+    return number_text(option) if number and is_finite(option) else None
 
 
 def lists_options(question: str, options: Sequence[str]) -> bool:

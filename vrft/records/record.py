@@ -21,6 +21,7 @@ from vrft.images import as_picture, open_image, picture_name
 from vrft.records.data_folder import check_inside
 from vrft.records.nested import (
     ABSENT,
+    PYTHON_MESSAGES,
     flattened,
     holds_bytes,
     holds_null,
@@ -29,6 +30,7 @@ from vrft.records.nested import (
     roles_of,
     shown,
     user_text,
+    with_messages,
 )
 from vrft.records.picture_cache import cached_picture, png
 
@@ -65,7 +67,7 @@ class Record:
         return str(self.row if own is None else own)
 
     def get(self, *names: str) -> Any:
-        """Return the value as it stands; None where the row has none."""
+        """Return the value as it stands; None where the row has none, or pandas' NaN."""
         for name in names:
             if name not in self.columns:
                 # Most columns, at little cost: a hundred thousand rows are asked for ten each.
@@ -76,7 +78,7 @@ class Record:
                 if value is ABSENT:
                     column = self.columns[name]
                     raise self.error(f"no column {column!r}, which data.columns.{name} names")
-            if value is not None:
+            if not is_null(value):
                 return value
         return None
 
@@ -86,14 +88,16 @@ class Record:
         return any(look_up(self.values, column) is not ABSENT for column in columns)
 
     def value(self, *names: str) -> Any:
-        """Return the value as it stands; raise UserError where the row has none, or NaN."""
+        """Return the value as it stands; raise UserError where the row has none, or infinity."""
         value = self.get(*names)
         if value is None and self.has(*names):
+            empty = [name for name in names if self.has(name)]
+            given = look_up(self.values, self.columns.get(empty[0], empty[0]))
             raise self.error(
-                f"{' or '.join(n for n in names if self.has(n))} is empty (null); fill it in, or "
-                "remove the row"
+                f"{' or '.join(empty)} is empty ({'null' if given is None else 'NaN'}); fill it "
+                "in, or remove the row"
             )
-        if isinstance(value, float) and not is_finite(value):
+        if isinstance(value, float | Decimal) and not is_finite(value):
             raise self.error(f"{names[0]} is no finite number: {shown(value)}")
         if value is None:
             raise self.error(
@@ -102,12 +106,24 @@ class Record:
             )
         return value
 
+    def said(self, *names: str) -> Any:
+        """Return the value as it stands, or the chat messages that it holds as JSON.
+
+        Raises UserError as ``value``, and for messages in Python's writing, which is no JSON.
+        """
+        value = with_messages(self.value(*names))
+        if isinstance(value, str) and PYTHON_MESSAGES.match(value):
+            raise self.error(
+                f"{names[0]} holds messages in Python's writing: {shown(value)}; write them in JSON"
+            )
+        return value
+
     def text(self, *names: str) -> str:
         """Return a text, stripped; a whole number and a user's only message have a text too.
 
         Raises UserError for a conversation of several turns, of which none may be left out.
         """
-        value = self.value(*names)
+        value = self.said(*names)
         if isinstance(value, float | Decimal) and is_whole(value):
             value = int(value)  # pandas writes 3.0 where another row has no number
         if isinstance(value, int) and not isinstance(value, bool):  # True is an int in Python
@@ -200,6 +216,13 @@ class Record:
         return UserError(f"{self.where}: {complaint}")
 
 
+def is_null(value: Any) -> bool:
+    """Return whether a value stands for none: None, or the NaN of pandas' empty cells."""
+    if isinstance(value, float):
+        return value != value
+    return value is None or (isinstance(value, Decimal) and value.is_nan())
+
+
 def is_finite(value: int | float | Decimal) -> bool:
     """Return whether a number is finite as a float too, which 10**400 is not."""
     if isinstance(value, Decimal) and not value.is_finite():
@@ -210,3 +233,12 @@ def is_finite(value: int | float | Decimal) -> bool:
 def is_whole(value: float | Decimal) -> bool:
     """Return whether a number is whole, such as 3.0, and finite."""
     return is_finite(value) and value == int(value)
+
+
+def number_text(number: int | float | Decimal) -> str:
+    """Return a finite number as people write it: 4.0 as 4, and 5e-05 as 0.00005."""
+    if isinstance(number, int):
+        return str(number)
+    if number == int(number) and isinstance(number, float):
+        return str(int(number))
+    return format(Decimal(repr(number)) if isinstance(number, float) else number, "f")

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from vrft import answers
-from vrft.records import labelled
+from vrft.records import frames, labelled
 from vrft.records.dialogue import PLACE, Dialogue, dialogue
 from vrft.records.frames import Unit
-from vrft.records.nested import shown
+from vrft.records.nested import listed, shown
 from vrft.records.options import lists_options, options_of
-from vrft.records.record import Record
+from vrft.records.record import Record, is_finite, is_null
 from vrft.records.row_pictures import pictures_of
 from vrft.types import Turn
 
@@ -81,7 +82,8 @@ def with_places(row: Row) -> Row:
 def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> Row:
     """Return the row of a conversation whose answer is ``answer``, or else its last reply.
 
-    Without either it is the column ``answer``.
+    Without either it is the column ``answer``. Raises UserError for a conversation without a
+    question or an answer, and for boxes in Python's writing, which would be taken for a text.
     """
     turns = list(read.turns)
     replied = bool(turns) and turns[-1].role == "assistant"
@@ -97,13 +99,18 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
     if outside and read.pictures:
         raise record.error("pictures both in the messages and in a column; give them once")
     given = reply if answer is None else answer
+    pictures = tuple(outside or read.pictures)
+    if pictures and isinstance(given, str) and frames.in_python(bare(given)):
+        raise record.error(
+            f"the answer {shown(given)} is a box or point in Python's writing; write it in JSON"
+        )
     fields = {"subset": str(record.get("subset") or ""), "system": read.system} | fields
     return Row(
         fields.pop("id", record.id),
         turns[-1].text,
         bare(given),
         record,
-        tuple(outside or read.pictures),
+        pictures,
         turns=tuple(turns[:-1]),
         options=options_of(record),
         reply_left_out=answer is not None and reply is not None,
@@ -120,7 +127,7 @@ def bare(answer: Any) -> Any:
 def single(record: Record, question: str, answer: Any, **fields: Any) -> Row:
     """Return the row of one question, with the columns ``system`` and ``turns`` if there are."""
     earlier = record.get("turns")
-    read = Dialogue() if earlier is None else dialogue(record, earlier)
+    read = Dialogue() if earlier is None else dialogue(record, listed(earlier))
     system = record.get("system")
     read.system = read.system if system is None else record.text("system")
     read.turns.append(Turn("user", question))
@@ -159,7 +166,7 @@ def read_canonical(record: Record) -> Row:
 
 def read_trl(record: Record) -> Row:
     """Read {"prompt", "images", "solution"} of TRL."""
-    return prompted(record, record.value("prompt"), solution_of(record))
+    return prompted(record, record.said("prompt"), solution_of(record))
 
 
 def read_problem(record: Record) -> Row:
@@ -169,13 +176,16 @@ def read_problem(record: Record) -> Row:
 
 def read_verl(record: Record) -> Row:
     """Read {"prompt", "images", "reward_model": {"ground_truth"}, "extra_info"} of verl."""
-    truth = record.value("reward_model")
-    if not isinstance(truth, dict) or truth.get("ground_truth") is None:
+    truth = listed(record.value("reward_model"))
+    answer = truth.get("ground_truth") if isinstance(truth, dict) else None
+    if is_null(answer):
         raise record.error(f"reward_model has no ground_truth: {shown(truth)}")
-    extra = record.get("extra_info")
+    if isinstance(answer, float | Decimal) and not is_finite(answer):
+        raise record.error(f"reward_model.ground_truth is no finite number: {answer}")
+    extra = listed(record.get("extra_info"))
     index = extra.get("index") if isinstance(extra, dict) else None
-    fields = {} if index is None or "id" in record.values else {"id": str(index)}
-    return prompted(record, record.value("prompt", "problem"), truth["ground_truth"], **fields)
+    fields = {} if is_null(index) or "id" in record.values else {"id": str(index)}
+    return prompted(record, record.said("prompt", "problem"), answer, **fields)
 
 
 def read_conversations(record: Record) -> Row:

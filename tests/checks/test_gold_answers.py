@@ -76,7 +76,7 @@ def test_letters_as_gold_answers_of_a_geometry_are_noted() -> None:
 def test_a_letter_whose_option_the_prompt_lists_is_not_noted() -> None:
     columns = {"id": "a", "question": "Which?", "options": ["red", "blue"], "answer": "A"}
     row = read_canonical(Record(columns, "rows.jsonl: line 1", 0))
-    sample = read_sample(row, "option")
+    sample = read_sample(row, "option", accept_any=False)
     _, findings = gold_answers.try_gold_answers(Vqa(""), [OpenedSample(sample, (), ())])
     assert "A" in Vqa("").reference(sample, ()) and not findings.notes
 

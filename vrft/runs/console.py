@@ -103,13 +103,15 @@ def step_texts(
 ) -> list[str]:
     """Return what is said of a step beside its progress, the most important first.
 
-    That is the loss or reward, the share of groups whose rewards differ, the first score of the
-    last evaluation, and the mean of every reward where there are several.
+    That is the loss or reward, the share of groups with signal, the first score of the last
+    evaluation, and the mean of every reward where there are several.
     """
     texts = [f"{name} {metrics[name]:.3f}" for name in ("loss", "reward") if name in metrics]
     if "reward" in metrics:
         texts = texts[-1:]  # the loss of a policy gradient says nothing about its progress
-    if (flat := metrics.get("frac_reward_zero_std")) is not None:
+    # The first is of baselines that do not compare siblings, for which equal rewards teach too.
+    flat = metrics.get("frac_without_signal", metrics.get("frac_reward_zero_std"))
+    if flat is not None:
         texts.append(f"signal {100 * (1 - flat):.0f}%")
     texts += [f"{name} {value:.3f}" for name, value in [*(evaluated or {}).items()][:1]]
     parts = {

@@ -26,7 +26,7 @@ from vrft.classes import ClassList
 from vrft.config import yaml_text
 from vrft.errors import UserError
 from vrft.numbers import Quantity
-from vrft.records import files, frames, nested, texts
+from vrft.records import files, nested, texts, written_shapes
 from vrft.types import View
 from vrft_tasks import (
     _detection,
@@ -89,7 +89,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "loads": lambda text: files.loads(text, "row"),
     "is_western": lambda text: texts.is_western(b"\xe9 " + text.encode("cp1252", "replace")),
     "listed": nested.listed,
-    "written boxes": frames.written,
+    "written boxes": written_shapes.written,
     "yaml": lambda text: yaml_text.parse(text, "settings"),
     "as_picture": images.as_picture,
 }
@@ -187,7 +187,7 @@ BOUNDED: dict[str, tuple[int, str]] = {
     "vrft.answers.assertions.LAST_WORD": (30, "the characters before a number: TAIL"),
     "vrft.answers.assertions.NO_PHRASE": (30, "the characters before a number: TAIL"),
     "vrft.wrapping.COUNTER": (120, "matched from the start of a text alone"),
-    "vrft.records.labelled.COCO_HEAD": (256, "the first bytes of a file"),
+    "vrft.records.annotations.labelled.COCO_HEAD": (256, "the first bytes of a file"),
     "vrft.cli.completion.BREAKS": (100, "a word that is being typed"),
     "vrft.config.algorithm.REWARD_SOURCE": (256, "a word of the command line"),
 }

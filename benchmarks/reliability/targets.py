@@ -28,7 +28,8 @@ from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.evaluation import predictions
 from vrft.numbers import Quantity
-from vrft.records import formats, labelled
+from vrft.records import formats
+from vrft.records.annotations import labelled
 from vrft.types import Completion, Sample, View
 from vrft_tasks import _detection, _grounding, _lisa_grounding, _math, _spatial, _vqa
 from vrft_tasks import counting as counting_task

@@ -11,8 +11,8 @@ from typing import Literal
 from vrft import wrapping
 from vrft.boxes import NUMBER, OPENING, WRITTEN, Box, iou, is_denied, units
 from vrft.images import image_size
-from vrft.records import frames, shown
-from vrft.records.frames import BoxFormat, Frame, Point, Shape
+from vrft.records import shown, written_shapes
+from vrft.records.frames import BoxFormat, Frame, Numbers, Point, Shape
 from vrft.records.rows import Row
 from vrft.types import Turn, View
 
@@ -77,15 +77,13 @@ def kind_of(rows: Sequence[Row]) -> Kind:
     return "points" if several else "point"
 
 
-def written(
-    row: Row, corners: bool = False, order: BoxFormat = "xyxy"
-) -> tuple[frames.Numbers, ...]:
+def written(row: Row, corners: bool = False, order: BoxFormat = "xyxy") -> tuple[Numbers, ...]:
     """Return the numbers of a row's boxes or points; raise UserError for any other answer.
 
-    ``corners`` and ``order`` are those of frames.written.
+    ``corners`` and ``order`` are those of written_shapes.written.
     """
-    shapes = frames.written(row.answer, corners, order)
-    if shapes is None and (alone := frames.bare_corners(row.answer)):
+    shapes = written_shapes.written(row.answer, corners, order)
+    if shapes is None and (alone := written_shapes.bare_corners(row.answer)):
         shapes = (alone,)
     if shapes is None:
         raise row.record.error(

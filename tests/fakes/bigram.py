@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from vrft.config.methods import AlgorithmConfig
@@ -150,6 +151,12 @@ class BigramPolicy:
         torch.save(self.module.state_dict(), folder / "table.pt")
 
 
+def on_cpu() -> Accelerator:
+    """Return an accelerator of the CPU in float32, whatever a run before it has computed in."""
+    AcceleratorState._reset_state()
+    return Accelerator(cpu=True)
+
+
 def run(
     config: Config,
     task: Task[str] | None = None,
@@ -163,7 +170,7 @@ def run(
         task,
         task.samples("train"),
         policy or BigramPolicy(),
-        Accelerator(cpu=True),
+        on_cpu(),
         Progress(),
         reference,
     )

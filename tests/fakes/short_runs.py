@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from accelerate import Accelerator
-
+from fakes.bigram import on_cpu
 from vrft import config
 from vrft.training import plan, train
 from vrft.training.run import Run
@@ -22,4 +21,4 @@ def ready(folder: Path, *settings: str, name: str = "demo/lisa_grounding") -> Ru
     """Return a run of a demo's configuration before its first step."""
     made = config.load(name, [*SMALL, f"train.output_dir={folder}", *settings])
     task, samples = plan.check(made)
-    return train.prepare(made, task, samples, Accelerator(cpu=True))
+    return train.prepare(made, task, samples, on_cpu())

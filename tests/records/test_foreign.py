@@ -11,10 +11,10 @@ from fakes.folders import RECORDS
 
 from vrft.errors import UserError
 from vrft.images import content_hash, image_size
-from vrft.records import foreign, formats, frames
+from vrft.records import foreign, formats, written_shapes
 from vrft.records.dialogue import PLACE
 from vrft.records.formats import FormatName, Reading
-from vrft.records.frames import PIXELS, Frame
+from vrft.records.frames import PIXELS, Frame, Unit
 from vrft.records.rows import Row
 
 HERE = RECORDS / "formats"
@@ -35,11 +35,11 @@ def converted(source: str, name: FormatName, folder: Path) -> tuple[Reading, Rea
     return before, after
 
 
-def placed(row: Row, unit: frames.Unit) -> list[tuple[float, ...]]:
+def placed(row: Row, unit: Unit) -> list[tuple[float, ...]]:
     """The boxes of a row in fractions, to five digits."""
     size = image_size(row.files()[0])
     frame = Frame(row.unit or unit)
-    shapes = [frame.shape(numbers, size) for numbers in frames.written(row.answer) or ()]
+    shapes = [frame.shape(numbers, size) for numbers in written_shapes.written(row.answer) or ()]
     return [tuple(round(value, 5) for value in astuple(shape)) for shape in shapes]
 
 
@@ -94,6 +94,21 @@ def test_columns_that_the_first_row_lacks_are_kept(name: FormatName, tmp_path: P
     assert (second.options, second.subset) == (("1", "4"), "s")
     if name != "canonical":  # which has numbers
         assert (first.answer, second.answer) == ("2", "4")
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_half_a_surrogate_pair_is_written_as_it_was_or_refused(
+    name: FormatName, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "rows.json", tmp_path / f"out{foreign.WRITERS[name][1]}"
+    file.write_text(json.dumps([{"id": "a\ud83d", "question": "?", "answer": "1"}]))
+    reading = formats.read(file, "train")
+    if out.suffix == ".parquet":
+        with pytest.raises(UserError, match="half a character, which parquet cannot hold"):
+            foreign.convert(reading, PIXELS, name, out)
+        return
+    foreign.convert(reading, PIXELS, name, out)
+    assert [row.id for row in formats.read(out, "train", name=name).rows] == ["a\ud83d"]
 
 
 def test_pictures_of_any_row_may_lie_outside(tmp_path: Path) -> None:

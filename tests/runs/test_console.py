@@ -91,6 +91,12 @@ def test_the_streams_are_put_back(tmp_path: Path) -> None:
             {"eval_iou": 0.25, "eval_giou": 0.1},
             ["reward 1.500", "signal 75%", "eval_iou 0.250", "iou 0.500", "format 1.000"],
         ),
+        # groups that are compared with others teach by equal rewards too
+        (
+            {"reward": 1.0, "frac_reward_zero_std": 1.0, "frac_without_signal": 0.0},
+            {},
+            ["reward 1.000", "signal 100%"],
+        ),
         # supervised fine-tuning has a loss alone
         ({"loss": 0.25}, {"eval_iou": 0.5}, ["loss 0.250", "eval_iou 0.500"]),
         ({}, {}, []),

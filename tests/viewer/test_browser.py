@@ -229,7 +229,8 @@ def test_warnings_and_changes_stand_on_the_time_line(
     viewed.resume(folders[0], 3)
     metrics = folders[0] / "metrics.jsonl"
     rows_of = [json.loads(line) for line in metrics.read_text().splitlines()]
-    rows_of = [{**row, "frac_reward_zero_std": 0.25} for row in rows_of]
+    shares = {"frac_reward_zero_std": 1.0, "frac_without_signal": 0.25}
+    rows_of = [{**row, **shares} for row in rows_of]
     metrics.write_text("".join(json.dumps(row) + "\n" for row in rows_of))
     page.goto(exported(folders[:1], tmp_path / "out"))
     page.wait_for_selector("canvas")

@@ -14,7 +14,8 @@ from vrft import records
 from vrft.diagnosis import difficulty
 from vrft.diagnosis.difficulty import Bounds
 from vrft.errors import UserError
-from vrft.records import Record, labelled
+from vrft.records import Record
+from vrft.records.annotations import labelled
 from vrft.records.picture_files import SUFFIXES
 from vrft.task import Task
 

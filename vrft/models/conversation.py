@@ -168,9 +168,8 @@ def give_arguments(processor: Any, arguments: Mapping[str, Any]) -> None:
         if not re.search(rf"\b{re.escape(name)}\b", template):
             raise UserError(f"{where}: the model's chat template reads no such variable; look into "
                             "its chat_template.jinja")  # fmt: skip
-        finite = not isinstance(value, float) or math.isfinite(
-            value
-        )  # jinja has no word for others
+        # jinja has no words for NaN and infinity.
+        finite = not isinstance(value, float) or math.isfinite(value)
         if not isinstance(value, str | int | float | bool) or not finite:
             raise UserError(f"{where}: expected a text, a number, true or false, got {value!r:.60}")
         if isinstance(value, str) and HALF_CHARACTER.search(value):

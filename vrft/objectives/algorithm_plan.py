@@ -5,6 +5,7 @@ A setting that would be ignored is refused: its run would be taken for one that 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import fields
 
@@ -22,6 +23,7 @@ def check(config: Config) -> None:
         *ratio_mistakes(algorithm),
         *bound_mistakes(algorithm),
         *baseline_mistakes(algorithm),
+        *batch_mistakes(config),
         *reward_mistakes(algorithm),
         *resampling_mistakes(algorithm),
         *entropy_mistakes(algorithm),
@@ -118,6 +120,19 @@ def baseline_mistakes(config: AlgorithmConfig) -> Iterator[str]:
         if getattr(config.critic, field.name) != getattr(CriticConfig(), field.name):
             name = f"algorithm.critic.{field.name}"
             yield f"{name}: only algorithm.baseline=critic has it; leave it out"
+
+
+def batch_mistakes(config: Config) -> Iterator[str]:
+    """Yield a line for a batch too small for its deviation."""
+    algorithm, train = config.algorithm, config.train
+    prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps
+    completions = prompts * algorithm.num_generations * int(os.environ.get("WORLD_SIZE", "1"))
+    compared = BASELINES[algorithm.baseline].subtrahend
+    if algorithm.f_norm == "batch_std" and compared and completions < 2:
+        yield (
+            "algorithm.f_norm=batch_std: the one completion of a step has no deviation; raise "
+            "train.per_device_train_batch_size, or set algorithm.f_norm=none"
+        )
 
 
 def resampling_mistakes(config: AlgorithmConfig) -> Iterator[str]:

@@ -14,11 +14,13 @@ from typing import Any
 from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import read_header
-from vrft.records import foreign_rows, labelled
+from vrft.records import foreign_rows
+from vrft.records.annotations import labelled
 from vrft.records.data_folder import is_inside
 from vrft.records.foreign_rows import Written
 from vrft.records.formats import FormatName, Reading
 from vrft.records.frames import PIXELS, Frame, Shape
+from vrft.records.picture_files import is_picture_file
 from vrft.records.record import is_null
 
 
@@ -58,18 +60,33 @@ def names_outside(reading: Reading, name: FormatName, out: Path) -> bool:
 def write_jsonl(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
     """Write a row a line."""
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-    out.write_text("".join(lines), encoding="utf-8")
+    write_text(out, "".join(lines))
+
+
+def write_text(out: Path, text: str) -> None:
+    """Write JSON to a file; half a surrogate pair, as ids may have, as the escape that it was."""
+    out.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_parquet(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
-    """Write rows to a parquet file, with null where a row lacks a column of another."""
+    """Write rows to a parquet file, with null where a row lacks a column of another.
+
+    Raises UserError for half a surrogate pair, which a column of texts cannot hold.
+    """
     import pyarrow
     import pyarrow.parquet
 
     # from_pylist takes the columns from the first row alone.
     names = dict.fromkeys(name for row in rows for name in row)
     filled = [{name: row.get(name) for name in names} for row in rows]
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(filled), out)
+    try:
+        table = pyarrow.Table.from_pylist(filled)
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{error.object!r:.60} has half a character, which parquet cannot hold; correct the "
+            "row, or choose a format of JSON"
+        ) from error
+    pyarrow.parquet.write_table(table, out)
 
 
 def write_coco(rows: Sequence[Written], out: Path) -> None:
@@ -96,7 +113,7 @@ def write_coco(rows: Sequence[Written], out: Path) -> None:
             entries.append(entry | {"bbox": box, "area": box[2] * box[3], "iscrowd": 0})
     named = [{"id": number, "name": name} for name, number in categories.items()]
     tree = {"images": images, "annotations": entries, "categories": named}
-    out.write_text(json.dumps(tree, ensure_ascii=False), encoding="utf-8")
+    write_text(out, json.dumps(tree, ensure_ascii=False))
 
 
 def write_labels(rows: Sequence[Written], out: Path, instruct: bool) -> None:
@@ -124,9 +141,7 @@ def write_labels(rows: Sequence[Written], out: Path, instruct: bool) -> None:
         tree = asked | {"shapes": shapes, "imagePath": picture, "imageData": None}
         tree |= {"imageHeight": height, "imageWidth": width}
         (out / picture).write_bytes(file.read_bytes())
-        (out / picture).with_suffix(".json").write_text(
-            json.dumps(tree, ensure_ascii=False), encoding="utf-8"
-        )
+        write_text((out / picture).with_suffix(".json"), json.dumps(tree, ensure_ascii=False))
 
 
 def shape_entry(label: str, shape: Shape, size: tuple[int, int]) -> dict[str, Any]:
@@ -139,7 +154,7 @@ def shape_entry(label: str, shape: Shape, size: tuple[int, int]) -> dict[str, An
 
 def suffix_of(file: Path) -> str:
     """Return the suffix of a picture's kind, which files of the cache do not have."""
-    if file.suffix.lower() in labelled.PICTURES:
+    if is_picture_file(file):
         return file.suffix
     with read_header(file) as image:
         return ".jpg" if image.format == "JPEG" else f".{(image.format or 'png').lower()}"
@@ -181,7 +196,7 @@ HOLDING: frozenset[FormatName] = frozenset({"openai", "verl", "easyr1", "labelme
 CARRIED = frozenset({
     *("id", "idx", "images", "image", "question", "problem", "prompt", "conversations", "messages"),
     *("answer", "solution", "reward_model", "extra_info", "objects", "options", "choices"),
-    *("system", "turns", "subset", "data_source", "ability"),
+    *("system", "turns", "subset", "data_source", "ability", "normalized_solution"),
 })  # fmt: skip
 """The columns of a format of rows whose content is in a ``Row``."""
 

@@ -19,7 +19,7 @@ from typing import Any
 from PIL import Image
 
 from vrft.images import image_size, read_header
-from vrft.records import frames
+from vrft.records import written_shapes
 from vrft.records.dialogue import PLACE
 from vrft.records.formats import FORMATS, FormatName
 from vrft.records.frames import PIXELS, Frame, Shape
@@ -67,8 +67,8 @@ def prepared(row: Row, frame: Frame, boxes: bool) -> Written:
     """Return a row with its files, and its boxes as fractions where answers are ``boxes``."""
     files = row.files()
     placed = frame if row.unit is None else Frame(row.unit)
-    numbers = frames.written(row.answer, order=placed.box_format) if boxes else None
-    if boxes and numbers is None and (alone := frames.bare_corners(row.answer)):
+    numbers = written_shapes.written(row.answer, order=placed.box_format) if boxes else None
+    if boxes and numbers is None and (alone := written_shapes.bare_corners(row.answer)):
         numbers = (alone,)
     if not boxes:
         return Written(row, files, (), (0, 0))

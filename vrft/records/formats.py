@@ -1,7 +1,8 @@
 """Formats of data sets: recognised by their columns, named, and read into one kind of row.
 
-``FORMATS`` lists the formats of rows; ``vrft.records.labelled`` adds COCO's json, and the json of
-labelme and ReasonSeg. The first row of a split tells the format; a row of another form is refused.
+``FORMATS`` lists the formats of rows; ``vrft.records.annotations`` adds COCO's json, and the json
+of labelme and ReasonSeg. The first row of a split tells the format; a row of another form is
+refused.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from typing import Literal
 
 from vrft import answers
 from vrft.errors import UserError
-from vrft.records import frames, labelled, reading, row_pictures, rows
+from vrft.records import reading, row_pictures, rows
+from vrft.records.annotations import labelled
 from vrft.records.frames import Unit
 from vrft.records.nested import shown
 from vrft.records.reading import AS_NAMED
 from vrft.records.record import Record
 from vrft.records.rows import Row
+from vrft.records.written_shapes import bare_corners, written
 
 FormatName = Literal[
     "canonical", "trl", "llava", "vlm-r1", "vlm-r1-rec", "sharegpt", "swift", "openai", "verl",
@@ -89,11 +92,9 @@ class Reading:
 
         Raises UserError where some are and others are not.
         """
-        placed = [
-            bool(row.pictures) and frames.written(row.answer) is not None for row in self.rows
-        ]
+        placed = [bool(row.pictures) and written(row.answer) is not None for row in self.rows]
         if not any(placed):  # four numbers alone are boxes only where no row has another answer
-            return all(row.pictures and frames.bare_corners(row.answer) for row in self.rows)
+            return all(row.pictures and bare_corners(row.answer) for row in self.rows)
         if any(placed) and not all(placed):
             other, box = self.rows[placed.index(False)], self.rows[placed.index(True)]
             raise other.record.error(
@@ -262,7 +263,7 @@ def has(*columns: str) -> Callable[[Record], bool]:
 
 def replied_by_boxes(record: Record) -> bool:
     """Return whether the last reply of a conversation with one ``image`` is boxes or points."""
-    return is_llava(record) and frames.written(rows.read_conversations(record).answer) is not None
+    return is_llava(record) and written(rows.read_conversations(record).answer) is not None
 
 
 def is_llava(record: Record) -> bool:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from vrft import answers
-from vrft.records import frames, labelled
+from vrft.records import written_shapes
+from vrft.records.annotations import labelled
 from vrft.records.dialogue import PLACE, Dialogue, dialogue
 from vrft.records.frames import Unit
 from vrft.records.nested import listed, shown
@@ -100,7 +101,7 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
         raise record.error("pictures both in the messages and in a column; give them once")
     given = reply if answer is None else answer
     pictures = tuple(outside or read.pictures)
-    if pictures and isinstance(given, str) and frames.in_python(bare(given)):
+    if pictures and isinstance(given, str) and written_shapes.in_python(bare(given)):
         raise record.error(
             f"the answer {shown(given)} is a box or point in Python's writing; write it in JSON"
         )

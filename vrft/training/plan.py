@@ -153,13 +153,6 @@ def check_settings(config: Config, rewards: Mapping[str, Any]) -> None:
             "give at least 2"
         )
     prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    completions = prompts * processes * algorithm.num_generations
-    if algorithm.f_norm == "batch_std" and baseline.subtrahend and completions < 2:
-        raise UserError(
-            "algorithm.f_norm=batch_std: the one completion of a step has no deviation; raise "
-            "train.per_device_train_batch_size, or set algorithm.f_norm=none"
-        )
     if algorithm.num_mini_batches > prompts:
         raise UserError(
             f"algorithm.num_mini_batches={algorithm.num_mini_batches}: a device has fewer prompts "

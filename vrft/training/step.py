@@ -154,8 +154,7 @@ def update(run: Run, batch: Batch, experience: Experience, part: range) -> dict[
             accelerator.backward(part_loss * accelerator.num_processes)
         sums = {name: scale * values for name, values in measured.sums.items()}
         stats.append(replace(measured, sums=sums))
-    # Without any pass there is no gradient, and no step: momentum alone would move the weights, and
-    # the scaler of float16 refuses one.
+    # Without any pass there is no gradient to step on, and the scaler of float16 refuses to.
     norm = 0.0
     if chunks:  # which are as many on every device
         norm = distributed.clip(accelerator, module, run.config.train.max_grad_norm)

@@ -10,10 +10,13 @@ vrft.FIRST = ["reward", "rewards/", "eval_", "groups with signal", "completions/
   "completions/clipped_ratio", "entropy", "surprisal", "sampling/", "grad_norm", "loss",
   "learning_rate"];
 
-// Return the metrics of a run, with the share of groups whose rewards differ, as it is read.
-vrft.withSignal = (metrics) => (metrics.frac_reward_zero_std ? { ...metrics,
-  "groups with signal": metrics.frac_reward_zero_std.map((share) =>
-    (typeof share === "number" ? 1 - share : null)) } : metrics);
+// Return the metrics of a run, with the share of groups that teach something, as it is read: of
+// those whose rewards differ, unless the baseline compares them with more than each other.
+vrft.withSignal = (metrics) => {
+  const without = metrics.frac_without_signal || metrics.frac_reward_zero_std;
+  return without ? { ...metrics, "groups with signal": without.map((share) =>
+    (typeof share === "number" ? 1 - share : null)) } : metrics;
+};
 
 vrft.curvesPage = async (view, place, main) => {
   const runs = vrft.catalogue.views.filter((other) => other.kind === "run");
@@ -58,7 +61,7 @@ vrft.curvesPage = async (view, place, main) => {
       .filter((name) => name !== "step" && name !== "time" && name.includes(shown.search.trim()));
     const rank = (name) => {
       // Times, counters and spreads are looked up; what is learnt is looked at.
-      if (/seconds|_time$|runtime|over_budget|missing$|\/std$|frac_reward_zero_std/.test(name)) return 99;
+      if (/seconds|_time$|runtime|over_budget|missing$|\/std$|frac_reward_zero_std|frac_without_signal/.test(name)) return 99;
       const k = vrft.FIRST.findIndex((first) => name === first
         || (/[/_]$/.test(first) && name.startsWith(first)));
       return k < 0 ? vrft.FIRST.length : k;

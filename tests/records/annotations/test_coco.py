@@ -14,7 +14,7 @@ from vrft import coco
 from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import image_size
-from vrft.records.coco import read_box
+from vrft.records.annotations.coco import read_box
 
 HERE = RECORDS / "detection"
 

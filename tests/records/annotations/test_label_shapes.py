@@ -6,8 +6,8 @@ import pytest
 
 from vrft.boxes import Box
 from vrft.errors import UserError
+from vrft.records.annotations.label_shapes import read_shape
 from vrft.records.frames import Point
-from vrft.records.label_shapes import read_shape
 
 SIZE = (120, 90)
 

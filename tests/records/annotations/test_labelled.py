@@ -15,8 +15,9 @@ from PIL import Image
 from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import open_image
-from vrft.records import foreign, formats, labelled
-from vrft.records.labelled import kind_of
+from vrft.records import foreign, formats
+from vrft.records.annotations import labelled
+from vrft.records.annotations.labelled import kind_of
 
 HERE = RECORDS / "formats"
 

@@ -16,12 +16,12 @@ from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import stored_size
 from vrft.progress import watched
-from vrft.records import coco
+from vrft.records.annotations import coco
+from vrft.records.annotations.label_shapes import shapes_by_label
 from vrft.records.data_folder import check_inside
 from vrft.records.files import is_json_lines, read_json, read_western_json
 from vrft.records.frames import Shape
-from vrft.records.label_shapes import shapes_by_label
-from vrft.records.picture_files import SUFFIXES, json_files, pictures_by_stem
+from vrft.records.picture_files import json_files, pictures_by_stem
 from vrft.records.texts import first_character, head_text
 
 Kind = Literal["coco", "labelme", "reasonseg"]
@@ -45,8 +45,7 @@ COCO_HEAD = re.compile(
 )
 """The usual beginning of COCO's json. Rows may begin with such a column, but not with its form."""
 ROBOFLOW = "_annotations.coco.json"
-PICTURES = SUFFIXES
-"""The endings of pictures that have json beside them."""
+"""The name under which Roboflow exports COCO's json."""
 
 
 @dataclass(frozen=True, slots=True)

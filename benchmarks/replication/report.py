@@ -197,9 +197,10 @@ def arms_table(bed: Bed, rows: Mapping[Trial, Row]) -> str:
 
 def seconds_of(arm: str, bed: Bed, finals: Finals) -> str:
     """Return an arm's processor seconds, with their range, and a tilde for those of shared runs."""
-    alone, every = costs.measured(bed, finals).get(arm, ()), costs.of_arms(bed, finals)[arm]
-    ends = f"{min(every):.0f} to {max(every):.0f}"
-    return f"{'~' if len(every) > len(alone) else ''}{median(every):.0f} ({ends})"
+    every = costs.of_arms(bed, finals)[arm]
+    seconds = costs.pooled(every)
+    ends = f"{min(seconds):.0f} to {max(seconds):.0f}"
+    return f"{'~' if costs.SHARED in every else ''}{median(seconds):.0f} ({ends})"
 
 
 def search_table(bed: Bed, rows: Mapping[Trial, Row]) -> str:

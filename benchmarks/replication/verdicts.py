@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import median
 from typing import Literal
 
@@ -25,8 +26,11 @@ Budget = Literal["sampling", "compute"]
 Finals = Mapping[str, Sequence[Row]]
 """The final runs of every arm, by its name."""
 
-Spent = Mapping[str, Sequence[float]]
-"""What a run of each arm takes of a budget: every measurement of it, one at least."""
+Spent = Mapping[str, Mapping[str, Sequence[float]]]
+"""What a run of each arm takes of a budget: its measurements by the occasion of each.
+
+Measurements of different occasions are not compared. Any two arms have one in common.
+"""
 
 
 @dataclass(frozen=True)
@@ -130,26 +134,31 @@ def shares_of(claim: Claim, finals: Finals, costs: Spent | None) -> list[Mapping
 
     That is all of it for the arm that takes less of the budget, and for both where nothing is to be
     shared: of the start, of an arm that samples nothing, of groups of another size at equal
-    prompts. First the shares by the median of what was measured; then, where it varies, those that
-    are worst for the better arm, and those that are best.
+    prompts. First the shares by the median of what was measured of both on one occasion; then,
+    where it varies, those that are worst for the better arm, and those that are best.
     """
     if claim.worse == START or not all(finals.get(arm) for arm in (claim.worse, claim.better)):
         return [{}]
     if costs is None and claim.equal_prompts:
         return [{}]
     spent = completions(finals) if costs is None else costs
-    better, worse = spent[claim.better], spent[claim.worse]
-    if not min(*better, *worse):
+    pairs = [
+        (better, worse)
+        for occasion, values in spent[claim.better].items()
+        for better, worse in product(values, spent[claim.worse].get(occasion, ()))
+    ]
+    if any(0 in pair for pair in pairs):
         return [{}]
-    pairs = [(median(better), median(worse))]
-    if len({*better}) > 1 or len({*worse}) > 1:
-        pairs += [(max(better), min(worse)), (min(better), max(worse))]
-    return [{claim.better: min(1.0, b / a), claim.worse: min(1.0, a / b)} for a, b in pairs]
+    ratios = [better / worse for better, worse in pairs]
+    tried = [median(ratios)]
+    if min(ratios) < max(ratios):
+        tried += [max(ratios), min(ratios)]
+    return [{claim.better: min(1.0, 1 / ratio), claim.worse: min(1.0, ratio)} for ratio in tried]
 
 
 def completions(finals: Finals) -> Spent:
     """Return how many completions a run of every arm has drawn, the median of its runs."""
-    return {arm: [median(row.completions for row in rows)] for arm, rows in finals.items()}
+    return {arm: {"": [median(row.completions for row in rows)]} for arm, rows in finals.items()}
 
 
 def scores(rows: Sequence[Row], share: float) -> dict[int, float]:

@@ -66,7 +66,7 @@ def test_only_common_seeds_count_and_no_more_than_the_claim_asks_for() -> None:
 def test_the_start_is_the_first_point_of_the_curve() -> None:
     rows = {"sft": finals("sft", LOW)}  # their curves begin at 0.3
     (verdict,) = verdicts.verdicts(
-        rows, {"sft": [9.0]}, [Claim(START, "sft", "a test", "in words")]
+        rows, {"sft": {"": [9.0]}}, [Claim(START, "sft", "a test", "in words")]
     )
     assert verdict.test is not None
     assert verdict.test.mean == pytest.approx(sum(LOW) / 8 - 0.3)
@@ -90,7 +90,7 @@ def test_at_equal_compute_the_dearer_arm_is_looked_at_earlier() -> None:
     # both end at 0.7 and rise evenly from 0.3; gpg takes twice the time, so it stands at 0.5
     rows = {arm: finals(arm, [0.7] * 3) for arm in ("grpo", "gpg")}
     (sampling,) = verdicts.verdicts(rows, claims=[BELOW])
-    (compute,) = verdicts.verdicts(rows, {"grpo": [60.0], "gpg": [120.0]}, [BELOW])
+    (compute,) = verdicts.verdicts(rows, {"grpo": {"": [60.0]}, "gpg": {"": [120.0]}}, [BELOW])
     assert sampling.test is not None and compute.test is not None
     assert sampling.test.mean == pytest.approx(0)
     assert compute.test.mean == pytest.approx(-0.2)
@@ -117,12 +117,24 @@ def test_an_arm_that_samples_nothing_is_compared_at_its_end() -> None:
 
 def test_a_verdict_holds_over_the_range_of_what_was_measured_or_is_none() -> None:
     rows = {"grpo": finals("grpo", LOW), "gpg": finals("gpg", shifted(3))}
-    sure = {"grpo": [60.0, 61.0], "gpg": [60.0, 61.0]}
+    sure = {"grpo": {"": [60.0, 61.0]}, "gpg": {"": [60.0, 61.0]}}
     (verdict,) = verdicts.verdicts(rows, sure, [BELOW])
     assert len(verdict.tests) == 3 and verdict.word == "agrees"
     worst, best = (verdict.tests[turn].mean for turn in (1, 2))
     assert worst < best
     # gpg may have taken half as long again: then it stood lower than grpo
-    (verdict,) = verdicts.verdicts(rows, {"grpo": [60.0], "gpg": [60.0, 60.0, 90.0]}, [BELOW])
+    unsure = {"grpo": {"": [60.0]}, "gpg": {"": [60.0, 60.0, 90.0]}}
+    (verdict,) = verdicts.verdicts(rows, unsure, [BELOW])
     assert verdict.test is not None and verdict.test.mean == pytest.approx(0.03, abs=1e-3)
     assert verdict.word == "cannot tell"
+
+
+def test_times_of_different_occasions_are_not_compared() -> None:
+    rows = {"grpo": finals("grpo", LOW), "gpg": finals("gpg", shifted(3))}
+    # the second machine is slower by half, for both arms alike
+    spent = {"grpo": {"one": [60.0], "two": [90.0]}, "gpg": {"one": [60.0], "two": [90.0]}}
+    (verdict,) = verdicts.verdicts(rows, spent, [BELOW])
+    assert len(verdict.tests) == 1 and verdict.word == "agrees"
+    # an occasion that only one arm has says nothing of both
+    (verdict,) = verdicts.verdicts(rows, {**spent, "gpg": {"one": [60.0], "three": [9.0]}}, [BELOW])
+    assert len(verdict.tests) == 1 and verdict.word == "agrees"

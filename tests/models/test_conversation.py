@@ -301,6 +301,11 @@ def test_arguments_of_the_template_are_saved_with_the_model(
     ("arguments", "message"),
     [
         ({"enable_thinkin": False}, "enable_thinkin: the model's chat template reads no such"),
+        ({"enable-thinking": False}, "enable-thinking: the model's chat template reads no such"),
+        # variables that each call sets, so that a value of one's own would change nothing
+        ({"messages": "none"}, "messages: every prompt gives this variable a value of its own"),
+        ({"add_generation_prompt": False}, "add_generation_prompt: every prompt gives"),
+        ({"eos_token": "."}, "eos_token: every prompt gives"),
         ({"enable_thinking": [1]}, "expected a text, a number, true or false, got [1]"),
         ({"enable_thinking": None}, "expected a text, a number, true or false, got None"),
         # numbers that a template cannot spell, and a text that no file takes

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 from fakes.folders import RECORDS
+from PIL import Image
 
 from vrft.errors import UserError
-from vrft.images import content_hash, image_size
+from vrft.images import FORMATS, content_hash, image_size
 from vrft.records import foreign, formats, written_shapes
 from vrft.records.dialogue import PLACE
 from vrft.records.formats import FormatName, Reading
 from vrft.records.frames import PIXELS, Frame, Unit
+from vrft.records.picture_files import SUFFIXES
 from vrft.records.rows import Row
 
 HERE = RECORDS / "formats"
@@ -182,3 +184,13 @@ def test_columns_without_a_place_are_named(tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
     file.write_text(json.dumps(rows), encoding="utf-8")
     assert foreign.left_out(formats.read(file, "train")) == ["source"]
+
+
+@pytest.mark.parametrize("kind", [*FORMATS, "MPO"])
+def test_a_picture_without_an_ending_is_given_one_of_its_kind(kind: str, tmp_path: Path) -> None:
+    file, image = tmp_path / "content", Image.new("RGB", (8, 6), "red")
+    several = {"save_all": True, "append_images": [image]} if kind == "MPO" else {}
+    image.save(file, kind, **several)
+    suffix = foreign.suffix_of(file)
+    assert suffix in SUFFIXES
+    assert Image.registered_extensions()[suffix] == kind.replace("MPO", "JPEG")

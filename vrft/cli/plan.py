@@ -20,6 +20,7 @@ from vrft.errors import UserError
 
 if TYPE_CHECKING:
     from vrft.checks.budget import Budget
+    from vrft.checks.cards import Card
     from vrft.checks.lengths import Lengths
     from vrft.checks.shape import Shape
     from vrft.checks.step_plan import Job
@@ -242,7 +243,7 @@ def memory_lines(budget: Budget) -> list[str]:
     return [*lines, "".join([f"{'sum':<30}", *(f"{size:>10.2f}" for size in totals)]), ""]
 
 
-def card_plan(job: Job, name: str, memory: float, cards: Sequence[object]) -> CardPlan:
+def card_plan(job: Job, name: str, memory: float, cards: Sequence[Card]) -> CardPlan:
     """Return whether a step fits a memory, or with which settings."""
     from vrft.checks import step_plan
     from vrft.checks.cards import GIB, usable
@@ -263,16 +264,14 @@ def card_plan(job: Job, name: str, memory: float, cards: Sequence[object]) -> Ca
     return CardPlan(name, *sizes, answer.settings, text)
 
 
-def times(job: Job, cards: Sequence[object]) -> str:
+def times(job: Job, cards: Sequence[Card]) -> str:
     """Return the seconds of a median step on cards, in words."""
     from vrft.checks import costs, step_plan
-    from vrft.checks.cards import Card
 
     rehearsed = step_plan.rehearse(job, job.lengths.middle)
     config = job.config
     texts = []
     for card in cards:
-        assert isinstance(card, Card)
         taken = costs.seconds(
             rehearsed, card, step_plan.updates(config), step_plan.references(config)
         )

@@ -25,6 +25,9 @@ SPECIAL = re.compile("|".join(map(re.escape, (*TURN_TOKENS, *VISION_TOKENS))))
 Qwen's marks of boxes and objects are none of them, as its users write these into questions.
 """
 
+GIVEN = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
+"""Variables of a chat template that transformers sets in each call, beside the special tokens."""
+
 VISION = re.compile("|".join(map(re.escape, VISION_TOKENS)))
 OPENED = re.compile(r"<think>\s*\Z")
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -152,8 +155,8 @@ def give_arguments(processor: Any, arguments: Mapping[str, Any]) -> None:
     """Give variables of a processor's chat template values, where a caller gives no other.
 
     They are written into the template itself, so that a saved model is asked as it was trained.
-    Raises UserError for a variable that the template does not read, for a value that is no text,
-    number or truth value, and for a model of several templates.
+    Raises UserError for a variable that the template does not read or that every prompt sets, for
+    a value that is no text, number or truth value, and for a model of several templates.
     """
     if not arguments:
         return
@@ -163,9 +166,14 @@ def give_arguments(processor: Any, arguments: Mapping[str, Any]) -> None:
         raise UserError(f"model.chat_template_kwargs: the model has several chat templates "
                         f"({names}), and values are written into one; leave it out, or keep "
                         "chat_template.jinja alone")  # fmt: skip
+    tokenizer = getattr(processor, "tokenizer", processor)
+    given = GIVEN | getattr(tokenizer, "special_tokens_map", {}).keys()
     for name, value in arguments.items():
         where = f"model.chat_template_kwargs.{name}"
-        if not re.search(rf"\b{re.escape(name)}\b", template):
+        if name in given:
+            raise UserError(f"{where}: every prompt gives this variable a value of its own; leave "
+                            "it out")  # fmt: skip
+        if not name.isidentifier() or not re.search(rf"\b{name}\b", template):
             raise UserError(f"{where}: the model's chat template reads no such variable; look into "
                             "its chat_template.jinja")  # fmt: skip
         # jinja has no words for NaN and infinity.

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import read_header
@@ -20,7 +22,7 @@ from vrft.records.data_folder import is_inside
 from vrft.records.foreign_rows import Written
 from vrft.records.formats import FormatName, Reading
 from vrft.records.frames import PIXELS, Frame, Shape
-from vrft.records.picture_files import is_picture_file
+from vrft.records.picture_files import SUFFIXES, is_picture_file
 from vrft.records.record import is_null
 
 
@@ -157,7 +159,10 @@ def suffix_of(file: Path) -> str:
     if is_picture_file(file):
         return file.suffix
     with read_header(file) as image:
-        return ".jpg" if image.format == "JPEG" else f".{(image.format or 'png').lower()}"
+        # MPO is a phone's JPEG with a second picture behind the first.
+        kind = "JPEG" if image.format == "MPO" else image.format
+    kinds = Image.registered_extensions()
+    return next(suffix for suffix in SUFFIXES if kinds.get(suffix) == kind)
 
 
 Writer = Callable[[Sequence[Written], Path], None]

@@ -125,7 +125,7 @@ def missed(races: Sequence[Race]) -> str:
         if ratio < goal.floor:
             misses.append(f"{ratio:.2f}x where {goal.floor:g}x is wanted")
         if goal.floor and share < goal.of_limit:
-            misses.append(f"{share:.0%} of the limit where {goal.of_limit:.0%} is wanted")
+            misses.append(f"{share:.1%} of the limit where {goal.of_limit:.0%} is wanted")
         if misses:
             profile = ", ".join(f"{part} {seconds:.2f} s" for part, seconds in excess(race).items())
             lines.append(

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Lock
 
 from benchmarks import lifeline, publishing
 from benchmarks.replication.beds import Bed, fingerprint
@@ -24,6 +25,9 @@ from vrft.runs.run_log import read_metrics
 
 LESSON_POINTS = 30
 """Checkpoints of the lessons, of which one becomes the start."""
+
+ASKED = Lock()
+"""Held while a start is evaluated, for which a run beside this one waits."""
 
 
 def make_start(bed: Bed, out: Path) -> Path:
@@ -107,8 +111,9 @@ def train(bed: Bed, trial: Trial, folder: Path) -> float:
 def start_score(bed: Bed, split: str, out: Path) -> float:
     """Return the greedy score of the start on a split, asked once for each start."""
     folder = out / f"{bed.name}-start-{fingerprint(bed.start)}-{split}"
-    if not (folder / "scores.json").is_file():
-        evaluate(bed, ["--model", str(bed.start)], split, folder)
+    with ASKED:
+        if not (folder / "scores.json").is_file():
+            evaluate(bed, ["--model", str(bed.start)], split, folder)
     return score_in(folder)
 
 

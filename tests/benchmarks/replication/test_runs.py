@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -88,6 +89,28 @@ def test_a_trial_is_trained_evaluated_and_leaves_nothing_but_its_row(
     # the start is asked once
     assert runs.perform(WALKS, TRIAL, tmp_path) == row
     assert said == ["train", "eval", "eval", "train", "eval"]
+
+
+def test_a_start_is_evaluated_by_one_of_the_runs_beside_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+    beside = Thread(target=lambda: runs.start_score(WALKS, "val", tmp_path))
+
+    def evaluate(bed: runs.Bed, model: Sequence[str], split: str, folder: Path) -> None:
+        asked.append(folder)
+        if len(asked) == 1:
+            beside.start()
+            beside.join(0.5)  # it would have asked by now
+        folder.mkdir(exist_ok=True)
+        report = {"metrics": {"accuracy": {"mean": 0.25}}}
+        (folder / "scores.json").write_text(json.dumps(report), encoding="utf-8")
+
+    monkeypatch.setattr(runs, "evaluate", evaluate)
+    monkeypatch.setattr(runs, "fingerprint", lambda start: "0123456789ab")
+    assert runs.start_score(WALKS, "val", tmp_path) == 0.25
+    beside.join()
+    assert len(asked) == 1
 
 
 def test_a_search_asks_for_the_end_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ Runs of the study lie beside whatever else the machine does, which lengthens the
 too, as they share its caches and its memory. Equal compute is therefore judged by runs of their
 own: the first seed of every arm some times more, for its time alone, as many runs at once as were
 asked for. Such times vary too, so that each is kept, and a verdict has to hold over their range.
-Another commit is other code, and often another machine: times are compared within one alone.
+Another commit is other code, and often another machine: measured times are compared within one
+alone. Those of final runs, which stand in for missing ones, are of any commit.
 """
 
 from __future__ import annotations

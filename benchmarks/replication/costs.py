@@ -4,15 +4,14 @@ Runs of the study lie beside whatever else the machine does, which lengthens the
 too, as they share its caches and its memory. Equal compute is therefore judged by runs of their
 own: the first seed of every arm some times more, for its time alone, as many runs at once as were
 asked for. Such times vary too, so that each is kept, and a verdict has to hold over their range.
-Another commit is other code, and often another machine: measured times are compared within one
-alone. Those of final runs, which stand in for missing ones, are of any commit.
+Another commit is other code, and often another machine: times are compared within one alone.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,17 +20,14 @@ from benchmarks import publishing
 from benchmarks.replication import ledger, runs
 from benchmarks.replication.beds import Bed, fingerprint
 from benchmarks.replication.ledger import Trial
-from benchmarks.replication.verdicts import Finals, Spent
+from benchmarks.replication.verdicts import Finals
 from vrft.errors import UserError
 
 FILE = "costs.jsonl"
 """The file of the measured costs, beside those of the rows."""
 
 ENOUGH = 3
-"""Measurements of an arm; with fewer the times of final runs count as well."""
-
-SHARED = "final runs"
-"""What stands in the place of a commit for the times of final runs."""
+"""Measurements of an arm at a commit."""
 
 VERSIONS = ("vrft", "torch", "transformers", "platform")
 
@@ -62,52 +58,32 @@ def read() -> list[Cost]:
 
 
 def measured(bed: Bed, finals: Finals) -> dict[str, dict[str, list[float]]]:
-    """Return the measured costs of arms by commit, at the rates and of the start of their runs."""
-    found: dict[str, dict[str, list[float]]] = {}
+    """Return the measured costs of every arm by commit, at the rate and of the start of its runs.
+
+    They are processor seconds; an arm that was not measured has no commit.
+    """
+    found: dict[str, dict[str, list[float]]] = {arm: {} for arm in finals}
     for cost in read():
         key = (cost.bed, cost.rate, cost.steps, cost.start)
         for row in finals.get(cost.arm, ())[:1]:
             if key == (bed.name, row.trial.rate, row.trial.steps, row.start):
-                of_arm = found.setdefault(cost.arm, {})
-                of_arm.setdefault(cost.commit, []).append(cost.cpu_seconds)
+                found[cost.arm].setdefault(cost.commit, []).append(cost.cpu_seconds)
     return found
 
 
-def of_arms(bed: Bed, finals: Finals) -> Spent:
-    """Return the processor seconds of every arm by commit, and those of its final runs.
-
-    The final runs count, as SHARED, until every arm has been measured often enough, and all of them
-    at one commit.
-    """
-    alone = {arm: measured(bed, finals).get(arm, {}) for arm in finals}
-    if not alone:
-        return {}
-    enough = all(len(pooled(commits)) >= ENOUGH for commits in alone.values())
-    if enough and set.intersection(*map(set, alone.values())):
-        return alone
-    return {
-        arm: {**commits, SHARED: [row.cpu_seconds for row in finals[arm]]}
-        for arm, commits in alone.items()
-    }
-
-
-def pooled(commits: Mapping[str, Sequence[float]]) -> list[float]:
-    """Return the times of an arm at all commits in one list."""
-    return [seconds for times in commits.values() for seconds in times]
-
-
 def measure(bed: Bed, finals: Finals, out: Path, jobs: int) -> None:
-    """Measure what is missing to ENOUGH costs of each arm, ``jobs`` runs at once; append each.
+    """Measure what is missing to ENOUGH costs of each arm at this commit, and append each.
 
-    Raises UserError for a run that had to wait for a processor: the machine does something else.
+    ``jobs`` runs are done at once. Raises UserError for a run that had to wait for a processor: the
+    machine does something else.
     """
-    known = measured(bed, finals)
+    known, here = measured(bed, finals), publishing.commit()
     missing = [
         rows[0]
         # Turn by turn, so that the times of an arm are from different moments.
         for turn in range(ENOUGH)
         for arm, rows in finals.items()
-        if len(pooled(known.get(arm, {}))) <= turn
+        if len(known[arm].get(here, ())) <= turn
     ]
     if missing:
         runs.command(["tasks"], out / "first")  # which waits for all imports, as no run does later

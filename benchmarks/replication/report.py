@@ -53,7 +53,7 @@ def publish() -> Path:
         draw(bed, finals, ledger.HERE)
         both: Judged = {
             "sampling": verdicts(finals, claims=bed.claims),
-            "compute": verdicts(finals, costs.of_arms(bed, finals), bed.claims),
+            "compute": verdicts(finals, costs.measured(bed, finals), bed.claims),
         }
         on_beds[bed.name] = bed, both
         sections.append(section(bed, rows, both, len(all_rows) - len(rows)))
@@ -187,20 +187,19 @@ def arms_table(bed: Bed, rows: Mapping[Trial, Row]) -> str:
     header = ("arm", "rate", "seeds", "score", "95 %", "thousand completions", "CPU seconds")
     if not lines:
         return "No final run yet."
-    notes = []
+    table = markdown(header, lines)
     if any("*" in line[1] for line in lines):
-        notes.append("*: the rate lies at the edge of those tried.")
-    if any("~" in line[-1] for line in lines):
-        notes.append("~: with the times of runs that shared the machine; the others did not.")
-    return "\n\n".join([markdown(header, lines), *notes])
+        return f"{table}\n\n*: the rate lies at the edge of those tried."
+    return table
 
 
 def seconds_of(arm: str, bed: Bed, finals: Finals) -> str:
-    """Return an arm's processor seconds, with their range, and a tilde for those of shared runs."""
-    every = costs.of_arms(bed, finals)[arm]
-    seconds = costs.pooled(every)
-    ends = f"{min(seconds):.0f} to {max(seconds):.0f}"
-    return f"{'~' if costs.SHARED in every else ''}{median(seconds):.0f} ({ends})"
+    """Return the processor seconds of an arm's runs by themselves, with their range."""
+    by_commit = costs.measured(bed, finals)[arm]
+    seconds = [value for values in by_commit.values() for value in values]
+    if not seconds:
+        return "not measured"
+    return f"{median(seconds):.0f} ({min(seconds):.0f} to {max(seconds):.0f})"
 
 
 def search_table(bed: Bed, rows: Mapping[Trial, Row]) -> str:
@@ -281,7 +280,7 @@ def summary(on_claims: Sequence[Verdict]) -> str:
         f"{counts['cannot tell']} cannot be told."
     )
     missing = [f"`{verdict.claim.text}`" for verdict in on_claims if verdict.test is None]
-    return text + (f" Of these, no runs yet for {len(missing)}: {', '.join(missing)}."
+    return text + (f" Of these {len(missing)} have no test yet: {', '.join(missing)}."
                    if missing else "")  # fmt: skip
 
 

@@ -29,7 +29,7 @@ Finals = Mapping[str, Sequence[Row]]
 Spent = Mapping[str, Mapping[str, Sequence[float]]]
 """What a run of each arm takes of a budget: its measurements by the occasion of each.
 
-Measurements of different occasions are not compared. Any two arms have one in common.
+Measurements of different occasions are not compared.
 """
 
 
@@ -39,7 +39,7 @@ class Verdict:
 
     The first test is that at the median of what was measured of a budget. Where that varies, a
     second and a third follow, at the ends of its range that are worst and best for the better arm.
-    None where fewer than two seeds are common to both arms.
+    None where fewer than two seeds are common to both arms, or no occasion of a measurement.
     """
 
     claim: Claim
@@ -115,7 +115,10 @@ def word(claim: Claim, above: float, below: float) -> Word:
 
 
 def claim_tests(claim: Claim, finals: Finals, costs: Spent | None) -> tuple[PairedTest, ...]:
-    """Return the tests of better - worse over common seeds; () with fewer than two."""
+    """Return the tests of better - worse over common seeds.
+
+    There are none with fewer than two of them, or where nothing tells what both arms spend.
+    """
     tests = []
     for shares in shares_of(claim, finals, costs):
         better, worse = (scores(finals.get(arm, ()), shares.get(arm, 1.0))
@@ -135,7 +138,8 @@ def shares_of(claim: Claim, finals: Finals, costs: Spent | None) -> list[Mapping
     That is all of it for the arm that takes less of the budget, and for both where nothing is to be
     shared: of the start, of an arm that samples nothing, of groups of another size at equal
     prompts. First the shares by the median of what was measured of both on one occasion; then,
-    where it varies, those that are worst for the better arm, and those that are best.
+    where it varies, those that are worst for the better arm, and those that are best. Nothing where
+    both were never measured on one occasion.
     """
     if claim.worse == START or not all(finals.get(arm) for arm in (claim.worse, claim.better)):
         return [{}]
@@ -150,6 +154,8 @@ def shares_of(claim: Claim, finals: Finals, costs: Spent | None) -> list[Mapping
     if any(0 in pair for pair in pairs):
         return [{}]
     ratios = [better / worse for better, worse in pairs]
+    if not ratios:
+        return []
     tried = [median(ratios)]
     if min(ratios) < max(ratios):
         tried += [max(ratios), min(ratios)]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
+from benchmarks.replication import costs, ledger
 from benchmarks.replication.beds import BEDS, WALKS
+from benchmarks.replication.costs import Cost
 from benchmarks.replication.ledger import Row, Trial
 from benchmarks.replication.trials import settings_of
 
@@ -31,3 +35,19 @@ def finals(arm: str, scores: list[float], seconds: float = 60.0) -> list[Row]:
         row_of(Trial("walks", "final", arm, 1e-4, seed, WALKS.steps), score, seconds)
         for seed, score in enumerate(scores, 1)
     ]
+
+
+def measure(row: Row) -> None:
+    """Note the time of a final run as one that was measured by itself."""
+    trial = row.trial
+    cost = Cost(
+        trial.bed,
+        trial.arm,
+        trial.rate,
+        trial.steps,
+        row.start,
+        row.cpu_seconds,
+        row.commit,
+        VERSIONS,
+    )
+    ledger.append_line(ledger.HERE / costs.FILE, asdict(cost))

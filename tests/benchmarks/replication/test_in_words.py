@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fakes.replication_rows import finals
+from fakes.replication_rows import finals, measure
 
 from benchmarks.replication import in_words, ledger, report
 from benchmarks.replication.arms import CLAIMS
@@ -23,6 +23,7 @@ def test_a_claim_with_runs_has_its_word_and_difference_at_both_budgets(page: Pat
     # gpg takes twice the time: at grpo's it stood half-way, at (0.3 + 0.6) / 2 = 0.45
     for row in [*finals("grpo", SCORES), *finals("gpg", [s + 0.1 for s in SCORES], 120.0)]:
         ledger.append(row)
+        measure(row)
     report.publish()
     text = page.read_text(encoding="utf-8")
     (line,) = [line for line in text.splitlines() if line.startswith("| GPG ends no lower")]
@@ -30,6 +31,14 @@ def test_a_claim_with_runs_has_its_word_and_difference_at_both_budgets(page: Pat
     assert line.endswith("-5.0 points |")
     assert "Alpha" not in text  # no runs of it
     assert text.startswith("# A page\n\n" + in_words.BEGIN) and text.endswith("The rest.\n")
+
+
+def test_without_times_the_page_says_so(page: Path) -> None:
+    for row in [*finals("grpo", SCORES), *finals("gpg", SCORES)]:
+        ledger.append(row)
+    report.publish()
+    (line,) = [line for line in page.read_text().splitlines() if line.startswith("| GPG ends no")]
+    assert line.endswith("+0.0 points | times not measured |")
 
 
 def test_without_runs_the_page_says_so(page: Path) -> None:

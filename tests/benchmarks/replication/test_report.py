@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from fakes.replication_rows import finals, row_of
+from fakes.replication_rows import finals, measure, row_of
 
 from benchmarks.replication import agenda, inference, ledger, report, search
 from benchmarks.replication.arms import ARMS
@@ -70,13 +70,14 @@ def test_power_is_of_paired_differences_where_there_are_pairs() -> None:
 def test_claims_have_verdicts_at_both_budgets() -> None:
     for row in [*finals("grpo", SCORES), *finals("gpg", [s + 0.2 for s in SCORES], 120.0)]:
         ledger.append(row)
+        measure(row)
     sampling, compute = page().split("### Claims, at ")[1:]
     (line,) = [line for line in sampling.splitlines() if "`grpo <= gpg`" in line]
     assert "| +20.0 | +20.0 to +20.0 | 5 | 0.000 |" in line and line.endswith("**agrees** |")
     # gpg takes twice the time: at grpo's it stood half-way, at (0.3 + 0.7) / 2 - 0.5 = 0
     (line,) = [line for line in compute.splitlines() if "`grpo <= gpg`" in line]
     assert "| +0.0 |" in line.replace("-0.0", "+0.0")
-    assert "no runs yet for" in sampling and "`start < sft`" in sampling
+    assert "18 have no test yet:" in sampling and "`start < sft`" in sampling
     # told by equal sampling alone
     assert "at one budget or the other 1 of 19 claims are decided." in compute
     figure = ledger.HERE / "walks.svg"
@@ -97,6 +98,7 @@ def test_the_difference_by_the_range_of_times_stands_beside_that_by_their_median
     cheap, dear = finals("grpo", SCORES, 60.0), finals("gpg", SCORES, 120.0)
     for row in [*cheap, *dear[:-1], dataclasses.replace(dear[-1], cpu_seconds=60.0)]:
         ledger.append(row)
+        measure(row)
     (line,) = [line for line in page().splitlines() if "`grpo <= gpg`" in line and " | -1" in line]
     # of gpg's run half or all, in which it rises from 0.3 to 0.5
     assert "| -10.0 | -11.0 to -9.0 | -10.0 to +0.0 |" in line.replace("-0.0 |", "+0.0 |")

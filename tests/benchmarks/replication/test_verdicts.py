@@ -138,3 +138,10 @@ def test_times_of_different_occasions_are_not_compared() -> None:
     # an occasion that only one arm has says nothing of both
     (verdict,) = verdicts.verdicts(rows, {**spent, "gpg": {"one": [60.0], "three": [9.0]}}, [BELOW])
     assert len(verdict.tests) == 1 and verdict.word == "agrees"
+
+
+def test_without_times_of_one_occasion_there_is_no_test_at_equal_compute() -> None:
+    rows = {"grpo": finals("grpo", LOW), "gpg": finals("gpg", shifted(3))}
+    for grpo in ({}, {"two": [60.0]}):
+        (verdict,) = verdicts.verdicts(rows, {"grpo": grpo, "gpg": {"one": [60.0]}}, [BELOW])
+        assert verdict.test is None and verdict.word == "cannot tell"

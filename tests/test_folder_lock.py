@@ -125,3 +125,15 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file/run: cannot be made or written \(Not a directory\)"):
         hold(tmp_path / "file" / "run")
+
+
+def test_asking_refuses_what_holding_refuses_and_makes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "lost").symlink_to(tmp_path / "gone")
+    before = sorted(tmp_path.rglob("*"))
+    for name in ("file", "file/run", "file/x/run", "lost", "lost/run", "n" * 300, "file/" * 3):
+        for ask in (folder_lock.check, hold):
+            with pytest.raises(UserError, match=r"cannot be made or written \(.+\); choose"):
+                ask(tmp_path / name)
+    folder_lock.check(tmp_path / "new" / "run")
+    assert sorted(tmp_path.rglob("*")) == before

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import socket
+import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -62,7 +63,11 @@ def held(folder: Path, work: str) -> Iterator[None]:
 
 
 def check(folder: Path) -> None:
-    """Raise UserError where another process holds a folder's lock; nothing is written."""
+    """Raise UserError where ``held`` would: another process holds the lock, or no folder can be.
+
+    Nothing is written.
+    """
+    check_place(folder)
     path = folder / NAME
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDWR)
@@ -72,6 +77,30 @@ def check(folder: Path) -> None:
             os.close(descriptor)
 
 
+def check_place(folder: Path) -> None:
+    """Raise UserError where a folder can neither be written nor made; nothing is written."""
+    for path in (folder.absolute(), *folder.absolute().parents):
+        try:
+            is_folder = stat.S_ISDIR(path.stat().st_mode)
+        except OSError as error:
+            if error.errno != errno.ENOENT or path.is_symlink():
+                raise unusable(folder, error.strerror) from error
+            continue  # it would be made in the folder above
+        if not is_folder:
+            raise unusable(folder, f"{path} is no folder")
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise unusable(folder, f"{path} cannot be written")
+        return
+
+
+def unusable(folder: Path, reason: str | None) -> UserError:
+    """Return the error for a folder that cannot be made or written."""
+    return UserError(
+        f"{folder}: cannot be made or written ({reason}); choose another folder, or see to it that "
+        "this one can be written"
+    )
+
+
 def acquire(path: Path) -> int:
     """Return the descriptor that holds a lock; UserError where another process holds it."""
     while True:
@@ -79,10 +108,7 @@ def acquire(path: Path) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise UserError(
-                f"{path.parent}: cannot be made or written ({error.strerror}); choose another "
-                "folder, or see to it that this one can be written"
-            ) from error
+            raise unusable(path.parent, error.strerror) from error
         try:
             lock(descriptor, path)
             # The holder before may have deleted the file just now: that lock would keep nobody out.

@@ -83,3 +83,10 @@ def test_eight_bits_are_refused_where_devices_hold_parts() -> None:
         optimizers.check_launch(EIGHT_BITS, sharded)
     optimizers.check_launch(SETTINGS, sharded)
     optimizers.check_launch(EIGHT_BITS, Accelerator(cpu=True))
+
+
+@pytest.mark.parametrize("name", ["adam_beta1", "adam_beta2"])
+def test_a_beta_of_one_is_refused_before_the_run(name: str) -> None:
+    with pytest.raises(UserError, match=rf"^train\.{name}=1: .*; give less than 1$"):
+        optimizers.check(TrainConfig(**{name: 1.0}))  # type: ignore[arg-type]
+    optimizers.check(TrainConfig(**{name: 0.0}))  # type: ignore[arg-type]

@@ -160,6 +160,9 @@ REFUSED = [
     (["algorithm.rewards=[nowhere.py:brief]"], "no reward file nowhere.py"),
     ([f"algorithm.rewards=[{LETTERS}:different]"], "does not take `completions`"),
     ([f"algorithm.rewards=[{LETTERS}:diverse]"], "no function 'diverse'; did you mean"),
+    (["train.adam_beta1=1"], "train.adam_beta1=1: a mean"),
+    (["train.output_dir=/dev/null"], "/dev/null: cannot be made or written"),
+    (["train.output_dir=/dev/null/x/y"], "/dev/null/x/y: cannot be made or written"),
     (["model.freeze_language_model=true", "model.freeze_vision_tower=true"], "everything is"),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -27,6 +28,9 @@ UNHANDLED = (
     "note: training runs in a thread beside the main one, where Ctrl-C and SIGTERM cannot be "
     "awaited; go on with the last checkpoint if it is stopped (train.save_steps)"
 )
+
+UNNAMED = "runs"
+"""The folder in which a run that names none gets its own."""
 
 TEMPORARY = re.compile(
     r"\.(?P<name>final|checkpoint-[0-9]+|saving|(config|config-[0-9]+|fingerprint|best|launches|wandb)\.(yaml|json)"
@@ -127,8 +131,29 @@ def check_free(config: Config) -> None:
 
 
 def default_folder(config: Config) -> str:
-    """Return runs/<task>-<date>-<time>, the folder of a run that names none."""
-    return f"runs/{Path(config.task.name).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    """Make and return runs/<task>-<date>-<time>, the folder of a run that names none.
+
+    Runs that begin in the same second are told apart by -2, -3 and so on. Raises UserError where
+    the folder cannot be made.
+    """
+    name = f"{UNNAMED}/{Path(config.task.name).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    try:
+        Path(UNNAMED).mkdir(exist_ok=True)
+        return next(free for free in names if is_made(Path(free)))
+    except OSError as error:
+        raise UserError(
+            f"{name}: cannot be made ({error.strerror}); choose another folder by train.output_dir"
+        ) from error
+
+
+def is_made(folder: Path) -> bool:
+    """Return whether this process has made a folder: of several, only one can."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 class StopSignal:

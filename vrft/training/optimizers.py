@@ -17,7 +17,13 @@ from vrft.processes import shards
 
 
 def check(train: TrainConfig) -> None:
-    """Raise UserError for an optimizer whose package is not installed."""
+    """Raise UserError for an optimizer without its package, and for a beta that torch refuses."""
+    for name in ("adam_beta1", "adam_beta2"):
+        if getattr(train, name) == 1:
+            raise UserError(
+                f"train.{name}=1: a mean that keeps all of itself never takes a gradient; give "
+                "less than 1"
+            )
     if train.optim == "adamw_bnb_8bit" and find_spec("bitsandbytes") is None:
         raise UserError(
             f"train.optim={train.optim} needs the package bitsandbytes; "

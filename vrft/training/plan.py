@@ -53,8 +53,7 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     start, for a ``fresh`` run also for a folder that holds another, and for a resumed one for data
     and settings that are not those of the run.
     """
-    if config.train.output_dir:
-        folder_lock.check(Path(config.train.output_dir))
+    folder_lock.check(Path(config.train.output_dir or run_folder.UNNAMED))
     if not fresh:
         resume.check_settings(config, Path(config.train.output_dir))
     task = registry.build_rewarded(config.task, config.algorithm)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.runs import fresh_folder
 from vrft.runs.run_log import WARNINGS
@@ -59,3 +60,54 @@ def test_a_run_that_took_a_step_and_a_bug_leave_everything(
     attempt(tmp_path / "run", error, steps)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"config.yaml", "metrics.jsonl"}
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, in which nothing is."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def begin_unnamed(error: BaseException, steps: int = 0, *names: str) -> list[str]:
+    """End a run that names no folder by an error, and return what is left of it."""
+    with (
+        pytest.raises(type(error)),
+        fresh_folder.unnamed(Config()) as name,
+        fresh_folder.held(Path(name), lambda: steps),
+    ):
+        for file in ("config.yaml", *names):
+            (Path(name) / file).write_text("{}")
+        raise error
+    return sorted(path.name for path in Path().rglob("*") if path.is_file())
+
+
+def test_a_refused_run_leaves_no_folder_that_was_made_to_name_it(alone: Path) -> None:
+    assert begin_unnamed(REFUSED) == []
+    assert not list(alone.iterdir())
+    (alone / "runs").mkdir()
+    assert begin_unnamed(REFUSED) == []
+    assert list(alone.iterdir()) == [alone / "runs"]
+
+
+@pytest.mark.parametrize("error", [REFUSED, KeyboardInterrupt(), ZeroDivisionError()])
+def test_an_unnamed_run_that_ends_before_it_holds_its_folder_leaves_none(
+    error: BaseException, alone: Path
+) -> None:
+    with pytest.raises(type(error)), fresh_folder.unnamed(Config()):
+        raise error
+    assert not list(alone.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "steps", "names"),
+    [
+        (REFUSED, 1, ["config.yaml", "metrics.jsonl"]),
+        (REFUSED, 0, ["config.yaml", WARNINGS]),
+        (ZeroDivisionError(), 0, ["config.yaml"]),
+    ],
+)
+def test_an_unnamed_run_leaves_what_a_named_one_does(
+    error: BaseException, steps: int, names: list[str], alone: Path
+) -> None:
+    assert begin_unnamed(error, steps, *names) == names

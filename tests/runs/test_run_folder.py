@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -38,6 +39,28 @@ def test_a_run_that_names_no_folder_gets_one_of_its_task_and_time(
     folder = claimed.train.output_dir
     assert re.fullmatch(r"runs/task_of_mine-\d{8}-\d{6}", folder)
     assert config.load(f"{folder}/config.yaml").train.output_dir == folder
+
+
+def test_unnamed_runs_of_the_same_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda form: "20260102-030405")
+    config = replace(into(""), task=TaskConfig("vqa"))
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(run_folder.default_folder, [config] * 8))
+    first = "runs/vqa-20260102-030405"
+    assert sorted(names) == [first, *(f"{first}-{number}" for number in range(2, 9))]
+    assert all(Path(name).is_dir() for name in names)
+
+
+def test_a_file_in_the_place_of_all_runs_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").touch()
+    with pytest.raises(UserError, match=r"^runs/vqa-\S+: cannot be made \(.+ by train.output_dir$"):
+        run_folder.default_folder(replace(into(""), task=TaskConfig("vqa")))
 
 
 def test_the_folder_of_another_run_is_left_alone(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.runs import run_folder
 from vrft.runs.run_log import WARNINGS
@@ -26,6 +27,22 @@ def held(folder: Path, steps: Callable[[], int]) -> Iterator[None]:
             if steps() == 0:
                 give_up(folder, made)
             raise
+
+
+@contextmanager
+def unnamed(config: Config) -> Iterator[str]:
+    """Make the folder of a run that names none, and give it up with a run that has not begun."""
+    place = Path(run_folder.UNNAMED)
+    above = [] if place.exists() else [place]
+    folder = Path(run_folder.default_folder(config))
+    try:
+        yield str(folder)
+    except BaseException as error:
+        # ``held`` has freed the folder of a run that was refused before its first step.
+        refused = isinstance(error, UserError) and not (folder / "metrics.jsonl").exists()
+        if refused or not any(folder.glob("*")):
+            give_up(folder, [folder, *above])
+        raise
 
 
 def give_up(folder: Path, made: Sequence[Path]) -> None:

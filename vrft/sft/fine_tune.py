@@ -161,7 +161,9 @@ def in_folder(
         if together.is_main_process:
             resumption.go_on(config, Path(config.train.output_dir))
         return config
-    named = config.train.output_dir or run_folder.default_folder(config)
+    named = config.train.output_dir
+    if not named and together.is_main_process:
+        named = stack.enter_context(fresh_folder.unnamed(config))
     named = exchange.from_main(together, named)  # the name tells the time
     config = replace(config, train=replace(config.train, output_dir=named))
     if together.is_main_process:

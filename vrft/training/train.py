@@ -82,12 +82,13 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
     optimizers.check_launch(config.train, accelerator)
     task, samples = plan.check(config, fresh=resume is None)
     check_same(accelerator, config, samples)
-    if not config.train.output_dir:
-        # The name tells the time: all processes take the main one's.
-        named = exchange.from_main(accelerator, run_folder.default_folder(config))
-        config = replace(config, train=replace(config.train, output_dir=named))
-    folder = Path(config.train.output_dir)
     with contextlib.ExitStack() as stack:
+        if not config.train.output_dir:
+            # The name tells the time: all processes take the main one's.
+            named = stack.enter_context(fresh_folder.unnamed(config)) if main else ""
+            named = exchange.from_main(accelerator, named)
+            config = replace(config, train=replace(config.train, output_dir=named))
+        folder = Path(config.train.output_dir)
         latest: Path | None = None
         if resume is not None:
             # Until all have seen that nobody holds the folder.

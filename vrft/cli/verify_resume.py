@@ -143,7 +143,9 @@ def write_config(config: Config, folder: Path, steps: int, at: int) -> Path:
         report_to=(),
         output_dir="",
     )
-    limit = min(config.eval.limit or EVALUATED, EVALUATED)
+    limit = config.eval.limit
+    if config.eval.split:
+        limit = min(limit or EVALUATED, EVALUATED)
     config = replace(config, train=train, eval=replace(config.eval, limit=limit))
     path = folder / "config.yaml"
     path.write_text(to_yaml(config), encoding="utf-8")

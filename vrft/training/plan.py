@@ -41,7 +41,15 @@ from vrft.rewards.isolation import WorkerReward
 from vrft.runs import run_folder, run_log
 from vrft.runs.bad_pictures import BadPictures, refusal
 from vrft.task import Task
-from vrft.training import best, gold_trial, optimizers, resume, reward_workers, rollout_plan
+from vrft.training import (
+    best,
+    gold_trial,
+    optimizers,
+    resume,
+    reward_workers,
+    rollout_plan,
+    unused_settings,
+)
 from vrft.training.stream import encode_sample
 from vrft.types import Completion, Sample
 
@@ -77,6 +85,7 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
         check_prompts(task, asked, config.eval.split, skip=skip)
         note_trained_on(samples, asked, config.eval.split)
     best.check(config, task, asked)
+    unused_settings.check(config, fresh=fresh)
     if fresh:
         run_folder.check_free(config)
     else:

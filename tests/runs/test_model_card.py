@@ -67,6 +67,16 @@ def test_a_card_names_data_method_and_settings_that_are_not_the_defaults() -> No
     assert "| `train.learning_rate` | 3e-06 |" in card and "train.seed" not in card
 
 
+def test_a_card_does_not_say_in_which_folders_the_files_were() -> None:
+    made = load(
+        None, ["task=/home/me/own.py", "task.data_dir=/home/me/q.jsonl", "model=/home/me/b"]
+    )
+    for adapter in (False, True):
+        card = model_card(replace(FACTS, config=made, base=made.model.name, adapter=adapter))
+        assert "/home" not in card
+        assert "Task `own.py`" in card and "| `task.data_dir` | q.jsonl |" in card and "`b`" in card
+
+
 def test_a_card_has_the_scores_with_their_intervals(tmp_path: Path) -> None:
     report = {
         "benchmark": "lisa_val",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import typing
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from fakes.folders import FAKES
+from PIL import Image
 from safetensors.torch import load_file
 
 from vrft import cli, config
@@ -122,7 +124,7 @@ OTHER: dict[str, str] = {
     "train.greater_is_better": "true",
     "eval.split": "val",
     "task.name": "other",
-    "task.settings": "{data_dir: other}",
+    "task.settings": "{template: other}",
     "model.name": "other",
     "model.dtype": "float32",
     "model.quantization": "nf4",
@@ -241,6 +243,90 @@ def test_a_run_that_was_moved_goes_on_where_it_is(begun: Path, tmp_path: Path) -
     resume.check_settings(again(moved), moved)
     resume.go_on(again(moved), moved)
     assert config.load(str(moved / "config.yaml")).train.output_dir == str(moved)
+
+
+def moved_run(folder: Path, *settings: str) -> Path:
+    """Return a run with a fingerprint of no data, as if it had begun with these settings."""
+    run = folder / "run"
+    run_folder.claim(config.load(None, [f"train.output_dir={run}", *settings]))
+    data_fingerprint.write(run, [], 1)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (["task=vqa", "task.data_dir=old/q.jsonl"], ["task.data_dir=new/rows.jsonl"]),
+        (["task=old/mine.py"], ["task=new/mine.py"]),
+        (
+            ["algorithm.rewards=[old/r.py:brief=0.5, old/r.py:kind]"],
+            ["algorithm.rewards=[/new/r.py:brief=0.5, /new/r.py:kind]"],
+        ),
+    ],
+)
+def test_a_run_goes_on_with_its_files_in_another_place(
+    before: list[str], now: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    run = moved_run(tmp_path, *before)
+    stop_after(run, 3)
+    resume.check_settings(again(run, *now), run)
+    resume.go_on(again(run, *now), run)
+    (line,) = capsys.readouterr().err.splitlines()[1:]
+    assert "old/" in line and "new/" in line and line.endswith(" from step 4 on")
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (["task=old/mine.py"], ["task=new/yours.py"]),
+        (["task=old/mine.py"], ["task=mine"]),
+        (["algorithm.rewards=[old/r.py:brief]"], ["algorithm.rewards=[new/r.py:kind]"]),
+        (["algorithm.rewards=[old/r.py:brief]"], ["algorithm.rewards=[new/r.py:brief=2]"]),
+        (["algorithm.rewards=[r.py:brief]"], ["algorithm.rewards=[r.py:brief, r.py:kind]"]),
+    ],
+)
+def test_another_file_is_no_moved_one(before: list[str], now: list[str], tmp_path: Path) -> None:
+    run = moved_run(tmp_path, *before)
+    with pytest.raises(UserError, match="cannot change within a run"):
+        resume.check_settings(again(run, *now), run)
+
+
+def test_data_that_cannot_be_compared_stay_where_they_are(tmp_path: Path) -> None:
+    run = moved_run(tmp_path, "task=vqa", "task.data_dir=old.jsonl")
+    (run / data_fingerprint.NAME).unlink()
+    with pytest.raises(UserError, match=r"task\.data_dir .* cannot change within a run"):
+        resume.check_settings(again(run, "task.data_dir=new.jsonl"), run)
+
+
+def test_a_run_goes_on_from_another_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("here/base", "there"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "here" / "q.jsonl").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    files = ["task=mine.py", "task.data_dir=q.jsonl", "model=base"]
+    run = moved_run(tmp_path, *files, "algorithm.rewards=[r.py:brief]")
+    made = config.load(str(run / "config.yaml"))
+    assert made.task.name == str(tmp_path / "here" / "mine.py")
+    assert made.task.settings["data_dir"] == str(tmp_path / "here" / "q.jsonl")
+    assert made.model.name == str(tmp_path / "here" / "base")
+    assert made.algorithm.rewards == (f"{tmp_path / 'here' / 'r.py'}:brief",)
+    resume.check_settings(again(run, *files), run)  # the same, as it was typed
+    monkeypatch.chdir(tmp_path / "there")
+    assert not resume.lines(again(run), run)
+    assert not resume.lines(again(run, "task.data_dir=../here/q.jsonl", "model=../here/base"), run)
+
+
+@pytest.mark.parametrize("name", ["demo", "org/data"])
+def test_names_that_are_no_paths_stay_as_they_are(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    run = moved_run(tmp_path, "task=vqa", f"task.data_dir={name}", f"model={name}")
+    made = config.load(str(run / "config.yaml"))
+    assert (made.task.name, made.task.settings["data_dir"], made.model.name) == ("vqa", name, name)
 
 
 @pytest.mark.parametrize(
@@ -382,8 +468,9 @@ def test_an_extended_run_has_the_rates_of_one_that_was_longer_from_the_start(
     method: str, begun_steps: int, settings: Settings, longer: Callable[..., Path]
 ) -> None:
     """With a constant rate the weights are the same too, bit for bit."""
-    for schedule in ("linear", "constant"):
-        more = (f"algorithm={method}", f"train.lr_scheduler_type={schedule}")
+    for schedule, warmup in (("linear", 0.5), ("constant", 0)):
+        rate = (f"train.lr_scheduler_type={schedule}", f"train.warmup_ratio={warmup}")
+        more = (f"algorithm={method}", *rate)
         long = longer(*more)
         short = learn(settings(f"short-{schedule}", *more, f"train.max_steps={begun_steps}"))
         assert cli.main(["train", "--resume", str(short), "train.max_steps=5"]) == 0
@@ -467,6 +554,52 @@ def test_a_run_on_other_data_is_refused_and_left_alone(
         message = capsys.readouterr().err
         assert "1 removed: 'train-0'" in message and "begin a new run" in message
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+ROW = {"images": ["p.png"], "question": "Which colour?", "answer": "red"}
+
+
+@pytest.mark.slow
+def test_a_plan_reads_the_model_that_the_run_goes_on_from(
+    settings: Settings, model_folder: Callable[[str], Path], tmp_path: Path, capsys: Capture
+) -> None:
+    """The model that the run began with may have gone since."""
+    shutil.copytree(model_folder("qwen2_vl"), tmp_path / "base")
+    run = learn(settings("run", "train.max_steps=1", f"model={tmp_path / 'base'}"))
+    shutil.rmtree(tmp_path / "base")
+    for dry in (["--dry-run"], []):
+        assert cli.main(["train", "--resume", str(run), "train.max_steps=2", *dry]) == 0
+    capsys.readouterr()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gpg", "sft"])
+def test_a_moved_run_takes_its_data_from_elsewhere_and_no_other_data(
+    method: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def write(folder: str, *answers: str) -> None:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        Image.new("RGB", (56, 56), "red").save(tmp_path / folder / "p.png")
+        rows = [json.dumps(ROW | {"answer": answer}) + "\n" for answer in answers]
+        (tmp_path / folder / "q.jsonl").write_text("".join(rows))
+
+    write("old", "red", "blue")
+    monkeypatch.chdir(tmp_path / "old")
+    short = ("algorithm.num_generations=2",) if method == "gpg" else ()
+    settings = ["model=demo", f"algorithm={method}", *short, "sampling.max_completion_length=4"]
+    steps = ["train.max_steps=1", "train.output_dir=run", "train.canaries=false"]
+    assert cli.main(["train", "--data", "q.jsonl", *settings, *steps]) == 0
+    (tmp_path / "old").rename(tmp_path / "new")
+    write("other", "red", "green")
+    monkeypatch.chdir(tmp_path)
+    go_on = ["train", "--resume", "new/run", "train.max_steps=2"]
+    capsys.readouterr()
+    assert cli.main(go_on) == 2
+    assert "set task.data_dir to a file, a folder or a hub id" in capsys.readouterr().err
+    assert cli.main([*go_on, "--data", "other/q.jsonl"]) == 2
+    assert "1 with another question or answer" in capsys.readouterr().err
+    assert cli.main([*go_on, "task.data_dir=new/q.jsonl"]) == 0
+    assert f"q.jsonl -> {tmp_path / 'new' / 'q.jsonl'} from step 2" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

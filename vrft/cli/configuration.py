@@ -68,7 +68,10 @@ def configured(args: argparse.Namespace, resume: Path | None = None) -> Config:
         resolved = replace(resolved, task=replace(resolved.task, settings=settings))
     if args.reward:
         if resume is not None:
-            raise UserError(f"--resume {resume} goes on with the run's rewards; leave --reward out")
+            raise UserError(
+                f"--resume {resume} goes on with the run's rewards; leave --reward out, or give "
+                "algorithm.rewards=[FILE.py:FUNCTION] for a file that was moved"
+            )
         # From anywhere, a resumed run must find the files again.
         rewards = (*resolved.algorithm.rewards, *map(os.path.abspath, args.reward))
         resolved = replace(resolved, algorithm=replace(resolved.algorithm, rewards=rewards))

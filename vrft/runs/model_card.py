@@ -17,6 +17,7 @@ from vrft import paths
 from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.models import conversation
+from vrft.runs import moved_files
 from vrft.types import Prompt, Space
 
 SPACES: Mapping[Space, str] = {
@@ -100,7 +101,8 @@ def is_of_hub(base: str) -> bool:
 def opening(facts: Facts) -> str:
     """Return the sentence that says what the model is."""
     kind = "A LoRA adapter of" if facts.adapter else "A model of the family"
-    what = f"`{facts.base}`" if facts.adapter else f"{facts.family}, trained from `{facts.base}`"
+    base = f"`{moved_files.shown(facts.base)}`"
+    what = base if facts.adapter else f"{facts.family}, trained from {base}"
     weights = f", in {facts.dtype}" if facts.dtype else ""
     return f"{kind} {what}{weights}, made with vrft.\n"
 
@@ -135,7 +137,7 @@ def method_part(facts: Facts) -> list[str]:
     """Return the data, the method and the settings that differ from the defaults."""
     if facts.config is None:
         return []
-    config, usual = facts.config, flat(Config())
+    config, usual = moved_files.for_others(facts.config), flat(Config())
     given = {
         name: value
         for name, value in flat(config).items()

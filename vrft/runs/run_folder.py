@@ -22,7 +22,7 @@ from vrft import durable, folder_lock
 from vrft.config.loading import to_yaml
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.runs import disk_errors, run_log
+from vrft.runs import disk_errors, moved_files, run_log
 
 UNHANDLED = (
     "note: training runs in a thread beside the main one, where Ctrl-C and SIGTERM cannot be "
@@ -77,9 +77,12 @@ def claim(config: Config) -> Config:
 
 
 def write_settings(config: Config, folder: Path, step: int | None = None) -> None:
-    """Write config.yaml, or config-<step>.yaml: the settings that hold from a step on."""
+    """Write config.yaml, or config-<step>.yaml: the settings that hold from a step on.
+
+    Paths in them are absolute, so that the run goes on from any working folder.
+    """
     name = "config.yaml" if step is None else f"config-{step}.yaml"
-    durable.write_text(folder / name, to_yaml(config))
+    durable.write_text(folder / name, to_yaml(moved_files.absolute(config)))
 
 
 def speaks() -> bool:

@@ -11,6 +11,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -233,7 +234,9 @@ def plan_text(config: Config, run: Path | None = None) -> str:
     with contextlib.ExitStack() as stack:
         stack.callback(reward_workers.close, task)
         check_same(accelerator, config, samples)
-        actor = policy.load(config.model, train=True, device=accelerator.device.type)
+        name = config.model.name if run is None else resume.model_of(config, run)
+        model = replace(config.model, name=name)
+        actor = policy.load(model, train=True, device=accelerator.device.type)
         canary_line = {}
         if tries_canaries(config, run):
             tried = gold_trial.try_gold_answers(config, task, samples, actor, accelerator)

@@ -22,7 +22,7 @@ from vrft.config.schema import Config, VllmConfig
 from vrft.errors import UserError
 from vrft.models.processors import load_processor
 from vrft.processes import distributed
-from vrft.runs import data_fingerprint, launches, run_folder
+from vrft.runs import data_fingerprint, launches, moved_files, run_folder
 from vrft.training import checkpoint
 from vrft.types import Sample
 
@@ -99,8 +99,11 @@ HISTORY = re.compile(r"config-([1-9]\d*)\.yaml")
 
 
 def changed(before: Config, now: Config) -> dict[str, tuple[Any, Any]]:
-    """Return the settings that differ: path -> (before, now), but for the run's folder."""
-    old, new = loading.flat(before), loading.flat(now)
+    """Return the settings that differ: path -> (before, now), but for the run's folder.
+
+    Paths are the same that lead from the working folder to the same place.
+    """
+    old, new = (loading.flat(moved_files.absolute(config)) for config in (before, now))
     return {
         path: (old.get(path), new.get(path))
         for path in dict.fromkeys([*old, *new])
@@ -110,13 +113,13 @@ def changed(before: Config, now: Config) -> dict[str, tuple[Any, Any]]:
 
 def check_settings(config: Config, run: Path) -> None:
     """Raise UserError if settings differ from a run's that would make another run of it."""
-    fixed = fixed_changes(settings_at(run), config)
+    fixed = fixed_changes(run, config)
     if not fixed:
         return
     shown = [f"{path} ({text(old)} -> {text(new)})" for path, (old, new) in fixed.items()]
     more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
     remedy = f"leave {'them' if len(shown) > 1 else 'it'} out"
-    if fixed == fixed_changes(settings_at(run), loading.load(str(run / "config.yaml"))):
+    if fixed == fixed_changes(run, loading.load(str(run / "config.yaml"))):
         # Nobody gave them: config.yaml was edited, or cut off.
         former = run / f"config-{max(history(run))}.yaml"
         remedy = f"copy {former} over {run / 'config.yaml'}, which was edited"
@@ -127,9 +130,17 @@ def check_settings(config: Config, run: Path) -> None:
     )
 
 
-def fixed_changes(before: Config, now: Config) -> dict[str, tuple[Any, Any]]:
-    """Return the settings that differ and cannot change: path -> (before, now)."""
-    fixed = {path: pair for path, pair in changed(before, now).items() if path not in FREE}
+def fixed_changes(run: Path, now: Config) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that differ from a run's and cannot change: path -> (before, now).
+
+    Files may lie elsewhere than before; data, where ``check_data`` can tell them from others.
+    """
+    free = {*FREE, "task.data_dir"} if (run / data_fingerprint.NAME).is_file() else FREE
+    fixed = {
+        path: pair
+        for path, pair in changed(settings_at(run), now).items()
+        if path not in free and not moved_files.is_moved(path, *pair)
+    }
     if "algorithm.name" not in fixed:
         return fixed
     # The others follow from its row.
@@ -223,9 +234,14 @@ def check_processor(config: Config, run: Path) -> None:
     before = launches.at(run, steps_taken(run))
     if before is None or not before.readings:
         return
-    source = str(checkpoint.latest(run) or config.model.name)
+    source = model_of(config, run)
     processor = load_processor(source, config.model.min_pixels, config.model.max_pixels)
     launches.check_readings(run, before, launches.readings(processor), source)
+
+
+def model_of(config: Config, run: Path) -> str:
+    """Return the model that a run goes on from: its latest checkpoint, or that of its start."""
+    return str(checkpoint.latest(run) or config.model.name)
 
 
 def launch(config: Config, step: int, policy: Any = None) -> launches.Launch:

@@ -98,6 +98,31 @@ def test_numbers_of_numpy_and_names_of_classes_are_kept() -> None:
         assert pixels(first["image"]) == ((56, 28), (255, 0, 0))
 
 
+def test_a_transform_of_a_dataset_is_refused_and_not_left_out() -> None:
+    rows = datasets.Dataset.from_dict({"q": ["1 + 1?"], "answer": [2]})
+    asked = rows.with_transform(lambda batch: {"question": batch["q"], "answer": batch["answer"]})
+    for data in (asked, {"train": asked}):
+        with pytest.raises(UserError, match=r"transform would be left out.*dataset\.map"):
+            memory.data_source(data, {})
+
+
+def test_columns_that_a_format_hides_are_no_part_of_the_rows() -> None:
+    rows = datasets.Dataset.from_dict({"question": ["1 + 1?"], "answer": [2], "images": [["no"]]})
+    shown = ["question", "answer"]
+    for name in ("numpy", None):
+        assert stored(rows.with_format(name, columns=shown)) == stored(rows.select_columns(shown))
+    with pytest.raises(UserError, match=r"no picture no"):
+        stored(rows.with_format("numpy", columns=shown, output_all_columns=True))
+
+
+def test_a_mapped_stream_that_tells_no_types_is_read() -> None:
+    stream = datasets.Dataset.from_dict(
+        {"image": [RED]}, features=datasets.Features({"image": datasets.Image()})
+    ).to_iterable_dataset()
+    (row,) = stored(stream.map(lambda row: {"image": row["image"].rotate(90, expand=True)}))
+    assert pixels(row["image"])[0] == (28, 56)
+
+
 def test_a_data_frame_is_rows_but_for_its_gaps() -> None:
     table = {"question": ["1 + 1?", "1 + 2?"], "answer": [2, 3]}
     assert stored(pandas.DataFrame(table)) == stored(datasets.Dataset.from_dict(table))

@@ -68,10 +68,8 @@ def json_lines(rows: Any, where: str, pictures: Collection[str | None]) -> Itera
 
     classes: Mapping[str, Any] = {}
     if hasattr(rows, "with_format") and hasattr(rows, "features"):  # of the package datasets
+        rows = unformatted(rows)
         classes = class_names.with_classes(rows.features.to_dict() if rows.features else {})
-        rows = rows.with_format(None)
-        # Not decoded: pictures stay the files that they were.
-        rows = (rows.to_iterable_dataset() if hasattr(rows, "select") else rows).decode(False)
     if hasattr(rows, "iterrows") and hasattr(rows, "to_dict"):  # of pandas
         rows = rows.to_dict("records")
     if not isinstance(rows, Iterable):
@@ -88,6 +86,28 @@ def json_lines(rows: Any, where: str, pictures: Collection[str | None]) -> Itera
             except TypeError as error:
                 raise UserError(f"{place}: {name} holds {error}, which JSON cannot hold") from None
         yield json.dumps(plain) + "\n"
+
+
+def unformatted(dataset: Any) -> Any:
+    """Return the rows of a ``datasets`` dataset with plain values, in the columns that it shows.
+
+    Raises UserError for a transform, which may be another at each look: rows are read once.
+    """
+    if hasattr(dataset, "select"):  # not streamed
+        form = dataset.format
+        if form["type"] == "custom":
+            raise UserError(
+                "data: a dataset's transform would be left out, as rows are read once; apply it by "
+                "dataset.map, or take it off by dataset.with_format(None)"
+            )
+        dataset = dataset.with_format(None)
+        if not form["output_all_columns"]:
+            dataset = dataset.select_columns(form["columns"])
+        dataset = dataset.to_iterable_dataset()
+    # Not decoded: pictures stay the files that they were. A stream that was mapped tells no types,
+    # and its rows hold decoded pictures.
+    dataset = dataset.with_format(None)
+    return dataset.decode(False) if dataset.features else dataset
 
 
 def with_files(value: Any, picture: bool, record: Any) -> Any:

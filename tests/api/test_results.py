@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import vrft
+from vrft import viz
 from vrft.api.results import CheckResult, Plan, TrainResult
 from vrft.checks.findings import Finding, Findings, SplitCheck
 from vrft.errors import UserError
@@ -29,6 +30,30 @@ def test_a_run_tells_its_metrics_and_its_curve_of_rewards(tmp_path: Path) -> Non
     shown = run._repr_html_()
     assert "run&lt;b&gt;: step 3" in shown and "<td>loss</td><td>0.5</td>" in shown
     assert shown.count("<polyline") == 1 and ">step 3</text>" in shown
+
+
+def test_a_run_is_named_by_a_text_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    Path("run/metrics.jsonl").write_text(LINES, encoding="utf-8")
+    run = TrainResult("run")  # type: ignore[arg-type]
+    assert run == TrainResult(Path("run")) and run.model == Path("run/final")
+    assert "run: step 3" in run._repr_html_() and "<polyline" in viz.curves(run)._repr_html_()
+    with pytest.raises(UserError, match="the run names no best checkpoint"):
+        _ = run.best
+    with pytest.raises(UserError, match="no evaluation"):
+        vrft.compare(run, run)
+
+
+def test_a_run_before_its_first_step_has_no_metrics(tmp_path: Path) -> None:
+    run = TrainResult(tmp_path)
+    for look in (lambda: run.metrics, run._repr_html_, lambda: viz.curves(run)):
+        with pytest.raises(UserError, match=r"no run there, config\.yaml is missing"):
+            look()
+    (tmp_path / "config.yaml").touch()
+    assert run.metrics == [] and run.rewards == {} and "step 0" in run._repr_html_()
+    with pytest.raises(UserError, match="no step is logged yet"):
+        viz.curves(run)
 
 
 def test_an_evaluation_shows_its_table_and_its_worst_answers(

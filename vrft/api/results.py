@@ -68,6 +68,11 @@ class TrainResult:
     """A run of training in its folder; Jupyter shows its last metrics and its rewards."""
 
     folder: Path
+    """A path as a text becomes one of pathlib."""
+
+    def __post_init__(self) -> None:
+        """Take the folder as a path."""
+        object.__setattr__(self, "folder", Path(self.folder))
 
     @property
     def model(self) -> Path:
@@ -83,10 +88,18 @@ class TrainResult:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the metrics of every logged step, the oldest first."""
+        """Return the metrics of every logged step, the oldest first; [] before the first.
+
+        Raises UserError for a folder that holds no run.
+        """
         from vrft.runs.run_log import read_metrics
 
-        return read_metrics(self.folder / "metrics.jsonl")
+        file = self.folder / "metrics.jsonl"
+        if file.is_file():
+            return read_metrics(file)
+        if not (self.folder / "config.yaml").is_file():
+            raise UserError(f"{self.folder}: no run there, config.yaml is missing")
+        return []
 
     @property
     def rewards(self) -> dict[int, float]:

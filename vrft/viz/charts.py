@@ -90,6 +90,8 @@ def curves(
     rows = {name: rows_of(name, run) for name, run in named(runs).items()}
     if not rows:
         raise UserError("curves need at least one run")
+    if not any(rows.values()):
+        raise UserError(f"curves of {', '.join(rows)}: no step is logged yet")
     wanted = [metrics] if isinstance(metrics, str) else list(metrics)
     known = {name for some in rows.values() for row in some for name in row} - {"step", "time"}
     for name in wanted:

@@ -36,3 +36,45 @@ def test_a_policy_answers_with_places_system_and_turns() -> None:
     assert len(model.generate("Who?", n=2, system="Be brief.", turns=turns, **options)) == 2
     with pytest.raises(UserError, match=r"did you mean sampling\.temperature"):
         model.generate("Who?", temprature=1)
+
+
+def test_earlier_messages_are_turns_or_mappings_as_trl_has_them() -> None:
+    model = vrft.load("demo")
+    options: dict[str, Any] = {"max_completion_length": 8}
+    turns = [vrft.Turn("user", "Look."), vrft.Turn("assistant", "Yes.")]
+    messages = [
+        {"role": "user", "content": "Look."},
+        {"role": "assistant", "content": "Yes."},
+    ]
+    assert model.answer("Who?", turns=turns, **options) == model.answer(
+        "Who?", turns=messages, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        # no answers; fewer; a half; a truth value
+        ({"n": 0}, "n: expected at least 1, got 0"),
+        ({"n": -1}, "n: expected at least 1, got -1"),
+        ({"n": 1.5}, "n: expected int, got 1.5"),
+        ({"n": True}, "n: expected int, got True"),
+        ({"seed": None}, "seed: expected int, got None"),
+        ({"seed": 2**80}, "seed: expected at least"),
+        ({"system": 3}, "system: expected a text, got 3"),
+        ({"temprature": {}}, r"did you mean sampling\.temperature"),
+        # a single message; another role; parts; something that would be left out; no message
+        ({"turns": {"role": "user", "content": "x"}}, "turns: expected a list of messages"),
+        ({"turns": [{"role": "system", "content": "x"}]}, r"the role \(user or assistant\)"),
+        ({"turns": [{"role": "user", "content": [{"text": "x"}]}]}, "the content, a text"),
+        ({"turns": [{"role": "user", "content": "x", "images": ["a"]}]}, "turns: expected"),
+        ({"turns": ["x"]}, "turns: expected vrft.Turn.*got 'x'"),
+        ({"turns": [vrft.Turn("tool", "x")]}, "turns: expected"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_be_asked_is_refused(given: dict[str, Any], complaint: str) -> None:
+    model = vrft.load("demo")
+    with pytest.raises(UserError, match=complaint):
+        model.generate("Who?", **given)
+    with pytest.raises(UserError, match="question: expected a text, got 3"):
+        model.generate(3)  # type: ignore[arg-type]

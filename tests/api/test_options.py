@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ def test_options_have_values_or_stand_alone_or_are_left_out() -> None:
         ({"model": TrainResult(Path("run"))}, ['model="run/final"']),
         ({"task": {"data_dir": Path("rows")}}, ['task.data_dir="rows"']),
         ({"task": {"names": ["ä", 1]}}, ['task.names=["ä", 1]']),
+        # nothing to set, but a name to check; a value that is worth no complaint, as its name is
+        ({"sampling": {}, "model": {"lora": {}}}, ["sampling={}", "model.lora={}"]),
+        ({"callbacks": [print]}, ["callbacks=null"]),
     ],
 )
 def test_settings_are_those_of_a_command_line(sections: dict[str, Any], words: list[str]) -> None:
@@ -36,6 +40,34 @@ def test_settings_are_those_of_a_command_line(sections: dict[str, Any], words: l
 def test_a_value_that_no_file_can_hold_is_refused_by_its_path() -> None:
     with pytest.raises(UserError, match=r"eval\.limit: .* is no value of a setting"):
         options.overrides({"eval": {"limit": object()}})
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("reward_funcs", "reward=FUNCTION"),
+        ("rewards", "reward=FUNCTION"),
+        ("train_dataset", "first argument"),
+        ("eval_dataset", 'data={"train": rows, "test": others} with eval={"split": "test"}'),
+        ("args", "by their sections"),
+        ("peft_config", 'model={"lora": {"r": 16}}'),
+    ],
+)
+def test_an_argument_of_trl_is_refused_with_its_name_here(name: str, hint: str) -> None:
+    with pytest.raises(UserError, match=f"unknown setting {name}; .*{re.escape(hint)}"):
+        options.overrides({name: [object()]})
+
+
+def test_a_name_is_a_text_or_a_path() -> None:
+    assert options.name_of("task", Path("mine.py")) == "mine.py"
+    assert options.name_of("task", None) is None
+    with pytest.raises(UserError, match="task: expected a name or a path, got 3 of type int"):
+        options.name_of("task", 3)
+
+
+def test_a_run_is_no_truth_value() -> None:
+    with pytest.raises(UserError, match=r"expected its folder or vrft\.train's result, not bool"):
+        options.folder_of(True)  # type: ignore[arg-type]
 
 
 def test_a_model_is_a_name_a_path_or_a_run() -> None:

@@ -61,6 +61,10 @@ def test_the_optimizer_of_eight_devices_moves_to_the_machine(
         ({"zero": 3}, "give --devices too"),
         ({"reward": "a.py:f"}, "--reward: --picture and --words plan without data"),
         ({"gpu": "H1000"}, "--gpu H1000: no such card"),
+        ({"gpu": 24}, "--gpu 24: no such card"),
+        ({"pictures": (112, 112)}, "pictures: expected pairs of width and height, got 112"),
+        ({"tpye": {}}, "unknown setting tpye"),
+        ({"task": 3}, "task: expected a name or a path, got 3"),
         ({"model.quantization": "nf4"}, "cannot be trained themselves"),
         (
             {"model.quantization": "nf4", "model.lora.r": 4, "zero": 2, "devices": 2},

@@ -35,6 +35,14 @@ def test_the_examples_of_the_docstrings_are_true() -> None:
         ({"eval": {"limit": object()}}, "eval.limit: .* is no value of a setting"),
         ({"task": "countig"}, "did you mean 'counting'"),
         ({"model": 3}, "model"),
+        # before the value, which no setting takes or which sets nothing, the name
+        ({"reward_funcs": print}, "reward functions are reward=FUNCTION"),
+        ({"callbacks": [print]}, "unknown setting callbacks; known: task"),
+        ({"trian": {}}, "unknown setting trian; did you mean train"),
+        ({"train": {"max_stps": {}}}, r"did you mean train\.max_steps"),
+        ({"task": 3}, "task: expected a name or a path, got 3"),
+        ({"config": {}}, "config: expected a name or a path"),
+        ({"resume": True}, "run: expected its folder or vrft.train's result, not bool"),
     ],
 )
 def test_settings_that_are_wrong_are_refused_as_on_the_command_line(
@@ -42,6 +50,11 @@ def test_settings_that_are_wrong_are_refused_as_on_the_command_line(
 ) -> None:
     with pytest.raises(UserError, match=complaint):
         vrft.train(ROWS, **settings)
+
+
+def test_a_task_may_be_named_by_a_path() -> None:
+    with pytest.raises(UserError, match=r"mine\.py"):
+        vrft.train(ROWS, model="demo", task=Path("mine.py"))
 
 
 def test_a_training_without_data_or_task_is_refused() -> None:
@@ -146,6 +159,8 @@ def test_splits_are_named_in_a_list_or_with_commas() -> None:
         assert [split.split for split in result.splits] == ["train", "test"]
     with pytest.raises(UserError, match="--splits: expected names of splits"):
         vrft.check(ROWS, splits=[], model="demo")
+    with pytest.raises(UserError, match="splits: expected a name or a list of names, got 3"):
+        vrft.check(ROWS, splits=3, model="demo")  # type: ignore[arg-type]
 
 
 def test_a_check_tries_rewards_in_memory_that_no_other_process_has() -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from vrft.api.options import model_name, overrides
 from vrft.api.results import TrainResult
+from vrft.config.coercion import Count, Range, coerce
+from vrft.errors import UserError
+from vrft.rewards.values import described
 from vrft.types import Prompt, Turn
 
 if TYPE_CHECKING:
     from vrft.config.schema import ModelConfig
     from vrft.policy import Policy
+
+Seed = Annotated[int, Range(-(2**63), 2**63 - 1)]
+"""The start of a generator of torch."""
 
 
 @dataclass(frozen=True)
@@ -29,25 +35,50 @@ class LoadedPolicy:
         *pictures: Any,
         n: int = 1,
         system: str | None = None,
-        turns: Sequence[Turn] = (),
+        turns: Sequence[Turn | Mapping[str, str]] = (),
         seed: int = 0,
         **sampling: Any,
     ) -> list[str]:
         """Sample ``n`` answers to a question about pictures: paths, bytes, or of Pillow or NumPy.
 
         ``<image>`` in the question is the place of a picture; without any, the pictures stand
-        before it. ``sampling`` are settings such as ``temperature=0.7``.
+        before it. ``turns`` are earlier messages, each a Turn or as ``{"role": "user", "content":
+        "Look."}``. ``sampling`` are settings such as ``temperature=0.7``. Raises UserError for
+        arguments of another type, and for ``n`` below one.
         """
         from vrft import config
 
+        for name, text in {"question": question, "system": system}.items():
+            if not isinstance(text, str) and (text is not None or name == "question"):
+                raise UserError(f"{name}: expected a text, got {described(text)}")
+        count, start = coerce(Count, n, "n"), coerce(Seed, seed, "seed")
         drawn = config.load(None, overrides({"sampling": sampling})).sampling
-        prompt = Prompt(question, pictures, system, turns=tuple(turns))
-        (rollouts,) = self.policy.generate([prompt], n, drawn, [seed])
+        prompt = Prompt(question, pictures, system, turns=turns_of(turns))
+        (rollouts,) = self.policy.generate([prompt], count, drawn, [start])
         return [rollout.completion.text for rollout in rollouts]
 
     def answer(self, question: str, *pictures: Any, **options: Any) -> str:
         """Return the likeliest answer to a question; ``options`` are those of ``generate``."""
         return self.generate(question, *pictures, **{"temperature": 0.0, **options})[0]
+
+
+def turns_of(messages: Any) -> tuple[Turn, ...]:
+    """Return earlier messages as turns; UserError for one that is no text of user or assistant."""
+    if not isinstance(messages, list | tuple):
+        raise UserError(f"turns: expected a list of messages, got {described(messages)}")
+    turns = []
+    for message in messages:
+        given = message
+        if isinstance(message, Mapping) and set(message) == {"role", "content"}:
+            given = Turn(message["role"], message["content"])
+        known = isinstance(given, Turn) and given.role in ("user", "assistant")
+        if not known or not isinstance(given.text, str):
+            raise UserError(
+                "turns: expected vrft.Turn, or a mapping with the role (user or assistant) and "
+                f"the content, a text; got {described(message)}"
+            )
+        turns.append(given)
+    return tuple(turns)
 
 
 def load(model: str | os.PathLike[str] | TrainResult, **settings: Any) -> LoadedPolicy:

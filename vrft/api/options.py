@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,17 @@ from typing import Any
 
 from vrft.api.results import TrainResult
 from vrft.errors import UserError
+
+ELSEWHERE = {
+    "reward_funcs": "reward functions are reward=FUNCTION, or a list of them",
+    "rewards": "reward functions are reward=FUNCTION, or a list of them",
+    "train_dataset": "the rows are the first argument, data",
+    "eval_dataset": 'held-out rows are a split: data={"train": rows, "test": others} with '
+    'eval={"split": "test"}',
+    "args": 'settings are given by their sections: train={"max_steps": 100}',
+    "peft_config": 'an adapter is model={"lora": {"r": 16}}',
+}
+"""Arguments of TRL's trainers -> how these are given here."""
 
 
 def model_name(model: Any) -> str:
@@ -27,14 +39,28 @@ def columns_of(words: Sequence[str], source: str | None = None) -> Mapping[str, 
     """
     from vrft import config
 
+    source = name_of("config", source)
     about = [word for word in words if word.partition("=")[0].split(".")[0] in ("task", "data")]
     columns = config.load(source, about).task.settings.get("columns")
     return columns if isinstance(columns, Mapping) else {}  # else the task says what is wrong
 
 
 def folder_of(run: str | os.PathLike[str] | TrainResult) -> Path:
-    """Return the folder of a run that is given by a path or as a result."""
-    return run.folder if isinstance(run, TrainResult) else Path(run)
+    """Return the folder of a run that is given by a path or as a result; UserError for others."""
+    if isinstance(run, TrainResult):
+        return run.folder
+    if isinstance(run, str | os.PathLike):
+        return Path(run)
+    raise UserError(f"run: expected its folder or vrft.train's result, not {type(run).__name__}")
+
+
+def name_of(argument: str, value: Any) -> str | None:
+    """Return a name or a path as a text, and None as it is; UserError for anything else."""
+    from vrft.rewards.values import described
+
+    if value is None or isinstance(value, str | os.PathLike):
+        return None if value is None else os.fspath(value)
+    raise UserError(f"{argument}: expected a name or a path, got {described(value)}")
 
 
 def options(words: Mapping[str, Any]) -> list[str]:
@@ -47,24 +73,32 @@ def options(words: Mapping[str, Any]) -> list[str]:
 
 
 def overrides(sections: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return nested settings as ``key.path=value``, without those that are None.
+    """Return nested settings as ``key.path=value``, without sections that are None.
 
-    Raises UserError for a value that no configuration file can hold.
+    An unknown name is among them, whatever its value, so that a command refuses it. Raises
+    UserError for an argument of TRL, and for a value that no configuration file can hold.
     """
     from vrft import config
     from vrft.rewards.values import to_json
 
+    sections_of_config = {field.name for field in dataclasses.fields(config.Config)}
     words: list[str] = []
     for name, value in sections.items():
         path = f"{prefix}{name}"
+        if path in ELSEWHERE:
+            raise UserError(f"unknown setting {path}; {ELSEWHERE[path]}")
         if isinstance(value, TrainResult):
             value = str(value.model)
         if isinstance(value, Mapping):
-            words += overrides(value, f"{path}.")
+            # An empty mapping changes nothing, but its name may be wrong.
+            words += overrides(value, f"{path}.") or [config.to_override(path, {})]
         elif value is not None or prefix:
             given = os.fspath(value) if isinstance(value, os.PathLike) else value
             try:
                 words.append(config.to_override(path, to_json(given)))
             except TypeError as error:
+                if path.partition(".")[0] not in sections_of_config:
+                    words.append(config.to_override(path, None))  # its name is wrong, too
+                    continue
                 raise UserError(f"{path}: {error} is no value of a setting") from None
     return words

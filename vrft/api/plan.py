@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vrft.api.memory import Data, data_source
-from vrft.api.options import columns_of, options, overrides
+from vrft.api.options import columns_of, name_of, options, overrides
 from vrft.api.results import TrainResult
 from vrft.api.rewards import Rewards, named_rewards, with_rewards
 from vrft.cli import arguments
 from vrft.cli import plan as command
 from vrft.cli.plan import StepPlan
+from vrft.errors import UserError
 
 Model = str | os.PathLike[str] | Mapping[str, Any] | TrainResult
 """A folder or hub id, a run, or several settings below ``model``."""
@@ -61,17 +62,20 @@ def plan(
     given = overrides(sections)
     named = {
         "--data": None if data is None else data_source(data, columns_of(given, config)),
-        "--task": task if isinstance(task, str) else None,
-        "--config": config,
+        "--task": None if isinstance(task, Mapping) else name_of("task", task),
+        "--config": name_of("config", config),
         "--limit": limit,
         "--words": words,
         "--devices": devices,
         "--zero": zero,
         "--offload": offload,
     }
-    cards = [gpu] if isinstance(gpu, str) else gpu
+    cards = gpu if isinstance(gpu, list | tuple) else [gpu]
     repeated = [f"--gpu={name}" for name in cards]
-    repeated += [f"--picture={width}x{height}" for width, height in pictures]
+    for size in pictures:
+        if not isinstance(size, list | tuple) or len(size) != 2:
+            raise UserError(f"pictures: expected pairs of width and height, got {size!r:.60}")
+        repeated.append("--picture={}x{}".format(*size))
     args = arguments.parse(["plan", *options(named), *repeated, *given])
     command.check_options(args, sources)
     with registry.reward_functions(functions):

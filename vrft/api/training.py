@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from vrft.api.memory import Data, data_source
-from vrft.api.options import columns_of, folder_of, options, overrides
+from vrft.api.options import columns_of, folder_of, name_of, options, overrides
 from vrft.api.results import CheckResult, Plan, TrainResult
 from vrft.api.rewards import Rewards, named_rewards, with_rewards
 from vrft.cli import arguments, training
@@ -138,12 +138,20 @@ def check(
 
     if data is None and task is None and config is None:
         raise UserError("give data, task=NAME or config=NAME; `vrft tasks` lists the tasks")
-    names = splits if isinstance(splits, str) else ",".join(splits)
+    names = joined(splits)
     words = {"--splits": names, "--limit": limit}
     functions, resolved = resolved_by("check", data, reward, task, config, words, model, settings)
     with registry.reward_functions(functions):
         result = training.checked(resolved, split_names(names), limit)
     return CheckResult(result.splits, result.findings)
+
+
+def joined(splits: str | Sequence[str]) -> str:
+    """Return names of splits with commas between them; UserError for what are no names."""
+    names = [splits] if isinstance(splits, str) else splits
+    if isinstance(names, Sequence) and all(isinstance(name, str) for name in names):
+        return ",".join(names)
+    raise UserError(f"splits: expected a name or a list of names, got {splits!r:.60}")
 
 
 def resolved_by(
@@ -165,8 +173,8 @@ def resolved_by(
     given = overrides(sections)
     named = {
         "--data": None if data is None else data_source(data, columns_of(given, config)),
-        "--task": task if isinstance(task, str) else None,
-        "--config": config,
+        "--task": None if isinstance(task, Mapping) else name_of("task", task),
+        "--config": name_of("config", config),
     }
     args = arguments.parse([verb, *options({**named, **words}), *given])
     run: Path | None = getattr(args, "resume", None)

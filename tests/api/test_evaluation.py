@@ -62,6 +62,26 @@ def test_other_rows_in_memory_are_another_evaluation() -> None:
         assert result.report.n == len(rows)
 
 
+def test_a_model_of_a_run_is_asked_by_the_task_of_the_run() -> None:
+    task = Path("own_rows_task.py")
+    task.write_text(
+        "from dataclasses import dataclass\n\nfrom vrft_tasks.vqa import Vqa\n\n\n"
+        "@dataclass(frozen=True)\nclass Mine(Vqa):\n    pass\n"
+    )
+    trained("run")
+    told = Path("run/config.yaml").read_text()
+    Path("run/config.yaml").write_text(told.replace("name: vqa", f"name: {task}"))
+    short = FAST["sampling"]
+    result = vrft.evaluate("run", ROWS, sampling=short, limit=1)
+    assert (result.report.benchmark, result.report.n) == ("own_rows_task", 1)
+    every = vrft.evaluate_checkpoints("run", ROWS, sampling=short, limit=1)
+    assert every.results["final"].report.benchmark == "own_rows_task"
+    by_name = vrft.evaluate("demo", ROWS, sampling=short, limit=1, task={"name": str(task)})
+    assert by_name.report.benchmark == "own_rows_task"
+    with pytest.raises(UserError, match="give data or benchmark=NAME"):
+        vrft.evaluate("run")
+
+
 def test_saved_answers_are_scored_again_from_a_file_and_from_a_result() -> None:
     Path("answers.jsonl").write_text(
         '{"id": "red", "text": "<answer>red</answer>"}\n'

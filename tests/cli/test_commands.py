@@ -186,8 +186,15 @@ def test_a_task_in_one_file_is_trained_evaluated_and_shown(
     argv = ["train", "--task", str(my_task), f"model={model}", "train.output_dir=run"]
     small = ["train.max_steps=2", "sampling.max_completion_length=5", "train.learning_rate=1e-3"]
     assert cli.main([*argv, *small]) == 0
-    assert capsys.readouterr().out == "run: run\nmodel: run/final\nnext:\n  vrft view run\n"
+    evaluate = f"vrft eval task={my_task} --model run"
+    expected = f"run: run\nmodel: run/final\nnext:\n  {evaluate}\n  vrft view run\n"
+    assert capsys.readouterr().out == expected
     assert [row["step"] for row in run_log.read_metrics(Path("run/metrics.jsonl"))] == [1, 2]
+
+    words = [*shlex.split(evaluate)[1:], "sampling.max_completion_length=5", "--limit", "1"]
+    assert cli.main([*words, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["benchmark"], report["n"]) == ("colours_of_my_own", 1)
 
     benchmark = tmp_path / "colours.yaml"
     benchmark.write_text(
@@ -223,14 +230,20 @@ def test_the_task_of_the_docs_works(
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     Path("naming.py").write_text(code)
     for name, colour in (("sky", "blue"), ("grass", "green")):
-        Path("pictures", "train", name).mkdir(parents=True)
-        Image.new("RGB", (56, 56), colour).save(f"pictures/train/{name}/1.jpg")
+        for split in ("train", "test"):
+            Path("pictures", split, name).mkdir(parents=True)
+            Image.new("RGB", (56, 56), colour).save(f"pictures/{split}/{name}/1.jpg")
     task = ["--task", "naming.py", "task.data_dir=pictures"]
     assert cli.main(["check", *task]) == 0, capsys.readouterr().out
     assert "gold answers earn: reward right 1.000, reward format 1.000" in capsys.readouterr().out
     assert cli.main(["train", *task, f"model={model_folder('qwen2_vl')}", "--dry-run"]) == 0
     assert "naming.py: 2 samples, rewards right, format" in capsys.readouterr().out
     assert not Path("runs").exists()
+    short = ["--model", str(model_folder("qwen2_vl")), "sampling.max_completion_length=5"]
+    assert cli.main(["eval", "--data", "pictures", *short, "task=naming.py", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["benchmark"], report["n"]) == ("naming", 2)
+    assert "accuracy" in report["metrics"]
 
 
 def documented_commands() -> list[str]:

@@ -13,6 +13,7 @@ from fakes.folders import RECORDS
 from vrft import cli, config
 from vrft.cli import arguments, configuration, data, evaluation
 from vrft.errors import UserError
+from vrft.evaluation.benchmark import Benchmark
 
 HERE = RECORDS / "formats"
 Capture = pytest.CaptureFixture[str]
@@ -172,9 +173,12 @@ def test_results_of_other_data_lie_in_other_folders() -> None:
     folders = set()
     for file in ("a.jsonl", "b.jsonl"):
         args = arguments.parse(["eval", "--data", file, "--model", "run/final"])
-        args.benchmark = "vqa"
-        folders.add(evaluation.results_folder(args))
-    assert len(folders) == 2
+        for name in ("vqa", "mine"):
+            args.benchmark = "vqa" if name == "vqa" else None  # a task without a file of its own
+            folders.add(evaluation.results_folder(args, Benchmark(name)))
+    assert {folder.name for folder in folders} == {
+        *("vqa-run-final-a", "vqa-run-final-b", "mine-run-final-a", "mine-run-final-b")
+    }
 
 
 def test_data_are_converted(tmp_path: Path, capsys: Capture) -> None:

@@ -56,8 +56,9 @@ def test_commands_are_printed_below_each_other(capsys: pytest.CaptureFixture[str
         (["task=counting", "task.data_dir=demo", "task.template='{question} Now!'"], None),
         # own rows, which are a benchmark by themselves
         (["task=vqa", "task.data_dir=my rows.jsonl"], ["--data", "my rows.jsonl"]),
-        # a task in a file has none
-        (["task=naming.py", "task.data_dir=pictures"], None),
+        # a task in a file has none: it is asked on its own data, or draws them
+        (["task=naming.py", "task.data_dir=pictures"], ["--data", "pictures"]),
+        (["task=drawn.py"], ["task=drawn.py"]),
         (["task=vqa"], None),
     ],
 )
@@ -79,6 +80,7 @@ def test_a_run_is_evaluated_on_the_benchmark_of_its_task_and_data(
         expected[expected.index(name) + 1] if name in expected else None
         for name in ("--benchmark", "--data")
     ]
+    assert evaluate.settings == [word for word in expected if "=" in word]
 
 
 def test_each_demo_names_the_benchmark_that_asks_as_it_was_trained() -> None:
@@ -185,6 +187,11 @@ def test_answers_that_were_only_scored_are_to_be_kept() -> None:
     words = ["--benchmark", "cvbench", "--predictions", "my answers.jsonl", "--limit", "2"]
     (again,) = map(parsed, next_commands.after_eval(arguments.parse(["eval", *words]), None))
     assert again.out == Path("runs/eval/cvbench-my answers")
+    of_task = ["--data", "my pictures", "--predictions", "my answers.jsonl", "task=naming.py"]
+    args = arguments.parse(["eval", *of_task])
+    (kept,) = map(parsed, next_commands.after_eval(args, None))
+    assert (kept.out, kept.data) == (Path("runs/eval/my pictures-my answers"), "my pictures")
+    assert kept.settings == ["task=naming.py"]
     assert (again.predictions, again.limit) == (Path("my answers.jsonl"), 2)
 
 

@@ -67,8 +67,6 @@ def evaluate(
     from vrft.config.schema import ModelConfig
     from vrft.evaluation import evaluate, locate, rescoring
 
-    if benchmark is None and data is None:
-        raise UserError("give data or benchmark=NAME; `vrft eval --list` lists the benchmarks")
     if (model is None) == (predictions is None):
         raise UserError("give a model to ask, or predictions=FILE to score, and not both")
     file = predictions.answers if isinstance(predictions, EvalResult) else predictions
@@ -86,7 +84,7 @@ def evaluate(
     if file is not None:
         scored = rescoring.score_file(args.predictions, asked, **evaluation.scoring_options(args))
         return EvalResult(scored, args.out, Path(file))
-    folder = args.out or evaluation.results_folder(args)
+    folder = args.out or evaluation.results_folder(args, asked)
     policy = model.policy if isinstance(model, LoadedPolicy) else None
     request = evaluation.asking_options(args)
     return EvalResult.of(evaluate.run(asked, chosen, folder, policy=policy, **request), folder)
@@ -129,13 +127,11 @@ def evaluate_checkpoints(
     from vrft.config.schema import ModelConfig
     from vrft.evaluation import checkpoints
 
-    if benchmark is None and data is None:
-        raise UserError("give data or benchmark=NAME; `vrft eval --list` lists the benchmarks")
     words = {"--benchmark": benchmark, "--out": out, "--limit": limit, "--fresh": fresh}
     words |= {"--batch-size": batch_size, "--blank-images": blank_images}
     words |= {"--all-checkpoints": folder_of(run)}
     args, asked = asked_by(words, data, task, settings)
-    folder = args.out or evaluation.results_folder(args)
+    folder = args.out or evaluation.results_folder(args, asked)
     reports = checkpoints.run_all(
         args.all_checkpoints,
         asked,
@@ -163,6 +159,9 @@ def asked_by(
     columns = columns_of(given, None if run is None else str(run / "config.yaml"))
     source = None if data is None else data_source(data, columns)
     args = arguments.parse(["eval", *options({**words, "--data": source})])
+    args.settings = given
+    if evaluation.asks_nothing(args, given):
+        raise UserError("give data or benchmark=NAME; `vrft eval --list` lists the benchmarks")
     evaluation.check_options(args)
     if args.all_checkpoints is not None:
         args.model = str(args.all_checkpoints)

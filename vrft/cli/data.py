@@ -14,6 +14,7 @@ from vrft.cli import next_commands
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
+    from vrft.config.schema import TaskConfig
     from vrft.task import Task
 
 TASKS = ("grounding", "vqa")
@@ -64,7 +65,7 @@ def run_of(model: str) -> Path | None:
     """
     from vrft.evaluation import locate
 
-    if model in paths.EMBEDDED:
+    if not model or model in paths.EMBEDDED:
         return None
     folder = Path(model) if Path(model).name else Path.cwd()
     inside = folder.name == "final" or locate.CHECKPOINT.fullmatch(folder.name)
@@ -77,15 +78,26 @@ def settings_of_run(model: str, *tasks: str) -> list[str]:
     """Return the task's settings of the run that a model is from, but for the data themselves.
 
     A model asked in other words than it was trained on would be measured wrongly. [] for a model
-    that is from no run here, or from a run of another task than ``tasks``.
+    that is from no run here, or from a run of another task than ``tasks``. A task's file may lie
+    elsewhere by now.
     """
     from vrft import config
 
-    if (folder := run_of(model)) is None:
+    run = task_of_run(model)
+    files = [Path(task).name for task in tasks if task.endswith(".py")]
+    if run.name not in tasks and Path(run.name).name not in files:
         return []
-    run = config.load(str(folder / "config.yaml")).task
     own = {k: v for k, v in run.settings.items() if k not in ("data_dir", "rows")}
-    return [config.to_override(f"task.{k}", v) for k, v in own.items()] if run.name in tasks else []
+    return [config.to_override(f"task.{k}", v) for k, v in own.items()]
+
+
+def task_of_run(model: str) -> TaskConfig:
+    """Return the task of the run that a model is from; one without a name if it is from none."""
+    from vrft import config
+    from vrft.config.schema import TaskConfig
+
+    folder = run_of(model)
+    return TaskConfig() if folder is None else config.load(str(folder / "config.yaml")).task
 
 
 def convert(args: argparse.Namespace) -> int:

@@ -6,9 +6,9 @@ Imports of rooms stand inside the functions: `vrft --help` must not wait for tor
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,15 +53,15 @@ def evaluate(args: argparse.Namespace) -> int:
     others = [word for word in args.settings if word not in of_model]
     benchmark = benchmark_of(args, [word for word in others if not endpoint.is_setting(word)])
     if args.endpoint is not None and asked is not None:
-        args.out = args.out or results_folder(args)
+        args.out = args.out or results_folder(args, benchmark)
         return say_result(endpoint.evaluate(args, benchmark, asked), args, args.out)
     if args.predictions is not None:
         options = scoring_options(args)
         result = rescoring.score_file(args.predictions, benchmark, endpoint=asked, **options)
         return say_result(result, args, args.out)
-    model = replace(config.load(None, of_model).model, name=str(args.model))
+    model = dataclasses.replace(config.load(None, of_model).model, name=str(args.model))
     say_quantization(model)
-    out, options = args.out or results_folder(args), asking_options(args)
+    out, options = args.out or results_folder(args, benchmark), asking_options(args)
     if args.all_checkpoints is not None:
         reports = checkpoints.run_all(args.all_checkpoints, benchmark, model, out, **options)
         if args.json:
@@ -108,7 +108,7 @@ def say_quantization(model: ModelConfig) -> None:
 
 def check_options(args: argparse.Namespace) -> None:
     """Raise UserError for options of ``vrft eval`` that are too few, or say nothing together."""
-    if args.benchmark is None and args.data is None:
+    if asks_nothing(args, args.settings):
         raise UserError("give --benchmark NAME, or --data with your own rows; `vrft eval --list` "
                         "lists the benchmarks")  # fmt: skip
     endpoint.check_options(args)
@@ -141,27 +141,95 @@ def key_of(word: str) -> str:
 def benchmark_of(args: argparse.Namespace, settings: Sequence[str]) -> Benchmark:
     """Return the benchmark of the options, and say how its data are read.
 
-    Data without a benchmark are evaluated by the one of their task, vqa or grounding, whose name is
-    left in ``args``; a model of a run is then asked as it was trained.
+    Without a benchmark the task is the one that a setting names, or else that of the model's run,
+    or else vqa or grounding, as the data are; a model of a run is then asked as it was trained. The
+    benchmark of vqa or grounding is left in ``args``.
     """
-    from vrft import config
-    from vrft.evaluation.benchmark import load_benchmark
+    from vrft.evaluation.benchmark import load_benchmark, of_task
 
+    task = None
     if args.benchmark is None:
-        here = args.model and getattr(args, "endpoint", None) is None
-        read_by = data.settings_of_run(args.model, *data.TASKS) if here else []
-        about = [word for word in settings if key_of(word).split(".")[0] in ("task", "data")]
-        given = [config.parse_override(word) for word in settings if key_of(word) == "split"]
-        split = str(given[-1]["split"]) if given else "test"
-        args.benchmark = data.task_of(args.data, split, [*read_by, *about])
-        trained = data.settings_of_run(args.model, args.benchmark) if here else []
-        settings = [*trained, *settings]
+        task = own_task(args, settings) or task_of_rows(args, settings)
+        settings = [*data.settings_of_run(model_here(args), task), *settings]
+        args.benchmark = task if task in data.TASKS else None
+    if task is not None and args.benchmark is None:
+        check_file_and_data(task, args)
+        return of_task(task, settings, args.data)
     benchmark = load_benchmark(args.benchmark, settings, args.data)
     if benchmark.task.name in data.TASKS:
         from vrft import registry
 
         data.say_reading(registry.build(benchmark.task), benchmark.split)
     return benchmark
+
+
+def model_here(args: argparse.Namespace) -> str:
+    """Return the model to load, which may be a run's; "" for none, and for one behind a server."""
+    served = getattr(args, "endpoint", None) is not None
+    return "" if served else str(args.model or getattr(args, "all_checkpoints", None) or "")
+
+
+def own_task(args: argparse.Namespace, settings: Sequence[str]) -> str:
+    """Return the task that settings name, or else that of the model's run unless it reads rows.
+
+    "" for none: the data decide between the tasks that read rows.
+    """
+    trained = data.task_of_run(model_here(args)).name
+    return named_task(settings) or ("" if trained in data.TASKS else trained)
+
+
+def named_task(settings: Sequence[str]) -> str:
+    """Return the task that settings name, "" for none."""
+    from vrft import config
+
+    return config.load(None, about_data(settings)).task.name
+
+
+def about_data(settings: Sequence[str]) -> list[str]:
+    """Return those of an evaluation's settings that are about its task and data."""
+    return [word for word in settings if key_of(word).split(".")[0] in ("task", "data")]
+
+
+def task_of_rows(args: argparse.Namespace, settings: Sequence[str]) -> str:
+    """Return the task that reads rows, vqa or grounding, and note if the run had the other one."""
+    from vrft import config
+
+    model = model_here(args)
+    read_by = data.settings_of_run(model, *data.TASKS)
+    given = [config.parse_override(word) for word in settings if key_of(word) == "split"]
+    split = str(given[-1]["split"]) if given else "test"
+    task = data.task_of(args.data, split, [*read_by, *about_data(settings)])
+    if (trained := data.task_of_run(model).name) not in ("", task):
+        print(
+            f"note: {model} was trained on the task {trained}, and these rows are read as {task}; "
+            f"add task={trained} to ask as it was trained",
+            file=sys.stderr,
+        )
+    return task
+
+
+def check_file_and_data(task: str, args: argparse.Namespace) -> None:
+    """Raise UserError for the file of a run's task that has gone, and for data that none reads."""
+    if task.endswith(".py") and not Path(task).is_file():
+        raise UserError(f"no task file {task}; name the file by task=PATH/{Path(task).name}")
+    if args.data is not None and not takes_data(task):
+        raise UserError(f"--data {args.data}: the task {task} has no data_dir; leave --data out")
+
+
+def takes_data(task: str) -> bool:
+    """Return whether a task has the setting that ``--data`` gives."""
+    from vrft import registry
+
+    fields = dataclasses.fields(registry.task_class(task))  # type: ignore[arg-type]
+    return "data_dir" in [field.name for field in fields]
+
+
+def asks_nothing(args: argparse.Namespace, settings: Sequence[str]) -> bool:
+    """Return whether there is neither a benchmark nor data, nor a task that can do without."""
+    if args.benchmark is not None or args.data is not None or named_task(settings):
+        return False
+    task = own_task(args, settings)
+    return not task or takes_data(task)
 
 
 def asking_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -176,15 +244,16 @@ def scoring_options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in ("limit", "out", "boxes", "fresh")}
 
 
-def results_folder(args: argparse.Namespace) -> Path:
+def results_folder(args: argparse.Namespace, benchmark: Benchmark) -> Path:
     """Return the default folder of an evaluation's results: one for each kind of evaluation.
 
     An interrupted evaluation is found again by it, and none is taken for another.
     """
     model = Path(endpoint.name_of(args) if args.endpoint else args.model)
-    parts = [Path(args.benchmark).stem, *model.parts]
-    # These benchmarks are for any data, whose results must not lie in one folder.
-    parts += [Path(args.data).stem] if args.data and args.benchmark in data.TASKS else []
+    parts = [benchmark.name, *model.parts]
+    # These are for any data, whose results must not lie in one folder.
+    of_any_data = args.benchmark is None or args.benchmark in data.TASKS
+    parts += [Path(args.data).stem] if args.data and of_any_data else []
     parts += ["blank"] if args.blank_images else []
     parts += [f"first{args.limit}"] if args.limit else []
     return Path("runs", "eval", paths.folder_name(parts))

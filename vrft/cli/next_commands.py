@@ -72,8 +72,9 @@ def after_train(config: Config, run: Path, *, own_rows: bool) -> list[list[str]]
 def benchmark_of(config: Config, *, own_rows: bool) -> list[str] | None:
     """Return the options of the shipped benchmark with a configuration's task and data.
 
-    Own rows are evaluated by themselves. None where no benchmark fits, as one whose classes or
-    template are others than the run's, and where several fit that ask in different ways.
+    Own rows are evaluated by themselves, and so is a task that no benchmark is for, such as one in
+    a file. None where no benchmark fits, as one whose classes or template are others than the
+    run's, and where several fit that ask in different ways.
     """
     from vrft.config import loading
 
@@ -88,6 +89,9 @@ def benchmark_of(config: Config, *, own_rows: bool) -> list[str] | None:
         if task.get("name") == config.task.name:
             asking[each] = dict(task.get("settings", {}))
             brought[each] = asking[each].pop("data_dir", None)
+    if not asking:
+        # The run says which task it is; where no data are named, a setting has to.
+        return [f"task={config.task.name}"] if folder is None else ["--data", str(folder)]
     # A benchmark that brings its data is that of a training on data of the same name.
     own = [each for each, place in brought.items() if place == folder]
     fitting = {
@@ -106,7 +110,8 @@ def after_eval(args: argparse.Namespace, out: Path | None) -> list[list[str]]:
     Answers that were scored and not kept are to be kept first.
     """
     if out is None:
-        stem = f"{Path(args.benchmark).stem}-{args.predictions.stem}"
+        names = [args.benchmark or args.data, args.predictions]
+        stem = "-".join(Path(name).stem for name in names if name is not None)
         given = options(args, "benchmark", "data", "predictions", "boxes", "processor", "limit")
         return [["eval", *given, "--out", str(Path("runs", "eval", stem)), *args.settings]]
     others = [] if (other := comparable(out)) is None else [["compare", str(other), str(out)]]

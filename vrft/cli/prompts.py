@@ -9,14 +9,15 @@ import argparse
 
 from vrft.cli import next_commands
 from vrft.cli.endpoint import is_setting
-from vrft.cli.evaluation import benchmark_of
+from vrft.cli.evaluation import benchmark_of, named_task
 from vrft.errors import UserError
 
 
 def prompts(args: argparse.Namespace) -> int:
     """Write the requests of a benchmark for a batch service."""
-    if args.benchmark is None and args.data is None:
-        raise UserError("give --benchmark NAME; `vrft eval --list` lists them")
+    if args.benchmark is None and args.data is None and not named_task(args.settings):
+        raise UserError("give --benchmark NAME, or --data with your own rows; `vrft eval --list` "
+                        "lists the benchmarks")  # fmt: skip
     from vrft.endpoints.batch_requests import MEGABYTE, MOST_REQUESTS
     from vrft.endpoints.endpoint_settings import load_endpoint
     from vrft.evaluation import endpoint

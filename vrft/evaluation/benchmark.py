@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from vrft import config, paths, registry
 from vrft.config import coercion
@@ -13,6 +13,9 @@ from vrft.config.schema import SamplingConfig, TaskConfig
 from vrft.errors import UserError
 
 GREEDY = SamplingConfig(temperature=0.0)
+
+LONGEST_ANSWER = 512
+"""Tokens of an answer to a task without a benchmark, as of those for anyone's rows."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,30 @@ def load_benchmark(
     benchmark without its data, and for several greedy answers to one question.
     """
     path = paths.find("benchmarks", name)
+    return built(path.stem, config.read(path), overrides, data_dir)
+
+
+def of_task(task: str, overrides: Sequence[str] = (), data_dir: str | None = None) -> Benchmark:
+    """Return the evaluation of a task for which there is no file: greedy answers to split "test".
+
+    ``task`` is a name or a file, and names the benchmark; the rest is as in ``load_benchmark``.
+    """
+    tree = {
+        "title": f"The task {task}",
+        "task": {"name": task},
+        "sampling": {"max_completion_length": LONGEST_ANSWER},
+    }
+    return built(Path(task).stem, tree, overrides, data_dir)
+
+
+def built(
+    name: str, tree: Mapping[str, Any], overrides: Sequence[str], data_dir: str | None
+) -> Benchmark:
+    """Build a benchmark from the settings of its file and those given; UserError as above."""
     # SamplingConfig's own default is the temperature of training. A file that sets other keys of
     # ``sampling`` replaces the field's default, so that greedy decoding is merged in below it.
-    tree = config.merge({"sampling": {"temperature": GREEDY.temperature}}, config.read(path))
-    own = coercion.build(Benchmark, {**tree, "name": path.stem})
+    tree = config.merge({"sampling": {"temperature": GREEDY.temperature}}, tree)
+    own = coercion.build(Benchmark, {**tree, "name": name})
     for override in overrides:
         given = config.parse_override(override)
         if isinstance(given.get("data"), Mapping):  # `data` itself is a text here
@@ -82,7 +105,7 @@ def load_benchmark(
         tree = config.merge(tree, given)
     if data_dir is not None:
         tree = config.merge(tree, {"task": {"settings": {"data_dir": data_dir}}})
-    benchmark = coercion.build(Benchmark, {**tree, "name": path.stem})
+    benchmark = coercion.build(Benchmark, {**tree, "name": name})
     if benchmark.data and "data_dir" not in benchmark.task.settings:
         raise UserError(f"{benchmark.name}: give its data with --data DIR: {benchmark.data}")
     if benchmark.repeats < 1:

@@ -1,0 +1,98 @@
+"""The task of an evaluation without a benchmark: that which is named, the run's, or the rows'."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fakes.folders import FAKES, RECORDS
+
+from vrft import config
+from vrft.cli import arguments, evaluation
+from vrft.errors import UserError
+from vrft.evaluation.benchmark import Benchmark
+
+HERE = RECORDS / "formats"
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VRFT_CACHE", str(tmp_path / "cache"))
+
+
+def asked(model: Path, rows: Path, *settings: str) -> Benchmark:
+    """The benchmark of ``vrft eval --data`` for a model."""
+    args = arguments.parse(["eval", "--data", str(rows), "--model", str(model)])
+    return evaluation.benchmark_of(args, settings)
+
+
+def run_of(folder: Path, *settings: str) -> Path:
+    """A folder with the configuration of a run."""
+    folder.mkdir()
+    trained = config.load(None, settings)
+    (folder / "config.yaml").write_text(config.to_yaml(trained), encoding="utf-8")
+    return folder
+
+
+def test_a_model_is_asked_by_the_task_of_its_run_though_its_data_are_rows(tmp_path: Path) -> None:
+    rows = HERE / "canonical_vqa.jsonl"
+    template = "task.template='{question} Now!'"
+    run = run_of(tmp_path / "run", "task=counting", "task.data_dir=train.jsonl", template)
+    for settings in ((), ("task=counting",)):
+        benchmark = asked(run, rows, *settings, "sampling.top_k=3")
+        assert (benchmark.name, benchmark.split) == ("counting", "test")
+        told = {"template": "{question} Now!", "data_dir": str(rows)}
+        assert benchmark.task == config.TaskConfig("counting", told)
+        sampling = benchmark.sampling
+        assert (sampling.temperature, sampling.max_completion_length) == (0, 512)
+        assert sampling.top_k == 3
+    # the task that is named, and the settings of the run for no other one
+    named = asked(run, rows, "task=vqa")
+    assert named.task == config.TaskConfig("vqa", {"data_dir": str(rows)})
+    assert asked(Path("demo"), rows, "task=counting").task.settings == {"data_dir": str(rows)}
+
+
+def test_the_file_of_a_runs_task_may_lie_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = run_of(tmp_path / "run", "task=own_letters.py", "task.ask=Say!")
+    (tmp_path / "tasks").mkdir()
+    text = (FAKES / "letters_task.py").read_text(encoding="utf-8")
+    field = '    ask: str = "Say"\n    data_dir: str = ""\n    primary'
+    (tmp_path / "tasks" / "own_letters.py").write_text(text.replace("    primary", field))
+    with pytest.raises(UserError, match=r"no task file own_letters\.py; name the file by task="):
+        asked(run, Path("rows"))
+    benchmark = asked(run, Path("rows"), "task=tasks/own_letters.py")
+    name = str(tmp_path / "tasks" / "own_letters.py")
+    assert benchmark.task == config.TaskConfig(name, {"ask": "Say!", "data_dir": "rows"})
+
+
+def test_a_task_without_data_is_evaluated_without(tmp_path: Path) -> None:
+    drawn = FAKES / "letters_task.py"
+    run = run_of(tmp_path / "run", f"task={drawn}")
+    asks = ["--predictions", str(tmp_path / "absent.jsonl")]
+    for words in (["eval", "--model", str(run)], ["eval", *asks, f"task={drawn}"]):
+        args = arguments.parse(words)
+        evaluation.check_options(args)
+        assert evaluation.benchmark_of(args, args.settings).task.name == str(drawn)
+    with pytest.raises(UserError, match="has no data_dir; leave --data out"):
+        asked(run, Path("rows"))
+    # data that a task has by itself are not those of a run
+    other = run_of(tmp_path / "other", "task=counting", "task.data_dir=demo")
+    for model in (str(other), "demo"):
+        with pytest.raises(UserError, match="give --benchmark NAME, or --data"):
+            evaluation.check_options(arguments.parse(["eval", "--model", model]))
+
+
+def test_rows_of_another_kind_than_the_runs_are_noted(tmp_path: Path, capsys: Capture) -> None:
+    run = run_of(tmp_path / "run", "task=vqa")
+    assert asked(run, HERE / "vlm_r1.jsonl").name == "grounding"
+    note, *_ = capsys.readouterr().err.splitlines()
+    assert note == (
+        f"note: {run} was trained on the task vqa, and these rows are read as grounding; add "
+        "task=vqa to ask as it was trained"
+    )
+    assert asked(run, HERE / "canonical_vqa.jsonl").name == "vqa"
+    assert "note" not in capsys.readouterr().err

@@ -141,6 +141,7 @@ def test_the_demo_data_stands_behind_its_name(monkeypatch: pytest.MonkeyPatch) -
         # the data is not given: what it must be
         ("lisa_grounding", {}, r"needs task\.data_dir \(a ReasonSeg folder .*task\.data_dir=VALUE"),
         # an unknown setting, a value that is none of the choices
+        ("vqa", {"data_dir": "x", "max_steps": 1}, "task.max_steps; did you mean train.max_steps?"),
         ("lisa_grounding", {"data_dir": "x", "rewrd": 1}, "task.rewrd; did you mean task.reward"),
         ("lisa_grounding", {"data_dir": "x", "reward": "giou"}, "'giou' is not one of iou, legacy"),
         ("lisa_grounding", {"data_dir": "x", "template": "?"}, r"write \{instruction\} where"),

@@ -21,7 +21,7 @@ from vrft import paths
 from vrft.config import coercion
 from vrft.config.loading import DATA_NAMES, DATA_OF_RUN
 from vrft.config.methods import PYTHON, AlgorithmConfig, RewardSource, reward_source
-from vrft.config.schema import TaskConfig
+from vrft.config.schema import Config, TaskConfig
 from vrft.errors import UserError
 from vrft.rewards import with_rewards
 from vrft.rewards.function_reward import FileFunction, FunctionReward, parameters
@@ -90,7 +90,7 @@ def build(task: TaskConfig) -> Task[Any]:
             raise UserError(
                 f"task {task.name} needs task.{field.name}{meaning}; give task.{field.name}=VALUE"
             )
-    return coercion.build(cls, settings, prefix="task.")
+    return coercion.build(cls, settings, prefix="task.", whole=Config)
 
 
 def check_data_name(key: str, fields: list[str]) -> None:

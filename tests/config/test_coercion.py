@@ -121,6 +121,21 @@ def test_an_unknown_setting_is_answered_with_the_nearest_and_its_path() -> None:
         coercion.build(Inner, {"siez": 1}, prefix="a.")
 
 
+def test_the_name_of_a_setting_elsewhere_is_answered_with_its_path() -> None:
+    for tree, complaint in (
+        # the name itself, though another is near: in a section, at the top, and deeper down
+        ({"inner": {"limit": 1}}, r"inner\.limit; did you mean limit\?"),
+        ({"size": 1}, r"size; did you mean inner\.size\?"),
+        ({"inner": {"inner": {}}}, r"inner\.inner; did you mean inner\?"),
+        # no such name anywhere
+        ({"inner": {"siez": 1}}, r"inner\.siez; did you mean inner\.size\?"),
+    ):
+        with pytest.raises(UserError, match=f"^unknown setting {complaint}$"):
+            coercion.build(Outer, tree)
+    with pytest.raises(UserError, match=r"unknown setting a\.names; did you mean names\?"):
+        coercion.build(Inner, {"names": 1}, prefix="a.", whole=Outer)
+
+
 def test_a_dataclass_survives_the_way_to_yaml_and_back() -> None:
     made = Outer(Inner(3), Path("a/b"), ("x", "y"), {"iou": 2.0}, None)
     plain = coercion.to_plain(made)

@@ -135,6 +135,13 @@ def test_an_override_is_read_as_the_type_of_its_setting(
         # a slip of the finger in a leaf, in a section, and nothing like any setting
         ("train.learning_rat=1", r"train.learning_rat; did you mean train.learning_rate\?"),
         ("trian.seed=1", r"unknown setting trian; did you mean train\?"),
+        # the names of TRL's GRPOConfig, which has no sections
+        ("train.beta=1", r"train.beta; did you mean algorithm\.beta\?"),
+        ("train.num_generations=2", r"did you mean algorithm\.num_generations\?"),
+        ("train.max_completion_length=9", r"did you mean sampling\.max_completion_length\?"),
+        ("train.gradient_checkpointing=true", r"did you mean model\.gradient_checkpointing\?"),
+        ("max_steps=3", r"unknown setting max_steps; did you mean train\.max_steps\?"),
+        ("lora.r=8", r"unknown setting lora; did you mean model\.lora or rollout\.vllm\.lora\?"),
         ("model.lora.rank=8", r"unknown setting model.lora.rank; known: r, lora_alpha"),
         # wrong types
         ("train.max_steps=many", "train.max_steps: expected int, got 'many'"),

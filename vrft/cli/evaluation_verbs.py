@@ -52,8 +52,8 @@ def add_eval(verbs: Any) -> None:
     verb.add_argument(
         "--data",
         metavar="DIR|FILE|ID",
-        help="where the benchmark's data lies; without --benchmark, data of the task of the model's "
-        "run, or rows of any known format",
+        help="where the benchmark's data lies; without --benchmark, data of the task of the "
+        "model's run, or rows of any known format",
     )
     verb.add_argument("--out", type=Path, metavar="DIR", help="where the results go")
     verb.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
@@ -41,20 +41,46 @@ Amount = Annotated[float, Range(0)]
 Above0 = Annotated[float, Range(0, open=True)]
 
 
-def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
+def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "", whole: type | None = None) -> T:
     """Build a frozen dataclass from a mapping, with every value coerced to its annotated type.
 
-    ``prefix`` is the path of the mapping, such as "train.", for messages. Raises UserError for an
-    unknown setting, with the nearest known one, and for a value of another type.
+    ``prefix`` is the path of the mapping, such as "train.", for messages, and ``whole`` the
+    dataclass in which it lies, ``cls`` itself by default. Raises UserError for an unknown setting,
+    with the one that it is elsewhere or the nearest known one, and for a value of another type.
     """
+    check_names(cls, tree, prefix, paths_of(whole) if whole else paths_of(cls, prefix))
     hints = typing.get_type_hints(cls, include_extras=True)  # with the Range of an Annotated
-    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    for key in tree:
+    return cls(**{key: coerce(hints[key], value, prefix + key) for key, value in tree.items()})
+
+
+def check_names(cls: type, tree: Mapping[str, Any], prefix: str, everywhere: Sequence[str]) -> None:
+    """Raise UserError for a setting that the dataclass, or one in it, has not.
+
+    A name of another place is answered by its path, of the paths ``everywhere``: people know
+    TRL's names, which have no sections.
+    """
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]
+    for key, value in tree.items():
         if key not in known:
             near = paths.suggest(str(key), known).replace("'", "")
             near = near.replace("did you mean ", f"did you mean {prefix}")
+            if places := [path for path in everywhere if path.rpartition(".")[2] == key]:
+                near = f"did you mean {' or '.join(places)}?"
             raise UserError(f"unknown setting {prefix}{key}; {near}")
-    return cls(**{key: coerce(hints[key], value, prefix + key) for key, value in tree.items()})
+        if isinstance(value, Mapping) and dataclasses.is_dataclass(hints[key]):
+            check_names(hints[key], value, f"{prefix}{key}.", everywhere)
+
+
+def paths_of(cls: type, prefix: str = "") -> list[str]:
+    """Return the paths of all settings of a dataclass, and of the dataclasses in it and theirs."""
+    hints = typing.get_type_hints(cls)
+    places: list[str] = []
+    for name in (f.name for f in dataclasses.fields(cls)):
+        places.append(prefix + name)
+        if dataclasses.is_dataclass(hints[name]):
+            places += paths_of(hints[name], f"{prefix}{name}.")
+    return places
 
 
 def coerce(hint: Any, value: Any, where: str) -> Any:

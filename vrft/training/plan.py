@@ -17,23 +17,15 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedType
-
 from vrft import folder_lock, paths, policy, registry
 from vrft.boxes import THOUSANDTHS
-from vrft.checks import budget
 from vrft.config.methods import reward_source
 from vrft.config.schema import Config
 from vrft.errors import PictureError, UserError
 from vrft.evaluation.scoring import read_samples
-from vrft.models import quantization, vision_graphs
+from vrft.models import quantization
 from vrft.models.conversation import check_answer, check_prompt
-from vrft.models.loading import weight_dtype
-from vrft.models.vision_features import is_fixed, is_whole
 from vrft.objectives import algorithm_plan, algorithms, ppo
-from vrft.policy.decode_step import weight_copies
 from vrft.processes import distributed
 from vrft.processes.peers import check_same
 from vrft.progress import watched
@@ -45,6 +37,7 @@ from vrft.task import Task
 from vrft.training import (
     best,
     gold_trial,
+    memory_plan,
     optimizers,
     resume,
     reward_workers,
@@ -270,7 +263,7 @@ def plan_text(config: Config, run: Path | None = None) -> str:
         **({"rollouts": rollout_plan.plan_text(config)} if served else {}),
         "steps": f"{total_steps(config, len(samples), processes)} at learning rate "
         f"{train.learning_rate:g}",
-        "memory": memory_text(actor, config, accelerator),
+        "memory": memory_plan.text(actor, config, accelerator),
         **canary_line,
     }
     facts = [f"{name:<10} {text}" for name, text in lines.items()]
@@ -280,70 +273,3 @@ def plan_text(config: Config, run: Path | None = None) -> str:
 def tries_canaries(config: Config, run: Path | None) -> bool:
     """Return whether the run begins with canaries: a resumed one, and SFT, have none."""
     return run is None and config.train.canaries and config.algorithm.name != "sft"
-
-
-def memory_text(actor: policy.ModelPolicy, config: Config, accelerator: Accelerator) -> str:
-    """Return what one device holds without activations, in GB, in a line of the plan."""
-    held = [
-        f"{memory(actor, config, accelerator) / 1e9:.2f} GB a device for weights, gradients and "
-        "optimizer"
-    ]
-    if copies := copied_weights(actor, config, accelerator):
-        held.append(f"{copies / 1e9:.2f} GB for copies of weights in rollouts")
-    if kept := kept_passes(actor, config, accelerator):
-        held.append(
-            f"at most {kept / 1e9:.2f} GB for vision passes from a rollout to its update "
-            "(model.vision_graph_mib)"
-        )
-    return ", ".join([*held, "activations not counted"])
-
-
-def samples_itself(config: Config) -> bool:
-    """Return whether the model samples by its own decoding, which shares prompts."""
-    own = config.algorithm.name != "sft" and config.rollout.engine == "vrft"
-    return own and config.model.shared_prefix
-
-
-def copied_weights(actor: policy.ModelPolicy, config: Config, accelerator: Accelerator) -> int:
-    """Return the bytes of weights that a rollout on a CPU lays out anew, and drops at its end."""
-    if accelerator.device.type != "cpu" or not samples_itself(config):
-        return 0
-    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
-    return sum(weight_copies(actor.loaded, half))
-
-
-def kept_passes(actor: policy.ModelPolicy, config: Config, accelerator: Accelerator) -> int:
-    """Return the bytes that vision passes may take which a step keeps; 0 where it keeps none."""
-    tower = actor.loaded.vision_tower
-    if tower is None or not samples_itself(config) or is_fixed(tower) or not is_whole(tower):
-        return 0
-    serves = vision_graphs.may_serve(config.algorithm, accelerator.num_processes)
-    limit: int = actor.loaded.feature_cache.graphs.limit
-    return limit if serves and vision_graphs.is_worth_keeping(tower) else 0
-
-
-def memory(actor: policy.ModelPolicy, config: Config, accelerator: Accelerator) -> float:
-    """Return the bytes that one device holds from its first step to its last, in any launch.
-
-    They are those of weights, gradients, AdamW's two moments, and a reference model; activations,
-    the rollout's cache and what a sharded pass gathers for a moment come on top.
-    """
-    half = accelerator.mixed_precision in ("bf16", "fp16")
-    held = budget.states(
-        actor.module.parameters(), launch_of(accelerator), config.train.optim, half=half
-    )
-    if not config.algorithm.beta:
-        return held.total
-    dtype = weight_dtype(config.model, accelerator.device.type, train=False)
-    return held.total + budget.reference(actor.loaded.core.parameters(), config, dtype)
-
-
-def launch_of(accelerator: Accelerator) -> budget.Launch:
-    """Return the devices of a launch and how they share what is held, for a plan."""
-    plugin, fsdp = accelerator.state.deepspeed_plugin, DistributedType.FSDP
-    if plugin is None:
-        sharded = accelerator.distributed_type == fsdp
-        return budget.Launch(accelerator.num_processes, fsdp=sharded)
-    settings = getattr(plugin, "deepspeed_config", {}).get("zero_optimization", {})
-    offload = settings.get("offload_optimizer", {}).get("device", "none") != "none"
-    return budget.Launch(accelerator.num_processes, plugin.zero_stage, offload=offload)

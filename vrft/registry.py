@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -91,6 +92,15 @@ def build(task: TaskConfig) -> Task[Any]:
                 f"task {task.name} needs task.{field.name}{meaning}; give task.{field.name}=VALUE"
             )
     return coercion.build(cls, settings, prefix="task.", whole=Config)
+
+
+def absolute_data(data_dir: str) -> str:
+    """Return a ``data_dir`` as it is found from any folder; hub ids and ``demo`` stay as they are.
+
+    Links are not followed: a hub's cache holds files whose names have lost their endings.
+    """
+    path = os.path.expanduser(data_dir)
+    return os.path.abspath(path) if data_dir != DEMO and os.path.exists(path) else data_dir
 
 
 def check_data_name(key: str, fields: list[str]) -> None:

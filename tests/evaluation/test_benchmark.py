@@ -70,6 +70,15 @@ def test_paths_become_absolute_so_that_results_can_be_shown_from_anywhere(
     assert load_benchmark("demo_grounding").task.settings["data_dir"] == "demo"
 
 
+def test_a_link_to_data_is_not_followed_as_its_target_may_have_lost_its_ending(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a3f5").write_text("{}")
+    link = tmp_path / "test.jsonl"
+    link.symlink_to(tmp_path / "a3f5")
+    assert load_benchmark("lisa_val", [], str(link)).task.settings["data_dir"] == str(link)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

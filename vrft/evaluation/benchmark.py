@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -138,11 +139,7 @@ def difference_in_data(own: Benchmark, asked: Benchmark) -> str:
 def with_absolute_paths(task: TaskConfig) -> TaskConfig:
     """Return the task with absolute paths, so that its predictions can be shown from any folder."""
     settings = dict(task.settings)
-    data_dir = settings.get("data_dir")
-    # "demo" is the generated data, even where a folder of that name lies in the current one.
-    if isinstance(data_dir, str) and data_dir != registry.DEMO:
-        path = Path(data_dir).expanduser()
-        # A data_dir that is no path here may be a data set's id on the hub: it stays as it is.
-        settings["data_dir"] = str(path.resolve()) if path.exists() else data_dir
-    name = str(Path(task.name).resolve()) if task.name.endswith(".py") else task.name
+    if isinstance(data_dir := settings.get("data_dir"), str):
+        settings["data_dir"] = registry.absolute_data(data_dir)
+    name = os.path.abspath(task.name) if task.name.endswith(".py") else task.name
     return TaskConfig(name, settings)

@@ -26,15 +26,11 @@ def absolute(config: Config) -> Config:
     A hub id, and a name of ours such as ``demo``, stays as it is, and so do data that are not here.
     """
 
-    def data(name: str) -> str:
-        path = os.path.expanduser(name)
-        return os.path.abspath(path) if name != registry.DEMO and os.path.exists(path) else name
-
     def model(name: str) -> str:
         ours = name in (*paths.EMBEDDED, "smollm2")
         return os.path.abspath(name) if os.path.isdir(name) and not ours else name
 
-    return with_paths(config, data, os.path.abspath, model)
+    return with_paths(config, registry.absolute_data, os.path.abspath, model)
 
 
 def for_others(config: Config) -> Config:

@@ -96,9 +96,10 @@ def written(value: Any) -> str:
 def bare(text: str) -> str:
     """Return the result that a text gives.
 
-    That is its last answer block or box; without one, all of it without dollar signs around it.
+    That is what ``published_answer`` gives of it, or its last box; without one, all of it without
+    dollar signs around it.
     """
-    text = answers.last_answer(text) or text
+    text = answers.published_answer(text)
     dollars = DOLLARS.fullmatch(text)
     return last_box(text) or ((dollars[1] or "").strip() if dollars else text)
 

@@ -114,3 +114,22 @@ def test_a_megabyte_of_text_is_read_in_linear_time(text: str) -> None:
     assert answers.answer_text(text) is None
     assert answers.last_answer(text) is None
     assert answers.legacy_format(text) is False
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (" 7 ", "7"),
+        ("<think>so</think><answer> 7 </answer>", "7"),
+        ("3+4=<<3+4=7>>7\n#### 7\n", "7"),
+        ("<think>3+4\n#### 8</think>\n\n7", "7"),
+        # neither the last line nor a mark of its own line
+        ("#### 7\nis a heading", "#### 7\nis a heading"),
+        ("price #### 7", "price #### 7"),
+        ("<think>cut off", "<think>cut off"),
+        ("<think>so</think>", "<think>so</think>"),
+        ("what </think> means", "what </think> means"),
+    ],
+)
+def test_a_published_answer_is_read_without_its_derivation(text: str, answer: str) -> None:
+    assert answers.published_answer(text) == answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,31 @@ def test_rows_are_read_by_what_the_file_holds(
         pytest.skip("JSON lines under the name of JSON are told in UTF-8 alone")
     (tmp_path / name).write_bytes(content.encode(encoding))
     assert rows(tmp_path / name) == [{"a": "left"}, {"a": "right"}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_value_of_csv_keeps_its_line_breaks(encoding: str, tmp_path: Path) -> None:
+    text = 'a,b\r\n"Which?\nA. left\r\nB. right",A\r\n'
+    (tmp_path / "a.csv").write_bytes(text.encode(encoding))
+    assert rows(tmp_path / "a.csv") == [{"a": "Which?\nA. left\r\nB. right", "b": "A"}]
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+@pytest.mark.parametrize("header", ["a{}b", '"a, b"{}"c"', "sep={}\na{}b"])
+def test_columns_that_something_else_sets_apart_are_refused(
+    mark: str, header: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text(f"{header}\n1{{}}2\n".replace("{}", mark))
+    with pytest.raises(UserError, match=rf"columns set apart by {re.escape(repr(mark))}; save it"):
+        rows(tmp_path / "a.csv")
+
+
+def test_the_line_that_tells_excel_of_commas_is_no_header(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("sep=,\r\na,b\r\n1\r\n")
+    with pytest.raises(UserError, match=r"line 3: 1 values for 2 columns"):
+        rows(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text("sep=,\r\na,b\r\n1,2\r\n")
+    assert rows(tmp_path / "a.csv") == [{"a": "1", "b": "2"}]
 
 
 @pytest.mark.parametrize("encoding", ["gb18030", "shift_jis", "big5", "utf-16", "utf-32"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from vrft import registry
 from vrft.boxes import Box
 from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
+from vrft.images import image_size
 from vrft.records import Record, formats
 from vrft.records.formats import FORMATS, FormatName, recognise
 from vrft.types import Turn
@@ -182,6 +184,21 @@ def test_a_limit_reads_no_further(tmp_path: Path) -> None:
     rows = [{"question": "?", "answer": "1"}, {"nothing": 0}]
     assert len(formats.read(written(tmp_path, rows), "train", limit=1).rows) == 1
     assert len(formats.read(HERE / "coco.json", "train", limit=1).rows) == 1
+
+
+@pytest.mark.parametrize("boxes", [[], [{"id": 1, "bbox": [1, 1, 0, 0]}]])
+def test_annotations_without_a_box_to_ask_for_are_refused(
+    boxes: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    shutil.copy(HERE / "a.png", tmp_path)
+    width, height = image_size(tmp_path / "a.png")
+    held = {"id": 1, "file_name": "a.png", "width": width, "height": height}
+    marks = [{"image_id": 1, "category_id": 1, **box} for box in boxes]
+    kinds = [{"id": 1, "name": "cup"}]
+    tree = {"images": [held], "annotations": marks, "categories": kinds}
+    (tmp_path / "a.json").write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=r"a\.json: COCO.* has no box with an area in the split"):
+        formats.read(tmp_path / "a.json", "train")
 
 
 def test_conversations_keep_system_text_and_turns() -> None:

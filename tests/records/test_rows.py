@@ -63,6 +63,18 @@ def test_boxes_in_the_writing_of_python_are_refused(answer: str) -> None:
     assert rows.read_canonical(record(**values)).answer == rows.bare(answer)
 
 
+def test_an_answer_is_read_from_the_line_in_which_its_derivation_ends() -> None:
+    values = {"question": "Q", "answer": "3+4=<<3+4=7>>7\n#### 7"}
+    assert rows.read_canonical(record(**values)).answer == "7"
+
+
+def test_an_answer_that_derives_its_result_in_a_box_is_refused() -> None:
+    with pytest.raises(UserError, match=r"derives its result; write the result alone, or .*math"):
+        rows.read_problem(record(problem="Q", solution="We get \\boxed{7}."))
+    boxed = rows.read_problem(record(problem="Q", solution="$\\boxed{7}$"))
+    assert boxed.answer == "$\\boxed{7}$"
+
+
 @pytest.mark.parametrize("answer", ["{'x': 3, 'y': 4}", "{'left': 'cup'}", "[a, 'x1']", "[1 2 3]"])
 def test_other_texts_in_the_writing_of_python_are_texts(answer: str) -> None:
     row = rows.read_canonical(record(question="Q", answer=answer, images=["a.png"]))

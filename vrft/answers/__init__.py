@@ -18,6 +18,7 @@ from vrft.answers.contract import (
     last_answer,
     legacy_answer,
     legacy_format,
+    published_answer,
 )
 from vrft.answers.whole_numbers import whole_number
 
@@ -34,5 +35,6 @@ __all__ = [
     "last_answer",
     "legacy_answer",
     "legacy_format",
+    "published_answer",
     "whole_number",
 ]

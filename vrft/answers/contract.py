@@ -45,6 +45,23 @@ def last_answer(text: str) -> str | None:
     return None
 
 
+def published_answer(text: str) -> str:
+    """Return the answer of a text as data sets publish it, stripped.
+
+    That is its last answer block, else the line ``#### 7`` in which a derivation of GSM8K ends,
+    else what follows thoughts at its beginning, else all of it.
+    """
+    if (block := last_answer(text)) is not None:
+        return block
+    _, hashes, result = text.strip().rpartition("\n####")
+    if hashes and result.strip() and "\n" not in result:
+        return result.strip()
+    _, thought, rest = text.strip().partition("</think>")
+    if thought and rest.strip() and text.lstrip().startswith("<think>"):
+        return rest.strip()
+    return text.strip()
+
+
 def legacy_format(text: str) -> bool:
     """Return whether the published format rule accepts the text.
 

@@ -7,6 +7,7 @@ a list in a .jsonl file.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -171,15 +172,19 @@ def _described(value: Any) -> str:
 def read_csv(path: Path, encoding: str = "") -> Numbered:
     """Yield the rows of a CSV file with commas, all values as texts; None for an empty one."""
     csv.field_size_limit(LONGEST_LINE)
+    # The mark that spreadsheets write is part of the encoding's name, so not of the first line.
     texts = (line for _, line in read_lines(path, encoding))
+    first = next(texts, "")
+    check_separator(first, path)
+    told = first.strip() == "sep=,"  # a line for Excel, and none of the table
     # A space before a quotation mark would make it a part of the value.
-    rows = csv.reader(texts, strict=True, skipinitialspace=True)
+    lines = texts if told else itertools.chain([first], texts)
+    rows = csv.reader(lines, strict=True, skipinitialspace=True)
     try:
-        # The mark that spreadsheets write is part of the encoding's name, so not of this line.
         header = [name.strip() for name in next(rows, [])]
         check_header(header, path)
         for row in rows:
-            where = f"line {rows.line_num}"
+            where = f"line {rows.line_num + told}"
             if row and len(row) != len(header):
                 raise UserError(
                     f"{path}: {where}: {len(row)} values for {len(header)} columns; put values "
@@ -190,7 +195,8 @@ def read_csv(path: Path, encoding: str = "") -> Numbered:
     except csv.Error as error:
         alone = "a carriage return alone ends its lines; save it with line feeds"
         reason = alone if "new-line character" in str(error) else error
-        raise UserError(f"{path}: line {rows.line_num}: not readable CSV ({reason})") from error
+        where = f"line {rows.line_num + told}"
+        raise UserError(f"{path}: {where}: not readable CSV ({reason})") from error
 
 
 def check_header(header: Sequence[str], path: Path) -> None:
@@ -198,8 +204,14 @@ def check_header(header: Sequence[str], path: Path) -> None:
     twice = [name for name in header if header.count(name) > 1]
     if not any(header) or twice:
         raise UserError(f"{path}: line 1: expected names of columns, each once, got {header!r:.80}")
+
+
+def check_separator(first: str, path: Path) -> None:
+    """Raise UserError where a CSV file's first line sets columns apart by something else."""
+    named = first.strip("\r\n").removeprefix("sep=") if first.startswith("sep=") else ""
+    outside = "".join(first.split('"')[::2])  # of quotation marks
     for separator in (";", "\t", "|"):
-        if len(header) == 1 and separator in header[0]:
+        if named == separator or (separator in outside and "," not in outside):
             raise UserError(f"{path}: columns set apart by {separator!r}; save it with commas")
 
 

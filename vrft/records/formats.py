@@ -218,6 +218,9 @@ def read(
             raise UserError(f"{source!s:.200}: {labelled.TITLES[kind]}, has no columns to name; "
                             f"remove data.columns.{next(iter(columns))}")  # fmt: skip
         entries = labelled.read(root, split, kind, encoding, allow_outside)[:limit]
+        if not entries:
+            raise UserError(f"{source!s:.200}: {labelled.TITLES[kind]}, has no box with an area in "
+                            f"the split {split!r}: nothing to ask")  # fmt: skip
         return Reading(kind, tuple(map(rows.of_picture, entries, itertools.count())))
     stream = reading.read(
         source,

@@ -84,7 +84,8 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
     """Return the row of a conversation whose answer is ``answer``, or else its last reply.
 
     Without either it is the column ``answer``. Raises UserError for a conversation without a
-    question or an answer, and for boxes in Python's writing, which would be taken for a text.
+    question or an answer, for boxes in Python's writing, which would be taken for a text, and as
+    ``check_derivation``.
     """
     turns = list(read.turns)
     replied = bool(turns) and turns[-1].role == "assistant"
@@ -105,6 +106,7 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
         raise record.error(
             f"the answer {shown(given)} is a box or point in Python's writing; write it in JSON"
         )
+    check_derivation(record, bare(given))
     fields = {"subset": str(record.get("subset") or ""), "system": read.system} | fields
     return Row(
         fields.pop("id", record.id),
@@ -120,9 +122,22 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
     )
 
 
+def check_derivation(record: Record, answer: Any) -> None:
+    """Raise UserError for an answer that derives its result: no short answer would ever equal it.
+
+    Such are solutions of MATH, which have their result in a box of LaTeX.
+    """
+    derivation, box, _ = answer.partition("\\boxed{") if isinstance(answer, str) else ("", "", "")
+    if box and len(derivation.split()) > 1:
+        raise record.error(
+            f"the answer {shown(answer)} derives its result; write the result alone, or train "
+            "mathematics without pictures by --task math"
+        )
+
+
 def bare(answer: Any) -> Any:
-    """Return an answer without the tags that published solutions have around it."""
-    return answers.last_answer(answer) or answer.strip() if isinstance(answer, str) else answer
+    """Return an answer without the tags or the derivation that published ones have around it."""
+    return answers.published_answer(answer) if isinstance(answer, str) else answer
 
 
 def single(record: Record, question: str, answer: Any, **fields: Any) -> Row:

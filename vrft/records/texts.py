@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -74,8 +75,8 @@ def read_lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
     with path.open("rb") as file:
         encoding = encoding_of(file.read(4), encoding)
         if codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
-            # A line break is more than a byte there.
-            yield from enumerate(read_text(path, encoding).split("\n"), start=1)
+            # A line break is more than a byte there; it stays, as a part of a value in quotes.
+            yield from enumerate(io.StringIO(read_text(path, encoding), newline="\n"), start=1)
             return
         file.seek(0)
         for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):

@@ -28,6 +28,28 @@ def test_options_are_a_list_or_stand_under_their_letters() -> None:
         assert options_of(record(options=options)) == ("cup", "jug")
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        "A B C",
+        "option_a option_b option_c",
+        "optionA optionB optionC",
+        "option1 option2 option3",
+        "choice_0 choice_1 choice_2",
+    ],
+)
+def test_options_stand_in_columns_of_their_own(names: str) -> None:
+    first, second, third = names.split()
+    every = {first: "cup", second: "jug", third: "pot"}
+    assert options_of(record(**every)) == ("cup", "jug", "pot")
+    assert options_of(record(**{second: "jug", third: None, first: "cup"})) == ("cup", "jug")
+    assert options_of(record(**{first: "cup", second: None})) == ()
+    assert options_of(record(**{first: "cup"})) == ()
+    # without the first, but for numbers that may begin at one
+    rest = options_of(record(**{second: "cup", third: "jug"}))
+    assert rest == (("cup", "jug") if first.endswith("0") else ())
+
+
 def test_options_may_be_numbers_and_have_no_gaps() -> None:
     assert option_texts(record(), [2, 0.5, "3"]) == ("2", "0.5", "3")
     # as answers are written, of which one is right: parquet holds them as floats or decimals

@@ -11,7 +11,7 @@ from PIL import Image
 
 from vrft.errors import UserError
 from vrft.records import Record, formats
-from vrft.records.row_pictures import check_read, is_picture, pictures_of
+from vrft.records.row_pictures import check_left_out, check_read, is_picture, pictures_of
 
 
 def test_a_column_of_pictures_that_is_not_read_is_refused_with_its_setting(tmp_path: Path) -> None:
@@ -50,6 +50,36 @@ def test_a_picture_is_told_by_what_a_column_holds(column: str, value: Any, refus
             check_read(record)
     else:
         check_read(record)
+
+
+@pytest.mark.parametrize(
+    ("columns", "values"),
+    [
+        ({}, {"image": "a.png", "image2": "b.png"}),
+        ({}, {"images": ["a.png"], "image_2": {"bytes": b"\x89PNG...", "path": None}}),
+        ({"images": "image_1"}, {"image_1": "a.png", "image_2": "b.png"}),
+        ({"image": "photo"}, {"photo": "a.png", "photo2": "b.png"}),
+    ],
+)
+def test_a_second_column_of_pictures_is_refused(
+    columns: dict[str, str], values: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError, match=r"line 1: the picture in the column .*2' would be left"):
+        check_left_out(Record(values, "rows.jsonl: line 1", 0, (), columns))
+
+
+@pytest.mark.parametrize("name", ["video", "videos", "audio", "audios"])
+def test_a_video_or_sound_is_refused(name: str) -> None:
+    for value in ("a.mp4", ["a.mp4"], '["a.mp4"]', {"bytes": b"RIFX", "path": "a.wav"}):
+        with pytest.raises(UserError, match=rf"line 1: the column '{name}' holds a video or sound"):
+            check_left_out(Record({"question": "Q?", name: value}, "rows.jsonl: line 1", 0))
+    for value in (None, float("nan"), "", [], "[]", [None]):
+        check_left_out(Record({"question": "Q?", name: value}, "rows.jsonl: line 1", 0))
+
+
+def test_columns_beside_the_pictures_are_no_further_pictures() -> None:
+    values = {"image": "a.png", "image_2": None, "image_3": "", "image_mask": "m.png", "image4": 4}
+    check_left_out(Record(values, "rows.jsonl: line 1", 0))
 
 
 def test_a_row_may_say_that_it_has_no_picture() -> None:

@@ -244,6 +244,7 @@ def read_row(record: Record, name: FormatName) -> Row:
     row = FORMATS[name].read(record)
     if not row.pictures:
         row_pictures.check_read(record)
+    row_pictures.check_left_out(record)
     return rows.with_places(row)
 
 

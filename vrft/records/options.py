@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+import string
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -10,6 +12,11 @@ from typing import Any
 from vrft.records.dialogue import PLACE
 from vrft.records.nested import listed, shown
 from vrft.records.record import Record, is_finite, is_null, number_text
+
+LETTERS = tuple(string.ascii_uppercase)
+NUMBERS = tuple(map(str, range(len(LETTERS) + 1)))
+OPTION = re.compile(r"(?:option|choice)[_ ]?([a-z]|[0-9]{1,2})", re.IGNORECASE)
+"""The name of a column that holds one option: option_a, optionB, choice1."""
 
 
 def options_of(record: Record) -> tuple[str, ...]:
@@ -19,12 +26,24 @@ def options_of(record: Record) -> tuple[str, ...]:
 
 
 def lettered_columns(record: Record) -> dict[str, Any] | None:
-    """Return the columns A, B, C ... of a row, as MMBench has its options; None without A and B."""
-    letters = [chr(ord("A") + place) for place in range(26)]
-    named = list(itertools.takewhile(record.values.__contains__, letters))
-    if len(named) < 2 or any(is_null(record.values[letter]) for letter in "AB"):
-        return None
-    return {letter: record.values[letter] for letter in named}
+    """Return the columns of a row that hold one option each, by the letters of these; else None.
+
+    They are A, B, C ... as in MMBench, or option_a, option_b ..., or option1, option2 ..., of which
+    the first two have a value.
+    """
+    single = {name: name for name in record.values if name in LETTERS}
+    marked = {mark[1].upper(): name for name in record.values if (mark := OPTION.fullmatch(name))}
+    for columns, marks in (
+        (single, LETTERS),
+        (marked, LETTERS),
+        (marked, NUMBERS),
+        (marked, NUMBERS[1:]),
+    ):
+        named = [columns[mark] for mark in itertools.takewhile(columns.__contains__, marks)]
+        values = [record.values[name] for name in named]
+        if len(values) > 1 and not any(map(is_null, values[:2])):
+            return dict(zip(LETTERS, values, strict=False))
+    return None
 
 
 def option_texts(record: Record, options: Any) -> tuple[str, ...]:

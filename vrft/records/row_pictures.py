@@ -14,7 +14,7 @@ from PIL import Image
 from vrft.images.sources import HUB_KEYS, URL
 from vrft.records.nested import listed
 from vrft.records.picture_files import SUFFIXES
-from vrft.records.record import Record
+from vrft.records.record import Record, is_null
 
 HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 """How the bytes of a picture's file begin."""
@@ -26,6 +26,9 @@ TEXTS = frozenset({
     *("conversations", "answer", "solution", "reward_model", "options", "choices", "subset"),
 })  # fmt: skip
 """Columns that are read already, or that name a row: an id is often the name of a picture."""
+
+MEDIA = ("video", "videos", "audio", "audios")
+"""Columns of what is never read."""
 
 LONGEST_PATH = 4096
 """Characters of a path."""
@@ -62,6 +65,41 @@ def check_read(record: Record) -> None:
                 f"no picture is read, while the column {name!r:.60} holds one; name it by "
                 f"data.columns.images={name:.60}, or give images: [] where none is to be seen"
             )
+
+
+def check_left_out(record: Record) -> None:
+    """Raise UserError for a row with a video, with sound, or with pictures in several columns.
+
+    A question would be asked without them.
+    """
+    taken = record.columns.values()
+    for name in MEDIA:
+        if name not in taken and not is_empty(listed(record.values.get(name))):
+            raise record.error(
+                f"the column {name!r} holds a video or sound, which no task reads; remove the row, "
+                "or the column where the question can do without it"
+            )
+    read = [record.columns.get(name, name) for name in ("images", "image")]
+    for stem in {name.rstrip("0123456789").rstrip("_") for name in read}:
+        others = [name for name in record.values if is_numbered(name, stem) and name not in read]
+        for name in others:
+            if is_picture(record.values[name]):
+                raise record.error(
+                    f"the picture in the column {name!r:.60} would be left out; write all pictures "
+                    "of a row as one list, images"
+                )
+
+
+def is_numbered(name: str, stem: str) -> bool:
+    """Return whether a column's name is another one's with a number: image2, image_2."""
+    return name.removeprefix(stem).removeprefix("_").isdecimal() and name.startswith(stem)
+
+
+def is_empty(value: Any) -> bool:
+    """Return whether a value holds nothing: null, NaN, an empty text or list, or a list of such."""
+    if isinstance(value, list | tuple):
+        return all(item is None or item == "" for item in value)
+    return is_null(value) or value == ""
 
 
 def is_picture(value: Any) -> bool:

@@ -123,11 +123,16 @@ def test_a_mapped_stream_that_tells_no_types_is_read() -> None:
     assert pixels(row["image"])[0] == (28, 56)
 
 
-def test_a_data_frame_is_rows_but_for_its_gaps() -> None:
+def test_a_data_frame_is_rows_and_its_gaps_are_null() -> None:
     table = {"question": ["1 + 1?", "1 + 2?"], "answer": [2, 3]}
     assert stored(pandas.DataFrame(table)) == stored(datasets.Dataset.from_dict(table))
-    with pytest.raises(UserError, match="row 1: answer holds nan"):
-        stored(pandas.DataFrame({"question": ["1 + 1?", "1 + 2?"], "answer": [2, None]}))
+    gaps = pandas.DataFrame(table | {"answer": [2, None], "note": ["", float("nan")]})
+    assert stored(gaps)[1] == {"question": "1 + 2?", "answer": None, "note": None}
+    with pytest.raises(UserError, match=r"answer is empty \(null\)"):
+        formats.read(memory.data_source(gaps, {}), "train")
+    dated = pandas.DataFrame(table | {"when": pandas.to_datetime(["2026-01-01", None])})
+    with pytest.raises(UserError, match=r"row 0: when holds .* write it as a text, or leave"):
+        stored(dated)
 
 
 @pytest.mark.parametrize(

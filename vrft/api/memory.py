@@ -71,7 +71,8 @@ def json_lines(rows: Any, where: str, pictures: Collection[str | None]) -> Itera
         rows = unformatted(rows)
         classes = class_names.with_classes(rows.features.to_dict() if rows.features else {})
     if hasattr(rows, "iterrows") and hasattr(rows, "to_dict"):  # of pandas
-        rows = rows.to_dict("records")
+        # A gap is null, as in the files that pandas writes.
+        rows = rows.astype(object).where(rows.notna(), None).to_dict("records")
     if not isinstance(rows, Iterable):
         raise UserError(f"data: expected a path, a hub id or rows, got {described(rows)}")
     for number, row in enumerate(rows):
@@ -84,7 +85,10 @@ def json_lines(rows: Any, where: str, pictures: Collection[str | None]) -> Itera
             try:
                 plain[name] = to_json(with_files(value, name in pictures, record))
             except TypeError as error:
-                raise UserError(f"{place}: {name} holds {error}, which JSON cannot hold") from None
+                raise UserError(
+                    f"{place}: {name} holds {error}, which JSON cannot hold; write it as a text, "
+                    "or leave the column out"
+                ) from None
         yield json.dumps(plain) + "\n"
 
 

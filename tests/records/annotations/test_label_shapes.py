@@ -36,6 +36,19 @@ def test_every_shape_of_labelme_has_its_box(
     assert read.pixels(*SIZE) == pytest.approx(box)
 
 
+def test_an_area_is_cut_at_the_edge_and_refused_far_outside() -> None:
+    drawn = {"points": [[90, 10], [131, 60]], "shape_type": "rectangle"}
+    (box,) = read_shape(drawn, SIZE, "x.json")
+    assert isinstance(box, Box) and box.pixels(*SIZE) == pytest.approx((90, 10, 120, 60))
+    # as those of a picture that was made smaller after it was marked
+    for points in ([[90, 10], [240, 60]], [[-13, 10], [60, 60]], [[9, 10], [60, 100]]):
+        with pytest.raises(UserError, match=r"x\.json: the rectangle from .* of 120x90; correct"):
+            read_shape(drawn | {"points": points}, SIZE, "x.json")
+    rim = {"points": [[110, 45], [150, 45]], "shape_type": "circle"}
+    (box,) = read_shape(rim, SIZE, "x.json")
+    assert isinstance(box, Box) and box.pixels(*SIZE) == pytest.approx((70, 5, 120, 85))
+
+
 def test_points_of_labelme_are_points() -> None:
     shape = {"points": [[60, 45], [0, 90]], "shape_type": "points"}
     assert read_shape(shape, SIZE, "x.json") == [Point(0.5, 0.5), Point(0, 1)]

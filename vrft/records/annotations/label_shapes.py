@@ -14,6 +14,9 @@ from vrft.records.frames import ROUNDED, Point, Shape, shown
 Turn = Callable[[float, float], tuple[float, float]]
 """Takes a point from the frame of its annotation into the upright picture, both in pixels."""
 
+OVERDRAWN = 0.1
+"""The share of a side by which an area may be drawn over the edge of its picture, and is cut."""
+
 
 def shapes_by_label(
     shapes: list[Any], path: Path, stored: StoredSize, tree: Mapping[str, Any]
@@ -96,6 +99,13 @@ def read_shape(
         map(max, zip(*pairs, strict=True)),
     )
     width, height = size
+    if kind != "circle":  # whose rim may leave the picture anywhere
+        beyond = max(-left / width, -top / height, right / width - 1, bottom / height - 1)
+        if beyond > OVERDRAWN:
+            raise UserError(
+                f"{where}: the {kind} from {shown((left, top))} to {shown((right, bottom))} leaves "
+                f"its picture of {width}x{height}; correct it, or give the picture that was marked"
+            )
     box = Box.of_pixels(left, top, right, bottom, width, height)
     if box is None:
         raise UserError(f"{where}: the {kind} spans no area inside the picture; correct it")

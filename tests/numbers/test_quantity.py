@@ -283,6 +283,11 @@ EQUAL = [
     ("3个", "3条", False),
     ("0", "0.0", True),
     ("5", "-5", False),
+    # more digits than a float holds, as numbers of cards and bar codes have
+    ("110101199003071234", "110101199003071235", False),
+    ("9007199254740993", "\\boxed{9007199254740992}", False),
+    ("110101199003071234", "**110101199003071234**.", True),
+    ("-0", "0", True),
 ]
 
 

@@ -50,6 +50,11 @@ def test_options_stand_in_columns_of_their_own(names: str) -> None:
     assert rest == (("cup", "jug") if first.endswith("0") else ())
 
 
+def test_no_column_of_an_option_is_dropped() -> None:
+    many = {f"option{number}": str(number) for number in range(30)}
+    assert options_of(record(**many)) == tuple(map(str, range(30)))
+
+
 def test_options_may_be_numbers_and_have_no_gaps() -> None:
     assert option_texts(record(), [2, 0.5, "3"]) == ("2", "0.5", "3")
     # as answers are written, of which one is right: parquet holds them as floats or decimals

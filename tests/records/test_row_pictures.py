@@ -73,7 +73,8 @@ def test_a_video_or_sound_is_refused(name: str) -> None:
     for value in ("a.mp4", ["a.mp4"], '["a.mp4"]', {"bytes": b"RIFX", "path": "a.wav"}):
         with pytest.raises(UserError, match=rf"line 1: the column '{name}' holds a video or sound"):
             check_left_out(Record({"question": "Q?", name: value}, "rows.jsonl: line 1", 0))
-    for value in (None, float("nan"), "", [], "[]", [None]):
+    nothing = {"bytes": None, "path": None}
+    for value in (None, float("nan"), "", [], "[]", [None], nothing):
         check_left_out(Record({"question": "Q?", name: value}, "rows.jsonl: line 1", 0))
 
 

@@ -14,7 +14,7 @@ from vrft.records.nested import listed, shown
 from vrft.records.record import Record, is_finite, is_null, number_text
 
 LETTERS = tuple(string.ascii_uppercase)
-NUMBERS = tuple(map(str, range(len(LETTERS) + 1)))
+NUMBERS = tuple(map(str, range(100)))
 OPTION = re.compile(r"(?:option|choice)[_ ]?([a-z]|[0-9]{1,2})", re.IGNORECASE)
 """The name of a column that holds one option: option_a, optionB, choice1."""
 
@@ -42,7 +42,7 @@ def lettered_columns(record: Record) -> dict[str, Any] | None:
         named = [columns[mark] for mark in itertools.takewhile(columns.__contains__, marks)]
         values = [record.values[name] for name in named]
         if len(values) > 1 and not any(map(is_null, values[:2])):
-            return dict(zip(LETTERS, values, strict=False))
+            return {chr(ord("A") + place): value for place, value in enumerate(values)}
     return None
 
 

@@ -96,7 +96,9 @@ def is_numbered(name: str, stem: str) -> bool:
 
 
 def is_empty(value: Any) -> bool:
-    """Return whether a value holds nothing: null, NaN, an empty text or list, or a list of such."""
+    """Return whether a value holds nothing: null, NaN, an empty text or list, or such alone."""
+    if isinstance(value, Mapping):  # a file of the hub that is none
+        value = [*value.values()]
     if isinstance(value, list | tuple):
         return all(item is None or item == "" for item in value)
     return is_null(value) or value == ""

@@ -91,7 +91,7 @@ def build(task: TaskConfig) -> Task[Any]:
             raise UserError(
                 f"task {task.name} needs task.{field.name}{meaning}; give task.{field.name}=VALUE"
             )
-    return coercion.build(cls, settings, prefix="task.", whole=Config)
+    return coercion.build(cls, settings, prefix="task.", root=Config)
 
 
 def absolute_data(data_dir: str) -> str:

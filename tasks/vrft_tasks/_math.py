@@ -96,10 +96,10 @@ def written(value: Any) -> str:
 def bare(text: str) -> str:
     """Return the result that a text gives.
 
-    That is what ``published_answer`` gives of it, or its last box; without one, all of it without
-    dollar signs around it.
+    That is its last answer block, the line ``#### 7`` in which it ends, or its last box; without
+    one, all of it without dollar signs around it.
     """
-    text = answers.published_answer(text)
+    text = answers.last_answer(text) or answers.last_line(text) or text
     dollars = DOLLARS.fullmatch(text)
     return last_box(text) or ((dollars[1] or "").strip() if dollars else text)
 

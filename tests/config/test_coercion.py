@@ -133,7 +133,7 @@ def test_the_name_of_a_setting_elsewhere_is_answered_with_its_path() -> None:
         with pytest.raises(UserError, match=f"^unknown setting {complaint}$"):
             coercion.build(Outer, tree)
     with pytest.raises(UserError, match=r"unknown setting a\.names; did you mean names\?"):
-        coercion.build(Inner, {"names": 1}, prefix="a.", whole=Outer)
+        coercion.build(Inner, {"names": 1}, prefix="a.", root=Outer)
 
 
 def test_a_dataclass_survives_the_way_to_yaml_and_back() -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from vrft import models
+from vrft.config.schema import ModelConfig
 from vrft.models import heap
 
 FAULTS = """
@@ -46,3 +50,13 @@ def test_what_the_environment_sets_stays(monkeypatch: pytest.MonkeyPatch, name: 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert not heap.keep_freed_memory()
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_a_model_that_is_trained_on_a_cpu_keeps_it(
+    train: bool, model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[bool] = []
+    monkeypatch.setattr(heap, "keep_freed_memory", lambda: calls.append(True))
+    models.load_model(ModelConfig(name=str(model_folder("qwen2"))), train=train, device="cpu")
+    assert calls == [True] * train

@@ -78,6 +78,20 @@ def test_a_video_or_sound_is_refused(name: str) -> None:
         check_left_out(Record({"question": "Q?", name: value}, "rows.jsonl: line 1", 0))
 
 
+def test_a_path_of_a_video_is_refused_where_no_picture_is_read(tmp_path: Path) -> None:
+    row = {"question": "Q?", "answer": "red", "clip": "A.MP4"}
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row))
+    with pytest.raises(UserError, match=r"line 1: the column 'clip' holds a video or sound"):
+        formats.read(file, "train")
+    # a picture may say from which film it is, and a question ask for a name
+    file.write_text(json.dumps(row | {"images": ["a.png"]}))
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    assert len(formats.read(file, "train").rows) == 1
+    file.write_text(json.dumps({"question": "Q?", "answer": "A.MP4"}))
+    assert len(formats.read(file, "train").rows) == 1
+
+
 def test_columns_beside_the_pictures_are_no_further_pictures() -> None:
     values = {"image": "a.png", "image_2": None, "image_3": "", "image_mask": "m.png", "image4": 4}
     check_left_out(Record(values, "rows.jsonl: line 1", 0))

@@ -91,6 +91,9 @@ def test_a_benchmark_reads_rows_of_its_published_form(name: str) -> None:
         # as TRL wants them
         ({"prompt": [{"role": "user", "content": "q"}], "solution": "$42$"}, "42"),
         ({"prompt": "q", "solution": "<answer>42</answer>"}, "42"),
+        # as GSM8K has them, and with the box in thoughts alone
+        ({"question": "q", "answer": "3+4=<<3+4=7>>7\n#### 7"}, "7"),
+        ({"question": "q", "answer": r"<think>\boxed{7}</think> It is seven."}, "7"),
         # in the columns of another data set
         ({"query": "q", "gt": r"so it is \boxed{1}, no, \boxed{2}"}, "2"),
     ],

@@ -51,15 +51,18 @@ def published_answer(text: str) -> str:
     That is its last answer block, else the line ``#### 7`` in which a derivation of GSM8K ends,
     else what follows thoughts at its beginning, else all of it.
     """
-    if (block := last_answer(text)) is not None:
-        return block
-    _, hashes, result = text.strip().rpartition("\n####")
-    if hashes and result.strip() and "\n" not in result:
-        return result.strip()
+    if (marked := last_answer(text) or last_line(text)) is not None:
+        return marked
     _, thought, rest = text.strip().partition("</think>")
     if thought and rest.strip() and text.lstrip().startswith("<think>"):
         return rest.strip()
     return text.strip()
+
+
+def last_line(text: str) -> str | None:
+    """Return what follows ``####`` in the last line, if that begins so, stripped; else None."""
+    _, marks, result = text.strip().rpartition("\n####")
+    return result.strip() or None if marks and "\n" not in result else None
 
 
 def legacy_format(text: str) -> bool:

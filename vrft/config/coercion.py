@@ -41,14 +41,14 @@ Amount = Annotated[float, Range(0)]
 Above0 = Annotated[float, Range(0, open=True)]
 
 
-def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "", whole: type | None = None) -> T:
+def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "", root: type | None = None) -> T:
     """Build a frozen dataclass from a mapping, with every value coerced to its annotated type.
 
-    ``prefix`` is the path of the mapping, such as "train.", for messages, and ``whole`` the
+    ``prefix`` is the path of the mapping, such as "train.", for messages, and ``root`` the
     dataclass in which it lies, ``cls`` itself by default. Raises UserError for an unknown setting,
     with the one that it is elsewhere or the nearest known one, and for a value of another type.
     """
-    check_names(cls, tree, prefix, paths_of(whole) if whole else paths_of(cls, prefix))
+    check_names(cls, tree, prefix, paths_of(root) if root else paths_of(cls, prefix))
     hints = typing.get_type_hints(cls, include_extras=True)  # with the Range of an Annotated
     return cls(**{key: coerce(hints[key], value, prefix + key) for key, value in tree.items()})
 

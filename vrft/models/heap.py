@@ -2,7 +2,7 @@
 
 By default the C library gives every large block back to the system when it is freed, and asks for
 new pages for the next one, each of which the system clears when it is first touched. The tensors of
-one training step are those of the step before: this takes 2 to 4 % of a step.
+one training step are as large as those of the step before, so that their pages can serve again.
 """
 
 from __future__ import annotations

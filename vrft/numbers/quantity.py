@@ -73,7 +73,7 @@ VULGAR = {
 
 PLAIN = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
 """A number that is read as Python does, without the grammar: most gold answers are such."""
-WHOLE = re.compile(r"-?[0-9]{1,100}")
+INTEGER = re.compile(r"-?[0-9]{1,100}")
 MINUTES = re.compile(r"([0-9]+)\s*°\s*([0-9]+)\s*′")
 SIGN = re.compile(r"(?<=\S)\s*[+-]")
 COUNTED = re.compile(r"^\s*+[+-]?\s*+(?:[0-9.,/\s]|\\frac|[{}])++")
@@ -89,8 +89,8 @@ class Quantity:
 
     value: float
     unit: str = ""
-    whole: int | None = field(default=None, compare=False, repr=False)
-    """All digits of a whole number without a unit, of which a float holds some sixteen."""
+    integer: int | None = field(default=None, compare=False, repr=False)
+    """The value of a whole number written in digits alone, of which a float holds sixteen."""
 
     @classmethod
     def parse(cls, text: str) -> Quantity | None:
@@ -100,7 +100,7 @@ class Quantity:
         equal values on both sides of it ("180° - 35° = 145°"). Digits are ASCII or full-width.
         """
         if PLAIN.fullmatch(text):
-            return cls(float(text), whole=_whole(text))
+            return cls(float(text), integer=_integer(text))
         text = wrapping.bare(text)
         if text.startswith("~"):  # an estimate; further on it is a space of LaTeX
             return None
@@ -135,8 +135,8 @@ class Quantity:
         that differ by at most ``tolerance`` times the larger. A unit that only one of the two has
         is not missed; two units of one measure are converted, and 60 % are 60 and 3/5.
         """
-        if self.whole is not None and other.whole is not None and not tolerance:
-            return self.whole == other.whole
+        if self.integer is not None and other.integer is not None and not tolerance:
+            return self.integer == other.integer
         if self.unit == other.unit or not self.unit or not other.unit:
             if _nearly_equal(self.value, other.value, tolerance):
                 return True
@@ -199,9 +199,9 @@ def _parse_side(text: str) -> Quantity | None:
         return None
     if unit in PERCENTS and SIGN.search(text):  # of which of its terms "1 - 40%" says nothing
         return None
-    return Quantity(value, "".join(units), _whole(text.strip()))
+    return Quantity(value, "".join(units), _integer(text.strip()))
 
 
-def _whole(text: str) -> int | None:
+def _integer(text: str) -> int | None:
     """Return the whole number that a text writes in digits alone; None for any other."""
-    return int(text) if WHOLE.fullmatch(text) else None
+    return int(text) if INTEGER.fullmatch(text) else None

@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from vrft.errors import UserError
 from vrft.images.sources import HUB_KEYS, URL
 from vrft.records.nested import listed
 from vrft.records.picture_files import SUFFIXES
@@ -29,6 +30,7 @@ TEXTS = frozenset({
 
 MEDIA = ("video", "videos", "audio", "audios")
 """Columns of what is never read."""
+MEDIA_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".wav", ".mp3", ".flac", ".ogg", ".m4a")
 
 LONGEST_PATH = 4096
 """Characters of a path."""
@@ -54,7 +56,7 @@ def check_read(record: Record) -> None:
     """Raise UserError for a row without the columns ``images`` and ``image`` that has pictures.
 
     It is asked of rows of which no picture was read. The message names the column, and the setting
-    by which it is read.
+    by which it is read. Paths of videos and sounds are refused as ``check_left_out`` does.
     """
     if record.has("images", "image"):  # if only to say that there is none
         return
@@ -65,6 +67,9 @@ def check_read(record: Record) -> None:
                 f"no picture is read, while the column {name!r:.60} holds one; name it by "
                 f"data.columns.images={name:.60}, or give images: [] where none is to be seen"
             )
+        path = isinstance(value, str) and len(value) <= LONGEST_PATH
+        if name not in taken and path and value.lower().endswith(MEDIA_SUFFIXES):
+            raise unread(record, name)
 
 
 def check_left_out(record: Record) -> None:
@@ -75,10 +80,7 @@ def check_left_out(record: Record) -> None:
     taken = record.columns.values()
     for name in MEDIA:
         if name not in taken and not is_empty(listed(record.values.get(name))):
-            raise record.error(
-                f"the column {name!r} holds a video or sound, which no task reads; remove the row, "
-                "or the column where the question can do without it"
-            )
+            raise unread(record, name)
     read = [record.columns.get(name, name) for name in ("images", "image")]
     for stem in {name.rstrip("0123456789").rstrip("_") for name in read}:
         others = [name for name in record.values if is_numbered(name, stem) and name not in read]
@@ -88,6 +90,14 @@ def check_left_out(record: Record) -> None:
                     f"the picture in the column {name!r:.60} would be left out; write all pictures "
                     "of a row as one list, images"
                 )
+
+
+def unread(record: Record, name: str) -> UserError:
+    """Return the error for a column with a video or sound."""
+    return record.error(
+        f"the column {name!r:.60} holds a video or sound, which no task reads; remove the row, or "
+        "the column where the question can do without it"
+    )
 
 
 def is_numbered(name: str, stem: str) -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 
 from vrft import folder_lock, paths, policy, registry
 from vrft.boxes import THOUSANDTHS
+from vrft.checks import memory_plan, unused_settings
 from vrft.config.methods import reward_source
 from vrft.config.schema import Config
 from vrft.errors import PictureError, UserError
@@ -37,12 +38,10 @@ from vrft.task import Task
 from vrft.training import (
     best,
     gold_trial,
-    memory_plan,
     optimizers,
     resume,
     reward_workers,
     rollout_plan,
-    unused_settings,
 )
 from vrft.training.stream import encode_sample
 from vrft.types import Completion, Sample

@@ -18,12 +18,11 @@ def check(config: Config, *, fresh: bool = True) -> None:
     A run that is not ``fresh`` keeps the adapter that it began with, if any, and may have its
     warm-up behind it.
     """
-    for line in (
-        *evaluation_mistakes(config),
-        *(adapter_mistakes(config) if fresh else ()),
-        *(warm_up_mistakes(config) if fresh else ()),
-    ):
-        raise UserError(line)
+    mistakes = [*evaluation_mistakes(config)]
+    if fresh:
+        mistakes += [*adapter_mistakes(config), *warm_up_mistakes(config)]
+    if mistakes:
+        raise UserError(mistakes[0])
 
 
 def evaluation_mistakes(config: Config) -> Iterator[str]:

@@ -22,7 +22,7 @@ from vrft import paths
 from vrft.attention import group_attention, group_delta
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
-from vrft.models import folders, heap, hub, manifest, quantization
+from vrft.models import folders, hub, manifest, quantization
 from vrft.models.conversation import give_arguments
 from vrft.models.families import Family, first_line, read_family
 from vrft.models.loaded import LoadedModel
@@ -40,8 +40,6 @@ def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto"
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if train and device == "cpu":
-        heap.keep_freed_memory()
     if not sys.stderr.isatty():
         disable_progress_bar()  # transformers' bars are noise in a log file
     source = paths.model(config.name)

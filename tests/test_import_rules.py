@@ -23,10 +23,10 @@ HEAVY = {
 }
 
 REHEARSING = {
-    *("account", "budget", "costs", "lengths"),
+    *("account", "budget", "costs", "lengths", "memory_plan"),
     *("meta_device", "rehearsal", "rehearsed_vision", "shape", "step_plan"),
 }
-"""Modules of the room `checks` that rehearse a step with torch, for `vrft plan`."""
+"""Modules of the room `checks` that rehearse a step with torch, or tell what it holds."""
 
 LIGHT = (
     "vrft",

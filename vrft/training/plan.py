@@ -19,7 +19,7 @@ from typing import Any
 
 from vrft import folder_lock, paths, policy, registry
 from vrft.boxes import THOUSANDTHS
-from vrft.checks import memory_plan, unused_settings
+from vrft.checks import memory_plan
 from vrft.config.methods import reward_source
 from vrft.config.schema import Config
 from vrft.errors import PictureError, UserError
@@ -32,7 +32,7 @@ from vrft.processes.peers import check_same
 from vrft.progress import watched
 from vrft.rewards import FunctionReward, rewards_and_missing
 from vrft.rewards.isolation import WorkerReward
-from vrft.runs import run_folder, run_log
+from vrft.runs import run_folder, run_log, unused_settings
 from vrft.runs.bad_pictures import BadPictures, refusal
 from vrft.task import Task
 from vrft.training import (

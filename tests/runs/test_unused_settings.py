@@ -8,10 +8,10 @@ import pytest
 from fakes.folders import FAKES
 
 from vrft import config, paths
-from vrft.checks import unused_settings
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.models import folders
+from vrft.runs import unused_settings
 from vrft.training import plan
 
 

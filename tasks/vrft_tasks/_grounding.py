@@ -10,16 +10,16 @@ from typing import Literal
 
 from vrft import wrapping
 from vrft.boxes import NUMBER, OPENING, WRITTEN, Box, iou, is_denied, units
-from vrft.images import image_size
-from vrft.records import shown, written_shapes
+from vrft.images import StoredSize, stored_size
+from vrft.records import placing, shown, written_shapes
 from vrft.records.frames import BoxFormat, Frame, Numbers, Point, Shape
 from vrft.records.rows import Row
 from vrft.types import Turn, View
 
 Kind = Literal["box", "boxes", "point", "points"]
 
-Sizes = dict[Path, tuple[int, int]]
-"""Width and height of pictures, each opened once for all rows that ask about it."""
+Sizes = dict[Path, StoredSize]
+"""The sizes of pictures, each opened once for all rows that ask about it."""
 
 POINT = re.compile(rf"\({NUMBER},{NUMBER}\)|\[{NUMBER},{NUMBER}\]")
 
@@ -98,18 +98,16 @@ def target_of(row: Row, kind: Kind, frame: Frame, picture: Path, sizes: Sizes) -
     """Return the truth of a row, whose boxes and points lie in ``picture`` as ``frame`` says.
 
     The size of the picture is taken from ``sizes``, or put there. Raises UserError for numbers
-    that lie outside the picture and for an answer of another kind.
+    that lie outside the picture, for a picture of another size than the row gives, and for an
+    answer of another kind.
     """
     shapes = written(row, kind in ("box", "boxes"), frame.box_format)
-    size = sizes.get(picture) or sizes.setdefault(picture, image_size(picture))
+    stored = sizes.get(picture) or sizes.setdefault(picture, stored_size(picture))
     if kind in ("box", "point") and len(shapes) > 1:
         raise row.record.error(f"{len(shapes)} answers; task.kind={kind} takes one")
     if kind in ("box", "boxes") and len(shapes[0]) == 2:
         raise row.record.error(f"a point, {shown(row.answer)}; task.kind={kind} takes boxes")
-    try:
-        placed = tuple(frame.shape(numbers, size) for numbers in shapes)
-    except ValueError as error:
-        raise row.record.error(str(error)) from None
+    placed = placing.placed(row, shapes, frame, stored)
     return Target(kind, placed, row.system, row.turns)
 
 

@@ -15,7 +15,7 @@ from vrft import config, registry
 from vrft.boxes import THOUSANDTHS, Box
 from vrft.checks import check
 from vrft.errors import UserError
-from vrft.images import image_size
+from vrft.images import stored_size
 from vrft.records.frames import Point, Shape
 from vrft.rewards import rewards_of
 from vrft.types import Completion, Sample, Turn, View
@@ -288,7 +288,7 @@ def test_the_size_of_a_picture_is_read_once_for_all_its_rows(
 ) -> None:
     opened = []
     monkeypatch.setattr(
-        _grounding, "image_size", lambda path: opened.append(path.name) or image_size(path)
+        _grounding, "stored_size", lambda path: opened.append(path.name) or stored_size(path)
     )
     task = task_of(tmp_path, [[12, 18, 60, 45], [0, 0, 60, 45], [1, 2, 3, 4]])
     assert task.samples("train")[0].answer.shapes == (BOX,)

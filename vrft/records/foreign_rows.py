@@ -18,8 +18,8 @@ from typing import Any
 
 from PIL import Image
 
-from vrft.images import image_size, read_header
-from vrft.records import written_shapes
+from vrft.images import read_header, stored_size
+from vrft.records import placing, written_shapes
 from vrft.records.dialogue import PLACE
 from vrft.records.formats import FORMATS, FormatName
 from vrft.records.frames import PIXELS, Frame, Shape
@@ -66,19 +66,16 @@ class Written:
 def prepared(row: Row, frame: Frame, boxes: bool) -> Written:
     """Return a row with its files, and its boxes as fractions where answers are ``boxes``."""
     files = row.files()
-    placed = frame if row.unit is None else Frame(row.unit)
-    numbers = written_shapes.written(row.answer, order=placed.box_format) if boxes else None
+    written_in = frame if row.unit is None else Frame(row.unit)
+    numbers = written_shapes.written(row.answer, order=written_in.box_format) if boxes else None
     if boxes and numbers is None and (alone := written_shapes.bare_corners(row.answer)):
         numbers = (alone,)
     if not boxes:
         return Written(row, files, (), (0, 0))
     if numbers is None or len(files) != 1:
         raise row.record.error(f"expected boxes in one picture; the answer is {shown(row.answer)}")
-    size = image_size(files[0])
-    try:
-        return Written(row, files, tuple(placed.shape(n, size) for n in numbers), size)
-    except ValueError as error:
-        raise row.record.error(str(error)) from None
+    stored = stored_size(files[0])
+    return Written(row, files, placing.placed(row, numbers, written_in, stored), stored.upright)
 
 
 def paths(written: Written, out: Path) -> list[str]:

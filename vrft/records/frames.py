@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass, replace
 from typing import Literal
 
 from vrft.boxes import Box, in_fractions, units
-from vrft.images import FACTOR, resized_size
+from vrft.images import FACTOR, StoredSize, resized_size
 from vrft.types import View
 
 Unit = Literal["pixels", "thousandths", "fractions", "resized"]
@@ -152,6 +152,20 @@ class Frame:
         if not settings:
             return "correct the row"
         return f"it would be one with {' or '.join(settings)}"
+
+
+def turned_point(point: Point, stored: StoredSize) -> Point:
+    """Return a point of the picture as stored, in fractions, as one of the upright picture."""
+    # In a picture of one unit each way, points turn as in any other.
+    return Point(*replace(stored, width=1, height=1).turn(point.x, point.y))
+
+
+def turned_box(box: Box, stored: StoredSize) -> Box:
+    """Return a box of the picture as stored, in fractions, as one of the upright picture."""
+    ends = (turned_point(Point(x, y), stored) for x, y in ((box.x1, box.y1), (box.x2, box.y2)))
+    (x1, x2), (y1, y2) = zip(*map(astuple, ends), strict=True)
+    # Corners may have changed places.
+    return Box(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
 
 
 PIXELS = Frame("pixels")

@@ -47,6 +47,8 @@ class Row:
     """Whether the conversation ends in a reply that is not the answer, as ``solution`` is."""
     column_left_out: bool = False
     """Whether there is a column ``answer`` that is not the answer, as the last reply is."""
+    upright: bool = False
+    """Whether its boxes lie in the picture as it is shown, whatever size the row gives of it."""
 
     def files(self) -> tuple[Path, ...]:
         """Return the files of the pictures; raise UserError for one that is not there."""
@@ -271,4 +273,5 @@ def of_picture(entry: labelled.Labelled, number: int) -> Row:
     """Return the row of a question about an annotated picture."""
     record = Record(entry.columns, entry.where, number)
     pictures = (str(entry.picture),)
-    return Row(entry.id, entry.question, entry.numbers(), record, pictures, unit="fractions")
+    numbers = entry.numbers()  # of the upright picture
+    return Row(entry.id, entry.question, numbers, record, pictures, unit="fractions", upright=True)

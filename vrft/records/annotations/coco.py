@@ -13,7 +13,7 @@ from vrft.errors import UserError
 from vrft.images import StoredSize, stored_size
 from vrft.records import files, texts
 from vrft.records.data_folder import check_inside as check_in_folder
-from vrft.records.frames import ROUNDED
+from vrft.records.frames import ROUNDED, turned_box
 
 ROBOFLOW = "_annotations.coco.json"
 """The file that Roboflow puts among the pictures of a split."""
@@ -73,7 +73,7 @@ class Picture:
                 f"{self.file}: a picture of {width}x{height}, but annotated as "
                 f"{self.size[0]}x{self.size[1]}; correct its width and height, and its boxes"
             )
-        boxes, crowds = (turn(boxes, stored) for boxes in (self.boxes, self.crowds))
+        boxes, crowds = (all_turned(boxes, stored) for boxes in (self.boxes, self.crowds))
         return replace(self, boxes=boxes, crowds=crowds, size=stored.upright)
 
 
@@ -85,17 +85,11 @@ class Instances:
     pictures: tuple[Picture, ...]
 
 
-def turn(by_category: ByCategory, stored: StoredSize) -> ByCategory:
-    """Return boxes of a picture as stored in fractions of the upright picture."""
-    # In a picture of one unit each way, points turn as in any other.
-    unit = replace(stored, width=1, height=1)
-    return {name: tuple(turned(box, unit) for box in boxes) for name, boxes in by_category.items()}
-
-
-def turned(box: Box, unit: StoredSize) -> Box:
-    """Return a box after the turn of a picture, whose corners may have changed places."""
-    (x1, y1), (x2, y2) = unit.turn(box.x1, box.y1), unit.turn(box.x2, box.y2)
-    return Box(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
+def all_turned(by_category: ByCategory, stored: StoredSize) -> ByCategory:
+    """Return boxes of a picture as stored, in fractions, as boxes of the upright picture."""
+    return {
+        name: tuple(turned_box(box, stored) for box in boxes) for name, boxes in by_category.items()
+    }
 
 
 def find(

@@ -222,3 +222,12 @@ def test_rows_share_the_names_of_their_columns_and_their_folder(tmp_path: Path, 
     assert first.folders[0] is second.folders[0]
     # and what a sample keeps of a row without bytes is the row itself
     assert first.plain() is first.values
+
+
+def test_rows_of_two_splits_in_one_file_are_refused(tmp_path: Path) -> None:
+    named = ["Train", "training", None, "hard", "train", "dev"]
+    rows = "".join(json.dumps({"question": "Why?", "split": name}) + "\n" for name in named)
+    stream = records.read(write(tmp_path / "rows.jsonl", rows), "train")
+    assert [next(stream).row for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(UserError, match=r"rows.jsonl: line 6: its split is 'dev', .* 'train'"):
+        next(stream)

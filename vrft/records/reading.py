@@ -16,7 +16,7 @@ import glob
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -35,6 +35,13 @@ HUB_ID = re.compile(r"[\w-][\w.-]{0,99}/[\w-][\w.-]{0,99}")
 
 MOST_NAMES = 8
 """Names of files that a message lists."""
+
+SPLITS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""What a column ``split`` calls a split -> the name of that split."""
 
 AS_NAMED: Mapping[str, str] = MappingProxyType({})
 """The renaming of no column."""
@@ -59,7 +66,7 @@ def read(
     of the configurations that a data set of the hub, or the README of its folder, lists.
     Pictures lie in the folder ``source``, or in that of the file, unless ``allow_outside``. Raises
     UserError at once where there is no such data, and while the rows are read for data that is
-    damaged.
+    damaged, or of several splits in one.
     """
     # No generator function itself, so that missing data is an error before the first row is asked.
     try:
@@ -85,12 +92,29 @@ def read(
     # Rows that a program gave in Python are no stranger's: they name any picture.
     anywhere = allow_outside or is_inside(root, (paths.rows(),))
     bounds = None if anywhere else allowed
-    return (
+    return of_one_split(
         Record(values, where, number, (*own_folder, *folders), columns, bounds)
         for number, (values, where, own_folder) in enumerate(
             watched(islice(rows, limit), f"rows of {split!r}")
         )
     )
+
+
+def of_one_split(records: Iterable[Record]) -> Iterator[Record]:
+    """Yield records; raise UserError for one whose column ``split`` names another than before.
+
+    Such a file, read for every split, would train on the rows that it is tested by.
+    """
+    known = None
+    for record in records:
+        value = record.values.get("split")
+        named = SPLITS.get(value.strip().lower()) if isinstance(value, str) else None
+        if named is not None and named != (known := known or named):
+            raise record.error(
+                f"its split is {shown(value)}, and that of rows before it {known!r}; write a file "
+                "for each, or remove the column"
+            )
+        yield record
 
 
 def split_files(root: Path, split: str) -> list[Path]:

@@ -44,6 +44,10 @@ NUMERIC = re.compile(r"[^\W\d]{0,3}[€£¥$]? ?[-+−–]?[0-9][0-9.,'’:/ \u0
 """A text that looks like a number, if perhaps in the spelling of another language: 1,5."""
 SAME_SIGNS = str.maketrans("‘’ʼ“”–", "'''\"\"-")
 """Signs of typesetters -> those of a keyboard, which mean the same within a text."""
+CODE = re.compile(r"0[0-9]++")
+"""A number whose zeros count, as those of a house or a postal code do."""
+LONG = 100
+"""Characters of a text that a model is not likely to write as it stands in the data."""
 MOST = 0.5
 """A kind of more than this fraction of the answers is meant for all, it may be."""
 
@@ -109,9 +113,21 @@ def exception(rows: Sequence[Row], accept_any: bool) -> str:
             words = {"option": "letters", "number": "numbers", "yes_no": "yes or no"}[kind]
             return (
                 f"{sum(fitting)} of {len(texts)} look like {words}, but {texts[odd]!r:.60} of "
-                f"{every[odd][0].record.where} is none: correct it, or set task.kind=text"
+                f"{every[odd][0].record.where} is none: correct it, or set task.kind={kind} or text"
             )
     return ""
+
+
+def long_texts(rows: Sequence[Row], accept_any: bool) -> str:
+    """Return in words how many answers are too long to be given word for word; "" for none."""
+    every = [text for row in rows for text in accepted(row, accept_any)]
+    count = sum(len(text) > LONG or "\n" in text for text in every)
+    if not count:
+        return ""
+    return (
+        f"{count} of {len(every)} have several lines or over {LONG} characters, and only the same "
+        "text is right"
+    )
 
 
 def is_letter(text: str) -> bool:
@@ -139,7 +155,7 @@ def looks_numeric(text: str) -> bool:
 FITS: Mapping[Kind, Callable[[str], bool]] = {
     "option": is_letter,
     "yes_no": is_truth,
-    "number": is_number,
+    "number": lambda text: is_number(text) and CODE.fullmatch(text) is None,
 }
 """Kind -> whether an answer is of it, in the order in which kinds are looked for."""
 

@@ -23,7 +23,7 @@ from vrft.records.formats import FormatName, Reading
 from vrft.records.rows import Row
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
-from vrft_tasks._vqa import Gold, Kind, exception, gold_of, kind_of, readable, right
+from vrft_tasks._vqa import Gold, Kind, exception, gold_of, kind_of, long_texts, readable, right
 
 CHAT = (
     "{question}\n"
@@ -120,9 +120,12 @@ class Vqa(Task[Gold]):
         kind = self.kind or kind_of(reading.rows, self.accept_any)
         first = self.prompt(read_sample(reading.rows[0], kind, self.accept_any))
         words = {"option": "options", "number": "numbers", "yes_no": "yes or no", "text": "texts"}
-        why = (
-            exception(reading.rows, self.accept_any) if kind == "text" and self.kind is None else ""
-        )
+        notes = []
+        if kind == "text":
+            guessed = self.kind is None
+            notes.append(exception(reading.rows, self.accept_any) if guessed else "")
+            notes.append(long_texts(reading.rows, self.accept_any))
+        why = "; ".join(filter(None, notes))
         return (
             f"read as {reading.title}, answers are {words[kind]}{f' ({why})' if why else ''}; "
             f"first prompt: {beginning(first)}"

@@ -379,6 +379,11 @@ def test_a_plain_number_is_read_as_the_grammar_reads_it(text: str) -> None:
         ("1½ m", 1.5, "m"),
         ("3 1/2", 3.5, ""),
         ("-3 1/2", -3.5, ""),
+        ("3-1/2 in", 3.5, "in"),
+        ("10-3/4inches", 10.75, "inches"),
+        ("3-1/2", 2.5, ""),  # a difference, as is that of roots and of multiples of pi
+        ("3-1/2 sqrt(4)", 2, ""),
+        ("3-1/2 pi", 3 - math.pi / 2, ""),
         ("1e-6", 1e-6, ""),
         ("20 °C", 20, "°c"),
     ],

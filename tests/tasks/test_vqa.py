@@ -17,7 +17,7 @@ from vrft.errors import UserError
 from vrft.evaluation.benchmark import load_benchmark
 from vrft.rewards import rewards_of
 from vrft.types import Completion, Sample, Turn
-from vrft_tasks._vqa import Gold, Kind
+from vrft_tasks._vqa import Gold, Kind, right
 from vrft_tasks.vqa import Vqa
 
 HERE = RECORDS / "formats"
@@ -166,7 +166,7 @@ def test_a_row_that_cannot_be_asked_is_named(
 def test_an_answer_that_makes_texts_of_numbers_is_named(tmp_path: Path) -> None:
     line = task_of(tmp_path, [3, "N/A", 4]).describe("train")
     assert "answers are texts (2 of 3 look like numbers, but 'N/A' of " in line
-    assert "rows.jsonl: line 2 is none: correct it, or set task.kind=text); first" in line
+    assert "rows.jsonl: line 2 is none: correct it, or set task.kind=number or text); first" in line
     # a decimal comma may be a number of another language, and is not read as one
     assert "(2 of 2 look like numbers, but '1,5' of " in task_of(tmp_path, ["1,5", "2"]).describe(
         "train"
@@ -175,6 +175,23 @@ def test_an_answer_that_makes_texts_of_numbers_is_named(tmp_path: Path) -> None:
         assert "answers are texts; first" in task_of(tmp_path, answers).describe("train")
     forced = task_of(tmp_path, [3, "N/A", 4], kind="text").describe("train")
     assert "answers are texts; first" in forced
+
+
+def test_codes_with_a_leading_zero_are_texts_unless_numbers_are_meant(tmp_path: Path) -> None:
+    task = task_of(tmp_path, ["0042", "4711"])
+    (code, _) = task.samples("train")
+    assert (right(code.answer, "0042"), right(code.answer, "42")) == (True, False)
+    assert "(2 of 2 look like numbers, but '0042' of " in task.describe("train")
+    (number, _) = task_of(tmp_path, ["0042", "4711"], kind="number").samples("train")
+    assert right(number.answer, "42")
+    (decimal,) = task_of(tmp_path, ["0.5"]).samples("train")
+    assert decimal.answer.kind == "number"
+
+
+def test_texts_that_no_model_gives_word_for_word_are_counted(tmp_path: Path) -> None:
+    line = task_of(tmp_path, ["red", "a " * 50 + "cup", "one\ntwo"]).describe("train")
+    assert "(2 of 3 have several lines or over 100 characters, and only the same text is" in line
+    assert "over 100" not in task_of(tmp_path, ["red", "a cup"]).describe("train")
 
 
 def test_options_may_be_numbers_however_they_are_held(tmp_path: Path) -> None:

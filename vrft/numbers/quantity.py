@@ -28,9 +28,13 @@ DIGITS = 6
 # Applied in this order: a later pattern matches what an earlier one has left. "\left(" must go
 # before "(" is read, "^\circ" before "^", and "\text" before the unit inside it.
 SPELLINGS = (
-    # a currency before its number, and a mixed number
+    # a currency before its number, and mixed numbers: 3 1/2, and 3-1/2 with a unit behind it
     (r"^([+-]?) ?([€£¥￥₹]) ?(?=[0-9.])(.*)$", r"\1\3 \2"),
     (r"^([+-]?[0-9]{1,9}) ([0-9]{1,9})/([0-9]{1,9})(?![0-9./])", r"\1\\frac{\2}{\3}"),
+    (
+        r"^([0-9]{1,9})-([0-9]{1,9})/([0-9]{1,9})(?= ?(?!pi|sqrt)[A-Za-z]{2})",
+        r"\1\\frac{\2}{\3}",
+    ),
     # spaces of LaTeX and signs without meaning
     (r"\*\*|~", " "),
     (r"\\rm\b", " "),

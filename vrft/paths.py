@@ -38,6 +38,11 @@ def cache() -> Path:
     return Path(os.environ.get("VRFT_CACHE") or Path.home() / ".cache" / "vrft")
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with ``~`` written out; that of an unknown user stays, and leads nowhere."""
+    return Path(os.path.expanduser(path))  # Path.expanduser raises RuntimeError for it
+
+
 def rows() -> Path:
     """Return the folder of the cache for rows that a program gave in Python."""
     return cache().absolute() / "rows"

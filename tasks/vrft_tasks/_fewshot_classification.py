@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vrft import answers, records
+from vrft import answers, paths, records
 from vrft.classes import ClassList
 from vrft.errors import UserError
 from vrft.records import Record
@@ -80,7 +80,7 @@ def find(
     ``config``, which rows alone can have, they are read at once. Raises UserError for a picture
     outside ``source``, unless ``allow_outside``, and for what is no picture in a folder of a class.
     """
-    root = Path(source).expanduser()
+    root = paths.expanded(source)
     if config is not None:
         return _read_rows(source, split, columns, encoding, config, allow_outside)
     allowed = None if allow_outside else (root,)

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
-from vrft import answers, coco, records, rewards
+from vrft import answers, coco, paths, records, rewards
 from vrft.average_precision import DetectedBox, Query, average_precision
 from vrft.boxes import IN_FRACTIONS, THOUSANDTHS, Box, Coordinates
 from vrft.task import Reward, Task, check_template
@@ -90,7 +89,7 @@ class Detection(Task[Objects]):
         check_template(self.template, "category")
 
     def samples(self, split: str) -> Sequence[Sample[Objects]]:
-        root = Path(self.data_dir).expanduser()
+        root = paths.expanded(self.data_dir)
         instances = coco.find(root, split, self.encoding, self.allow_outside)
         if instances is not None:
             return coco_samples(instances, self.categories, self.queries)

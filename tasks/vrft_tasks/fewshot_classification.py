@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from vrft import answers, rewards
+from vrft import answers, paths, rewards
 from vrft.classes import ClassList, macro_accuracy
 from vrft.errors import UserError
 from vrft.records.texts import read_text
@@ -131,7 +131,7 @@ class FewshotClassification(Task[Label]):
         if self.dataset == "own" and not self.class_list:
             return ClassList.parse(sorted(set(labels)), self.data_dir)
         shipped = LABELS / f"{self.dataset}.txt"
-        path = Path(self.class_list).expanduser() if self.class_list else shipped
+        path = paths.expanded(self.class_list) if self.class_list else shipped
         try:
             text = read_text(path, self.encoding if self.class_list else "")
         except UserError as error:

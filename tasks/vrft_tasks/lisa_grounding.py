@@ -23,7 +23,7 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from vrft import answers, rewards
+from vrft import answers, paths, rewards
 from vrft.boxes import THOUSANDTHS, Box, Coordinates, giou, share_in_fractions, units
 from vrft.errors import UserError
 from vrft.masks import Region
@@ -74,7 +74,7 @@ class LisaGrounding(Task[Target]):
         check_template(self.template, "instruction")
 
     def samples(self, split: str) -> Sequence[Sample[Target]]:
-        root = self.data_dir.expanduser()
+        root = paths.expanded(self.data_dir)
         if not root.exists():
             raise UserError(f"no data at {root}; set task.data_dir to {self.data}")
         sources = splits(root)

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from vrft import records
+from vrft import paths, records
 from vrft.diagnosis import difficulty
 from vrft.diagnosis.difficulty import Bounds
 from vrft.errors import UserError
@@ -86,7 +86,7 @@ def ids_of(task: Task[Any], split: str, run: Path) -> list[str]:
 
 def is_annotated(task: Any, split: str) -> bool:
     """Return whether a task's data are COCO's json, or json beside pictures."""
-    name, root = getattr(task, "data_format", None), Path(task.data_dir).expanduser()
+    name, root = getattr(task, "data_format", None), paths.expanded(task.data_dir)
     if name is not None or not os.path.exists(root):  # of the hub there are rows alone
         return name in labelled.TITLES
     return labelled.kind_of(root, split, getattr(task, "encoding", "")) is not None

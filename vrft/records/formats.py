@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vrft import answers
+from vrft import answers, paths
 from vrft.errors import UserError
 from vrft.records import reading, row_pictures, rows
 from vrft.records.annotations import labelled
@@ -130,7 +130,7 @@ def read_once(
     Whoever makes samples calls ``forget``, as rows are not needed beside them.
     """
     asked: Key = (split, name, tuple(columns.items()), limit, encoding, allow_outside)
-    stamp = None if config is not None else stamp_of(Path(source).expanduser(), split)
+    stamp = None if config is not None else stamp_of(paths.expanded(source), split)
     if stamp is not None and (kept := LAST.get(asked + stamp)):
         return kept
     forget()  # first: two readings need not be in memory at a time
@@ -206,7 +206,7 @@ def read(
     ReasonSeg's json beside the pictures. Pictures lie in its folder, unless ``allow_outside``.
     Raises UserError for data of no known format, and for the first row that is not understood.
     """
-    root = Path(source).expanduser()
+    root = paths.expanded(source)
     kind = name if name in labelled.TITLES else None
     if name is None and os.path.exists(root):  # False for a name that is too long, no error
         kind = labelled.kind_of(root, split, encoding)

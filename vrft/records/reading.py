@@ -69,10 +69,7 @@ def read(
     damaged, or of several splits in one.
     """
     # No generator function itself, so that missing data is an error before the first row is asked.
-    try:
-        root = Path(source).expanduser()
-    except RuntimeError as error:  # "~name" of no user
-        raise UserError(f"no data at {source!s:.200} ({error})") from error
+    root = paths.expanded(source)
     if os.path.exists(root):  # unlike Path.exists, also for a name that is too long
         folders: tuple[Path, ...] = (root,) if root.is_dir() else ()
         allowed = folders or (root.parent,)

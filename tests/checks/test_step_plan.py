@@ -55,11 +55,6 @@ def test_a_reference_model_is_a_copy_unless_there_is_an_adapter() -> None:
     assert step_plan.states_of(job("algorithm.beta=0.1", "model.lora.r=8")).reference == 0
 
 
-@pytest.mark.parametrize(("settings", "passes"), [((), 1), (("algorithm.beta=0.1",), 2)])
-def test_forward_passes_count_the_reference(settings: tuple[str, ...], passes: int) -> None:
-    assert 1 + step_plan.references(job(*settings).config) == passes
-
-
 @pytest.mark.parametrize(
     ("settings", "launch", "offered"),
     [

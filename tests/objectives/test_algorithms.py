@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
@@ -293,6 +293,9 @@ def test_every_choice_of_baseline_is_one_object() -> None:
     needs = {name: (b.needs_greedy, b.needs_critic) for name, b in algorithms.BASELINES.items()}
     assert [name for name, (greedy, _) in needs.items() if greedy] == ["greedy"]
     assert [name for name, (_, critic) in needs.items() if critic] == ["critic"]
+    for name in algorithms.BASELINES:
+        settings: Any = {"baseline": name}
+        assert AlgorithmConfig(**settings).needs_old_logps is needs[name][1]
 
 
 # The choices beside the paper's

@@ -29,6 +29,7 @@ from trl import GRPOTrainer
 from trl.experimental.gmpo import GMPOTrainer
 
 from vrft import policy
+from vrft.checks import step_plan
 from vrft.config.methods import METHODS, AlgorithmConfig, method
 from vrft.config.schema import Config, LoraConfig, ModelConfig
 from vrft.objectives import algorithms, entropy, objective
@@ -536,6 +537,7 @@ def test_mini_batches_are_updates_of_their_own(monkeypatch: pytest.MonkeyPatch) 
     _, rows = take_step(made)
     letters = [int(row["sample_id"].removeprefix("train-")) % 6 for row in rows]
     teaches = [row["advantage"] != 0 for row in rows]
+    assert len(seen) == 3
     for part, (old, new) in enumerate(pairwise(seen)):
         half = slice(12 * part, 12 * part + 12)  # of 6 prompts with 4 completions each
         asked = {one for one, tells in zip(letters[half], teaches[half], strict=True) if tells}
@@ -581,6 +583,26 @@ def test_only_a_kl_in_the_loss_has_groups_without_signal_forwarded(
     assert metrics["frac_reward_zero_std"] == 1.0
     # grpo: once for the loss; the reference is another module
     assert module.rows == forwarded
+
+
+@pytest.mark.parametrize("updates", [1, 2])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("sft", "ppo")])
+def test_a_plan_counts_the_passes_without_gradient_that_a_step_makes(
+    name: str, updates: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting, counted = Setting(0), []
+    plain = objective.without_gradient
+    monkeypatch.setattr(
+        objective, "without_gradient", lambda *given: counted.append(given) or plain(*given)
+    )
+    for beta in (0.0, 0.1):
+        counted.clear()
+        config = replace(CONFIG, algorithm=method(name, beta=beta, num_iterations=updates))
+        given: Any = Tensors(setting.old), Tensors(setting.reference)
+        made = replace(run(config), policy=given[0], reference=given[1])
+        batch = replace(setting.batch(), greedy=torch.zeros(B))
+        objective.make_experience(made, batch)
+        assert len(counted) == step_plan.references(config)
 
 
 def test_verls_alpha_counts_rewards_and_not_what_is_made_of_them() -> None:

@@ -91,6 +91,7 @@ def test_with_lambda_1_a_value_should_have_been_the_reward_that_came() -> None:
     nn.init.normal_(module.values)
     batch = collect(made)
     signal = make_experience(made, batch)
+    assert signal.old_logps is not None and made.config.algorithm.needs_old_logps
     mask = batch.mask.bool()
     assert signal.returns is not None and signal.values is not None
     expected = batch.rewards.unsqueeze(-1).expand_as(mask)

@@ -230,6 +230,11 @@ def test_the_bound_upwards_is_another_than_downwards(
 RATIOS = [name for name in METHODS if name != "sft" and SURROGATES[method(name).surrogate].ratio]
 
 
+@pytest.mark.parametrize("name", SURROGATES)
+def test_settings_know_which_surrogates_compare_policies(name: Any) -> None:
+    assert AlgorithmConfig(surrogate=name).compares_policies is SURROGATES[name].ratio
+
+
 def gradient(name: str, advantages: Tensor, drift: float) -> Tensor:
     """The gradient of a mean over completions of lengths 1 to 4, some log-ratios off the policy."""
     random = torch.Generator().manual_seed(3)

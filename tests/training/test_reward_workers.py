@@ -39,7 +39,9 @@ def settings_of(settings: dict[str, Any]) -> Config:
 
 def test_limits_are_those_of_the_settings() -> None:
     task = isolated(reward_timeout=2.5, reward_memory=0.5, max_missing_rewards=7)
-    for worker in workers_of(task):
+    workers = workers_of(task)
+    assert workers
+    for worker in workers:
         assert (worker.limits.seconds, worker.limits.memory) == (2.5, 2**29)
         assert worker.max_missing == 7
 

@@ -132,8 +132,7 @@ def updates(config: Config) -> int:
 def references(config: Config) -> int:
     """Return how often a step passes over its batch without gradients."""
     algorithm = config.algorithm
-    several = algorithm.num_iterations * algorithm.num_mini_batches > 1
-    return int(bool(algorithm.beta)) + int(several)
+    return int(bool(algorithm.beta)) + int(algorithm.needs_old_logps)
 
 
 # --- what to turn

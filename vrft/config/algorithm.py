@@ -1,7 +1,7 @@
 """The settings of the training objective, whichever method's row they are the defaults of.
 
 A setting that TRL's trainers have too bears its name there. ``vrft.config.methods`` has the rows;
-what each choice computes is in ``vrft.training``: algorithms, surrogates and entropy.
+what each choice computes is in ``vrft.objectives``: algorithms, surrogates and entropy.
 """
 
 from __future__ import annotations
@@ -175,6 +175,22 @@ class AlgorithmConfig:
     def reuses_batches(self) -> bool:
         """Return whether the policy changes between sampling a batch and its last update."""
         return self.num_iterations * self.num_mini_batches > 1
+
+    @property
+    def compares_policies(self) -> bool:
+        """Return whether the loss compares the policy with the one that sampled."""
+        return self.surrogate != "policy_gradient" or self.off_policy_mask_threshold is not None
+
+    @property
+    def needs_old_logps(self) -> bool:
+        """Return whether the log-probabilities at sampling take a pass of their own.
+
+        An update of the very policy that sampled has them at hand: they are those of its loss. The
+        critic's values and the KL in the reward are needed before it.
+        """
+        if self.baseline == "critic" or (self.beta and self.kl_in == "reward"):
+            return True
+        return self.compares_policies and self.reuses_batches
 
 
 PYTHON = "python"

@@ -41,8 +41,7 @@ def make_experience(run: Learner, batch: Batch) -> Experience:
         old, values, _ = without_gradient(
             run, actor_critic, actor_critic.logps_values_entropies, batch
         )
-    elif kl_in_reward or (compares(config) and config.reuses_batches):
-        # Else every update is on the policy that sampled: its log-probabilities are the loss's own.
+    elif config.needs_old_logps:
         (old,) = without_gradient(run, run.policy, run.policy.logps, batch)
     if config.beta:
         assert run.reference is not None
@@ -72,11 +71,6 @@ def make_experience(run: Learner, batch: Batch) -> Experience:
         all_signal = outcome.gather(signal.float()).bool()
         alpha = algorithms.alpha(outcome.gather(batch.rewards), config, all_signal)
     return Experience(advantages * alpha, informative, alpha, old, reference, values, returns)
-
-
-def compares(config: AlgorithmConfig) -> bool:
-    """Return whether the loss compares the policy with the one that sampled."""
-    return SURROGATES[config.surrogate].ratio or config.off_policy_mask_threshold is not None
 
 
 def loss(

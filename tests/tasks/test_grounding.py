@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,8 @@ def test_answers_are_read_strictly(text: str, kind: Kind, count: int | None) -> 
 
 
 LEFT, RIGHT = Box(0, 0, 0.5, 1), Box(0.5, 0, 1, 1)
+MIDDLE = Box(0.25, 0, 0.75, 1)
+CROWD = (Point(0.5, 0.5), Point(0.54, 0.5), Point(0.58, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -201,6 +204,11 @@ LEFT, RIGHT = Box(0, 0, 0.5, 1), Box(0.5, 0, 1, 1)
         ((Point(0, 0), Point(1, 1)), (Point(1, 1), Point(0.5, 0.5)), 0.5),
         ((LEFT,), (Point(0.2, 0.9),), 1),
         ((LEFT,), (Point(0.7, 0.9),), 0),
+        # points so near to each other that each hits its neighbour too
+        (CROWD, CROWD, 1),
+        (CROWD, (CROWD[1], CROWD[2], CROWD[0]), 1),
+        ((LEFT, MIDDLE), (Point(0.4, 0.5), Point(0.1, 0.5)), 1),
+        ((LEFT, MIDDLE), (Point(0.1, 0.5), Point(0.4, 0.5)), 1),
         ((LEFT,), None, 0),
     ],
 )
@@ -208,6 +216,12 @@ def test_shapes_are_matched_with_the_truth(
     true: tuple[Shape, ...], answered: tuple[Shape, ...] | None, value: float
 ) -> None:
     assert match(Target("boxes", true), answered, radius=0.05) == pytest.approx(value)
+
+
+def test_the_order_of_an_answer_makes_no_difference() -> None:
+    boxes = [Box(x / 8, 0, x / 8 + 0.3, 1) for x in range(4)]
+    values = [match(Target("boxes", tuple(boxes)), order, 0.05) for order in permutations(boxes)]
+    assert values == pytest.approx([1.0] * 24)
 
 
 def test_a_reward_for_many_guesses_does_not_grow() -> None:

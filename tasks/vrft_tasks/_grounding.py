@@ -162,7 +162,8 @@ def match(target: Target, answered: Sequence[Shape] | None, radius: float) -> fl
     from scipy import optimize  # whose import takes longer than a thousand single boxes
 
     pairs = zip(*optimize.linear_sum_assignment(values, maximize=True), strict=True)
-    return sum(values[i][j] for i, j in pairs) / max(len(values), len(answered))
+    total: float = sum(values[i][j] for i, j in pairs)
+    return total / max(len(values), len(answered))
 
 
 def value(true: Shape, given: Shape, radius: float) -> float:

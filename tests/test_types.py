@@ -61,7 +61,3 @@ def test_a_misspelt_field_is_an_error_and_no_new_attribute() -> None:
 def test_a_view_writes_thousandths_unless_told_otherwise() -> None:
     # Qwen2-VL's convention, which is that of all published data
     assert View(56, 28).space == "thousandths"
-
-
-def test_task_files_may_call_a_scored_answer_graded() -> None:
-    assert types.Graded is Scored

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
+from vrft import launched
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -78,7 +80,7 @@ def watched(
     Work that is done in a moment is not worth a line. Rate and time left are those of the items
     behind the first ``patience`` seconds. Of the processes of a launch only the first shows any.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if not launched.speaks():
         yield from items
         return
     total = len(items) if isinstance(items, Sized) else None

@@ -197,10 +197,6 @@ class Scored(Generic[A]):
     """Whether there is no prediction, so that an empty text stands for it."""
 
 
-Graded = Scored
-"""Another name of Scored, for task files that import it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A mean over ``n`` samples with the ends of its 95 % interval, NaN where it is not known."""

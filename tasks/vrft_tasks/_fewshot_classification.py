@@ -6,7 +6,6 @@ The comparison at the end of the file is the published one.
 from __future__ import annotations
 
 import functools
-import os
 import random
 import sys
 from collections import defaultdict
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vrft import answers, paths, records
+from vrft import answers, launched, paths, records
 from vrft.classes import ClassList
 from vrft.errors import UserError
 from vrft.records import Record
@@ -152,7 +151,7 @@ def _read_folders(
             texts += beside
         elif is_picture_file(path):
             raise UserError(f"{path}: a picture of no class; move it into the folder of its class")
-    if texts and os.environ.get("RANK", "0") == "0":  # one process speaks for all of a launch
+    if texts and launched.speaks():
         _say_once(f"note: {texts} files of text beside the pictures of {parent} are not read")
     for _, path in files if allowed is not None else ():
         records.check_inside(path, allowed or (), str(path))

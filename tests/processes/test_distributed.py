@@ -561,7 +561,7 @@ def test_processes_may_differ_in_passes_and_in_chunks_of_logits_where_weights_ar
     )
 
 
-@pytest.mark.parametrize(("engine", "name"), [("DEEPSPEED", "DeepSpeed"), ("FSDP", "FSDP")])
+@pytest.mark.parametrize(("engine", "name"), [("DEEPSPEED", "DeepSpeed"), ("FSDP", "FSDP2")])
 def test_fine_tuning_with_sharded_weights_is_refused(
     engine: str, name: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ from vrft.runs import bad_pictures, run_comparison
 from vrft.runs.bad_pictures import METRIC, BadPictures
 from vrft.runs.run_log import BAD_PICTURES, RunLog, read_metrics
 from vrft.sft import fine_tune
-from vrft.training import train
+from vrft.training import plan, train
 from vrft.training.rollout_rows import Drawn
 from vrft.training.run import Run
 from vrft.training.stream import draw, next_prompts, sample_at
@@ -187,9 +187,9 @@ def settings(model: Path, folder: Path, *more: str) -> Any:
     return config.load(None, [*where, *small, *more])
 
 
-def learn(made: Any, resume: Path | None = None, *, dry_run: bool = False) -> Path:
+def learn(made: Any, resume: Path | None = None) -> Path:
     module = fine_tune if made.algorithm.name == "sft" else train
-    return module.train(made, resume=resume, dry_run=dry_run)  # type: ignore[attr-defined]
+    return module.train(made, resume=resume)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("algorithm", ["gpg", "sft"])
@@ -249,15 +249,14 @@ def test_a_run_that_may_not_skip_ends_and_goes_on_with_the_setting(
 
 @pytest.mark.parametrize("algorithm", ["gpg", "sft"])
 def test_a_dry_run_reads_the_first_picture_as_the_run_would(
-    algorithm: str, model_folder: Callable[[str], Path], tmp_path: Path, capsys: Capture
+    algorithm: str, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     data = write_rows(tmp_path, 3, bad={0})
     more = (f"task.data_dir={data}", f"algorithm={algorithm}")
     made = settings(model_folder("qwen2_vl"), tmp_path / "run", *more)
     with pytest.raises(UserError, match=r"sample 'p0': .*data\.on_bad_picture=skip"):
-        learn(made, dry_run=True)
-    learn(replace(made, data=DataConfig("skip")), dry_run=True)
-    assert "tokens in the first sample" in capsys.readouterr().out
+        plan.plan_text(made)
+    assert "tokens in the first sample" in plan.plan_text(replace(made, data=DataConfig("skip")))
 
 
 def test_the_setting_is_the_runs_and_not_the_tasks(tmp_path: Path) -> None:

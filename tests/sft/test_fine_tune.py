@@ -21,6 +21,7 @@ from vrft.runs.run_comparison import TIMES
 from vrft.runs.run_log import read_metrics
 from vrft.sft import fine_tune, lessons
 from vrft.sft.lessons import Lesson
+from vrft.training import plan
 from vrft.types import Prompt
 
 LETTERS = str(FAKES / "letters_task.py")
@@ -144,9 +145,9 @@ def test_a_prompt_that_cannot_be_encoded_leaves_no_folder(
 ) -> None:
     settings = config(model_folder("qwen2_vl"), tmp_path / "run")
     short = replace(settings.sampling, max_prompt_length=1)
-    for dry_run in (True, False):
+    for start in (plan.plan_text, fine_tune.train):
         with pytest.raises(UserError, match="max_prompt_length"):
-            fine_tune.train(replace(settings, sampling=short), dry_run=dry_run)
+            start(replace(settings, sampling=short))
         assert not (tmp_path / "run").exists()
 
 
@@ -182,9 +183,6 @@ def test_a_lesson_that_is_refused_after_a_step_leaves_what_was_learnt(
     assert (tmp_path / "run" / "checkpoint-1").is_dir()
 
 
-def test_a_dry_run_trains_nothing(
-    model_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fine_tune.train(config(model_folder("qwen2_vl"), tmp_path / "run"), dry_run=True)
-    assert "12 samples" in capsys.readouterr().out
+def test_a_dry_run_trains_nothing(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    assert "12 samples" in plan.plan_text(config(model_folder("qwen2_vl"), tmp_path / "run"))
     assert not (tmp_path / "run").exists()

@@ -161,9 +161,9 @@ def test_the_dry_run_refuses_what_the_run_refuses_and_neither_makes_a_folder(
     wanted = [f"task={LETTERS}", f"model={model_folder('qwen2_vl')}", f"train.output_dir={folder}"]
     configured = config.load(None, [*wanted, *settings])
     errors = []
-    for dry_run in (True, False):
+    for start in (plan.plan_text, train.train):
         with pytest.raises(UserError, match=re.escape(message)) as refused:
-            train.train(configured, dry_run=dry_run)
+            start(configured)
         errors.append(str(refused.value))
     assert errors[0] == errors[1]
     assert not folder.exists()
@@ -187,9 +187,9 @@ def test_a_prompt_that_a_later_step_would_meet_is_refused_by_both(
     settings = ["task=math", f"task.data_dir={tmp_path / 'rows.jsonl'}", "model=demo",
                 f"algorithm={algorithm}", f"train.output_dir={tmp_path / 'run'}"]  # fmt: skip
     configured = config.load(None, settings)
-    for dry_run in (True, False):
+    for start in (plan.plan_text, (fine_tune if algorithm == "sft" else train).train):
         with pytest.raises(UserError, match=rf"^sample 'b': .*{said}"):
-            (fine_tune if algorithm == "sft" else train).train(configured, dry_run=dry_run)
+            start(configured)
     assert not (tmp_path / "run").exists()
 
 
@@ -199,9 +199,9 @@ def test_a_folder_that_holds_a_run_is_refused_by_both(
     (tmp_path / "metrics.jsonl").write_text("")
     wanted = [f"task={LETTERS}", f"model={model_folder('qwen2_vl')}"]
     configured = config.load(None, [*wanted, f"train.output_dir={tmp_path}"])
-    for dry_run in (True, False):
+    for start in (plan.plan_text, train.train):
         with pytest.raises(UserError, match="holds another run"):
-            train.train(configured, dry_run=dry_run)
+            start(configured)
 
 
 def test_sft_in_float16_is_refused() -> None:

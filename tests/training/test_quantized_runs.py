@@ -20,7 +20,6 @@ from transformers import AutoModelForImageTextToText
 from vrft import cli, config, models
 from vrft.config.schema import Config, ModelConfig
 from vrft.errors import UserError
-from vrft.processes import distributed
 from vrft.runs.run_log import read_metrics
 from vrft.training import plan, train
 
@@ -90,9 +89,9 @@ def test_a_quantised_base_that_cannot_be_trained_on_is_refused_by_run_dry_run_an
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configured = letters(model_folder("qwen2_vl"), tmp_path / "run", *settings)
-    for dry_run in (True, False):
+    for start in (plan.plan_text, train.train):
         with pytest.raises(UserError, match=re.escape(message)):
-            train.train(configured, dry_run=dry_run)
+            start(configured)
     argv = ["check", "--task", str(FAKES / "letters_task.py"), "--limit", "1"]
     assert cli.main([*argv, f"model={model_folder('qwen2_vl')}", *settings]) == 1
     assert message in capsys.readouterr().out
@@ -103,7 +102,7 @@ def test_a_quantised_base_that_cannot_be_trained_on_is_refused_by_run_dry_run_an
 def test_a_launch_that_shards_is_refused(
     engine: str, model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "launched_with", lambda name: name == engine)
+    monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
     monkeypatch.setattr("vrft.models.quantization.find_spec", lambda name: object())
     with pytest.raises(UserError, match="launch without them"):
         plan.check(letters(model_folder("qwen2_vl"), Path("nowhere"), *NF4))

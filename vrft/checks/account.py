@@ -152,7 +152,7 @@ class Account(TorchDispatchMode):
             self.holdings[key] = holding._replace(place=place)
 
     def keep(self, part: str, name: str) -> None:
-        """Count all that a part holds now by another name; its operators stay the part's own."""
+        """Count what a part holds now under ``name``; operators that read it stay the part's."""
         for key, holding in list(self.holdings.items()):
             storage = holding.reference()  # which cannot end meanwhile
             if storage is not None and holding.place.part == part:

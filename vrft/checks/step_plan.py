@@ -36,12 +36,6 @@ class Job:
     lengths: Lengths
     launch: Launch
 
-    @property
-    def prompts(self) -> int:
-        """Return the prompts of one step on a device."""
-        train = self.config.train
-        return train.per_device_train_batch_size * train.gradient_accumulation_steps
-
     def load(self, first: PromptShape) -> Load:
         """Return the load of a step whose first prompt is this one; all others are median ones."""
         config, middle = self.config, self.lengths.middle
@@ -52,8 +46,8 @@ class Job:
         if config.train.max_tokens_per_micro_batch:
             tokens = self.lengths.tokens(first) + generations * length
             batch = max(1, config.train.max_tokens_per_micro_batch // tokens)
-        prompts = (first, *[middle] * (self.prompts - 1))
-        return Load(prompts, min(batch, self.prompts), generations, length)
+        prompts = (first, *[middle] * (config.train.prompts_per_device - 1))
+        return Load(prompts, min(batch, len(prompts)), generations, length)
 
     @property
     def samples_here(self) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vrft import paths
+from vrft import launched, paths
 from vrft.cli import next_commands
 from vrft.errors import UserError
 
@@ -53,8 +52,7 @@ def task_of(data: str, split: str, settings: Sequence[str]) -> str:
 def say_reading(task: Task[Any], split: str) -> None:
     """Print in one line on standard error how a task of TASKS reads a split; nothing for others."""
     describe = getattr(task, "describe", None)
-    # One process speaks for all that a launcher has started.
-    if describe is not None and os.environ.get("RANK", "0") == "0":
+    if describe is not None and launched.speaks():
         print(describe(split), file=sys.stderr)
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vrft import columns
+from vrft import columns, launched
 from vrft.cli import data, next_commands
 from vrft.cli.configuration import resolve
 from vrft.cli.imports import lasting
@@ -38,8 +37,7 @@ def train(args: argparse.Namespace) -> int:
         lines = [f"run: {run}", f"model: {run / 'final'}"]
         own_rows = config.task.name in data.TASKS
         commands = next_commands.after_train(config, run, own_rows=own_rows)
-    # One process speaks for all that a launcher has started.
-    if os.environ.get("RANK", "0") == "0":
+    if launched.speaks():
         print("\n".join(lines))
         next_commands.say(*commands)
     return 0

@@ -157,4 +157,4 @@ def add_demo(verbs: Any) -> None:
 
 
 ADDED = (add_demo, add_check, add_plan, add_train, add_verify_resume)
-"""The functions that add them."""
+"""The functions that add this module's commands to the parser."""

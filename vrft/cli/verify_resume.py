@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import shutil
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vrft import folder_lock
+from vrft import folder_lock, launched
 from vrft.cli import next_commands
 from vrft.cli.configuration import resolve
 from vrft.errors import UserError
@@ -94,9 +93,9 @@ def check_options(args: argparse.Namespace) -> None:
     if args.kill_at >= args.steps:
         raise UserError(f"--kill-at {args.kill_at}: a run of {args.steps} steps has ended by then; "
                         "give a smaller one, or more --steps")  # fmt: skip
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if launched.processes() > 1:
         raise UserError("verify-resume starts its runs by itself; leave the launcher out, and give "
-                        f"--num-processes {os.environ['WORLD_SIZE']}")  # fmt: skip
+                        f"--num-processes {launched.processes()}")  # fmt: skip
     if args.accelerate_config is not None and not args.accelerate_config.is_file():
         raise UserError(f"--accelerate-config {args.accelerate_config}: no such file; the shipped "
                         "ones are configs/accelerate/*.yaml")  # fmt: skip

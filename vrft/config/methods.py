@@ -2,7 +2,7 @@
 
 A row chooses the advantage of a completion, the level of the ratio to the policy that sampled it,
 the bound on that ratio, the mean over tokens, and whether a KL penalty holds the policy near the
-model that training began with; the functions are in ``vrft.training``: algorithms and surrogates.
+model that training began with; the functions are in ``vrft.objectives``, algorithms and surrogates.
 A new method is a new row of METHODS. Where it needs an advantage, a surrogate or a mean of its own,
 that is one more name in a ``Literal`` of ``vrft.config.algorithm``, and a function there.
 """

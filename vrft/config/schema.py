@@ -233,6 +233,11 @@ class TrainConfig:
     trackio, comet_ml, aim, clearml, dvclive. Empty, or ``none``: only the run folder."""
 
     @property
+    def prompts_per_device(self) -> int:
+        """Return the prompts that one step takes on a device: b, of B on all of them."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    @property
     def logs_token_logprobs(self) -> bool:
         """Return whether rollouts bear their tokens' probabilities, for the log of completions."""
         return self.log_completions and self.log_token_logprobs

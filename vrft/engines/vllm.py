@@ -39,12 +39,8 @@ class VllmEngine:
     """A vLLM server that samples for a policy, started here or attached to.
 
     ``differences`` and ``ban_differences`` are the ``distances`` of the tokens that were compared
-    last; ``sync_seconds`` is how long the last exchange of weights took. ``comparing`` is to be set
-    to False by whoever samples in a thread while the model learns, as its own forward is then
-    another model's.
+    last; ``sync_seconds`` is how long the last exchange of weights took.
     """
-
-    comparing = True
 
     def __init__(
         self,
@@ -222,14 +218,14 @@ class VllmEngine:
     ) -> list[tuple[Rollout, ...]]:
         """Return G rollouts of each prompt with the server's log-probabilities.
 
-        Those of the first call after a sync are compared with the model's own, if ``comparing``.
+        Those of the first call after a sync are compared with the model's own.
         """
         groups = self.attempt(
             lambda: self.answers(
                 encoded, num_generations, sampling, seeds, Patience(self.settings.timeout)
             )
         )
-        if self.comparing and self.compared != self.version:
+        if self.compared != self.version:
             self.compared = self.version
             self.compare(encoded, groups, sampling)
         return groups

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import sys
 from pathlib import Path
 
-from vrft import paths
+from vrft import launched, paths
 from vrft.errors import UserError
 from vrft.evaluation import predictions
 
@@ -49,7 +48,7 @@ def model(name: str) -> str:
 
 def say(line: str) -> None:
     """Print a line on standard error, in one process of all that a launcher has started."""
-    if os.environ.get("RANK", "0") == "0":
+    if launched.speaks():
         print(line, file=sys.stderr)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from vrft import registry
+from vrft import launched, registry
 from vrft.errors import PictureError, UserError
 from vrft.evaluation import fingerprint, predictions
 from vrft.evaluation.benchmark import Benchmark
@@ -78,8 +77,8 @@ def bad_pictures(prompts: Mapping[str, Prompt], on_bad_picture: OnBadPicture) ->
 
 def say_left_out(left_out: Mapping[str, str], count: int) -> None:
     """Print a note on the samples, id -> reason, of ``count`` that are wrong for their pictures."""
-    if not left_out or os.environ.get("RANK", "0") != "0":
-        return  # one process of a launch speaks for all
+    if not left_out or not launched.speaks():
+        return
     id, reason = next(iter(left_out.items()))
     print(
         f"note: {len(left_out)} of {count} samples have a picture that cannot be read, and "

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
+from vrft import launched
 from vrft.mathverify import worker
 from vrft.mathverify.rules import Rule
 from vrft.mathverify.worker import Verdict
@@ -171,7 +172,7 @@ def current() -> Budget | None:
 def workers() -> int:
     """Return how many answers are judged at once: MOST, or this process's share of the cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    beside = launched.local_processes()
     return max(1, min(MOST, (cores or 1) // beside))
 
 

@@ -1,14 +1,14 @@
-"""What can be known of a run's objective before its first step: settings that do not go together.
+"""The check of a run's objective before its first step: settings that do not go together.
 
 A setting that would be ignored is refused: its run would be taken for one that has it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import fields
 
+from vrft import launched
 from vrft.config.methods import COMMON, AlgorithmConfig, CriticConfig, method
 from vrft.config.schema import Config
 from vrft.errors import UserError
@@ -73,9 +73,7 @@ def ratio_mistakes(config: AlgorithmConfig) -> Iterator[str]:
         )
     if config.delta is not None:
         highest = 1 + config.clip_range[1]
-        if config.surrogate != "clipped":
-            yield "algorithm.delta: only algorithm.surrogate=clipped has a dual clip; leave it out"
-        elif config.delta <= highest:
+        if "delta" in bound.settings and config.delta <= highest:
             yield (
                 f"algorithm.delta={config.delta:g}: the clip ends at {highest:g} already; give a "
                 "larger one, such as 3.0"
@@ -125,8 +123,7 @@ def baseline_mistakes(config: AlgorithmConfig) -> Iterator[str]:
 def batch_mistakes(config: Config) -> Iterator[str]:
     """Yield a line for a batch too small for its deviation."""
     algorithm, train = config.algorithm, config.train
-    prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps
-    completions = prompts * algorithm.num_generations * int(os.environ.get("WORLD_SIZE", "1"))
+    completions = train.prompts_per_device * algorithm.num_generations * launched.processes()
     compared = BASELINES[algorithm.baseline].subtrahend
     if algorithm.f_norm == "batch_std" and compared and completions < 2:
         yield (

@@ -165,7 +165,7 @@ BASELINES = {
     ),
     "critic": Baseline("GAE", critic_advantages, needs_critic=True),
 }
-"""The choices of ``algorithm.baseline``: no other place asks for one by its name."""
+"""The choices of ``algorithm.baseline``: a new one is a new object here."""
 
 
 def standardised(values: Tensor, outcome: Outcome, *, divide: bool) -> Tensor:

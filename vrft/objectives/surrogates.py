@@ -196,7 +196,12 @@ SURROGATES = {
     "policy_gradient": Surrogate(
         in_words("-log pi A"), policy_gradient, ratio=False, levels=("token",), settings=()
     ),
-    "clipped": Surrogate(in_words("clip(ratio, {least}, {most}) A"), clipped, clipped_tokens),
+    "clipped": Surrogate(
+        in_words("clip(ratio, {least}, {most}) A"),
+        clipped,
+        clipped_tokens,
+        settings=("epsilon", "epsilon_high", "delta"),
+    ),
     "capped": Surrogate(
         in_words("min(ratio, {high}) log pi A"), capped, capped_tokens, settings=("epsilon_high",)
     ),
@@ -215,7 +220,7 @@ SURROGATES = {
         levels=("token",),
     ),
 }
-"""The choices of ``algorithm.surrogate``: no other place asks for one by its name."""
+"""The choices of ``algorithm.surrogate``: a new one is a new object here."""
 
 
 def surrogate(tokens: Tokens, config: AlgorithmConfig) -> Tensor:

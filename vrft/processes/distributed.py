@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -30,6 +29,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+from vrft import launched
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.processes import shards
@@ -70,19 +70,14 @@ def start_on_cpu(timeout: timedelta) -> None:
     where the processes are joined already and, for FSDP, where their kind is that of GPUs.
     """
     state = PartialState(cpu=True, timeout=timeout)
-    if launched_with("FSDP"):
+    if launched.engine() == "FSDP2":
         state.distributed_type = DistributedType.MULTI_GPU
-    if launched_with("DEEPSPEED"):
+    if launched.engine() == "DeepSpeed":
         from deepspeed import ops
 
         # DeepSpeed would compile its own shared-memory communication for more than a minute. Where
         # a version has no such table it does so, and nothing else changes.
         getattr(ops, "__compatible_ops__", {})["deepspeed_shm_comm"] = False
-
-
-def launched_with(engine: str) -> bool:
-    """Return whether ``accelerate launch`` asked for an engine, "DEEPSPEED" or "FSDP"."""
-    return os.environ.get(f"ACCELERATE_USE_{engine}", "").lower() == "true"
 
 
 @waiting()

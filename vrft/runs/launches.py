@@ -8,14 +8,13 @@ picture's preprocessing that differs is refused: the model would read its prompt
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from vrft import durable
+from vrft import durable, launched
 from vrft.errors import UserError
 from vrft.evaluation.fingerprint import digest
 
@@ -60,22 +59,13 @@ def today(step: int, device: str, precision: str, processor: Any = None) -> Laun
     """Return what this process's launch is; ``processor`` is that of the model, if it has one."""
     return Launch(
         step,
-        int(os.environ.get("WORLD_SIZE", "1")),
-        engine(),
+        launched.processes(),
+        launched.engine(),
         device,
         precision,
         {name: known for name in PACKAGES if (known := version_of(name))},
         {} if processor is None else readings(processor),
     )
-
-
-def engine() -> str:
-    """Return what ``accelerate launch`` or torchrun lets several devices train by."""
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
-        return "DeepSpeed"
-    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
-        return "FSDP2"
-    return "DDP" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else "one device"
 
 
 def version_of(package: str) -> str:

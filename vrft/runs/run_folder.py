@@ -13,12 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from vrft import durable, folder_lock
+from vrft import durable, folder_lock, launched
 from vrft.config.loading import to_yaml
 from vrft.config.schema import Config
 from vrft.errors import UserError
@@ -54,26 +53,24 @@ REPEATED = 1.0
 has received by itself."""
 
 
-def claim(config: Config) -> Config:
-    """Make the folder of a fresh run and write its config.yaml, also as config-1.yaml.
+def claim(config: Config) -> None:
+    """Make the folder that a fresh run names and write its config.yaml, also as config-1.yaml.
 
-    Returns the configuration with ``train.output_dir`` filled in. Raises UserError if the folder
-    holds another run or cannot be made, and for a tracker that cannot be had.
+    Raises UserError if the folder holds another run or cannot be made, and for a tracker that
+    cannot be had.
     """
     run_log.check_trackers(config.train.report_to)  # before a folder is made in vain
     check_free(config)
-    folder = Path(config.train.output_dir or default_folder(config))
+    folder = Path(config.train.output_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"train.output_dir={folder}: cannot be made ({error}); choose another folder"
         ) from error
-    config = replace(config, train=replace(config.train, output_dir=str(folder)))
     with disk_errors.explained(folder):
         write_settings(config, folder, 1)
         write_settings(config, folder)
-    return config
 
 
 def write_settings(config: Config, folder: Path, step: int | None = None) -> None:
@@ -83,11 +80,6 @@ def write_settings(config: Config, folder: Path, step: int | None = None) -> Non
     """
     name = "config.yaml" if step is None else f"config-{step}.yaml"
     durable.write_text(folder / name, to_yaml(moved_files.absolute(config)))
-
-
-def speaks() -> bool:
-    """Return whether this process is the one of a launch that prints for all."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
@@ -213,6 +205,6 @@ class StopSignal:
 def say(line: str) -> None:
     """Write a line to standard error from within a signal's handler."""
     # print() fails where the signal has interrupted another print.
-    if speaks():
+    if launched.speaks():
         with suppress(OSError):
             os.write(2, f"\n{line}\n".encode())

@@ -43,19 +43,13 @@ from vrft.training import resume as resumption
 from vrft.types import Sample
 
 
-def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) -> Path:
+def train(config: Config, *, resume: Path | None = None) -> Path:
     """Fine-tune on the references of the split "train" and return the run folder.
 
     The folder is laid out as that of a training by reward. ``resume`` goes on from the latest
-    checkpoint of an interrupted run; ``dry_run`` checks everything, prints the plan and trains
-    nothing. Raises UserError for what the user can mend, and SystemExit(128 + signal) after a
-    checkpoint when it is told to stop.
+    checkpoint of an interrupted run. Raises UserError for what the user can mend, and
+    SystemExit(128 + signal) after a checkpoint when it is told to stop.
     """
-    if dry_run:
-        text = plan.plan_text(config, resume)
-        if run_folder.speaks():
-            print(text)
-        return Path(config.train.output_dir)
     accelerator = distributed.accelerator(config.model, config.train.ddp_timeout)
     with watched(accelerator, config.train):
         task, samples = plan.check(config, fresh=resume is None)
@@ -232,5 +226,5 @@ def claim_folder(config: Config, samples: Sequence[Sample[Any]], processes: int)
     """Write what a fresh run's folder, which the settings name, holds from its beginning."""
     train = config.train
     run_folder.claim(config)
-    prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps * processes
+    prompts = train.prompts_per_device * processes
     data_fingerprint.write(Path(train.output_dir), samples, prompts)

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from vrft import durable
+from vrft import durable, launched
 from vrft.errors import UserError
 from vrft.models import manifest
 from vrft.processes import optimizer_parts, shards
-from vrft.runs import disk_errors, run_folder
+from vrft.runs import disk_errors
 from vrft.training import trainer_state
 from vrft.training.trainer_state import STATE, Progress
 
@@ -72,7 +72,7 @@ def latest(run: Path) -> Path | None:
 def damage(folder: Path) -> str | None:
     """Return what is wrong with a checkpoint's files by its manifest; None where nothing is."""
     # One process of a launch reads all bytes; the others take the checkpoint that it has chosen.
-    return manifest.damage(folder, hashed=run_folder.speaks())
+    return manifest.damage(folder, hashed=launched.speaks())
 
 
 def damaged(run: Path) -> list[tuple[Path, str]]:
@@ -83,7 +83,7 @@ def damaged(run: Path) -> list[tuple[Path, str]]:
 
 
 def set_aside(run: Path) -> list[str]:
-    """Rename the damaged checkpoints from whose steps a run goes on anew; return a line for each.
+    """Rename the damaged checkpoints behind the latest good one, and return a line for each.
 
     They keep their files, under names that no checkpoint has. Only the main process calls this.
     """

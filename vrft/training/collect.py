@@ -123,10 +123,12 @@ def with_greedy(
         reward_group(run.config, run.task, group_of(draw, rollouts.greedy), draw.encoded, state)
         for draw, rollouts in zip(drawn, sampled, strict=True)
     ]
-    return [beside(run.config, *pair) for pair in zip(groups, greedy, strict=True)]
+    return [with_greedy_total(run.config, *pair) for pair in zip(groups, greedy, strict=True)]
 
 
-def beside(config: Config, rewarded: RewardedGroup, greedy: RewardedGroup) -> RewardedGroup:
+def with_greedy_total(
+    config: Config, rewarded: RewardedGroup, greedy: RewardedGroup
+) -> RewardedGroup:
     """Return a group with the total of its greedy completion, and the signal that follows.
 
     A reward that one of them has lost counts for neither: it would push all completions one way.
@@ -165,9 +167,9 @@ def reward_group(
 ) -> RewardedGroup:
     """Return a group with its rewards and their weighted sum.
 
-    Where the baseline needs a greedy completion, signal is known ``beside`` that alone. Raises
-    UserError that names sample and reward for a value that is no finite number, and for a logged
-    column that bears the name of one of the log's own.
+    Where the baseline needs a greedy completion, ``has_signal`` stays False until
+    ``with_greedy_total`` knows it. Raises UserError that names sample and reward for a value that
+    is no finite number, and for a logged column that bears the name of one of the log's own.
     """
     given = group_rewards(task, group, state, config.algorithm.missing_rewards)
     metrics.check_columns(given.log)

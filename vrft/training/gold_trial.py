@@ -15,7 +15,7 @@ from vrft.models.encoding import Encoded
 from vrft.policy import Policy
 from vrft.runs.bad_pictures import BadPictures
 from vrft.task import Task
-from vrft.training.stream import encode_sample, shuffled_index
+from vrft.training.stream import block_of, encode_sample, samples_from
 from vrft.types import Sample
 
 
@@ -32,16 +32,12 @@ def try_gold_answers(
     for a prompt that its first step could not read.
     """
     train = config.train
-    local = train.per_device_train_batch_size * train.gradient_accumulation_steps
-    first = accelerator.process_index * local
+    block = block_of(accelerator.process_index, train.prompts_per_device)
     bad_pictures = BadPictures(skip=config.data.on_bad_picture == "skip")
     read = partial(encode_sample, task, policy, config)
     chosen, views = [], []
-    for place in range(first, first + min(canaries.PROMPTS, local)):
-        coming = (
-            samples[shuffled_index(len(samples), train.seed, later)]
-            for later in range(place, place + 2 * len(samples))
-        )
+    for place in range(block.start, block.stop)[: canaries.PROMPTS]:
+        coming = samples_from(samples, train.seed, place)
         sample, (_, encoded) = bad_pictures.first_readable(coming, attrgetter("id"), read)
         chosen.append(sample)
         views.append(encoded.views if isinstance(encoded, Encoded) else ())

@@ -138,18 +138,25 @@ def keeps_ledger(run: Run) -> bool:
     return run.accelerator.is_main_process or run.config.algorithm.has_curriculum
 
 
+def remember(run: Run, batch: Batch) -> None:
+    """Count a step's groups of all devices in the ledger, by which a curriculum lets prompts rest.
+
+    Those that were sampled and dropped count too.
+    """
+    sampled = (*batch.groups, *batch.dropped)
+    own = [attempt(run.config, run.task, rewarded) for rewarded in sampled]
+    every = exchange.gather_objects(run.accelerator, own)
+    if keeps_ledger(run):
+        run.ledger.add(every)
+
+
 def observed(run: Run, batch: Batch) -> dict[str, float]:
-    """Count a step's groups of all devices in the ledger, and return what else is watched.
+    """Return what the watchdogs look at besides a step's other metrics.
 
     completions/duplicates is the share of answers that repeat another of their group, 1 where all
     are the same; coordinates/FRAME is the mean IoU of boxes in each frame, of tasks with boxes.
     """
     accelerator = run.accelerator
-    sampled = (*batch.groups, *batch.dropped)
-    own = [attempt(run.config, run.task, rewarded) for rewarded in sampled]
-    every = exchange.gather_objects(accelerator, own)
-    if keeps_ledger(run):
-        run.ledger.add(every)
     repeats = torch.tensor([repeated(rewarded.group) for rewarded in batch.groups])
     measured = {
         "completions/duplicates": float(exchange.gather(accelerator, repeats).mean()),

@@ -38,16 +38,15 @@ QUANTILES = {"p50": 0.5, "p99": 0.99}
 def step_metrics(
     run: Run, batch: Batch, updates: Sequence[Mapping[str, float]]
 ) -> dict[str, float]:
-    """Return means and spreads over the groups of all devices, and count their tokens.
+    """Return the metrics of a step by TRL's names, over the groups of all devices.
 
-    Metrics of updates are averaged over the updates that have them.
+    Nothing of the run is changed. Metrics of updates are averaged over the updates that have them.
     """
     accelerator, done = run.accelerator, run.progress
     rewards_BG = exchange.gather(accelerator, batch.rewards)
     compared_BG = exchange.gather(accelerator, batch.compared)
     lengths_BG = exchange.gather(accelerator, batch.lengths)
     truncated_BG = exchange.gather(accelerator, batch.truncated)
-    done.num_tokens += int(lengths_BG.sum())
     names = dict.fromkeys(name for update in updates for name in update)
     metrics = {name: fmean(u[name] for u in updates if name in u) for name in names}
     metrics |= {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from vrft import folder_lock, paths, policy, registry
+from vrft import folder_lock, launched, paths, policy, registry
 from vrft.boxes import THOUSANDTHS
 from vrft.checks import memory_plan
 from vrft.config.methods import reward_source
@@ -60,8 +59,7 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     task = registry.build_rewarded(config.task, config.algorithm)
     check_settings(config, task.rewards())
     quantization.check_training(config)
-    sharded = any(map(distributed.launched_with, ("DEEPSPEED", "FSDP")))
-    quantization.check_launch(config.model, sharded=sharded)
+    quantization.check_launch(config.model, sharded=launched.shards())
     rollout_plan.check(config)
     optimizers.check(config.train)
     run_log.check_trackers(config.train.report_to)
@@ -82,9 +80,8 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     if fresh:
         run_folder.check_free(config)
     else:
-        processes = int(os.environ.get("WORLD_SIZE", "1"))
-        steps = total_steps(config, len(samples), processes)
-        resume.check_run(config, samples, steps, processes)
+        steps = total_steps(config, len(samples), launched.processes())
+        resume.check_run(config, samples, steps, launched.processes())
     return task, samples
 
 
@@ -97,8 +94,8 @@ def check_prompts(
     picture passes where the run may ``skip`` its sample. Shows progress where it lasts.
     """
     shown = f"prompts of {split!r}"
-    # One process of a launch speaks for all, which check the same prompts.
-    for sample in watched(samples, shown) if run_folder.speaks() else samples:
+    # All processes of a launch check the same prompts.
+    for sample in watched(samples, shown) if launched.speaks() else samples:
         try:
             check_prompt(task.prompt(sample))
             # Of the words around its numbers alone, which do not depend on what a model sees.
@@ -116,7 +113,7 @@ def note_trained_on(
     """Say how many samples of an evaluation are trained on: a single file is read for any split."""
     trained = {sample.id: (sample.question, sample.images) for sample in samples}
     same = sum(trained.get(sample.id) == (sample.question, sample.images) for sample in asked)
-    if same and run_folder.speaks():
+    if same and launched.speaks():
         print(
             f"note: {same} of the {len(asked)} samples of eval.split={split} are trained on, and "
             "their scores, and a best checkpoint by them, say nothing of other questions; give a "
@@ -136,12 +133,11 @@ def check_settings(config: Config, rewards: Mapping[str, Any]) -> None:
                 "model.dtype=float16: algorithm=sft computes in bfloat16 or float32; set one of "
                 "them, or auto"
             )
-        for engine, name in (("DEEPSPEED", "DeepSpeed"), ("FSDP", "FSDP")):
-            if distributed.launched_with(engine):
-                raise UserError(
-                    f"algorithm=sft holds all weights in every process, and {name} would shard "
-                    "them; start it by torchrun, or with configs/accelerate/ddp.yaml"
-                )
+        if launched.shards():
+            raise UserError(
+                f"algorithm=sft holds all weights in every process, and {launched.engine()} would "
+                "shard them; start it by torchrun, or with configs/accelerate/ddp.yaml"
+            )
         algorithm_plan.check_sft(algorithm)
         return
     if config.sampling.temperature == 0:
@@ -153,11 +149,10 @@ def check_settings(config: Config, rewards: Mapping[str, Any]) -> None:
             f"algorithm.num_generations=1: {algorithm.name} compares the answers to one prompt; "
             "give at least 2"
         )
-    prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps
-    if algorithm.num_mini_batches > prompts:
+    if algorithm.num_mini_batches > train.prompts_per_device:
         raise UserError(
             f"algorithm.num_mini_batches={algorithm.num_mini_batches}: a device has fewer prompts "
-            f"in a step ({prompts}); raise train.per_device_train_batch_size"
+            f"in a step ({train.prompts_per_device}); raise train.per_device_train_batch_size"
         )
     for name in algorithm.reward_weights:
         if name not in rewards:
@@ -185,7 +180,7 @@ def try_rewards(task: Task[Any], samples: Sequence[Sample[Any]]) -> None:
             for sample in samples:
                 reward.check(sample)
     _, missing = rewards_and_missing(task, samples[0], Completion(""))
-    if missing and run_folder.speaks():
+    if missing and launched.speaks():
         print(
             f"note: {', '.join(missing)} gives no finite number for an empty answer, and counts as "
             "None (algorithm.missing_rewards=none); the metric rewards/NAME/missing is its share",
@@ -207,7 +202,7 @@ def total_steps(config: Config, samples: int, processes: int) -> int:
     train = config.train
     if train.max_steps >= 0:
         return train.max_steps
-    prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps * processes
+    prompts = train.prompts_per_device * processes
     if config.algorithm.name == "sft":
         # A step of transformers' trainer does not cross from one epoch into the next.
         return math.ceil(train.num_train_epochs * math.ceil(samples / prompts))
@@ -246,7 +241,7 @@ def plan_text(config: Config, run: Path | None = None) -> str:
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     frozen = sum(quantization.numel(p) for p in parameters if not p.requires_grad)
     train, algorithm, processes = config.train, config.algorithm, accelerator.num_processes
-    prompts = train.per_device_train_batch_size * train.gradient_accumulation_steps
+    prompts = train.prompts_per_device
     completions = f" x {algorithm.num_generations} completions of at most "
     completions += f"{config.sampling.max_completion_length} tokens"
     sft = algorithm.name == "sft"

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from vrft import launched
 from vrft.config import loading
 from vrft.config.schema import Config, VllmConfig
 from vrft.errors import UserError
@@ -56,41 +57,8 @@ FREE = frozenset(
         "train.output_dir",
     }
 )
-"""Settings that a resumed run takes; every other one belongs to FIXED."""
-
-FIXED = frozenset(
-    {
-        *("task.name", "task.settings"),
-        *("model.name", "model.dtype", "model.min_pixels", "model.max_pixels"),
-        "model.quantization",
-        "model.chat_template_kwargs",
-        *("model.freeze_vision_tower", "model.freeze_language_model"),
-        *("model.lora.r", "model.lora.lora_alpha", "model.lora.lora_dropout"),
-        "model.lora.target_modules",
-        *("algorithm.name", "algorithm.num_generations", "algorithm.baseline"),
-        *("algorithm.f_norm", "algorithm.alpha", "algorithm.min_informative"),
-        *("algorithm.max_resample_rounds", "algorithm.on_exhausted", "algorithm.surrogate"),
-        *("algorithm.epsilon", "algorithm.epsilon_high", "algorithm.beta", "algorithm.kl_in"),
-        *("algorithm.token_mean", "algorithm.num_iterations", "algorithm.num_mini_batches"),
-        *("algorithm.importance_sampling", "algorithm.importance_sampling_cap"),
-        *("algorithm.importance_sampling_clip_min", "algorithm.importance_sampling_level"),
-        *("algorithm.alpha_counts", "algorithm.delta", "algorithm.off_policy_mask_threshold"),
-        *("algorithm.sapo_temperature_pos", "algorithm.sapo_temperature_neg"),
-        *("algorithm.mask_truncated_completions", "algorithm.multi_objective_aggregation"),
-        *("algorithm.entropy_coef", "algorithm.use_adaptive_entropy", "algorithm.entropy_target"),
-        *("algorithm.entropy_coef_min", "algorithm.entropy_coef_max"),
-        *("algorithm.entropy_coef_delta", "algorithm.min_pass_rate", "algorithm.max_pass_rate"),
-        "algorithm.rest_epochs",
-        *("algorithm.overlong_cache", "algorithm.reward_weights", "algorithm.rewards"),
-        *("algorithm.critic.gamma", "algorithm.critic.lam", "algorithm.critic.vf_coef"),
-        *("algorithm.critic.cliprange_value", "algorithm.critic.entropy_coef"),
-        *("sampling.temperature", "sampling.top_p", "sampling.top_k"),
-        *("sampling.repetition_penalty", "sampling.max_completion_length"),
-        *("rollout.engine", "rollout.ahead", "train.seed"),
-        "train.optim",
-    }
-)
-"""Settings with which it would be another run: its data, model, objective or random numbers."""
+"""Settings that a resumed run takes; with any other it would be another run, in its data, model,
+objective or random numbers."""
 
 SHOWN = 4
 """Settings that a message names of those that cannot change."""
@@ -191,20 +159,19 @@ def check_finished(config: Config, run: Path, steps: int) -> None:
             f"--resume {run}: {finished}, and {', '.join([*given][:SHOWN])} would change none of "
             f"them; give a larger train.max_steps too, or {another_run(run)}"
         )
-    if run_folder.speaks():
+    if launched.speaks():
         print(f"note: {finished}; give a larger train.max_steps to go on", file=sys.stderr)
 
 
 def check_prompts(config: Config, run: Path, processes: int) -> None:
     """Raise UserError if a step would have another number of prompts than the run's steps had."""
-    size, parts = config.train.per_device_train_batch_size, config.train.gradient_accumulation_steps
-    prompts, now = data_fingerprint.prompts_per_step(run), size * parts * processes
+    now = config.train.prompts_per_device * processes
+    prompts = data_fingerprint.prompts_per_step(run)
     if prompts is None:  # a run from before there was a fingerprint
-        before = settings_at(run).train
-        prompts = before.per_device_train_batch_size * before.gradient_accumulation_steps
-        prompts *= processes
+        prompts = settings_at(run).train.prompts_per_device * processes
     if now == prompts:
         return
+    size, parts = config.train.per_device_train_batch_size, config.train.gradient_accumulation_steps
     share, rest = divmod(prompts, size * processes)
     remedy = "leave them out" if rest else f"give train.gradient_accumulation_steps={share}"
     raise UserError(
@@ -225,7 +192,7 @@ def check_data(run: Path, samples: Sequence[Sample[Any]]) -> None:
             f"--resume {run}: the training data are not those that the run began with "
             f"({'; '.join(comparison.differences)}); put them back, or {another_run(run)}"
         )
-    if comparison.note and run_folder.speaks():
+    if comparison.note and launched.speaks():
         print(f"note: {comparison.note}", file=sys.stderr)
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vrft import launched
 from vrft.config.schema import Config, TrainConfig
 from vrft.rewards import isolation
 from vrft.rewards.worker_process import GIB, Limits
-from vrft.runs import run_folder
 from vrft.task import Task, samples_of
-from vrft.training.stream import rollout_seed
+from vrft.training.stream import step_seed
 from vrft.types import A, Sample
 
 FOLDER = "rewards"
@@ -49,20 +48,17 @@ def isolated_for_check(config: Config, task: Task[A], split: str) -> Task[A]:
 
 def seed_of_step(train: TrainConfig, step: int) -> int:
     """Return the seed of a step's random numbers on this device, as ``step.step`` sets it."""
-    processes, process = (
-        int(os.environ.get(*name)) for name in (("WORLD_SIZE", "1"), ("RANK", "0"))
-    )
-    return rollout_seed(train.seed, step * processes + process)
+    return step_seed(train.seed, step, launched.processes(), launched.process())
 
 
 def begin(config: Config, task: Task[Any], folder: Path) -> None:
     """Keep what the workers print in a run's folder, and name the rewards that have no worker."""
-    process = int(os.environ.get("RANK", "0"))
+    process = launched.process()
     for worker in isolation.workers_of(task):
         name = worker.name if process == 0 else f"{worker.name}-{process}"
         worker.output.keep_in(folder / FOLDER / f"{name}.log")
     free = isolation.in_process(task)
-    if free and config.train.reward_timeout and run_folder.speaks():
+    if free and config.train.reward_timeout and launched.speaks():
         print(
             f"note: {', '.join(free)}: computed in this process, without limits of time and "
             "memory, as no file names the function; give it as file.py:function for a worker",

@@ -1,4 +1,4 @@
-"""What can be known of a run's rollouts before anything is started."""
+"""The check of a run's settings of rollouts, before anything is started."""
 
 from __future__ import annotations
 

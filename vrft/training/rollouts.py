@@ -81,7 +81,7 @@ class Rollouts:
     # --- weights
 
     def follow(self, module: nn.Module, step: int) -> None:
-        """Give the engine the policy's weights, those after ``step`` steps; it may have them.
+        """Send the engine the policy's weights after ``step`` steps, unless it has them already.
 
         Rollouts under way are waited for. Raises UserError, on all devices, for a server that is
         beyond help.

@@ -54,5 +54,4 @@ class Run:
     @property
     def local_prompts(self) -> int:
         """Return the prompts that one step takes on this device: b, of B on all of them."""
-        train = self.config.train
-        return train.per_device_train_batch_size * train.gradient_accumulation_steps
+        return self.config.train.prompts_per_device

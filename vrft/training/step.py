@@ -24,10 +24,10 @@ from vrft.objectives.micro_batches import Pass, passes
 from vrft.objectives.objective import loss, make_experience
 from vrft.objectives.types import Batch, Experience, TokenStats
 from vrft.processes import distributed, exchange
-from vrft.training import metrics, plan
+from vrft.training import health, metrics, plan
 from vrft.training.collect import collect
 from vrft.training.run import Run
-from vrft.training.stream import coming_prompts, rollout_seed
+from vrft.training.stream import coming_prompts, step_seed
 from vrft.training.vision_reuse import reuses_vision
 from vrft.waiting import waiting
 
@@ -48,8 +48,8 @@ def step(run: Run) -> tuple[dict[str, float], Rows]:
     started, began = time.monotonic(), done.cursor
     # Dropout and the like draw from the global generators: seeded by the step, they draw the same
     # in a resumed run. Rollouts do not depend on it: each prompt has a seed of its own.
-    place = done.step * accelerator.num_processes + accelerator.process_index
-    set_seed(rollout_seed(run.config.train.seed, place))
+    processes, process = accelerator.num_processes, accelerator.process_index
+    set_seed(step_seed(run.config.train.seed, done.step, processes, process))
     run.rollouts.follow(run.policy.module, done.step)
     spent = mathverify.budget(run.config.train.math_verify_budget)
     with distributed.gathered_weights(accelerator, run.policy.module), spent:
@@ -60,6 +60,8 @@ def step(run: Run) -> tuple[dict[str, float], Rows]:
     updates = [update(run, batch, experience, part) for part in mini_batches(run, batch)]
     learning_rate = move_schedule(run)
     done.step += 1
+    done.num_tokens += int(exchange.gather(accelerator, batch.lengths).sum())
+    health.remember(run, batch)
     measured = metrics.step_metrics(run, batch, updates)
     measured |= run.rollouts.metrics()
     measured |= {

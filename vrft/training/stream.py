@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -54,9 +54,7 @@ def prompts_of_all(run: Run) -> int:
 
 def upcoming(run: Run, steps: int = 0) -> Sequence[int]:
     """Return the b places of the stream that this device draws after so many draws."""
-    # A step's places are dealt out in blocks of b: device 0 has the first b, device 1 the next.
-    first = run.accelerator.process_index * run.local_prompts
-    return places(run, steps)[first : first + run.local_prompts]
+    return places(run, steps)[block_of(run.accelerator.process_index, run.local_prompts)]
 
 
 def places(run: Run, steps: int = 0) -> Sequence[int]:
@@ -90,15 +88,30 @@ def draw(run: Run, place: int) -> Drawn:
     Nothing but the place decides what stands in for a bad sample: no device waits for another, and
     a sample that stands in is drawn at its own place all the same.
     """
-    # Two epochs hold every sample, wherever in the first of them the place is.
-    coming = (sample_at(run, later) for later in range(place, place + 2 * len(run.samples)))
+    seed = run.config.train.seed
+    coming = samples_from(run.samples, seed, place)
     sample, encoded = run.bad_pictures.first_readable(coming, attrgetter("id"), run.reader.get)
-    return Drawn(sample, rollout_seed(run.config.train.seed, place), *encoded)
+    return Drawn(sample, rollout_seed(seed, place), *encoded)
 
 
 def sample_at(run: Run, place: int) -> Sample[Any]:
     """Return the sample that stands at a place of the stream."""
-    return run.samples[shuffled_index(len(run.samples), run.config.train.seed, place)]
+    return next(samples_from(run.samples, run.config.train.seed, place))
+
+
+def samples_from(samples: Sequence[Sample[Any]], seed: int, place: int) -> Iterator[Sample[Any]]:
+    """Yield the samples that stand at a place of the stream and behind it, each at least once."""
+    # Two epochs hold every sample, wherever in the first of them the place is.
+    for later in range(place, place + 2 * len(samples)):
+        yield samples[shuffled_index(len(samples), seed, later)]
+
+
+def block_of(process: int, prompts: int) -> slice:
+    """Return which of a step's places a device has, in blocks of its ``prompts``.
+
+    Device 0 has the first block, device 1 the next.
+    """
+    return slice(process * prompts, (process + 1) * prompts)
 
 
 def shuffled_index(size: int, seed: int, place: int) -> int:
@@ -117,6 +130,11 @@ def permutation(size: int, seed: int, epoch: int) -> np.ndarray[Any, Any]:
 def rollout_seed(seed: int, place: int) -> int:
     """Return the seed of the rollouts at a place, the same on any number of devices."""
     return int(np.random.SeedSequence([seed, place]).generate_state(1, np.uint32)[0])
+
+
+def step_seed(seed: int, step: int, processes: int, process: int) -> int:
+    """Return the seed of what a step draws besides its rollouts, such as dropout, on a device."""
+    return rollout_seed(seed, step * processes + process)
 
 
 def encode_sample(

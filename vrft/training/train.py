@@ -59,18 +59,13 @@ from vrft.types import Sample
 from vrft.waiting import waiting
 
 
-def train(config: Config, *, resume: Path | None = None, dry_run: bool = False) -> Path:
+def train(config: Config, *, resume: Path | None = None) -> Path:
     """Train as configured and return the run folder, which then holds ``final``.
 
-    ``resume`` is the folder of an interrupted run, which goes on from its latest checkpoint;
-    ``dry_run`` checks everything, prints the plan and trains nothing. Raises UserError for what
-    the user can mend, and SystemExit(128 + signal) after a checkpoint when it is told to stop.
+    ``resume`` is the folder of an interrupted run, which goes on from its latest checkpoint.
+    Raises UserError for what the user can mend, and SystemExit(128 + signal) after a checkpoint
+    when it is told to stop.
     """
-    if dry_run:
-        text = plan.plan_text(config, resume)
-        if run_folder.speaks():
-            print(text)
-        return Path(config.train.output_dir)
     accelerator = distributed.accelerator(config.model, config.train.ddp_timeout)
     with watched(accelerator, config.train):
         return train_together(config, accelerator, resume)

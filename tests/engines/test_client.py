@@ -9,6 +9,7 @@ import pytest
 import torch
 from fakes import vllm_server as fake
 from fakes.attached import SAMPLING, attached, config, encode
+from safetensors.torch import load_file
 
 from vrft import policy
 from vrft.config.schema import LoraConfig, ModelConfig
@@ -95,8 +96,6 @@ def test_log_probabilities_that_differ_are_told_or_end_a_strict_run(
 def test_the_weights_that_are_handed_over_are_the_models(
     model: ModelPolicy, server: tuple[str, fake.Answers], tmp_path: Path
 ) -> None:
-    from safetensors.torch import load_file
-
     engine = attached(model, server[0], tmp_path)
     paths = [body["args"][0] for path, body in server[1].asked if path == "/collective_rpc"]
     assert paths == [str(engine.files.weights)]
@@ -162,3 +161,17 @@ def test_a_server_without_adapters_is_refused_with_its_arguments_and_serves_on(
     with pytest.raises(UserError, match=r"takes no new weights .*--enable-lora --max-lora-rank 8`"):
         VllmEngine(made, adapted, tmp_path)
     assert [path for path, _ in answers.asked][-1] == "/resume"
+
+
+@pytest.mark.parametrize(("dtype", "sent"), [("auto", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_an_attached_server_is_sent_weights_in_the_trainers_precision(
+    dtype: str,
+    sent: torch.dtype,
+    model: ModelPolicy,
+    server: tuple[str, fake.Answers],
+    tmp_path: Path,
+) -> None:
+    engine = attached(model, server[0], tmp_path, dtype)
+    weights = load_file(engine.files.weights)
+    assert engine.dtype == sent and {weight.dtype for weight in weights.values()} == {sent}
+    engine.close()

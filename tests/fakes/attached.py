@@ -84,10 +84,12 @@ def config(url: str, **vllm: Any) -> Config:
     )
 
 
-def attached(model: ModelPolicy, url: str, folder: Path, **vllm: Any) -> VllmEngine:
+def attached(
+    model: ModelPolicy, url: str, folder: Path, dtype: Any = "float32", **vllm: Any
+) -> VllmEngine:
     given = config(url, **vllm)
     name = str(model.loaded.core.config.name_or_path)
-    return VllmEngine(replace(given, model=ModelConfig(name, "float32")), model, folder)
+    return VllmEngine(replace(given, model=ModelConfig(name, dtype)), model, folder)
 
 
 def noise(height: int, width: int) -> Image.Image:

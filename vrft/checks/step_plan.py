@@ -21,7 +21,7 @@ from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.images import resized_size
 from vrft.models import quantization, vision_graphs
-from vrft.models.loading import weight_dtype
+from vrft.models.loading import precision, weight_dtype
 
 DEVICE: Device = "cuda"
 """Plans are for graphics cards."""
@@ -64,8 +64,8 @@ class Job:
 
 def half_of(config: Config) -> torch.dtype | None:
     """Return the type that autocast computes in on a card; None where it is float32."""
-    names = {"auto": torch.bfloat16, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    return names.get(config.model.dtype)
+    dtype: torch.dtype = getattr(torch, precision(config.model, DEVICE))
+    return None if dtype == torch.float32 else dtype
 
 
 def held_dtype(config: Config, launch: Launch) -> torch.dtype:

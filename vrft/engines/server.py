@@ -20,6 +20,7 @@ from vrft.engines.client import SUPPORTED, Client, ServerFailure
 from vrft.errors import UserError
 from vrft.models import folders
 from vrft.models.families import read_config
+from vrft.models.loading import precision
 from vrft.policy.adapter_weights import served_rank
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
@@ -298,7 +299,5 @@ def longest(config: Config, model: Any) -> int:
 
 
 def server_dtype(config: Config, *, cpu: bool) -> str:
-    """Return the precision of a server: that in which the trainer computes."""
-    if config.model.dtype == "auto":
-        return "float32" if cpu else "bfloat16"
-    return config.model.dtype
+    """Return the precision of a server that is started on a CPU or a graphics card."""
+    return precision(config.model, "cpu" if cpu else "cuda")

@@ -59,7 +59,9 @@ class VllmEngine:
         self.cpu = bool(self.settings.python) and server.is_cpu(
             server.describe(self.settings.python)
         )
-        self.dtype = getattr(torch, server.server_dtype(config, cpu=self.cpu))
+        # An attached server does not tell its device: it is one with that of the trainer.
+        on_cpu = policy.loaded.device.type == "cpu" if self.settings.url else self.cpu
+        self.dtype = getattr(torch, server.server_dtype(config, cpu=on_cpu))
         as_adapter = self.settings.lora == "adapter"
         self.files = PolicyFiles(policy, self.dtype, weights, as_adapter=as_adapter)
         # Names of adapters that no trainer has given to the same server before.

@@ -132,17 +132,22 @@ def load_adapter(model: Any, source: str, base: str, *, train: bool) -> PeftMode
     return adapted
 
 
+def precision(config: ModelConfig, device: str) -> str:
+    """Return the dtype in which a model computes: ``auto`` is float32 on a CPU, else bfloat16."""
+    if config.dtype != "auto":
+        return config.dtype
+    return "float32" if device == "cpu" else "bfloat16"
+
+
 def weight_dtype(config: ModelConfig, device: str, *, train: bool) -> torch.dtype:
-    """Return the dtype of the weights: ``auto`` is bfloat16 on an accelerator, float32 on a CPU.
+    """Return the dtype of the weights on a device.
 
     Weights that are trained are always float32 and compute in ``dtype`` by autocast: a step of
     1e-6 is lost in a bfloat16 weight. The others, below an adapter, are held in ``dtype``.
     """
     if train and folders.trains_base(config):
         return torch.float32
-    if config.dtype == "auto":
-        return torch.float32 if device == "cpu" else torch.bfloat16
-    return getattr(torch, config.dtype)  # type: ignore[no-any-return]
+    return getattr(torch, precision(config, device))  # type: ignore[no-any-return]
 
 
 def prepare_training(model: Any, config: ModelConfig, family: Family) -> Any:

@@ -32,6 +32,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from vrft import launched
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
+from vrft.models.loading import precision
 from vrft.processes import shards
 from vrft.waiting import waiting
 
@@ -49,18 +50,18 @@ def accelerator(config: ModelConfig, ddp_timeout: int = 1800) -> Accelerator:
     # accelerate fixes the precision of a process with its first Accelerator, and refuses another
     # one, which a second run of a script may have. Without the private method, so does this.
     getattr(AcceleratorState, "_reset_state", lambda: None)()
-    made = Accelerator(mixed_precision=names[precision(config)], kwargs_handlers=[patience])
+    made = Accelerator(
+        mixed_precision=names[trainers_precision(config)], kwargs_handlers=[patience]
+    )
     # accelerate has told transformers of the ZeRO-3 launch, which would then load every model in
     # parts. The policy is sharded by `prepare`; a reference model stays whole on every device.
     unset_hf_deepspeed_config()
     return made
 
 
-def precision(config: ModelConfig) -> str:
-    """Return the dtype in which a model computes: ``auto`` is bfloat16 on CUDA, float32 without."""
-    if config.dtype != "auto":
-        return config.dtype
-    return "bfloat16" if torch.cuda.is_available() else "float32"
+def trainers_precision(config: ModelConfig) -> str:
+    """Return the dtype in which a model computes in training, on CUDA where there is any."""
+    return precision(config, "cuda" if torch.cuda.is_available() else "cpu")
 
 
 def start_on_cpu(timeout: timedelta) -> None:

@@ -55,7 +55,7 @@ def arguments(config: Config, folder: Path, loaded: LoadedModel, steps: int) -> 
             save_steps=train.save_steps,
             save_total_limit=None,  # `Watch` deletes what is neither new enough nor the best
             logging_steps=train.logging_steps,
-            bf16=distributed.precision(config.model) == "bfloat16",
+            bf16=distributed.trainers_precision(config.model) == "bfloat16",
             fp16=False,  # refused: nobody handles the overflows of its scaler
             use_cpu=loaded.device.type == "cpu",
             gradient_checkpointing=False,  # the model's loader has turned it on where it is wanted

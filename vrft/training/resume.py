@@ -219,7 +219,7 @@ def launch(config: Config, step: int, policy: Any = None) -> launches.Launch:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = getattr(policy, "loaded", None)
     processor = getattr(loaded, "processor", None)
-    return launches.today(step, device, distributed.precision(config.model), processor)
+    return launches.today(step, device, distributed.trainers_precision(config.model), processor)
 
 
 def settings_at(run: Path, step: int | None = None) -> Config:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from vrft.progress import OPEN, Bar, Lines, duration, progress, watched
+from vrft.progress import OPEN, Bar, Lines, duration, progress, with_progress
 
 
 class Clock:
@@ -213,13 +213,14 @@ def test_durations_are_short(seconds: float, text: str) -> None:
 
 def test_work_that_is_done_in_a_moment_shows_no_progress() -> None:
     stream = io.StringIO()
-    assert [*watched(range(1000), "work", stream=stream, patience=1e9)] == [*range(1000)]
+    assert [*with_progress(range(1000), "work", stream=stream, patience=1e9)] == [*range(1000)]
     assert stream.getvalue() == ""
 
 
 def test_work_that_lasts_shows_its_progress() -> None:
     stream = io.StringIO()
-    assert [*watched(range(4), "work", stream=stream, patience=0.0, interval=0.0)] == [0, 1, 2, 3]
+    shown = with_progress(range(4), "work", stream=stream, patience=0.0, interval=0.0)
+    assert [*shown] == [0, 1, 2, 3]
     first, *_, last = stream.getvalue().splitlines()
     assert first.startswith("work: 2/4") and " left" in first  # the first item is not timed
     assert last.startswith("work: 4/4")
@@ -228,7 +229,7 @@ def test_work_that_lasts_shows_its_progress() -> None:
 def test_progress_ends_where_the_work_fails() -> None:
     stream = io.StringIO()
     with pytest.raises(ValueError, match="third"):
-        for item in watched(range(9), "work", stream=stream, patience=0.0, interval=1e9):
+        for item in with_progress(range(9), "work", stream=stream, patience=0.0, interval=1e9):
             if item == 2:
                 raise ValueError("third")
     # the generator is closed with the frame that held it
@@ -238,7 +239,7 @@ def test_progress_ends_where_the_work_fails() -> None:
 def test_work_without_a_known_end_shows_how_far_it_has_come() -> None:
     stream = io.StringIO()
     items = iter(range(3))
-    assert [*watched(items, "rows", stream=stream, patience=0.0, interval=0.0)] == [0, 1, 2]
+    assert [*with_progress(items, "rows", stream=stream, patience=0.0, interval=0.0)] == [0, 1, 2]
     first, last = stream.getvalue().splitlines()
     assert first.startswith("rows: 2 ") and last.startswith("rows: 3 ")
     assert "left" not in stream.getvalue() and "/3" not in stream.getvalue()
@@ -256,5 +257,5 @@ def test_of_several_processes_one_shows_progress(monkeypatch: pytest.MonkeyPatch
     for rank, shows in (("0", True), ("1", False)):
         monkeypatch.setenv("RANK", rank)
         stream = io.StringIO()
-        assert [*watched(range(3), "work", stream=stream, patience=0.0)] == [0, 1, 2]
+        assert [*with_progress(range(3), "work", stream=stream, patience=0.0)] == [0, 1, 2]
         assert bool(stream.getvalue()) == shows

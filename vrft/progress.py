@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE = 2.0
-"""Seconds that work may take before `watched` shows its progress."""
+"""Seconds that work may take before `with_progress` shows its progress."""
 
 WIDEST_BAR, NARROWEST_BAR = 24, 8
 """Columns of a bar where there is room, and below which there is none at all."""
@@ -67,7 +67,7 @@ def progress(
             lines.finish()
 
 
-def watched(
+def with_progress(
     items: Iterable[T],
     description: str,
     *,

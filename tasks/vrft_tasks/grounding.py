@@ -20,7 +20,7 @@ from vrft import answers
 from vrft.base_prompts import Style, base_prompt, beginning, full_text
 from vrft.boxes import THOUSANDTHS, Box
 from vrft.errors import UserError
-from vrft.progress import watched
+from vrft.progress import with_progress
 from vrft.records import formats
 from vrft.records.formats import FormatName, Reading
 from vrft.records.frames import MAX_PIXELS, MIN_PIXELS, PIXELS, BoxFormat, Frame, Shape, Unit
@@ -123,7 +123,7 @@ class Grounding(Task[Target]):
         sizes: Sizes = {}
         rows = formats.Passing(reading.rows)
         del reading
-        left = watched(rows, f"samples of {split!r}")
+        left = with_progress(rows, f"samples of {split!r}")
         return [self.sample(row, kind, frame, sizes) for row in left]
 
     def read(self, split: str) -> Reading:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from vrft import answers
 from vrft.base_prompts import Style, base_prompt, beginning, full_text
 from vrft.errors import UserError
-from vrft.progress import watched
+from vrft.progress import with_progress
 from vrft.records import formats
 from vrft.records.formats import FormatName, Reading
 from vrft.records.rows import Row
@@ -98,7 +98,7 @@ class Vqa(Task[Gold]):
         del reading
         return [
             read_sample(row, kind, self.accept_any)
-            for row in watched(rows, f"samples of {split!r}")
+            for row in with_progress(rows, f"samples of {split!r}")
         ]
 
     def read(self, split: str) -> Reading:

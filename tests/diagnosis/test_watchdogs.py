@@ -11,7 +11,7 @@ import pytest
 
 from vrft.diagnosis import watchdogs
 from vrft.diagnosis.coordinates import METRIC
-from vrft.diagnosis.watchdogs import LONGEST, WATCHDOGS, Watch
+from vrft.diagnosis.watchdogs import LONGEST, WATCHDOGS, Watchdogs
 
 NOISE = random.Random(0)
 
@@ -47,7 +47,7 @@ def steps(count: int, **changed: Callable[[float], float] | float) -> list[dict[
 
 def names_of(rows: Sequence[Mapping[str, float]]) -> list[str]:
     """The watchdogs that speak while a run goes through some rows."""
-    watch = Watch()
+    watch = Watchdogs()
     return [alarm.name for row in rows for alarm in watch.after(row)]
 
 
@@ -98,7 +98,7 @@ def test_a_watchdog_speaks_once_of_what_it_is_for(name: str) -> None:
     rows = WRONG[name]
     assert names_of(rows).count(name) == 1
     assert names_of([*rows, *rows]).count(name) == 1  # not again
-    watch = Watch()
+    watch = Watchdogs()
     (alarm,) = [one for row in rows for one in watch.after(row) if one.name == name]
     assert "\n" not in alarm.text and not alarm.fatal
     assert watch.metrics()[f"warnings/{name}"] >= 1
@@ -126,7 +126,7 @@ def test_metrics_that_a_run_does_not_have_hold_no_watchdog() -> None:
 
 
 def test_the_watch_holds_a_bounded_number_of_rows_and_only_what_it_looks_at() -> None:
-    watch = Watch()
+    watch = Watchdogs()
     for row in steps(3 * LONGEST):
         watch.after({**row, "grad_norm": 1.0, "loss": float("nan")})
     assert len(watch.recent) == LONGEST and len(watch.early) == watchdogs.EARLY
@@ -136,7 +136,7 @@ def test_the_watch_holds_a_bounded_number_of_rows_and_only_what_it_looks_at() ->
 @pytest.mark.parametrize("cut", [1, 9, 12, 155, 200])
 def test_a_watch_goes_on_from_its_state_as_if_it_had_never_stopped(cut: int) -> None:
     rows = steps(230, frac_reward_zero_std=1.0, reward=0.1)
-    whole, before, after = Watch(), Watch(), Watch()
+    whole, before, after = Watchdogs(), Watchdogs(), Watchdogs()
     said = [[one.name for one in whole.after(row)] for row in rows]
     first = [[one.name for one in before.after(row)] for row in rows[:cut]]
     after.restore(json.loads(json.dumps(before.state())))
@@ -156,4 +156,4 @@ def test_a_watch_goes_on_from_its_state_as_if_it_had_never_stopped(cut: int) -> 
 )
 def test_a_state_of_another_form_is_refused(state: Any) -> None:
     with pytest.raises(ValueError):
-        Watch().restore(state)
+        Watchdogs().restore(state)

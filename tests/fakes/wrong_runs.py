@@ -161,7 +161,7 @@ def steps(made: Run, folder: Path, count: int) -> None:
     """Take steps with watchdogs, as the loop of a run does."""
     for _ in range(count):
         metrics, _ = step(made)
-        health.report(made, folder, health.watched(made, metrics))
+        health.report(made, folder, health.new_alarms(made, metrics))
 
 
 def refused(setting: str) -> Wrong:

@@ -131,19 +131,19 @@ class Memory:
 
 
 @pytest.fixture
-def two(monkeypatch: pytest.MonkeyPatch) -> list[peers.Watch]:
+def two(monkeypatch: pytest.MonkeyPatch) -> list[peers.PeerGuard]:
     """The watches of two processes, whose threads are not started."""
     store = Memory()
     monkeypatch.setattr(peers, "STARTS", iter([3, 3]))  # in each process the fourth run
-    return [peers.Watch(rank, 2, store, 60) for rank in range(2)]
+    return [peers.PeerGuard(rank, 2, store, 60) for rank in range(2)]
 
 
-def test_processes_that_look_in_turn_go_on(two: list[peers.Watch]) -> None:
+def test_processes_that_look_in_turn_go_on(two: list[peers.PeerGuard]) -> None:
     for _ in range(3 * peers.MISSED):
         assert two[0].look() is None and two[1].look() is None
 
 
-def test_a_process_that_is_stopped_is_given_up_within_a_minute(two: list[peers.Watch]) -> None:
+def test_a_process_that_is_stopped_is_given_up_within_a_minute(two: list[peers.PeerGuard]) -> None:
     two[1].look()
     lines = [two[0].look() for _ in range(1 + peers.MISSED)]
     assert lines[:-1] == [None] * peers.MISSED
@@ -151,7 +151,7 @@ def test_a_process_that_is_stopped_is_given_up_within_a_minute(two: list[peers.W
     assert (1 + peers.MISSED) * peers.BEAT < 60
 
 
-def test_a_launch_that_was_stopped_as_a_whole_goes_on(two: list[peers.Watch]) -> None:
+def test_a_launch_that_was_stopped_as_a_whole_goes_on(two: list[peers.PeerGuard]) -> None:
     """However long: looks are counted."""
     for _ in range(peers.MISSED - 1):
         assert two[0].look() is None
@@ -159,7 +159,7 @@ def test_a_launch_that_was_stopped_as_a_whole_goes_on(two: list[peers.Watch]) ->
     assert two[0].look() is None and two[0].silent[1] == 0
 
 
-def test_a_process_that_has_ended_well_is_not_missed(two: list[peers.Watch]) -> None:
+def test_a_process_that_has_ended_well_is_not_missed(two: list[peers.PeerGuard]) -> None:
     for stopped in (None, SystemExit(143)):
         two[1].__exit__(type(stopped) if stopped else None, stopped, None)
         assert [two[0].look() for _ in range(2 * peers.MISSED)] == [None] * 2 * peers.MISSED
@@ -169,7 +169,7 @@ GLOO = "[/torch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection clos
 LATE = "[/torch/third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 60000ms"
 
 
-def test_a_process_says_with_which_error_another_has_ended(two: list[peers.Watch]) -> None:
+def test_a_process_says_with_which_error_another_has_ended(two: list[peers.PeerGuard]) -> None:
     mistake = UserError("step 3: reward 'mine' returned a str")
     two[1].__exit__(UserError, mistake, None)
     said = f"process 1 has ended: {mistake}"
@@ -180,7 +180,9 @@ def test_a_process_says_with_which_error_another_has_ended(two: list[peers.Watch
 
 
 @pytest.mark.parametrize("hanging", [None, "it has hung for 35 seconds"])
-def test_nothing_is_said_behind_the_last_word(hanging: str | None, two: list[peers.Watch]) -> None:
+def test_nothing_is_said_behind_the_last_word(
+    hanging: str | None, two: list[peers.PeerGuard]
+) -> None:
     """The thread looks after this process, which takes seconds, while the block ends."""
     looking, ended = threading.Event(), threading.Event()
 
@@ -198,35 +200,37 @@ def test_nothing_is_said_behind_the_last_word(hanging: str | None, two: list[pee
     assert two[1].heard(0) == "failed: ValueError: no shares"
 
 
-def test_an_error_that_another_process_has_caused_is_not_the_cause(two: list[peers.Watch]) -> None:
+def test_an_error_that_another_process_has_caused_is_not_the_cause(
+    two: list[peers.PeerGuard],
+) -> None:
     with pytest.raises(UserError, match="another one has ended without a word: it was killed"):
         two[1].__exit__(RuntimeError, RuntimeError(GLOO), None)
     assert two[0].heard(1) == peers.LEFT
 
 
 def test_the_words_of_processes_before_a_restart_are_not_heard(
-    two: list[peers.Watch], monkeypatch: pytest.MonkeyPatch
+    two: list[peers.PeerGuard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """torchrun's, whose store outlives them."""
     two[1].__exit__(UserError, UserError("a mistake"), None)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     monkeypatch.setattr(peers, "STARTS", iter([3]))
-    again = peers.Watch(0, 2, two[0].store, 60)
+    again = peers.PeerGuard(0, 2, two[0].store, 60)
     assert again.heard(1) == "" and two[0].heard(1) == "failed: a mistake"
 
 
-def test_a_bug_keeps_its_traceback_and_is_told(two: list[peers.Watch]) -> None:
+def test_a_bug_keeps_its_traceback_and_is_told(two: list[peers.PeerGuard]) -> None:
     two[1].__exit__(RuntimeError, RuntimeError("shapes do not match"), None)
     assert two[0].heard(1) == "failed: RuntimeError: shapes do not match"
 
 
-def test_a_process_that_hangs_is_named_with_its_place(two: list[peers.Watch]) -> None:
+def test_a_process_that_hangs_is_named_with_its_place(two: list[peers.PeerGuard]) -> None:
     two[1].look()  # this test is what it hangs in
     with pytest.raises(UserError, match=r"ddp_timeout=60 seconds: process 1 is in .*hangs\.py:\d+"):
         two[0].__exit__(RuntimeError, RuntimeError(LATE), None)
 
 
-def test_a_process_that_waits_as_well_is_not_blamed(two: list[peers.Watch]) -> None:
+def test_a_process_that_waits_as_well_is_not_blamed(two: list[peers.PeerGuard]) -> None:
     two[1].say("8 /lib/torch/distributed/distributed_c10d.py:3 (all_reduce)")
     with pytest.raises(UserError, match="no process says where it is"):
         two[0].__exit__(RuntimeError, RuntimeError(LATE), None)
@@ -251,7 +255,7 @@ def test_the_errors_of_lost_processes_are_known_by_their_words(text: str, lost: 
 
 
 def test_a_process_that_hangs_ends_with_its_line_and_the_others_within_a_minute(
-    two: list[peers.Watch], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    two: list[peers.PeerGuard], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = "it has hung for 35 seconds in mine.py:12 (reward)"
     codes: list[int] = []
@@ -267,15 +271,15 @@ def test_a_process_that_hangs_ends_with_its_line_and_the_others_within_a_minute(
 
 
 def test_a_watch_looks_at_the_thread_that_has_begun_it(
-    two: list[peers.Watch], monkeypatch: pytest.MonkeyPatch
+    two: list[peers.PeerGuard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peers, "STARTS", iter([4]))
-    made = peers.Watch(0, 2, two[0].store, 60, hang_timeout=12.0)
+    made = peers.PeerGuard(0, 2, two[0].store, 60, hang_timeout=12.0)
     assert (made.rest.thread, made.rest.most) == (threading.get_ident(), 3)  # looks, 5 s apart
 
 
 def test_the_thread_ends_the_process_that_nobody_answers(
-    two: list[peers.Watch], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    two: list[peers.PeerGuard], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(peers, "BEAT", 0.001)
     codes: list[int] = []

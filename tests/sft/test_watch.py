@@ -25,12 +25,12 @@ def test_the_mean_loss_of_a_resumed_run_is_that_of_all_its_steps() -> None:
     assert watch.mean_loss(state) == 3.0
 
 
-def watching(module: torch.nn.Module, *settings: str) -> watch.Watch:
+def watching(module: torch.nn.Module, *settings: str) -> watch.RunCallback:
     """Return the watch over a module's steps, of a process that has no log."""
     learner: Any = SimpleNamespace(module=module)
     nothing: Any = None
     made = config.load(None, ["algorithm=sft", *settings])
-    return watch.Watch(made, nothing, learner, nothing, nothing, nothing)
+    return watch.RunCallback(made, nothing, learner, nothing, nothing, nothing)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

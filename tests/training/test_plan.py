@@ -233,7 +233,7 @@ def test_prompts_that_take_long_to_check_show_progress(
     samples = task.samples("train")
     plan.check_prompts(task, samples, "train")
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(plan, "watched", partial(progress.watched, patience=0.0))
+    monkeypatch.setattr(plan, "with_progress", partial(progress.with_progress, patience=0.0))
     plan.check_prompts(task, samples, "train")
     assert "prompts of 'train': 24/24" in capsys.readouterr().err
     monkeypatch.setenv("RANK", "1")  # one process of a launch speaks for all

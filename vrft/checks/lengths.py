@@ -13,7 +13,7 @@ from vrft.checks.samples import PromptCounter
 from vrft.checks.shape import Shape
 from vrft.config.schema import ModelConfig
 from vrft.errors import PictureError, UserError
-from vrft.progress import watched
+from vrft.progress import with_progress
 from vrft.task import Task
 from vrft.types import Prompt, Sample
 
@@ -119,7 +119,7 @@ def read(
     factor = shape.factor if shape.vision is not None else images.FACTOR
     prompts = []
     skipped = 0
-    for sample in watched(samples, "sizes of prompts"):
+    for sample in with_progress(samples, "sizes of prompts"):
         try:
             prompt = task.prompt(sample)
             seen = tuple(

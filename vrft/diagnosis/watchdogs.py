@@ -1,7 +1,7 @@
 """Watchdogs: what the metrics of some steps say of a run, in words, each once.
 
 A watchdog is a pure function of the run's first rows and its newest ones, a row being the metrics
-of a step that are watched. ``Watch`` holds no more rows than the longest of them looks at.
+of a step that are watched. ``Watchdogs`` holds no more rows than the longest of them looks at.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ LONGEST = max(watchdog.steps for watchdog in WATCHDOGS)
 
 
 @dataclass
-class Watch:
+class Watchdogs:
     """The rows that watchdogs look at, and how often each has held: name -> steps.
 
     ``early`` are the first rows of the run, ``recent`` the newest. What has been said once stands

@@ -31,7 +31,7 @@ from vrft.errors import PictureError, UserError
 from vrft.evaluation import evaluate
 from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.questions import Questions, blank_pictures, sample_seed, say_left_out
-from vrft.progress import watched
+from vrft.progress import with_progress
 from vrft.task import Task
 from vrft.types import Prediction, Prompt, Report, Sample, Space, View
 
@@ -97,7 +97,7 @@ def write_prompts(
     server = "openai" if endpoint.server == "auto" else endpoint.server
     made = (
         (id, request.body)
-        for id in watched(list(questions.prompts), "requests")
+        for id in with_progress(list(questions.prompts), "requests")
         if (request := asking.checked_request(id, server)) is not None
     )
     files = batch_requests.write_requests(out, made, max_bytes)

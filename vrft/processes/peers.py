@@ -94,11 +94,11 @@ def different_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]
     ]
 
 
-def watched(accelerator: Accelerator, train: TrainConfig) -> AbstractContextManager[Any]:
+def guarded(accelerator: Accelerator, train: TrainConfig) -> AbstractContextManager[Any]:
     """Return a block within which the processes of a launch watch over each other.
 
     ``train`` says for how long an exchange waits, and for how long a process may be at rest. Alone,
-    and where processes have found each other without an address, nothing is watched.
+    and where processes have found each other without an address, nothing is guarded.
     """
     if accelerator.num_processes == 1 or "MASTER_PORT" not in os.environ:
         return nullcontext()
@@ -115,7 +115,7 @@ def watched(accelerator: Accelerator, train: TrainConfig) -> AbstractContextMana
         print(f"note: processes do not watch over each other ({error})", file=sys.stderr)
         return nullcontext()
     rank, processes = accelerator.process_index, accelerator.num_processes
-    return Watch(rank, processes, store, train.ddp_timeout, train.hang_timeout)
+    return PeerGuard(rank, processes, store, train.ddp_timeout, train.hang_timeout)
 
 
 class Store(Protocol):
@@ -126,7 +126,7 @@ class Store(Protocol):
     def check(self, keys: list[str]) -> bool: ...
 
 
-class Watch:
+class PeerGuard:
     """A context in which a process tells the others that it is alive, and looks after them.
 
     An error that the silence of another process causes is replaced by a UserError that says which
@@ -159,7 +159,7 @@ class Watch:
         self.saying = threading.Lock()  # so that nothing is said behind the last word
         self.thread = threading.Thread(target=self.beat, name="peers", daemon=True)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> PeerGuard:
         self.thread.start()
         return self
 

@@ -23,7 +23,7 @@ from types import MappingProxyType
 
 from vrft import paths
 from vrft.errors import UserError
-from vrft.progress import watched
+from vrft.progress import with_progress
 from vrft.records import files, hub
 from vrft.records.data_folder import is_inside
 from vrft.records.hub import Row
@@ -92,7 +92,7 @@ def read(
     return of_one_split(
         Record(values, where, number, (*own_folder, *folders), columns, bounds)
         for number, (values, where, own_folder) in enumerate(
-            watched(islice(rows, limit), f"rows of {split!r}")
+            with_progress(islice(rows, limit), f"rows of {split!r}")
         )
     )
 

@@ -27,7 +27,7 @@ from vrft import policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.processes import distributed, exchange
-from vrft.processes.peers import check_same, watched
+from vrft.processes.peers import check_same, guarded
 from vrft.runs import data_fingerprint, disk_errors, fresh_folder, launches, run_folder
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady
@@ -36,7 +36,7 @@ from vrft.sft import resuming
 from vrft.sft.lessons import Collator, Lesson, SampleLessons
 from vrft.sft.shares import rows
 from vrft.sft.trainer import Trainer, arguments
-from vrft.sft.watch import Watch
+from vrft.sft.watch import RunCallback
 from vrft.task import Task
 from vrft.training import best, checkpoint, plan
 from vrft.training import resume as resumption
@@ -51,7 +51,7 @@ def train(config: Config, *, resume: Path | None = None) -> Path:
     SystemExit(128 + signal) after a checkpoint when it is told to stop.
     """
     accelerator = distributed.accelerator(config.model, config.train.ddp_timeout)
-    with watched(accelerator, config.train):
+    with guarded(accelerator, config.train):
         task, samples = plan.check(config, fresh=resume is None)
         check_same(accelerator, config, samples)
         return fit(config, SampleLessons(task, samples), task, samples, resume=resume is not None)
@@ -97,7 +97,7 @@ def fit_held(
     collator_of(config, learner, lessons, samples)([{"row": 0}])
     # When all have read the settings that are written anew, and nobody can refuse the run.
     exchange.wait_for_everyone(together)
-    watch: Watch | None = None
+    watch: RunCallback | None = None
     held = partial(fresh_folder.held, steps=lambda: watch.steps if watch else 0)
     config = in_folder(config, samples, stack, together, None if resume else held)
     folder = Path(config.train.output_dir)
@@ -111,7 +111,7 @@ def fit_held(
     collator = collator_of(config, learner, lessons, samples)
     collator.bad_pictures.restore(folder, step)
     with contextlib.closing(log) if log else nullcontext(), run_folder.StopSignal() as stop:
-        watch = Watch(config, task, learner, log, stop, collator.bad_pictures)
+        watch = RunCallback(config, task, learner, log, stop, collator.bad_pictures)
         train_on_lessons(config, learner, collator, watch, newest)
         if stop.number is None and together.is_main_process:
             # Before the log is closed: a tracker that fails then must not cost the model.
@@ -170,7 +170,7 @@ def train_on_lessons(
     config: Config,
     learner: policy.ModelPolicy,
     collator: Collator,
-    watch: Watch,
+    watch: RunCallback,
     newest: Path | None,
 ) -> None:
     """Train on the collator's lessons by TRL's trainer, from a checkpoint where there is one."""

@@ -58,5 +58,5 @@ def check_resuming() -> None:
 
 
 def no_mismatch(record: logging.LogRecord) -> bool:
-    """Hide transformers' warning of intervals that a resumed run changes: `Watch` applies them."""
+    """Hide transformers' warning of changed intervals, which `RunCallback` applies."""
     return "The following arguments do not match" not in record.getMessage()

@@ -53,7 +53,7 @@ def arguments(config: Config, folder: Path, loaded: LoadedModel, steps: int) -> 
             ddp_find_unused_parameters=True,
             average_tokens_across_devices=True,  # a mean over the tokens of all processes
             save_steps=train.save_steps,
-            save_total_limit=None,  # `Watch` deletes what is neither new enough nor the best
+            save_total_limit=None,  # `RunCallback` deletes what is neither new enough nor the best
             logging_steps=train.logging_steps,
             bf16=distributed.trainers_precision(config.model) == "bfloat16",
             fp16=False,  # refused: nobody handles the overflows of its scaler
@@ -64,7 +64,7 @@ def arguments(config: Config, folder: Path, loaded: LoadedModel, steps: int) -> 
             remove_unused_columns=False,
             dataloader_pin_memory=False,
             max_length=None,  # TRL would cut longer prompts, in the middle of a picture's tokens
-            disable_tqdm=True,  # `Watch` shows the run's own progress
+            disable_tqdm=True,  # `RunCallback` shows the run's own progress
             report_to="none",  # `RunLog` reports
         )
 
@@ -90,7 +90,7 @@ class Trainer(SFTTrainer):
 
     @waiting()
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
-        """Log and save after a step; it is `Watch` that evaluates."""
+        """Log and save after a step; it is `RunCallback` that evaluates."""
         super()._maybe_log_save_evaluate(*args, **kwargs)
 
     @waiting()

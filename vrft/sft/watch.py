@@ -27,7 +27,7 @@ from vrft.task import Task
 from vrft.training import best, checkpoint
 
 
-class Watch(TrainerCallback):
+class RunCallback(TrainerCallback):
     """The callback that gives a TRL run our progress, log, evaluation and stop on a signal.
 
     Only the main process has a ``log``.

@@ -59,7 +59,7 @@ def try_canaries(run: Run, folder: Path) -> None:
         drawn = [draw(run, place) for place in upcoming(run)[: canaries.PROMPTS]]
     if exchange.max_over_ranks(accelerator, int(not drawn)):
         return
-    own = alarms_of(run, drawn, *tried(run, drawn))
+    own = alarms_of(run, drawn, *sample_and_measure(run, drawn))
     every = exchange.gather_objects(accelerator, own)
     first = list({alarm.name: alarm for alarm in reversed(every)}.values())[::-1]
     if accelerator.is_main_process:
@@ -74,7 +74,9 @@ def forget(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def tried(run: Run, drawn: Sequence[Drawn]) -> tuple[list[tuple[Rollout, ...]], canaries.Measured]:
+def sample_and_measure(
+    run: Run, drawn: Sequence[Drawn]
+) -> tuple[list[tuple[Rollout, ...]], canaries.Measured]:
     """Return some answers to prompts, and their log-probabilities in all ways that are compared.
 
     All devices call this with equally many prompts.
@@ -215,7 +217,7 @@ def frame_sums(task: Task[Any], batch: Batch) -> Tensor:
 # --- watchdogs
 
 
-def watched(run: Run, metrics: dict[str, float]) -> list[Alarm]:
+def new_alarms(run: Run, metrics: dict[str, float]) -> list[Alarm]:
     """Show the watchdogs the metrics of a step, add what they count, and return their new alarms.
 
     Only the main process watches; the others return none.

@@ -28,7 +28,7 @@ from vrft.models.conversation import check_answer, check_prompt
 from vrft.objectives import algorithm_plan, algorithms, ppo
 from vrft.processes import distributed
 from vrft.processes.peers import check_same
-from vrft.progress import watched
+from vrft.progress import with_progress
 from vrft.rewards import FunctionReward, rewards_and_missing
 from vrft.rewards.isolation import WorkerReward
 from vrft.runs import run_folder, run_log, unused_settings
@@ -95,7 +95,7 @@ def check_prompts(
     """
     shown = f"prompts of {split!r}"
     # All processes of a launch check the same prompts.
-    for sample in watched(samples, shown) if launched.speaks() else samples:
+    for sample in with_progress(samples, shown) if launched.speaks() else samples:
         try:
             check_prompt(task.prompt(sample))
             # Of the words around its numbers alone, which do not depend on what a model sees.

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from vrft.config.schema import Config
 from vrft.diagnosis.difficulty import Ledger
-from vrft.diagnosis.watchdogs import Watch
+from vrft.diagnosis.watchdogs import Watchdogs
 from vrft.policy import Policy
 from vrft.runs.bad_pictures import BadPictures
 from vrft.task import Task
@@ -43,7 +43,7 @@ class Run:
     scheduler: Any
     reference: Policy | None = None
     bad_pictures: BadPictures = field(default_factory=BadPictures)
-    watch: Watch = field(default_factory=Watch)
+    watch: Watchdogs = field(default_factory=Watchdogs)
     ledger: Ledger = field(default_factory=Ledger)
 
     def close(self) -> None:

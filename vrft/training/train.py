@@ -25,7 +25,7 @@ from vrft.evaluation import evaluate
 from vrft.objectives import entropy, ppo
 from vrft.policy import Policy
 from vrft.processes import distributed, exchange
-from vrft.processes.peers import check_same, watched
+from vrft.processes.peers import check_same, guarded
 from vrft.progress import progress
 from vrft.runs import (
     data_fingerprint,
@@ -67,7 +67,7 @@ def train(config: Config, *, resume: Path | None = None) -> Path:
     when it is told to stop.
     """
     accelerator = distributed.accelerator(config.model, config.train.ddp_timeout)
-    with watched(accelerator, config.train):
+    with guarded(accelerator, config.train):
         return train_together(config, accelerator, resume)
 
 
@@ -238,7 +238,7 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
             if log:
                 for line in run.bad_pictures.write(folder, done.step):
                     print(line, file=sys.stderr)
-            alarms = health.watched(run, metrics)
+            alarms = health.new_alarms(run, metrics)
             improved: best.Best | None = None
             if run.config.eval.split and is_due(done.step, settings.eval_steps, steps):
                 with distributed.gathered_weights(accelerator, run.policy.module):

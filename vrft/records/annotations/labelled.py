@@ -15,7 +15,7 @@ from typing import Any, Literal
 from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import stored_size
-from vrft.progress import watched
+from vrft.progress import with_progress
 from vrft.records.annotations import coco
 from vrft.records.annotations.label_shapes import shapes_by_label
 from vrft.records.data_folder import check_inside
@@ -98,7 +98,7 @@ def read(
     allowed = None if allow_outside else (root,)
     entries: list[Labelled] = []
     first: tuple[Path, bool] | None = None
-    for path in watched(files, f"annotations of {split!r}"):
+    for path in with_progress(files, f"annotations of {split!r}"):
         tree, picture = read_western_json(path, encoding), pictures.get(path.stem)
         if picture is None:
             if _has_shapes(tree):
@@ -154,7 +154,7 @@ def _coco(root: Path, split: str, encoding: str, allow_outside: bool) -> Iterato
         instances = coco.find(root, split, encoding, allow_outside)
     if instances is None:
         raise UserError(f"{root}: no COCO json; give its file, or the folder above annotations/")
-    for annotated in watched(instances.pictures, f"pictures of {split!r}"):
+    for annotated in with_progress(instances.pictures, f"pictures of {split!r}"):
         picture = annotated.upright() if annotated.boxes else annotated
         for name, boxes in picture.boxes.items():
             where = f"{root}: image {picture.id}"

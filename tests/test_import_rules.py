@@ -24,7 +24,7 @@ HEAVY = {
 
 REHEARSING = {
     *("account", "budget", "costs", "lengths", "memory_plan"),
-    *("meta_device", "rehearsal", "rehearsed_vision", "shape", "step_plan"),
+    *("meta_device", "plan_report", "rehearsal", "rehearsed_vision", "shape", "step_plan"),
 }
 """Modules of the room `checks` that rehearse a step with torch, or tell what it holds."""
 

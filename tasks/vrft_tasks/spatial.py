@@ -137,4 +137,4 @@ class Spatial(Task[Choice]):
 def chosen(choice: Choice, text: str) -> int | None:
     """Return the index of the only option that the last answer block names; None otherwise."""
     answer = answers.last_answer(text)
-    return None if answer is None else answers.choice(answer, choice.options)
+    return None if answer is None else answers.choice(answer, choice.options, choice.lettered)

@@ -170,7 +170,7 @@ def accepted(row: Row, accept_any: bool) -> tuple[str, ...]:
 def answer_text(row: Row, answer: Any) -> str:
     """Return an answer of a row as text; raise UserError for a list, an object or a blank text.
 
-    Nor is NaN or infinity an answer.
+    Nor is NaN or infinity an answer, nor a list of texts within a text, as JSON and Python write it.
     """
     if isinstance(answer, bool):  # which Python takes for 0 or 1
         return "yes" if answer else "no"
@@ -187,6 +187,11 @@ def answer_text(row: Row, answer: Any) -> str:
             + "boxes of four numbers and points of two are for --task grounding"
         )
     text = str(answer).strip()
+    if nested.is_list_of_texts(text):
+        raise row.record.error(
+            f"the answer {shown(text)} is a list within a text; give one answer, or a list in JSON "
+            "and task.accept_any=true if each alone is right"
+        )
     if not any(map(str.isalnum, text)):
         raise row.record.error(f"the answer {text!r:.60} has no letter or digit; correct the row")
     return text

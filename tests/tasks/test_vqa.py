@@ -130,6 +130,21 @@ def test_every_one_of_several_answers_must_be_one(answer: Any, tmp_path: Path) -
         task_of(tmp_path, [answer], accept_any=True).samples("train")
 
 
+@pytest.mark.parametrize("accept_any", [False, True])
+def test_a_list_within_a_text_is_refused_unless_it_is_read(
+    accept_any: bool, tmp_path: Path
+) -> None:
+    # as pandas writes lists, tuples and arrays of numpy into CSV
+    written = ["['red', 'scarlet']", "('red', 'blue')", "['red' 'blue']", "[\"it's\", 'red']"]
+    for answer in [*written, *([["['red']"]] if accept_any else ['["red", "scarlet"]'])]:
+        with pytest.raises(UserError, match=r"line 1: the answer .* is a list within a text; give"):
+            task_of(tmp_path, [answer], accept_any=accept_any).samples("train")
+    # brackets that hold no list of texts
+    for answer in ("[0, 1)", "(red)", '("red")', "['red'"):
+        (sample,) = task_of(tmp_path, [answer], accept_any=accept_any).samples("train")
+        assert sample.answer.text == answer
+
+
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [

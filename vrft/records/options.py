@@ -7,7 +7,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from vrft.records.nested import listed, shown
+from vrft.records.nested import is_list_of_texts, listed, shown
 from vrft.records.option_letters import LETTERS, without_letters
 from vrft.records.record import Record, is_finite, is_null, number_text
 
@@ -60,7 +60,7 @@ def option_texts(record: Record, options: Any) -> tuple[str, ...]:
     while texts and is_null(given[len(texts) - 1]):
         texts.pop()
     if texts is None or None in texts:
-        python = isinstance(options, str) and options.lstrip().startswith(("['", "('"))
+        python = is_list_of_texts(given)
         told = "; this is a list in Python's writing: write one in JSON" if python else ""
         raise record.error(
             f"options: expected a list of texts, or texts by letters from A; got {shown(options)}"

@@ -170,7 +170,7 @@ def accepted(row: Row, accept_any: bool) -> tuple[str, ...]:
 def answer_text(row: Row, answer: Any) -> str:
     """Return an answer of a row as text; raise UserError for a list, an object or a blank text.
 
-    Nor is NaN or infinity an answer, nor a list of texts within a text, as JSON and Python write it.
+    Nor is NaN or infinity an answer, nor a list of texts within a text, in JSON or Python.
     """
     if isinstance(answer, bool):  # which Python takes for 0 or 1
         return "yes" if answer else "no"

@@ -269,7 +269,7 @@ def test_options_within_the_question_are_read_there(tmp_path: Path) -> None:
     assert (sample.answer.options, sample.answer.listed) == (("cup", "jug"), True)
 
 
-def worth(sample: Sample[Gold], *said: str) -> list[float]:
+def accuracies(sample: Sample[Gold], *said: str) -> list[float]:
     reward = Vqa("").rewards()["accuracy"]
     return [reward(sample, answered(text)) or 0.0 for text in said]
 
@@ -294,16 +294,16 @@ def test_options_are_asked_without_letters_of_their_own(tmp_path: Path) -> None:
     assert second.answer.listed
     for sample in (first, second):
         said = ["C", "(C) none of these", "C: none of these", "none of these", "(A) none of these"]
-        assert worth(sample, *said) == [1, 1, 1, 1, 0]
+        assert accuracies(sample, *said) == [1, 1, 1, 1, 0]
 
 
 def test_a_denial_in_an_option_of_the_question_denies_nothing(tmp_path: Path) -> None:
     for question in ("Q?\n- A. moving\n- B. not moving", "Q? A. moving B. not moving"):
         (sample,) = task_of(tmp_path, [{"question": question, "answer": "B"}]).samples("train")
-        assert worth(sample, "B. not moving", "not moving", "not B.") == [1, 1, 0]
+        assert accuracies(sample, "B. not moving", "not moving", "not B.") == [1, 1, 0]
     # nor in one that a picture shows
     (sample,) = task_of(tmp_path, [{"question": "Q?", "answer": "B"}]).samples("train")
-    assert worth(sample, "B. not moving", "not B.") == [1, 0]
+    assert accuracies(sample, "B. not moving", "not B.") == [1, 0]
 
 
 @pytest.mark.parametrize(

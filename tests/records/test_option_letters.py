@@ -25,6 +25,7 @@ CUPS = ("cup", "jug")
         ("(a) cup", "(b) jug"),
         ("A) cup", "B) jug"),
         ("A: cup", "B: jug"),
+        ("A:cup", "B:jug"),
         ("[A] cup", "[B]. jug"),
         ("**A.** cup", "**B**. jug"),
         # East Asian stops and letters, without a space
@@ -53,7 +54,7 @@ def test_letters_stay_where_they_are_a_part_of_the_options() -> None:
 
 
 def test_letters_of_other_places_are_refused() -> None:
-    for options in (("B. jug", "A. cup"), ("B、jug", "C、cup"), ("B", "A")):
+    for options in (("B. jug", "A. cup"), ("B、jug", "C、cup"), ("B:jug", "A:cup"), ("B", "A")):
         assert without_letters(options) == options
         with pytest.raises(UserError, match=r"line 3: options with the letters B, [AC], which"):
             check_letters(ROW, options)
@@ -122,7 +123,7 @@ def test_a_question_that_lists_its_options_in_another_order_is_refused() -> None
     [
         ("Which?\n(A) cup\n(B) jug", CUPS),
         ("Which?\nA.cup\nB.jug\nGive the letter.", CUPS),
-        ("Which?\n  A: cup\n  B: jug", CUPS),
+        ("Which?\n  A: cup\n  B:jug", CUPS),
         ("Which?\n- A. cup\n- B. jug", CUPS),
         ("Which?\n**A.** cup\n**(B)** jug", CUPS),
         ("Which?\nA．cup\nB、jug", CUPS),

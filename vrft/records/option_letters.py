@@ -18,7 +18,10 @@ LOOKS_ALIKE = {code: look for code, look in LOOKS.items() if look is not None} |
 """Full-width signs -> ASCII, one for one, so that places stay; East Asian stops end a letter."""
 
 MARK = r"(?:\*\*)?[(\[]?([A-Z])(?:\*\*)?(?:[)\]][.:]?|\.|:(?![A-Za-z]\b))(?:\*\*)?[ \t]*+(?=\S)"
-"""The letter before an option: "(A) cup", "A. cup", "A.cup", "A: cup", "**A.** cup"; A:B is a ratio."""
+"""The letter before an option: "(A) cup", "A. cup", "A.cup", "A:cup", "**A.** cup".
+
+A:B is a ratio.
+"""
 OWN_MARK = re.compile(MARK, re.IGNORECASE)
 LISTED_MARK = re.compile(
     rf"(?:(?P<line>^[ \t]*+(?:[-*+•][ \t]++)?)|(?<=[\s?:)\u3400-\u9fff])){MARK}", re.MULTILINE

@@ -26,7 +26,7 @@ from vrft.classes import ClassList
 from vrft.config import yaml_text
 from vrft.errors import UserError
 from vrft.numbers import Quantity
-from vrft.records import files, nested, texts, written_shapes
+from vrft.records import files, nested, option_letters, texts, written_shapes
 from vrft.types import View
 from vrft_tasks import (
     _detection,
@@ -78,7 +78,9 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "spelling": math.spelling,
     "truth": _vqa.truth,
     "plain": _vqa.plain,
-    "listed options": _vqa.LISTED.findall,
+    "listed options": option_letters.options_in,
+    "known options": lambda text: option_letters.lists_options(text, OPTIONS),
+    "own letters": lambda text: option_letters.without_letters([f"A. {text}", text]),
     "spatial, legacy": _spatial.legacy_shown,
     "counted": counting.counted,
     "counting, legacy": counting.legacy_count,

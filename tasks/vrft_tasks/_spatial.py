@@ -8,6 +8,12 @@ from dataclasses import dataclass
 
 from vrft import answers, mathverify
 from vrft.records import Record
+from vrft.records.option_letters import (
+    check_letters,
+    check_order,
+    lists_options,
+    without_letters,
+)
 from vrft.types import Sample
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -20,30 +26,34 @@ class Choice:
     options: tuple[str, ...]
     right: int
     lettered: bool = False
-    """Whether the options are asked by letters, as in CV-Bench."""
+    """Whether the options are asked by letters, as in CV-Bench; without them none is read."""
     source: str = ""
     """The collection that the picture is from, by which CV-Bench's official total weighs."""
 
 
 def read_sample(row: Record, seed: int) -> Sample[Choice]:
     """Read one row of any of the schemas; ``seed`` draws the order of options without letters."""
-    options = row.texts("options", "choices", "answers")
+    options = without_letters(row.texts("options", "choices", "answers"))
     gold = row.text("answer", "correct_answer", "solution")
     gold = answers.last_answer(gold) or gold
     if not 2 <= len(options) <= len(LETTERS) or not all(map(str.strip, options)):
         raise row.error(f"expected 2 to {len(LETTERS)} options, none empty; got {options!r:.80}")
+    question = row.text("question", "prompt")
+    check_letters(row, options)
+    check_order(row, question, options)
     right = answers.choice(gold, options)
     if right is None:
         raise row.error(f"the answer {gold!r:.60} is none of the options {options!r:.80}")
     # A letter as gold answer refers to the order, which must stay; unless "B" is itself an option.
     letter = gold.strip("(). ").upper()
-    lettered = letter in set(LETTERS) - {option.strip().upper() for option in options}
+    listed = lists_options(question, options)
+    lettered = listed or letter in set(LETTERS) - {option.strip().upper() for option in options}
     if not lettered:
         # SAT lists the right option first. Drawn by row, the order is the same in every run.
         order = random.Random(f"{seed} {row.id}").sample(range(len(options)), len(options))
         options, right = tuple(options[old] for old in order), order.index(right)
     choice = Choice(options, right, lettered, str(row.get("source") or ""))
-    question = ask(row.text("question", "prompt"), choice)
+    question = question if listed else ask(question, choice)
     subset = str(row.get("subset", "task", "question_type") or "")
     pictures = row.images("images", "image", "image_bytes")
     return Sample(row.id, question, choice, pictures, subset, row.plain())

@@ -12,7 +12,7 @@ from vrft import answers, wrapping
 from vrft.numbers import Quantity
 from vrft.records import nested, shown
 from vrft.records.dialogue import PLACE
-from vrft.records.options import lists_options
+from vrft.records.option_letters import check_letters, check_order, lists_options, options_in
 from vrft.records.record import is_finite, number_text
 from vrft.records.rows import Row
 from vrft.types import Turn
@@ -21,10 +21,6 @@ Kind = Literal["option", "number", "yes_no", "text"]
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LETTER = re.compile(r"\(?([A-Za-z])[).]?")
-LISTED = re.compile(r"^[ \t]*+\(?([A-Z])[).:][ \t]*+(\S[^\n]*)$", re.MULTILINE)
-"""An option in a question, one a line: "(A) a cup", "B. a jug"."""
-OWN_LETTER = re.compile(r"\(?([A-Z])[).:][ \t]*+(?=\S)")
-"""The letter that the text of an option brings along: "A. cup"."""
 WORDS = {"yes": True, "true": True, "no": False, "false": False}
 INITIALS = {"y": True, "t": True, "n": False, "f": False}
 """Yes and no, or true and false, as annotators shorten them."""
@@ -174,7 +170,7 @@ def accepted(row: Row, accept_any: bool) -> tuple[str, ...]:
 def answer_text(row: Row, answer: Any) -> str:
     """Return an answer of a row as text; raise UserError for a list, an object or a blank text.
 
-    Nor is NaN or infinity an answer.
+    Nor is NaN or infinity an answer, nor a list of texts within a text, in JSON or Python.
     """
     if isinstance(answer, bool):  # which Python takes for 0 or 1
         return "yes" if answer else "no"
@@ -191,6 +187,11 @@ def answer_text(row: Row, answer: Any) -> str:
             + "boxes of four numbers and points of two are for --task grounding"
         )
     text = str(answer).strip()
+    if nested.is_list_of_texts(text):
+        raise row.record.error(
+            f"the answer {shown(text)} is a list within a text; give one answer, or a list in JSON "
+            "and task.accept_any=true if each alone is right"
+        )
     if not any(map(str.isalnum, text)):
         raise row.record.error(f"the answer {text!r:.60} has no letter or digit; correct the row")
     return text
@@ -221,13 +222,10 @@ def read_gold(row: Row, kind: Kind, text: str) -> Gold:
 
 def option_of(row: Row, text: str) -> Gold:
     """Return the right option of a row, by its letter."""
-    found = LISTED.findall(row.question)
-    in_question = tuple(option.strip() for _, option in found)
-    if "".join(letter for letter, _ in found) != LETTERS[: len(found)] or len(found) < 2:
-        in_question = ()
-    options = row.options or in_question or ("",) * len(LETTERS)
+    options = row.options or options_in(row.question) or ("",) * len(LETTERS)
     named = f"the options {options!r:.80}" if any(options) else "the letters of options"
-    check_letters(row, options)
+    check_letters(row.record, options)
+    check_order(row.record, row.question, row.options)
     listed = not row.options or lists_options(row.question, row.options)
     index = answers.choice(text, options)
     if index is None or not 2 <= len(options) <= len(LETTERS):
@@ -240,22 +238,6 @@ def option_of(row: Row, text: str) -> Gold:
             f"the right option {options[index]!r:.60} stands twice among the options; remove one"
         )
     return Gold("option", LETTERS[index], options, listed, row.system, row.turns)
-
-
-def check_letters(row: Row, options: Sequence[str]) -> None:
-    """Raise UserError where options bring letters along that are not those of their places.
-
-    "(B) jug" as the first option, or "B" alone, is named by two letters.
-    """
-    own = [OWN_LETTER.match(option) for option in options]
-    letters = [letter[1] for letter in own if letter]
-    alone = [option for option in options if option in tuple(LETTERS)]
-    for given in (letters, alone):
-        if len(given) == len(options) and given != list(LETTERS[: len(given)]):
-            raise row.record.error(
-                f"options with the letters {', '.join(given)}, which are not those of their "
-                "places; put them in order, or write them without letters"
-            )
 
 
 def answers_alike(options: Sequence[str], said: str) -> int:

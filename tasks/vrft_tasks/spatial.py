@@ -11,7 +11,8 @@ of CV-Bench,
 
 or of your own: {"id", "images": [paths], "question", "options": [...], "answer": text or letter}.
 Where the answer is a text, options are put in an order drawn from ``seed`` and the row's id, for
-published rows tell the right one by its place. Where it is a letter they keep their order.
+published rows tell the right one by its place. Where it is a letter, or the question lists the
+options by letters, they keep their order; else no letter names an option.
 """
 
 from __future__ import annotations
@@ -137,4 +138,4 @@ class Spatial(Task[Choice]):
 def chosen(choice: Choice, text: str) -> int | None:
     """Return the index of the only option that the last answer block names; None otherwise."""
     answer = answers.last_answer(text)
-    return None if answer is None else answers.choice(answer, choice.options)
+    return None if answer is None else answers.choice(answer, choice.options, choice.lettered)

@@ -8,6 +8,7 @@ from vrft import answers
 PLACES = ("above", "below")
 THINGS = ("chair", "table")
 NUMBERS = ("5", "3")
+UNKNOWN = ("", "", "")
 
 CHOICES = [
     # the letter alone, in every published form
@@ -20,6 +21,30 @@ CHOICES = [
     ("(B) below", PLACES, 1),
     ("B. Below", PLACES, 1),
     ("B: it is under the lamp", PLACES, 1),
+    # the letter with its stop close to an option's text, as questions in Chinese write it
+    ("B.below", PLACES, 1),
+    ("B．below", PLACES, 1),
+    ("B:below", PLACES, 1),
+    ("B.变小", ("变大", "变小"), 1),
+    ("B、变小了", ("变大", "变小"), 1),
+    ("B.面积变小了", PLACES, 1),
+    ("B.4cm", ("3cm", "4cm"), 1),
+    ("A.below", PLACES, None),
+    ("A)below", PLACES, None),
+    ("b.elow", PLACES, None),
+    # letters in brackets inside the text of an option are no letters of options
+    ("B. f(x) = 2x", ("f(x) = x", "f(x) = 2x"), 1),
+    ("It is f(x) = 2x", ("f(x) = x", "f(x) = 2x"), 1),
+    ("B. cos(x)", ("sin(x)", "cos(x)"), 1),
+    ("B. jug(s)", ("cup(s)", "jug(s)"), 1),
+    ("(B) P(A) = 0.5", ("P(A) = 0.4", "P(A) = 0.5"), 1),
+    ("A. left (L)", ("left (L)", "right (R)"), 0),
+    ("C. (a) only", ("(a) and (b)", "(b) only", "(a) only"), 2),
+    ("(B) (a) only", ("(a) and (b)", "(b) only", "(a) only"), None),
+    ("A. cos(x)", ("sin(x)", "cos(x)"), None),
+    ("B. cos(a)", ("sin(x)", "cos(x)"), None),
+    # options that are letters of other places
+    ("(B)", ("b", "a"), None),
     # a lead-in
     ("The answer is (B).", PLACES, 1),
     ("Option B", PLACES, 1),
@@ -194,6 +219,16 @@ CHOICES = [
     ("red, green", ("red", "red, green"), 1),
     ("it is 5 (approx.)", ("5 (approx.)", "6"), 0),
     ("top-right", ("right", "left"), None),
+    # texts that are not known, as in pictures: a denial behind the opening letter is their own
+    ("B. not moving", UNKNOWN, 1),
+    ("(B) Cannot be determined", UNKNOWN, 1),
+    ("B.不变", UNKNOWN, 1),
+    ("B. is not right", UNKNOWN, None),
+    ("(B) isn't right", UNKNOWN, None),
+    ("B. 不对", UNKNOWN, None),
+    ("B, not sure", UNKNOWN, None),
+    ("not B.", UNKNOWN, None),
+    ("B. not moving", PLACES, None),
     # nothing
     ("", PLACES, None),
     (" . ", PLACES, None),
@@ -207,6 +242,11 @@ def test_a_choice_names_one_option_by_letter_or_text(
     text: str, options: tuple[str, ...], index: int | None
 ) -> None:
     assert answers.choice(text, options) == index
+
+
+def test_letters_name_nothing_where_options_have_none() -> None:
+    for text, index in [("B", None), ("(B)", None), ("B. below", 1), ("(A) below", 1)]:
+        assert answers.choice(text, PLACES, lettered=False) == index
 
 
 @pytest.mark.timeout(30)
@@ -226,6 +266,8 @@ def test_a_choice_names_one_option_by_letter_or_text(
         ("at least 7 ", 1),
         ("far from the lamp ", 1),
         ("far from the above ", 1),
+        # a letter close to its option
+        ("b.below", 1),
     ],
 )
 def test_a_megabyte_is_read_for_options_in_linear_time(piece: str, index: int | None) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from vrft.errors import UserError
 from vrft.records import Record
-from vrft.records.options import lists_options, option_texts, options_of
+from vrft.records.options import option_texts, options_of
 
 
 def record(**values: Any) -> Record:
@@ -90,10 +90,3 @@ def test_options_may_have_columns_of_their_letters() -> None:
         assert options_of(record(question="?", answer="B", **others)) == ()
     with pytest.raises(UserError, match=r"line 3: options: expected a list of texts"):
         options_of(record(**values, C=None, D="pot"))
-
-
-def test_a_question_that_holds_its_options_is_not_given_them_again() -> None:
-    assert lists_options("Which? (A) cup (B) jug", ("cup", "jug"))
-    assert not lists_options("Which cup?", ("cup", "jug"))
-    # a picture in the question stands for no option
-    assert not lists_options("<image> Which?", ("<image>", "<image>"))

@@ -139,6 +139,11 @@ def test_the_first_rows_and_those_of_one_picture_can_be_chosen() -> None:
         ({"answer": "sideways"}, r"the answer 'sideways' is none of the options \('up', 'down'\)"),
         ({"answer": ""}, "the answer '' is none of the options"),
         ({"answer": "(C)"}, r"the answer '\(C\)' is none of the options"),
+        (
+            {"question": "?\n(A) down\n(B) up"},
+            r"lists the options .* by other letters",
+        ),
+        ({"options": ["B. up", "A. down"]}, "options with the letters B, A"),
         ({"options": ["up"]}, "expected 2 to 26 options, none empty"),
         ({"options": ["up", " "]}, "expected 2 to 26 options, none empty"),
         ({"options": "up, down"}, "options is no list of texts"),
@@ -245,6 +250,29 @@ def test_an_attack_earns_nothing_for_accuracy(text: str, style: Any) -> None:
     score = task.score(CUP, Completion(text))
     assert score.metrics["accuracy"] == 0.0
     assert rewards_of(task, CUP, Completion(text))["accuracy"] == 0.0
+
+
+def test_letters_that_were_not_shown_name_no_option() -> None:
+    unlettered = replace(CUP, answer=replace(CUP.answer, lettered=False))
+    for text, right in (("(B)", 0.0), ("B", 0.0), ("below", 1.0), ("It is below.", 1.0)):
+        assert Spatial().accuracy(unlettered, answered(text)) == right
+        assert Spatial().score(unlettered, answered(text)).metrics["accuracy"] == right
+
+
+def test_options_that_the_question_lists_keep_their_order(tmp_path: Path) -> None:
+    row = {"image": "a.png", "question": "?\n(A) up\n(B) down", "options": ["up", "down"]}
+    samples = Spatial(rows(tmp_path / "a.jsonl", *[row | {"answer": "down"}] * 20)).samples("train")
+    for sample in samples:
+        assert sample.answer == Choice(("up", "down"), 1, lettered=True)
+        assert sample.question == "?\n(A) up\n(B) down"
+        assert Spatial().accuracy(sample, answered("(B)")) == 1.0
+
+
+def test_letters_that_options_bring_along_are_not_shuffled_with_them(tmp_path: Path) -> None:
+    row = {"image": "a.png", "question": "?", "options": ["A. up", "B. down"], "answer": "B. down"}
+    for sample in Spatial(rows(tmp_path / "a.jsonl", *[row] * 20)).samples("train"):
+        assert sorted(sample.answer.options) == ["down", "up"]
+        assert sample.answer.options[sample.answer.right] == "down"
 
 
 def test_what_was_read_is_told() -> None:

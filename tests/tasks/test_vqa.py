@@ -130,6 +130,21 @@ def test_every_one_of_several_answers_must_be_one(answer: Any, tmp_path: Path) -
         task_of(tmp_path, [answer], accept_any=True).samples("train")
 
 
+@pytest.mark.parametrize("accept_any", [False, True])
+def test_a_list_within_a_text_is_refused_unless_it_is_read(
+    accept_any: bool, tmp_path: Path
+) -> None:
+    # as pandas writes lists, tuples and arrays of numpy into CSV
+    written = ["['red', 'scarlet']", "('red', 'blue')", "['red' 'blue']", "[\"it's\", 'red']"]
+    for answer in [*written, *([["['red']"]] if accept_any else ['["red", "scarlet"]'])]:
+        with pytest.raises(UserError, match=r"line 1: the answer .* is a list within a text; give"):
+            task_of(tmp_path, [answer], accept_any=accept_any).samples("train")
+    # brackets that hold no list of texts
+    for answer in ("[0, 1)", "(red)", '("red")', "['red'"):
+        (sample,) = task_of(tmp_path, [answer], accept_any=accept_any).samples("train")
+        assert sample.answer.text == answer
+
+
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
@@ -154,6 +169,10 @@ def test_every_one_of_several_answers_must_be_one(answer: Any, tmp_path: Path) -
         ({"question": "Q?", "answer": "B", "options": ["red", "Red.", "blue"]}, "stands twice"),
         ({"question": "Q?", "answer": "B", "options": ["B. jug", "A. cup"]}, "letters B, A"),
         ({"question": "Q?", "answer": "A", "options": ["B", "A"]}, "letters B, A"),
+        (
+            {"question": "Q?\n(A) jug\n(B) cup", "answer": "A", "options": ["cup", "jug"]},
+            r"lists the options \('cup', 'jug'\) by other letters",
+        ),
     ],
 )
 def test_a_row_that_cannot_be_asked_is_named(
@@ -248,6 +267,43 @@ def test_options_within_the_question_are_read_there(tmp_path: Path) -> None:
         tmp_path, [{"question": "Which?\n(A) cup\n(B) jug", "answer": "B"}]
     ).samples("train")
     assert (sample.answer.options, sample.answer.listed) == (("cup", "jug"), True)
+
+
+def accuracies(sample: Sample[Gold], *said: str) -> list[float]:
+    reward = Vqa("").rewards()["accuracy"]
+    return [reward(sample, answered(text)) or 0.0 for text in said]
+
+
+def test_words_of_a_question_are_not_its_options(tmp_path: Path) -> None:
+    row = {"question": "Closer: the cup or the jug?", "options": ["cup", "jug"], "answer": "jug"}
+    (sample,) = task_of(tmp_path, [row]).samples("train")
+    asked = "Closer: the cup or the jug?\nChoose one of these options:\n(A) cup\n(B) jug"
+    assert Vqa("", template="{question}").prompt(sample).text == asked
+
+
+def test_options_are_asked_without_letters_of_their_own(tmp_path: Path) -> None:
+    row = {"question": "Q?", "options": ["A. up", "B. down", "C. none of these"], "answer": "C"}
+    lines = {
+        **row,
+        "question": "Q?\nA. up\nB. down\nC. none of these",
+        "answer": "C. none of these",
+    }
+    first, second = task_of(tmp_path, [row, lines]).samples("train")
+    asked = "Q?\nChoose one of these options:\n(A) up\n(B) down\n(C) none of these"
+    assert Vqa("", template="{question}").prompt(first).text == asked
+    assert second.answer.listed
+    for sample in (first, second):
+        said = ["C", "(C) none of these", "C: none of these", "none of these", "(A) none of these"]
+        assert accuracies(sample, *said) == [1, 1, 1, 1, 0]
+
+
+def test_a_denial_in_an_option_of_the_question_denies_nothing(tmp_path: Path) -> None:
+    for question in ("Q?\n- A. moving\n- B. not moving", "Q? A. moving B. not moving"):
+        (sample,) = task_of(tmp_path, [{"question": question, "answer": "B"}]).samples("train")
+        assert accuracies(sample, "B. not moving", "not moving", "not B.") == [1, 1, 0]
+    # nor in one that a picture shows
+    (sample,) = task_of(tmp_path, [{"question": "Q?", "answer": "B"}]).samples("train")
+    assert accuracies(sample, "B. not moving", "not B.") == [1, 0]
 
 
 @pytest.mark.parametrize(

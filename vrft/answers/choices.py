@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from vrft.answers.assertions import (
@@ -19,11 +20,18 @@ QUOTES = "*`\"'“”‘’ "
 STOPS = ".,;:!?"
 
 # The patterns for options match text that `_normalised` has put in lower case on one line.
-OPENING_LETTER = re.compile(r"([a-z])([).:,](?= |$)|$)")
+OPENING_LETTER = re.compile(r"([a-z])([).:,](?= |$|[\u3400-\u9fff])|$)")
 """A letter that begins an answer and is followed by a stop, or is all of it: "b. below", "b".
 
-A letter without a stop is an article: "a chair" does not mean option A.
+Chinese follows a stop without a space. A letter without a stop is an article: "a chair" does not
+mean option A.
 """
+CLOSE_LETTER = re.compile(r"([a-z])[).:,](?=\S)")
+"""A letter whose stop may be followed by an option without a space: "b.below"."""
+LETTER_OF_TEXT = re.compile(
+    r"(?:[(\[][a-z][)\]][.:]?+|[a-z][).:]) ?+(?!(?:is|was)(?:n['’]?t)?\b|不[是对])"
+)
+"""A letter before what may be its option's text, not before what a sentence says of the letter."""
 BRACKETED_LETTER = re.compile(r"[(\[]([a-z])[)\]]")
 SEVERAL_LETTERS = re.compile(r"[a-z](?:(?: ?[,;/&] ?| )(?:and |or )?[a-z])++")
 """Letters in a row, none of which is the answer: "a, b", "a or b"."""
@@ -40,7 +48,7 @@ NEIGHBOURHOOD = 2
 """Characters before an option that decide whether it stands alone."""
 
 
-def choice(text: str, options: Sequence[str]) -> int | None:
+def choice(text: str, options: Sequence[str], lettered: bool = True) -> int | None:
     """Return the index of the option that an answer names; None if it names none or several.
 
     An answer names an option
@@ -51,7 +59,9 @@ def choice(text: str, options: Sequence[str]) -> int | None:
 
     No option is read out of a longer number or expression, nor from a sentence with a "not" or
     another denial, nor from a bound or an estimate ("at least 5", "about 5"), nor from a letter
-    beside another option's text.
+    beside another option's text. Letters name nothing unless the options are ``lettered``. Where
+    their texts are not known, all of them empty, a denial behind the letter that opens an answer
+    is taken for a part of its option ("B. not moving").
     """
     wanted = [_normalised(unwrapped(option)) for option in options]
     # "The answer" may itself be an option, so that wordings come off in the second place.
@@ -62,39 +72,60 @@ def choice(text: str, options: Sequence[str]) -> int | None:
     if SEVERAL_LETTERS.fullmatch(answer):
         return None
 
-    letters = BRACKETED_LETTER.findall(answer)
-    if opening := OPENING_LETTER.match(answer):
-        letters.append(opening[1])
-        answer = answer[opening.end() :]
-    named = {ord(letter) - ord("a") for letter in letters}
+    texts = tuple(filter(None, wanted))
+    unknown = not texts and LETTER_OF_TEXT.match(answer) is not None
+    opening = _opening_letter(answer, texts)
+    answer = answer[opening.end() :] if opening else answer
     # Mentions are removed, as a "not" inside an option ("not moving") denies nothing.
-    mentioned, rest = _mentions(answer, wanted)
-    named |= {wanted.index(option) for option in mentioned}
+    mentions, rest = _mentions(answer, texts)
+    named = {wanted.index(option) for option in mentions}
+    letters = _letters(answer, opening, mentions) if lettered else set()
+    named |= {ord(letter) - ord("a") for letter in letters}
     if len(named) != 1:
         return None
     (index,) = named
-    if index >= len(options) or DENIAL.search(rest):  # a letter may lie behind the last option's
+    if index >= len(options):  # a letter may lie behind the last option's
+        return None
+    if not unknown and DENIAL.search(rest):
         return None
     # Beside a number that is an option no other number may stand: "2 or 3" is no 2.
     number = not letters and not any(map(str.isalpha, wanted[index]))
     return None if number and any(map(str.isnumeric, rest)) else index
 
 
-def _mentions(answer: str, wanted: Sequence[str]) -> tuple[set[str], str]:
+def _opening_letter(answer: str, texts: tuple[str, ...]) -> re.Match[str] | None:
+    """Return the letter with its stop that begins an answer; None where it begins otherwise."""
+    close = CLOSE_LETTER.match(answer)
+    if close and answer.startswith(texts, close.end()):
+        return close
+    return OPENING_LETTER.match(answer)
+
+
+def _letters(answer: str, opening: re.Match[str] | None, mentions: Sequence[str]) -> set[str]:
+    """Return the letters that name options: the opening one, and those in brackets.
+
+    A letter within the text of an option that is mentioned, as in "f(x)", names none.
+    """
+    within = Counter(BRACKETED_LETTER.findall(" ".join(mentions)))
+    bracketed = Counter(BRACKETED_LETTER.findall(answer)) - within
+    return {*bracketed, *([opening[1]] if opening else ())}
+
+
+def _mentions(answer: str, texts: Sequence[str]) -> tuple[list[str], str]:
     """Return the options that stand in an answer as words or numbers of their own, and the rest."""
     # The longest option first: "left" would match the beginning of "left by 30 degrees".
-    by_length = sorted(filter(None, wanted), key=len, reverse=True)
+    by_length = sorted(texts, key=len, reverse=True)
     any_option = "|".join(map(re.escape, by_length)) or "(?!)"  # of no options nothing matches
-    mentioned = set()
+    mentions = []
     pieces = []
     position = 0
     for mention in re.finditer(any_option, answer):
         start, end = mention.span()
         if _stands_alone(answer, start, end):
-            mentioned.add(mention[0])
+            mentions.append(mention[0])
             pieces.append(answer[position:start])
             position = end
-    return mentioned, " ".join([*pieces, answer[position:]])
+    return mentions, " ".join([*pieces, answer[position:]])
 
 
 def _stands_alone(answer: str, start: int, end: int) -> bool:

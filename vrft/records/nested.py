@@ -81,6 +81,12 @@ def listed(value: Any) -> Any:
         return value
 
 
+def is_list_of_texts(value: Any) -> bool:
+    """Return whether a text is a list of texts, in JSON or as Python writes it (['red'])."""
+    text = value.strip() if isinstance(value, str) else ""
+    return text.startswith(("['", '["', "('")) and text.endswith(("]", ")"))
+
+
 def with_messages(value: Any) -> Any:
     """Return the list of chat messages that a text holds as JSON; any other value as it is."""
     messages = listed(value) if isinstance(value, str) else None

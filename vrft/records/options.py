@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import itertools
 import re
-import string
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from vrft.records.dialogue import PLACE
-from vrft.records.nested import listed, shown
+from vrft.records.nested import is_list_of_texts, listed, shown
+from vrft.records.option_letters import LETTERS, without_letters
 from vrft.records.record import Record, is_finite, is_null, number_text
 
-LETTERS = tuple(string.ascii_uppercase)
 NUMBERS = tuple(map(str, range(100)))
 OPTION = re.compile(r"(?:option|choice)[_ ]?([a-z]|[0-9]{1,2})", re.IGNORECASE)
 """The name of a column that holds one option: option_a, optionB, choice1."""
 
 
 def options_of(record: Record) -> tuple[str, ...]:
-    """Return the options of a row, () where there are none; UserError as ``option_texts``."""
+    """Return the options of a row without their letters, () where there are none.
+
+    Raises UserError as ``option_texts``.
+    """
     options = record.get("options", "choices") or lettered_columns(record)
-    return () if options is None else option_texts(record, options)
+    return () if options is None else without_letters(option_texts(record, options))
 
 
 def lettered_columns(record: Record) -> dict[str, Any] | None:
@@ -60,7 +60,7 @@ def option_texts(record: Record, options: Any) -> tuple[str, ...]:
     while texts and is_null(given[len(texts) - 1]):
         texts.pop()
     if texts is None or None in texts:
-        python = isinstance(options, str) and options.lstrip().startswith(("['", "('"))
+        python = is_list_of_texts(given)
         told = "; this is a list in Python's writing: write one in JSON" if python else ""
         raise record.error(
             f"options: expected a list of texts, or texts by letters from A; got {shown(options)}"
@@ -75,9 +75,3 @@ def option_text(option: Any) -> str | None:
         return option.strip()
     number = isinstance(option, int | float | Decimal) and not isinstance(option, bool)
     return number_text(option) if number and is_finite(option) else None
-
-
-def lists_options(question: str, options: Sequence[str]) -> bool:
-    """Return whether a question holds its options already, each with its pictures."""
-    enough = question.count(PLACE) >= sum(option.count(PLACE) for option in options)
-    return enough and all(option in question for option in options)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from vrft import answers, wrapping
-from vrft.numbers import Quantity
+from vrft.numbers import Quantity, is_compound
 from vrft.records import nested, shown
 from vrft.records.dialogue import PLACE
 from vrft.records.options import lists_options
@@ -30,16 +30,6 @@ INITIALS = {"y": True, "t": True, "n": False, "f": False}
 """Yes and no, or true and false, as annotators shorten them."""
 WORD = re.compile(r"[a-z]+")
 
-PART = r"[0-9]++(?:[.,][0-9]++)*+"
-COMPOUND = re.compile(
-    rf"(?<![0-9.,])(?:{PART}(?: ?[-–—] ?{PART})++|{PART}(?: ?[x×*] ?{PART})++"
-    rf"|{PART}/{PART}/{PART}|{PART}(?: ?: ?{PART}){{2,}}|[0-9]{{1,2}}:[0-5][0-9])"
-    r"(?: ?(?:[^\W\d_π]{1,20}|[%°]))?"
-)
-"""Several numbers that are one answer: a range, score or date (3-5), a size (3x5), a time (10:30).
-
-Arithmetic would read them as one number, and 10-15 as the same as 20-25.
-"""
 NUMERIC = re.compile(r"[^\W\d]{0,3}[€£¥$]? ?[-+−–]?[0-9][0-9.,'’:/ \u00a0\u202f-]*+\D{0,20}")
 """A text that looks like a number, if perhaps in the spelling of another language: 1,5."""
 SAME_SIGNS = str.maketrans("‘’ʼ“”–", "'''\"\"-")
@@ -142,14 +132,12 @@ def is_truth(text: str) -> bool:
 
 def is_number(text: str) -> bool:
     """Return whether an answer is one number with its unit, and not several, as in 3-5."""
-    return Quantity.parse(text) is not None and not COMPOUND.fullmatch(wrapping.bare(text))
+    return Quantity.parse(text) is not None and not is_compound(text)
 
 
 def looks_numeric(text: str) -> bool:
     """Return whether an answer looks like a number, if perhaps no spelling that is read."""
-    return is_number(text) or (
-        NUMERIC.fullmatch(text) is not None and not COMPOUND.fullmatch(wrapping.bare(text))
-    )
+    return is_number(text) or (NUMERIC.fullmatch(text) is not None and not is_compound(text))
 
 
 FITS: Mapping[Kind, Callable[[str], bool]] = {

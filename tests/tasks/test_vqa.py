@@ -77,6 +77,9 @@ def test_every_format_passes_the_check(file: str) -> None:
         (["10:30", "3:30 pm"], "text", ["10:30", "3:30 pm"]),
         (["10-15 cm", "3 – 5"], "text", ["10-15 cm", "3 – 5"]),
         (["1920×1080"], "text", ["1920×1080"]),
+        # with units, currencies, labels and brackets too
+        (["5cm×7cm", "€10-15"], "text", ["5cm×7cm", "€10-15"]),
+        (["10-15°C", "A. 10-15", "(3-5)"], "text", ["10-15°C", "A. 10-15", "(3-5)"]),
         (["3:4", "16:9", "-5", "4-2π"], "number", ["3:4", "16:9", "-5", "4-2π"]),
     ],
 )  # fmt: skip
@@ -93,7 +96,7 @@ def test_the_kind_can_be_forced(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"line 2: the answer 'red' is no number"):
         task_of(tmp_path, [3, "red"], kind="number").samples("train")
     # several numbers are none where a kind is forced either: arithmetic would read 5 and 15
-    for several in ("10-15", "3x5", "10:30", "2024-05-01"):
+    for several in ("10-15", "3x5", "10:30", "2024-05-01", "10–15 km/h", "3:30-4:30"):
         with pytest.raises(UserError, match=rf"line 1: the answer '{several}' is no number"):
             task_of(tmp_path, [several], kind="number").samples("train")
     with pytest.raises(UserError, match=r"line 1: the answer 'red' is neither yes nor no"):
@@ -268,6 +271,7 @@ def test_options_within_the_question_are_read_there(tmp_path: Path) -> None:
         ("number", "5", "5 million", False, "5 million"),
         ("number", "5 million", "5,000,000", True, "5,000,000"),
         ("number", "-5", "10-15", False, None),
+        ("number", "-5 cm", "10cm - 15cm", False, None),
         # yes and no: by the first word, unless both are named
         ("yes_no", "yes", "Yes, it is.", True, "yes"),
         ("yes_no", "yes", "True", True, "yes"),

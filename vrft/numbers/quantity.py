@@ -25,16 +25,16 @@ MOST_BRACKETS = 20
 DIGITS = 6
 """Significant digits to which two values are compared."""
 
+MIXED = re.compile(r"^([0-9]{1,9})-([0-9]{1,9})/([0-9]{1,9})(?= ?(?!pi|sqrt)[A-Za-z]{2})")
+"""A mixed number with a hyphen and a unit behind it, as carpenters write it: 3-1/2 in."""
+
 # Applied in this order: a later pattern matches what an earlier one has left. "\left(" must go
 # before "(" is read, "^\circ" before "^", and "\text" before the unit inside it.
 SPELLINGS = (
-    # a currency before its number, and mixed numbers: 3 1/2, and 3-1/2 with a unit behind it
+    # a currency before its number, and mixed numbers
     (r"^([+-]?) ?([€£¥￥₹]) ?(?=[0-9.])(.*)$", r"\1\3 \2"),
     (r"^([+-]?[0-9]{1,9}) ([0-9]{1,9})/([0-9]{1,9})(?![0-9./])", r"\1\\frac{\2}{\3}"),
-    (
-        r"^([0-9]{1,9})-([0-9]{1,9})/([0-9]{1,9})(?= ?(?!pi|sqrt)[A-Za-z]{2})",
-        r"\1\\frac{\2}{\3}",
-    ),
+    (MIXED.pattern, r"\1\\frac{\2}{\3}"),
     # spaces of LaTeX and signs without meaning
     (r"\*\*|~", " "),
     (r"\\rm\b", " "),

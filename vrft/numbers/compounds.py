@@ -1,0 +1,68 @@
+"""Compounds: texts with numbers that are no amount, such as ranges, sizes, scores, dates and times.
+
+Arithmetic would read them as one number, and 10-15 as the same as 20-25.
+"""
+
+from __future__ import annotations
+
+import re
+
+from vrft import wrapping
+from vrft.numbers.quantity import LABEL, LONGEST, MIXED, VULGAR
+from vrft.numbers.units import unit_of
+
+FRACTIONS = "".join(map(chr, VULGAR))
+DIGITS = r"[0-9]++(?:[.,][0-9]++)*+"
+SIGNED = r"[-+]?(?:[€£¥￥₹] ?)?[-+]?"
+PART = re.compile(
+    rf"{SIGNED}(?:[0-9]++ [0-9]++/[0-9]++"
+    rf"|\.?[0-9]++(?:[.,/:][0-9]++)*+[{FRACTIONS}]?|[{FRACTIONS}])"
+)
+"""A number within a compound: a decimal, a fraction or a time."""
+JOINT = re.compile(
+    rf"(?<=\S) ?(?:[-–—x×*·⋅]|\\times|\\cdot) ?(?={SIGNED}\.?[0-9{FRACTIONS}])", re.IGNORECASE
+)
+"""The sign between two numbers: a dash, or that of a size (3x5)."""
+ALONE = re.compile(
+    rf"{DIGITS}/{DIGITS}/{DIGITS}|{DIGITS}(?: ?: ?{DIGITS}){{2,}}|[0-9]{{1,2}}:[0-5][0-9](?![0-9])"
+)
+"""A compound without a joint: a date, a ratio of several numbers or a time."""
+WORD = re.compile(r"(?! ?pi\b) ?[^\W\d_π⁰¹²³⁴-⁹]{1,20}")
+BRACKETS = str.maketrans("()[]{}", " " * 6)
+POWERS = str.maketrans("²³", "23")
+
+
+def is_compound(text: str) -> bool:
+    """Return whether a text has several numbers, and is no single amount: 3-5, 5cm×7cm, 10:30."""
+    text = wrapping.bare(text)
+    if len(text) > LONGEST:
+        return False
+    if label := LABEL.match(text):
+        text = text[label.end() :]
+    text = " ".join(text.translate(BRACKETS).split())
+    *parts, last = JOINT.split(text)
+    if not parts:
+        alone = ALONE.match(last)
+        return alone is not None and _is_end(last[alone.end() :])
+    if len(parts) == 1 and MIXED.match(text):  # 3-1/2 in
+        return False
+    number = PART.match(last)
+    return number is not None and _is_end(last[number.end() :]) and all(map(_is_part, parts))
+
+
+def _is_part(text: str) -> bool:
+    """Return whether a text is a number, perhaps with its unit; the e of 1e-6 is none."""
+    number = PART.match(text)
+    return number is not None and _is_unit(text[number.end() :])
+
+
+def _is_unit(text: str) -> bool:
+    """Return whether the text behind a number is nothing or a unit, and no power and no π."""
+    unit = text.translate(POWERS).strip()
+    unread = unit.startswith("^") or "π" in unit or unit == "pi"
+    return not unit or (not unread and unit_of(unit) is not None)
+
+
+def _is_end(text: str) -> bool:
+    """Return whether the text behind the last number is nothing, a unit or any word."""
+    return WORD.fullmatch(text) is not None or _is_unit(text)

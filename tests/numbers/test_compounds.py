@@ -34,7 +34,8 @@ def test_several_numbers_are_a_compound(text: str) -> None:
         # one number, a ratio, a fraction, a mixed number
         "", "5", "-5", "€5", "3 cm", "3:4", "16:9", "3/4", "1 1/2", "3-1/2 in", "10-3/4inches",
         # powers of ten, roots and π
-        "1e-6", "1e-6 m", "3×10^8 m/s", "3*10^{-5}", "3×10²", "4-2π", "4-2pi", "2π-3", "2pi-3", "4πcm-2cm", "2√3-2",
+        "1e-6", "1e-6 m", "3×10^8 m/s", "3*10^{-5}", "3×10²", "4-2π", "4-2pi", "2π-3", "2pi-3",
+        "4πcm-2cm", "2√3-2",
         # equations, sums, brackets within
         "180° - 35° = 145°", "3+4", "(180-80)/2", "2(3-1)", r"\frac{1}{2}-\frac{3}{4}",
         # names, and words of which no unit is made

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from vrft import wrapping
 from vrft.numbers.expression import ExpressionParser
-from vrft.numbers.units import PERCENTS, UNITS, multiple_of, unit_of
+from vrft.numbers.units import PERCENTS, UNITS, multiple_of, same_unit, unit_of
 
 LONGEST = 120
 """Characters; a longer text is no quantity."""
@@ -88,7 +88,8 @@ COUNTED = re.compile(r"^\s*+[+-]?\s*+(?:[0-9.,/\s]|\\frac|[{}])++")
 class Quantity:
     """A finite number with its unit; the unit is "" where none is written.
 
-    A word that is no known unit stands as it is written, in lower case: "7 apples" is no "7 pears".
+    A word that is no known unit stands as it is written, in lower case: "7 apples" is no "7 pears",
+    though "7 apple".
     """
 
     value: float
@@ -141,7 +142,7 @@ class Quantity:
         """
         if self.integer is not None and other.integer is not None and not tolerance:
             return self.integer == other.integer
-        if self.unit == other.unit or not self.unit or not other.unit:
+        if not self.unit or not other.unit or same_unit(self.unit, other.unit):
             if _nearly_equal(self.value, other.value, tolerance):
                 return True
             return self._share() != other._share() and _nearly_equal(

@@ -22,9 +22,11 @@ from vrft.numbers import is_compound
         # dates, times, ratios of several numbers, telephones
         "2024-05-01", "05/01/2024", "10:30", "3:30 pm", "10:30:20", "3:30-4:30", "3:30 pm - 4 pm",
         "1:2:3", "555-0199",
+        # a number and what says which it is: a month, a half of the day, an era, a side
+        "5 May", "12 june", "10 am", "3PM", "500 BC", "1066 AD", "30 left", "**40 North**",
     ],
 )  # fmt: skip
-def test_several_numbers_are_a_compound(text: str) -> None:
+def test_several_numbers_or_one_of_a_kind_are_a_compound(text: str) -> None:
     assert is_compound(text)
 
 
@@ -38,6 +40,8 @@ def test_several_numbers_are_a_compound(text: str) -> None:
         "4πcm-2cm", "2√3-2",
         # equations, sums, brackets within
         "180° - 35° = 145°", "3+4", "(180-80)/2", "2(3-1)", r"\frac{1}{2}-\frac{3}{4}",
+        # units that begin as such words do
+        "5 amperes", "3 decades", "10 seconds", "5 marbles",
         # names, and words of which no unit is made
         "COVID-19", "F-16", "x-3", "10 cups of tea - 5 cups", "10-15 " + "a" * 120,
     ],

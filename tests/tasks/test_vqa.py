@@ -75,6 +75,8 @@ def test_every_format_passes_the_check(file: str) -> None:
         (["2024-05-01"], "text", ["2024-05-01"]),
         (["05/01/2024"], "text", ["05/01/2024"]),
         (["10:30", "3:30 pm"], "text", ["10:30", "3:30 pm"]),
+        (["5 May", "10 am"], "text", ["5 May", "10 am"]),
+        (["500 BC", "30 left"], "text", ["500 BC", "30 left"]),
         (["10-15 cm", "3 – 5"], "text", ["10-15 cm", "3 – 5"]),
         (["1920×1080"], "text", ["1920×1080"]),
         # with units, currencies, labels and brackets too
@@ -174,7 +176,7 @@ def test_an_answer_that_makes_texts_of_numbers_is_named(tmp_path: Path) -> None:
     assert "(2 of 2 look like numbers, but '1,5' of " in task_of(tmp_path, ["1,5", "2"]).describe(
         "train"
     )
-    for answers in (["red", "3"], ["10:30", "3:30"]):
+    for answers in (["red", "3"], ["10:30", "3:30"], ["5 May", "12 June"]):
         assert "answers are texts; first" in task_of(tmp_path, answers).describe("train")
     forced = task_of(tmp_path, [3, "N/A", 4], kind="text").describe("train")
     assert "answers are texts; first" in forced

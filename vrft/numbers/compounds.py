@@ -1,6 +1,7 @@
 """Compounds: texts with numbers that are no amount, such as ranges, sizes, scores, dates and times.
 
-Arithmetic would read them as one number, and 10-15 as the same as 20-25.
+Arithmetic would read them as one number, and 10-15 as the same as 20-25. "5 May" would be 5 of a
+unit, which may be left out.
 """
 
 from __future__ import annotations
@@ -28,12 +29,24 @@ ALONE = re.compile(
 )
 """A compound without a joint: a date, a ratio of several numbers or a time."""
 WORD = re.compile(r"(?! ?pi\b) ?[^\W\d_π⁰¹²³⁴-⁹]{1,20}")
+WHICH = frozenset({
+    *("january", "february", "march", "april", "may", "june", "july", "august", "september"),
+    *("october", "november", "december", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep"),
+    *("sept", "oct", "nov", "dec", "am", "pm", "noon", "midnight", "bc", "bce", "ad", "ce"),
+    *("left", "right", "up", "down", "above", "below", "ahead", "behind"),
+    *("north", "south", "east", "west", "northeast", "northwest", "southeast", "southwest"),
+})  # fmt: skip
+"""Words behind a number that are no unit but a half of the answer: months, halves of the day, eras
+and directions."""
 BRACKETS = str.maketrans("()[]{}", " " * 6)
 POWERS = str.maketrans("²³", "23")
 
 
 def is_compound(text: str) -> bool:
-    """Return whether a text has several numbers, and is no single amount: 3-5, 5cm×7cm, 10:30."""
+    """Return whether a text has several numbers, or one and a month, a half of the day or a side.
+
+    Such as 3-5, 5cm×7cm, 10:30, 5 May, 10 am, 30 left: none is a single amount.
+    """
     text = wrapping.bare(text)
     if len(text) > LONGEST:
         return False
@@ -42,7 +55,9 @@ def is_compound(text: str) -> bool:
     text = " ".join(text.translate(BRACKETS).split())
     *parts, last = JOINT.split(text)
     if not parts:
-        alone = ALONE.match(last)
+        alone, number = ALONE.match(last), PART.match(last)
+        if number is not None and last[number.end() :].strip().casefold() in WHICH:
+            return True
         return alone is not None and _is_end(last[alone.end() :])
     if len(parts) == 1 and MIXED.match(text):  # 3-1/2 in
         return False

@@ -84,17 +84,12 @@ MEASURES = {
     ("volume", 1e-6): "ml mls milliliter millilitre milliliters millilitres 毫升",
     ("volume", 1e-3): "l liter litre liters litres 升",
     ("speed", 1.0): "m/s m/sec meterspersecond metrespersecond 米/秒 米每秒",
-    (
-        "speed",
-        1 / 3.6,
-    ): "km/h km/hr kmh kmph kph kilometersperhour kilometresperhour 千米/时 千米/小时 公里/小时",
+    ("speed", 1 / 3.6): "km/h km/hr kmh kph kilometersperhour kilometresperhour "
+    "千米/时 千米/小时 公里/小时",
     ("speed", 0.44704): "mph milesperhour",
     ("speed", 1852 / 3600): "knot knots 海里/时 海里/小时",
     ("temperature", 1.0): "°c ℃ celsius degc degreec degreesc degreecelsius degreescelsius 摄氏度",
-    (
-        "temperature in Fahrenheit",
-        1.0,
-    ): "°f ℉ fahrenheit degf degreef degreesf degreefahrenheit degreesfahrenheit",
+    ("fahrenheit", 1.0): "°f ℉ fahrenheit degf degreef degreesf degreefahrenheit degreesfahrenheit",
     ("dollars", 1.0): "usd dollar dollars usdollar usdollars 美元",
     ("dollars", 0.01): "¢ cent cents",
     ("euros", 1.0): "€ euro euros eur 欧元",

@@ -131,7 +131,7 @@ def is_truth(text: str) -> bool:
 
 
 def is_number(text: str) -> bool:
-    """Return whether an answer is one amount with its unit, and no compound, as 3-5 and 5 May are."""
+    """Return whether an answer is one amount with its unit, and no compound as 3-5 is."""
     return Quantity.parse(text) is not None and not is_compound(text)
 
 

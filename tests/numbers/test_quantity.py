@@ -193,6 +193,11 @@ UNREADABLE = [
     "3cm}",
     # unknown names are no units
     "2a",
+    # capitals directly behind a number, and a decade
+    "5M",
+    "4G",
+    "1990s",
+    "1800s",
     # other digits
     "١٤٥",
     "²",
@@ -291,6 +296,16 @@ EQUAL = [
     ("7 dollars", "7 USD", True),
     ("50 cents", "0.5 dollars", True),
     ("7 dollars", "7 euros", False),
+    ("$5", "5 dollars", True),
+    ("$5", "5", True),
+    ("$50", "50 cents", False),
+    ("$5", "€5", False),
+    ("$5M", "$5,000,000", True),
+    ("$5M", "5 million dollars", True),
+    ("$5M", "5", False),
+    ("$5M", "5 m", False),
+    ("5 m", "5 s", False),
+    ("90s", "1.5 min", True),
     ("7 apples", "7 apple", True),
     ("7 apples", "7 pears", False),
     ("5 weeks", "5 days", False),
@@ -385,7 +400,28 @@ def test_a_plain_number_is_read_as_the_grammar_reads_it(text: str) -> None:
         ("€3.50", 3.5, "€"),
         ("3.50 €", 3.5, "€"),
         ("-£5", -5, "£"),
-        ("¥ 300", 300, ""),  # as "$", which is a mark of LaTeX
+        ("¥ 300", 300, ""),  # of Japan or China, nobody says
+        # a dollar sign that stands alone, or is escaped, and what multiplies money in short
+        ("$5", 5, "usd"),
+        ("-$ 0.50", -0.5, "usd"),
+        ("US$5", 5, "usd"),
+        ("**$5**.", 5, "usd"),
+        ("The answer is $1,200.50.", 1200.5, "usd"),
+        ("\\boxed{\\$5}", 5, "usd"),
+        ("$\\$5$", 5, "usd"),
+        ("$5M", 5e6, "usd"),
+        ("$1.5 bn", 1.5e9, "usd"),
+        ("€20k", 20000, "€"),
+        ("£3m", 3e6, "£"),
+        ("$5 million", 5e6, "usd"),
+        ("EUR 5", 5, "eur"),
+        # LaTeX's, in a pair or before what is no price
+        ("$5$", 5, ""),
+        ("$x = 5$", 5, ""),
+        ("$$5$$", 5, ""),
+        ("$145^\\circ", 145, "°"),
+        ("$5 cm", 5, "cm"),
+        ("5$", 5, ""),
         ("12 500 cm", 12500, "cm"),
         ("1\u202f234.5", 1234.5, ""),  # French, and SI
         ("½", 0.5, ""),

@@ -71,6 +71,10 @@ def test_every_format_passes_the_check(file: str) -> None:
         # numbers however they are held: repr() would write 5e-05
         ([5e-05, 0.5, "€3.50", "12 500", "1½"], "number",
          ["0.00005", "0.5", "€3.50", "12 500", "1½"]),
+        (["$5M", "$300", "5 m"], "number", ["$5M", "$300", "5 m"]),
+        # neither grams nor seconds
+        (["4G", "5G"], "text", ["4G", "5G"]),
+        (["1990s"], "text", ["1990s"]),
         # several numbers in one answer are no number: dates, times, scores, ranges, sizes
         (["2024-05-01"], "text", ["2024-05-01"]),
         (["05/01/2024"], "text", ["05/01/2024"]),
@@ -272,6 +276,9 @@ def test_options_within_the_question_are_read_there(tmp_path: Path) -> None:
         ("number", "7", "about seven", False, None),
         ("number", "5", "5 million", False, "5 million"),
         ("number", "5 million", "5,000,000", True, "5,000,000"),
+        ("number", "$5M", "$5 million", True, "$5 million"),
+        ("number", "$5M", "5 m", False, "5 m"),
+        ("number", "$50", "50 cents", False, "50 cents"),
         ("number", "-5", "10-15", False, None),
         ("number", "-5 cm", "10cm - 15cm", False, None),
         # yes and no: by the first word, unless both are named

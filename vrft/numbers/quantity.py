@@ -28,11 +28,18 @@ DIGITS = 6
 MIXED = re.compile(r"^([0-9]{1,9})-([0-9]{1,9})/([0-9]{1,9})(?= ?(?!pi|sqrt)[A-Za-z]{2})")
 """A mixed number with a hyphen and a unit behind it, as carpenters write it: 3-1/2 in."""
 
+MONEY = re.compile(r"(?<!\w)(?:US ?)?\\?\$ ?(?=\.?[0-9])")
+"""The dollar sign before an amount, if it is no delimiter of LaTeX's: $5, \\$5, US$5."""
+PRICE = r"^([+-]?) ?([€£¥￥₹]|USD|EUR|GBP|INR) ?"
+
 # Applied in this order: a later pattern matches what an earlier one has left. "\left(" must go
 # before "(" is read, "^\circ" before "^", and "\text" before the unit inside it.
 SPELLINGS = (
-    # a currency before its number, and mixed numbers
-    (r"^([+-]?) ?([€£¥￥₹]) ?(?=[0-9.])(.*)$", r"\1\3 \2"),
+    # a currency before its number, with what multiplies it in short, and mixed numbers
+    (rf"{PRICE}([0-9][0-9.,]*+) ?[kK]\b", r"\1\2\3 thousand"),
+    (rf"{PRICE}([0-9][0-9.,]*+) ?[mM](?:ln|n)?\b", r"\1\2\3 million"),
+    (rf"{PRICE}([0-9][0-9.,]*+) ?[bB](?:ln|n)?\b", r"\1\2\3 billion"),
+    (rf"{PRICE}(?=[0-9.])(.*)$", r"\1\3 \2"),
     (r"^([+-]?[0-9]{1,9}) ([0-9]{1,9})/([0-9]{1,9})(?![0-9./])", r"\1\\frac{\2}{\3}"),
     (MIXED.pattern, r"\1\\frac{\2}{\3}"),
     # spaces of LaTeX and signs without meaning
@@ -80,6 +87,8 @@ PLAIN = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
 INTEGER = re.compile(r"-?[0-9]{1,100}")
 MINUTES = re.compile(r"([0-9]+)\s*°\s*([0-9]+)\s*′")
 SIGN = re.compile(r"(?<=\S)\s*[+-]")
+NO_METRES = re.compile(r"(?:[0-9][MGHS]|(?<![0-9.,])(?:1[0-9]|20)[0-9]0s)$")
+"""The end of a text that is no amount of metres, grams, hours or seconds: 5M, 5G, the 1990s."""
 COUNTED = re.compile(r"^\s*+[+-]?\s*+(?:[0-9.,/\s]|\\frac|[{}])++")
 """A number that "million" may stand behind: of which term of "3 + 4 million", nobody says."""
 
@@ -102,10 +111,21 @@ class Quantity:
         """Read the quantity that the text is; None for any other text.
 
         A name or a ratio of names may stand before an equals sign ("x = 3", "AB/AC = 3/5"), and
-        equal values on both sides of it ("180° - 35° = 145°"). Digits are ASCII or full-width.
+        equal values on both sides of it ("180° - 35° = 145°"). Digits are ASCII or full-width. A
+        dollar sign that closes no other is that of money ("$5M").
         """
         if PLAIN.fullmatch(text):
             return cls(float(text), integer=_integer(text))
+        # Dollar signs in pairs are LaTeX's. One before what is no price, as in "$145°", was left.
+        if ("\\$" in text or text.count("$") == 1) and (dollars := MONEY.search(text)):
+            price = cls._parse(f"{text[: dollars.start()]}USD {text[dollars.end() :]}")
+            if price is not None:
+                return price
+        return cls._parse(text)
+
+    @classmethod
+    def _parse(cls, text: str) -> Quantity | None:
+        """Read a quantity as ``parse`` does, without dollars."""
         text = wrapping.bare(text)
         if text.startswith("~"):  # an estimate; further on it is a space of LaTeX
             return None
@@ -184,6 +204,8 @@ def _is_name(text: str) -> bool:
 
 def _parse_side(text: str) -> Quantity | None:
     """Read a number and its unit in unified spelling; None for anything else."""
+    if NO_METRES.search(text.strip()):
+        return None
     if degrees := MINUTES.fullmatch(text.strip()):  # 35°30′
         return Quantity(int(degrees[1]) + int(degrees[2]) / 60, "°")
     parser = ExpressionParser(text)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from vrft import answers, wrapping
-from vrft.numbers import Quantity, is_compound
+from vrft.numbers import Quantity, compact, is_compound
 from vrft.records import nested, shown
 from vrft.records.dialogue import PLACE
 from vrft.records.options import lists_options
@@ -27,7 +27,7 @@ OWN_LETTER = re.compile(r"\(?([A-Z])[).:][ \t]*+(?=\S)")
 """The letter that the text of an option brings along: "A. cup"."""
 WORDS = {"yes": True, "true": True, "no": False, "false": False}
 INITIALS = {"y": True, "t": True, "n": False, "f": False}
-"""Yes and no, or true and false, as annotators shorten them."""
+"""Yes and no, or true and false, in short."""
 WORD = re.compile(r"[a-z]+")
 
 NUMERIC = re.compile(r"[^\W\d]{0,3}[€£¥$]? ?[-+−–]?[0-9][0-9.,'’:/ \u00a0\u202f-]*+\D{0,20}")
@@ -196,7 +196,7 @@ def read_gold(row: Row, kind: Kind, text: str) -> Gold:
     if kind == "option":
         return option_of(row, text)
     if kind == "yes_no":
-        value = INITIALS.get(text.casefold(), truth(text))
+        value = truth(text)
         if value is None:
             raise row.record.error(f"the answer {text!r:.60} is neither yes nor no")
         return Gold(kind, "yes" if value else "no", (), False, *context)
@@ -273,12 +273,33 @@ def right(gold: Gold, answer: str) -> bool:
     if gold.kind == "number":
         given, true = Quantity.parse(read), [Quantity.parse(text) for text in every]
         return given is not None and any(one is not None and one.agrees(given) for one in true)
-    return read in (map(plain, every) if gold.kind == "text" else every)
+    if gold.kind == "text":
+        return any(is_same_text(text, read) for text in every)
+    return read in every
+
+
+def is_same_text(true: str, said: str) -> bool:
+    """Return whether a text in plain form is the true one.
+
+    In amounts and compounds neither blanks beside digits count nor the commas of thousands, and a
+    size may have × or x.
+    """
+    if plain(true) == said:
+        return True
+    if compact(plain(true)) != compact(said):
+        return False
+    return is_compound(true) or Quantity.parse(true) is not None
 
 
 def truth(text: str) -> bool | None:
-    """Return the truth value that an answer begins with; None if none, or if it names both."""
-    words = WORD.findall(wrapping.bare(text).casefold())
+    """Return the truth value that an answer begins with; None if none, or if it names both.
+
+    A letter counts where it is all of the answer.
+    """
+    answer = wrapping.bare(text).casefold()
+    if answer in INITIALS:
+        return INITIALS[answer]
+    words = WORD.findall(answer)
     named = {WORDS[word] for word in words if word in WORDS}
     return named.pop() if len(named) == 1 and words[0] in WORDS else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vrft.numbers import is_compound
+from vrft.numbers import compact, is_compound
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,7 @@ from vrft.numbers import is_compound
         "1:2:3", "555-0199",
         # a number and what says which it is: a month, a half of the day, an era, a side
         "5 May", "12 june", "10 am", "3PM", "500 BC", "1066 AD", "30 left", "**40 North**",
+        "10 a.m.", "3:30 P.M. - 4:30 P. M.",
     ],
 )  # fmt: skip
 def test_several_numbers_or_one_of_a_kind_are_a_compound(text: str) -> None:
@@ -48,3 +49,25 @@ def test_several_numbers_or_one_of_a_kind_are_a_compound(text: str) -> None:
 )  # fmt: skip
 def test_an_amount_is_no_compound(text: str) -> None:
     assert not is_compound(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "spelling"),
+    [
+        ("10 - 15 cm", "10-15cm"),
+        ("10 — 15 square metres", "10-15square metres"),
+        ("5 cm × 7 cm", "5cmx7cm"),
+        (r"5 \times 7", "5x7"),
+        ("5*7", "5x7"),
+        ("10 : 30 p.m.", "10:30pm"),
+        ("€ 1,234,567.50", "€1234567.50"),
+        ("- 5 %", "-5%"),
+        # two numbers stay two, and no thousands are three digits of more
+        ("1 1/2", "1 1/2"),
+        ("12 500", "12 500"),
+        ("1,5 and 1,2345", "1,5and1,2345"),
+        ("a red cup", "a red cup"),
+    ],
+)
+def test_compounds_have_one_spelling(text: str, spelling: str) -> None:
+    assert compact(text) == spelling

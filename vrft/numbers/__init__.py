@@ -4,7 +4,7 @@
 knows which words measure the same, ``compounds`` which numbers are no single amount.
 """
 
-from vrft.numbers.compounds import is_compound
+from vrft.numbers.compounds import compact, is_compound
 from vrft.numbers.quantity import Quantity
 
-__all__ = ["Quantity", "is_compound"]
+__all__ = ["Quantity", "compact", "is_compound"]

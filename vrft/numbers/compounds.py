@@ -1,7 +1,7 @@
 """Compounds: texts with numbers that are no amount, such as ranges, sizes, scores, dates and times.
 
 Arithmetic would read them as one number, and 10-15 as the same as 20-25. "5 May" would be 5 of a
-unit, which may be left out.
+unit, which may be left out. They are compared as texts, in one spelling.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ PART = re.compile(
 )
 """A number within a compound: a decimal, a fraction or a time."""
 JOINT = re.compile(
-    rf"(?<=\S) ?(?:[-–—x×*·⋅]|\\times|\\cdot) ?(?={SIGNED}\.?[0-9{FRACTIONS}])", re.IGNORECASE
+    rf"(?<=\S) ?(?:([-–—])|[x×*·⋅]|\\times|\\cdot) ?(?={SIGNED}\.?[0-9{FRACTIONS}])", re.IGNORECASE
 )
-"""The sign between two numbers: a dash, or that of a size (3x5)."""
+"""The sign between two numbers: a dash, in a group, or that of a size (3x5)."""
 ALONE = re.compile(
     rf"{DIGITS}/{DIGITS}/{DIGITS}|{DIGITS}(?: ?: ?{DIGITS}){{2,}}|[0-9]{{1,2}}:[0-5][0-9](?![0-9])"
 )
@@ -41,6 +41,12 @@ and directions."""
 BRACKETS = str.maketrans("()[]{}", " " * 6)
 POWERS = str.maketrans("²³", "23")
 
+HALF_DAY = re.compile(r"\b([ap])\. ?m\b\.?", re.IGNORECASE)
+"""The half of the day with its stops: 10 a.m."""
+THOUSANDS = re.compile(r"(?<![0-9.,])[0-9]{1,3}+(?:,[0-9]{3})++(?![0-9])")
+BLANK = re.compile(r" (?=[-:/%°€£₹])|(?<=[-:/€£₹]) |(?<=[0-9]) (?![0-9])|(?<![0-9]) (?=[0-9])")
+"""A blank beside a sign or a digit; one between two digits is no blank of these."""
+
 
 def is_compound(text: str) -> bool:
     """Return whether a text has several numbers, or one and a month, a half of the day or a side.
@@ -53,7 +59,7 @@ def is_compound(text: str) -> bool:
     if label := LABEL.match(text):
         text = text[label.end() :]
     text = " ".join(text.translate(BRACKETS).split())
-    *parts, last = JOINT.split(text)
+    *parts, last = JOINT.split(HALF_DAY.sub(r"\1m", text))[::2]
     if not parts:
         alone, number = ALONE.match(last), PART.match(last)
         if number is not None and last[number.end() :].strip().casefold() in WHICH:
@@ -63,6 +69,17 @@ def is_compound(text: str) -> bool:
         return False
     number = PART.match(last)
     return number is not None and _is_end(last[number.end() :]) and all(map(_is_part, parts))
+
+
+def compact(text: str) -> str:
+    """Return a text on one line in the spelling in which compounds and amounts are compared.
+
+    Blanks around digits and signs are left out, thousands have no commas, a size has "x" between
+    its numbers, a range "-", and "a.m." is "am".
+    """
+    text = JOINT.sub(lambda joint: "-" if joint[1] else "x", HALF_DAY.sub(r"\1m", text))
+    text = THOUSANDS.sub(lambda number: number[0].replace(",", ""), text)
+    return BLANK.sub("", text)
 
 
 def _is_part(text: str) -> bool:

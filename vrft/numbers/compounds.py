@@ -45,7 +45,7 @@ HALF_DAY = re.compile(r"\b([ap])\. ?m\b\.?", re.IGNORECASE)
 """The half of the day with its stops: 10 a.m."""
 THOUSANDS = re.compile(r"(?<![0-9.,])[0-9]{1,3}+(?:,[0-9]{3})++(?![0-9])")
 BLANK = re.compile(r" (?=[-:/%°€£₹])|(?<=[-:/€£₹]) |(?<=[0-9]) (?![0-9])|(?<![0-9]) (?=[0-9])")
-"""A blank beside a sign or a digit; one between two digits is no blank of these."""
+"""A blank beside a sign or a digit, but none between two digits, which 1 1/2 has."""
 
 
 def is_compound(text: str) -> bool:

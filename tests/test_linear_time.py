@@ -25,7 +25,7 @@ from vrft.boxes import Box
 from vrft.classes import ClassList
 from vrft.config import yaml_text
 from vrft.errors import UserError
-from vrft.numbers import Quantity
+from vrft.numbers import Quantity, compact, is_compound
 from vrft.records import files, nested, option_letters, texts, written_shapes
 from vrft.types import View
 from vrft_tasks import (
@@ -60,6 +60,8 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "uncounted": wrapping.uncounted,
     "without_stops": lambda text: wrapping.without_stops(text, answers.STOPS),
     "Quantity.parse": Quantity.parse,
+    "is_compound": is_compound,
+    "compact": compact,
     "Box.parse": lambda text: Box.parse(text, VIEW),
     "written_in_fractions": boxes.written_in_fractions,
     "ClassList.match": FLOWERS.match,

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from vrft import answers, wrapping
-from vrft.numbers import Quantity
+from vrft.numbers import Quantity, compact, is_compound
 from vrft.records import nested, shown
 from vrft.records.dialogue import PLACE
 from vrft.records.option_letters import check_letters, check_order, lists_options, options_in
@@ -23,19 +23,9 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LETTER = re.compile(r"\(?([A-Za-z])[).]?")
 WORDS = {"yes": True, "true": True, "no": False, "false": False}
 INITIALS = {"y": True, "t": True, "n": False, "f": False}
-"""Yes and no, or true and false, as annotators shorten them."""
+"""Yes and no, or true and false, in short."""
 WORD = re.compile(r"[a-z]+")
 
-PART = r"[0-9]++(?:[.,][0-9]++)*+"
-COMPOUND = re.compile(
-    rf"(?<![0-9.,])(?:{PART}(?: ?[-–—] ?{PART})++|{PART}(?: ?[x×*] ?{PART})++"
-    rf"|{PART}/{PART}/{PART}|{PART}(?: ?: ?{PART}){{2,}}|[0-9]{{1,2}}:[0-5][0-9])"
-    r"(?: ?(?:[^\W\d_π]{1,20}|[%°]))?"
-)
-"""Several numbers that are one answer: a range, score or date (3-5), a size (3x5), a time (10:30).
-
-Arithmetic would read them as one number, and 10-15 as the same as 20-25.
-"""
 NUMERIC = re.compile(r"[^\W\d]{0,3}[€£¥$]? ?[-+−–]?[0-9][0-9.,'’:/ \u00a0\u202f-]*+\D{0,20}")
 """A text that looks like a number, if perhaps in the spelling of another language: 1,5."""
 SAME_SIGNS = str.maketrans("‘’ʼ“”–", "'''\"\"-")
@@ -137,15 +127,13 @@ def is_truth(text: str) -> bool:
 
 
 def is_number(text: str) -> bool:
-    """Return whether an answer is one number with its unit, and not several, as in 3-5."""
-    return Quantity.parse(text) is not None and not COMPOUND.fullmatch(wrapping.bare(text))
+    """Return whether an answer is one amount with its unit, and no compound as 3-5 is."""
+    return Quantity.parse(text) is not None and not is_compound(text)
 
 
 def looks_numeric(text: str) -> bool:
     """Return whether an answer looks like a number, if perhaps no spelling that is read."""
-    return is_number(text) or (
-        NUMERIC.fullmatch(text) is not None and not COMPOUND.fullmatch(wrapping.bare(text))
-    )
+    return is_number(text) or (NUMERIC.fullmatch(text) is not None and not is_compound(text))
 
 
 FITS: Mapping[Kind, Callable[[str], bool]] = {
@@ -209,7 +197,7 @@ def read_gold(row: Row, kind: Kind, text: str) -> Gold:
     if kind == "option":
         return option_of(row, text)
     if kind == "yes_no":
-        value = INITIALS.get(text.casefold(), truth(text))
+        value = truth(text)
         if value is None:
             raise row.record.error(f"the answer {text!r:.60} is neither yes nor no")
         return Gold(kind, "yes" if value else "no", (), False, *context)
@@ -267,12 +255,33 @@ def right(gold: Gold, answer: str) -> bool:
     if gold.kind == "number":
         given, true = Quantity.parse(read), [Quantity.parse(text) for text in every]
         return given is not None and any(one is not None and one.agrees(given) for one in true)
-    return read in (map(plain, every) if gold.kind == "text" else every)
+    if gold.kind == "text":
+        return any(is_same_text(text, read) for text in every)
+    return read in every
+
+
+def is_same_text(true: str, said: str) -> bool:
+    """Return whether a text in plain form is the true one.
+
+    In amounts and compounds neither blanks beside digits count nor the commas of thousands, and a
+    size may have × or x.
+    """
+    if plain(true) == said:
+        return True
+    if compact(plain(true)) != compact(said):
+        return False
+    return is_compound(true) or Quantity.parse(true) is not None
 
 
 def truth(text: str) -> bool | None:
-    """Return the truth value that an answer begins with; None if none, or if it names both."""
-    words = WORD.findall(wrapping.bare(text).casefold())
+    """Return the truth value that an answer begins with; None if none, or if it names both.
+
+    A letter counts where it is all of the answer.
+    """
+    answer = wrapping.bare(text).casefold()
+    if answer in INITIALS:
+        return INITIALS[answer]
+    words = WORD.findall(answer)
     named = {WORDS[word] for word in words if word in WORDS}
     return named.pop() if len(named) == 1 and words[0] in WORDS else None
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from vrft.numbers.units import INNER_UNIT, UNITS, multiple_of, unit_of
+from vrft.numbers.units import INNER_UNIT, UNITS, multiple_of, same_unit, unit_of
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,15 @@ from vrft.numbers.units import INNER_UNIT, UNITS, multiple_of, unit_of
         (("m3", "cubicmeter", "立方米"), "volume", 1),
         (("l", "litres", "升"), "volume", 0.001),
         # 60 s, 1,852 m an hour, 1,000 m in 3,600 s
-        (("min", "minutes", "分钟"), "time", 60),
+        (("min", "mins", "minutes", "分钟"), "time", 60),
+        (("h", "hr", "hrs", "hours"), "time", 3600),
+        (("week", "wks"), "time", 7 * 86400),
+        (("yr", "yrs", "years"), "calendar months", 12),
+        (("kg", "kgs"), "mass", 1000),
+        (("usd", "dollars", "usdollars"), "dollars", 1),
+        (("cent", "¢"), "dollars", 0.01),
+        (("°c", "degreesc", "degc"), "temperature", 1),
+        (("km/h", "kmh", "km/hr", "kph", "kilometersperhour"), "speed", 1 / 3.6),
         (("knots", "海里/时"), "speed", 1852 / 3600),
         (("km/h", "千米/小时"), "speed", 1000 / 3600),
         (("rad",), "angle", 180 / math.pi),
@@ -34,7 +42,7 @@ def test_spellings_of_a_unit_have_one_measure_and_size(
         assert UNITS[spelling] == (measure, pytest.approx(size, rel=1e-12))
 
 
-def test_an_abbreviation_has_no_plural() -> None:
+def test_an_abbreviation_of_a_length_has_no_plural() -> None:
     assert not {"cms", "kms", "厘米s"} & UNITS.keys()
 
 
@@ -99,3 +107,26 @@ def test_a_text_is_a_unit_or_none(text: str, unit: str | None) -> None:
 def test_a_unit_within_an_expression_stands_before_a_sign(text: str, unit: str | None) -> None:
     match = INNER_UNIT.match(text)
     assert (match and match[0]) == unit
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("cm", "cm", True),
+        # words that are no known units, in singular and plural
+        ("apple", "apples", True),
+        ("boxes", "box", True),
+        ("city", "cities", True),
+        ("shoes", "shoe", True),
+        ("potato", "potatoes", True),
+        ("glasses", "glass", True),
+        ("apples", "pears", False),
+        ("个", "条", False),
+        # a known unit is no plural of another, and none of these is
+        ("m", "ms", False),
+        ("cm", "cms", False),
+        ("cm", "mm", False),
+    ],
+)
+def test_words_are_the_same_in_singular_and_plural(one: str, other: str, same: bool) -> None:
+    assert same_unit(one, other) is same_unit(other, one) is same

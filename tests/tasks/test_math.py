@@ -261,6 +261,12 @@ def test_what_has_a_meaning_is_still_told_apart(result: str) -> None:
         (r"5\text{ cm}", r"5\text{ m}", 0.0),
         (r"5\text{ cm}", r"5\text{ cm}", 1.0),
         (r"5\text{ cm}", "5", 1.0),
+        (r"5\text{ hrs}", r"5\text{ hours}", 1.0),
+        (r"7\text{ dollars}", r"7\text{ USD}", 1.0),
+        (r"\$7", "7", 1.0),
+        (r"\$7", r"7\text{ dollars}", 1.0),
+        (r"\$7", r"7\text{ cents}", 0.0),
+        (r"7\text{ apples}", r"7\text{ apple}", 1.0),
         (r"90^\circ", r"90\text{ rad}", 0.0),
         # without units math-verify decides: floats would lose the 1
         ("1", "10^{20}+1-10^{20}", 1.0),

@@ -71,12 +71,21 @@ def test_every_format_passes_the_check(file: str) -> None:
         # numbers however they are held: repr() would write 5e-05
         ([5e-05, 0.5, "€3.50", "12 500", "1½"], "number",
          ["0.00005", "0.5", "€3.50", "12 500", "1½"]),
+        (["$5M", "$300", "5 m"], "number", ["$5M", "$300", "5 m"]),
+        # neither grams nor seconds
+        (["4G", "5G"], "text", ["4G", "5G"]),
+        (["1990s"], "text", ["1990s"]),
         # several numbers in one answer are no number: dates, times, scores, ranges, sizes
         (["2024-05-01"], "text", ["2024-05-01"]),
         (["05/01/2024"], "text", ["05/01/2024"]),
         (["10:30", "3:30 pm"], "text", ["10:30", "3:30 pm"]),
+        (["5 May", "10 am"], "text", ["5 May", "10 am"]),
+        (["500 BC", "30 left"], "text", ["500 BC", "30 left"]),
         (["10-15 cm", "3 – 5"], "text", ["10-15 cm", "3 – 5"]),
         (["1920×1080"], "text", ["1920×1080"]),
+        # with units, currencies, labels and brackets too
+        (["5cm×7cm", "€10-15"], "text", ["5cm×7cm", "€10-15"]),
+        (["10-15°C", "A. 10-15", "(3-5)"], "text", ["10-15°C", "A. 10-15", "(3-5)"]),
         (["3:4", "16:9", "-5", "4-2π"], "number", ["3:4", "16:9", "-5", "4-2π"]),
     ],
 )  # fmt: skip
@@ -93,7 +102,7 @@ def test_the_kind_can_be_forced(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"line 2: the answer 'red' is no number"):
         task_of(tmp_path, [3, "red"], kind="number").samples("train")
     # several numbers are none where a kind is forced either: arithmetic would read 5 and 15
-    for several in ("10-15", "3x5", "10:30", "2024-05-01"):
+    for several in ("10-15", "3x5", "10:30", "2024-05-01", "10–15 km/h", "3:30-4:30"):
         with pytest.raises(UserError, match=rf"line 1: the answer '{several}' is no number"):
             task_of(tmp_path, [several], kind="number").samples("train")
     with pytest.raises(UserError, match=r"line 1: the answer 'red' is neither yes nor no"):
@@ -190,7 +199,7 @@ def test_an_answer_that_makes_texts_of_numbers_is_named(tmp_path: Path) -> None:
     assert "(2 of 2 look like numbers, but '1,5' of " in task_of(tmp_path, ["1,5", "2"]).describe(
         "train"
     )
-    for answers in (["red", "3"], ["10:30", "3:30"]):
+    for answers in (["red", "3"], ["10:30", "3:30"], ["5 May", "12 June"]):
         assert "answers are texts; first" in task_of(tmp_path, answers).describe("train")
     forced = task_of(tmp_path, [3, "N/A", 4], kind="text").describe("train")
     assert "answers are texts; first" in forced
@@ -323,13 +332,38 @@ def test_a_denial_in_an_option_of_the_question_denies_nothing(tmp_path: Path) ->
         ("number", "7", "about seven", False, None),
         ("number", "5", "5 million", False, "5 million"),
         ("number", "5 million", "5,000,000", True, "5,000,000"),
+        ("number", "$5M", "$5 million", True, "$5 million"),
+        ("number", "$5M", "5 m", False, "5 m"),
+        ("number", "$50", "50 cents", False, "50 cents"),
         ("number", "-5", "10-15", False, None),
+        ("number", "-5 cm", "10cm - 15cm", False, None),
         # yes and no: by the first word, unless both are named
         ("yes_no", "yes", "Yes, it is.", True, "yes"),
         ("yes_no", "yes", "True", True, "yes"),
         ("yes_no", "yes", "No", False, "no"),
         ("yes_no", "yes", "yes and no", False, None),
         ("yes_no", "yes", "I think yes", False, None),
+        ("yes_no", "yes", "Y", True, "yes"),
+        ("yes_no", "no", "**F**", True, "no"),
+        ("yes_no", "yes", "N", False, "no"),
+        ("yes_no", "yes", "Y or N", False, None),
+        ("yes_no", "yes", "T-shirt", False, None),
+        # compounds and amounts among texts: no blank counts beside a digit or a sign
+        ("text", "10-15 cm", "10 - 15cm", True, "10 - 15cm"),
+        ("text", "10-15 cm", "10–15 cm", True, "10-15 cm"),
+        ("text", "10-15 cm", "10-16 cm", False, "10-16 cm"),
+        ("text", "1920×1080", "1920 x 1080", True, "1920 x 1080"),
+        ("text", "5cm×7cm", "5 cm x 7 cm", True, "5 cm x 7 cm"),
+        ("text", "5 x 7", r"$5 \times 7$", True, r"5 \times 7"),
+        ("text", "5cm×7cm", "35 cm", False, "35 cm"),
+        ("text", "10:30 AM", "10:30AM", True, "10:30am"),
+        ("text", "10 am", "10 a.m.", True, "10 a.m"),
+        ("text", "10 am", "10", False, "10"),
+        ("text", "10 am", "10 pm", False, "10 pm"),
+        ("text", "1,000 km", "1000 km", True, "1000 km"),
+        ("text", "1 1/2 cups", "11/2 cups", False, "11/2 cups"),
+        ("text", "1,5", "15", False, "15"),
+        ("text", "room 1 A", "room 1A", False, "room 1a"),
         # texts: the same words, in any case, with or without quotes and stops
         ("text", "a red cup", "A red  cup.", True, "a red cup"),
         ("text", "a red cup", '"A red cup"', True, "a red cup"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from vrft import wrapping
 from vrft.numbers.expression import ExpressionParser
-from vrft.numbers.units import PERCENTS, UNITS, multiple_of, unit_of
+from vrft.numbers.units import PERCENTS, UNITS, multiple_of, same_unit, unit_of
 
 LONGEST = 120
 """Characters; a longer text is no quantity."""
@@ -25,16 +25,23 @@ MOST_BRACKETS = 20
 DIGITS = 6
 """Significant digits to which two values are compared."""
 
+MIXED = re.compile(r"^([0-9]{1,9})-([0-9]{1,9})/([0-9]{1,9})(?= ?(?!pi|sqrt)[A-Za-z]{2})")
+"""A mixed number with a hyphen and a unit behind it, as carpenters write it: 3-1/2 in."""
+
+MONEY = re.compile(r"(?<!\w)(?:US ?)?\\?\$ ?(?=\.?[0-9])")
+"""The dollar sign before an amount, if it is no delimiter of LaTeX's: $5, \\$5, US$5."""
+PRICE = r"^([+-]?) ?([€£¥￥₹]|USD|EUR|GBP|INR) ?"
+
 # Applied in this order: a later pattern matches what an earlier one has left. "\left(" must go
 # before "(" is read, "^\circ" before "^", and "\text" before the unit inside it.
 SPELLINGS = (
-    # a currency before its number, and mixed numbers: 3 1/2, and 3-1/2 with a unit behind it
-    (r"^([+-]?) ?([€£¥￥₹]) ?(?=[0-9.])(.*)$", r"\1\3 \2"),
+    # a currency before its number, with what multiplies it in short, and mixed numbers
+    (rf"{PRICE}([0-9][0-9.,]*+) ?[kK]\b", r"\1\2\3 thousand"),
+    (rf"{PRICE}([0-9][0-9.,]*+) ?[mM](?:ln|n)?\b", r"\1\2\3 million"),
+    (rf"{PRICE}([0-9][0-9.,]*+) ?[bB](?:ln|n)?\b", r"\1\2\3 billion"),
+    (rf"{PRICE}(?=[0-9.])(.*)$", r"\1\3 \2"),
     (r"^([+-]?[0-9]{1,9}) ([0-9]{1,9})/([0-9]{1,9})(?![0-9./])", r"\1\\frac{\2}{\3}"),
-    (
-        r"^([0-9]{1,9})-([0-9]{1,9})/([0-9]{1,9})(?= ?(?!pi|sqrt)[A-Za-z]{2})",
-        r"\1\\frac{\2}{\3}",
-    ),
+    (MIXED.pattern, r"\1\\frac{\2}{\3}"),
     # spaces of LaTeX and signs without meaning
     (r"\*\*|~", " "),
     (r"\\rm\b", " "),
@@ -80,6 +87,8 @@ PLAIN = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
 INTEGER = re.compile(r"-?[0-9]{1,100}")
 MINUTES = re.compile(r"([0-9]+)\s*°\s*([0-9]+)\s*′")
 SIGN = re.compile(r"(?<=\S)\s*[+-]")
+NO_METRES = re.compile(r"(?:[0-9][MGHS]|(?<![0-9.,])(?:1[0-9]|20)[0-9]0s)$")
+"""The end of a text that is no amount of metres, grams, hours or seconds: 5M, 5G, the 1990s."""
 COUNTED = re.compile(r"^\s*+[+-]?\s*+(?:[0-9.,/\s]|\\frac|[{}])++")
 """A number that "million" may stand behind: of which term of "3 + 4 million", nobody says."""
 
@@ -88,7 +97,8 @@ COUNTED = re.compile(r"^\s*+[+-]?\s*+(?:[0-9.,/\s]|\\frac|[{}])++")
 class Quantity:
     """A finite number with its unit; the unit is "" where none is written.
 
-    A word that is no known unit stands as it is written, in lower case: "7 apples" is no "7 pears".
+    A word that is no known unit stands as it is written, in lower case: "7 apples" is no "7 pears",
+    though "7 apple".
     """
 
     value: float
@@ -101,10 +111,21 @@ class Quantity:
         """Read the quantity that the text is; None for any other text.
 
         A name or a ratio of names may stand before an equals sign ("x = 3", "AB/AC = 3/5"), and
-        equal values on both sides of it ("180° - 35° = 145°"). Digits are ASCII or full-width.
+        equal values on both sides of it ("180° - 35° = 145°"). Digits are ASCII or full-width. A
+        dollar sign that closes no other is that of money ("$5M").
         """
         if PLAIN.fullmatch(text):
             return cls(float(text), integer=_integer(text))
+        # Dollar signs in pairs are LaTeX's. One before what is no price, as in "$145°", was left.
+        if ("\\$" in text or text.count("$") == 1) and (dollars := MONEY.search(text)):
+            price = cls._parse(f"{text[: dollars.start()]}USD {text[dollars.end() :]}")
+            if price is not None:
+                return price
+        return cls._parse(text)
+
+    @classmethod
+    def _parse(cls, text: str) -> Quantity | None:
+        """Read a quantity as ``parse`` does, without dollars."""
         text = wrapping.bare(text)
         if text.startswith("~"):  # an estimate; further on it is a space of LaTeX
             return None
@@ -141,7 +162,7 @@ class Quantity:
         """
         if self.integer is not None and other.integer is not None and not tolerance:
             return self.integer == other.integer
-        if self.unit == other.unit or not self.unit or not other.unit:
+        if not self.unit or not other.unit or same_unit(self.unit, other.unit):
             if _nearly_equal(self.value, other.value, tolerance):
                 return True
             return self._share() != other._share() and _nearly_equal(
@@ -183,6 +204,8 @@ def _is_name(text: str) -> bool:
 
 def _parse_side(text: str) -> Quantity | None:
     """Read a number and its unit in unified spelling; None for anything else."""
+    if NO_METRES.search(text.strip()):
+        return None
     if degrees := MINUTES.fullmatch(text.strip()):  # 35°30′
         return Quantity(int(degrees[1]) + int(degrees[2]) / 60, "°")
     parser = ExpressionParser(text)

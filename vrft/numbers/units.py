@@ -69,23 +69,29 @@ MEASURES = {
     ("share", 0.01): " ".join(PERCENTS),
     ("angle", 1.0): "° degree degrees deg 度",
     ("angle", 180 / math.pi): "rad radian radians 弧度",
-    ("time", 1.0): "s sec second seconds 秒 秒钟",
-    ("time", 60.0): "min minute minutes 分 分钟",
-    ("time", 3600.0): "h hour hours 小时 时",
+    ("time", 1.0): "s sec secs second seconds 秒 秒钟",
+    ("time", 60.0): "min mins minute minutes 分 分钟",
+    ("time", 3600.0): "h hr hrs hour hours 小时 时",
     ("time", 86400.0): "day days 天",
+    ("time", 604800.0): "wk wks week weeks",
+    ("calendar months", 1.0): "month months",
+    ("calendar months", 12.0): "yr yrs year years",
     ("mass", 1e-3): "mg milligram milligrams 毫克",
     ("mass", 1.0): "g gram grams 克",
-    ("mass", 1e3): "kg kilogram kilograms 千克 公斤",
+    ("mass", 1e3): "kg kgs kilogram kilograms 千克 公斤",
     ("mass", 28.349523125): "oz ounce ounces",
     ("mass", 453.59237): "lb lbs pound pounds",
-    ("volume", 1e-6): "ml milliliter millilitre milliliters millilitres 毫升",
+    ("volume", 1e-6): "ml mls milliliter millilitre milliliters millilitres 毫升",
     ("volume", 1e-3): "l liter litre liters litres 升",
-    ("speed", 1.0): "m/s 米/秒 米每秒",
-    ("speed", 1 / 3.6): "km/h 千米/时 千米/小时 公里/小时",
-    ("speed", 0.44704): "mph",
+    ("speed", 1.0): "m/s m/sec meterspersecond metrespersecond 米/秒 米每秒",
+    ("speed", 1 / 3.6): "km/h km/hr kmh kph kilometersperhour kilometresperhour "
+    "千米/时 千米/小时 公里/小时",
+    ("speed", 0.44704): "mph milesperhour",
     ("speed", 1852 / 3600): "knot knots 海里/时 海里/小时",
-    ("temperature", 1.0): "°c ℃ celsius degreecelsius degreescelsius 摄氏度",
-    ("temperature in Fahrenheit", 1.0): "°f ℉ fahrenheit degreefahrenheit degreesfahrenheit",
+    ("temperature", 1.0): "°c ℃ celsius degc degreec degreesc degreecelsius degreescelsius 摄氏度",
+    ("fahrenheit", 1.0): "°f ℉ fahrenheit degf degreef degreesf degreefahrenheit degreesfahrenheit",
+    ("dollars", 1.0): "usd dollar dollars usdollar usdollars 美元",
+    ("dollars", 0.01): "¢ cent cents",
     ("euros", 1.0): "€ euro euros eur 欧元",
     ("pounds sterling", 1.0): "£ gbp 英镑",
     ("rupees", 1.0): "₹ rupee rupees inr",
@@ -112,6 +118,10 @@ def _all_units() -> dict[str, tuple[str, float]]:
 
 
 UNITS = _all_units()
+"""Spelling of a unit, without blanks -> its measure, and its size in that measure."""
+
+PLURALS = ((re.compile("ies$"), "y"), (re.compile("(?<=[sxzho])es$"), ""), (re.compile("s$"), ""))
+"""(ending, ending of the singular): cities, boxes, cups; that of "shoes" is one of two."""
 
 # One letter within an expression is an unknown: "2m + 3" is no 5 metres.
 _INNER = sorted((unit for unit in UNITS if unit == "°" or len(unit) > 1), key=len, reverse=True)
@@ -148,3 +158,18 @@ def unit_of(text: str) -> str | None:
     # A digit in a circle or above the line is a letter to `re`.
     unknown |= any(unicodedata.category(sign) == "No" for sign in name)
     return name if WORD.fullmatch(text.strip()) and not unknown else None
+
+
+def same_unit(one: str, other: str) -> bool:
+    """Return whether two units are the same word; of words that are no known unit, in any number.
+
+    "7 apples" are "7 apple", while "m" and "ms" are two units.
+    """
+    if one == other or one in UNITS or other in UNITS:
+        return one == other
+    return not _singulars(one).isdisjoint(_singulars(other))
+
+
+def _singulars(word: str) -> set[str]:
+    """Return a word, and what its singular may be if it is a plural."""
+    return {word, *(ending.sub(singular, word) for ending, singular in PLURALS)}

@@ -1,8 +1,8 @@
 """The settings of a run: frozen dataclasses are schema, defaults and documentation at once.
 
-A setting that transformers' and TRL's trainers have too bears their name, and the optimizer and
-the sampling their defaults. Where settings come from, in which order and how they are spelt:
-``vrft.config.loading``.
+A setting that transformers' and TRL's trainers have too bears their name, but not always their
+default, and batches count prompts, not completions: docs/others.md. Where settings come from, in
+which order and how they are spelt: ``vrft.config.loading``.
 """
 
 from __future__ import annotations
@@ -167,7 +167,8 @@ class TrainConfig:
     output_dir: str = ""
     """Folder of the run; empty: runs/<task>-<date>-<time>."""
     max_steps: Annotated[int, Range(-1)] = -1
-    """Optimizer steps; -1: as many as ``num_train_epochs`` need."""
+    """Steps, each a batch of prompts with all its updates, whereas TRL counts updates; -1: as many
+    as ``num_train_epochs`` need."""
     num_train_epochs: Above0 = 1.0
     """Passes over the data, where ``max_steps`` is -1; in TRL the default is 3."""
     per_device_train_batch_size: Count = 1

@@ -148,7 +148,9 @@ def written(page: str, rows: Sequence[tuple[str, str]], count: int) -> str:
     """Return a page with the measured rows between its marks."""
     start, end = page.index(MARKS[0]) + len(MARKS[0]), page.index(MARKS[1])
     table = markdown([f"{count:,} answers", "takes"], rows)
-    return f"{page[:start]}\n{table}\n\nMeasured at commit {commit()}.\n\n{page[end:]}"
+    name, changed, _ = commit().partition("-dirty")
+    by = f"commit {name}{', with files that were changed after it' if changed else ''}"
+    return f"{page[:start]}\n{table}\n\nMeasured at {by}.\n\n{page[end:]}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

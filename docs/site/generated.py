@@ -28,6 +28,9 @@ from vrft.config.remarks import remarks
 INTRODUCTION = """\
 # Settings
 
+Names are TRL's, units and defaults not always: [Coming from TRL, verl or EasyR1](
+others.md#coming-from-trl-verl-or-easyr1).
+
 Every setting of a run, by the path under which `key.path=value`, a YAML file and `vrft.train` take
 it. `vrft config show NAME` prints those of a configuration, and `vrft config schema` a JSON schema
 by which editors complete and check them. Names are TRL's and transformers' where they have one. A

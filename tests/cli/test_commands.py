@@ -278,3 +278,14 @@ def test_documented_commands_are_found() -> None:
     found = documented_commands()
     assert "vrft check --task brighter_side.py" in found  # tasks/README.md
     assert "vrft train --task lisa_grounding --config demo/lisa_grounding" in found  # configs/
+
+
+def test_no_folder_is_given_to_two_trainings_of_the_documents() -> None:
+    # A reader types the pages in their order, and a run that exists is not begun again.
+    trainings: dict[str, set[str]] = {}
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for line in re.findall(r"^ *(vrft train .*)$", page.read_text("utf-8"), re.MULTILINE):
+            for folder in re.findall(r"train\.output_dir=(\S+)", line):
+                trainings.setdefault(folder, set()).add(line)
+    assert len(trainings) > 8
+    assert {folder: lines for folder, lines in trainings.items() if len(lines) > 1} == {}

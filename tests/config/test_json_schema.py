@@ -29,6 +29,23 @@ def test_a_setting_has_its_type_limits_default_and_words() -> None:
     assert entry("model.max_pixels")["anyOf"][1] == {"type": "null"}
 
 
+def undescribed(tree: dict[str, Any], path: str = "") -> list[str]:
+    """Return the settings below a group that say nothing of themselves, by their paths."""
+    lacking = []
+    for name, entry in tree["properties"].items():
+        groups = [option for option in entry.get("anyOf", [entry]) if "properties" in option]
+        lacking += [at for group in groups for at in undescribed(group, f"{path}{name}.")]
+        if not groups and not entry.get("description"):
+            lacking.append(path + name)
+    return lacking
+
+
+def test_every_setting_says_what_it_is() -> None:
+    # Editors show it, and docs/site makes the page of settings of the same texts.
+    assert undescribed({"properties": {"a": {}, "b": {"properties": {"c": {}}}}}) == ["a", "b.c"]
+    assert undescribed(json_schema()) == []
+
+
 def test_a_task_brings_settings_of_its_own_and_no_other_group_does() -> None:
     assert entry("task")["additionalProperties"] and entry("data")["additionalProperties"]
     assert entry("train")["additionalProperties"] is False

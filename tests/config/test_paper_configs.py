@@ -85,15 +85,15 @@ def load(name: str) -> Config:
     return config.load(f"paper/{name}")
 
 
-def header(name: str) -> str:
+def header(name: str, folder: str = "paper/") -> str:
     """The comment that a file begins with, without its marks."""
-    lines = paths.find("configs", f"paper/{name}").read_text(encoding="utf-8").splitlines()
+    lines = paths.find("configs", f"{folder}{name}").read_text(encoding="utf-8").splitlines()
     end = next(number for number, line in enumerate(lines) if not line.startswith("#"))
     return "\n".join(line.removeprefix("#").removeprefix(" ") for line in lines[:end])
 
 
-def prose(name: str) -> str:
-    return " ".join(header(name).split())
+def prose(name: str, folder: str = "paper/") -> str:
+    return " ".join(header(name, folder).split())
 
 
 def method(name: str) -> str:
@@ -209,6 +209,54 @@ def test_a_header_says_what_the_page_says_of_both_versions(name: str, numbers: l
         assert re.search(rf"\b{numbers[-2]}\b", aim)
         assert re.search(rf"\b{numbers[0]}\b", aim)
     assert numbers[-1] == "44.1" or re.search(rf"\b{numbers[-1]}\b", later.partition(")")[0])
+
+
+def parents(name: str) -> list[str]:
+    """The shipped configurations that a file extends, one behind the other."""
+    names: list[str] = []
+    while True:
+        text = paths.find("configs", name).read_text(encoding="utf-8")
+        parent = re.search(r"^extends: (\S+)$", text, re.MULTILINE)
+        if parent is None:
+            return names
+        name = parent[1]
+        names.append(name)
+
+
+OF_A_TASK = [
+    (parent, name, numbers)
+    for name, numbers in rows_of_the_page()
+    for parent in parents(f"paper/{name}")
+    # That of all few-shot sets is the run on flowers.
+    if len(numbers) > 1 and (parent != "fewshot_classification" or "flowers102" in name)
+]
+
+
+@pytest.mark.parametrize(("parent", "name", "numbers"), OF_A_TASK)
+def test_a_tasks_own_configuration_aims_at_the_number_of_the_version_that_it_sets(
+    parent: str, name: str, numbers: list[str]
+) -> None:
+    said = prose(parent, "").partition("Number aimed at: ")[2]
+    aim, _, other = said.partition("(Version ")
+    got = config.load(parent).algorithm
+    assert (got.f_norm, got.alpha, got.min_informative) in (
+        ("group_std", False, 0.0),
+        ("none", True, 0.4),
+    )
+    first, fourth = numbers[-2:]
+    assert re.search(rf"\b{fourth if got.alpha else first}\b", aim)
+    assert re.search(rf"\b{first if got.alpha else fourth}\b", other)
+    assert other.startswith("4 of the paper" if got.alpha else "1 of the paper")
+    assert not got.alpha or f"paper/{name}" in other
+    assert got.alpha or load(name).algorithm == got
+
+
+def test_every_configuration_of_a_task_that_the_paper_has_a_number_of_is_looked_at() -> None:
+    shots = {f"fewshot_classification/{name}" for name in ("flowers102", "pets37", "cars196")}
+    assert {parent for parent, _, _ in OF_A_TASK} == {
+        *("spatial", "geoqa", "lisa_grounding", "fewshot_classification"), *shots,
+        "fewshot_classification/fgvc_aircraft",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import inspect
+import re
 import sys
 import types
 from types import ModuleType
@@ -58,6 +60,36 @@ def test_commands_and_names_are_filled_in(generated: ModuleType) -> None:
     page = generated.on_page_markdown("<!-- vrft tasks -->\n<!-- python vrft.boxes.Box -->")
     assert "lisa_grounding" in page and "x1: float" in page and "top left" in page
     assert generated.on_page_markdown("```sh run.sh\n") == '```sh title="run.sh"\n'
+
+
+def test_a_page_says_in_its_own_text_what_the_site_fills_in() -> None:
+    # In the repository, where the README links them, comments are not shown.
+    names = []
+    for page in (ROOT / "docs").glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        shown = re.sub(r"<!--.*?-->", "", text)
+        for command in re.findall(r"<!-- (vrft .+) -->", text):
+            assert f"`{command}` prints" in shown, (page, command)
+        for name in re.findall(r"<!-- python (.+) -->", text):
+            names.append(name)
+            module, _, own = name.rpartition(".")
+            words = inspect.cleandoc(getattr(importlib.import_module(module), own).__doc__)
+            line = words.partition("\n")[0].replace("``", "`")
+            assert f"| `{name}` | {line} |" in shown, (page, name)
+    assert "vrft.train" in names and "vrft.boxes.Box" in names
+
+
+def test_every_link_leads_to_a_file_of_the_repository() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "tasks" / "README.md"]
+    pages += (ROOT / "docs").glob("*.md")
+    links = 0
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)|src(?:set)?=\"([^\"]+)\"", text):
+            link = target[0] or target[1]
+            links += 1
+            assert "://" in link or (page.parent / link).exists(), (page, link)
+    assert links > 30
 
 
 def test_every_page_is_in_the_site(generated: ModuleType) -> None:

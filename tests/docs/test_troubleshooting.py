@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 
 from fakes.folders import ROOT
+from huggingface_hub import constants
+from huggingface_hub.utils import _auth
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 
@@ -38,6 +41,13 @@ def test_every_error_text_of_the_page_is_one_of_the_code() -> None:
     known, asked = texts(), quoted()
     assert len(asked) >= 9
     assert [text for text in asked if text not in known] == []
+
+
+def test_the_variables_of_the_page_are_the_hubs() -> None:
+    named = set(re.findall(r"`(HF_\w+)=", PAGE))
+    known = inspect.getsource(constants) + inspect.getsource(_auth)
+    assert {"HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE"} <= named
+    assert {name for name in named if f'"{name}"' not in known} == set()
 
 
 def test_a_text_that_the_code_does_not_have_would_be_noticed() -> None:

@@ -119,7 +119,9 @@ class AlgorithmConfig:
     """Raise the weight after each update whose mean entropy is at most ``entropy_target``, lower it
     after each other one, and give no bonus after those (Skywork-OR1)."""
     entropy_coef_min: Amount = 0.0
+    """The least that the controlled weight becomes."""
     entropy_coef_max: Amount = 1.0
+    """The most that the controlled weight becomes."""
     entropy_coef_delta: Amount = 0.005
     """What is added to the controlled weight, or taken from it, after an update."""
     entropy_target: Amount = 0.2
@@ -144,6 +146,7 @@ class AlgorithmConfig:
     completion; a ratio above ``importance_sampling_cap`` is lowered to it (truncate) or counts as
     0 (mask). auto: sequence_mask, TRL's default. Completions of the policy itself need none."""
     importance_sampling_cap: Above0 = 3.0
+    """The largest ratio of that correction that counts as it is."""
     importance_sampling_clip_min: Above0 | None = None
     """The same downwards: a ratio below it is raised to it or counts as 0, as in IcePop (0.5, with
     a cap of 5 and token_mask). None: no such bound."""

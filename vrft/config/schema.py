@@ -1,8 +1,8 @@
 """The settings of a run: frozen dataclasses are schema, defaults and documentation at once.
 
-A setting that transformers' and TRL's trainers have too bears their name, and the optimizer and
-the sampling their defaults. Where settings come from, in which order and how they are spelt:
-``vrft.config.loading``.
+A setting that transformers' and TRL's trainers have too bears their name, but not always their
+default, and batches count prompts, not completions: docs/others.md. Where settings come from, in
+which order and how they are spelt: ``vrft.config.loading``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ class TaskConfig:
     """The task by name or file, and its own settings: the fields of its dataclass."""
 
     name: str = ""
+    """A task by its name, as ``vrft tasks`` lists them, or the path of its Python file."""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    """The task's own settings by name. They are given beside the task's, as ``task.data_dir=...``;
+    config.yaml writes them here."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,11 @@ class LoraConfig:
     """Low-rank adapters, by peft and with its names; ``r`` = 0 trains the full weights."""
 
     r: Size = 0
+    """Rank of the adapters; 0: none."""
     lora_alpha: Count = 32
+    """What an adapter computes is multiplied by ``lora_alpha`` / ``r``."""
     lora_dropout: Fraction = 0.0
+    """Probability with which an input of an adapter is dropped in training."""
     target_modules: tuple[str, ...] = ()
     """Linear modules of the language model that are adapted, or ``all-linear``. Empty: those that
     mix tokens, as the model's family names them (q_proj, k_proj, v_proj and o_proj of Qwen2-VL)."""
@@ -40,6 +46,7 @@ class ModelConfig:
     """The model: a hub id, a folder, or ``demo`` for the embedded one."""
 
     name: str = "Qwen/Qwen2-VL-2B-Instruct"
+    """A hub id, a folder of weights, a run, a LoRA adapter's folder, or ``demo``."""
     # auto: compute in bfloat16 on a GPU, in float32 on a CPU. Weights that are trained themselves,
     # without LoRA, are held in float32 whatever stands here: bfloat16 would lose a step of 1e-6.
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -47,6 +54,8 @@ class ModelConfig:
     """Hold the linear layers of the language model in four bits, by bitsandbytes, and train an
     adapter on them (QLoRA): an eighth of the memory of float32. None: as they are loaded."""
     attn_implementation: Literal["sdpa", "eager"] = "sdpa"
+    """Attention of the vision tower, by transformers' names: torch's fused one, or plain products,
+    which hold every weight. That of the language model is this toolkit's own."""
     min_pixels: Count | None = None
     """Smallest picture area in pixels: smaller pictures are enlarged. None: the checkpoint's."""
     max_pixels: Count | None = None
@@ -66,8 +75,12 @@ class ModelConfig:
     """Pass each prompt through the model once for its whole group. False repeats the prompt and its
     pictures for each completion, by plain transformers: several times slower, to compare with."""
     freeze_vision_tower: bool = False
+    """Leave the vision tower as it is, its projection into the language model included."""
     freeze_language_model: bool = False
+    """Leave the language model and its output layer as they are; adapters of LoRA learn."""
     gradient_checkpointing: bool = False
+    """Keep only the inputs of layers for the backward pass, which computes the rest again: less
+    memory, more time."""
     lora: LoraConfig = LoraConfig()
 
 
@@ -77,12 +90,17 @@ class SamplingConfig:
     repetition_penalty would bias a policy gradient without a word."""
 
     temperature: Amount = 1.0
+    """Logits are divided by it, in sampling and in the log-probabilities of an update; 0: the
+    likeliest token, which no training samples by."""
     top_p: Annotated[float, Range(0, 1, open=True)] = 1.0
+    """Sample from the likeliest tokens that have this share of the probability; 1: from all."""
     top_k: Size = 0
+    """Sample from so many likeliest tokens; 0: from all."""
     # 1: none. A penalty makes the sampling distribution depend on the completion so far, and the
     # log-probabilities of an update would be those of another distribution.
     repetition_penalty: Above0 = 1.0
     max_completion_length: Count = 256
+    """Tokens after which a completion is cut off; in TRL the default is 512."""
     max_prompt_length: Count | None = 4096
     """A longer prompt, image tokens included, is an error: it is never cut. None: no limit."""
     cuda_graphs: bool = True
@@ -109,6 +127,7 @@ class VllmConfig:
     """Share of the GPU's memory that a started server takes for weights and keys and values. On a
     CPU it takes VLLM_CPU_KVCACHE_SPACE GiB, 1 if that is not set."""
     tensor_parallel_size: Count = 1
+    """GPUs over which a started server spreads each layer."""
     max_model_length: Count | None = None
     """Tokens of a prompt and its completion together; None: the two limits of ``sampling``."""
     max_num_seqs: Count = 64
@@ -134,6 +153,7 @@ class RolloutConfig:
     """The engine that samples completions in training: this toolkit's own, or a vLLM server."""
 
     engine: Literal["vrft", "vllm"] = "vrft"
+    """This toolkit's own sampling, or a vLLM server: that of ``vllm.url`` or ``vllm.python``."""
     vllm: VllmConfig = VllmConfig()
     ahead: Annotated[int, Range(0, 1)] = 0
     """Steps by which the rollouts of a server precede their update: with 1, the server samples for
@@ -147,11 +167,15 @@ class TrainConfig:
     output_dir: str = ""
     """Folder of the run; empty: runs/<task>-<date>-<time>."""
     max_steps: Annotated[int, Range(-1)] = -1
-    """Optimizer steps; -1: as many as ``num_train_epochs`` need."""
+    """Steps, each a batch of prompts with all its updates, whereas TRL counts updates; -1: as many
+    as ``num_train_epochs`` need."""
     num_train_epochs: Above0 = 1.0
+    """Passes over the data, where ``max_steps`` is -1; in TRL the default is 3."""
     per_device_train_batch_size: Count = 1
-    """Prompts (whole groups) that one device holds at a time."""
+    """Prompts (whole groups) that one device holds at a time. TRL counts completions here: its 8
+    with groups of 8 are 1."""
     gradient_accumulation_steps: Count = 1
+    """How many times as many prompts one device takes for a step, one such batch after another."""
     max_tokens_per_micro_batch: Size = 0
     """Groups that pass the model together have at most so many tokens, a prompt counted once for
     its group; 0: ``per_device_train_batch_size`` groups, whatever their size. Only speed and memory
@@ -160,17 +184,24 @@ class TrainConfig:
     # about the rate itself, so that no weight outlives a rate of hundreds.
     learning_rate: Annotated[float, Range(0, 10)] = 1e-6
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    """How the learning rate falls to 0 over the steps of the run, or that it does not."""
     warmup_ratio: Fraction = 0.0
+    """Share of the run's steps over which the learning rate rises from 0, before it falls."""
     optim: Literal["adamw_torch", "adamw_bnb_8bit"] = "adamw_torch"
     """The optimizer, by transformers' names: torch's AdamW, or bitsandbytes' with its two moments
     in eight bits, a quarter of their memory."""
     weight_decay: Amount = 0.0
+    """AdamW's decay of weights; vectors, such as biases and norms, have none."""
     adam_beta1: Fraction = 0.9
+    """AdamW's average of gradients: the share of the old one that stays at each update."""
     adam_beta2: Fraction = 0.999
+    """The same of squared gradients."""
     adam_epsilon: Amount = 1e-8
+    """AdamW's summand below the fraction, which keeps it finite."""
     max_grad_norm: Amount = 1.0
     """Largest norm of the gradient of an update; 0: no limit, not a gradient of zero."""
     seed: Annotated[int, Range(0, 2**32 - 1)] = 42  # NumPy takes no larger one
+    """Seed of the order of the data, of sampled completions, and of new weights of adapters."""
     reward_timeout: Amount = 60.0
     """Seconds for a call of a reward from a file of the user's, in its worker process. A worker
     that needs longer, dies or grows is replaced, and its reward is missing for the group: None,
@@ -208,6 +239,7 @@ class TrainConfig:
     greater_is_better: bool | None = None
     """Whether a greater value of that metric is better; None: unless its name ends in "loss"."""
     logging_steps: Count = 1
+    """Write metrics, and completions, at every so many steps and at the last."""
     log_completions: bool = True
     """Write every logged step's completions with their rewards to completions/ in the run, and give
     trackers histograms of their rewards, advantages and lengths."""
@@ -248,8 +280,11 @@ class EvalConfig:
     """Evaluation while training: greedy answers on a split of the same task; no split, none."""
 
     split: str = ""
+    """Split of the task's data, such as test; empty: no evaluation while training."""
     limit: Count | None = None
+    """Ask only the first samples, so many; None: all."""
     batch_size: Count = 8
+    """Prompts that are answered at a time."""
 
 
 @dataclass(frozen=True)

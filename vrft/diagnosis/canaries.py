@@ -153,7 +153,7 @@ def batch_agrees(
     text = (
         f"an answer by itself and the same in a batch differ by {mean:.2g} a token in their "
         f"log-probabilities (at most {limit:g} is rounding): prompts mix with each other; try "
-        "model.attn_implementation=eager, then train.per_device_train_batch_size=1 with more "
+        "model.shared_prefix=false, then train.per_device_train_batch_size=1 with more "
         "train.gradient_accumulation_steps, and report it"
     )
     return [Alarm("batch_differs", text, fatal=True)]

@@ -231,6 +231,22 @@ def test_mistakes_in_a_conversion_are_one_line(
     assert line.startswith("vrft: error: ") and complaint in line
 
 
+@pytest.mark.parametrize(
+    "word",
+    # of a run, of its pictures, of prompts and rewards, and of the data: --from names them
+    ["train.learning_rate=1e-6", "model=demo", "data.on_bad_picture=skip", "task.system=Be brief.",
+     "task.kind=box", "task=vqa", "data.data_dir=other.jsonl"],
+)  # fmt: skip
+def test_a_setting_that_a_conversion_would_ignore_is_refused(
+    word: str, tmp_path: Path, capsys: Capture
+) -> None:
+    words = ["--from", str(HERE / "trl.jsonl"), "--to", "trl", "--out", str(tmp_path / "o.jsonl")]
+    assert cli.main(["data", "convert", *words, "data.format=trl", word]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"vrft: error: {word}: a conversion reads rows alone")
+    assert "data.boxes" in line and "data.columns" in line and not (tmp_path / "o.jsonl").exists()
+
+
 def test_columns_of_no_other_format_are_said_to_be_left_out(
     tmp_path: Path, capsys: Capture
 ) -> None:

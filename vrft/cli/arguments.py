@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from vrft import paths
 from vrft.cli import evaluation_verbs, training_verbs
-from vrft.cli.options import Parser, add_group, add_json, add_settings, add_verb
+from vrft.cli.options import OVERRIDES, Parser, add_group, add_json, add_settings, add_verb
 from vrft.errors import UserError
 
 SECTIONS = {
@@ -168,7 +168,7 @@ def add_config(verbs: Any) -> None:
     )
     verb.add_argument("name", metavar="NAME|FILE.yaml")
     add_json(verb)
-    add_settings(verb)
+    add_settings(verb, OVERRIDES.format(example="train.learning_rate=1e-6"))
     verb = add_verb(
         actions,
         "copy",
@@ -197,7 +197,7 @@ def add_data(verbs: Any) -> None:
     verb.add_argument("--to", required=True, metavar="FORMAT", help="trl, llava, swift, coco ...")
     verb.add_argument("--out", required=True, type=Path, metavar="FILE|DIR", help="a new file")
     verb.add_argument("--split", default="train", metavar="NAME", help="default: train")
-    add_settings(verb)
+    add_settings(verb, "how the rows are read, such as data.boxes=fractions")
     add_filter(actions)
 
 

@@ -18,7 +18,7 @@ from dataclasses import astuple, dataclass, field, replace
 
 from vrft import answers
 from vrft.base_prompts import Style, base_prompt, beginning, full_text
-from vrft.boxes import THOUSANDTHS, Box
+from vrft.boxes import THOUSANDTHS, Box, Coordinates, share_in_fractions
 from vrft.errors import UserError
 from vrft.progress import watched
 from vrft.records import formats
@@ -26,7 +26,7 @@ from vrft.records.formats import FormatName, Reading
 from vrft.records.frames import MAX_PIXELS, MIN_PIXELS, PIXELS, BoxFormat, Frame, Shape, Unit
 from vrft.records.rows import Row
 from vrft.task import Reward, Task, check_template
-from vrft.types import Completion, Prompt, Sample, Score, View
+from vrft.types import Completion, Prompt, Sample, Score, Scored, View
 from vrft_tasks._grounding import Kind, Sizes, Target, kind_of, match, read_answer, target_of
 
 CHAT = (
@@ -92,6 +92,12 @@ class Grounding(Task[Target]):
     """Which picture the boxes are in, from 1; must be given for rows with several pictures."""
     radius: float = 0.05
     """The largest distance between an answered and a true point, in fractions of the sides."""
+    coordinates: Coordinates | None = None
+    """The numbers in which answers are written and read; None: those of the model's family.
+
+    The prompt does not tell them: ``template`` can. Boxes in fractions are refused, and counted in
+    the report, unless this asks for them.
+    """
     style: Style = "chat"
     template: str | None = None
     """The user's text, or all of it for "base"; None: that of the style.
@@ -198,7 +204,8 @@ class Grounding(Task[Target]):
         return Prompt(text, sample.images, system, turns=target.turns)
 
     def reference(self, sample: Sample[Target], views: tuple[View, ...]) -> str:
-        answer = "\n".join(shape.format(self.view(views)) for shape in sample.answer.ideal)
+        view, fractions = self.view(views), self.coordinates == "fractions"
+        answer = "\n".join(shape.format(view, fractions) for shape in sample.answer.ideal)
         return f"<think>I look for it in the picture.</think>\n<answer>{answer}</answer>"
 
     def rewards(self) -> Mapping[str, Reward[Target]]:
@@ -218,15 +225,26 @@ class Grounding(Task[Target]):
         numbers = None if answered is None else [n for shape in answered for n in astuple(shape)]
         return Score({"match": matched, "acc@0.5": float(matched >= 0.5)}, numbers)
 
+    def aggregates(self, scored: Sequence[Scored[Target]]) -> Mapping[str, float]:
+        if self.coordinates == "fractions":
+            return {}
+        return share_in_fractions([answers.last_answer(one.prediction.text) for one in scored])
+
     def answered(self, sample: Sample[Target], completion: Completion) -> tuple[Shape, ...] | None:
         """Return the boxes or points of an answer; None where it cannot be read."""
         text = answers.last_answer(completion.text)
-        view = self.view(completion.views)
-        return None if text is None else read_answer(text, sample.answer.kind, view)
+        view, fractions = self.view(completion.views), self.coordinates == "fractions"
+        return None if text is None else read_answer(text, sample.answer.kind, view, fractions)
 
     def view(self, views: tuple[View, ...]) -> View:
-        """Return the view of the picture with the boxes, or the published one if none is known."""
-        return views[(self.picture or 1) - 1] if views else THOUSANDTHS
+        """Return the view of the picture with the boxes, in the coordinates of the setting.
+
+        It is the published view if none is known.
+        """
+        view = views[(self.picture or 1) - 1] if views else THOUSANDTHS
+        if self.coordinates is None or self.coordinates == "fractions":
+            return view
+        return replace(view, space=self.coordinates)
 
     def boxes(self, sample: Sample[Target]) -> tuple[Box, ...]:
         return sample.answer.boxes if sample.answer.kind in ("box", "boxes") else ()

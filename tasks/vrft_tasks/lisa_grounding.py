@@ -95,10 +95,8 @@ class LisaGrounding(Task[Target]):
 
     def reference(self, sample: Sample[Target], views: tuple[View, ...]) -> str:
         target = sample.answer
-        thought, box = f"the {target.label or 'target'}", target.box.format(self.view(views))
-        if self.coordinates == "fractions":
-            box = "({},{}),({},{})".format(*target.box.fractions())
-        return f"<think>{thought}</think>\n<answer>{box}</answer>"
+        box = target.box.format(self.view(views), self.coordinates == "fractions")
+        return f"<think>the {target.label or 'target'}</think>\n<answer>{box}</answer>"
 
     def rewards(self) -> Mapping[str, Reward[Target]]:
         overlap = {"iou": self.iou_reward, "legacy": legacy_reward}[self.reward]

@@ -79,7 +79,7 @@ class Counting(Task[int]):
             config=self.config,
             allow_outside=self.allow_outside,
         )
-        return [read_sample(row) for row in rows]
+        return records.read_each(rows, read_sample)
 
     def prompt(self, sample: Sample[int]) -> Prompt:
         text = self.template.replace("{question}", sample.question)

@@ -20,6 +20,7 @@ from typing import Literal
 from vrft import answers, coco, paths, records, rewards
 from vrft.average_precision import DetectedBox, Query, average_precision
 from vrft.boxes import IN_FRACTIONS, THOUSANDTHS, Box, Coordinates
+from vrft.errors import UserError
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, Scored, View
 from vrft_tasks._detection import (
@@ -92,6 +93,9 @@ class Detection(Task[Objects]):
         root = paths.expanded(self.data_dir)
         instances = coco.find(root, split, self.encoding, self.allow_outside)
         if instances is not None:
+            for name in self.columns:
+                raise UserError(f"{root}: COCO's json has no columns to name; remove "
+                                f"data.columns.{name}")  # fmt: skip
             return coco_samples(instances, self.categories, self.queries)
         rows = records.read(
             self.data_dir,
@@ -102,7 +106,7 @@ class Detection(Task[Objects]):
             allow_outside=self.allow_outside,
         )
         # A row names its category itself, so `categories` chooses among the rows.
-        samples = [read_row(record) for record in rows]
+        samples = records.read_each(rows, read_row)
         return [s for s in samples if not self.categories or s.question in self.categories]
 
     def prompt(self, sample: Sample[Objects]) -> Prompt:

@@ -93,7 +93,7 @@ class GeoQa(Task[Gold]):
             config=self.config,
             allow_outside=self.allow_outside,
         )
-        return [read_sample(record) for record in rows]
+        return records.read_each(rows, read_sample)
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:
         text = self.template.replace("{question}", sample.question)

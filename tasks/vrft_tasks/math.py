@@ -75,7 +75,7 @@ class Math(Task[Gold]):
             encoding=self.encoding,
             config=self.config,
         )
-        return [read_sample(record) for record in rows]
+        return records.read_each(rows, read_sample)
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:
         text = self.template.replace("{question}", sample.question)

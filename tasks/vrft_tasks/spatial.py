@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean
 
 from vrft import answers, records
@@ -90,7 +91,7 @@ class Spatial(Task[Choice]):
             allow_outside=self.allow_outside,
         )
         # `rows` limits what is fetched, before rows with several pictures are left out.
-        samples = (read_sample(row, self.seed) for row in rows)
+        samples = records.read_each(rows, partial(read_sample, seed=self.seed))
         return [s for s in samples if len(s.images) == 1 or not self.single_image]
 
     def prompt(self, sample: Sample[Choice]) -> Prompt:

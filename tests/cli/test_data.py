@@ -76,6 +76,12 @@ def test_a_named_task_keeps_its_data() -> None:
         ('{"prompt": "?", "solution": "1"}', ["data.format=tlr"], "'tlr' is not one of"),
         ('{"question": "?"}', [], "of no known format"),
         ("", [], "no rows in the split 'train'"),
+        # a mistyped column, without which the answers would be texts
+        (
+            '{"question": "?", "opts": ["a", "b"], "answer": "a"}',
+            ["data.columns.option=opts"],
+            "data.columns.option=opts: these rows are not asked for 'option'; did you mean 'opt",
+        ),
     ],
 )
 def test_data_that_are_not_understood_are_refused_before_a_model_is_asked_for(

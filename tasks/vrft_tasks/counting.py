@@ -49,9 +49,11 @@ class Counting(Task[int]):
 
     data_dir: str = "leonardPKU/clevr_cogen_a_train"
     columns: Mapping[str, str] = field(default_factory=dict)
+    """The task's name of a column -> the data's, with dots for what lies within one."""
     template: str = TEMPLATE
     """The user's text; {question} is replaced."""
     system: str | None = None
+    """The system text of every prompt; None: that of the model's template, if it has one."""
     rows: int | None = None
     """Only the first rows of a split; from the hub no more are fetched."""
     encoding: str = ""

@@ -64,19 +64,13 @@ SHOWN: Mapping[Kind, str] = {
 
 @dataclass(frozen=True)
 class Grounding(Task[Target]):
-    """Pointing at what a question means; the reward is the overlap of boxes, or points that hit.
-
-    ``box_unit`` (``data.boxes=``) is the unit of the data's boxes, ``box_format`` "xyxy" or "xywh";
-    ``min_pixels`` and ``max_pixels`` are the limits of the processor behind "resized" data.
-    ``data_format`` (``data.format=``) forces the format of the rows. ``kind`` forces the kind of
-    answer: with "point" a box is hit by a point in it. ``style`` "chat" asks in the chat template
-    of an instruct model; "base" is plain text for a model without one to continue, and opens its
-    <think>.
-    """
+    """Pointing at what a question means; the reward is the overlap of boxes, or points that hit."""
 
     data_dir: str
     columns: Mapping[str, str] = field(default_factory=dict)
+    """The task's name of a column -> the data's, with dots for what lies within one."""
     data_format: FormatName | None = None
+    """The format of the rows; None: the one that their columns tell."""
     encoding: str = ""
     """The encoding of texts without a byte order mark; UTF-8 unless given."""
     config: str | None = None
@@ -84,10 +78,15 @@ class Grounding(Task[Target]):
     allow_outside: bool = False
     """Whether rows may name pictures outside the folder of the data."""
     box_unit: Unit | None = None
+    """The unit of the data's boxes; None: the custom of their format."""
     box_format: BoxFormat = "xyxy"
+    """The four numbers of a box: two corners, or a corner with width and height."""
     min_pixels: int = MIN_PIXELS
+    """The least area of a picture to the processor behind boxes in "resized" pixels."""
     max_pixels: int = MAX_PIXELS
+    """The largest area of a picture to that processor."""
     kind: Kind | None = None
+    """The kind of answer; None: that of the rows. With "point" a box is hit by a point in it."""
     picture: int | None = None
     """Which picture the boxes are in, from 1; must be given for rows with several pictures."""
     radius: float = 0.05
@@ -99,6 +98,8 @@ class Grounding(Task[Target]):
     the report, unless this asks for them.
     """
     style: Style = "chat"
+    """The kind of prompt: "chat" asks in the chat template of an instruct model; "base" is plain
+    text for a model without one to continue, and opens its <think>."""
     template: str | None = None
     """The user's text, or all of it for "base"; None: that of the style.
 

@@ -26,7 +26,7 @@ from vrft.evaluation import benchmark
         (["config"], r"are required: list\|show\|copy\|schema; see `vrft config --help`"),
         (["config", "show"], r"are required: NAME\|FILE.yaml; see `vrft config show --help`"),
         # too much
-        (["tasks", "lisa"], "unknown argument lisa; see `vrft tasks --help`"),
+        (["env", "lisa"], "unknown argument lisa; see `vrft env --help`"),
         # an option that is none: the nearest one, or a setting
         (["eval", "--modle", "a"], r"unknown option --modle; did you mean --model\?"),
         (["config", "show", "a", "--hlep"], r"unknown option --hlep; did you mean --help\?"),

@@ -123,7 +123,13 @@ def parser() -> Root:
     root.commands = verbs.choices
     for add in (*training_verbs.ADDED, *evaluation_verbs.ADDED, add_config, add_data):
         add(verbs)
-    add_json(add_verb(verbs, "tasks", "list the tasks", "vrft tasks"))
+    verb = add_verb(
+        verbs, "tasks", "list the tasks, or the settings of one", "vrft tasks grounding"
+    )
+    verb.add_argument(
+        "name", nargs="?", metavar="NAME|FILE.py", help="the task whose settings are listed"
+    )
+    add_json(verb)
     add_json(add_verb(verbs, "algorithms", "compare the training methods", "vrft algorithms"))
     add_json(add_verb(verbs, "env", "print versions and devices, for bug reports", "vrft env"))
     add_completion(verbs)
@@ -163,7 +169,7 @@ def add_config(verbs: Any) -> None:
     verb = add_verb(
         actions,
         "show",
-        "print a configuration with every setting resolved",
+        "print a configuration with every setting of a run, and those of its task that are given",
         "vrft config show demo/lisa_grounding train.max_steps=20",
     )
     verb.add_argument("name", metavar="NAME|FILE.yaml")

@@ -24,7 +24,7 @@ READING = ("allow_outside", "columns", "config", "data_format", "encoding", "row
 """The settings of both tasks that say how rows are read."""
 
 CONVERSION = (*READING, "box_format", "box_unit", "max_pixels", "min_pixels")
-"""The settings of the task ``grounding`` that a conversion uses."""
+"""The settings of the task ``grounding`` that say how rows and their boxes are read."""
 
 KINDS = {
     **dict.fromkeys(("option", "number", "yes_no", "text"), "vqa"),
@@ -128,17 +128,23 @@ def convert(args: argparse.Namespace) -> int:
     return 0
 
 
+def spelt(name: str) -> str:
+    """Return a task's setting as it is given: below ``data`` where it says how rows are read."""
+    from vrft.config.loading import DATA_NAMES
+
+    short = {long: short for short, long in DATA_NAMES.items()}.get(name, name)
+    return f"data.{short}" if name in CONVERSION else f"task.{name}"
+
+
 def check_conversion(words: Sequence[str]) -> None:
     """Raise UserError for a setting that a conversion would ignore."""
     from vrft import config
-    from vrft.config.loading import DATA_NAMES
 
-    spelt = {name: short for short, name in DATA_NAMES.items()}
     for word in words:
         tree = config.parse_override(word)
         task = tree.pop("task", {})
         if tree or task.keys() != {"settings"} or not task["settings"].keys() <= {*CONVERSION}:
-            known = ", ".join(f"data.{spelt.get(name, name)}" for name in sorted(CONVERSION))
+            known = ", ".join(sorted(map(spelt, CONVERSION)))
             raise UserError(f"{word}: a conversion reads rows alone, and does not use it; leave it "
                             f"out (its settings: {known})")  # fmt: skip
 

@@ -113,9 +113,9 @@ class Box:
         """Return (x1, y1, x2, y2) in pixels of a picture of that size."""
         return self.x1 * width, self.y1 * height, self.x2 * width, self.y2 * height
 
-    def format(self, view: View) -> str:
-        """Return the box as a model with this view writes it: ``(x1,y1),(x2,y2)``."""
-        x1, y1, x2, y2 = self.whole(view)
+    def format(self, view: View, fractions: bool = False) -> str:
+        """Return the box as a model with this view writes it, or in fractions: (x1,y1),(x2,y2)."""
+        x1, y1, x2, y2 = self.fractions() if fractions else self.whole(view)
         return f"({x1},{y1}),({x2},{y2})"
 
     def fractions(self) -> list[float]:

@@ -80,10 +80,7 @@ def build(task: TaskConfig) -> Task[Any]:
 
         settings["data_dir"] = str(data.folder(task.name))
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    known = [field.name for field in fields]
-    for key in settings:
-        if key not in known:
-            check_data_name(str(key), known)
+    check_data_names(settings, [field.name for field in fields])
     for field in fields:
         required = field.default is field.default_factory is dataclasses.MISSING
         if required and field.name not in settings:
@@ -92,6 +89,17 @@ def build(task: TaskConfig) -> Task[Any]:
                 f"task {task.name} needs task.{field.name}{meaning}; give task.{field.name}=VALUE"
             )
     return coercion.build(cls, settings, prefix="task.", root=Config)
+
+
+def check_settings(task: TaskConfig) -> None:
+    """Raise UserError for an unknown task, and for a setting that it has not or of another type.
+
+    Unlike for ``build``, settings may be missing.
+    """
+    cls = task_class(task.name)
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    check_data_names(task.settings, [field.name for field in fields])
+    coercion.check(cls, task.settings, prefix="task.", root=Config)
 
 
 def absolute_data(data_dir: str) -> str:
@@ -103,16 +111,19 @@ def absolute_data(data_dir: str) -> str:
     return os.path.abspath(path) if data_dir != DEMO and os.path.exists(path) else data_dir
 
 
-def check_data_name(key: str, fields: list[str]) -> None:
+def check_data_names(settings: Mapping[str, Any], fields: list[str]) -> None:
     """Raise UserError for an unknown setting that is nearest to one of ``data``, not of the task.
 
     All settings below ``data`` but the run's own come here as the task's: which of them it has,
     only its ``fields`` say.
     """
     spelt = [short for short, name in DATA_NAMES.items() if name in fields]
-    near = difflib.get_close_matches(key, [*DATA_OF_RUN, *spelt, *fields], n=1, cutoff=0.5)
-    if near and near[0] not in fields:
-        raise UserError(f"unknown setting data.{key}; did you mean data.{near[0]}?")
+    for key in map(str, settings):
+        if key in fields:
+            continue
+        near = difflib.get_close_matches(key, [*DATA_OF_RUN, *spelt, *fields], n=1, cutoff=0.5)
+        if near and near[0] not in fields:
+            raise UserError(f"unknown setting data.{key}; did you mean data.{near[0]}?")
 
 
 def build_rewarded(task: TaskConfig, algorithm: AlgorithmConfig) -> Task[Any]:

@@ -21,7 +21,8 @@ from mkdocs.structure.files import File, Files
 # MkDocs loads this file alone; the checkout's own package is the one that is described.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from vrft import cli
+from vrft import cli, registry
+from vrft.cli import task_settings
 from vrft.config import schema
 from vrft.config.remarks import remarks
 
@@ -34,7 +35,15 @@ others.md#coming-from-trl-verl-or-easyr1).
 Every setting of a run, by the path under which `key.path=value`, a YAML file and `vrft.train` take
 it. `vrft config show NAME` prints those of a configuration, and `vrft config schema` a JSON schema
 by which editors complete and check them. Names are TRL's and transformers' where they have one. A
-task's own settings are the fields of its class: `vrft tasks`.
+task's own settings, which `vrft tasks NAME` prints, stand at the end.
+
+"""
+
+TASKS = """
+## The settings of a task
+
+They are given as they stand here, and in a file below `task`. `data.columns.question=q` says that
+the question stands in the column `q`.
 
 """
 
@@ -87,8 +96,22 @@ def written(signature: inspect.Signature) -> str:
 
 
 def settings_page() -> str:
-    """Return the page of all settings: a table for each group, in the order of the schema."""
-    return INTRODUCTION + "\n".join(table(path, group) for path, group in groups(schema.Config))
+    """Return the page of all settings: a table for each group, in the order of the schema.
+
+    Those of each task follow.
+    """
+    run = "\n".join(table(path, group) for path, group in groups(schema.Config))
+    return INTRODUCTION + run + TASKS + "\n".join(map(task_table, registry.names()))
+
+
+def task_table(name: str) -> str:
+    """Return the heading and table of a task: setting, default, values, what it says of itself."""
+    rows = [
+        f"| `{each.path}` | `{cell(each.default_text)}` | {' '.join(each.values)} | "
+        f"{cell(each.remark)} |\n"
+        for each in task_settings.settings_of(registry.task_class(name))
+    ]
+    return f"### {name}\n\n| setting | default | values | |\n|---|---|---|---|\n{''.join(rows)}"
 
 
 def groups(cls: type, prefix: str = "") -> Iterator[tuple[str, type]]:

@@ -84,6 +84,7 @@ def find(
         return _read_rows(source, split, columns, encoding, config, allow_outside)
     allowed = None if allow_outside else (root,)
     if _class_folders(root / split):
+        _check_no_columns(root, columns)
         # Labels of all splits: a class without test pictures is a possible wrong answer all the
         # same.
         labels = [folder.name for part in _entries(root) for folder in _class_folders(part)]
@@ -91,10 +92,18 @@ def find(
     # Beside files of rows, folders are only the places of their pictures.
     has_rows = root.is_dir() and any(path.suffix in records.KINDS for path in root.iterdir())
     if not has_rows and (folders := _class_folders(root)):
+        _check_no_columns(root, columns)
         labels = [folder.name for folder in folders]
         pictures = _read_folders(root, root, allowed)
         return LabelledData(pictures, labels, undivided=True)
     return _read_rows(source, split, columns, encoding, config, allow_outside)
+
+
+def _check_no_columns(root: Path, columns: Mapping[str, str]) -> None:
+    """Raise UserError for columns that are named of folders of classes."""
+    for name in columns:
+        raise UserError(f"{root}: folders of classes have no columns to name; remove "
+                        f"data.columns.{name}")  # fmt: skip
 
 
 def _read_rows(
@@ -114,7 +123,7 @@ def _read_rows(
         config=config,
         allow_outside=allow_outside,
     )
-    rows = [_read_row(record) for record in read]
+    rows = records.read_each(read, _read_row)
     return LabelledData(rows, [picture.label for picture in rows])
 
 

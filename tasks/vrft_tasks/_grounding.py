@@ -111,8 +111,12 @@ def target_of(row: Row, kind: Kind, frame: Frame, picture: Path, sizes: Sizes) -
     return Target(kind, placed, row.system, row.turns)
 
 
-def read_answer(text: str, kind: Kind, view: View) -> tuple[Shape, ...] | None:
+def read_answer(
+    text: str, kind: Kind, view: View, fractions: bool = False
+) -> tuple[Shape, ...] | None:
     """Read the boxes or points of an answer, of one where ``kind`` asks for one.
+
+    They are in the view's space, or in fractions of the picture.
 
     None for no shape, for several where one is asked for, for a shape that is cut off, empty or
     outside the picture, and for shapes of the other kind. The one may be written again.
@@ -125,9 +129,10 @@ def read_answer(text: str, kind: Kind, view: View) -> tuple[Shape, ...] | None:
     # The rest of the text must not hold the beginning of another box or point.
     if OPENING.search(pattern.sub(" ", text)):
         return None
-    read: Callable[[str, View], Shape | None] = Box.parse if pattern is WRITTEN else read_point
+    read: Callable[[str, View, bool], Shape | None]
+    read = Box.parse if pattern is WRITTEN else read_point
     # Many boxes of a long answer may be the same, and are read once.
-    known = {said: read(said, view) for said in {match[0] for match in matches}}
+    known = {said: read(said, view, fractions) for said in {match[0] for match in matches}}
     shapes = [known[match[0]] for match in matches]
     if kind in ("box", "point"):
         shapes = list(dict.fromkeys(shapes))
@@ -137,13 +142,13 @@ def read_answer(text: str, kind: Kind, view: View) -> tuple[Shape, ...] | None:
     return placed if len(placed) == len(shapes) else None
 
 
-def read_point(text: str, view: View) -> Point | None:
-    """Read a point as a model with this view writes it; None for one outside the picture."""
+def read_point(text: str, view: View, fractions: bool = False) -> Point | None:
+    """Read a point as a model with this view writes it, or in fractions; None for one outside."""
     match = POINT.fullmatch(text)
     if match is None:
         return None
     x, y = (float(number) for number in match.groups() if number is not None)
-    width, height = units(view)
+    width, height = (1, 1) if fractions else units(view)
     return Point(x / width, y / height) if 0 <= x <= width and 0 <= y <= height else None
 
 

@@ -49,9 +49,11 @@ class Counting(Task[int]):
 
     data_dir: str = "leonardPKU/clevr_cogen_a_train"
     columns: Mapping[str, str] = field(default_factory=dict)
+    """The task's name of a column -> the data's, with dots for what lies within one."""
     template: str = TEMPLATE
     """The user's text; {question} is replaced."""
     system: str | None = None
+    """The system text of every prompt; None: that of the model's template, if it has one."""
     rows: int | None = None
     """Only the first rows of a split; from the hub no more are fetched."""
     encoding: str = ""
@@ -79,7 +81,7 @@ class Counting(Task[int]):
             config=self.config,
             allow_outside=self.allow_outside,
         )
-        return [read_sample(row) for row in rows]
+        return records.read_each(rows, read_sample)
 
     def prompt(self, sample: Sample[int]) -> Prompt:
         text = self.template.replace("{question}", sample.question)

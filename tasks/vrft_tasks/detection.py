@@ -20,6 +20,7 @@ from typing import Literal
 from vrft import answers, coco, paths, records, rewards
 from vrft.average_precision import DetectedBox, Query, average_precision
 from vrft.boxes import IN_FRACTIONS, THOUSANDTHS, Box, Coordinates
+from vrft.errors import UserError
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, Scored, View
 from vrft_tasks._detection import (
@@ -54,18 +55,17 @@ COORDINATES: Mapping[Coordinates, str] = {
 
 @dataclass(frozen=True)
 class Detection(Task[Objects]):
-    """Finding all objects of a category; rewards for overlap, honest confidence and the format.
-
-    ``queries`` says of which ``categories`` (all, if none is named) COCO's pictures are asked:
-    those that are "present", or "all", so that saying that there is none is learnt too. Rows ask
-    their own questions. The published evaluation asked for the categories that the untrained model
-    had thought present.
-    """
+    """Finding all objects of a category; rewards for overlap, honest confidence and the format."""
 
     data_dir: str = "laolao77/ViRFT_COCO"
     columns: Mapping[str, str] = field(default_factory=dict)
+    """The task's name of a column -> the data's, with dots for what lies within one."""
     categories: tuple[str, ...] = ()
+    """The categories that are asked for; all, if none is named."""
     queries: Literal["present", "all"] = "present"
+    """Of which categories COCO's pictures are asked: those that are present, or all, so that saying
+    that there is none is learnt too. Rows ask their own questions. The published evaluation asked
+    for the categories that the untrained model had thought present."""
     coordinates: Coordinates = "thousandths"
     """The numbers in which the model is told to write boxes, and is read. Published: thousandths.
 
@@ -74,7 +74,9 @@ class Detection(Task[Objects]):
     template: str = TEMPLATE
     """The user's text; {category} and {coordinates} are replaced."""
     system: str | None = None
+    """The system text of every prompt; None: that of the model's template, if it has one."""
     format: rewards.FormatRule = "strict"
+    """Whether the reward "format" asks for our form of an answer, or for the published one."""
     encoding: str = ""
     """The encoding of files that are not in UTF-8, such as gb18030."""
     config: str | None = None
@@ -92,6 +94,9 @@ class Detection(Task[Objects]):
         root = paths.expanded(self.data_dir)
         instances = coco.find(root, split, self.encoding, self.allow_outside)
         if instances is not None:
+            for name in self.columns:
+                raise UserError(f"{root}: COCO's json has no columns to name; remove "
+                                f"data.columns.{name}")  # fmt: skip
             return coco_samples(instances, self.categories, self.queries)
         rows = records.read(
             self.data_dir,
@@ -102,7 +107,7 @@ class Detection(Task[Objects]):
             allow_outside=self.allow_outside,
         )
         # A row names its category itself, so `categories` chooses among the rows.
-        samples = [read_row(record) for record in rows]
+        samples = records.read_each(rows, read_row)
         return [s for s in samples if not self.categories or s.question in self.categories]
 
     def prompt(self, sample: Sample[Objects]) -> Prompt:

@@ -67,15 +67,12 @@ LABELS = Path(__file__).parent / "labels"
 
 @dataclass(frozen=True)
 class FewshotClassification(Task[Label]):
-    """Answering with the name of the class, which the question does not list.
-
-    ``reward`` is "accuracy", or "legacy": as published, an answer is right too if it is any part of
-    the class name or has the name as a part, except that here an empty answer earns nothing.
-    """
+    """Answering with the name of the class, which the question does not list."""
 
     data_dir: str = ""
     """Empty: the published shots of ``dataset`` from the hub."""
     dataset: Literal["flowers102", "pets37", "fgvc_aircraft", "cars196", "own"] = "own"
+    """The published data set, for its shots and list of classes; "own": those of ``data_dir``."""
     class_list: str = ""
     """A text file with a class a line, ``name | alias``; empty: the list of ``dataset``."""
     shots: int = 4
@@ -83,13 +80,18 @@ class FewshotClassification(Task[Label]):
     seed: int = 0
     """The seed by which the shots are drawn."""
     columns: Mapping[str, str] = field(default_factory=dict)
+    """The task's name of a column -> the data's, with dots for what lies within one."""
     question: str = ""
     """Asked of every picture; empty: the published question in our words."""
     template: str = TEMPLATE
     """The user's text; {question} is replaced."""
     system: str | None = None
+    """The system text of every prompt; None: that of the model's template, if it has one."""
     reward: Literal["accuracy", "legacy"] = "accuracy"
+    """The rule of a right answer. "legacy": as published, one is right too if it is any part of the
+    class name or has the name as a part, except that here an empty answer earns nothing."""
     format: rewards.FormatRule = "strict"
+    """Whether the reward "format" asks for our form of an answer, or for the published one."""
     encoding: str = ""
     """The encoding of files that are not in UTF-8, such as gb18030."""
     config: str | None = None

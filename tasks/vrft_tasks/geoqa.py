@@ -54,19 +54,20 @@ class Gold:
 
 @dataclass(frozen=True)
 class GeoQa(Task[Gold]):
-    """Answering with the right number, however it is written; its unit may be left out.
-
-    ``reward`` is "accuracy", or "legacy" as published: the last number that math-verify finds
-    anywhere in the text counts, and so does an answer spelt exactly as the gold answer.
-    """
+    """Answering with the right number, however it is written; its unit may be left out."""
 
     data_dir: str = "leonardPKU/GEOQA_R1V_Train_8K"
     columns: Mapping[str, str] = field(default_factory=dict)
+    """The task's name of a column -> the data's, with dots for what lies within one."""
     template: str = TEMPLATE
     """The user's text; {question} is replaced."""
     system: str | None = None
+    """The system text of every prompt; None: that of the model's template, if it has one."""
     reward: Literal["accuracy", "legacy"] = "accuracy"
+    """The rule of a right answer. "legacy": as published, the last number that math-verify finds
+    anywhere in the text counts, and so does an answer spelt exactly as the gold answer."""
     format: rewards.FormatRule = "strict"
+    """Whether the reward "format" asks for our form of an answer, or for the published one."""
     tolerance: float = 0.0
     """The relative difference at which an answer is still right; 0: it has six digits right."""
     encoding: str = ""
@@ -93,7 +94,7 @@ class GeoQa(Task[Gold]):
             config=self.config,
             allow_outside=self.allow_outside,
         )
-        return [read_sample(record) for record in rows]
+        return records.read_each(rows, read_sample)
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:
         text = self.template.replace("{question}", sample.question)

@@ -18,7 +18,7 @@ from dataclasses import astuple, dataclass, field, replace
 
 from vrft import answers
 from vrft.base_prompts import Style, base_prompt, beginning, full_text
-from vrft.boxes import THOUSANDTHS, Box
+from vrft.boxes import THOUSANDTHS, Box, Coordinates, share_in_fractions
 from vrft.errors import UserError
 from vrft.progress import with_progress
 from vrft.records import formats
@@ -26,7 +26,7 @@ from vrft.records.formats import FormatName, Reading
 from vrft.records.frames import MAX_PIXELS, MIN_PIXELS, PIXELS, BoxFormat, Frame, Shape, Unit
 from vrft.records.rows import Row
 from vrft.task import Reward, Task, check_template
-from vrft.types import Completion, Prompt, Sample, Score, View
+from vrft.types import Completion, Prompt, Sample, Score, Scored, View
 from vrft_tasks._grounding import Kind, Sizes, Target, kind_of, match, read_answer, target_of
 
 CHAT = (
@@ -64,19 +64,13 @@ SHOWN: Mapping[Kind, str] = {
 
 @dataclass(frozen=True)
 class Grounding(Task[Target]):
-    """Pointing at what a question means; the reward is the overlap of boxes, or points that hit.
-
-    ``box_unit`` (``data.boxes=``) is the unit of the data's boxes, ``box_format`` "xyxy" or "xywh";
-    ``min_pixels`` and ``max_pixels`` are the limits of the processor behind "resized" data.
-    ``data_format`` (``data.format=``) forces the format of the rows. ``kind`` forces the kind of
-    answer: with "point" a box is hit by a point in it. ``style`` "chat" asks in the chat template
-    of an instruct model; "base" is plain text for a model without one to continue, and opens its
-    <think>.
-    """
+    """Pointing at what a question means; the reward is the overlap of boxes, or points that hit."""
 
     data_dir: str
     columns: Mapping[str, str] = field(default_factory=dict)
+    """The task's name of a column -> the data's, with dots for what lies within one."""
     data_format: FormatName | None = None
+    """The format of the rows; None: the one that their columns tell."""
     encoding: str = ""
     """The encoding of texts without a byte order mark; UTF-8 unless given."""
     config: str | None = None
@@ -84,15 +78,28 @@ class Grounding(Task[Target]):
     allow_outside: bool = False
     """Whether rows may name pictures outside the folder of the data."""
     box_unit: Unit | None = None
+    """The unit of the data's boxes; None: the custom of their format."""
     box_format: BoxFormat = "xyxy"
+    """The four numbers of a box: two corners, or a corner with width and height."""
     min_pixels: int = MIN_PIXELS
+    """The least area of a picture to the processor behind boxes in "resized" pixels."""
     max_pixels: int = MAX_PIXELS
+    """The largest area of a picture to that processor."""
     kind: Kind | None = None
+    """The kind of answer; None: that of the rows. With "point" a box is hit by a point in it."""
     picture: int | None = None
     """Which picture the boxes are in, from 1; must be given for rows with several pictures."""
     radius: float = 0.05
     """The largest distance between an answered and a true point, in fractions of the sides."""
+    coordinates: Coordinates | None = None
+    """The numbers in which answers are written and read; None: those of the model's family.
+
+    The prompt does not tell them: ``template`` can. Boxes in fractions are refused, and counted in
+    the report, unless this asks for them.
+    """
     style: Style = "chat"
+    """The kind of prompt: "chat" asks in the chat template of an instruct model; "base" is plain
+    text for a model without one to continue, and opens its <think>."""
     template: str | None = None
     """The user's text, or all of it for "base"; None: that of the style.
 
@@ -198,7 +205,8 @@ class Grounding(Task[Target]):
         return Prompt(text, sample.images, system, turns=target.turns)
 
     def reference(self, sample: Sample[Target], views: tuple[View, ...]) -> str:
-        answer = "\n".join(shape.format(self.view(views)) for shape in sample.answer.ideal)
+        view, fractions = self.view(views), self.coordinates == "fractions"
+        answer = "\n".join(shape.format(view, fractions) for shape in sample.answer.ideal)
         return f"<think>I look for it in the picture.</think>\n<answer>{answer}</answer>"
 
     def rewards(self) -> Mapping[str, Reward[Target]]:
@@ -218,15 +226,26 @@ class Grounding(Task[Target]):
         numbers = None if answered is None else [n for shape in answered for n in astuple(shape)]
         return Score({"match": matched, "acc@0.5": float(matched >= 0.5)}, numbers)
 
+    def aggregates(self, scored: Sequence[Scored[Target]]) -> Mapping[str, float]:
+        if self.coordinates == "fractions":
+            return {}
+        return share_in_fractions([answers.last_answer(one.prediction.text) for one in scored])
+
     def answered(self, sample: Sample[Target], completion: Completion) -> tuple[Shape, ...] | None:
         """Return the boxes or points of an answer; None where it cannot be read."""
         text = answers.last_answer(completion.text)
-        view = self.view(completion.views)
-        return None if text is None else read_answer(text, sample.answer.kind, view)
+        view, fractions = self.view(completion.views), self.coordinates == "fractions"
+        return None if text is None else read_answer(text, sample.answer.kind, view, fractions)
 
     def view(self, views: tuple[View, ...]) -> View:
-        """Return the view of the picture with the boxes, or the published one if none is known."""
-        return views[(self.picture or 1) - 1] if views else THOUSANDTHS
+        """Return the view of the picture with the boxes, in the coordinates of the setting.
+
+        It is the published view if none is known.
+        """
+        view = views[(self.picture or 1) - 1] if views else THOUSANDTHS
+        if self.coordinates is None or self.coordinates == "fractions":
+            return view
+        return replace(view, space=self.coordinates)
 
     def boxes(self, sample: Sample[Target]) -> tuple[Box, ...]:
         return sample.answer.boxes if sample.answer.kind in ("box", "boxes") else ()

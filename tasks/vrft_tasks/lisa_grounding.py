@@ -44,19 +44,19 @@ LEGACY_BOX = re.compile(r"\({0},{0}\)\s*+,\s*+\({0},{0}\)".format(r"\s*+([0-9]{1
 
 @dataclass(frozen=True)
 class LisaGrounding(Task[Target]):
-    """Pointing at the object that an instruction means; the reward is the overlap of boxes.
-
-    ``reward`` is "iou" in [0, 1], or "legacy": GIoU + 1 in [0, 2] with the first shape's box, as
-    published but without its bugs. Corners are put in order, coordinates limited to the picture,
-    the first of several boxes counts, and no answer earns more than 2.
-    """
+    """Pointing at the object that an instruction means; the reward is the overlap of boxes."""
 
     data_dir: Path
     template: str = TEMPLATE
     """The user's text; {instruction} is replaced."""
     system: str | None = None
+    """The system text of every prompt; None: that of the model's template, if it has one."""
     reward: Literal["iou", "legacy"] = "iou"
+    """The overlap: "iou" in [0, 1], or "legacy", GIoU + 1 in [0, 2] with the first shape's box, as
+    published but without its bugs. Corners are put in order, coordinates limited to the picture,
+    the first of several boxes counts, and no answer earns more than 2."""
     format: rewards.FormatRule = "strict"
+    """Whether the reward "format" asks for our form of an answer, or for the published one."""
     encoding: str = ""
     """The encoding of json that is not in UTF-8, such as gb18030."""
     allow_outside: bool = False
@@ -95,10 +95,8 @@ class LisaGrounding(Task[Target]):
 
     def reference(self, sample: Sample[Target], views: tuple[View, ...]) -> str:
         target = sample.answer
-        thought, box = f"the {target.label or 'target'}", target.box.format(self.view(views))
-        if self.coordinates == "fractions":
-            box = "({},{}),({},{})".format(*target.box.fractions())
-        return f"<think>{thought}</think>\n<answer>{box}</answer>"
+        box = target.box.format(self.view(views), self.coordinates == "fractions")
+        return f"<think>the {target.label or 'target'}</think>\n<answer>{box}</answer>"
 
     def rewards(self) -> Mapping[str, Reward[Target]]:
         overlap = {"iou": self.iou_reward, "legacy": legacy_reward}[self.reward]

@@ -39,21 +39,21 @@ SYSTEM = (
 
 @dataclass(frozen=True)
 class Math(Task[Gold]):
-    """Giving a result that means the same as the true one, as math-verify judges.
-
-    ``reward`` is "accuracy", or "cosine", which also pays for short right answers and for long
-    wrong ones; see ``length_reward``.
-    """
+    """Giving a result that means the same as the true one, as math-verify judges."""
 
     data_dir: str = "knoveleng/open-s1"
     columns: Mapping[str, str] = field(default_factory=dict)
+    """The task's name of a column -> the data's, with dots for what lies within one."""
     template: str = "{question}"
     """The user's text; {question} is replaced."""
     system: str | None = SYSTEM
+    """The system text of every prompt; None: that of the model's template, if it has one."""
     reward: Literal["accuracy", "cosine"] = "accuracy"
+    """The reward of an answer. "cosine" also pays for short right ones and for long wrong ones."""
     longest: int = 3584
     """The length in tokens at which the reward "cosine" stops falling."""
     format: FormatRule = "strict"
+    """Whether the reward "format" asks for our form of an answer, or for the published one."""
     encoding: str = ""
     """The encoding of files that are not in UTF-8, such as gb18030."""
     config: str | None = None
@@ -75,7 +75,7 @@ class Math(Task[Gold]):
             encoding=self.encoding,
             config=self.config,
         )
-        return [read_sample(record) for record in rows]
+        return records.read_each(rows, read_sample)
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:
         text = self.template.replace("{question}", sample.question)

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean
 
 from vrft import answers, records
@@ -48,22 +49,25 @@ BASE = (
 class Spatial(Task[Choice]):
     """Choosing the right option, named by its letter or by its text.
 
-    ``style`` "chat" asks in the chat template of an instruct model; "base" is plain text for a
-    model without one to continue, and opens its <think>. Beside the accuracy stands
-    ``legacy_accuracy``, by the published evaluator's reading.
+    Beside the accuracy stands ``legacy_accuracy``, by the published evaluator's reading.
     """
 
     data_dir: str = "array/SAT"
     columns: Mapping[str, str] = field(default_factory=dict)
+    """The task's name of a column -> the data's, with dots for what lies within one."""
     style: Style = "chat"
+    """The kind of prompt: "chat" asks in the chat template of an instruct model; "base" is plain
+    text for a model without one to continue, and opens its <think>."""
     template: str | None = None
     """The user's text, or all of it for "base"; {question} is replaced. None: that of the style."""
     system: str | None = None
+    """The system text of every prompt; None: that of the model's template, if it has one."""
     rows: int | None = None
     """Only the first rows of a split; from the hub no more are fetched."""
     single_image: bool = False
     """Whether to leave out rows with several pictures."""
     seed: int = 42
+    """The seed by which options without letters are put in order."""
     encoding: str = ""
     """The encoding of files that are not in UTF-8, such as gb18030."""
     config: str | None = None
@@ -91,7 +95,7 @@ class Spatial(Task[Choice]):
             allow_outside=self.allow_outside,
         )
         # `rows` limits what is fetched, before rows with several pictures are left out.
-        samples = (read_sample(row, self.seed) for row in rows)
+        samples = records.read_each(rows, partial(read_sample, seed=self.seed))
         return [s for s in samples if len(s.images) == 1 or not self.single_image]
 
     def prompt(self, sample: Sample[Choice]) -> Prompt:

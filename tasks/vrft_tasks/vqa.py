@@ -51,15 +51,14 @@ ASKED: Mapping[Kind, str] = {
 class Vqa(Task[Gold]):
     """Answering questions about pictures; the reward is 1 for the right answer.
 
-    ``style`` "chat" asks in the chat template of an instruct model; "base" is plain text for a
-    model without one to continue, and opens its <think>. Earlier turns and a system text of a row
-    are kept in both. ``data_format`` (``data.format=``) forces the format of the rows, ``kind`` the
-    kind of answer.
+    Earlier turns and a system text of a row are kept in each style of prompt.
     """
 
     data_dir: str
     columns: Mapping[str, str] = field(default_factory=dict)
+    """The task's name of a column -> the data's, with dots for what lies within one."""
     data_format: FormatName | None = None
+    """The format of the rows; None: the one that their columns tell."""
     encoding: str = ""
     """The encoding of texts without a byte order mark; UTF-8 unless given."""
     config: str | None = None
@@ -67,9 +66,12 @@ class Vqa(Task[Gold]):
     allow_outside: bool = False
     """Whether rows may name pictures outside the folder of the data."""
     kind: Kind | None = None
+    """The kind of answer; None: the one that all rows of a split have."""
     accept_any: bool = False
     """Whether an answer that is a list holds several right ones, of which any is enough."""
     style: Style = "chat"
+    """The kind of prompt: "chat" asks in the chat template of an instruct model; "base" is plain
+    text for a model without one to continue, and opens its <think>."""
     template: str | None = None
     """The user's text, or all of it for "base"; None: that of the style.
 

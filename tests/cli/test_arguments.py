@@ -7,8 +7,11 @@ import shlex
 
 import pytest
 
-from vrft.cli import arguments, commands
+from vrft import config
+from vrft.cli import arguments, commands, data
+from vrft.endpoints import endpoint_settings
 from vrft.errors import UserError
+from vrft.evaluation import benchmark
 
 
 @pytest.mark.parametrize(
@@ -23,7 +26,7 @@ from vrft.errors import UserError
         (["config"], r"are required: list\|show\|copy\|schema; see `vrft config --help`"),
         (["config", "show"], r"are required: NAME\|FILE.yaml; see `vrft config show --help`"),
         # too much
-        (["tasks", "lisa"], "unknown argument lisa; see `vrft tasks --help`"),
+        (["env", "lisa"], "unknown argument lisa; see `vrft env --help`"),
         # an option that is none: the nearest one, or a setting
         (["eval", "--modle", "a"], r"unknown option --modle; did you mean --model\?"),
         (["config", "show", "a", "--hlep"], r"unknown option --hlep; did you mean --help\?"),
@@ -64,6 +67,32 @@ def test_every_command_begins_its_help_with_an_example_that_parses(
     words = shlex.split(example)
     assert words[: len(command.split()) + 1] == ["vrft", *command.split()]
     assert arguments.parse(words[1:]).command == command
+
+
+@pytest.mark.parametrize("command", commands.COMMANDS)
+def test_the_settings_that_a_help_names_are_taken_by_its_command(command: str) -> None:
+    verb = arguments.command_of(arguments.parser(), command.split())
+    (text,) = [a.help or "" for a in verb.arguments if a.dest == "settings"] or [""]
+    examples = re.findall(r"such as (\S+=[^\s,]+)", text)
+    assert examples or not verb.takes_settings or command == "demo"  # it is "as for vrft train"
+    for word in examples:
+        if command == "data convert":
+            data.check_conversion([word])
+        elif word.startswith("endpoint."):
+            assert endpoint_settings.load_endpoint([word], url="http://127.0.0.1:1").family
+        elif command in ("eval", "prompts") and not word.startswith("model."):
+            benchmark.load_benchmark("lisa_val", [word], "ReasonSeg")
+        else:
+            config.load("lisa_grounding", [word])
+
+
+def test_commands_about_a_run_say_the_same_of_the_options_that_name_it() -> None:
+    commands = arguments.parser().commands
+    for option in ("--task", "--config", "--data", "--reward"):
+        taking = (commands[name].taking(option) for name in ("check", "plan", "train"))
+        again = commands["verify-resume"].taking(option)
+        assert again is not None and again.help
+        assert all(each is not None and each.help == again.help for each in taking)
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"]])

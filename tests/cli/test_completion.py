@@ -44,6 +44,20 @@ def becomes(line: str) -> list[str]:
         ("train model.lora.r=", []),  # a number has no names
         ("train rollout.engine=", ["rollout.engine=vllm", "rollout.engine=vrft"]),
         ("train train.no_such=", []),
+        # settings of the task that the line names, or of those for own rows
+        ("train data.bo", ["data.box_format=", "data.boxes="]),
+        ("train task.box", ["task.box_format=", "task.box_unit="]),
+        ("train data.boxes=th", ["data.boxes=thousandths"]),
+        ("train task.acc", ["task.accept_any="]),  # of vqa alone
+        ("train --task grounding task.acc", []),
+        ("train --task=grounding task.kind=p", ["task.kind=point", "task.kind=points"]),
+        ("train task=vqa task.ra", []),
+        ("config show vqa task.kind=y", ["task.kind=yes_no"]),
+        ("train --config demo/lisa_grounding task.rew", ["task.reward="]),
+        ("train --task mine.py task.", ["task.name="]),
+        ("train --task nothing task.", ["task.name="]),
+        ("train data.on", ["data.on_bad_picture="]),
+        ("tasks grou", ["grounding"]),
         ("train a.b.c=", []),
         # files, which the shell completes
         ("view ", []),
@@ -63,7 +77,7 @@ def test_every_command_setting_and_benchmark_is_offered() -> None:
     assert becomes("") == sorted(arguments.parser().commands)
     assert {f"{name}=" for name in loading.flat(Config())} <= set(becomes("train "))
     assert becomes("eval --benchmark ") == paths.names("benchmarks")
-    assert "--merge" in becomes("export runs/mine -") and becomes("tasks ") == []
+    assert "--merge" in becomes("export runs/mine -") and "--limit" in becomes("check -")
     assert candidates(["vrft"]) == candidates([]) == []  # not behind the command's name yet
 
 

@@ -76,6 +76,12 @@ def test_a_named_task_keeps_its_data() -> None:
         ('{"prompt": "?", "solution": "1"}', ["data.format=tlr"], "'tlr' is not one of"),
         ('{"question": "?"}', [], "of no known format"),
         ("", [], "no rows in the split 'train'"),
+        # a mistyped column, without which the answers would be texts
+        (
+            '{"question": "?", "opts": ["a", "b"], "answer": "a"}',
+            ["data.columns.option=opts"],
+            "data.columns.option=opts: these rows are not asked for 'option'; did you mean 'opt",
+        ),
     ],
 )
 def test_data_that_are_not_understood_are_refused_before_a_model_is_asked_for(
@@ -229,6 +235,22 @@ def test_mistakes_in_a_conversion_are_one_line(
     assert cli.main(["data", "convert", *full]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("vrft: error: ") and complaint in line
+
+
+@pytest.mark.parametrize(
+    "word",
+    # of a run, of its pictures, of prompts and rewards, and of the data: --from names them
+    ["train.learning_rate=1e-6", "model=demo", "data.on_bad_picture=skip", "task.system=Be brief.",
+     "task.kind=box", "task=vqa", "data.data_dir=other.jsonl"],
+)  # fmt: skip
+def test_a_setting_that_a_conversion_would_ignore_is_refused(
+    word: str, tmp_path: Path, capsys: Capture
+) -> None:
+    words = ["--from", str(HERE / "trl.jsonl"), "--to", "trl", "--out", str(tmp_path / "o.jsonl")]
+    assert cli.main(["data", "convert", *words, "data.format=trl", word]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"vrft: error: {word}: a conversion reads rows alone")
+    assert "data.boxes" in line and "data.columns" in line and not (tmp_path / "o.jsonl").exists()
 
 
 def test_columns_of_no_other_format_are_said_to_be_left_out(

@@ -22,6 +22,26 @@ def test_tasks_are_listed_with_what_they_are(capsys: Capture) -> None:
     assert re.search("^lisa_grounding +Reasoning grounding", capsys.readouterr().out, re.MULTILINE)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data.bxes=1"], "unknown setting data.bxes; did you mean data.boxes?"),
+        (["task.kind=bx"], "task.kind: 'bx' is not one of box, boxes, point, points"),
+        (["task.radius=wide"], "task.radius: expected float"),
+        (["task=groundin"], "unknown task 'groundin'; did you mean 'grounding'?"),
+    ],
+)
+def test_a_configuration_is_shown_with_settings_that_its_task_has(
+    words: list[str], message: str, capsys: Capture, tmp_path: Path
+) -> None:
+    assert message in complaint(capsys, "config", "show", "grounding", *words)
+    assert cli.main(["config", "show", "grounding"]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last == "# `vrft tasks grounding` lists the settings that the task has"
+    # Whose file has gone since its run.
+    assert cli.main(["config", "show", "grounding", f"task={tmp_path / 'gone.py'}"]) == 0
+
+
 def test_a_shown_configuration_is_one_that_can_be_used(capsys: Capture, tmp_path: Path) -> None:
     assert cli.main(["config", "show", "demo/lisa_grounding", "train.seed=5"]) == 0
     path = tmp_path / "shown.yaml"

@@ -22,7 +22,7 @@ def verbs() -> options.Parser:
     """A parser of two commands, one of them of two words."""
     root = options.Parser(prog="vrft")
     added = root.add_subparsers(parser_class=options.Parser)
-    options.add_settings(options.add_verb(added, "go", "go there", "vrft go a=1"))
+    options.add_settings(options.add_verb(added, "go", "go there", "vrft go a=1"), "a=1 or a=2")
     group = options.add_group(added, "come", "come here", "vrft come back", "back|soon")
     options.add_verb(group, "back", "come back", "vrft come back")
     root.commands = added.choices

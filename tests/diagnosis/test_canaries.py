@@ -156,7 +156,7 @@ def test_a_gold_box_in_another_space_than_the_models_is_warned_of() -> None:
     assert canaries.gold_fits_space(Gold(), SAMPLE, [(VIEW,)]) == []
     pixels = View(200, 100, "pixels")
     (alarm,) = canaries.gold_fits_space(Gold(), SAMPLE, [(pixels,)])
-    assert "not written in pixels" in alarm.text and "task.coordinates" in alarm.text
+    assert "not written in pixels" in alarm.text and "set task.coordinates=pixels" in alarm.text
     right = Gold(text="<think>it</think><answer>(20,20),(60,40)</answer>")
     assert canaries.gold_fits_space(right, SAMPLE, [(pixels,)]) == []
     assert canaries.gold_fits_space(Echo(), SAMPLE, [()]) == []

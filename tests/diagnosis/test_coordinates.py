@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from vrft import registry
 from vrft.boxes import Box
+from vrft.config.schema import TaskConfig
 from vrft.diagnosis import coordinates
+from vrft.task import Task
 from vrft.types import View
 
 VIEW = View(280, 140, "thousandths")
@@ -31,6 +36,19 @@ def test_a_box_fits_best_in_the_frame_that_was_meant(frame: str, answer: str) ->
     assert by_name[frame] == pytest.approx(1)
     assert by_name["read"] == 0  # nothing could be read
     assert max(by_name, key=lambda name: by_name[name]) == frame
+
+
+def test_every_task_with_boxes_has_the_settings_that_mend_its_frame() -> None:
+    told = [re.search(r"set task\.coordinates=(\w+)", text) for text in coordinates.FRAMES.values()]
+    values = [match[1] for match in told if match]
+    assert values == ["thousandths", "pixels", "fractions"]
+    tasks = {name: registry.task_class(name) for name in registry.names()}
+    boxed = [name for name, task in tasks.items() if task.boxes is not Task.boxes]
+    assert {"detection", "grounding", "lisa_grounding"} <= {*boxed}
+    for name in boxed:
+        for value in values:
+            given = TaskConfig(name, {"data_dir": "rows.jsonl", "coordinates": value})
+            assert vars(registry.build(given))["coordinates"] == value
 
 
 def test_an_answer_without_exactly_one_box_fits_nowhere() -> None:

@@ -30,6 +30,7 @@ SMALL = {
     "train.max_steps=200": "train.max_steps=1",
     "train.max_steps=300": "train.max_steps=2",
     "train.save_steps=100": "train.save_steps=1",
+    "train.eval_steps=50": "train.eval_steps=1",
     '"max_steps": 200}': '"max_steps": 1}, sampling={"max_completion_length": 8}',
     "vrft.evaluate(run, rows)": 'vrft.evaluate(run, rows, sampling={"max_completion_length": 8})',
     "(run, rows))": '(run, rows, sampling={"max_completion_length": 8}))',

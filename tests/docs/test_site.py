@@ -14,6 +14,8 @@ import pytest
 import yaml
 from fakes.folders import ROOT
 
+from vrft import registry
+from vrft.cli import task_settings
 from vrft.config import schema
 
 
@@ -46,6 +48,17 @@ def test_every_setting_has_a_row_with_its_default(generated: ModuleType) -> None
         for field in dataclasses.fields(group):
             nested = f"{path}.{field.name}" in groups
             assert nested or f"| `{path}.{field.name}` |" in page
+
+
+def test_every_setting_of_every_task_has_a_row(generated: ModuleType) -> None:
+    page = generated.settings_page()
+    for name in registry.names():
+        _, _, part = page.partition(f"\n### {name}\n")
+        rows = part.partition("\n### ")[0].splitlines()[3:]
+        settings = task_settings.settings_of(registry.task_class(name))
+        assert len(rows) == len(settings) > 3
+        for row, setting in zip(rows, settings, strict=True):
+            assert row.startswith(f"| `{setting.path}` |") and len(re.split(r"(?<!\\)\|", row)) == 6
 
 
 def test_what_a_setting_says_of_itself_stands_beside_it(generated: ModuleType) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fakes.folders import RECORDS
 
 from vrft.errors import UserError
 from vrft.images import open_image
+from vrft.records import Record
 from vrft.records import reading as records
 
 HERE = RECORDS / "records"
@@ -44,6 +46,29 @@ def test_the_canonical_rows_are_read_in_order() -> None:
     assert [row.text("answer") for row in rows] == ["3", "left", "2.50", ""]
     assert (rows[0].number("answer"), rows[2].number("answer")) == (3.0, 2.5)
     assert rows[1].texts("options") == ("left, a bit", "right")
+
+
+def test_a_named_column_that_no_row_is_asked_for_is_refused(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "rows.jsonl", '{"q": "?", "a": 1, "o": 2}\n{"q": "!", "a": 3, "o": 4}\n'
+    )
+
+    def asked(row: Record) -> tuple[str, float]:
+        return row.text("question"), row.number("answer", "solution")
+
+    right = {"question": "q", "answer": "a"}
+    assert records.read_each(records.read(file, "", columns=right), asked) == [("?", 1), ("!", 3)]
+    for name, told in (
+        ("anser", "did you mean 'answer'?"),
+        ("level", "'level', but for answer, question (rewards get columns by the data's names)"),
+        # Another column answers: the one that is named would be left out in silence.
+        ("solution", "'solution', but for answer, question"),
+    ):
+        rows = records.read(file, "", columns={**right, name: "o"})
+        with pytest.raises(UserError, match=re.escape(told)) as caught:
+            records.read_each(rows, asked)
+        assert str(caught.value).startswith(f"data.columns.{name}=o: these rows are not asked for")
+    assert records.read_each(iter(()), asked) == []
 
 
 def test_pictures_of_every_kind_are_found_and_open_upright() -> None:

@@ -95,6 +95,9 @@ def test_verl_rows_have_the_index_of_their_extra_info_as_id() -> None:
     assert rows.read_verl(record(**values, extra_info={"index": 7}, id="x")).id == "x"
     assert rows.read_verl(record(**values)).answer == 3
     assert rows.read_verl(record(**values, extra_info={"index": NAN})).id == "2"
+    both = {**values, "extra_info": {"index": 7}, "key": "k"}
+    named = Record(both, "rows.jsonl: line 3", 2, (), {"id": "key"})
+    assert rows.read_verl(named).id == "k"
 
 
 @pytest.mark.parametrize(

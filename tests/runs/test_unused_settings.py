@@ -49,6 +49,18 @@ def test_a_constant_rate_takes_no_warm_up() -> None:
     unused_settings.check(settings(f"{constant}_with_warmup", "train.warmup_ratio=0.9"))
 
 
+def test_a_best_checkpoint_needs_evaluations_before_the_last() -> None:
+    given = ("eval.split=val", "train.metric_for_best_model=different")
+    message = (
+        r"^train\.metric_for_best_model=different: with train\.eval_steps=0 the last step alone"
+    )
+    with pytest.raises(UserError, match=message):
+        plan.check(settings(*given))
+    plan.check(settings(*given, "train.eval_steps=1"))
+    # It may have a best one from the time before its settings were changed.
+    unused_settings.check(settings(*given), fresh=False)
+
+
 def test_settings_of_an_adapter_that_is_trained_on_are_compared_with_it(tmp_path: Path) -> None:
     """vrft.models.loading does so, once it is loaded."""
     (tmp_path / folders.ADAPTER).write_text("{}")

@@ -129,6 +129,13 @@ def test_a_broken_row_is_named_in_one_line(
     assert "\n" not in str(raised.value)
 
 
+def test_cocos_json_has_no_columns_to_name() -> None:
+    with pytest.raises(
+        UserError, match=r"coco: COCO's json has no columns .* data\.columns\.label$"
+    ):
+        replace(TASK, columns={"label": "name"}).samples("val2017")
+
+
 # --- asking
 
 

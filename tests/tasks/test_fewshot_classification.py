@@ -196,6 +196,15 @@ def test_a_folder_per_split_and_class_is_read(folders: Callable[..., Path]) -> N
     assert test[0].answer.classes.match("a Barn Owl!") == "barn_owl"
 
 
+@pytest.mark.parametrize("splits", [(), ("train",)])
+def test_folders_of_classes_have_no_columns_to_name(
+    splits: tuple[str, ...], folders: Callable[..., Path]
+) -> None:
+    task = FewshotClassification(str(folders(*splits)), columns={"label": "name"})
+    with pytest.raises(UserError, match=r"have no columns to name; remove data\.columns\.label$"):
+        task.samples("train")
+
+
 def test_pictures_of_every_ending_are_read(folders: Callable[..., Path]) -> None:
     root = folders("test")
     for name in ("a.AVIF", "b.Jp2", "c.JPG"):

@@ -13,13 +13,13 @@ import pytest
 from fakes.folders import RECORDS
 
 from vrft import config, registry
-from vrft.boxes import THOUSANDTHS, Box
+from vrft.boxes import IN_FRACTIONS, THOUSANDTHS, Box
 from vrft.checks import check
 from vrft.errors import UserError
 from vrft.images import stored_size
 from vrft.records.frames import Point, Shape
 from vrft.rewards import rewards_of
-from vrft.types import Completion, Sample, Turn, View
+from vrft.types import Completion, Prediction, Sample, Scored, Turn, View
 from vrft_tasks import _grounding
 from vrft_tasks._grounding import Kind, Target, match, read_answer
 from vrft_tasks.grounding import Grounding
@@ -100,6 +100,52 @@ def test_rows_that_cannot_be_meant_so_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=complaint):
         task_of(tmp_path, answers, **settings).samples("train")
+
+
+TRUE = {
+    "box": [12, 18, 60, 45],
+    "boxes": [[12, 18, 60, 45], [0, 0, 30, 9]],
+    "point": [12, 18],
+    "points": [[12, 18], [60, 45]],
+}
+"""Kind -> an answer in pixels of a picture of 120 x 90."""
+
+WRITTEN = {
+    None: "(28,28),(140,70)",  # of 280 x 140, as the family writes
+    "pixels": "(28,28),(140,70)",
+    "thousandths": "(100,200),(500,500)",
+    "fractions": "(0.1,0.2),(0.5,0.5)",
+}
+"""The setting ``coordinates`` -> the box of TRUE for a model that is shown 280 x 140 pixels."""
+
+
+@pytest.mark.parametrize("coordinates", WRITTEN)
+@pytest.mark.parametrize("kind", TRUE)
+def test_answers_are_written_and_read_in_the_coordinates_of_the_setting(
+    kind: str, coordinates: Any, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"coordinates": coordinates, "kind": kind}
+    task = task_of(tmp_path, [TRUE[kind]], **settings)
+    (sample,) = task.samples("train")
+    gold = task.reference(sample, (PIXELS,))
+    first = WRITTEN[coordinates].split("),")[0].removesuffix(")") + ")"
+    assert (WRITTEN[coordinates] if "box" in kind else first) in gold
+    assert rewards_of(task, sample, Completion(gold, (PIXELS,))) == {"match": 1, "format": 1}
+    for other in {*WRITTEN.values()} - {WRITTEN[coordinates]}:
+        text = f"<answer>{other}</answer>"
+        if kind == "box":
+            assert rewards_of(task, sample, Completion(text, (PIXELS,)))["match"] < 0.5
+    assert check.check(task, ["train"]).ok
+
+
+def test_boxes_in_fractions_are_counted_with_the_setting_that_reads_them(tmp_path: Path) -> None:
+    task = task_of(tmp_path, [[12, 18, 60, 45]])
+    (sample,) = task.samples("train")
+    texts = ("<answer>(0.1,0.2),(0.5,0.5)</answer>", "<answer>(28,28),(140,70)</answer>")
+    prompt, score = task.prompt(sample), task.score(sample, Completion(texts[0], (PIXELS,)))
+    scored = [Scored(sample, prompt, Prediction("0", text, (PIXELS,)), score) for text in texts]
+    assert task.aggregates(scored) == {IN_FRACTIONS: 0.5}
+    assert task_of(tmp_path, [[1, 2, 3, 4]], coordinates="fractions").aggregates(scored) == {}
 
 
 def test_a_row_that_tells_its_unit_is_believed_and_must_agree() -> None:

@@ -430,6 +430,32 @@ def test_names_of_columns_come_from_the_command_line(tmp_path: Path) -> None:
     assert sample.images == (tmp_path / "a.png",)
 
 
+@pytest.mark.parametrize(
+    ("task", "row"),
+    [
+        ("spatial", {"options": ["up", "down"], "answer": "up"}),
+        ("counting", {"answer": 3}),
+        ("geoqa", {"answer": 3}),
+        ("math", {"answer": "3"}),
+        ("detection", {"category": "cat", "solution": "<answer>No Objects</answer>"}),
+        ("fewshot_classification", {"label": "cat"}),
+        ("vqa", {"answer": 3}),
+        ("grounding", {"answer": [1, 1, 2, 2]}),
+    ],
+)
+def test_a_mistyped_name_of_a_column_is_refused_by_every_task(
+    task: str, row: dict[str, Any], tmp_path: Path
+) -> None:
+    full = {"images": ["a.png"], "question": "?", **row, "mine": "x"}
+    source = rows(tmp_path / "mine.jsonl", full)
+    settings = [f"task={task}", f"task.data_dir={source}"]
+    assert registry.build(config.load(None, settings).task).samples("train")
+    for name in ("answr", "lable"):
+        mistyped = config.load(None, [*settings, f"data.columns.{name}=mine"]).task
+        with pytest.raises(UserError, match=rf"^data\.columns\.{name}=mine: these rows are not"):
+            registry.build(mistyped).samples("train")
+
+
 def test_task_and_samples_travel_to_other_processes() -> None:
     task = registry.build(TaskConfig("spatial", {"data_dir": str(HERE), "style": "base"}))
     (sample, *_) = task.samples("train")

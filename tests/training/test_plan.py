@@ -45,6 +45,32 @@ def test_the_plan_names_the_models_of_the_method(
     assert f"method     {method}, which holds: {models}\n" in text
 
 
+@pytest.mark.parametrize(
+    ("every", "told", "noted"),
+    [
+        (2, "every 2 step(s) and after the last step", False),
+        (3, "after the last step", True),  # the third is the last
+        (50, "after the last step", True),
+    ],
+)
+def test_the_plan_says_when_a_run_is_evaluated_and_what_is_kept(
+    every: int,
+    told: str,
+    noted: bool,
+    model_folder: Callable[[str], Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    evaluated = ("train.max_steps=3", "eval.split=val", f"train.eval_steps={every}")
+    model = model_folder("qwen2_vl")
+    assert f"\nevaluated  on eval.split=val, {told}\n" in plan_of(model, *evaluated)
+    assert "train.eval_steps" not in capsys.readouterr().err
+    text = plan_of(model, *evaluated, "train.metric_for_best_model=different")
+    assert f"{told}; the checkpoint with the best eval_different is kept\n" in text
+    note = f"note: train.eval_steps={every}: the run has 3 step(s), of which the last alone is"
+    assert (note in capsys.readouterr().err) == noted
+    assert "evaluated" not in plan_of(model)
+
+
 def test_epochs_give_the_number_of_steps() -> None:
     made = run(with_train(CONFIG, max_steps=-1, num_train_epochs=2.5))
     assert (

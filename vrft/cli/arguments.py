@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from vrft import paths
 from vrft.cli import evaluation_verbs, training_verbs
-from vrft.cli.options import Parser, add_group, add_json, add_settings, add_verb
+from vrft.cli.options import OVERRIDES, Parser, add_group, add_json, add_settings, add_verb
 from vrft.errors import UserError
 
 SECTIONS = {
@@ -123,7 +123,13 @@ def parser() -> Root:
     root.commands = verbs.choices
     for add in (*training_verbs.ADDED, *evaluation_verbs.ADDED, add_config, add_data):
         add(verbs)
-    add_json(add_verb(verbs, "tasks", "list the tasks", "vrft tasks"))
+    verb = add_verb(
+        verbs, "tasks", "list the tasks, or the settings of one", "vrft tasks grounding"
+    )
+    verb.add_argument(
+        "name", nargs="?", metavar="NAME|FILE.py", help="the task whose settings are listed"
+    )
+    add_json(verb)
     add_json(add_verb(verbs, "algorithms", "compare the training methods", "vrft algorithms"))
     add_json(add_verb(verbs, "env", "print versions and devices, for bug reports", "vrft env"))
     add_completion(verbs)
@@ -163,12 +169,12 @@ def add_config(verbs: Any) -> None:
     verb = add_verb(
         actions,
         "show",
-        "print a configuration with every setting resolved",
+        "print a configuration with every setting of a run, and those of its task that are given",
         "vrft config show demo/lisa_grounding train.max_steps=20",
     )
     verb.add_argument("name", metavar="NAME|FILE.yaml")
     add_json(verb)
-    add_settings(verb)
+    add_settings(verb, OVERRIDES.format(example="train.learning_rate=1e-6"))
     verb = add_verb(
         actions,
         "copy",
@@ -197,7 +203,7 @@ def add_data(verbs: Any) -> None:
     verb.add_argument("--to", required=True, metavar="FORMAT", help="trl, llava, swift, coco ...")
     verb.add_argument("--out", required=True, type=Path, metavar="FILE|DIR", help="a new file")
     verb.add_argument("--split", default="train", metavar="NAME", help="default: train")
-    add_settings(verb)
+    add_settings(verb, "how the rows are read, such as data.boxes=fractions")
     add_filter(actions)
 
 

@@ -94,9 +94,12 @@ def candidates(words: Sequence[str]) -> list[str]:
     elif last.startswith("-"):
         known = verb.known_options
     elif equals and verb.takes_settings:
-        known = (f"{name}={value}" for value in setting_values(name))
+        values = setting_values(name) or task_settings_of(given, name).get(name, ())
+        known = (f"{name}={value}" for value in values)
     else:
-        known = [*argument_values(verb), *(setting_names() if verb.takes_settings else ())]
+        names = setting_names() if verb.takes_settings else ()
+        of_task = task_settings_of(given, last) if verb.takes_settings else ()
+        known = [*argument_values(verb), *names, *(f"{name}=" for name in of_task)]
     return sorted({word for word in known if word.startswith(last)})
 
 
@@ -117,6 +120,8 @@ def argument_values(verb: Parser) -> Iterable[str]:
     """Return the values of a command's arguments that are known by name."""
     if verb.prog in ("vrft config show", "vrft config copy"):
         return paths.names("configs")
+    if verb.prog == "vrft tasks":
+        return task_names()
     return [str(choice) for argument in verb.arguments for choice in argument.choices or ()]
 
 
@@ -125,6 +130,46 @@ def task_names() -> Iterable[str]:
     from vrft import registry
 
     return registry.names()
+
+
+def task_settings_of(words: Sequence[str], last: str) -> dict[str, tuple[str, ...]]:
+    """Return the settings of the line's task as they are written, with the values of those of few.
+
+    Of a line that names no task they are those of the tasks that read own rows. {} where ``last``
+    begins no such setting, as tasks are imported for it; one in a file is not, which may do
+    anything.
+    """
+    if not any(last.startswith(start) or start.startswith(last) for start in ("task.", "data.")):
+        return {}
+    from vrft import registry
+    from vrft.cli import task_settings
+    from vrft.cli.data import TASKS
+
+    settings: dict[str, tuple[str, ...]] = {}
+    name = task_of_line(words)
+    for task in (name,) if name else TASKS:
+        if task not in registry.names():
+            continue
+        for setting in task_settings.settings_of(registry.task_class(task)):
+            values = tuple(each for each in setting.values if each not in task_settings.WORDS)
+            settings |= {setting.path: values, f"task.{setting.field}": values}
+    return settings
+
+
+def task_of_line(words: Sequence[str]) -> str:
+    """Return the task that a line names, by itself or by a shipped configuration; "" for none."""
+    from vrft.config import loading
+
+    told = ""
+    for before, word in zip(["", *words], words, strict=False):
+        option, _, value = word.partition("=")
+        if before in ("--task", "--config", "show"):
+            option, value = before, word
+        if option in ("--task", "task", "task.name"):
+            told = value
+        elif option in ("--config", "show") and value in paths.names("configs"):
+            told = told or loading.load(value).task.name
+    return told
 
 
 def setting_names() -> list[str]:

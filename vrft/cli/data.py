@@ -23,6 +23,9 @@ TASKS = ("grounding", "vqa")
 READING = ("allow_outside", "columns", "config", "data_format", "encoding", "rows")
 """The settings of both tasks that say how rows are read."""
 
+CONVERSION = (*READING, "box_format", "box_unit", "max_pixels", "min_pixels")
+"""The settings of the task ``grounding`` that say how rows and their boxes are read."""
+
 KINDS = {
     **dict.fromkeys(("option", "number", "yes_no", "text"), "vqa"),
     **dict.fromkeys(("box", "boxes", "point", "points"), "grounding"),
@@ -109,6 +112,7 @@ def convert(args: argparse.Namespace) -> int:
     settings = {**config.load(None, args.settings).task.settings, "data_dir": args.source}
     # The task that knows the settings of boxes; its reader takes rows without boxes as well.
     task: Any = registry.build(TaskConfig("grounding", settings))
+    check_conversion(args.settings)
     reading = task.read(args.split)
     count = foreign.convert(reading, task.frame(reading), args.to, args.out)
     print(f"read as {reading.title}", file=sys.stderr)
@@ -122,6 +126,27 @@ def convert(args: argparse.Namespace) -> int:
         given.append("data.allow_outside=true")
     next_commands.say(["check", *given], ["train", *given])
     return 0
+
+
+def spelt(name: str) -> str:
+    """Return a task's setting as it is given: below ``data`` where it says how rows are read."""
+    from vrft.config.loading import DATA_NAMES
+
+    short = {long: short for short, long in DATA_NAMES.items()}.get(name, name)
+    return f"data.{short}" if name in CONVERSION else f"task.{name}"
+
+
+def check_conversion(words: Sequence[str]) -> None:
+    """Raise UserError for a setting that a conversion would ignore."""
+    from vrft import config
+
+    for word in words:
+        tree = config.parse_override(word)
+        task = tree.pop("task", {})
+        if tree or task.keys() != {"settings"} or not task["settings"].keys() <= {*CONVERSION}:
+            known = ", ".join(sorted(map(spelt, CONVERSION)))
+            raise UserError(f"{word}: a conversion reads rows alone, and does not use it; leave it "
+                            f"out (its settings: {known})")  # fmt: skip
 
 
 def filter_rows(args: argparse.Namespace) -> int:

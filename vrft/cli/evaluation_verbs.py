@@ -55,7 +55,13 @@ def add_eval(verbs: Any) -> None:
         help="where the benchmark's data lies; without --benchmark, data of the task of the "
         "model's run, or rows of any known format",
     )
-    verb.add_argument("--out", type=Path, metavar="DIR", help="where the results go")
+    verb.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where the results go; default: runs/eval/BENCHMARK-MODEL, and with --predictions "
+        "nowhere",
+    )
     verb.add_argument("--limit", type=positive, metavar="N", help="only the first N samples")
     verb.add_argument("--batch-size", type=positive, metavar="N", help="default: 8")
     verb.add_argument(
@@ -73,7 +79,11 @@ def add_eval(verbs: Any) -> None:
         "--fresh", action="store_true", help="forget the evaluation that the folder of results has"
     )
     add_json(verb)
-    add_settings(verb)
+    add_settings(
+        verb,
+        "settings that override the benchmark's, such as sampling.temperature=0.7, and those of "
+        "the model, such as model.dtype=float32",
+    )
 
 
 def add_prompts(verbs: Any) -> None:
@@ -99,7 +109,11 @@ def add_prompts(verbs: Any) -> None:
         metavar="MB",
         help="size of a file at most; more requests go to further files; default: 200",
     )
-    add_settings(verb)
+    add_settings(
+        verb,
+        "settings that override the benchmark's, such as sampling.temperature=0.7, and those of "
+        "the endpoint, such as endpoint.family=qwen2_5_vl",
+    )
 
 
 def add_compare(verbs: Any) -> None:

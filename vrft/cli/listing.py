@@ -17,9 +17,18 @@ from vrft.errors import UserError
 
 
 def tasks(args: argparse.Namespace) -> int:
-    """List the installed tasks."""
+    """List the installed tasks, or the settings of one."""
     from vrft import registry
 
+    if args.name is not None:
+        from vrft.cli import task_settings
+
+        task = registry.task_class(args.name)
+        if args.json:
+            print_json([setting.to_json() for setting in task_settings.settings_of(task)])
+        else:
+            print(task_settings.page(args.name, task))
+        return 0
     print_listing(registry.names(), "summary", as_json=args.json)
     if not args.json:
         next_commands.say(["check", "--data", next_commands.OWN_ROWS])
@@ -55,15 +64,21 @@ def config_list(args: argparse.Namespace) -> int:
 
 
 def config_show(args: argparse.Namespace) -> int:
-    """Print a configuration with every setting resolved."""
-    from vrft import config
+    """Print a configuration with every setting of the run, and those of its task that are given."""
+    from vrft import config, registry
     from vrft.config import coercion
 
     shown = config.load(args.name, args.settings)
+    task = shown.task.name
+    # The file of a task may have gone; its run's settings can be looked at all the same.
+    if task and not (task.endswith(".py") and not Path(task).is_file()):
+        registry.check_settings(shown.task)
     if args.json:
         print_json(coercion.to_plain(shown))
-    else:
-        print(config.to_yaml(shown), end="")
+        return 0
+    print(config.to_yaml(shown), end="")
+    if task:
+        print(f"# `{next_commands.line(['tasks', task])}` lists the settings that the task has")
     return 0
 
 

@@ -72,24 +72,38 @@ def add_group(verbs: Any, name: str, summary: str, example: str, words: str) -> 
     return actions
 
 
-def add_settings(verb: Parser) -> None:
-    """Add the ``key.path=value`` settings that a command takes."""
+OVERRIDES = "settings that override the file's, such as {example}"
+"""The help of settings over a file, with one that the command takes."""
+
+
+def add_settings(verb: Parser, text: str) -> None:
+    """Add the ``key.path=value`` settings that a command takes, with their help."""
     verb.add_argument(
         "settings",
         nargs="*",
         default=[],  # and not None: `parse` adds the settings that stand between options
         metavar="key.path=value",
-        help="settings that override the file's, such as train.learning_rate=1e-6",
+        help=text,
     )
 
 
-def add_json(verb: Parser) -> None:
-    """Add ``--json``, by which a command prints its result for other programs."""
-    verb.add_argument("--json", action="store_true", help="print the result as JSON")
+def add_run(verb: Parser, example: str) -> None:
+    """Add what says which run a command is about: its task, file, data, rewards and settings.
 
-
-def add_reward(verb: Parser) -> None:
-    """Add ``--reward``, which may be given several times."""
+    ``example`` is a setting, for the help. All are read by ``configuration.configured``.
+    """
+    verb.add_argument("--task", metavar="NAME|FILE.py", help="a name of `vrft tasks`, or a file")
+    verb.add_argument(
+        "--config",
+        metavar="NAME|FILE.yaml",
+        help="a name of `vrft config list`, or a file; default: the one named like the task",
+    )
+    verb.add_argument(
+        "--data",
+        metavar="DIR|FILE|ID",
+        help="the data, short for task.data_dir=...; without --task, rows of any known format, "
+        "which choose vqa or grounding",
+    )
     verb.add_argument(
         "--reward",
         action="append",
@@ -97,6 +111,12 @@ def add_reward(verb: Parser) -> None:
         metavar="FILE.py:FUNCTION[=WEIGHT]",
         help="a reward function written for TRL, beside the task's own rewards; may be repeated",
     )
+    add_settings(verb, OVERRIDES.format(example=example))
+
+
+def add_json(verb: Parser) -> None:
+    """Add ``--json``, by which a command prints its result for other programs."""
+    verb.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def add_processor(verb: Parser) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vrft.cli import demo
-from vrft.cli.options import add_json, add_reward, add_settings, add_verb, positive, split_names
+from vrft.cli.options import add_json, add_run, add_verb, positive, split_names
 
 
 def add_check(verbs: Any) -> None:
@@ -17,10 +17,7 @@ def add_check(verbs: Any) -> None:
         "check a task and its data: gold answers, pictures, leaks",
         "vrft check --data rows.jsonl",
     )
-    verb.add_argument("--task", metavar="NAME|FILE.py", help="a name of `vrft tasks`, or a file")
-    verb.add_argument("--config", metavar="NAME|FILE.yaml", help="settings to check it with")
-    verb.add_argument("--data", metavar="DIR|FILE|ID", help="the data, short for task.data_dir=...")
-    add_reward(verb)
+    add_run(verb, "model.max_pixels=401408")
     verb.add_argument(
         "--splits",
         type=split_names,
@@ -30,7 +27,6 @@ def add_check(verbs: Any) -> None:
     )
     verb.add_argument("--limit", type=positive, metavar="N", help="only N samples of each split")
     add_json(verb)
-    add_settings(verb)
 
 
 def add_plan(verbs: Any) -> None:
@@ -41,10 +37,7 @@ def add_plan(verbs: Any) -> None:
         "say what a step takes and which card it fits, without weights",
         "vrft plan --config lisa_grounding --data ReasonSeg --gpu 24GB model.lora.r=64",
     )
-    verb.add_argument("--task", metavar="NAME|FILE.py", help="a name of `vrft tasks`, or a file")
-    verb.add_argument("--config", metavar="NAME|FILE.yaml", help="the settings to plan for")
-    verb.add_argument("--data", metavar="DIR|FILE|ID", help="the data, short for task.data_dir=...")
-    add_reward(verb)
+    add_run(verb, "model.lora.r=8")
     verb.add_argument("--limit", type=positive, metavar="N", help="measure only N samples")
     verb.add_argument(
         "--picture",
@@ -75,7 +68,6 @@ def add_plan(verbs: Any) -> None:
         "--offload", action="store_true", help="ZeRO's optimizer lies in the machine's memory"
     )
     add_json(verb)
-    add_settings(verb)
 
 
 def add_train(verbs: Any) -> None:
@@ -86,23 +78,11 @@ def add_train(verbs: Any) -> None:
         "train a model on a task, or on your own rows",
         "vrft train --config demo/lisa_grounding train.max_steps=20",
     )
-    verb.add_argument("--task", metavar="NAME|FILE.py", help="a name of `vrft tasks`, or a file")
-    verb.add_argument(
-        "--config",
-        metavar="NAME|FILE.yaml",
-        help="a name of `vrft config list`, or a file; default: the one named like the task",
-    )
-    verb.add_argument(
-        "--data",
-        metavar="DIR|FILE|ID",
-        help="the data, of any known format; without --task they choose vqa or grounding",
-    )
-    add_reward(verb)
+    add_run(verb, "train.learning_rate=1e-6")
     verb.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in a folder")
     verb.add_argument(
         "--dry-run", action="store_true", help="check everything, print the plan, train nothing"
     )
-    add_settings(verb)
 
 
 def add_verify_resume(verbs: Any) -> None:
@@ -113,10 +93,7 @@ def add_verify_resume(verbs: Any) -> None:
         "show that a killed and resumed run is the same, bit for bit",
         "vrft verify-resume --config demo/lisa_grounding model.lora.r=8",
     )
-    verb.add_argument("--task", metavar="NAME|FILE.py", help="a name of `vrft tasks`, or a file")
-    verb.add_argument("--config", metavar="NAME|FILE.yaml", help="the settings of the run")
-    verb.add_argument("--data", metavar="DIR|FILE|ID", help="the data, as for `vrft train`")
-    add_reward(verb)
+    add_run(verb, "train.seed=7")
     verb.add_argument(
         "--steps", type=positive, default=4, metavar="N", help="steps of each run; default: 4"
     )
@@ -147,7 +124,6 @@ def add_verify_resume(verbs: Any) -> None:
         help="a new folder that keeps both runs, with room for four checkpoints; default: a "
         "temporary one, kept if the runs differ",
     )
-    add_settings(verb)
 
 
 def add_demo(verbs: Any) -> None:

@@ -48,9 +48,19 @@ def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "", root: type | 
     dataclass in which it lies, ``cls`` itself by default. Raises UserError for an unknown setting,
     with the one that it is elsewhere or the nearest known one, and for a value of another type.
     """
+    return cls(**check(cls, tree, prefix, root))
+
+
+def check(
+    cls: type, tree: Mapping[str, Any], prefix: str = "", root: type | None = None
+) -> dict[str, Any]:
+    """Return the values of a mapping as the types that a dataclass annotates; UserError as above.
+
+    Settings of the dataclass may be missing.
+    """
     check_names(cls, tree, prefix, paths_of(root) if root else paths_of(cls, prefix))
     hints = typing.get_type_hints(cls, include_extras=True)  # with the Range of an Annotated
-    return cls(**{key: coerce(hints[key], value, prefix + key) for key, value in tree.items()})
+    return {key: coerce(hints[key], value, prefix + key) for key, value in tree.items()}
 
 
 def check_names(cls: type, tree: Mapping[str, Any], prefix: str, everywhere: Sequence[str]) -> None:

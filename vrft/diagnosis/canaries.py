@@ -240,8 +240,9 @@ def gold_fits_space(
         if box is None or iou(box, truth[0]) < 0.5:
             text = (
                 f"sample {sample.id!r}: its gold box {list(corners)} is not written in "
-                f"{seen[0].space}, which the model's family writes; take task.coordinates out, or "
-                "keep it where the model was taught so"
+                f"{seen[0].space}, which the model's family writes; set "
+                f"task.coordinates={seen[0].space}, or keep what is set where the model was taught "
+                "so"
             )
             return [Alarm("coordinate_space", text)]
     return []

@@ -1,14 +1,15 @@
 """Rows of data sets, whatever file, hub or format they come from: the public names.
 
-``read`` gives the records of a split, asked by the names that tasks use. Beside it stand the
-modules on which the tasks for anyone's rows are built: ``formats`` recognises foreign formats,
-``foreign`` writes them, ``frames`` knows the units of boxes.
+``read`` gives the records of a split, asked by the names that tasks use, and ``read_each`` makes a
+task's samples of them. Beside them stand the modules on which the tasks for anyone's rows are
+built: ``formats`` recognises foreign formats, ``foreign`` writes them, ``frames`` knows the units
+of boxes.
 """
 
 from vrft.records.data_folder import check_inside
 from vrft.records.files import read_json, read_western_json
 from vrft.records.nested import flattened, listed, shown
-from vrft.records.reading import AS_NAMED, KINDS, read
+from vrft.records.reading import AS_NAMED, KINDS, read, read_each
 from vrft.records.record import Record
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "flattened",
     "listed",
     "read",
+    "read_each",
     "read_json",
     "read_western_json",
     "shown",

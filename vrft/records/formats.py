@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -236,7 +237,7 @@ def read(
         raise UserError(f"{source}: no rows in the split {split!r}")
     name = name or recognise(first)
     every = itertools.chain([first], stream)
-    return Reading(name, tuple(read_row(record, name) for record in every))
+    return Reading(name, tuple(reading.read_each(every, partial(read_row, name=name))))
 
 
 def read_row(record: Record, name: FormatName) -> Row:

@@ -43,8 +43,10 @@ class Point:
     x: float
     y: float
 
-    def format(self, view: View) -> str:
-        """Return the point as a model with this view writes it: ``(x,y)``."""
+    def format(self, view: View, fractions: bool = False) -> str:
+        """Return the point as a model with this view writes it, or in fractions: ``(x,y)``."""
+        if fractions:
+            return f"({round(self.x, 4)},{round(self.y, 4)})"
         width, height = units(view)
         return f"({round(self.x * width)},{round(self.y * height)})"
 

@@ -12,14 +12,16 @@ time is held in memory, however large the data set.
 
 from __future__ import annotations
 
+import difflib
 import glob
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 from vrft import paths
 from vrft.errors import UserError
@@ -29,6 +31,8 @@ from vrft.records.data_folder import is_inside
 from vrft.records.hub import Row
 from vrft.records.nested import shown
 from vrft.records.record import Record
+
+T = TypeVar("T")
 
 KINDS = files.KINDS
 HUB_ID = re.compile(r"[\w-][\w.-]{0,99}/[\w-][\w.-]{0,99}")
@@ -89,8 +93,9 @@ def read(
     # Rows that a program gave in Python are no stranger's: they name any picture.
     anywhere = allow_outside or is_inside(root, (paths.rows(),))
     bounds = None if anywhere else allowed
+    asked: set[str] | None = set() if columns else None
     return of_one_split(
-        Record(values, where, number, (*own_folder, *folders), columns, bounds)
+        Record(values, where, number, (*own_folder, *folders), columns, bounds, asked)
         for number, (values, where, own_folder) in enumerate(
             with_progress(islice(rows, limit), f"rows of {split!r}")
         )
@@ -112,6 +117,35 @@ def of_one_split(records: Iterable[Record]) -> Iterator[Record]:
                 "for each, or remove the column"
             )
         yield record
+
+
+def read_each(records: Iterable[Record], read_row: Callable[[Record], T]) -> list[T]:
+    """Return what ``read_row`` makes of each row of a split.
+
+    Raises UserError for a column that a setting names, and that no row has been asked for.
+    """
+    made: list[T] = []
+    last: Record | None = None
+    for last in records:
+        made.append(read_row(last))
+    if last is not None:
+        check_columns(last.columns, last.asked)
+    return made
+
+
+def check_columns(columns: Mapping[str, str], asked: set[str] | None) -> None:
+    """Raise UserError for a column that a setting names, and that is not among those ``asked``."""
+    for name, column in columns.items():
+        if asked is not None and name not in asked:
+            # A close one alone: the name may be right, and another column have come before it.
+            near = difflib.get_close_matches(name, sorted(asked), n=1, cutoff=0.75)
+            meant = (
+                f"; did you mean {near[0]!r}?" if near else f", but for {', '.join(sorted(asked))}"
+            )
+            raise UserError(
+                f"data.columns.{name}={column}: these rows are not asked for {name!r}{meant} "
+                "(rewards get columns by the data's names)"
+            )
 
 
 def split_files(root: Path, split: str) -> list[Path]:

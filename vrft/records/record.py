@@ -59,6 +59,8 @@ class Record:
     """The task's name of a column -> the data's."""
     allowed: tuple[Path, ...] | None = None
     """The folders that its pictures may not leave; None where they may lie anywhere."""
+    asked: set[str] | None = None
+    """The names that the rows of a split have been asked for; None where nobody wants to know."""
 
     @property
     def id(self) -> str:
@@ -69,6 +71,8 @@ class Record:
     def get(self, *names: str) -> Any:
         """Return the value as it stands; None where the row has none, or pandas' NaN."""
         for name in names:
+            if self.asked is not None:
+                self.asked.add(name)
             if name not in self.columns:
                 # Most columns, at little cost: a hundred thousand rows are asked for ten each.
                 value = self.values.get(name)

@@ -203,7 +203,8 @@ def read_verl(record: Record) -> Row:
         raise record.error(f"reward_model.ground_truth is no finite number: {answer}")
     extra = listed(record.get("extra_info"))
     index = extra.get("index") if isinstance(extra, dict) else None
-    fields = {} if is_null(index) or "id" in record.values else {"id": str(index)}
+    own = "id" in record.values or "id" in record.columns
+    fields = {} if own or is_null(index) else {"id": str(index)}
     return prompted(record, record.said("prompt", "problem"), answer, **fields)
 
 

@@ -16,11 +16,12 @@ def check(config: Config, *, fresh: bool = True) -> None:
     """Raise UserError for a setting that the run would not use.
 
     A run that is not ``fresh`` keeps the adapter that it began with, if any, and may have its
-    warm-up behind it.
+    warm-up and evaluations behind it.
     """
     mistakes = [*evaluation_mistakes(config)]
     if fresh:
         mistakes += [*adapter_mistakes(config), *warm_up_mistakes(config)]
+        mistakes += best_mistakes(config)
     if mistakes:
         raise UserError(mistakes[0])
 
@@ -55,6 +56,17 @@ def warm_up_mistakes(config: Config) -> Iterator[str]:
         yield (
             f"train.warmup_ratio={config.train.warmup_ratio:g}: a constant rate has no warm-up; "
             "set train.lr_scheduler_type=constant_with_warmup, or train.warmup_ratio=0"
+        )
+
+
+def best_mistakes(config: Config) -> Iterator[str]:
+    """Yield a line for the best checkpoint of a run that evaluates its last step alone."""
+    metric = config.train.metric_for_best_model
+    if metric is not None and config.train.eval_steps == 0:
+        yield (
+            f"train.metric_for_best_model={metric}: with train.eval_steps=0 the last step alone is "
+            "evaluated, and is always the best; set train.eval_steps, such as 50, or leave "
+            "train.metric_for_best_model out"
         )
 
 

@@ -77,10 +77,11 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
         note_trained_on(samples, asked, config.eval.split)
     best.check(config, task, asked)
     unused_settings.check(config, fresh=fresh)
+    steps = total_steps(config, len(samples), launched.processes())
     if fresh:
+        note_late_evaluation(config, steps)
         run_folder.check_free(config)
     else:
-        steps = total_steps(config, len(samples), launched.processes())
         resume.check_run(config, samples, steps, launched.processes())
     return task, samples
 
@@ -118,6 +119,17 @@ def note_trained_on(
             f"note: {same} of the {len(asked)} samples of eval.split={split} are trained on, and "
             "their scores, and a best checkpoint by them, say nothing of other questions; give a "
             f"folder with train.jsonl and {split}.jsonl",
+            file=sys.stderr,
+        )
+
+
+def note_late_evaluation(config: Config, steps: int) -> None:
+    """Say that the best checkpoint is the last one where none before it is evaluated."""
+    train = config.train
+    if train.metric_for_best_model is not None and train.eval_steps >= steps and launched.speaks():
+        print(
+            f"note: train.eval_steps={train.eval_steps}: the run has {steps} step(s), of which the "
+            "last alone is evaluated, and is the best whatever it scores; set fewer",
             file=sys.stderr,
         )
 
@@ -246,6 +258,7 @@ def plan_text(config: Config, run: Path | None = None) -> str:
     completions += f"{config.sampling.max_completion_length} tokens"
     sft = algorithm.name == "sft"
     served = config.rollout.engine == "vllm"
+    steps = total_steps(config, len(samples), processes)
     lines = {
         "task": f"{config.task.name}: {len(samples)} samples, rewards {rewards_text(config, task)}",
         "model": f"{paths.model(config.model.name)}: {trained:,} parameters trained, "
@@ -255,13 +268,24 @@ def plan_text(config: Config, run: Path | None = None) -> str:
         f"them of pictures; limit {limit}",
         "step": f"{prompts} prompts{'' if sft else completions}, on each of {processes} device(s)",
         **({"rollouts": rollout_plan.plan_text(config)} if served else {}),
-        "steps": f"{total_steps(config, len(samples), processes)} at learning rate "
-        f"{train.learning_rate:g}",
+        "steps": f"{steps} at learning rate {train.learning_rate:g}",
+        **({"evaluated": evaluation_text(config, steps)} if config.eval.split else {}),
         "memory": memory_plan.text(actor, config, accelerator),
         **canary_line,
     }
     facts = [f"{name:<10} {text}" for name, text in lines.items()]
     return "\n".join([*facts, *(resume.lines(config, run) if run else [])])
+
+
+def evaluation_text(config: Config, steps: int) -> str:
+    """Return on which split and after which of its steps a run is evaluated."""
+    train = config.train
+    often = f"every {train.eval_steps} step(s) and " if 0 < train.eval_steps < steps else ""
+    text = f"on eval.split={config.eval.split}, {often}after the last step"
+    if train.metric_for_best_model is None:
+        return text
+    metric = best.full_name(train.metric_for_best_model)
+    return f"{text}; the checkpoint with the best {metric} is kept"
 
 
 def tries_canaries(config: Config, run: Path | None) -> bool:

@@ -49,7 +49,7 @@ class Counting(Task[int]):
 
     data_dir: str = "leonardPKU/clevr_cogen_a_train"
     columns: Mapping[str, str] = field(default_factory=dict)
-    """The task's name of a column -> the data's, with dots for what lies within one."""
+    """Our name of a column -> the data's, as in ``data.columns.answer=reward_model.truth``."""
     template: str = TEMPLATE
     """The user's text; {question} is replaced."""
     system: str | None = None

@@ -59,7 +59,7 @@ class Detection(Task[Objects]):
 
     data_dir: str = "laolao77/ViRFT_COCO"
     columns: Mapping[str, str] = field(default_factory=dict)
-    """The task's name of a column -> the data's, with dots for what lies within one."""
+    """Our name of a column -> the data's, as in ``data.columns.answer=reward_model.truth``."""
     categories: tuple[str, ...] = ()
     """The categories that are asked for; all, if none is named."""
     queries: Literal["present", "all"] = "present"

@@ -80,7 +80,7 @@ class FewshotClassification(Task[Label]):
     seed: int = 0
     """The seed by which the shots are drawn."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """The task's name of a column -> the data's, with dots for what lies within one."""
+    """Our name of a column -> the data's, as in ``data.columns.answer=reward_model.truth``."""
     question: str = ""
     """Asked of every picture; empty: the published question in our words."""
     template: str = TEMPLATE

@@ -58,7 +58,7 @@ class GeoQa(Task[Gold]):
 
     data_dir: str = "leonardPKU/GEOQA_R1V_Train_8K"
     columns: Mapping[str, str] = field(default_factory=dict)
-    """The task's name of a column -> the data's, with dots for what lies within one."""
+    """Our name of a column -> the data's, as in ``data.columns.answer=reward_model.truth``."""
     template: str = TEMPLATE
     """The user's text; {question} is replaced."""
     system: str | None = None

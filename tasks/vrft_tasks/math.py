@@ -43,7 +43,7 @@ class Math(Task[Gold]):
 
     data_dir: str = "knoveleng/open-s1"
     columns: Mapping[str, str] = field(default_factory=dict)
-    """The task's name of a column -> the data's, with dots for what lies within one."""
+    """Our name of a column -> the data's, as in ``data.columns.answer=reward_model.truth``."""
     template: str = "{question}"
     """The user's text; {question} is replaced."""
     system: str | None = SYSTEM

@@ -54,7 +54,7 @@ class Spatial(Task[Choice]):
 
     data_dir: str = "array/SAT"
     columns: Mapping[str, str] = field(default_factory=dict)
-    """The task's name of a column -> the data's, with dots for what lies within one."""
+    """Our name of a column -> the data's, as in ``data.columns.answer=reward_model.truth``."""
     style: Style = "chat"
     """The kind of prompt: "chat" asks in the chat template of an instruct model; "base" is plain
     text for a model without one to continue, and opens its <think>."""

@@ -56,7 +56,7 @@ class Vqa(Task[Gold]):
 
     data_dir: str
     columns: Mapping[str, str] = field(default_factory=dict)
-    """The task's name of a column -> the data's, with dots for what lies within one."""
+    """Our name of a column -> the data's, as in ``data.columns.answer=reward_model.truth``."""
     data_format: FormatName | None = None
     """The format of the rows; None: the one that their columns tell."""
     encoding: str = ""

@@ -45,19 +45,21 @@ def test_a_task_tells_its_settings_with_their_values_defaults_and_remarks(
     assert cli.main(["tasks", "grounding"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("grounding: Pointing at what a question means")
-    lines = {line.split()[0]: line for line in out.splitlines()[3:]}
-    for setting, told in {
-        "task.data_dir": "required  TEXT .* rows of questions and boxes or points",
-        "data.boxes": "null +pixels thousandths fractions resized null +The unit of the",
-        "task.picture": "null +NUMBER null +Which picture the boxes are in",
-        "task.system": "null +TEXT null +A system text for the rows that have none",
-        "task.template": r"null .* \{question\} is replaced, \{answer\} and \{form\} .* \{turns\}",
-        "data.allow_outside": "false +true false",
-        "task.coordinates": "null +thousandths pixels fractions null",
+    lines = out.splitlines()[2:]
+    told = dict(zip(lines[::2], lines[1::2], strict=True))
+    for setting, remark in {
+        "task.data_dir: TEXT; required": "^    rows of questions and boxes or points",
+        "data.boxes: pixels | thousandths | fractions | resized | null; default null": "The unit",
+        "task.picture: NUMBER | null; default null": "Which picture the boxes are in",
+        "task.system: TEXT | null; default null": "A system text for the rows that have none",
+        "task.template: TEXT | null; default null": r"\{question\} .* \{form\} .* \{turns\}",
+        "data.allow_outside: true | false; default false": "Whether rows may",
+        "data.columns: MAPPING; default empty": "column -> the data's, as in `data.columns.answer=",
     }.items():
-        assert re.search(told, lines[setting]), lines[setting]
+        assert re.search(remark, told[setting])
     assert cli.main(["tasks", "math"]) == 0
-    assert "You solve problems that a user asks, in English. First ...  " in capsys.readouterr().out
+    shortened = "default You solve problems that a user asks, in English. First ...\n"
+    assert shortened in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("task", registry.names())
@@ -90,6 +92,6 @@ def test_a_task_in_a_file_has_the_settings_of_the_one_that_it_builds_on(
     )
     assert cli.main(["tasks", str(file)]) == 0
     out = capsys.readouterr().out
-    assert re.search("^task.loud +false +true false +Whether to shout.$", out, re.MULTILINE)
-    assert re.search("^task.template .* The user's text", out, re.MULTILINE)
+    assert "\ntask.loud: true | false; default false\n    Whether to shout.\n" in out
+    assert re.search("^task.template: TEXT; default .*\n    The user's text", out, re.MULTILINE)
     assert complaint(capsys, "tasks", "groundin").endswith("did you mean 'grounding'?")

@@ -27,7 +27,7 @@ WORDS = frozenset({*OPEN.values(), "LIST", "MAPPING", "VALUE"})
 """The words that stand for values, and are none."""
 
 LONGEST = 60
-"""Characters of a default that a table shows; the JSON has all of it."""
+"""Characters of a default that are shown; the JSON has all of it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,17 +106,17 @@ def words(hint: Any) -> list[str]:
 
 
 def page(name: str, task: type[Task[Any]]) -> str:
-    """Return what a task is, and the table of its settings, within the width of the terminal."""
+    """Return what a task is, and a paragraph for each of its settings, as wide as the terminal."""
     width = columns.terminal_width()
     text = inspect.cleandoc(task.__doc__ or "").replace("``", "`")
     # Of a class without a docstring, `dataclass` makes its signature one.
     about = "" if text.startswith(f"{task.__name__}(") else text.replace("\n\n", "\0")
     paragraphs = [" ".join(part.split()) for part in about.split("\0")]
-    rows = [("setting", "default", "values", "")]
-    rows += [
-        (each.path, each.default_text, " ".join(each.values), each.remark)
-        for each in settings_of(task)
-    ]
     lines = [columns.wrapped(f"{name}: {paragraphs[0]}", width)]
     lines += [columns.wrapped(part, width) for part in paragraphs[1:]]
-    return "\n".join([*lines, "", columns.aligned(rows, width, headed=True)])
+    lines.append("")
+    for each in settings_of(task):
+        default = each.default_text if each.required else f"default {each.default_text}"
+        head = f"{each.path}: {' | '.join(each.values)}; {default}"
+        lines += [columns.wrapped(head, width, 8), columns.wrapped(f"    {each.remark}", width)]
+    return "\n".join(lines)

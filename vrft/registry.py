@@ -141,7 +141,7 @@ def build_rewarded(task: TaskConfig, algorithm: AlgorithmConfig) -> Task[Any]:
             f"task {task.name}: rewards() gave {own!r:.60}; return functions by name, as in "
             '{"right": right}'
         )
-    if not own and not algorithm.rewards and algorithm.name != "sft":
+    if not own and not algorithm.rewards and algorithm.by_reward:
         raise UserError(
             f"task {task.name}: no reward, so that nothing would be learned; add one to rewards(), "
             "or give --reward FILE.py:FUNCTION"

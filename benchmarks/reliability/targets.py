@@ -28,7 +28,7 @@ from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.evaluation import predictions
 from vrft.numbers import Quantity
-from vrft.records import formats
+from vrft.records import kept_reading
 from vrft.records.annotations import labelled
 from vrft.types import Completion, Sample, View
 from vrft_tasks import _detection, _grounding, _lisa_grounding, _math, _spatial, _vqa
@@ -182,7 +182,7 @@ def rows(name: str) -> Callable[[bytes, Path], None]:
         for task in (Vqa(str(file)), Grounding(str(file)), Detection(str(file))):
             with contextlib.suppress(UserError):
                 task.samples("train")
-        formats.forget()
+        kept_reading.forget()
 
     return run
 

@@ -21,7 +21,7 @@ from vrft.base_prompts import Style, base_prompt, beginning, full_text
 from vrft.boxes import THOUSANDTHS, Box, Coordinates, share_in_fractions
 from vrft.errors import UserError
 from vrft.progress import with_progress
-from vrft.records import formats
+from vrft.records import kept_reading
 from vrft.records.formats import FormatName, Reading
 from vrft.records.frames import MAX_PIXELS, MIN_PIXELS, PIXELS, BoxFormat, Frame, Shape, Unit
 from vrft.records.rows import Row
@@ -126,16 +126,16 @@ class Grounding(Task[Target]):
         reading = self.read(split)
         kind = self.kind or kind_of(reading.rows)
         frame = self.frame(reading)
-        formats.forget()  # the samples hold all that is needed
+        kept_reading.forget()  # the samples hold all that is needed
         sizes: Sizes = {}
-        rows = formats.Passing(reading.rows)
+        rows = kept_reading.Passing(reading.rows)
         del reading
         left = with_progress(rows, f"samples of {split!r}")
         return [self.sample(row, kind, frame, sizes) for row in left]
 
     def read(self, split: str) -> Reading:
         """Read the rows of a split, without opening a picture."""
-        return formats.read_once(
+        return kept_reading.read(
             self.data_dir,
             split,
             name=self.data_format,

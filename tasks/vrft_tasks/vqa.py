@@ -18,7 +18,7 @@ from vrft import answers
 from vrft.base_prompts import Style, base_prompt, beginning, full_text
 from vrft.errors import UserError
 from vrft.progress import with_progress
-from vrft.records import formats
+from vrft.records import kept_reading
 from vrft.records.formats import FormatName, Reading
 from vrft.records.rows import Row
 from vrft.task import Reward, Task, check_template
@@ -95,8 +95,8 @@ class Vqa(Task[Gold]):
     def samples(self, split: str) -> Sequence[Sample[Gold]]:
         reading = self.read(split)
         kind = self.kind or kind_of(reading.rows, self.accept_any)
-        formats.forget()  # the samples hold all that is needed
-        rows = formats.Passing(reading.rows)
+        kept_reading.forget()  # the samples hold all that is needed
+        rows = kept_reading.Passing(reading.rows)
         del reading
         return [
             read_sample(row, kind, self.accept_any)
@@ -105,7 +105,7 @@ class Vqa(Task[Gold]):
 
     def read(self, split: str) -> Reading:
         """Read the rows of a split, without opening a picture."""
-        return formats.read_once(
+        return kept_reading.read(
             self.data_dir,
             split,
             name=self.data_format,

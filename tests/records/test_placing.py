@@ -82,10 +82,20 @@ def test_training_and_conversion_place_a_row_alike(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps(row | {"width": 200, "height": 100}) + "\n")
     (sample,) = Grounding(str(file)).samples("train")
-    (read,) = formats.read_once(str(file), "train").rows
+    (read,) = formats.read(str(file), "train").rows
     converted = foreign_rows.prepared(read, PIXELS, boxes=True)
     assert sample.answer.shapes == converted.shapes
     assert converted.answer(PIXELS) == [70, 20, 90, 80]
+
+
+def test_the_columns_of_the_size_may_have_other_names(tmp_path: Path) -> None:
+    picture_on_its_side(tmp_path / "a.jpg")
+    row = {"images": ["a.jpg"], "question": "Where?", "answer": [20, 10, 80, 30]}
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row | {"w": 200, "h": 100}) + "\n")
+    (sample,) = Grounding(str(file), columns={"width": "w", "height": "h"}).samples("train")
+    (box,) = sample.answer.boxes
+    assert PIXELS.numbers(box, ON_ITS_SIDE.upright) == [70, 20, 90, 80]
 
 
 def test_annotations_that_their_reader_has_turned_are_not_turned_again(tmp_path: Path) -> None:

@@ -29,15 +29,14 @@ def text(actor: ModelPolicy, config: Config, accelerator: Accelerator) -> str:
     return ", ".join([*held, "activations not counted"])
 
 
-def samples_itself(config: Config) -> bool:
+def shares_prompts(config: Config) -> bool:
     """Return whether the model samples by its own decoding, which shares prompts."""
-    own = config.algorithm.name != "sft" and config.rollout.engine == "vrft"
-    return own and config.model.shared_prefix
+    return config.samples_itself and config.model.shared_prefix
 
 
 def copied_weights(actor: ModelPolicy, config: Config, accelerator: Accelerator) -> int:
     """Return the bytes of weights that a rollout on a CPU lays out anew, and drops at its end."""
-    if accelerator.device.type != "cpu" or not samples_itself(config):
+    if accelerator.device.type != "cpu" or not shares_prompts(config):
         return 0
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     return sum(weight_copies(actor.loaded, half))
@@ -46,7 +45,7 @@ def copied_weights(actor: ModelPolicy, config: Config, accelerator: Accelerator)
 def kept_passes(actor: ModelPolicy, config: Config, accelerator: Accelerator) -> int:
     """Return the bytes that vision passes may take which a step keeps; 0 where it keeps none."""
     tower = actor.loaded.vision_tower
-    if tower is None or not samples_itself(config) or is_fixed(tower) or not is_whole(tower):
+    if tower is None or not shares_prompts(config) or is_fixed(tower) or not is_whole(tower):
         return 0
     serves = vision_graphs.may_serve(config.algorithm, accelerator.num_processes)
     limit: int = actor.loaded.feature_cache.graphs.limit

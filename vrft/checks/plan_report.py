@@ -60,7 +60,7 @@ def notes(job: Job) -> list[str]:
         texts.append("the rollout's server is not counted: it takes its share beside the trainer")
     if config.algorithm.baseline == "critic":
         texts.append("the critic's head is not counted")
-    if config.algorithm.name == "sft":
+    if not config.algorithm.by_reward:
         texts.append("reference answers are taken to be as long as a completion may be")
     if job.launch.offload:
         texts.append("what offload moves between machine and device takes no time in a plan")

@@ -39,8 +39,7 @@ class Job:
     def load(self, first: PromptShape) -> Load:
         """Return the load of a step whose first prompt is this one; all others are median ones."""
         config, middle = self.config, self.lengths.middle
-        sft = config.algorithm.name == "sft"
-        generations = 1 if sft else config.algorithm.num_generations
+        generations = config.algorithm.num_generations if config.algorithm.by_reward else 1
         length = config.sampling.max_completion_length
         batch = config.train.per_device_train_batch_size
         if config.train.max_tokens_per_micro_batch:
@@ -52,7 +51,7 @@ class Job:
     @property
     def samples_here(self) -> bool:
         """Return whether the model itself samples, rather than a server or the data."""
-        return self.config.algorithm.name != "sft" and self.config.rollout.engine == "vrft"
+        return self.config.samples_itself
 
     @property
     def keeps_vision(self) -> bool:

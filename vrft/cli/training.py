@@ -47,7 +47,7 @@ def train(args: argparse.Namespace) -> int:
 def begin(config: Config, resume: Path | None) -> Path:
     """Begin or resume a run, by reward or by reference answers, and return its folder."""
     say_reading(config)
-    if config.algorithm.name == "sft":
+    if not config.algorithm.by_reward:
         with lasting():
             from vrft.sft import fine_tune
 

@@ -153,6 +153,11 @@ class AlgorithmConfig:
     critic: CriticConfig = CriticConfig()
 
     @property
+    def by_reward(self) -> bool:
+        """Return whether the method learns from rewards, as all but fine-tuning do."""
+        return self.name != "sft"
+
+    @property
     def clip_range(self) -> tuple[float, float]:
         """Return how far the clipped ratio may lie below 1 and above 1."""
         return self.epsilon, self.epsilon if self.epsilon_high is None else self.epsilon_high

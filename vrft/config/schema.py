@@ -311,3 +311,8 @@ class Config:
     rollout: RolloutConfig = RolloutConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
+
+    @property
+    def samples_itself(self) -> bool:
+        """Return whether the model in training samples, rather than a server or nobody."""
+        return self.algorithm.by_reward and self.rollout.engine == "vrft"

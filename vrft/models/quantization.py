@@ -55,7 +55,7 @@ def check_settings(config: Config) -> None:
             f"{asked}: weights of four bits cannot be trained themselves; set model.lora.r to "
             "train an adapter on them, or leave it out"
         )
-    if config.algorithm.name == "sft":
+    if not config.algorithm.by_reward:
         raise UserError(
             f"{asked}: algorithm=sft runs in TRL's trainer, which would hold the adapter in "
             "bfloat16, where small steps are lost; leave it out"

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Literal
 
 from vrft import answers, paths
 from vrft.errors import UserError
-from vrft.records import reading, row_pictures, rows
+from vrft.records import placing, reading, row_pictures, rows
 from vrft.records.annotations import labelled
 from vrft.records.frames import Unit
 from vrft.records.nested import shown
@@ -105,91 +104,6 @@ class Reading:
         return all(placed)
 
 
-Key = tuple[object, ...]
-
-LAST: dict[Key, Reading] = {}
-"""The last reading of files, by what was asked and the state of the files."""
-
-SETTLED = 2.0
-"""Seconds after which a change of a file surely shows in its time."""
-
-
-def read_once(
-    source: str | Path,
-    split: str,
-    *,
-    name: FormatName | None = None,
-    columns: Mapping[str, str] = AS_NAMED,
-    limit: int | None = None,
-    encoding: str = "",
-    config: str | None = None,
-    allow_outside: bool = False,
-) -> Reading:
-    """Read a split as ``read`` does, or return the last reading where nothing has changed since.
-
-    A command reads its data to choose the task, to say how they are read, and to make samples.
-    Whoever makes samples calls ``forget``, as rows are not needed beside them.
-    """
-    asked: Key = (split, name, tuple(columns.items()), limit, encoding, allow_outside)
-    stamp = None if config is not None else stamp_of(paths.expanded(source), split)
-    if stamp is not None and (kept := LAST.get(asked + stamp)):
-        return kept
-    forget()  # first: two readings need not be in memory at a time
-    reading = read(
-        source,
-        split,
-        name=name,
-        columns=columns,
-        limit=limit,
-        encoding=encoding,
-        config=config,
-        allow_outside=allow_outside,
-    )
-    if stamp is not None:
-        LAST[asked + stamp] = reading
-    return reading
-
-
-def forget() -> None:
-    """Drop the last reading."""
-    LAST.clear()
-
-
-class Passing:
-    """Rows of a reading, each of which is let go when the next one is asked for.
-
-    Samples are made of a million rows while the rows leave, so that the memory never holds both.
-    """
-
-    def __init__(self, rows: Iterable[Row]) -> None:
-        self.left = list(rows)
-        self.left.reverse()
-
-    def __len__(self) -> int:
-        return len(self.left)
-
-    def __iter__(self) -> Iterator[Row]:
-        while self.left:
-            yield self.left.pop()
-
-
-def stamp_of(root: Path, split: str) -> Key | None:
-    """Return what changes when a split's files do: their names, times and sizes.
-
-    None for data that are no files here, and for files written in this moment, which another
-    writing would leave with the same time.
-    """
-    if not os.path.exists(root):
-        return None
-    folders = [root, root / "data", root / "annotations", root / split]
-    files = [file for folder in folders if folder.is_dir() for file in os.scandir(folder)]
-    states = [os.stat(root)] if root.is_file() else [file.stat() for file in files]
-    if any(time.time() - state.st_mtime < SETTLED for state in states):
-        return None
-    names = [os.path.abspath(root), *sorted(file.path for file in files)]
-    return (*names, *sorted((s.st_ino, s.st_mtime_ns, s.st_size) for s in states))
-
-
 def read(
     source: str | Path,
     split: str,
@@ -243,6 +157,8 @@ def read(
 def read_row(record: Record, name: FormatName) -> Row:
     """Return the row of a record of a format; raise UserError where it is not understood."""
     row = FORMATS[name].read(record)
+    for size in placing.SIZES & record.columns.keys():
+        record.get(size)  # else a name that is asked for with the picture would seem unread
     if not row.pictures:
         row_pictures.check_read(record)
     row_pictures.check_left_out(record)

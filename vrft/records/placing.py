@@ -6,6 +6,7 @@ as it is shown, or as its file stores it, which the EXIF orientation turns.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -23,6 +24,8 @@ SIZE_COLUMNS = (
     ("imageWidth", "imageHeight"),
     ("img_width", "img_height"),
 )
+SIZES = frozenset(itertools.chain.from_iterable(SIZE_COLUMNS))
+"""The names of all these columns."""
 
 
 def placed(

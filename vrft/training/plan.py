@@ -66,7 +66,7 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     skip = config.data.on_bad_picture == "skip"
     samples = read_samples(task, "train")
     check_prompts(task, samples, "train", skip=skip)
-    if config.algorithm.name != "sft":
+    if config.algorithm.by_reward:
         task = reward_workers.isolated(config, task, samples[0])
         try_rewards(task, samples)
     asked: Sequence[Sample[Any]] = ()
@@ -137,7 +137,7 @@ def note_late_evaluation(config: Config, steps: int) -> None:
 def check_settings(config: Config, rewards: Mapping[str, Any]) -> None:
     """Raise UserError for settings under which nothing can be learnt from the task's rewards."""
     algorithm, train = config.algorithm, config.train
-    if algorithm.name == "sft":
+    if not algorithm.by_reward:
         if algorithm.rewards:
             raise UserError("algorithm=sft learns from reference answers; leave --reward out")
         if config.model.dtype == "float16":
@@ -215,7 +215,7 @@ def total_steps(config: Config, samples: int, processes: int) -> int:
     if train.max_steps >= 0:
         return train.max_steps
     prompts = train.prompts_per_device * processes
-    if config.algorithm.name == "sft":
+    if not config.algorithm.by_reward:
         # A step of transformers' trainer does not cross from one epoch into the next.
         return math.ceil(train.num_train_epochs * math.ceil(samples / prompts))
     return math.ceil(train.num_train_epochs * samples / prompts)
@@ -254,9 +254,10 @@ def plan_text(config: Config, run: Path | None = None) -> str:
     frozen = sum(quantization.numel(p) for p in parameters if not p.requires_grad)
     train, algorithm, processes = config.train, config.algorithm, accelerator.num_processes
     prompts = train.prompts_per_device
-    completions = f" x {algorithm.num_generations} completions of at most "
-    completions += f"{config.sampling.max_completion_length} tokens"
-    sft = algorithm.name == "sft"
+    each = ""
+    if algorithm.by_reward:
+        each = f" x {algorithm.num_generations} completions of at most "
+        each += f"{config.sampling.max_completion_length} tokens"
     served = config.rollout.engine == "vllm"
     steps = total_steps(config, len(samples), processes)
     lines = {
@@ -266,7 +267,7 @@ def plan_text(config: Config, run: Path | None = None) -> str:
         "method": f"{algorithm.name}, which holds: {', '.join(algorithms.models_held(algorithm))}",
         "prompt": f"{len(encoded.tokens)} tokens in the first sample, {encoded.image_tokens} of "
         f"them of pictures; limit {limit}",
-        "step": f"{prompts} prompts{'' if sft else completions}, on each of {processes} device(s)",
+        "step": f"{prompts} prompts{each}, on each of {processes} device(s)",
         **({"rollouts": rollout_plan.plan_text(config)} if served else {}),
         "steps": f"{steps} at learning rate {train.learning_rate:g}",
         **({"evaluated": evaluation_text(config, steps)} if config.eval.split else {}),
@@ -290,4 +291,4 @@ def evaluation_text(config: Config, steps: int) -> str:
 
 def tries_canaries(config: Config, run: Path | None) -> bool:
     """Return whether the run begins with canaries: a resumed one, and SFT, have none."""
-    return run is None and config.train.canaries and config.algorithm.name != "sft"
+    return run is None and config.train.canaries and config.algorithm.by_reward

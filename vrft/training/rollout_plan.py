@@ -13,7 +13,7 @@ def check(config: Config) -> None:
     Nothing is started.
     """
     algorithm, sampling, vllm = config.algorithm, config.sampling, config.rollout.engine == "vllm"
-    if vllm and algorithm.name == "sft":
+    if vllm and not algorithm.by_reward:
         raise UserError("rollout.engine=vllm: algorithm=sft samples nothing; leave it out")
     if config.rollout.ahead and not vllm:
         raise UserError(

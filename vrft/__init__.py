@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vrft.api.plan import plan
     from vrft.api.results import CheckpointsResult, CheckResult, EvalResult, Plan, TrainResult
     from vrft.api.training import check, train
-    from vrft.checks.plan_findings import StepPlan
+    from vrft.checks.findings import StepPlan
 
 __all__ = [
     "CheckResult",

@@ -13,7 +13,7 @@ from vrft.api.memory import Data, data_source
 from vrft.api.options import columns_of, name_of, options, overrides
 from vrft.api.results import TrainResult
 from vrft.api.rewards import Rewards, named_rewards, with_rewards
-from vrft.checks.plan_findings import StepPlan
+from vrft.checks.findings import StepPlan
 from vrft.cli import arguments
 from vrft.cli import plan as command
 from vrft.errors import UserError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from vrft.checks import costs, step_plan
 from vrft.checks.budget import Budget
 from vrft.checks.cards import GIB, Card, usable
-from vrft.checks.plan_findings import CardPlan, StepPlan
+from vrft.checks.findings import CardPlan, StepPlan
 from vrft.checks.step_plan import Job
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vrft.cli import export, view
-from vrft.cli.options import add_json, add_processor, add_settings, add_verb, positive
+from vrft.cli.options import Parser, add_json, add_processor, add_settings, add_verb, positive
 
 
 def add_eval(verbs: Any) -> None:
@@ -19,36 +19,7 @@ def add_eval(verbs: Any) -> None:
     )
     verb.add_argument("--benchmark", metavar="NAME|FILE.yaml", help="what to evaluate on")
     verb.add_argument("--list", action="store_true", help="list the benchmarks and stop")
-    # None is required by argparse, as `--list` needs none: `evaluation.check_options` asks for one.
-    source = verb.add_mutually_exclusive_group()
-    source.add_argument(
-        "--model",
-        metavar="DIR|ID",
-        help="a folder, a hub id, or `demo`; a run for its final or last checkpoint, or RUN/best; "
-        "the server's name for it with --endpoint",
-    )
-    source.add_argument(
-        "--all-checkpoints",
-        type=Path,
-        metavar="RUN",
-        help="every checkpoint of a run and its final, in one table and checkpoints.json",
-    )
-    source.add_argument(
-        "--predictions",
-        type=Path,
-        metavar="FILE",
-        help="score saved answers, without a model; also those of a batch service",
-    )
-    verb.add_argument(
-        "--endpoint",
-        metavar="URL",
-        help="ask the model of a server with OpenAI's protocol, such as http://127.0.0.1:8000/v1; "
-        "see endpoint.* in docs/endpoints.md",
-    )
-    add_processor(verb)
-    verb.add_argument(
-        "--concurrency", type=positive, metavar="N", help="requests at a time; default: 8"
-    )
+    add_answers(verb)
     verb.add_argument(
         "--data",
         metavar="DIR|FILE|ID",
@@ -83,6 +54,40 @@ def add_eval(verbs: Any) -> None:
         verb,
         "settings that override the benchmark's, such as sampling.temperature=0.7, and those of "
         "the model, such as model.dtype=float32",
+    )
+
+
+def add_answers(verb: Parser) -> None:
+    """Add the options of ``vrft eval`` that say whose answers are evaluated."""
+    # None is required by argparse, as `--list` needs none: `evaluation.check_options` asks for one.
+    source = verb.add_mutually_exclusive_group()
+    source.add_argument(
+        "--model",
+        metavar="DIR|ID",
+        help="a folder, a hub id, or `demo`; a run for its final or last checkpoint, or RUN/best; "
+        "the server's name for it with --endpoint",
+    )
+    source.add_argument(
+        "--all-checkpoints",
+        type=Path,
+        metavar="RUN",
+        help="every checkpoint of a run and its final, in one table and checkpoints.json",
+    )
+    source.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="FILE",
+        help="score saved answers, without a model; also those of a batch service",
+    )
+    verb.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help="ask the model of a server with OpenAI's protocol, such as http://127.0.0.1:8000/v1; "
+        "see endpoint.* in docs/endpoints.md",
+    )
+    add_processor(verb)
+    verb.add_argument(
+        "--concurrency", type=positive, metavar="N", help="requests at a time; default: 8"
     )
 
 

@@ -18,8 +18,8 @@ from vrft.cli.configuration import configured, resolve
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
+    from vrft.checks.findings import StepPlan
     from vrft.checks.lengths import Lengths
-    from vrft.checks.plan_findings import StepPlan
     from vrft.checks.shape import Shape
     from vrft.config.schema import Config
 

@@ -33,6 +33,7 @@ def row_of(**columns: Any) -> Row:
         # marked as stored
         ({"width": 200, "height": 100}, (70, 20, 90, 80)),
         ({"image_width": "200", "image_height": "100"}, (70, 20, 90, 80)),  # as CSV has them
+        ({"width": "200.0", "height": "100.0"}, (70, 20, 90, 80)),  # as pandas writes them
         ({"imageWidth": 200.0, "imageHeight": 100.0}, (70, 20, 90, 80)),  # as pandas has them
         ({"img_width": 200, "img_height": 100}, (70, 20, 90, 80)),
         # what says nothing of one picture
@@ -64,7 +65,7 @@ def test_pixels_of_a_picture_of_another_size_are_refused_and_parts_of_its_sides_
     assert placing.placed(row, [(100, 100)], Frame("thousandths"), ON_ITS_SIDE)
 
 
-@pytest.mark.parametrize("width", ["1.5 m", 1.5, -200, True, {"left": 3}])
+@pytest.mark.parametrize("width", ["1.5 m", "1.5", 1.5, -200, True, {"left": 3}])
 def test_sides_that_are_no_pixels_are_refused(width: Any) -> None:
     with pytest.raises(UserError, match=r"row 0: width and height are .* rename the columns"):
         placing.told_size(Record({"width": width, "height": 100}, "rows.jsonl: row 0", 0))

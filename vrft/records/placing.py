@@ -15,7 +15,7 @@ from vrft.boxes import Box
 from vrft.images import StoredSize
 from vrft.records.frames import Frame, Numbers, Shape, turned_box, turned_point
 from vrft.records.nested import shown
-from vrft.records.record import Record, is_whole
+from vrft.records.record import NUMBER, Record, is_whole
 from vrft.records.rows import Row
 
 SIZE_COLUMNS = (
@@ -77,9 +77,9 @@ def told_size(record: Record) -> tuple[int, int] | None:
 
 
 def _pixels(value: Any) -> int | None:
-    """Return a side in pixels, which CSV writes as a text; None for anything else."""
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value)
+    """Return a side in pixels, also of a text, as in CSV, where pandas writes 640.0; else None."""
+    if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
+        value = Decimal(value.strip())
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
     return int(value) if value > 0 and is_whole(value) else None

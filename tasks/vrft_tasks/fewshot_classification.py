@@ -73,8 +73,8 @@ class FewshotClassification(Task[Label]):
     """Empty: the published shots of ``dataset`` from the hub."""
     dataset: Literal["flowers102", "pets37", "fgvc_aircraft", "cars196", "own"] = "own"
     """The published data set, for its shots and list of classes; "own": those of ``data_dir``."""
-    class_list: str = ""
-    """A text file with a class a line, ``name | alias``; empty: the list of ``dataset``."""
+    class_list: Path | None = None
+    """A text file with a class a line, ``name | alias``; None: the list of ``dataset``."""
     shots: int = 4
     """Training pictures of each class; 0 for all there are."""
     seed: int = 0

@@ -37,6 +37,19 @@ def test_what_is_here_gets_an_absolute_path(
     assert moved_files.absolute(made) == made
 
 
+def test_settings_of_a_task_that_are_paths_are_absolute_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owls.txt").write_text("barn owl\n", encoding="utf-8")
+    (tmp_path / "own").mkdir()  # the value of `dataset`, which is a text and no path
+    given = ["task=fewshot_classification", "task.class_list=owls.txt", "task.dataset=own"]
+    made = moved_files.absolute(config.load(None, given))
+    assert made.task.settings["class_list"] == str(tmp_path / "owls.txt")
+    assert made.task.settings["dataset"] == "own"
+    assert moved_files.for_others(made).task.settings["class_list"] == "owls.txt"
+
+
 @pytest.mark.parametrize("data", ["demo", "org/data", "~nobody/x", "n" * 300, "gone.jsonl"])
 @pytest.mark.parametrize("model", ["demo", "smollm2", "Qwen/Qwen2-VL-2B-Instruct"])
 def test_a_name_that_is_no_path_here_stays(

@@ -106,7 +106,7 @@ def test_the_encoding_of_rows_and_class_list_is_a_setting(tmp_path: Path) -> Non
     row = json.dumps({"image": "a.png", "label": "猫头鹰鸟"}, ensure_ascii=False)
     (tmp_path / "test.jsonl").write_bytes(row.encode("gb2312"))
     (tmp_path / "owls.txt").write_bytes("猫头鹰鸟 | owl\n".encode("gb2312"))
-    names = str(tmp_path / "owls.txt")
+    names = tmp_path / "owls.txt"
     (found,) = FewshotClassification(str(tmp_path), class_list=names, encoding="gb18030").samples(
         "test"
     )
@@ -138,10 +138,10 @@ def test_a_class_list_of_ones_own_gives_aliases(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text(json.dumps(row), encoding="utf-8")
     names = tmp_path / "owls.txt"
     names.write_text("barn owl | Tyto alba\ntawny owl\n", encoding="utf-8")
-    (found,) = FewshotClassification(str(tmp_path), class_list=str(names)).samples("test")
+    (found,) = FewshotClassification(str(tmp_path), class_list=names).samples("test")
     assert (found.answer.name, found.answer.written) == ("barn owl", "Tyto alba")
     with pytest.raises(UserError, match=r"task\.class_list: .*none\.txt is not readable text"):
-        FewshotClassification(str(tmp_path), class_list=str(tmp_path / "none.txt")).samples("test")
+        FewshotClassification(str(tmp_path), class_list=tmp_path / "none.txt").samples("test")
 
 
 @pytest.mark.parametrize(

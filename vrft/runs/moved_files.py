@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import typing
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -50,15 +51,19 @@ def shown(path: str) -> str:
 
 
 def with_paths(config: Config, data: Change, file: Change, model: Change) -> Config:
-    """Return settings with changed paths of the data, of files of Python, and of the model."""
+    """Return settings with changed paths of the data, of files of Python, and of the model.
+
+    Other settings of the task that are paths are changed as the data are.
+    """
 
     def reward(source: str) -> str:
         path = reward_source(source).file
         return source if path == PYTHON else file(path) + source.removeprefix(path)
 
     task, settings = config.task, dict(config.task.settings)
-    if isinstance(settings.get("data_dir"), str):
-        settings["data_dir"] = data(settings["data_dir"])
+    for setting in path_settings(task.name):
+        if isinstance(settings.get(setting), str):
+            settings[setting] = data(settings[setting])
     name = file(task.name) if task.name.endswith(".py") else task.name
     rewards = tuple(map(reward, config.algorithm.rewards))
     return replace(
@@ -67,6 +72,22 @@ def with_paths(config: Config, data: Change, file: Change, model: Change) -> Con
         model=replace(config.model, name=model(config.model.name)),
         algorithm=replace(config.algorithm, rewards=rewards),
     )
+
+
+def path_settings(task: str) -> set[str]:
+    """Return which settings of a task are paths: ``data_dir``, and those of the type Path.
+
+    Of a task file that is not here ``data_dir`` alone is known.
+    """
+    if task.endswith(".py") and not os.path.isfile(task):
+        return {"data_dir"}
+    hints = typing.get_type_hints(registry.task_class(task))
+    return {"data_dir", *(name for name, hint in hints.items() if is_path(hint))}
+
+
+def is_path(hint: Any) -> bool:
+    """Return whether a type is Path, or Path or None."""
+    return Path in (hint, *typing.get_args(hint))
 
 
 def is_moved(setting: str, before: Any, now: Any) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 from vrft import paths, registry
 from vrft.config.methods import PYTHON, reward_source
 from vrft.config.schema import Config
+from vrft.errors import UserError
 
 Change = Callable[[str], str]
 """A function of a path."""
@@ -77,11 +78,12 @@ def with_paths(config: Config, data: Change, file: Change, model: Change) -> Con
 def path_settings(task: str) -> set[str]:
     """Return which settings of a task are paths: ``data_dir``, and those of the type Path.
 
-    Of a task file that is not here ``data_dir`` alone is known.
+    Of a task that is not here, or no longer, ``data_dir`` alone is known.
     """
-    if task.endswith(".py") and not os.path.isfile(task):
+    try:
+        hints = typing.get_type_hints(registry.task_class(task))
+    except UserError:  # which building the task reports, where it is built
         return {"data_dir"}
-    hints = typing.get_type_hints(registry.task_class(task))
     return {"data_dir", *(name for name, hint in hints.items() if is_path(hint))}
 
 

@@ -584,6 +584,21 @@ def test_a_trl_without_its_hooks_for_zero3_is_refused(monkeypatch: pytest.Monkey
         distributed.zero3_hooks()
 
 
+@pytest.mark.slow
+def test_fsdp2_in_half_precision_returns_and_adds_up_float32(tmp_path: Path) -> None:
+    """-2.3456789 would be -2.34375 in bfloat16, and 1 + 2**-8 would be 1."""
+    launcher = ["torch.distributed.run", "--nproc_per_node=1", "--standalone"]
+    script = [str(FAKES / "fsdp_in_half_precision.py"), str(tmp_path / "told.json")]
+    subprocess.run(
+        [sys.executable, "-m", *launcher, *script],
+        env=environment(), cwd=ROOT, timeout=120, check=True,
+    )  # fmt: skip
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert (told["computes in"], told["type"]) == ("torch.bfloat16", "torch.float32")
+    assert told["returned"] == pytest.approx(-2.3456789, abs=1e-6)
+    assert told["stepped"] == -(1 + 2**-8)
+
+
 def test_an_fsdp2_whose_root_cannot_be_chosen_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     class Sharded(FSDPModule, torch.nn.Module):
         """As ``fully_shard`` makes of a module, without any devices."""

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from fakes import outcomes
 from fakes.folders import FAKES, ROOT
 from fakes.launching import Launch, command, environment, launch
@@ -639,3 +640,22 @@ def test_weights_are_taken_without_deepspeed_where_nothing_is_sharded(
     weights = distributed.state_dict(accelerator, module)
     assert weights is not None and weights.keys() == {"weight", "bias"}
     assert weights["weight"].data_ptr() == module.weight.data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("stage", "main", "copied"),
+    [(2, True, True), (2, False, False), (3, True, True), (3, False, True)],
+)
+def test_zero2_copies_the_weights_on_the_main_process_alone(
+    stage: int, main: bool, copied: bool
+) -> None:
+    """ZeRO-3 gathers them, in which all processes take part."""
+    weights = {"weight": torch.zeros(1)}
+    accelerator: Any = SimpleNamespace(
+        distributed_type=DistributedType.DEEPSPEED,
+        state=SimpleNamespace(deepspeed_plugin=SimpleNamespace(zero_stage=stage)),
+        is_main_process=main,
+        get_state_dict=lambda module: weights,
+    )
+    expected = weights if copied else None
+    assert distributed.state_dict(accelerator, torch.nn.Linear(2, 1)) is expected

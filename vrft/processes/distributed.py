@@ -220,10 +220,15 @@ def zero3_hooks() -> tuple[Callable[[nn.Module], None], Callable[[nn.Module], No
 
 @waiting()
 def state_dict(accelerator: Accelerator, module: nn.Module) -> Mapping[str, Tensor] | None:
-    """Return a module's weights, whole; where they are sharded, None but on the main process."""
+    """Return a module's weights, whole; of DeepSpeed and FSDP2, None but on the main process."""
     if not shards.shards_optimizer(accelerator):
         # accelerate would import DeepSpeed, if it is installed, to see whether it wraps the module.
         return unwrapped(module).state_dict()
+    plugin = accelerator.state.deepspeed_plugin
+    if plugin is not None and plugin.zero_stage < 3 and not accelerator.is_main_process:
+        # Each process has all weights, and accelerate would copy them to the CPU in all of them:
+        # on a machine with eight cards, eight times. No other process has to take part.
+        return None
     weights: Mapping[str, Tensor] | None = accelerator.get_state_dict(module)
     return weights
 

@@ -29,8 +29,8 @@ def merged_weights(
 
     ``weights`` are the model's by their names in ``loaded.model``, gathered where devices hold only
     parts of them; None: the model's own. A head that is tied to the embeddings is left out, as in
-    saved folders. Tensors that no adapter changes are not copied, and those of all others lie on the
-    CPU. Raises UserError for an adapter that is not a plain low-rank product.
+    saved folders. Tensors that no adapter changes are not copied; the others lie on the CPU. Raises
+    UserError for an adapter that is not a plain low-rank product.
     """
     given = loaded.model.state_dict() if weights is None else weights
     merged = below_adapter(given)

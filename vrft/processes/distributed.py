@@ -92,6 +92,7 @@ def prepare(
     """
     plugin = accelerator.state.deepspeed_plugin
     if plugin is not None:
+        shards.check_deepspeed()
         plugin.deepspeed_config |= {
             "gradient_clipping": max_grad_norm,
             # DeepSpeed would divide each loss by the number of passes. Ours are sums whose tokens

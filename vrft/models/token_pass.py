@@ -30,7 +30,10 @@ QUERY_NORMS = ("q_norm", "k_norm")
 
 
 def side_by_side(*layers: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return the function that calls layers one after the other and joins their outputs."""
+    """Return the function that calls layers one after the other and joins their outputs.
+
+    Of the same hidden states [..., K] these are [..., N1], [..., N2] and so on: [..., N1 + N2 ...].
+    """
     return lambda hidden: torch.cat([layer(hidden) for layer in layers], dim=-1)
 
 

@@ -34,7 +34,7 @@ FormatRule = Literal["strict", "legacy"]
 
 def follows_format(sample: Sample[A], completion: Completion) -> float:
     """Return 1 for a completion that keeps the think-and-answer contract exactly, else 0."""
-    return float(answers.answer_text(completion.text) is not None)
+    return float(answers.follows_format(completion.text))
 
 
 def legacy_format(sample: Sample[A], completion: Completion) -> float:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vrft.errors import UserError
-from vrft.types import Completion, Prompt, Turn
+from vrft.types import PLACE, Completion, Prompt, Turn
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,7 +29,6 @@ Style = Literal["chat", "base"]
 OPENING = "<think>"
 """The end of a base model's prompt, from which it continues."""
 
-PLACE = "<image>"
 SPEAKERS = {"user": "User", "assistant": "Assistant"}
 LONGEST = 800
 """Characters of a transcript that are shown in one line; it begins with its introduction."""

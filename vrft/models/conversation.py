@@ -11,10 +11,7 @@ from typing import Any
 from vrft.errors import UserError
 from vrft.models.families import IMAGE_TEXT, VISION_TOKENS
 from vrft.models.template_trial import FAULTS
-from vrft.types import Prompt, Turn
-
-PLACE = "<image>"
-"""The place of a picture in a turn, as TRL, LLaVA and SWIFT write it."""
+from vrft.types import PLACE, Prompt, Turn
 
 TURN_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 """The special tokens that begin and end turns in all families' chat templates."""

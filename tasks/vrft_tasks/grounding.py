@@ -228,7 +228,8 @@ class Grounding(Task[Target]):
     def aggregates(self, scored: Sequence[Scored[Target]]) -> Mapping[str, float]:
         if self.coordinates == "fractions":
             return {}
-        return share_in_fractions([answers.last_answer(one.prediction.text) for one in scored])
+        texts = [answers.last_answer(answer.prediction.text) for answer in scored]
+        return share_in_fractions(texts)
 
     def answered(self, sample: Sample[Target], completion: Completion) -> tuple[Shape, ...] | None:
         """Return the boxes or points of an answer; None where it cannot be read."""

@@ -114,7 +114,8 @@ class LisaGrounding(Task[Target]):
     def aggregates(self, scored: Sequence[Scored[Target]]) -> Mapping[str, float]:
         if self.coordinates == "fractions":
             return {}
-        return share_in_fractions([answers.last_answer(one.prediction.text) for one in scored])
+        texts = [answers.last_answer(answer.prediction.text) for answer in scored]
+        return share_in_fractions(texts)
 
     def predicted_box(self, completion: Completion) -> Box | None:
         """Read the box in the last answer block; None unless there is exactly one in it."""

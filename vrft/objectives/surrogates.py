@@ -250,9 +250,9 @@ def importance_weights(
     """Return pi / pi_engine of tokens that another engine sampled: [B, G, C], or [B, G, 1].
 
     ``logps`` and ``sampled`` [B, G, C] are the policy's and the engine's log-probabilities. The
-    ratio of a whole completion is the product over its tokens. Above the cap C it becomes C
-    (truncated importance sampling, Yao et al. 2025) or 0 (masked, as in IcePop); likewise below
-    ``importance_sampling_clip_min``, where that is set.
+    ratio of a whole completion is the product over its tokens. A ratio above
+    ``importance_sampling_cap`` becomes the cap (truncated importance sampling, Yao et al. 2025) or
+    0 (masked, as in IcePop); likewise below ``importance_sampling_clip_min``, where that is set.
     """
     mode = config.importance_sampling
     if mode == "off":

@@ -74,9 +74,8 @@ def uniforms_of(seeds: Sequence[int], num_generations: int, limit: int) -> Tenso
     They come from the prompt's own seed: the same on every device, and whatever else is in the
     batch.
     """
-    draws = [torch.rand(num_generations, limit, generator=torch.Generator().manual_seed(seed))
-             for seed in seeds]  # fmt: skip
-    return torch.cat(draws)
+    streams = (torch.Generator().manual_seed(seed) for seed in seeds)
+    return torch.cat([torch.rand(num_generations, limit, generator=g) for g in streams])
 
 
 def written_texts(batch: PromptBatch, num_generations: int, limit: int) -> Tensor:

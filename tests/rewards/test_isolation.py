@@ -30,6 +30,7 @@ from vrft.rewards.function_reward import FileFunction
 from vrft.rewards.isolation import (
     TaskInWorkers,
     Worker,
+    WorkerReward,
     in_process,
     isolated,
     workers_of,
@@ -275,3 +276,19 @@ def test_a_worker_that_cannot_import_its_module_raises_its_error() -> None:
         worker.ask({"name": reward.name}, "mine", 0)
     assert caught.value.__notes__ == ["in worker 'w'"]
     worker.close()
+
+
+def test_a_worker_without_the_memory_to_start_costs_its_reward_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It never was ready: nothing is asked of it, and the next group begins another one."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "too_large_a_table.py").write_text("raise MemoryError\n")
+    worker = Worker("large", ["too_large_a_table"], None, Limits(), max_missing=2)
+    reward = WorkerReward("mine", Naming().right, worker)
+    task = TaskInWorkers(Naming(), {"mine": reward}, [worker])
+    for starts in (1, 2):
+        reason = "it had not enough memory (MemoryError; train.reward_memory)"
+        assert lost(task).lost["mine"].startswith(f"reward 'mine': no value, as {reason}")
+        assert worker.process is not None and not worker.process.alive
+        assert worker.starts == starts

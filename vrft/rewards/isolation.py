@@ -74,9 +74,6 @@ class Worker:
             patient = process.requests == 0 and self.starts == 1
             seconds = self.limits.start if patient and self.limits.seconds else None
             answer = process.ask({**request, "seed": self.seed(step)}, seconds)
-            if answer.get("memory"):
-                process.ended()
-                raise LimitReached("it had not enough memory (MemoryError; train.reward_memory)")
         except LimitReached as reached:
             raise self.lost(name, str(reached)) from None
         self.missing[name] = 0

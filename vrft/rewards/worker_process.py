@@ -142,6 +142,8 @@ class WorkerProcess:
             answer = json.loads(line)
             if not isinstance(answer, dict) or answer.get("id") != number:
                 raise ValueError
+            if answer.get("memory"):
+                raise LimitReached("it had not enough memory (MemoryError; train.reward_memory)")
         except LimitReached:
             self.ended()
             raise

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -23,7 +23,8 @@ from vrft.config.schema import Config
 from vrft.engines import engines
 from vrft.engines.client import ServerFailure
 from vrft.engines.engines import Engine, OwnEngine
-from vrft.engines.guest import Address, VllmGuest
+from vrft.engines.guest import VllmGuest
+from vrft.engines.served import Address, ServedEngine
 from vrft.engines.vllm import VllmEngine
 from vrft.errors import UserError
 from vrft.objectives import algorithms
@@ -45,18 +46,6 @@ class InFlight:
 
     drawn: Sequence[Drawn]
     sampled: Future[list[Sampled]]
-
-
-class ServedEngine(Engine, Protocol):
-    """An engine with a server: the restarts left, and the distances of the last comparison [N].
-
-    ``differences`` are those of engine and model, ``ban_differences`` what tokens that are never
-    sampled add to them in the policy's log-probabilities.
-    """
-
-    restarts: int
-    differences: Tensor
-    ban_differences: Tensor
 
 
 class Rollouts:
@@ -129,8 +118,7 @@ class Rollouts:
 
     def known_address(self) -> Address | None:
         """Return the address of the server that this process has started or attached to."""
-        own = isinstance(self.engine, VllmEngine) and not isinstance(self.engine, VllmGuest)
-        return Address.of(cast(VllmEngine, self.engine)) if own else None
+        return self.engine.address if isinstance(self.engine, VllmEngine) else None
 
     # --- sampling
 
@@ -185,7 +173,8 @@ class Rollouts:
         def again() -> None:
             if isinstance(error, UserError):
                 raise error
-            engine = cast(VllmEngine, self.engine)
+            engine = self.engine
+            assert isinstance(engine, VllmEngine)  # as this is the main process
             if self.known_address() == self.address:  # else it has been started again already
                 engine.end_server(ServerFailure(failure))
                 engine.attempt(engine.launch)
@@ -226,9 +215,9 @@ class Rollouts:
 
         ``rollout/time`` are the seconds in which the main process waited for rollouts.
         """
-        if not self.served:
+        engine = self.engine
+        if not isinstance(engine, ServedEngine):
             return {}
-        engine = cast(ServedEngine, self.engine)
         mean, most = self.mean_and_largest(engine.differences)
         ban_mean, ban_most = self.mean_and_largest(engine.ban_differences)
         measured = {
@@ -282,7 +271,7 @@ class Rollouts:
         """End the engine, also within a step, and the thread that waits for it."""
         self.engine.close()
         if self.pool is not None:
-            if isinstance(self.engine, VllmEngine):
+            if isinstance(self.engine, ServedEngine):
                 self.engine.client.abandon()  # requests to a server that runs on
             if self.in_flight is not None:
                 with suppress(UserError, ServerFailure):
@@ -307,7 +296,7 @@ def start(
     if accelerator.is_main_process:
         try:
             engine = engines.start(config, actor, folder, weights)
-            address = Address.of(engine) if isinstance(engine, VllmEngine) else None
+            address = engine.address if isinstance(engine, VllmEngine) else None
         except UserError as error:
             line = str(error)
     line, address = exchange.from_main(accelerator, (line, address))

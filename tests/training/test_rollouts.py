@@ -273,8 +273,11 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engines]:
     """Servers in memory take the place of vLLM's; those that runs have started."""
     made: Engines = []
     before = {*threading.enumerate()}  # those of runs of a test before, until they are collected
+    plain = engines.start
 
-    def start(settings: Config, actor: Any, folder: Path, weights: object) -> Served:
+    def start(settings: Config, actor: Any, folder: Path, weights: Any = None) -> engines.Engine:
+        if settings.rollout.engine == "vrft":
+            return plain(settings, actor, folder)
         made.append(Served(actor, policy.load(settings.model, device="cpu")))
         return made[-1]
 

@@ -19,8 +19,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from vrft.config.schema import Config
+from vrft.engines import engines
 from vrft.engines.client import ServerFailure
-from vrft.engines.engines import Engine, OwnEngine
+from vrft.engines.engines import Engine
 from vrft.engines.served import ServedEngine
 from vrft.errors import UserError
 from vrft.objectives import algorithms
@@ -256,7 +257,7 @@ def start(
     """
     engine: Engine
     if config.rollout.engine == "vrft":
-        engine = OwnEngine(actor, record=config.train.logs_token_logprobs)
+        engine = engines.start(config, actor, folder)
     else:
         engine = shared_server.start(config, actor, accelerator, folder)
     return Rollouts(engine, config, accelerator, step)

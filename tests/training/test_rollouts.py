@@ -95,7 +95,6 @@ def test_our_own_decoding_gathers_no_weights_and_logs_nothing_new(
 ) -> None:
     made = run(CONFIG)
     monkeypatch.setattr(made.accelerator, "get_state_dict", None)
-    monkeypatch.setattr(made.rollouts.engine, "sync", None)
     for _ in range(2):
         metrics, _ = take_step(made)
         assert not [name for name in metrics if name.startswith(("rollout/", "sampling/"))]

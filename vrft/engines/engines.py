@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from vrft.config.schema import Config, SamplingConfig
-from vrft.engines import server
+from vrft.engines import server_check
 from vrft.engines.vllm import VllmEngine
 from vrft.errors import UserError
 from vrft.policy.policy import ModelPolicy, Policy
@@ -74,7 +74,7 @@ def check(config: Config) -> None:
     """
     settings = config.rollout.vllm
     if config.rollout.engine == "vllm":
-        server.check(config)
+        server_check.check(config)
     elif settings.url or settings.python:
         raise UserError(
             "rollout.vllm.url and .python are for rollout.engine=vllm; set it, or leave them out"

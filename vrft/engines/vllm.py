@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from vrft.config.schema import Config, SamplingConfig
-from vrft.engines import server, waiting
+from vrft.engines import server, server_check, waiting
 from vrft.engines.client import Client, ServerFailure
 from vrft.engines.files import PolicyFiles
 from vrft.engines.served import ServedEngine
@@ -43,13 +43,13 @@ class VllmEngine(ServedEngine):
         weights: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Start or attach to a server, give it the policy's weights, and ask it a first prompt."""
-        server.check(config)
+        server_check.check(config)
         super().__init__(config, policy)
         self.log = folder / "vllm.log"
         self.restarts, self.sync_seconds = self.settings.restarts, 0.0
         self.server: server.Server | None = None
-        self.cpu = bool(self.settings.python) and server.is_cpu(
-            server.describe(self.settings.python)
+        self.cpu = bool(self.settings.python) and server_check.is_cpu(
+            server_check.describe(self.settings.python)
         )
         # An attached server does not tell its device: it is one with that of the trainer.
         on_cpu = policy.loaded.device.type == "cpu" if self.settings.url else self.cpu
@@ -92,7 +92,7 @@ class VllmEngine(ServedEngine):
     def attach(self) -> None:
         """Check the server of ``rollout.vllm.url``, and give it the policy's weights."""
         where = f"rollout.vllm.url={self.settings.url}"
-        server.check_version(self.client.version(), where)
+        server_check.check_version(self.client.version(), where)
         self.model, limit = self.client.models()
         needed = server.longest(self.config, self.policy.loaded.core.config)
         if limit < needed:

@@ -35,7 +35,7 @@ WORD = "VRFT_REWARD_WORKER"
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of one worker; 0 is none. They are to hold what runs wild, not to save."""
+    """The limits of one worker; 0 is none. They stop a reward that runs away; they save nothing."""
 
     seconds: float = 60.0
     """Time of one call: of a group of completions."""

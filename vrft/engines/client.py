@@ -31,7 +31,7 @@ class ServerFailure(Exception):
 
 
 class Late(ServerFailure):
-    """A server that has not answered a call in time; whoever set the limit adds its name."""
+    """A server that has not answered a call in time; whoever set the limit names its setting."""
 
 
 class Client:

@@ -110,7 +110,7 @@ def test_devices_share_what_rewards_have_logged_once_one_of_them_has_asked_math_
     asked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This device has not asked so far: it takes part all the same where another one has."""
-    assert not mathverify.in_use()
+    monkeypatch.setattr(mathverify, "in_use", lambda: False)
     other = {"rewards/share/over_budget": (0.5, 2)}
     monkeypatch.setattr(metrics.exchange, "max_over_ranks", lambda _, own: max(own, int(asked)))
     monkeypatch.setattr(metrics.exchange, "gather_objects", lambda _, own: [*own, other])

@@ -260,7 +260,7 @@ def further_rewards(task: Task[Any]) -> frozenset[str]:
 
 
 class TaskWithRewards(Task[A]):
-    """A task with further rewards and the setting of missing ones; else it is the task itself."""
+    """A task with further rewards and the setting of missing ones; the rest is the task's own."""
 
     def __init__(
         self, task: Task[A], further: Mapping[str, Reward[A]], missing: Missing = "error"

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from vrft.base_prompts import LONGEST, OPENING, Style, base_prompt, beginning, full_text
+from vrft.base_prompts import (
+    LONGEST,
+    OPENING,
+    Style,
+    base_prompt,
+    beginning,
+    format_reward,
+    full_text,
+)
 from vrft.errors import UserError
 from vrft.types import Completion, Prompt, Turn
 
@@ -68,6 +76,13 @@ def test_a_completion_is_read_with_the_tag_of_its_prompt(
     style: Style, text: str, read: str
 ) -> None:
     assert full_text(style, Completion(text)) == read
+
+
+def test_the_form_is_judged_with_the_tag_of_the_prompt() -> None:
+    behind_the_tag = Completion("So</think><answer>7</answer>")
+    assert format_reward("base", behind_the_tag) == 1.0
+    assert format_reward("chat", behind_the_tag) == 0.0
+    assert format_reward("base", Completion("So</think>7")) == 0.0
 
 
 def test_the_beginning_of_a_transcript_shows_all_that_is_read() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from vrft.boxes import IN_FRACTIONS, Box, giou, iou, share_in_fractions
+from vrft.boxes import IN_FRACTIONS, Box, giou, iou, share_in_fractions, view_in
 from vrft.images import resized_size
 from vrft.types import View
 
@@ -170,6 +170,14 @@ def test_pixels_are_those_of_the_resized_picture() -> None:
 )
 def test_a_megabyte_of_text_is_unreadable_in_linear_time(text: str) -> None:
     assert Box.parse(text, THOUSANDTHS) is None
+
+
+def test_a_view_takes_the_coordinates_of_the_setting() -> None:
+    view = View(200, 100, "pixels")
+    assert view_in(view, "thousandths") == View(200, 100, "thousandths")
+    assert view_in(View(56, 28, "thousandths"), "pixels") == View(56, 28, "pixels")
+    assert view_in(view, None) is view
+    assert view_in(view, "fractions") is view  # they are read apart from its space
 
 
 def test_a_box_is_written_in_the_space_of_the_view() -> None:

@@ -58,14 +58,17 @@ __all__ = [
     "viz",
 ]
 
-COMMANDS = {
-    **dict.fromkeys(("check", "train"), "training"),
-    **dict.fromkeys(("CompareResult", "compare"), "comparison"),
-    **dict.fromkeys(("evaluate", "evaluate_checkpoints"), "evaluation"),
-    **dict.fromkeys(("LoadedPolicy", "load"), "model"),
-    **dict.fromkeys(("CheckResult", "CheckpointsResult", "EvalResult", "Plan"), "results"),
-    "TrainResult": "results",
-    **dict.fromkeys(("StepPlan", "plan"), "plan"),
+LAZY = {
+    name: module
+    for module, names in {
+        "training": ("check", "train"),
+        "comparison": ("CompareResult", "compare"),
+        "evaluation": ("evaluate", "evaluate_checkpoints"),
+        "model": ("LoadedPolicy", "load"),
+        "results": ("CheckResult", "CheckpointsResult", "EvalResult", "Plan", "TrainResult"),
+        "plan": ("StepPlan", "plan"),
+    }.items()
+    for name in names
 }
 """Name -> the module of ``vrft.api`` that has it, imported at its first use (PEP 562)."""
 
@@ -86,16 +89,16 @@ if os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1" and "huggingface_hub.constants"
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """Return a name of COMMANDS, or the version; AttributeError for any other."""
+        """Return a name of LAZY, or the version; AttributeError for any other."""
         if name == "__version__":
             # Reading the package's metadata takes longer than all the rest of this module.
             return importlib.import_module("importlib.metadata").version("vrft")
         if name == "viz":
             return importlib.import_module("vrft.viz")  # which imports Pillow
-        if name not in COMMANDS:
+        if name not in LAZY:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"vrft.api.{COMMANDS[name]}"), name)
+        return getattr(importlib.import_module(f"vrft.api.{LAZY[name]}"), name)
 
     def __dir__() -> list[str]:
         """Return the public names, for completion in notebooks."""
-        return sorted({*globals(), *COMMANDS, "viz"})
+        return sorted({*globals(), *LAZY, "viz"})

@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from vrft import answers
 from vrft.errors import UserError
-from vrft.types import Completion, Prompt, Turn
+from vrft.types import PLACE, Completion, Prompt, Turn
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,7 +30,6 @@ Style = Literal["chat", "base"]
 OPENING = "<think>"
 """The end of a base model's prompt, from which it continues."""
 
-PLACE = "<image>"
 SPEAKERS = {"user": "User", "assistant": "Assistant"}
 LONGEST = 800
 """Characters of a transcript that are shown in one line; it begins with its introduction."""
@@ -74,6 +74,14 @@ def full_text(style: Style, completion: Completion) -> str:
     """
     text = completion.text
     return text if style == "chat" or text.startswith(OPENING) else OPENING + text
+
+
+def format_reward(style: Style, completion: Completion) -> float:
+    """Return 1 for an answer that keeps the think-and-answer contract exactly, else 0.
+
+    A base model's is read behind the tag that its prompt has opened.
+    """
+    return float(answers.follows_format(full_text(style, completion)))
 
 
 def beginning(prompt: Prompt) -> str:

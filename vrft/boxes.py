@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Literal
 
 from vrft import answers, wrapping
@@ -192,6 +192,16 @@ def share_in_fractions(texts: Sequence[str | None]) -> dict[str, float]:
 def units(view: View) -> tuple[int, int]:
     """Return how many units the picture's width and height have in the view's space."""
     return (1000, 1000) if view.space == "thousandths" else (view.width, view.height)
+
+
+def view_in(view: View, coordinates: Coordinates | None) -> View:
+    """Return the view of the same picture in other coordinates; None: those of the view.
+
+    For fractions too it is the view itself, as they are read apart from its space.
+    """
+    if coordinates is None or coordinates == "fractions":
+        return view
+    return replace(view, space=coordinates)
 
 
 def iou(a: Box, b: Box) -> float:

@@ -65,6 +65,10 @@ class Sample(Generic[A]):
         object.__setattr__(self, "images", as_tuple(self.images))
 
 
+PLACE = "<image>"
+"""The place of a picture in the text of a turn, as TRL, LLaVA and ms-swift write it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """An earlier message of a conversation; ``<image>`` in it is the place of a picture."""

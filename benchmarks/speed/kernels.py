@@ -20,7 +20,8 @@ from benchmarks.speed.shapes import Shape
 from vrft.attention.flash import kernel_for
 from vrft.attention.packed_attention import SequenceLayout
 from vrft.policy.onednn import prepacked
-from vrft.policy.update_layers import linear, weight_gradient
+from vrft.policy.recomputed_mlp import weight_gradient
+from vrft.policy.update_layers import linear
 
 FEW, MANY = 16, 4096
 """Rows of a decode step, and about those of an update."""

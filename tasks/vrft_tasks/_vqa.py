@@ -11,11 +11,10 @@ from typing import Any, Literal
 from vrft import answers, wrapping
 from vrft.numbers import Quantity, compact, is_compound
 from vrft.records import nested, shown
-from vrft.records.dialogue import PLACE
 from vrft.records.option_letters import check_letters, check_order, lists_options, options_in
 from vrft.records.record import is_finite, number_text
 from vrft.records.rows import Row
-from vrft.types import Turn
+from vrft.types import PLACE, Turn
 
 Kind = Literal["option", "number", "yes_no", "text"]
 

@@ -14,12 +14,12 @@ Rows by hand may name the category in ``question`` and answer by the list or "No
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import astuple, dataclass, field
 from typing import Literal
 
 from vrft import answers, coco, paths, records, rewards
 from vrft.average_precision import DetectedBox, Query, average_precision
-from vrft.boxes import IN_FRACTIONS, THOUSANDTHS, Box, Coordinates
+from vrft.boxes import IN_FRACTIONS, THOUSANDTHS, Box, Coordinates, view_in
 from vrft.errors import UserError
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, Scored, View
@@ -184,7 +184,7 @@ class Detection(Task[Objects]):
         # The setting decides, not the family of the model: Qwen2.5-VL can be asked for thousandths.
         if not views or self.coordinates == "fractions":
             return THOUSANDTHS
-        return replace(views[0], space=self.coordinates)
+        return view_in(views[0], self.coordinates)
 
     def corners(self, box: Box, views: tuple[View, ...]) -> list[float]:
         """Return a box's corners as they are to be answered."""

@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 
 from vrft import answers
-from vrft.base_prompts import Style, base_prompt, beginning, full_text
-from vrft.boxes import THOUSANDTHS, Box, Coordinates, share_in_fractions
+from vrft.base_prompts import Style, base_prompt, beginning, format_reward
+from vrft.boxes import THOUSANDTHS, Box, Coordinates, share_in_fractions, view_in
 from vrft.errors import UserError
 from vrft.progress import with_progress
 from vrft.records import kept_reading
@@ -126,10 +126,9 @@ class Grounding(Task[Target]):
         reading = self.read(split)
         kind = self.kind or kind_of(reading.rows)
         frame = self.frame(reading)
-        kept_reading.forget()  # the samples hold all that is needed
+        rows = kept_reading.passing(reading)
+        del reading  # the samples hold all that is needed
         sizes: Sizes = {}
-        rows = kept_reading.Passing(reading.rows)
-        del reading
         left = with_progress(rows, f"samples of {split!r}")
         return [self.sample(row, kind, frame, sizes) for row in left]
 
@@ -214,7 +213,7 @@ class Grounding(Task[Target]):
 
     def follows_format(self, sample: Sample[Target], completion: Completion) -> float:
         """Return 1 for an answer that keeps the think-and-answer contract exactly, else 0."""
-        return float(answers.follows_format(full_text(self.style, completion)))
+        return format_reward(self.style, completion)
 
     def match_reward(self, sample: Sample[Target], completion: Completion) -> float:
         """Return how well the answered shapes match the true ones, in [0, 1]; 0 if unreadable."""
@@ -229,7 +228,8 @@ class Grounding(Task[Target]):
     def aggregates(self, scored: Sequence[Scored[Target]]) -> Mapping[str, float]:
         if self.coordinates == "fractions":
             return {}
-        return share_in_fractions([answers.last_answer(one.prediction.text) for one in scored])
+        texts = [answers.last_answer(answer.prediction.text) for answer in scored]
+        return share_in_fractions(texts)
 
     def answered(self, sample: Sample[Target], completion: Completion) -> tuple[Shape, ...] | None:
         """Return the boxes or points of an answer; None where it cannot be read."""
@@ -243,9 +243,7 @@ class Grounding(Task[Target]):
         It is the published view if none is known.
         """
         view = views[(self.picture or 1) - 1] if views else THOUSANDTHS
-        if self.coordinates is None or self.coordinates == "fractions":
-            return view
-        return replace(view, space=self.coordinates)
+        return view_in(view, self.coordinates)
 
     def boxes(self, sample: Sample[Target]) -> tuple[Box, ...]:
         return sample.answer.boxes if sample.answer.kind in ("box", "boxes") else ()

@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal
 
 from vrft import answers, paths, rewards
-from vrft.boxes import THOUSANDTHS, Box, Coordinates, giou, share_in_fractions, units
+from vrft.boxes import THOUSANDTHS, Box, Coordinates, giou, share_in_fractions, units, view_in
 from vrft.errors import UserError
 from vrft.masks import Region
 from vrft.task import Reward, Task, check_template
@@ -114,7 +114,8 @@ class LisaGrounding(Task[Target]):
     def aggregates(self, scored: Sequence[Scored[Target]]) -> Mapping[str, float]:
         if self.coordinates == "fractions":
             return {}
-        return share_in_fractions([answers.last_answer(one.prediction.text) for one in scored])
+        texts = [answers.last_answer(answer.prediction.text) for answer in scored]
+        return share_in_fractions(texts)
 
     def predicted_box(self, completion: Completion) -> Box | None:
         """Read the box in the last answer block; None unless there is exactly one in it."""
@@ -129,10 +130,7 @@ class LisaGrounding(Task[Target]):
 
     def view(self, views: tuple[View, ...]) -> View:
         """Return the view of the only picture, in the coordinates of the setting."""
-        view = first_view(views)
-        if self.coordinates is None or self.coordinates == "fractions":
-            return view
-        return replace(view, space=self.coordinates)
+        return view_in(first_view(views), self.coordinates)
 
     def boxes(self, sample: Sample[Target]) -> tuple[Box, ...]:
         return (sample.answer.box,)

@@ -24,7 +24,7 @@ from functools import partial
 from statistics import fmean
 
 from vrft import answers, records
-from vrft.base_prompts import OPENING, Style, full_text
+from vrft.base_prompts import OPENING, Style, format_reward, full_text
 from vrft.errors import UserError
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, Scored, View
@@ -136,7 +136,7 @@ class Spatial(Task[Choice]):
 
     def follows_format(self, sample: Sample[Choice], completion: Completion) -> float:
         """Return 1 for an answer that keeps the think-and-answer contract exactly, else 0."""
-        return float(answers.follows_format(full_text(self.style, completion)))
+        return format_reward(self.style, completion)
 
 
 def chosen(choice: Choice, text: str) -> int | None:

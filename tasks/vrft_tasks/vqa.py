@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vrft import answers
-from vrft.base_prompts import Style, base_prompt, beginning, full_text
+from vrft.base_prompts import Style, base_prompt, beginning, format_reward
 from vrft.errors import UserError
 from vrft.progress import with_progress
 from vrft.records import kept_reading
@@ -95,9 +95,8 @@ class Vqa(Task[Gold]):
     def samples(self, split: str) -> Sequence[Sample[Gold]]:
         reading = self.read(split)
         kind = self.kind or kind_of(reading.rows, self.accept_any)
-        kept_reading.forget()  # the samples hold all that is needed
-        rows = kept_reading.Passing(reading.rows)
-        del reading
+        rows = kept_reading.passing(reading)
+        del reading  # the samples hold all that is needed
         return [
             read_sample(row, kind, self.accept_any)
             for row in with_progress(rows, f"samples of {split!r}")
@@ -160,7 +159,7 @@ class Vqa(Task[Gold]):
 
     def follows_format(self, sample: Sample[Gold], completion: Completion) -> float:
         """Return 1 for an answer that keeps the think-and-answer contract exactly, else 0."""
-        return float(answers.follows_format(full_text(self.style, completion)))
+        return format_reward(self.style, completion)
 
     def score(self, sample: Sample[Gold], completion: Completion) -> Score:
         answer = answers.last_answer(completion.text)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from fakes import vllm_server as fake
-from fakes.attached import SAMPLING, attached, config, encode
+from fakes.attached import attached, config
 from safetensors.torch import load_file
 
 from vrft import policy
@@ -72,25 +72,6 @@ def test_a_server_that_takes_no_weights_is_refused_with_the_way_to_start_one(
     answers.status["/pause"] = 404
     with pytest.raises(UserError, match=r"takes no new weights .*launcher.py serve"):
         attached(model, url, tmp_path)
-
-
-def test_log_probabilities_that_differ_are_told_or_end_a_strict_run(
-    model: ModelPolicy,
-    server: tuple[str, fake.Answers],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    engine = attached(model, server[0], tmp_path, max_logprob_difference=None)
-    engine.sample(encode(model), 4, SAMPLING, [3, 4])
-    assert "log-probabilities differ" in capsys.readouterr().err
-    engine.sample(encode(model), 4, SAMPLING, [3, 4])
-    assert capsys.readouterr().err == ""  # once after each exchange of weights
-    assert len(engine.differences) == 2 * 4 * 6
-    engine.sync()
-    engine.settings = replace(engine.settings, strict=True)
-    with pytest.raises(UserError, match=r"max_logprob_difference=0\.0001"):
-        engine.sample(encode(model), 4, SAMPLING, [3, 4])
-    engine.close()
 
 
 def test_the_weights_that_are_handed_over_are_the_models(

@@ -13,7 +13,8 @@ from fakes.numbers_server import numbers
 from vrft import policy
 from vrft.config.schema import Config, ModelConfig, RolloutConfig, SamplingConfig, VllmConfig
 from vrft.engines.client import ServerFailure
-from vrft.engines.guest import Address, VllmGuest
+from vrft.engines.guest import VllmGuest
+from vrft.engines.served import Address
 from vrft.policy.policy import ModelPolicy
 from vrft.types import Prompt
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from vrft.config.schema import SamplingConfig
+from vrft.config.schema import Config, SamplingConfig
+from vrft.engines.client import Client
+from vrft.engines.served import ServedEngine
 from vrft.errors import UserError
 from vrft.policy import Policy
 from vrft.types import Rollout
 
+T = TypeVar("T")
 
-class Served:
+
+class Served(ServedEngine):
     """A server in memory: ``events`` tell what it did, in order, with the version of its weights.
 
     ``served`` is a policy of the same class as the ``trained`` one, whose weights it takes over.
@@ -24,8 +28,9 @@ class Served:
     """
 
     def __init__(self, trained: Policy, served: Policy) -> None:
+        super().__init__(Config(), trained)  # type: ignore[arg-type]
+        self.client, self.model, self.dtype = Client("http://nobody"), "policy", torch.float32
         self.trained, self.served = trained, served
-        self.version, self.restarts = 0, 0
         self.differences, self.ban_differences = torch.tensor([1e-6, 3e-6]), torch.zeros(2)
         self.events: list[str] = []
         self.given: list[dict[str, Tensor]] = []
@@ -64,6 +69,13 @@ class Served:
             )
             for group, rows in zip(groups, logps, strict=True)
         ]
+
+    def attempt(self, action: Callable[[], T]) -> T:
+        """Return an action's result."""
+        return action()
+
+    def check_alive(self) -> None:
+        """Return at once: there is no process."""
 
     def sync(self, weights: Mapping[str, Tensor] | None = None) -> None:
         """Take over the weights."""

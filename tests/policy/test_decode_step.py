@@ -110,7 +110,8 @@ def test_host_and_device_never_wait_for_each_other_within_a_pass(
 
     # asking which rows have ended is the one thing for which the host must wait
     unchecked = replace(STRATEGIES["cpu"], check_every=100)
-    tokens = sampling.decode(loaded, prompts, 4, replace(SAMPLING, top_k=5), [3, 4], unchecked)
+    five = replace(SAMPLING, top_k=5)
+    tokens = sampling.sample_tokens(loaded, prompts, 4, five, [3, 4], unchecked)
     assert tokens.shape == (8, 60)
 
 

@@ -13,7 +13,7 @@ from vrft.config.schema import SamplingConfig
 from vrft.models import encoding
 from vrft.models.families import FAMILIES
 from vrft.models.loaded import LoadedModel
-from vrft.policy import sampling as engine
+from vrft.policy import sampling as decoding
 from vrft.policy.policy import ModelPolicy
 from vrft.types import Prompt
 
@@ -39,7 +39,7 @@ def test_greedy_tokens_are_those_of_transformers_generate(
     if not loaded.family.has_vision:
         asked = [replace(prompt, images=()) for prompt in asked]
     encoded = [encoding.encode(loaded, prompt) for prompt in asked]
-    ours = engine.sample(loaded, encoded, 2, GREEDY, [0, 1, 2])
+    ours = decoding.sample(loaded, encoded, 2, GREEDY, [0, 1, 2])
     for prompt, group in zip(encoded, ours, strict=True):
         tokens = prompt.tokens.unsqueeze(0)
         pictures = {}
@@ -68,9 +68,9 @@ def test_a_prompt_is_answered_alike_alone_and_in_a_batch(
 ) -> None:
     loaded = load_tiny("qwen2_vl")
     encoded = [encoding.encode(loaded, prompt) for prompt in prompts(picture)]
-    together = engine.sample(loaded, encoded, 4, SAMPLING, [7, 8, 9])
+    together = decoding.sample(loaded, encoded, 4, SAMPLING, [7, 8, 9])
     alone = [
-        engine.sample(loaded, [one], 4, SAMPLING, [seed])[0]
+        decoding.sample(loaded, [one], 4, SAMPLING, [seed])[0]
         for one, seed in zip(encoded, [7, 8, 9], strict=True)
     ]
     assert together == alone
@@ -81,9 +81,9 @@ def test_the_same_seed_repeats_and_another_differs(
 ) -> None:
     loaded = load_tiny("qwen2_vl")
     encoded = [encoding.encode(loaded, prompts(picture)[0])]
-    first = engine.sample(loaded, encoded, 4, SAMPLING, [7])
-    assert engine.sample(loaded, encoded, 4, SAMPLING, [7]) == first
-    assert engine.sample(loaded, encoded, 4, SAMPLING, [8]) != first
+    first = decoding.sample(loaded, encoded, 4, SAMPLING, [7])
+    assert decoding.sample(loaded, encoded, 4, SAMPLING, [7]) == first
+    assert decoding.sample(loaded, encoded, 4, SAMPLING, [8]) != first
 
 
 def test_all_answers_of_a_group_differ_whatever_the_checkpoint_ships(
@@ -94,7 +94,7 @@ def test_all_answers_of_a_group_differ_whatever_the_checkpoint_ships(
     # of equal answers teaches nothing.
     loaded.core.generation_config.update(do_sample=True, temperature=0.01, top_k=1, top_p=0.001)
     encoded = [encoding.encode(loaded, prompts(picture)[0])]
-    group = engine.sample(loaded, encoded, 16, SAMPLING, [0])[0]
+    group = decoding.sample(loaded, encoded, 16, SAMPLING, [0])[0]
     assert len({tuple(tokens) for tokens in group}) == 16
 
 
@@ -107,7 +107,7 @@ def test_vision_tokens_are_never_sampled(
     with torch.no_grad():  # a model that wants to say nothing else
         loaded.core.lm_head.weight[list(banned)] *= 50
     encoded = [encoding.encode(loaded, prompts(picture)[0])]
-    group = engine.sample(loaded, encoded, 16, SAMPLING, [0])[0]
+    group = decoding.sample(loaded, encoded, 16, SAMPLING, [0])[0]
     assert not banned & {token for tokens in group for token in tokens}
     assert banned <= set(loaded.banned_ids)
 
@@ -132,10 +132,31 @@ def test_either_end_token_stops_a_row_and_is_counted_once(
         assert rollout.completion.tokens == len(rollout.tokens)
 
 
+def test_each_prompt_draws_its_numbers_from_its_own_seed() -> None:
+    uniforms = decoding.uniforms_of([7, 8], 2, 5)  # rows: two completions of each prompt
+    assert torch.equal(uniforms[:2], torch.rand(2, 5, generator=torch.Generator().manual_seed(7)))
+    assert torch.equal(uniforms[2:], decoding.uniforms_of([8], 2, 5))
+
+
+def test_room_for_completions_is_filled_with_the_prompt_s_first_token(
+    load_tiny: Callable[..., LoadedModel],
+) -> None:
+    loaded = load_tiny("qwen2")
+    long, short = (encoding.encode(loaded, Prompt(text)) for text in ("Find it there.", "Find"))
+    batch = encoding.collate([long, short], loaded.device)
+    texts = decoding.written_texts(batch, 2, 3)
+    first = int(short.tokens[0])
+    room = len(long.tokens) + 3  # P is the longer prompt's length, C is 3
+    assert texts.shape == (4, room)
+    assert torch.equal(texts[0], texts[1])
+    assert texts[0].tolist() == [*long.tokens.tolist(), *[first] * 3]
+    assert texts[2].tolist() == [*short.tokens.tolist(), *[first] * (room - len(short.tokens))]
+
+
 def test_the_draws_follow_the_distribution() -> None:
     logits = torch.tensor([0.1, 0.2, 0.3, 0.4]).log().expand(20_000, 4)
     uniforms = torch.rand(20_000, generator=torch.Generator().manual_seed(3))
-    counts = torch.bincount(engine.draw(logits.softmax(-1), uniforms), minlength=4) / 20_000
+    counts = torch.bincount(decoding.draw(logits.softmax(-1), uniforms), minlength=4) / 20_000
     # the standard error of a share is below 0.0035
     assert torch.allclose(counts, torch.tensor([0.1, 0.2, 0.3, 0.4]), atol=0.015)
 
@@ -143,7 +164,7 @@ def test_the_draws_follow_the_distribution() -> None:
 def test_a_token_of_no_probability_is_never_drawn() -> None:
     logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf]]).expand(3, 5)
     uniforms = torch.tensor([0.0, 0.5, 1 - 2**-24])  # the last is the largest below 1 in float32
-    assert engine.draw(logits.softmax(-1), uniforms).tolist() == [1, 3, 3]
+    assert decoding.draw(logits.softmax(-1), uniforms).tolist() == [1, 3, 3]
 
 
 def test_log_probabilities_of_sampled_tokens_are_those_they_were_drawn_with(

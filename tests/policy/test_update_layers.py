@@ -14,7 +14,7 @@ from vrft.config.schema import LoraConfig
 from vrft.models import encoding
 from vrft.models.families import FAMILIES
 from vrft.models.loaded import LoadedModel
-from vrft.policy import onednn, update_layers
+from vrft.policy import onednn, recomputed_mlp, update_layers
 from vrft.policy.logprobs import GroupLogps
 from vrft.policy.update_layers import UpdateLayers
 from vrft.types import Prompt
@@ -31,8 +31,8 @@ def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the tiny models be computed as large ones are."""
     monkeypatch.setattr(update_layers, "MIN_MODEL", 0)
     monkeypatch.setattr(update_layers, "MIN_LAYER", 0)
-    monkeypatch.setattr(update_layers, "WIDE", 100)  # so that both ways are taken
-    monkeypatch.setattr(update_layers, "BLOCK", 1000)  # no divisor of any width
+    monkeypatch.setattr(recomputed_mlp, "WIDE", 100)  # so that both ways are taken
+    monkeypatch.setattr(recomputed_mlp, "BLOCK", 1000)  # no divisor of any width
 
 
 def measured(

@@ -13,11 +13,11 @@ from PIL import Image
 from vrft.errors import UserError
 from vrft.images import FORMATS, content_hash, image_size
 from vrft.records import foreign, formats, written_shapes
-from vrft.records.dialogue import PLACE
 from vrft.records.formats import FormatName, Reading
 from vrft.records.frames import PIXELS, Frame, Unit
 from vrft.records.picture_files import SUFFIXES
 from vrft.records.rows import Row
+from vrft.types import PLACE
 
 HERE = RECORDS / "formats"
 ROWS: tuple[FormatName, ...] = (

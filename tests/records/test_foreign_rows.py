@@ -12,11 +12,10 @@ from PIL import Image
 
 from vrft.errors import UserError
 from vrft.records import Record, foreign_rows
-from vrft.records.dialogue import PLACE
 from vrft.records.foreign_rows import Written
 from vrft.records.frames import PIXELS
 from vrft.records.rows import Row
-from vrft.types import Turn
+from vrft.types import PLACE, Turn
 
 BOX = [10, 5, 50, 25]
 """In pixels of a picture of 100 x 50: fractions 0.1, 0.1, 0.5, 0.5."""

@@ -18,23 +18,10 @@ from vrft import registry
 from vrft.boxes import Box
 from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
-from vrft.rewards import (
-    FunctionReward,
-    GroupRewards,
-    LostReward,
-    TrainerState,
-    group_rewards,
-    with_rewards,
-)
+from vrft.rewards import FunctionReward, TrainerState, group_rewards, with_rewards
 from vrft.rewards.function_reward import FileFunction
-from vrft.rewards.isolation import (
-    TaskInWorkers,
-    Worker,
-    in_process,
-    isolated,
-    workers_of,
-)
-from vrft.rewards.worker_process import LimitReached, Limits
+from vrft.rewards.isolation import TaskInWorkers, in_process, isolated, workers_of
+from vrft.rewards.worker_process import Limits
 from vrft.task import Reward
 from vrft.types import Completion, Group, Prompt, Rollout, Sample, View
 
@@ -243,35 +230,3 @@ def test_a_reward_stays_here_where_its_sample_cannot_travel() -> None:
     both: Any = with_rewards(task, {"counted": function("counted")})
     inside = isolated(both, Sample("s", "?", object()), Limits(), 0)
     assert in_process(inside) == ["counted"]
-
-
-class Broken:
-    """A process of a worker that reaches a limit at each call."""
-
-    alive, requests = True, 5
-
-    def ask(self, request: Any, seconds: Any) -> Any:
-        raise LimitReached("it was broken")
-
-
-def test_the_groups_in_a_row_without_a_value_are_counted_for_each_reward() -> None:
-    worker = Worker("w", [], None, Limits(), max_missing=1)
-    worker.process = Broken()  # type: ignore[assignment]
-    for name in ("a", "b"):
-        with pytest.raises(LostReward, match=f"^reward '{name}': no value, as it was broken"):
-            worker.ask({}, name, 0)
-    with pytest.raises(UserError, match=r"'a' had no value for 2 group.* the last time it was"):
-        worker.ask({}, "a", 0)
-
-
-def lost(task: Any) -> GroupRewards:
-    return group_rewards(task, group(Sample("s", "?", "red")))
-
-
-def test_a_worker_that_cannot_import_its_module_raises_its_error() -> None:
-    reward: Any = FunctionReward(FileFunction("fakes.no_such_module", "mine"), "mine")
-    worker = Worker("w", ["fakes.no_such_module"], None, Limits(), 0)
-    with pytest.raises(ModuleNotFoundError, match="no_such_module") as caught:
-        worker.ask({"name": reward.name}, "mine", 0)
-    assert caught.value.__notes__ == ["in worker 'w'"]
-    worker.close()

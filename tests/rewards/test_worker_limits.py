@@ -18,8 +18,9 @@ from fakes.naming import Naming
 from vrft.errors import UserError
 from vrft.rewards import GroupRewards, TrainerState, group_rewards, with_rewards
 from vrft.rewards.function_reward import FileFunction, FunctionReward
-from vrft.rewards.isolation import RewardError, TaskInWorkers, Worker, WorkerReward
+from vrft.rewards.isolation import TaskInWorkers, WorkerReward
 from vrft.rewards.processes import with_word
+from vrft.rewards.reward_worker import RewardError, RewardWorker
 from vrft.rewards.worker_process import WORD, Limits
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
 
@@ -35,20 +36,20 @@ SHORT = replace(LIMITS, seconds=3.0)
 
 
 @pytest.fixture
-def workers() -> Iterator[list[Worker]]:
+def workers() -> Iterator[list[RewardWorker]]:
     """Return a list of workers, which are ended when the test is."""
-    made: list[Worker] = []
+    made: list[RewardWorker] = []
     yield made
     for worker in made:
         if worker.process is not None:
             worker.process.ended()
 
 
-def task_with(name: str, workers: list[Worker], limits: Limits = LIMITS) -> Any:
+def task_with(name: str, workers: list[RewardWorker], limits: Limits = LIMITS) -> Any:
     """Return a task with a hostile reward in a worker that has started and answered once."""
     reward: Any = FunctionReward(FileFunction(hostile_rewards.__name__, name), name)
     # Of another package than OWN, the stand-in's own rewards would have a worker too.
-    worker = Worker("hostile", [hostile_rewards.__name__], None, limits, max_missing=2)
+    worker = RewardWorker("hostile", [hostile_rewards.__name__], None, limits, max_missing=2)
     mine = {name: WorkerReward(name, reward, worker)}
     task = TaskInWorkers(with_rewards(Naming(), {name: reward}), mine, [worker])
     workers.append(worker)
@@ -79,7 +80,7 @@ def ask(task: Any, *texts: str) -> GroupRewards:
     ],
 )
 def test_a_reward_that_gives_no_answer_is_missing_and_its_worker_replaced(
-    name: str, reason: str, workers: list[Worker], capsys: pytest.CaptureFixture[str]
+    name: str, reason: str, workers: list[RewardWorker], capsys: pytest.CaptureFixture[str]
 ) -> None:
     task = task_with(name, workers, SHORT if "longer" in reason else LIMITS)
     given = ask(task, "bad", "good")
@@ -95,7 +96,7 @@ def test_a_reward_that_gives_no_answer_is_missing_and_its_worker_replaced(
     assert capsys.readouterr() == ("", "")
 
 
-def test_memory_of_children_counts_with_the_workers(workers: list[Worker]) -> None:
+def test_memory_of_children_counts_with_the_workers(workers: list[RewardWorker]) -> None:
     limits = Limits(seconds=20.0, memory=250 * MIB, processes=20)
     task = task_with("grows_together", workers, limits)
     given = ask(task, "bad", "good")
@@ -103,7 +104,9 @@ def test_memory_of_children_counts_with_the_workers(workers: list[Worker]) -> No
 
 
 @pytest.mark.parametrize("name", ["closes_its_streams", "writes_rubbish", "comes_back_twice"])
-def test_a_reward_that_harms_nobody_keeps_its_values(name: str, workers: list[Worker]) -> None:
+def test_a_reward_that_harms_nobody_keeps_its_values(
+    name: str, workers: list[RewardWorker]
+) -> None:
     task = task_with(name, workers)
     for _ in range(2):
         assert ask(task, "bad", "good").values[name] == [3.0, 4.0]
@@ -112,7 +115,7 @@ def test_a_reward_that_harms_nobody_keeps_its_values(name: str, workers: list[Wo
 
 @pytest.mark.parametrize("name", ["forks", "leaves_a_daemon", "grows_together"])
 def test_nothing_that_a_reward_has_started_outlives_its_worker(
-    name: str, workers: list[Worker]
+    name: str, workers: list[RewardWorker]
 ) -> None:
     task = task_with(name, workers, SHORT)
     assert workers[0].process is not None
@@ -122,7 +125,7 @@ def test_nothing_that_a_reward_has_started_outlives_its_worker(
     assert with_word(word) == []
 
 
-def test_a_file_has_its_limit_and_the_error_is_the_rewards_own(workers: list[Worker]) -> None:
+def test_a_file_has_its_limit_and_the_error_is_the_rewards_own(workers: list[RewardWorker]) -> None:
     task = task_with("fills_the_disk", workers)
     with pytest.raises(OSError, match="File too large") as caught:
         ask(task, "bad", "good")
@@ -138,7 +141,7 @@ def test_a_file_has_its_limit_and_the_error_is_the_rewards_own(workers: list[Wor
     ],
 )
 def test_values_that_are_none_are_refused_as_without_a_worker(
-    name: str, message: str, workers: list[Worker]
+    name: str, message: str, workers: list[RewardWorker]
 ) -> None:
     task = task_with(name, workers)
     with pytest.raises(UserError, match=re.escape(message)) as caught:
@@ -151,7 +154,7 @@ def test_values_that_are_none_are_refused_as_without_a_worker(
 
 @pytest.mark.parametrize(("name", "kind"), [("raises", KeyError), ("raises_its_own", RewardError)])
 def test_an_exception_names_reward_and_sample_and_shows_where(
-    name: str, kind: type[Exception], workers: list[Worker]
+    name: str, kind: type[Exception], workers: list[RewardWorker]
 ) -> None:
     task = task_with(name, workers)
     with pytest.raises(kind) as caught:
@@ -170,7 +173,7 @@ def raise_line(name: str) -> int:
 
 
 def test_too_many_groups_without_a_value_stop_the_run_by_the_rewards_name(
-    workers: list[Worker],
+    workers: list[RewardWorker],
 ) -> None:
     task = task_with("exits", workers)
     assert ask(task, "bad").notes and not ask(task, "bad").notes  # said once
@@ -183,7 +186,9 @@ def test_too_many_groups_without_a_value_stop_the_run_by_the_rewards_name(
     assert "\n" not in str(caught.value)
 
 
-def test_a_hundred_megabytes_leave_a_log_of_two(workers: list[Worker], tmp_path: Path) -> None:
+def test_a_hundred_megabytes_leave_a_log_of_two(
+    workers: list[RewardWorker], tmp_path: Path
+) -> None:
     task = task_with("prints", workers, Limits(seconds=60.0, printed=0))
     workers[0].output.keep_in(tmp_path / "rewards.log")
     assert ask(task, "bad", "good").values["prints"] == [3.0, 4.0]

@@ -12,11 +12,13 @@ import torch
 from accelerate import Accelerator
 from fakes.bigram import CONFIG, Echo, run, share, take_step
 
+from vrft import mathverify
 from vrft.errors import UserError
 from vrft.models.token_pieces import TokenPieces
 from vrft.objectives.types import TokenStats
 from vrft.rewards import FunctionReward, with_rewards
 from vrft.rewards.trl import RewardLog
+from vrft.training import metrics
 from vrft.training.metrics import TOKEN_COLUMNS, check_columns, token_columns, token_metrics
 from vrft.training.step import step
 from vrft.types import Completion, Rollout, Sample, Score
@@ -101,6 +103,20 @@ def test_a_logged_metric_may_not_hide_one_of_the_runs_own(name: str) -> None:
 
     with pytest.raises(UserError, match="the run has a metric of that name"):
         take_step(run(CONFIG, logging_task(mine)))
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_devices_share_what_rewards_have_logged_once_one_of_them_has_asked_math_verify(
+    asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This device has not asked so far: it takes part all the same where another one has."""
+    monkeypatch.setattr(mathverify, "in_use", lambda: False)
+    other = {"rewards/share/over_budget": (0.5, 2)}
+    monkeypatch.setattr(metrics.exchange, "max_over_ranks", lambda _, own: max(own, int(asked)))
+    monkeypatch.setattr(metrics.exchange, "gather_objects", lambda _, own: [*own, other])
+    batch: Any = SimpleNamespace(groups=[])
+    means = metrics.logged_means(run(CONFIG), batch, ())
+    assert means == ({"rewards/share/over_budget": 0.25} if asked else {})
 
 
 def test_a_score_that_json_cannot_hold_is_one_line() -> None:

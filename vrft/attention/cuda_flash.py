@@ -58,7 +58,7 @@ class FlashOnCuda:
         self, query: Tensor, key: Tensor, value: Tensor, layout: SequenceLayout, scaling: float
     ) -> tuple[Tensor, Tensor]:
         """Return the output [T, H, D] and the log-sum-exps [T, H] of the scaled scores."""
-        out, lse = self.attend(query, key, value, *where(layout), scaling)
+        out, lse = self.attend(query, key, value, *layout_arguments(layout), scaling)
         return out, lse.T
 
     def backward(
@@ -77,10 +77,10 @@ class FlashOnCuda:
         ``out`` and ``lse`` are those over all keys, of which these may be a part.
         """
         states = grad, query, key, value, out, lse.T.contiguous()
-        return self.attend_backward(*states, *where(layout), scaling)
+        return self.attend_backward(*states, *layout_arguments(layout), scaling)
 
 
-def where(layout: SequenceLayout) -> tuple[Tensor, Tensor, int, int, bool]:
+def layout_arguments(layout: SequenceLayout) -> tuple[Tensor, Tensor, int, int, bool]:
     """Return the arguments of CUDA's kernels that say which query attends to which keys."""
     longest = max(layout.query_lengths), max(layout.key_lengths)
     return *layout.cu_seqlens, *longest, layout.causal

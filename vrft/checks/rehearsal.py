@@ -204,7 +204,7 @@ def roll_out(
     hold(copies[0])
     ahead = loaded.head.register_forward_hook(begin_decoding)
     with caches_noted(loaded, account):
-        sampling.decode(
+        sampling.sample_tokens(
             loaded,
             prompts,
             load.generations,

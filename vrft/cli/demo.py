@@ -29,11 +29,6 @@ Command = Callable[[Sequence[str]], int]
 OWN_ROW = '{"images": ["a.jpg"], "question": "How many cups?", "answer": 3}'
 """A row as a user may write it."""
 
-DESCRIPTION = (
-    "Evaluate the embedded model, train it and evaluate it again, for each seed. "
-    "Exit status 0 if every seed learned to look, else 1."
-)
-
 
 @dataclass(frozen=True)
 class Part:

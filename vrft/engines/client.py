@@ -31,7 +31,7 @@ class ServerFailure(Exception):
 
 
 class Late(ServerFailure):
-    """A server that has not answered a call within its time; who has set the time names it."""
+    """A server that has not answered a call in time; whoever set the limit names its setting."""
 
 
 class Client:
@@ -48,7 +48,7 @@ class Client:
         self.lock = threading.Lock()
 
     def call(self, method: str, path: str, body: Any = None, timeout: float | None = 10.0) -> Any:
-        """Return the server's answer to a request, as JSON; "" for an empty one, None is no limit.
+        """Return the answer as JSON, "" for an empty one; ``timeout`` None: no limit.
 
         Raises ServerFailure where there is none, or none that can be read, and UserError for a
         request that the server refuses.

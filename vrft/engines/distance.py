@@ -39,7 +39,8 @@ def distances(
     only, so a greater difference tells of old weights, old caches or other pictures.
 
     The second tensor [N] is -log(1 - p), p being the probability of all tokens that are never
-    sampled: so much less the loss, whose distribution has them, says of the same token.
+    sampled. The loss keeps them in its distribution: its log-probability of the same token is lower
+    by this.
     """
     tokens = [[rollout.tokens for rollout in group] for group in groups]
     training = loaded.model.training

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from vrft.config.schema import Config, SamplingConfig
-from vrft.engines import server
+from vrft.engines import server_check
 from vrft.engines.vllm import VllmEngine
 from vrft.errors import UserError
 from vrft.policy.policy import ModelPolicy, Policy
@@ -21,9 +21,7 @@ from vrft.types import Rollout
 
 
 class Engine(Protocol):
-    """A sampler of rollouts for training; ``version`` counts the weights that it has been given."""
-
-    version: int
+    """A sampler of rollouts for training, from the weights that it has."""
 
     def sample(
         self,
@@ -34,14 +32,8 @@ class Engine(Protocol):
     ) -> list[tuple[Rollout, ...]]:
         """Return G rollouts of each encoded prompt; one seed per prompt makes them repeatable.
 
-        Raises UserError for a server that fails. Threads may call it, but not during ``sync``.
-        """
-        ...
-
-    def sync(self, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Sample from the policy's weights as they are now.
-
-        ``weights`` are those of ``policy.module``, gathered where devices hold only parts.
+        Raises UserError for a server that fails. Threads may call it, but not while a server is
+        given weights.
         """
         ...
 
@@ -57,7 +49,7 @@ class OwnEngine:
     """
 
     def __init__(self, policy: Policy, *, record: bool = False) -> None:
-        self.policy, self.version, self.record = policy, 0, record
+        self.policy, self.record = policy, record
 
     def sample(
         self,
@@ -71,10 +63,6 @@ class OwnEngine:
             return self.policy.sample(encoded, num_generations, sampling, seeds, record=True)
         return self.policy.sample(encoded, num_generations, sampling, seeds)
 
-    def sync(self, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Count the weights; there is nothing to send."""
-        self.version += 1
-
     def close(self) -> None:
         """Return at once: nothing was started."""
 
@@ -86,7 +74,7 @@ def check(config: Config) -> None:
     """
     settings = config.rollout.vllm
     if config.rollout.engine == "vllm":
-        server.check(config)
+        server_check.check(config)
     elif settings.url or settings.python:
         raise UserError(
             "rollout.vllm.url and .python are for rollout.engine=vllm; set it, or leave them out"

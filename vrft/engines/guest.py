@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from vrft.config.schema import Config
 from vrft.engines.client import Client
-from vrft.engines.vllm import VllmEngine
+from vrft.engines.served import Address, ServedEngine
 from vrft.policy.policy import ModelPolicy
 
 T = TypeVar("T")
 
 
-class Address(NamedTuple):
-    """The server of the main process: its URL, the model's name there, and its precision."""
-
-    url: str
-    model: str
-    dtype: torch.dtype
-
-    @classmethod
-    def of(cls, engine: VllmEngine) -> Address:
-        """Return the address of an engine's server, which changes when it is started again."""
-        return cls(engine.url, engine.model, engine.dtype)
-
-
-class VllmGuest(VllmEngine):
+class VllmGuest(ServedEngine):
     """An engine that samples from the main process's server, and neither starts nor ends it.
 
     A server that fails is the main process's to start again: here it raises ServerFailure.
@@ -37,10 +23,7 @@ class VllmGuest(VllmEngine):
 
     def __init__(self, config: Config, policy: ModelPolicy, address: Address) -> None:
         """Attach to a server that has the policy's weights already."""
-        self.config, self.policy, self.settings = config, policy, config.rollout.vllm
-        self.version, self.restarts, self.sync_seconds = 0, 0, 0.0
-        self.differences, self.ban_differences, self.compared = torch.zeros(0), torch.zeros(0), -1
-        self.server = None
+        super().__init__(config, policy)
         self.visit(address)
 
     def visit(self, address: Address) -> None:
@@ -50,6 +33,9 @@ class VllmGuest(VllmEngine):
     def attempt(self, action: Callable[[], T]) -> T:
         """Return an action's result; raise ServerFailure where the server fails."""
         return action()
+
+    def check_alive(self) -> None:
+        """Return at once: the main process looks after the server."""
 
     def sync(self, weights: Mapping[str, Tensor] | None = None) -> None:
         """Count the weights, which the main process has sent."""

@@ -28,7 +28,6 @@ class Choice:
 
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]
-    finished: bool
 
 
 def generate_request(
@@ -134,4 +133,4 @@ def read_choice(choice: dict[str, Any], loaded: LoadedModel, limit: int) -> Choi
         raise ValueError(f"token {strange[0]} is none that may be sampled")
     if len(logprobs) != len(tokens) or not all(-9998 < p < 1e-3 for p in logprobs):
         raise ValueError("its log-probabilities are none")  # vLLM writes -9999 for NaN
-    return Choice(tokens, logprobs, bool(ends))
+    return Choice(tokens, logprobs)

@@ -1,12 +1,11 @@
-"""A vLLM server as the engine of rollouts: its weights, its failures, its distance."""
+"""A vLLM server as the engine of rollouts: its weights and its failures."""
 
 from __future__ import annotations
 
 import atexit
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -17,29 +16,23 @@ from PIL import Image
 from torch import Tensor
 
 from vrft.config.schema import Config, SamplingConfig
-from vrft.engines import requests as vllm_requests
-from vrft.engines import server, waiting
+from vrft.engines import server, server_check, waiting
 from vrft.engines.client import Client, ServerFailure
-from vrft.engines.distance import distances
 from vrft.engines.files import PolicyFiles
+from vrft.engines.served import ServedEngine
 from vrft.engines.waiting import Patience
 from vrft.errors import UserError
 from vrft.models import encoding
-from vrft.models.encoding import Encoded
 from vrft.policy.policy import ModelPolicy
-from vrft.types import Prompt, Rollout
+from vrft.types import Prompt
 
 T = TypeVar("T")
 
-COMPARED = 512
-"""Completion tokens after each sync whose log-probabilities are compared; at least one rollout."""
 
-
-class VllmEngine:
+class VllmEngine(ServedEngine):
     """A vLLM server that samples for a policy, started here or attached to.
 
-    ``differences`` and ``ban_differences`` are the ``distances`` of the tokens that were compared
-    last; ``sync_seconds`` is how long the last exchange of weights took.
+    ``sync_seconds`` is how long the last exchange of weights took.
     """
 
     def __init__(
@@ -50,14 +43,13 @@ class VllmEngine:
         weights: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Start or attach to a server, give it the policy's weights, and ask it a first prompt."""
-        server.check(config)
-        self.config, self.policy, self.settings = config, policy, config.rollout.vllm
+        server_check.check(config)
+        super().__init__(config, policy)
         self.log = folder / "vllm.log"
-        self.version, self.restarts, self.sync_seconds = 0, self.settings.restarts, 0.0
-        self.differences, self.ban_differences, self.compared = torch.zeros(0), torch.zeros(0), -1
+        self.restarts, self.sync_seconds = self.settings.restarts, 0.0
         self.server: server.Server | None = None
-        self.cpu = bool(self.settings.python) and server.is_cpu(
-            server.describe(self.settings.python)
+        self.cpu = bool(self.settings.python) and server_check.is_cpu(
+            server_check.describe(self.settings.python)
         )
         # An attached server does not tell its device: it is one with that of the trainer.
         on_cpu = policy.loaded.device.type == "cpu" if self.settings.url else self.cpu
@@ -100,7 +92,7 @@ class VllmEngine:
     def attach(self) -> None:
         """Check the server of ``rollout.vllm.url``, and give it the policy's weights."""
         where = f"rollout.vllm.url={self.settings.url}"
-        server.check_version(self.client.version(), where)
+        server_check.check_version(self.client.version(), where)
         self.model, limit = self.client.models()
         needed = server.longest(self.config, self.policy.loaded.core.config)
         if limit < needed:
@@ -208,102 +200,3 @@ class VllmEngine:
     def exchange(self, action: Callable[[], None]) -> None:
         """Send weights by some calls; raise ServerFailure for a server that dies meanwhile."""
         waiting.exchange(self.client, action, self.settings.timeout)
-
-    # --- rollouts
-
-    def sample(
-        self,
-        encoded: Sequence[Encoded],
-        num_generations: int,
-        sampling: SamplingConfig,
-        seeds: Sequence[int],
-    ) -> list[tuple[Rollout, ...]]:
-        """Return G rollouts of each prompt with the server's log-probabilities.
-
-        Those of the first call after a sync are compared with the model's own.
-        """
-        groups = self.attempt(
-            lambda: self.answers(
-                encoded, num_generations, sampling, seeds, Patience(self.settings.timeout)
-            )
-        )
-        if self.compared != self.version:
-            self.compared = self.version
-            self.compare(encoded, groups, sampling)
-        return groups
-
-    def answers(
-        self,
-        encoded: Sequence[Encoded],
-        num_generations: int,
-        sampling: SamplingConfig,
-        seeds: Sequence[int],
-        patience: Patience,
-    ) -> list[tuple[Rollout, ...]]:
-        """Ask the server for G rollouts of each prompt; raise ServerFailure if it fails."""
-        loaded = self.policy.loaded
-        requests = [
-            vllm_requests.generate_request(
-                loaded, self.model, prompt, num_generations, sampling, seed
-            )
-            for prompt, seed in zip(encoded, seeds, strict=True)
-        ]
-        answers = waiting.answers(self.client, requests, patience, self.check_alive)
-        groups = []
-        for prompt, answer in zip(encoded, answers, strict=True):
-            choices = vllm_requests.read_choices(
-                answer, loaded, prompt, num_generations, sampling.max_completion_length
-            )
-            rollouts = [self.policy.rollout(choice.tokens, prompt) for choice in choices]
-            groups.append(
-                tuple(
-                    replace(rollout, logprobs=choice.logprobs)
-                    for rollout, choice in zip(rollouts, choices, strict=True)
-                )
-            )
-        return groups
-
-    # --- the distance from the model
-
-    @property
-    def limit(self) -> float:
-        """Return the largest difference of log-probabilities that rounding explains."""
-        given = self.settings.max_logprob_difference
-        if given is not None:
-            return given
-        return 1e-4 if self.dtype == torch.float32 else 0.1
-
-    def compare(
-        self,
-        encoded: Sequence[Encoded],
-        groups: Sequence[Sequence[Rollout]],
-        sampling: SamplingConfig,
-    ) -> None:
-        """Measure ``differences`` on the first rollouts; warn, or raise UserError where strict.
-
-        Old weights, old caches and other pictures show in them, and in nothing else.
-        """
-        prompts, rows, tokens = [], [], 0
-        for prompt, group in zip(encoded, groups, strict=True):
-            if tokens >= COMPARED:
-                break
-            taken = max(1, COMPARED // sampling.max_completion_length)
-            prompts.append(prompt)
-            rows.append(group[:taken])
-            tokens += sum(len(rollout.tokens) for rollout in group[:taken])
-        self.differences, self.ban_differences = distances(
-            self.policy.loaded, prompts, rows, sampling
-        )
-        largest = float(self.differences.max())
-        if largest <= self.limit:
-            return
-        line = (
-            f"rollout.engine=vllm: the server's log-probabilities differ from the model's by "
-            f"{largest:.2g} (mean {float(self.differences.mean()):.2g}), more than "
-            f"rollout.vllm.max_logprob_difference={self.limit:g}"
-        )
-        if self.settings.strict:
-            raise UserError(
-                f"{line}; compare the precision of both, or leave rollout.vllm.strict out"
-            )
-        print(f"warning: {line}", file=sys.stderr)

@@ -36,9 +36,10 @@ class Patience:
         self.made, self.since = -1.0, clock()
 
     def look(self, made: float | None, *, answered: bool = False) -> None:
-        """Note the count, None where the server does not tell it; raise ServerFailure too late.
+        """Take the count of tokens, None where it is not told.
 
-        ``answered``: an answer has come since the last look, which is a sign of work too.
+        Raises ServerFailure once it has not changed for ``seconds``. ``answered``: an answer has
+        come since the last look, which is a sign of work too.
         """
         if answered or (made is not None and made != self.made):
             self.made = self.made if made is None else made

@@ -1,4 +1,4 @@
-"""Prompts as conversations: turns, the places of pictures in them, and words that are no words."""
+"""Prompts as conversations: turns, the places of pictures in them, text that no prompt may hold."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from typing import Any
 from vrft.errors import UserError
 from vrft.models.families import IMAGE_TEXT, VISION_TOKENS
 from vrft.models.template_trial import FAULTS
-from vrft.types import Prompt, Turn
-
-PLACE = "<image>"
-"""The place of a picture in a turn, as TRL, LLaVA and SWIFT write it."""
+from vrft.types import PLACE, Prompt, Turn
 
 TURN_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 """The special tokens that begin and end turns in all families' chat templates."""
@@ -77,7 +74,7 @@ def check_prompt(prompt: Prompt, *, has_vision: bool = True) -> None:
     """Raise UserError, in one line with the prompt's first words, for a prompt that misleads.
 
     That is one with pictures or places for them where the model reads none, with places that are
-    not as many as its pictures, or with letters that the tokenizer reads as no words.
+    not as many as its pictures, or with a special token or half a character.
     """
     named = f"the prompt {prompt.text[:60]!r}"
     count, pictures = places(prompt), len(prompt.images)
@@ -104,7 +101,7 @@ def check_prompt(prompt: Prompt, *, has_vision: bool = True) -> None:
 
 
 def check_answer(text: str) -> None:
-    """Raise UserError for a true answer with letters that the tokenizer reads as no words.
+    """Raise UserError for a true answer with a special token or half a character.
 
     No model can learn to write it, and no completion could say it.
     """

@@ -30,7 +30,10 @@ QUERY_NORMS = ("q_norm", "k_norm")
 
 
 def side_by_side(*layers: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return the function that calls layers one after the other and joins their outputs."""
+    """Return the function that calls layers one after the other and joins their outputs.
+
+    Of the same hidden states [..., K] these are [..., N1], [..., N2] and so on: [..., N1 + N2 ...].
+    """
     return lambda hidden: torch.cat([layer(hidden) for layer in layers], dim=-1)
 
 
@@ -97,8 +100,8 @@ class TokenPass:
         positions = torch.arange(first, last + 1).expand(self.axes, 1, -1)
         positions = positions if self.axes == 3 else positions[0]
         cos, sin = (table[0] for table in self.rotate(self.norm.weight, positions))  # [span, D]
-        # The second half of a head's width is turned by the first one, negative: the sign is the
-        # sine's here.
+        # rotate_half(x) is (-x2, x1). Its minus is put into the sine, so that roll alone gives
+        # (x2, x1).
         half = sin.shape[-1] // 2
         self.cos = cos.unsqueeze(1)  # [span, 1, D]
         self.sin = torch.cat([-sin[:, :half], sin[:, half:]], dim=1).unsqueeze(1)

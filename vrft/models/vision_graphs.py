@@ -33,8 +33,8 @@ def may_serve(algorithm: AlgorithmConfig, devices: int) -> bool:
 class VisionGraphs:
     """Features of pictures with their graphs, whose activations take at most ``limit`` bytes.
 
-    They are kept between ``open`` and ``close`` only. ``prepare`` is entered around each pass that
-    is kept, with the tower: a rollout may have laid out its weights for passes without gradients.
+    They are kept only within ``open``. ``prepare`` is entered around each pass that is kept, with
+    the tower: a rollout may have laid out its weights for passes without gradients.
     """
 
     def __init__(self, limit: int = 0) -> None:

@@ -32,9 +32,10 @@ class Outcome:
     """The tensors from which a baseline computes advantages: those of this device's b groups.
 
     ``rewards`` [b, G]; ``kl_costs`` [b, G, C], what the KL of each token takes off the reward, or
-    zeros [b, G, 1]; ``mask`` [b, G, C], 0 too for groups that are compared with no other's tokens;
-    ``greedy`` [b] and ``values`` [b, G, C] for the baselines that need them. ``gather`` turns
-    [b, ...] into [B, ...] of all devices, ``local`` goes back.
+    zeros [b, G, 1]; ``mask`` [b, G, C], 0 also at all tokens of a group that has lost a reward,
+    which must not count in the batch's mean; ``greedy`` [b] and ``values`` [b, G, C] for the
+    baselines that need them. ``gather`` turns [b, ...] into [B, ...] of all devices, ``local`` goes
+    back.
     """
 
     rewards: Tensor
@@ -69,8 +70,8 @@ class Baseline:
     def signal(self, rewards: Tensor, greedy: Tensor | None, lost: Tensor) -> Tensor:
         """Return which groups [B] of rewards [B, G] teach anything, by what they are compared with.
 
-        ``greedy`` [B] are greedy rewards; ``lost`` [B] are groups that have lost a reward of all
-        their completions: only those of other prompts would tell the difference, and must not.
+        ``greedy`` [B] are greedy rewards. ``lost`` [B] marks groups without values of some reward:
+        their totals are lower for that alone, so a baseline across prompts must leave them out.
         """
         if self.subtrahend is None:
             return ~lost

@@ -1,4 +1,4 @@
-"""Policies of whose completion tokens one forward measures more than the log-probability."""
+"""Policies whose forward also gives entropies or values of the tokens, beside log-probabilities."""
 
 from __future__ import annotations
 

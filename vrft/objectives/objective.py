@@ -92,8 +92,10 @@ def loss(
     now = measure_policy(run, batch, experience, rows, entropy=entropy_weights is not None)
     fixed = TokenExperience.of(batch, experience, rows, now.logps, config)
     losses, measured = policy_losses(now, fixed, config)
-    losses = losses_with_kl(losses, measured, now, fixed, config)
-    losses = losses_with_critic(losses, measured, now, fixed, config)
+    losses, seen = losses_with_kl(losses, now, fixed, config)
+    measured |= seen
+    losses, seen = losses_with_critic(losses, now, fixed, config)
+    measured |= seen
     if now.entropies is not None:
         measured["entropy"] = now.entropies
     total = (losses * fixed.mask * at_tokens(weights, now.logps)).sum()
@@ -207,37 +209,34 @@ def policy_losses(
 
 
 def losses_with_kl(
-    losses: Tensor,
-    measured: dict[str, Tensor],
-    now: TokenMeasures,
-    fixed: TokenExperience,
-    config: AlgorithmConfig,
-) -> Tensor:
-    """Return each token's loss with its KL penalty, where the loss has one; measure "kl"."""
+    losses: Tensor, now: TokenMeasures, fixed: TokenExperience, config: AlgorithmConfig
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return each token's loss with its KL penalty, where the loss has one, and the measure "kl".
+
+    There is no measure without a reference.
+    """
     if fixed.reference is None:
-        return losses
+        return losses, {}
     if config.kl_in != "loss":
-        measured["kl"] = fixed.old - fixed.reference
-        return losses
-    measured["kl"] = surrogates.kl(now.logps, fixed.reference)
-    return losses + config.beta * measured["kl"]
+        return losses, {"kl": fixed.old - fixed.reference}
+    kl = surrogates.kl(now.logps, fixed.reference)
+    return losses + config.beta * kl, {"kl": kl}
 
 
 def losses_with_critic(
-    losses: Tensor,
-    measured: dict[str, Tensor],
-    now: TokenMeasures,
-    fixed: TokenExperience,
-    config: AlgorithmConfig,
-) -> Tensor:
-    """Return each token's loss with the critic's, where there is one; measure "value_loss"."""
+    losses: Tensor, now: TokenMeasures, fixed: TokenExperience, config: AlgorithmConfig
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return each token's loss with the critic's, where there is one, and the measure "value_loss".
+
+    There is no measure without a critic.
+    """
     if fixed.values is None:
-        return losses
+        return losses, {}
     assert fixed.returns is not None and now.values is not None and now.entropies is not None
     critic = config.critic
     errors = surrogates.value_loss(now.values, fixed.values, fixed.returns, critic.cliprange_value)
-    measured["value_loss"] = errors
-    return losses + critic.vf_coef * errors - critic.entropy_coef * now.entropies
+    with_critic = losses + critic.vf_coef * errors - critic.entropy_coef * now.entropies
+    return with_critic, {"value_loss": errors}
 
 
 def at_tokens(weights: Tensor, logps: Tensor) -> Tensor:

@@ -41,8 +41,8 @@ class Surrogate:
     ``words`` describe it in the table of algorithms. ``losses`` gives the loss of every token
     before its weight: [B, G, C], or [B, G, 1] where all tokens of a completion share one.
     ``clipped``, for those with a bound, says at which tokens it acts. ``ratio``: it compares with
-    the policy that sampled. ``levels`` of the ratio are those that it can take; ``settings`` of the
-    algorithm are those that it alone, or with others, reads.
+    the policy that sampled. ``levels`` of the ratio are those that it can take; ``settings`` names
+    the settings of the algorithm that it reads.
     """
 
     words: Callable[[AlgorithmConfig], str]
@@ -82,7 +82,7 @@ def policy_gradient(tokens: Tokens, config: AlgorithmConfig) -> Tensor:
 
 
 def clipped(tokens: Tokens, config: AlgorithmConfig) -> Tensor:
-    """Return -min(r A, clip(r, 1 - epsilon, 1 + epsilon_high) A), of the pessimist's choice.
+    """Return -min(r A, clip(r, 1 - epsilon, 1 + epsilon_high) A): the more pessimistic of the two.
 
     Where ``delta`` is set, r is at most ``delta`` in the first term: a token of negative advantage
     costs no more than delta |A| (the dual clip, Ye et al. 2020; two-sided in INTELLECT-2).
@@ -250,9 +250,9 @@ def importance_weights(
     """Return pi / pi_engine of tokens that another engine sampled: [B, G, C], or [B, G, 1].
 
     ``logps`` and ``sampled`` [B, G, C] are the policy's and the engine's log-probabilities. The
-    ratio of a whole completion is the product over its tokens. Above the cap C it becomes C
-    (truncated importance sampling, Yao et al. 2025) or 0 (masked, as in IcePop); likewise below
-    ``importance_sampling_clip_min``, where that is set.
+    ratio of a whole completion is the product over its tokens. A ratio above
+    ``importance_sampling_cap`` becomes the cap (truncated importance sampling, Yao et al. 2025) or
+    0 (masked, as in IcePop); likewise below ``importance_sampling_clip_min``, where that is set.
     """
     mode = config.importance_sampling
     if mode == "off":

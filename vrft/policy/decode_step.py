@@ -32,9 +32,9 @@ class DecodeStrategy:
     ended, these leave it. Room for completions grows by ``cache_block`` tokens. ``capture`` turns a
     step into one that replays it; after rows have left or room has grown, the step is captured
     again. None: every step is run as it is written. ``prepare`` is entered around the whole rollout
-    and lays out the model's weights for it; what it gives, ``Decoding`` takes. ``fused``: layers
-    are computed by ``TokenPass`` where the model fits, in the place of transformers' own, and
-    ``join``: queries, keys and values of each by one product.
+    and lays out the model's weights for it; its result is the ``products`` of ``Decoding``.
+    ``fused``: layers are computed by ``TokenPass`` where the model fits, in the place of
+    transformers' own, and ``join``: queries, keys and values of each by one product.
     """
 
     check_every: int

@@ -83,7 +83,7 @@ def write(policy: ModelPolicy, folder: Path, *, merge: bool, dtype: Dtype) -> No
     loaded = policy.loaded
     model: Any = loaded.model
     if merge:
-        check_adapter(loaded)
+        check_has_adapter(loaded)
         assert loaded.adapter is not None
         model = loaded.adapter.merge_and_unload()
     cast(model, loaded.family, dtype)
@@ -92,7 +92,7 @@ def write(policy: ModelPolicy, folder: Path, *, merge: bool, dtype: Dtype) -> No
     models.save_model(plain, folder)
 
 
-def check_adapter(loaded: LoadedModel) -> None:
+def check_has_adapter(loaded: LoadedModel) -> None:
     """Raise UserError for a model without an adapter, which cannot be merged."""
     if loaded.adapter is None:
         raise UserError("--merge: the model has no adapter; leave it out")

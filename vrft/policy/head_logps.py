@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vrft.policy.update_layers import BLOCK, product
+from vrft.policy.recomputed_mlp import BLOCK, product
 
 HELD = 2**25
 """Probabilities that may be held for the backward pass: 128 MiB in float32."""

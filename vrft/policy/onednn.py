@@ -14,6 +14,8 @@ from functools import cache, partial
 import torch
 from torch import Tensor, nn
 
+from vrft.models.token_pass import side_by_side
+
 REORDER, LINEAR = "_reorder_linear_weight", "_linear_pointwise"
 """Operators in torch.ops.mkldnn: the layout of a weight, and the product with one, laid out so or
 as torch has it."""
@@ -90,7 +92,7 @@ class Products:
         small, the parts are called one after the other and their outputs copied together.
         """
         if not self.joins(*parts):
-            return partial(side_by_side, parts)
+            return side_by_side(*parts)
         layers = [part for part in parts if isinstance(part, nn.Linear)]
         weight = torch.cat([layer.weight.detach() for layer in layers])
         biases = [
@@ -146,11 +148,6 @@ def plain_layers(
         # Subclasses may compute something else; a forward of the object's own is some hook's.
         if type(layer) is nn.Linear and "forward" not in vars(layer)
     }
-
-
-def side_by_side(parts: tuple[nn.Module, ...], hidden: Tensor) -> Tensor:
-    """Return the outputs of layers [..., N1], [..., N2] ... for the same hidden states, joined."""
-    return torch.cat([part(hidden) for part in parts], dim=-1)
 
 
 def packed_product(weight: Tensor, bias: Tensor | None, precision: torch.dtype) -> Product:

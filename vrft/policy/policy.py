@@ -13,7 +13,7 @@ from vrft import models
 from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.models import encoding
 from vrft.models.encoding import Encoded
-from vrft.policy import sampling as engine
+from vrft.policy import sampling as decoding
 from vrft.policy.logprobs import GroupLogps
 from vrft.policy.token_record import TokenRecord
 from vrft.types import Completion, Prompt, Rollout
@@ -99,7 +99,9 @@ class ModelPolicy:
         training = model.training
         model.eval()  # or LoRA's dropout would make the sampler another policy
         taken = TokenRecord(sampling.max_completion_length) if record else None
-        tokens = engine.sample(self.loaded, encoded, num_generations, sampling, seeds, record=taken)
+        tokens = decoding.sample(
+            self.loaded, encoded, num_generations, sampling, seeds, record=taken
+        )
         model.train(training)
         rollouts = [
             self.rollout(row, prompt)

@@ -15,7 +15,7 @@ from transformers.generation.logits_process import (
 )
 
 from vrft.config.schema import SamplingConfig
-from vrft.models.encoding import Encoded, collate
+from vrft.models.encoding import Encoded, PromptBatch, collate
 from vrft.models.loaded import LoadedModel
 from vrft.policy import repeated_prompts
 from vrft.policy.decode_step import DecodeStrategy, Decoding, strategy_for
@@ -40,16 +40,13 @@ def sample(
     if not loaded.shared_prefix:
         return repeated_prompts.sample(loaded, prompts, num_generations, sampling, seeds)
     strategy = strategy or strategy_for(loaded, graphs=sampling.cuda_graphs)
-    with strategy.prepare(loaded.model) as products:
-        tokens_NC = decode(
-            loaded, prompts, num_generations, sampling, seeds, strategy, record, products
-        )
+    tokens_NC = sample_tokens(loaded, prompts, num_generations, sampling, seeds, strategy, record)
     rows = [loaded.until_end(row) for row in tokens_NC.tolist()]
     return [rows[i : i + num_generations] for i in range(0, len(rows), num_generations)]
 
 
 @torch.no_grad()
-def decode(
+def sample_tokens(
     loaded: LoadedModel,
     prompts: Sequence[Encoded],
     num_generations: int,
@@ -57,38 +54,62 @@ def decode(
     seeds: Sequence[int],
     strategy: DecodeStrategy,
     record: TokenRecord | None = None,
-    products: object = None,
 ) -> Tensor:
-    """Sample N = B * G completions token by token, and return [N, C] on the device.
+    """Sample the tokens of N = B * G completions, and return [N, C] on the device.
 
     C is ``max_completion_length``. Tokens after the first end token of a row mean nothing.
-    ``products`` is what the strategy's ``prepare`` gives.
     """
-    device, limit = loaded.device, sampling.max_completion_length
-    banned = torch.tensor(loaded.banned_ids, device=device)
-    processors, greedy = logits_processors(sampling), sampling.temperature == 0
-    # A number in [0, 1) for every token that may be drawn, made on the CPU from the prompt's own
-    # seed: the same on every device, and whatever else is in the batch.
-    draws = [torch.rand(num_generations, limit, generator=torch.Generator().manual_seed(seed))
-             for seed in seeds]  # fmt: skip
-    uniforms = torch.cat(draws).to(device)  # [N, C]
+    limit = sampling.max_completion_length
+    with strategy.prepare(loaded.model) as products:
+        uniforms = uniforms_of(seeds, num_generations, limit).to(loaded.device)
+        batch = collate(prompts, loaded.device)
+        texts = written_texts(batch, num_generations, limit)
+        decoding = Decoding(loaded, batch, num_generations, strategy, products)
+        return decode(decoding, texts, uniforms, sampling, record)
 
-    # Prompts and completions as text, which the repetition penalty reads: [N, P + C]. Where there
-    # is no token yet, the prompt's first one stands, which is repeated already.
-    batch = collate(prompts, device)
+
+def uniforms_of(seeds: Sequence[int], num_generations: int, limit: int) -> Tensor:
+    """Return a number in [0, 1) for every token that may be drawn: [N, C] on the CPU.
+
+    They come from the prompt's own seed: the same on every device, and whatever else is in the
+    batch.
+    """
+    streams = (torch.Generator().manual_seed(seed) for seed in seeds)
+    return torch.cat([torch.rand(num_generations, limit, generator=g) for g in streams])
+
+
+def written_texts(batch: PromptBatch, num_generations: int, limit: int) -> Tensor:
+    """Return prompts with room for completions, which the repetition penalty reads: [N, P + C].
+
+    Where there is no token yet, the prompt's first one stands, which is repeated already.
+    """
     rows = batch.tokens.split(batch.lengths)
     texts = torch.stack([row[0].expand(max(batch.lengths) + limit) for row in rows])
     for text, row in zip(texts, rows, strict=True):
         text[: len(row)] = row
-    texts = texts.repeat_interleave(num_generations, 0)
-    completions = texts[:, -limit:]  # a view: a token that is written here is read from `texts`
+    return texts.repeat_interleave(num_generations, 0)
 
+
+def decode(
+    decoding: Decoding,
+    texts: Tensor,
+    uniforms: Tensor,
+    sampling: SamplingConfig,
+    record: TokenRecord | None,
+) -> Tensor:
+    """Write a completion behind each of N texts [N, P + C], token by token, and return [N, C].
+
+    ``uniforms`` [N, C] in [0, 1) say which tokens are drawn.
+    """
+    loaded, strategy, limit = decoding.loaded, decoding.strategy, uniforms.shape[1]
+    completions = texts[:, -limit:]  # a view: a token that is written here is read from `texts`
+    banned = torch.tensor(loaded.banned_ids, device=loaded.device)
+    processors, greedy = logits_processors(sampling), sampling.temperature == 0
+    penalised = sampling.repetition_penalty != 1  # the one thing for which texts are read
+    is_end = end_table(loaded, decoding.logits.shape[1])
     # Three numberings of rows meet in the loop. `texts`, `completions` and `uniforms` hold all N.
     # `decoding` holds the n rows still in the batch, and `active` [n] their numbers among the N.
     # `running` [m] holds, as places among these n, those that have not ended.
-    decoding = Decoding(loaded, batch, num_generations, strategy, products)
-    is_end = end_table(loaded, decoding.logits.shape[1])
-    penalised = sampling.repetition_penalty != 1  # the one thing for which texts are read
     for step in range(limit):
         active = decoding.active
         # In their own memory, which the next step writes anew: [n, V].

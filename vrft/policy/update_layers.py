@@ -1,8 +1,6 @@
 """Layers as an update on a CPU computes them: products by oneDNN, activations made again.
 
-Values and gradients are those of torch's own layers but for rounding. An MLP's activation and its
-product with the gate are not held for the backward pass, which makes them anew from what they were
-made of: two thirds of what an MLP holds.
+Values and gradients are those of torch's own layers but for rounding.
 """
 
 from __future__ import annotations
@@ -20,21 +18,13 @@ from transformers.activations import QuickGELUActivation, SiLUActivation
 
 from vrft.models.sharding import is_sharded
 from vrft.policy import onednn
+from vrft.policy.recomputed_mlp import gated_mlp, quick_mlp, weight_gradient
 
 MIN_MODEL = 2**22
 """Weights of a model below which nothing is gained, and every layer stays as it is."""
 
 MIN_LAYER = 2**15
 """Weights of a layer below which calling oneDNN takes more time than it saves."""
-
-WIDE = 1024
-"""Inputs of a layer from which on oneDNN makes the gradient of its weight faster than torch."""
-
-BLOCK = 2**16
-"""Numbers to which all of an activation's operations are applied at once: they fit into a cache."""
-
-QUICK = 1.702
-"""The factor of quick GELU, x * sigmoid(1.702 x)."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +66,9 @@ class UpdateLayers:
     def forwards(
         self, part: nn.Module, *, faster: bool
     ) -> Iterator[tuple[nn.Module, Callable[[Tensor], Tensor]]]:
-        """Yield the modules that compute otherwise than at present, and how.
+        """Yield each module whose forward changes, with the new one.
 
-        Unless it is to be ``faster`` they compute as their class does.
+        Unless it is to be ``faster``, the new one is that of its class.
         """
         by_onednn = faster and self.by_onednn
         for module in part.modules():
@@ -155,13 +145,6 @@ class Linear(torch.autograd.Function):
         return of_hidden, of_weight, of_bias
 
 
-def weight_gradient(grad: Tensor, hidden: Tensor, *, by_onednn: bool) -> Tensor:
-    """Return the gradient of a weight, grad.T @ hidden, of rows [n, N] and [n, K]: [N, K]."""
-    if by_onednn and hidden.shape[1] >= WIDE:
-        return onednn.linear(hidden.mT, None, grad.mT)
-    return grad.mT @ hidden
-
-
 GATED, QUICK_MLP = ("gate_proj", "up_proj", "down_proj"), ("fc1", "fc2")
 """Names of an MLP's layers in the order in which they compute, with a gate and without."""
 
@@ -175,7 +158,7 @@ def mlp(module: nn.Module, by_onednn: bool) -> Callable[[Tensor], Tensor] | None
         return None
     layers: list[Any] = [*parts.values()]
     last, activation = layers[-1], type(activations[0])
-    # Whoever listens to a layer would hear nothing of one that is computed with the activation.
+    # A hook on the last layer would not run: the layer is computed together with the activation.
     if not is_plain(last) or not is_float32(last) or last._forward_hooks:
         return None
     if names == GATED and activation in (SiLUActivation, nn.SiLU):
@@ -184,114 +167,3 @@ def mlp(module: nn.Module, by_onednn: bool) -> Callable[[Tensor], Tensor] | None
     if names == QUICK_MLP and activation is QuickGELUActivation:
         return partial(quick_mlp, layers[0], last, by_onednn)
     return None
-
-
-def gated_mlp(
-    gate: nn.Module, up: nn.Module, down: nn.Linear, by_onednn: bool, hidden: Tensor
-) -> Tensor:
-    """Return down(silu(gate(hidden)) * up(hidden))."""
-    out: Tensor = GatedProduct.apply(  # type: ignore[no-untyped-call]
-        by_onednn, gate(hidden), up(hidden), down.weight, down.bias
-    )
-    return out
-
-
-def quick_mlp(first: nn.Module, last: nn.Linear, by_onednn: bool, hidden: Tensor) -> Tensor:
-    """Return last(quick_gelu(first(hidden)))."""
-    out: Tensor = QuickProduct.apply(  # type: ignore[no-untyped-call]
-        by_onednn, first(hidden), last.weight, last.bias
-    )
-    return out
-
-
-def product(weight: Tensor, bias: Tensor | None, hidden: Tensor, by_onednn: bool) -> Tensor:
-    """Return hidden @ weight.T + bias."""
-    if by_onednn:
-        return onednn.linear(weight, bias, hidden)
-    return F.linear(hidden, weight, bias)
-
-
-def blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yield contiguous tensors of one size, a block of each at a time."""
-    yield from zip(*[tensor.view(-1).split(BLOCK) for tensor in tensors], strict=True)
-
-
-class GatedProduct(torch.autograd.Function):
-    """(silu(g) * u) @ W.T + b, of which the backward pass makes silu(g) * u again."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, by_onednn: bool, gate: Tensor, up: Tensor, weight: Tensor, bias: Tensor | None
-    ) -> Tensor:
-        """Return [..., N] of gates and values [..., K], a weight [N, K] and a bias [N] or None."""
-        gate, up = gate.contiguous(), up.contiguous()
-        ctx.save_for_backward(gate, up, weight)
-        ctx.by_onednn, ctx.biased = by_onednn, bias is not None
-        activated = torch.empty_like(up)
-        for g, u, out in blocks(gate, up, activated):
-            torch.ops.aten.silu.out(g, out=out)
-            out.mul_(u)
-        return product(weight, bias, activated, by_onednn)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients; the first input has none."""
-        gate, up, weight = ctx.saved_tensors
-        of_gate = product(weight.mT, None, grad, ctx.by_onednn)  # of the activation, at first
-        of_up, activated = torch.empty_like(up), torch.empty_like(up)
-        for g, u, a, of_g, of_u in blocks(gate, up, activated, of_gate, of_up):
-            torch.ops.aten.silu.out(g, out=a)
-            torch.mul(of_g, a, out=of_u)
-            torch.ops.aten.silu_backward.grad_input(of_g.mul_(u), g, grad_input=of_g)
-            a.mul_(u)
-        rows = grad.flatten(0, -2)
-        return None, of_gate, of_up, *last_gradients(ctx, rows, activated.flatten(0, -2), 3)
-
-
-class QuickProduct(torch.autograd.Function):
-    """quick_gelu(h) @ W.T + b, of which the backward pass makes the activation again."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, by_onednn: bool, hidden: Tensor, weight: Tensor, bias: Tensor | None
-    ) -> Tensor:
-        """Return [..., N] of hidden states [..., K], a weight [N, K] and a bias [N] or None."""
-        hidden = hidden.contiguous()
-        ctx.save_for_backward(hidden, weight)
-        ctx.by_onednn, ctx.biased = by_onednn, bias is not None
-        activated = torch.empty_like(hidden)
-        for h, out in blocks(hidden, activated):
-            torch.mul(h, QUICK, out=out)
-            out.sigmoid_().mul_(h)
-        return product(weight, bias, activated, by_onednn)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients; the first input has none."""
-        hidden, weight = ctx.saved_tensors
-        of_hidden = product(weight.mT, None, grad, ctx.by_onednn)  # of the activation, at first
-        activated = torch.empty_like(hidden)
-        for h, a, of_h in blocks(hidden, activated, of_hidden):
-            # with s = sigmoid(1.702 h) and a = h s the derivative is s + 1.702 a (1 - s)
-            sigmoid = (h * QUICK).sigmoid_()
-            torch.mul(h, sigmoid, out=a)
-            of_h.mul_((1 - sigmoid).mul_(a).mul_(QUICK).add_(sigmoid))
-        rows = grad.flatten(0, -2)
-        return None, of_hidden, *last_gradients(ctx, rows, activated.flatten(0, -2), 2)
-
-
-def last_gradients(
-    ctx: Any, grad: Tensor, activated: Tensor, weight_at: int
-) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients of the weight and bias of an MLP's last layer, which may be frozen.
-
-    ``weight_at`` is the place of the weight among the function's inputs; the bias comes next.
-    """
-    of_weight = of_bias = None
-    if ctx.needs_input_grad[weight_at]:
-        of_weight = weight_gradient(grad, activated, by_onednn=ctx.by_onednn)
-    if ctx.biased and ctx.needs_input_grad[weight_at + 1]:
-        of_bias = grad.sum(0)
-    return of_weight, of_bias

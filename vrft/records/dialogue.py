@@ -8,10 +8,7 @@ from typing import Any, Literal
 
 from vrft.records.nested import shown
 from vrft.records.record import Record
-from vrft.types import Turn
-
-PLACE = "<image>"
-"""The mark of a picture's place in a text, as in TRL, LLaVA and ms-swift."""
+from vrft.types import PLACE, Turn
 
 ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
     **{"system": "system", "developer": "system"},

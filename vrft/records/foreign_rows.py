@@ -20,12 +20,12 @@ from PIL import Image
 
 from vrft.images import read_header, stored_size
 from vrft.records import placing, written_shapes
-from vrft.records.dialogue import PLACE
 from vrft.records.formats import FORMATS, FormatName
 from vrft.records.frames import PIXELS, Frame, Shape
 from vrft.records.nested import shown
 from vrft.records.record import number_text
 from vrft.records.rows import Row
+from vrft.types import PLACE
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def read(
 ) -> Reading:
     """Read a split as ``formats.read`` does, or return the last reading if nothing has changed.
 
-    Whoever makes samples calls ``forget``, as rows are not needed beside them.
+    Whoever makes samples takes the rows by ``passing``, as they are not needed beside them.
     """
     asked: Key = (split, name, tuple(columns.items()), limit, encoding, allow_outside)
     stamp = None if config is not None else stamp_of(paths.expanded(source), split)
@@ -63,6 +63,15 @@ def read(
 def forget() -> None:
     """Drop the last reading."""
     LAST.clear()
+
+
+def passing(reading: Reading) -> Passing:
+    """Return a reading's rows, each let go as the next is asked for, and drop the last reading.
+
+    The caller drops its own too, or the rows stay in memory.
+    """
+    forget()
+    return Passing(reading.rows)
 
 
 class Passing:

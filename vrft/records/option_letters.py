@@ -6,8 +6,8 @@ import re
 import string
 from collections.abc import Sequence
 
-from vrft.records.dialogue import PLACE
 from vrft.records.record import Record
+from vrft.types import PLACE
 from vrft.wrapping import LOOKS
 
 LETTERS = tuple(string.ascii_uppercase)

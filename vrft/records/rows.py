@@ -15,14 +15,14 @@ from typing import Any
 from vrft import answers
 from vrft.records import written_shapes
 from vrft.records.annotations import labelled
-from vrft.records.dialogue import PLACE, Dialogue, dialogue
+from vrft.records.dialogue import Dialogue, dialogue
 from vrft.records.frames import Unit
 from vrft.records.nested import listed, shown
 from vrft.records.option_letters import lists_options
 from vrft.records.options import options_of
 from vrft.records.record import Record, is_finite, is_null
 from vrft.records.row_pictures import pictures_of
-from vrft.types import Turn
+from vrft.types import PLACE, Turn
 
 
 @dataclass(frozen=True, slots=True)

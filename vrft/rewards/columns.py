@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from vrft.images import open_image
-from vrft.types import Prompt, Sample
+from vrft.types import PLACE, Prompt, Sample
 
 if TYPE_CHECKING:
     from PIL import Image
-
-PLACE = "<image>"
 
 
 @dataclass(frozen=True)

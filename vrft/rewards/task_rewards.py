@@ -34,7 +34,7 @@ FormatRule = Literal["strict", "legacy"]
 
 def follows_format(sample: Sample[A], completion: Completion) -> float:
     """Return 1 for a completion that keeps the think-and-answer contract exactly, else 0."""
-    return float(answers.answer_text(completion.text) is not None)
+    return float(answers.follows_format(completion.text))
 
 
 def legacy_format(sample: Sample[A], completion: Completion) -> float:
@@ -260,7 +260,7 @@ def further_rewards(task: Task[Any]) -> frozenset[str]:
 
 
 class TaskWithRewards(Task[A]):
-    """A task with further rewards and the setting of missing ones; else it is the task itself."""
+    """A task with further rewards and the setting of missing ones; the rest is the task's own."""
 
     def __init__(
         self, task: Task[A], further: Mapping[str, Reward[A]], missing: Missing = "error"

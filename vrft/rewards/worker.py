@@ -32,7 +32,7 @@ DEATH_SIGNAL = 1
 
 
 def main(requests: IO[bytes], answers: int) -> None:
-    """Answer requests until there are no more; the first one says what to import and to bear.
+    """Answer requests until there are no more; the first one says what to import, and the limits.
 
     ``requests`` is read line by line, and ``answers`` is the descriptor of the other pipe.
     """

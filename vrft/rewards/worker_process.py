@@ -35,7 +35,7 @@ WORD = "VRFT_REWARD_WORKER"
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of one worker; 0 is none. They are to hold what runs wild, not to save."""
+    """The limits of one worker; 0 is none. They stop a reward that runs away; they save nothing."""
 
     seconds: float = 60.0
     """Time of one call: of a group of completions."""
@@ -142,6 +142,8 @@ class WorkerProcess:
             answer = json.loads(line)
             if not isinstance(answer, dict) or answer.get("id") != number:
                 raise ValueError
+            if answer.get("memory"):
+                raise LimitReached("it had not enough memory (MemoryError; train.reward_memory)")
         except LimitReached:
             self.ended()
             raise

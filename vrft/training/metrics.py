@@ -98,14 +98,15 @@ def logged_means(run: Run, batch: Batch, taken: Collection[str]) -> dict[str, fl
             total, count = own.get(name, (0.0, 0))
             finite = [value for value in values if math.isfinite(value)]
             own[name] = (total + sum(finite), count + len(finite))
-    # Devices may have logged other names, but they agree on whether any reward can log at all.
     rewards = run.task.rewards().values()
     can_log = (
         run.config.algorithm.missing_rewards == "none"
         or mathverify.in_use()
         or any(isinstance(reward, GroupReward) for reward in rewards)
     )
-    devices = exchange.gather_objects(run.accelerator, [own]) if can_log else [own]
+    # Devices may have logged other names, and not each has had to ask math-verify so far.
+    gathers = exchange.max_over_ranks(run.accelerator, int(can_log))
+    devices = exchange.gather_objects(run.accelerator, [own]) if gathers else [own]
     means: dict[str, float] = {}
     for name in dict.fromkeys(name for device in devices for name in device):
         if name in taken:

@@ -1,19 +1,18 @@
 """Rollouts for training: from the policy itself, or from a server that all devices share.
 
-A server is started, given weights and started again by the main process alone; the others sample
-from it by its address. With ``rollout.ahead`` it samples for the next step while this one trains.
+With ``rollout.ahead`` a server samples for the next step while this one trains.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -22,16 +21,16 @@ from torch import Tensor, nn
 from vrft.config.schema import Config
 from vrft.engines import engines
 from vrft.engines.client import ServerFailure
-from vrft.engines.engines import Engine, OwnEngine
-from vrft.engines.guest import Address, VllmGuest
-from vrft.engines.vllm import VllmEngine
+from vrft.engines.engines import Engine
+from vrft.engines.served import ServedEngine
 from vrft.errors import UserError
 from vrft.objectives import algorithms
-from vrft.policy import ModelPolicy, Policy
-from vrft.processes import distributed, exchange
-from vrft.training import rollout_rows
+from vrft.policy import Policy
+from vrft.processes import exchange
+from vrft.training import rollout_rows, shared_server
 from vrft.training.checkpoint import ROLLOUTS
 from vrft.training.rollout_rows import Drawn, Sampled
+from vrft.training.shared_server import SharedServer, gathered
 from vrft.waiting import waiting
 
 PROBED = (4, 32)
@@ -47,46 +46,40 @@ class InFlight:
     sampled: Future[list[Sampled]]
 
 
-class ServedEngine(Engine, Protocol):
-    """An engine with a server: the restarts left, and the distances of the last comparison [N].
-
-    ``differences`` are those of engine and model, ``ban_differences`` what tokens that are never
-    sampled add to them in the policy's log-probabilities.
-    """
-
-    restarts: int
-    differences: Tensor
-    ban_differences: Tensor
-
-
 class Rollouts:
     """The engine of a run on all its devices, and the rollouts that are under way.
 
-    ``step`` is that of the weights which the engine has. All devices call each method equally
-    often, but for ``close``.
+    ``step`` is that of the weights which the engine has, and ``server`` is None for the policy's
+    own decoding. All devices call each method equally often, but for ``close``.
     """
 
     def __init__(
         self, engine: Engine, config: Config, accelerator: Accelerator, step: int = 0
     ) -> None:
         self.engine, self.config, self.accelerator, self.step = engine, config, accelerator, step
-        self.served = not isinstance(engine, OwnEngine)
-        self.shared = self.served and accelerator.num_processes > 1
-        self.address = self.known_address()
+        self.server: SharedServer | None = None
+        if isinstance(engine, ServedEngine):
+            self.server = SharedServer(engine, accelerator)
         self.in_flight: InFlight | None = None
         self.pool = ThreadPoolExecutor(1, "rollouts") if config.rollout.ahead else None
         self.compared = False  # since the engine's weights are those it has
         self.sampling_time = self.sync_time = 0.0
+
+    @property
+    def served(self) -> bool:
+        """Return whether a server samples, and not the policy itself."""
+        return self.server is not None
 
     # --- weights
 
     def follow(self, module: nn.Module, step: int) -> None:
         """Send the engine the policy's weights after ``step`` steps, unless it has them already.
 
-        Rollouts under way are waited for. Raises UserError, on all devices, for a server that is
-        beyond help.
+        Rollouts under way are waited for. Raises UserError, on all devices, for a server that
+        fails and may not be started again.
         """
-        if not self.served or self.step == step:
+        server = self.server
+        if server is None or self.step == step:
             return
         with waiting():  # for the server, which has limits of its own
             error = None if self.in_flight is None else self.in_flight.sampled.exception()
@@ -98,39 +91,16 @@ class Rollouts:
         def send() -> None:
             if isinstance(error, UserError):
                 raise error
-            self.engine.sync(weights)
+            server.engine.sync(weights)
 
         try:
-            self.together(send)
+            server.together(send)
         except UserError as failure:
             raise UserError(f"step {step + 1}: {failure}") from failure
         if not self.accelerator.is_main_process:
-            self.engine.sync()
+            server.engine.sync()
         self.step, self.compared = step, False
         self.sync_time = time.monotonic() - began
-
-    def together(self, action: Callable[[], None]) -> None:
-        """Act on the server in the main process; all devices learn of its error and address."""
-        mistake: UserError | None = None
-        if self.accelerator.is_main_process:
-            try:
-                action()
-            except UserError as error:
-                mistake = error
-        if self.shared:
-            known = (self.known_address(), None if mistake is None else str(mistake))
-            self.address, line = exchange.from_main(self.accelerator, known)
-            if line is not None and mistake is None:
-                mistake = UserError(line)
-        if mistake is not None:
-            raise mistake
-        if isinstance(self.engine, VllmGuest) and self.address is not None:
-            self.engine.visit(self.address)
-
-    def known_address(self) -> Address | None:
-        """Return the address of the server that this process has started or attached to."""
-        own = isinstance(self.engine, VllmEngine) and not isinstance(self.engine, VllmGuest)
-        return Address.of(cast(VllmEngine, self.engine)) if own else None
 
     # --- sampling
 
@@ -138,18 +108,18 @@ class Rollouts:
         """Return the rollouts of prompts, which may be under way already.
 
         Every device calls this, also one without prompts: they find out together whether the
-        server has failed. Raises UserError for a server that is beyond help.
+        server has failed. Raises UserError for a server that fails and may not be started again.
         """
         began = time.monotonic()
         flight, self.in_flight = self.in_flight, None
         ask = partial(self.ask_now, drawn)
         sampled, error = tried(ask if flight is None else waiting()(flight.sampled.result))
-        while self.shared:
+        while self.server is not None and self.server.shared:
             failed = str(error) if isinstance(error, ServerFailure) else ""
             failures = exchange.gather_objects(self.accelerator, [failed])
             if not any(failures):
                 break
-            self.recover(next(filter(None, failures)), error)
+            self.server.recover(next(filter(None, failures)), error)
             if isinstance(error, ServerFailure):
                 sampled, error = tried(ask)
         self.sampling_time += time.monotonic() - began
@@ -178,19 +148,6 @@ class Rollouts:
             cold = replace(config.sampling, temperature=0.0)
             best = self.engine.sample(encoded, 1, cold, seeds)
         return [Sampled(group, greedy) for group, greedy in zip(groups, best, strict=True)]
-
-    def recover(self, failure: str, error: Exception | None) -> None:
-        """Start a server again that has failed another device; UserError where that is no help."""
-
-        def again() -> None:
-            if isinstance(error, UserError):
-                raise error
-            engine = cast(VllmEngine, self.engine)
-            if self.known_address() == self.address:  # else it has been started again already
-                engine.end_server(ServerFailure(failure))
-                engine.attempt(engine.launch)
-
-        self.together(again)
 
     def begin(self, drawn: Sequence[Drawn]) -> None:
         """Let the server begin with the rollouts of the next step's prompts.
@@ -226,9 +183,9 @@ class Rollouts:
 
         ``rollout/time`` are the seconds in which the main process waited for rollouts.
         """
-        if not self.served:
+        if self.server is None:
             return {}
-        engine = cast(ServedEngine, self.engine)
+        engine = self.server.engine
         mean, most = self.mean_and_largest(engine.differences)
         ban_mean, ban_most = self.mean_and_largest(engine.ban_differences)
         measured = {
@@ -282,8 +239,8 @@ class Rollouts:
         """End the engine, also within a step, and the thread that waits for it."""
         self.engine.close()
         if self.pool is not None:
-            if isinstance(self.engine, VllmEngine):
-                self.engine.client.abandon()  # requests to a server that runs on
+            if self.server is not None:
+                self.server.engine.client.abandon()  # requests to a server that runs on
             if self.in_flight is not None:
                 with suppress(UserError, ServerFailure):
                     self.in_flight.sampled.result()
@@ -298,32 +255,12 @@ def start(
 
     Raises UserError, on all devices, for a server that does not start.
     """
+    engine: Engine
     if config.rollout.engine == "vrft":
-        own = OwnEngine(actor, record=config.train.logs_token_logprobs)
-        return Rollouts(own, config, accelerator, step)
-    weights = gathered(accelerator, actor.module)
-    engine: Engine | None = None
-    line, address = "", None
-    if accelerator.is_main_process:
-        try:
-            engine = engines.start(config, actor, folder, weights)
-            address = Address.of(engine) if isinstance(engine, VllmEngine) else None
-        except UserError as error:
-            line = str(error)
-    line, address = exchange.from_main(accelerator, (line, address))
-    if line:
-        raise UserError(line)
-    if engine is None:
-        assert isinstance(actor, ModelPolicy) and address is not None
-        engine = VllmGuest(config, actor, address)
-    made = Rollouts(engine, config, accelerator, step)
-    made.address = address
-    return made
-
-
-def gathered(accelerator: Accelerator, module: nn.Module) -> Mapping[str, Tensor] | None:
-    """Return a module's weights, gathered on the main process; None where it has them anyway."""
-    return None if accelerator.num_processes == 1 else distributed.state_dict(accelerator, module)
+        engine = engines.start(config, actor, folder)
+    else:
+        engine = shared_server.start(config, actor, accelerator, folder)
+    return Rollouts(engine, config, accelerator, step)
 
 
 def tried(

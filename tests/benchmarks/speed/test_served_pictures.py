@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.speed import served_pictures
 from vrft.config.schema import Config
-from vrft.engines import server
+from vrft.engines import server_check
 from vrft.models.families import read_config
 from vrft.sft import fine_tune
 
@@ -21,7 +21,7 @@ def test_the_model_is_of_a_shape_that_a_server_takes(
     monkeypatch.setattr(served_pictures, "LESSONS", 5)
     monkeypatch.setattr(fine_tune, "train", asked.append)
     assert served_pictures.teach(tmp_path) == Path(asked[0].train.output_dir) / "final"
-    server.check_shape(read_config(asked[0].model.name), "float32", cpu=True)
+    server_check.check_shape(read_config(asked[0].model.name), "float32", cpu=True)
     rows = (tmp_path / "lessons" / "train.jsonl").read_text().splitlines()
     assert len(rows) == 5
 

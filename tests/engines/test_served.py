@@ -1,0 +1,42 @@
+"""Rollouts of a server and their distance from the model, against a small HTTP server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from fakes import vllm_server as fake
+from fakes.attached import SAMPLING, attached, encode
+
+from vrft.engines.served import Address
+from vrft.errors import UserError
+from vrft.policy.policy import ModelPolicy
+
+
+def test_the_address_is_that_of_the_server_and_its_model(
+    model: ModelPolicy, server: tuple[str, fake.Answers], tmp_path: Path
+) -> None:
+    engine = attached(model, server[0], tmp_path)
+    assert engine.address == Address(server[0], engine.model, torch.float32)
+    engine.close()
+
+
+def test_log_probabilities_that_differ_are_told_or_end_a_strict_run(
+    model: ModelPolicy,
+    server: tuple[str, fake.Answers],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    engine = attached(model, server[0], tmp_path, max_logprob_difference=None)
+    engine.sample(encode(model), 4, SAMPLING, [3, 4])
+    assert "log-probabilities differ" in capsys.readouterr().err
+    engine.sample(encode(model), 4, SAMPLING, [3, 4])
+    assert capsys.readouterr().err == ""  # once after each exchange of weights
+    assert len(engine.differences) == 2 * 4 * 6
+    engine.sync()
+    engine.settings = replace(engine.settings, strict=True)
+    with pytest.raises(UserError, match=r"max_logprob_difference=0\.0001"):
+        engine.sample(encode(model), 4, SAMPLING, [3, 4])
+    engine.close()

@@ -63,6 +63,17 @@ def test_the_settings_of_a_method_are_settings_of_the_algorithm() -> None:
     assert all(row.differs.keys() <= known for row in methods.METHODS.values())
 
 
+def test_epochs_give_the_number_of_steps_on_any_number_of_devices() -> None:
+    train = TrainConfig(num_train_epochs=2.5, per_device_train_batch_size=3)
+    config = Config(train=train)
+    # 2.5 epochs of 24 samples are 60 prompts: 3 a step, then 2 x 3, 4 x 3 and 7 x 3
+    assert [config.total_steps(24, n) for n in (1, 2, 4, 7)] == [20, 10, 5, 3]
+    given = dataclasses.replace(config, train=dataclasses.replace(train, max_steps=0))
+    assert given.total_steps(24, 1) == 0
+    lessons = dataclasses.replace(config, algorithm=methods.method("sft"))
+    assert lessons.total_steps(24, 7) == 5  # 2.5 epochs of 2 steps, of which none has 2 epochs
+
+
 def test_importing_the_schema_imports_neither_torch_nor_transformers() -> None:
     code = (
         "import sys, vrft.config; print(*{'torch', 'transformers', 'accelerate'} & {*sys.modules})"

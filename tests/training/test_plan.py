@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.bigram import CONFIG, Echo, run, with_algorithm, with_train
+from fakes.bigram import CONFIG, Echo, with_algorithm
 from fakes.folders import FAKES, RECORDS
 
 from vrft import config, progress
@@ -69,13 +69,6 @@ def test_the_plan_says_when_a_run_is_evaluated_and_what_is_kept(
     note = f"note: train.eval_steps={every}: the run has 3 step(s), of which the last alone is"
     assert (note in capsys.readouterr().err) == noted
     assert "evaluated" not in plan_of(model)
-
-
-def test_epochs_give_the_number_of_steps() -> None:
-    made = run(with_train(CONFIG, max_steps=-1, num_train_epochs=2.5))
-    assert (
-        plan.total_steps(made.config, len(made.samples), 1) == 10
-    )  # 2.5 epochs of 24 samples, 6 a step
 
 
 def test_greedy_sampling_is_refused_in_training() -> None:
@@ -243,13 +236,6 @@ def test_sft_by_an_engine_that_shards_is_refused(
     monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
     with pytest.raises(UserError, match="algorithm=sft holds all weights in every process"):
         plan.check_settings(with_algorithm(CONFIG, name="sft"), {})
-
-
-def test_the_plan_has_the_steps_of_the_run_on_any_number_of_devices() -> None:
-    settings = {"max_steps": -1, "num_train_epochs": 2.5, "per_device_train_batch_size": 3}
-    config = with_train(CONFIG, **settings)
-    # 2.5 epochs of 24 samples are 60 prompts: 3 a step, then 2 x 3, 4 x 3 and 7 x 3
-    assert [plan.total_steps(config, 24, n) for n in (1, 2, 4, 7)] == [20, 10, 5, 3]
 
 
 def test_prompts_that_take_long_to_check_show_progress(

@@ -7,6 +7,7 @@ which order and how they are spelt: ``vrft.config.loading``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -316,3 +317,14 @@ class Config:
     def samples_itself(self) -> bool:
         """Return whether the model in training samples, rather than a server or nobody."""
         return self.algorithm.by_reward and self.rollout.engine == "vrft"
+
+    def total_steps(self, samples: int, processes: int) -> int:
+        """Return ``max_steps``, or the steps of ``num_train_epochs`` passes over the samples."""
+        train = self.train
+        if train.max_steps >= 0:
+            return train.max_steps
+        prompts = train.prompts_per_device * processes
+        if not self.algorithm.by_reward:
+            # A step of transformers' trainer does not cross from one epoch into the next.
+            return math.ceil(train.num_train_epochs * math.ceil(samples / prompts))
+        return math.ceil(train.num_train_epochs * samples / prompts)

@@ -176,7 +176,7 @@ def train_on_lessons(
     """Train on the collator's lessons by TRL's trainer, from a checkpoint where there is one."""
     together: Any = PartialState()
     count, processes = len(collator.lessons), together.num_processes
-    steps = plan.total_steps(config, count, processes)
+    steps = config.total_steps(count, processes)
     step = 0 if newest is None else checkpoint.step_of(newest)
     size = config.train.per_device_train_batch_size
     trainer = Trainer(

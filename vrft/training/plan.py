@@ -1,13 +1,11 @@
 """The plan of a run: what stops it before its first step, and what it will do and need.
 
-``--dry-run`` and the run itself call the same ``check``, so that both refuse the same things, and
-take the number of steps from the same function.
+``--dry-run`` and the run itself call the same ``check``, so that both refuse the same things.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -77,7 +75,7 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
         note_trained_on(samples, asked, config.eval.split)
     best.check(config, task, asked)
     unused_settings.check(config, fresh=fresh)
-    steps = total_steps(config, len(samples), launched.processes())
+    steps = config.total_steps(len(samples), launched.processes())
     if fresh:
         note_late_evaluation(config, steps)
         run_folder.check_free(config)
@@ -209,18 +207,6 @@ def rewards_text(config: Config, task: Task[Any]) -> str:
     )
 
 
-def total_steps(config: Config, samples: int, processes: int) -> int:
-    """Return ``max_steps``, or the steps that ``num_train_epochs`` passes over the samples take."""
-    train = config.train
-    if train.max_steps >= 0:
-        return train.max_steps
-    prompts = train.prompts_per_device * processes
-    if not config.algorithm.by_reward:
-        # A step of transformers' trainer does not cross from one epoch into the next.
-        return math.ceil(train.num_train_epochs * math.ceil(samples / prompts))
-    return math.ceil(train.num_train_epochs * samples / prompts)
-
-
 def plan_text(config: Config, run: Path | None = None) -> str:
     """Return the plan in a few lines: data, prompt, parameters, steps, memory a device.
 
@@ -259,7 +245,7 @@ def plan_text(config: Config, run: Path | None = None) -> str:
         each = f" x {algorithm.num_generations} completions of at most "
         each += f"{config.sampling.max_completion_length} tokens"
     served = config.rollout.engine == "vllm"
-    steps = total_steps(config, len(samples), processes)
+    steps = config.total_steps(len(samples), processes)
     lines = {
         "task": f"{config.task.name}: {len(samples)} samples, rewards {rewards_text(config, task)}",
         "model": f"{paths.model(config.model.name)}: {trained:,} parameters trained, "

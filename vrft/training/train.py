@@ -104,7 +104,7 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
             stack.enter_context(fresh_folder.held(folder, lambda: run.progress.step))
             run_folder.claim(config)
             health.forget(folder)
-            data_fingerprint.write(folder, samples, run.local_prompts * accelerator.num_processes)
+            data_fingerprint.write(folder, samples, run.prompts)
         elif main:
             resumption.go_on(config, folder)
         if main:
@@ -191,7 +191,7 @@ def make_run(
     actor.module, optimizer = distributed.prepare(
         accelerator, actor.module, optimizer, settings.max_grad_norm
     )
-    steps = plan.total_steps(config, len(samples), accelerator.num_processes)
+    steps = config.total_steps(len(samples), accelerator.num_processes)
     scheduler = get_scheduler(
         settings.lr_scheduler_type,
         optimizer,
@@ -227,7 +227,7 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal
     stop.
     """
     settings, done, accelerator = run.config.train, run.progress, run.accelerator
-    steps = plan.total_steps(run.config, len(run.samples), accelerator.num_processes)
+    steps = run.total_steps
     console = sys.stderr if log else io.StringIO()  # one process speaks for all
     evaluated: dict[str, float] = {}
     every = settings.logging_steps
@@ -277,8 +277,7 @@ def log_completions(run: Run, log: RunLog, rows: Sequence[dict[str, Any]]) -> No
     if not log.trackers:
         return
     shown: Sequence[tracked_rollouts.RolloutGroup] = ()
-    steps = plan.total_steps(run.config, len(run.samples), run.accelerator.num_processes)
-    if step == 1 or is_due(step, settings.log_completions_steps, steps):
+    if step == 1 or is_due(step, settings.log_completions_steps, run.total_steps):
         size, count = run.config.algorithm.num_generations, settings.num_completions_to_print
         shown = tracked_rollouts.groups(run.task, run.samples, rows, size, count)
     log.rollouts(step, rows, shown, pictures=settings.log_multimodal)

@@ -120,9 +120,14 @@ def check_free(config: Config) -> None:
     # so that its command can be given again once the mistake is mended.
     if folder and (Path(folder) / "metrics.jsonl").exists():
         raise UserError(
-            f"train.output_dir={folder} holds another run; go on with `vrft train --resume "
-            f"{shlex.quote(folder)}` or choose another folder"
+            f"train.output_dir={folder} holds another run; go on with `{resume_command(folder)}` "
+            "or choose another folder"
         )
+
+
+def resume_command(folder: Path | str) -> str:
+    """Return the command by which the run in a folder goes on."""
+    return f"vrft train --resume {shlex.quote(str(folder))}"
 
 
 def default_folder(config: Config) -> str:

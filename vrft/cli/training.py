@@ -64,10 +64,10 @@ def plan_text(config: Config, resume: Path | None) -> str:
     Raises UserError for everything that would stop the run at its start.
     """
     with lasting():
-        from vrft.training import plan
+        from vrft.training import plan_text as training_plan
 
     say_reading(config)
-    return plan.plan_text(config, resume)
+    return training_plan.plan_text(config, resume)
 
 
 def say_reading(config: Config) -> None:

@@ -35,6 +35,7 @@ from vrft.training import (
     optimizers,
     own_folder,
     plan,
+    plan_text,
     reward_workers,
     rollouts,
 )
@@ -85,7 +86,7 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
         stack.enter_context(steady(folder))
         stack.enter_context(disk_errors.explained(folder))
         if config.algorithm.rewards and main:
-            print(f"rewards: {plan.rewards_text(config, task)}", file=sys.stderr)
+            print(f"rewards: {plan_text.rewards_text(config, task)}", file=sys.stderr)
         if fresh and config.train.canaries:
             # Before the log: a folder without metrics.jsonl is free for the mended command.
             health.try_canaries(run, folder)

@@ -24,7 +24,7 @@ from vrft.runs.bad_pictures import BadPictures
 from vrft.task import Task
 from vrft.training import (
     best,
-    gold_trial,
+    canary_trial,
     optimizers,
     plan,
     resume,
@@ -52,7 +52,7 @@ def plan_text(config: Config, run: Path | None = None) -> str:
         model = replace(config.model, name=name)
         actor = policy.load(model, train=True, device=accelerator.device.type)
         if tries_canaries(config, run):
-            tried = gold_trial.try_gold_answers(config, task, samples, actor, accelerator)
+            tried = canary_trial.try_gold_answers(config, task, samples, actor, accelerator)
     actor = ppo.with_critic(actor, config.algorithm)
     lines = facts(config, task, samples, actor, accelerator)
     if tried is not None:

@@ -30,6 +30,7 @@ from vrft.runs.run_log import RunLog
 from vrft.task import Task
 from vrft.training import (
     best,
+    canary_trial,
     checkpoint,
     health,
     optimizers,
@@ -89,7 +90,7 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
             print(f"rewards: {plan_text.rewards_text(config, task)}", file=sys.stderr)
         if fresh and config.train.canaries:
             # Before the log: a folder without metrics.jsonl is free for the mended command.
-            health.try_canaries(run, folder)
+            canary_trial.try_canaries(run, folder)
         log = open_log(run, folder, stack, fresh=fresh) if main else None
         loop(run, folder, log, stack.enter_context(run_folder.StopSignal()))
         save_final(run, folder)

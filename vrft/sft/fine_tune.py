@@ -203,6 +203,6 @@ def collator_of(
     samples: Sequence[Sample[Any]],
 ) -> Collator:
     """Return the collator of a run, which has met no bad picture yet."""
-    bad_pictures = BadPictures(skip=config.data.on_bad_picture == "skip")
+    bad_pictures = BadPictures.of(config)
     limit, ids = config.sampling.max_prompt_length, [sample.id for sample in samples]
     return Collator(learner.loaded, lessons, limit, bad_pictures, ids)

@@ -123,7 +123,7 @@ def try_gold_answers(
     """
     train = config.train
     block = block_of(accelerator.process_index, train.prompts_per_device)
-    bad_pictures = BadPictures(skip=config.data.on_bad_picture == "skip")
+    bad_pictures = BadPictures.of(config)
     read = partial(encode_sample, task, policy, config)
     chosen, views = [], []
     for place in range(block.start, block.stop)[: canaries.PROMPTS]:

@@ -73,7 +73,7 @@ def facts(
 ) -> dict[str, str]:
     """Return what a run will do and need by name, such as "steps"; the first sample is encoded."""
     limit = config.sampling.max_prompt_length
-    bad_pictures = BadPictures(skip=config.data.on_bad_picture == "skip")
+    bad_pictures = BadPictures.of(config)
     _, (_, encoded) = bad_pictures.first_readable(
         samples, attrgetter("id"), partial(encode_sample, task, actor, config)
     )

@@ -212,5 +212,5 @@ def make_run(
         optimizer=optimizer,
         scheduler=scheduler,
         reference=reference,
-        bad_pictures=BadPictures(skip=config.data.on_bad_picture == "skip"),
+        bad_pictures=BadPictures.of(config),
     )

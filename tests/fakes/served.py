@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vrft.config.schema import SamplingConfig
+from vrft.config.rollout import SamplingConfig
 from vrft.errors import UserError
 from vrft.policy import Policy
 from vrft.types import Rollout

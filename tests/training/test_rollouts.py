@@ -32,7 +32,8 @@ from safetensors.torch import load_file
 
 from vrft import cli, config, policy
 from vrft.config.methods import AlgorithmConfig
-from vrft.config.schema import Config, RolloutConfig
+from vrft.config.rollout import RolloutConfig
+from vrft.config.schema import Config
 from vrft.engines import engines
 from vrft.errors import UserError
 from vrft.objectives.objective import loss

@@ -143,7 +143,7 @@ def rollout_findings(config: Config) -> Findings:
 def portable_task(config: Config) -> Task[Any]:
     """Return the task with those of its rewards that another process can import from files."""
     from vrft import registry
-    from vrft.config.methods import PYTHON, reward_source
+    from vrft.config.reward_source import PYTHON, reward_source
 
     files = tuple(text for text in config.algorithm.rewards if reward_source(text).file != PYTHON)
     return registry.build_rewarded(config.task, replace(config.algorithm, rewards=files))

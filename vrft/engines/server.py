@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from vrft import paths
-from vrft.config.schema import Config, VllmConfig
+from vrft.config.rollout import VllmConfig
+from vrft.config.schema import Config
 from vrft.engines.client import SUPPORTED, Client, ServerFailure
 from vrft.errors import UserError
 from vrft.models import folders

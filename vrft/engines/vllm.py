@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vrft.config.schema import Config, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import Config
 from vrft.engines import requests as vllm_requests
 from vrft.engines import server, waiting
 from vrft.engines.client import Client, ServerFailure

@@ -12,7 +12,7 @@ from typing import Any
 
 from vrft import folder_lock, launched, paths, registry
 from vrft.boxes import THOUSANDTHS
-from vrft.config.methods import reward_source
+from vrft.config.reward_source import reward_source
 from vrft.config.schema import Config
 from vrft.errors import PictureError, UserError
 from vrft.evaluation.scoring import read_samples

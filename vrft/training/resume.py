@@ -19,7 +19,8 @@ import torch
 
 from vrft import launched
 from vrft.config import loading
-from vrft.config.schema import Config, VllmConfig
+from vrft.config.rollout import VllmConfig
+from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.models.processors import load_processor
 from vrft.processes import distributed

@@ -172,7 +172,7 @@ import os, sys
 from pathlib import Path
 from dataclasses import replace
 from fakes.bigram import CONFIG, run, with_train
-from vrft.runs.run_folder import StopSignal
+from vrft.runs.stop_signal import StopSignal
 from vrft.runs.run_log import RunLog
 from vrft.training import loop
 def resident():

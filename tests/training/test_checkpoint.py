@@ -28,6 +28,7 @@ from vrft.errors import UserError
 from vrft.models import manifest
 from vrft.runs import run_comparison, run_folder
 from vrft.runs.run_log import RunLog, read_metrics
+from vrft.runs.stop_signal import StopSignal
 from vrft.training import checkpoint, loop, train, trainer_state
 from vrft.training.trainer_state import Progress
 
@@ -186,7 +187,7 @@ def take_steps(folder: Path, steps: int, **settings: object) -> None:
     """Take steps of the bigram policy, each followed by a checkpoint."""
     made = run(with_train(CONFIG, save_steps=1, max_steps=steps, **settings))
     log = RunLog(folder)
-    with contextlib.closing(log), run_folder.StopSignal() as stop:
+    with contextlib.closing(log), StopSignal() as stop:
         loop.loop(made, folder, log, stop)
 
 

@@ -12,8 +12,8 @@ import torch
 from fakes.bigram import CONFIG, Echo, run, share, with_train
 
 from vrft.errors import UserError
-from vrft.runs import run_folder
 from vrft.runs.run_log import RunLog, read_metrics
+from vrft.runs.stop_signal import StopSignal
 from vrft.task import Reward
 from vrft.training import checkpoint, loop
 from vrft.training.step import check_weights
@@ -63,7 +63,7 @@ def test_the_checkpoint_before_a_bad_reward_stays(tmp_path: Path) -> None:
     log = RunLog(tmp_path)
     with (
         pytest.raises(UserError, match=r"^step 4: reward 'share'"),
-        run_folder.StopSignal() as stop,
+        StopSignal() as stop,
     ):
         loop.loop(made, tmp_path, log, stop)
     log.close()

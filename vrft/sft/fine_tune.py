@@ -31,6 +31,7 @@ from vrft.runs import disk_errors, fresh_folder, launches, run_folder
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady
 from vrft.runs.run_log import RunLog
+from vrft.runs.stop_signal import StopSignal
 from vrft.sft import resuming
 from vrft.sft.lessons import Collator, Lesson, SampleLessons
 from vrft.sft.shares import rows
@@ -105,7 +106,7 @@ def fit_held(
         log = RunLog(folder, config.train.report_to, step if resume else None, flat(config))
     collator = collator_of(config, learner, lessons, samples)
     collator.bad_pictures.restore(folder, step)
-    with contextlib.closing(log) if log else nullcontext(), run_folder.StopSignal() as stop:
+    with contextlib.closing(log) if log else nullcontext(), StopSignal() as stop:
         watch = RunCallback(config, task, learner, log, stop, collator.bad_pictures)
         train_on_lessons(config, learner, collator, watch, newest)
         if stop.number is None and together.is_main_process:
@@ -188,7 +189,7 @@ def train_on_lessons(
         trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
 
 
-def say_how_it_ended(config: Config, folder: Path, stop: run_folder.StopSignal) -> None:
+def say_how_it_ended(config: Config, folder: Path, stop: StopSignal) -> None:
     """Print how to go on after a signal, else which checkpoint was best, where that is known."""
     if stop.number is not None:
         print(f"stopped; go on with `{run_folder.resume_command(folder)}`", file=sys.stderr)

@@ -14,13 +14,14 @@ from vrft.progress import progress
 from vrft.runs import run_folder, tracked_rollouts
 from vrft.runs.console import step_texts
 from vrft.runs.run_log import RunLog
+from vrft.runs.stop_signal import StopSignal
 from vrft.training import best, checkpoint, health, trainer_state
 from vrft.training.run import Run
 from vrft.training.step import check_weights, step
 from vrft.waiting import waiting
 
 
-def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal) -> None:
+def loop(run: Run, folder: Path, log: RunLog | None, stop: StopSignal) -> None:
     """Take steps to the last, with records, evaluations and checkpoints on the way.
 
     ``log`` is that of the main process. The evaluation that is the best so far is followed by a

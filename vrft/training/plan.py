@@ -22,7 +22,7 @@ from vrft.objectives import algorithm_plan, algorithms
 from vrft.progress import with_progress
 from vrft.rewards import FunctionReward, rewards_and_missing
 from vrft.rewards.isolation import WorkerReward
-from vrft.runs import run_folder, run_log, unused_settings
+from vrft.runs import run_folder, trackers, unused_settings
 from vrft.runs.bad_pictures import refusal
 from vrft.task import Task
 from vrft.training import (
@@ -51,7 +51,7 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     quantization.check_launch(config.model, sharded=launched.shards())
     rollout_plan.check(config)
     optimizers.check(config.train)
-    run_log.check_trackers(config.train.report_to)
+    trackers.check_trackers(config.train.report_to)
     skip = config.data.on_bad_picture == "skip"
     samples = read_samples(task, "train")
     check_prompts(task, samples, "train", skip=skip)

@@ -23,10 +23,11 @@ from vrft.objectives import entropy, ppo
 from vrft.policy import Policy
 from vrft.processes import distributed, exchange
 from vrft.processes.peers import check_same, guarded
-from vrft.runs import disk_errors, fresh_folder, launches, run_folder
+from vrft.runs import disk_errors, fresh_folder, launches
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady
 from vrft.runs.run_log import RunLog
+from vrft.runs.stop_signal import StopSignal
 from vrft.task import Task
 from vrft.training import (
     best,
@@ -92,7 +93,7 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
             # Before the log: a folder without metrics.jsonl is free for the mended command.
             canary_trial.try_canaries(run, folder)
         log = open_log(run, folder, stack, fresh=fresh) if main else None
-        loop(run, folder, log, stack.enter_context(run_folder.StopSignal()))
+        loop(run, folder, log, stack.enter_context(StopSignal()))
         save_final(run, folder)
     exchange.wait_for_everyone(accelerator)
     if main and (line := best.line(folder, config)):

@@ -26,7 +26,8 @@ from vrft import policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.processes import distributed, exchange
-from vrft.processes.peers import check_same, guarded
+from vrft.processes.peers import guarded
+from vrft.processes.same_start import check_same
 from vrft.runs import disk_errors, fresh_folder, launches, run_folder
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady

@@ -19,7 +19,7 @@ from vrft.models import quantization
 from vrft.objectives import algorithms, ppo
 from vrft.policy import ModelPolicy
 from vrft.processes import distributed
-from vrft.processes.peers import check_same
+from vrft.processes.same_start import check_same
 from vrft.runs.bad_pictures import BadPictures
 from vrft.task import Task
 from vrft.training import (

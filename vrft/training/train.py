@@ -22,7 +22,8 @@ from vrft.engines.engines import OwnEngine
 from vrft.objectives import entropy, ppo
 from vrft.policy import Policy
 from vrft.processes import distributed, exchange
-from vrft.processes.peers import check_same, guarded
+from vrft.processes.peers import guarded
+from vrft.processes.same_start import check_same
 from vrft.runs import disk_errors, fresh_folder, launches
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady

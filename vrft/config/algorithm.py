@@ -50,8 +50,8 @@ class AlgorithmConfig:
     alpha: bool = False
     """Multiply the loss by B / (B - M), where M of the B groups have equal rewards: no signal."""
     alpha_counts: Literal["groups_with_signal", "nonzero_rewards"] = "groups_with_signal"
-    """What alpha divides by: the groups with signal, or, as in verl, the completions whose reward
-    is not 0; all groups or completions are then over it."""
+    """What alpha counts: B over the groups with signal, or, as in verl, all B * G completions over
+    those whose reward is not 0."""
     min_informative: Fraction = 0.0
     """beta_th: resample until this share of the groups has signal. 1 is DAPO's dynamic sampling."""
     min_pass_rate: Fraction = 0.0

@@ -60,8 +60,8 @@ class VllmConfig:
     """Seconds in which a server must have started and answered a first prompt with a picture, and
     in which it must have taken new weights after each update."""
     timeout: Above0 = 30.0
-    """Seconds that a server may take without making any token, before it counts as hanging; while
-    it takes weights, without saying that it is in health."""
+    """Seconds without a new token after which a server counts as hanging; while it loads weights,
+    seconds in which it must answer /health."""
     restarts: Size = 0
     """How many times in a run a server that dies, hangs or answers garbage is started again, with
     the newest weights. 0: the run ends."""

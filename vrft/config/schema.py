@@ -110,7 +110,7 @@ class TrainConfig:
     # about the rate itself, so that no weight outlives a rate of hundreds.
     learning_rate: Annotated[float, Range(0, 10)] = 1e-6
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
-    """How the learning rate falls to 0 over the steps of the run, or that it does not."""
+    """How the learning rate moves: linear and cosine fall to 0, the constant ones do not fall."""
     warmup_ratio: Fraction = 0.0
     """Share of the run's steps over which the learning rate rises from 0, before it falls."""
     optim: Literal["adamw_torch", "adamw_bnb_8bit"] = "adamw_torch"
@@ -158,7 +158,7 @@ class TrainConfig:
     save_steps: Size = 100
     """Write a checkpoint every so many steps, and at the end; 0: at the end only."""
     save_total_limit: Count | None = 2
-    """Keep only the newest checkpoints, so many, and the best; None keeps all."""
+    """How many of the newest checkpoints stay, beside the best; None: all."""
     metric_for_best_model: str | None = None
     """A metric of ``eval.split``, such as iou or eval_iou: the evaluation that is the best by it is
     followed by a checkpoint, which is kept. None: no checkpoint is the best."""
@@ -203,19 +203,19 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Evaluation while training: greedy answers on a split of the same task; no split, none."""
+    """Evaluation while training: greedy answers on a split of the task; none without a split."""
 
     split: str = ""
     """Split of the task's data, such as test; empty: no evaluation while training."""
     limit: Count | None = None
-    """Ask only the first samples, so many; None: all."""
+    """How many samples are asked, the first of the split; None: all."""
     batch_size: Count = 8
     """Prompts that are answered at a time."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """A run's dealing with its data, whatever the task; other settings of ``data`` are the task's.
+    """How a run treats its data, whatever the task; other settings of ``data`` are the task's.
 
     ``config.yaml`` writes those with the task: see "Spelling" in ``vrft.config.loading``.
     """

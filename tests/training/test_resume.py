@@ -448,10 +448,10 @@ def test_a_step_keeps_its_number_of_prompts(
     )
     resume.check_settings(now, run)
     if said is None:
-        resume.check_prompts(now, run, processes)
+        resume.check_prompts_per_step(now, run, processes)
     else:
         with pytest.raises(UserError, match=said):
-            resume.check_prompts(now, run, processes)
+            resume.check_prompts_per_step(now, run, processes)
 
 
 @pytest.mark.parametrize("setting", ["train.max_steps=38", "train.num_train_epochs=1e-9"])

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from fakes.bigram import BigramPolicy
 
-from vrft.config.schema import Config, RolloutConfig, SamplingConfig, VllmConfig
+from vrft.config.rollout import RolloutConfig, SamplingConfig, VllmConfig
+from vrft.config.schema import Config
 from vrft.engines import engines
 from vrft.errors import UserError
 

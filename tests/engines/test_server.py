@@ -13,14 +13,8 @@ from typing import Any
 import pytest
 from fakes import processes, standard_shape
 
-from vrft.config.schema import (
-    Config,
-    LoraConfig,
-    ModelConfig,
-    RolloutConfig,
-    SamplingConfig,
-    VllmConfig,
-)
+from vrft.config.rollout import RolloutConfig, SamplingConfig, VllmConfig
+from vrft.config.schema import Config, LoraConfig, ModelConfig
 from vrft.demo import tiny
 from vrft.engines import server as vllm_server
 from vrft.engines.client import ServerFailure

@@ -193,7 +193,7 @@ BOUNDED: dict[str, tuple[int, str]] = {
     "vrft.wrapping.COUNTER": (120, "matched from the start of a text alone"),
     "vrft.records.annotations.labelled.COCO_HEAD": (256, "the first bytes of a file"),
     "vrft.cli.completion.BREAKS": (100, "a word that is being typed"),
-    "vrft.config.algorithm.REWARD_SOURCE": (256, "a word of the command line"),
+    "vrft.config.reward_source.REWARD_SOURCE": (256, "a word of the command line"),
 }
 """Patterns that meet no long text, or not by a search, and why; their parsers are tried above."""
 

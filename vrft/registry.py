@@ -21,7 +21,8 @@ from typing import Any, Literal
 from vrft import paths
 from vrft.config import coercion
 from vrft.config.loading import DATA_NAMES, DATA_OF_RUN
-from vrft.config.methods import PYTHON, AlgorithmConfig, RewardSource, reward_source
+from vrft.config.methods import AlgorithmConfig
+from vrft.config.reward_source import PYTHON, RewardSource, reward_source
 from vrft.config.schema import Config, TaskConfig
 from vrft.errors import UserError
 from vrft.rewards import with_rewards

@@ -84,7 +84,8 @@ def measure(family: str) -> Row:
 
 def distance(folder: str, *, lora: bool, checkpointing: bool) -> Distance:
     """Load the model for both ways, and return how far they are apart."""
-    from vrft.config.schema import LoraConfig, ModelConfig, SamplingConfig
+    from vrft.config.rollout import SamplingConfig
+    from vrft.config.schema import LoraConfig, ModelConfig
     from vrft.models import encoding, load_model
     from vrft.policy import sampling
 

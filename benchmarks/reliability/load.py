@@ -172,9 +172,9 @@ import os, sys
 from pathlib import Path
 from dataclasses import replace
 from fakes.bigram import CONFIG, run, with_train
-from vrft.runs.run_folder import StopSignal
+from vrft.runs.stop_signal import StopSignal
 from vrft.runs.run_log import RunLog
-from vrft.training import train
+from vrft.training import loop
 def resident():
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -190,7 +190,7 @@ def metrics(step, values):
 log.metrics = metrics
 class Never:
     number = None
-train.loop(made, folder, log, Never())
+loop.loop(made, folder, log, Never())
 log.close()
 early, late = seen[steps // 10], seen[steps]
 print(f"{early:.0f} MB at step {steps // 10:,}, {late:.0f} MB at step {steps:,}")

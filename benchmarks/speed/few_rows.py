@@ -27,7 +27,7 @@ from benchmarks import publishing
 from benchmarks.speed import shapes
 from benchmarks.speed.shapes import SHAPES, Shape
 from vrft.attention import group_attention
-from vrft.config.schema import SamplingConfig
+from vrft.config.rollout import SamplingConfig
 from vrft.demo import tiny
 from vrft.models import encoding
 from vrft.models.families import FAMILIES

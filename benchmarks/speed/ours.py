@@ -14,7 +14,8 @@ from benchmarks.speed.contestant import Contestant, Step, TokenIds
 from benchmarks.speed.questions import SEED, Questions
 from vrft import models
 from vrft.config.methods import AlgorithmConfig
-from vrft.config.schema import Config, ModelConfig, SamplingConfig, TrainConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import Config, ModelConfig, TrainConfig
 from vrft.models.encoding import Encoded
 from vrft.policy.policy import ModelPolicy
 from vrft.processes import distributed

@@ -26,7 +26,8 @@ from PIL import Image
 
 from benchmarks import publishing
 from vrft import policy
-from vrft.config.schema import Config, ModelConfig, RolloutConfig, SamplingConfig, VllmConfig
+from vrft.config.rollout import RolloutConfig, SamplingConfig, VllmConfig
+from vrft.config.schema import Config, ModelConfig
 from vrft.demo import tiny, tiny_configs
 from vrft.engines.distance import logprob_differences
 from vrft.engines.vllm import VllmEngine

@@ -19,7 +19,8 @@ from benchmarks.speed.questions import Questions
 from benchmarks.speed.settings import Setting
 from benchmarks.speed.theirs import Theirs, TimedTrainer
 from vrft import models
-from vrft.config.schema import Config, RolloutConfig, SamplingConfig, VllmConfig
+from vrft.config.rollout import RolloutConfig, SamplingConfig, VllmConfig
+from vrft.config.schema import Config
 from vrft.engines.requests import BAN
 from vrft.engines.vllm import VllmEngine
 from vrft.errors import UserError

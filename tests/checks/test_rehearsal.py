@@ -19,7 +19,8 @@ from vrft.checks import budget, rehearsal, shape
 from vrft.checks.budget import Launch
 from vrft.checks.rehearsal import Load, PromptShape, rehearse
 from vrft.checks.shape import Shape
-from vrft.config.schema import LoraConfig, ModelConfig, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.demo import tiny, tiny_configs
 from vrft.demo.course import Size
 from vrft.models import vision_graphs

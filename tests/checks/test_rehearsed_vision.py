@@ -15,7 +15,8 @@ from vrft.checks.account import Account, Place
 from vrft.checks.meta_device import MetaDevice, kernels
 from vrft.checks.rehearsal import Load, PromptShape, Rehearsal, rehearse
 from vrft.checks.rehearsed_vision import Graphs
-from vrft.config.schema import ModelConfig, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import ModelConfig
 from vrft.demo import tiny
 from vrft.demo.course import Size
 from vrft.models import vision_graphs

@@ -22,7 +22,8 @@ from safetensors.torch import load_file, save_file
 
 from vrft import cli, models, policy, registry
 from vrft.config import loading
-from vrft.config.schema import LoraConfig, ModelConfig, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import LoraConfig, ModelConfig
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 from vrft import answers, policy
 from vrft.boxes import Box, iou
 from vrft.cold_start import pointing
-from vrft.config.schema import ModelConfig, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import ModelConfig
 from vrft.demo import scenes
 from vrft.demo.instructions import instructions
 from vrft.demo.scenes import Scene

@@ -61,27 +61,6 @@ def test_a_reward_of_a_file_has_the_weight_behind_it_unless_reward_weights_has_a
     sources = ("my_rewards.py:brief", "a=b/c:d.py:loud=-0.5", "r.py:kept=0", "r.py:named=2")
     made = method("gpg", rewards=sources, reward_weights={"named": 3.0, "iou": 4.0})
     assert made.weights == {"brief": 1.0, "loud": -0.5, "kept": 0.0, "named": 3.0, "iou": 4.0}
-    assert methods.reward_source(sources[1]) == methods.RewardSource("a=b/c:d.py", "loud", -0.5)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "my_rewards.py",  # no function
-        "my_rewards:brief",  # no file
-        "my_rewards.py:",
-        "my_rewards.py:a.b",  # no name of a function
-        "my_rewards.py:brief=",
-        "my_rewards.py:brief=much",
-        # no weight
-        "my_rewards.py:brief=nan",
-        "my_rewards.py:brief=inf",
-        "my_rewards.py:brief=1=2",
-    ],
-)
-def test_a_reward_of_another_form_is_refused_in_one_line(text: str) -> None:
-    with pytest.raises(UserError, match=r"expected file.py:function or file.py:function=weight"):
-        methods.reward_source(text)
 
 
 def test_an_unknown_algorithm_is_answered_with_the_nearest() -> None:

@@ -9,7 +9,7 @@ import shlex
 from fakes.folders import ROOT
 
 from vrft import config
-from vrft.config.schema import RolloutConfig, VllmConfig
+from vrft.config.rollout import RolloutConfig, VllmConfig
 from vrft.objectives import objective
 from vrft.training.checkpoint import ROLLOUTS
 from vrft.training.rollouts import PROBED

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from vrft.config.schema import SamplingConfig
+from vrft.config.rollout import SamplingConfig
 from vrft.endpoints.chat_requests import Choice, chat_request, read_answer
 from vrft.endpoints.endpoint_settings import EndpointConfig
 from vrft.endpoints.sent_pictures import Sight, load_sight

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vrft.config.schema import SamplingConfig
+from vrft.config.rollout import SamplingConfig
 from vrft.engines.distance import distances, logprob_differences, preceding
 from vrft.models import encoding
 from vrft.models.loaded import LoadedModel

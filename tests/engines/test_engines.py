@@ -10,7 +10,8 @@ import pytest
 import torch
 from fakes.bigram import BigramPolicy
 
-from vrft.config.schema import Config, RolloutConfig, SamplingConfig, VllmConfig
+from vrft.config.rollout import RolloutConfig, SamplingConfig, VllmConfig
+from vrft.config.schema import Config
 from vrft.engines import engines
 from vrft.engines.vllm import VllmEngine
 from vrft.errors import UserError

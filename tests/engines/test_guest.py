@@ -11,7 +11,8 @@ from fakes import vllm_server as fake
 from fakes.numbers_server import numbers
 
 from vrft import policy
-from vrft.config.schema import Config, ModelConfig, RolloutConfig, SamplingConfig, VllmConfig
+from vrft.config.rollout import RolloutConfig, SamplingConfig, VllmConfig
+from vrft.config.schema import Config, ModelConfig
 from vrft.engines.client import ServerFailure
 from vrft.engines.guest import VllmGuest
 from vrft.engines.served import Address

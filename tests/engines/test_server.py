@@ -14,14 +14,8 @@ import pytest
 from fakes import processes, standard_shape
 
 from vrft import config
-from vrft.config.schema import (
-    Config,
-    LoraConfig,
-    ModelConfig,
-    RolloutConfig,
-    SamplingConfig,
-    VllmConfig,
-)
+from vrft.config.rollout import RolloutConfig, SamplingConfig, VllmConfig
+from vrft.config.schema import Config, LoraConfig, ModelConfig
 from vrft.demo import tiny
 from vrft.engines import server as vllm_server
 from vrft.engines.client import ServerFailure

@@ -11,14 +11,8 @@ from typing import Any
 import pytest
 from fakes import standard_shape
 
-from vrft.config.schema import (
-    AlgorithmConfig,
-    Config,
-    LoraConfig,
-    ModelConfig,
-    RolloutConfig,
-    VllmConfig,
-)
+from vrft.config.rollout import RolloutConfig, VllmConfig
+from vrft.config.schema import AlgorithmConfig, Config, LoraConfig, ModelConfig
 from vrft.demo import tiny
 from vrft.engines import server_check
 from vrft.errors import UserError

@@ -25,14 +25,8 @@ from PIL import Image
 from torch import Tensor
 
 from vrft import policy
-from vrft.config.schema import (
-    Config,
-    LoraConfig,
-    ModelConfig,
-    RolloutConfig,
-    SamplingConfig,
-    VllmConfig,
-)
+from vrft.config.rollout import RolloutConfig, SamplingConfig, VllmConfig
+from vrft.config.schema import Config, LoraConfig, ModelConfig
 from vrft.engines import engines
 from vrft.engines import server as vllm_server
 from vrft.engines.client import ServerFailure

@@ -23,7 +23,8 @@ from fakes.scripted import ANSWERS, Scripted, benchmark, write_reasonseg
 from PIL import Image
 
 from vrft import policy
-from vrft.config.schema import ModelConfig, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import ModelConfig
 from vrft.endpoints.endpoint_settings import EndpointConfig
 from vrft.engines.server import reserved_port
 from vrft.errors import UserError

@@ -17,7 +17,8 @@ from PIL import Image
 
 from vrft import cli, folder_lock, registry
 from vrft.boxes import Box
-from vrft.config.schema import ModelConfig, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.evaluation import (
     evaluate,

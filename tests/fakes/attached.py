@@ -13,14 +13,8 @@ import numpy as np
 from PIL import Image
 
 from vrft import policy
-from vrft.config.schema import (
-    AlgorithmConfig,
-    Config,
-    ModelConfig,
-    RolloutConfig,
-    SamplingConfig,
-    VllmConfig,
-)
+from vrft.config.rollout import RolloutConfig, SamplingConfig, VllmConfig
+from vrft.config.schema import AlgorithmConfig, Config, ModelConfig
 from vrft.engines.vllm import VllmEngine
 from vrft.models.encoding import Encoded
 from vrft.policy.policy import ModelPolicy

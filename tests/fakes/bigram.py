@@ -13,7 +13,8 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from vrft.config.methods import AlgorithmConfig
-from vrft.config.schema import Config, SamplingConfig, TrainConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import Config, TrainConfig
 from vrft.rewards import rewards_of
 from vrft.task import Reward, Task
 from vrft.training import train

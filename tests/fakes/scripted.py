@@ -8,7 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from vrft.config.schema import ModelConfig, SamplingConfig, TaskConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import ModelConfig, TaskConfig
 from vrft.evaluation import evaluate
 from vrft.evaluation.benchmark import Benchmark
 from vrft.types import Completion, Prompt, Rollout, View

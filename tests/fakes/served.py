@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from vrft.config.schema import Config, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import Config
 from vrft.engines.client import Client
 from vrft.engines.served import ServedEngine
 from vrft.errors import UserError

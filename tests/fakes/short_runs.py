@@ -1,11 +1,13 @@
-"""Runs of the embedded models that are made ready for their first step, which nobody need take."""
+"""Short runs of the embedded models, also before a first step, which nobody need take."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fakes.bigram import on_cpu
 from vrft import config
+from vrft.runs.run_log import read_metrics
 from vrft.training import plan, train
 from vrft.training.run import Run
 
@@ -22,3 +24,11 @@ def ready(folder: Path, *settings: str, name: str = "demo/lisa_grounding") -> Ru
     made = config.load(name, [*SMALL, f"train.output_dir={folder}", *settings])
     task, samples = plan.check(made)
     return train.prepare(made, task, samples, on_cpu())
+
+
+def without_clock(folder: Path) -> list[dict[str, Any]]:
+    """The metrics of a run, less those of the clock."""
+    rows = read_metrics(folder / "metrics.jsonl")
+    return [
+        {k: v for k, v in row.items() if "time" not in k and "seconds" not in k} for row in rows
+    ]

@@ -18,7 +18,7 @@ from vrft.models.loaded import LoadedModel
 from vrft.policy.decode_step import Decoding
 from vrft.policy.logprobs import GroupLogps
 from vrft.task import Reward
-from vrft.training import health
+from vrft.training import canary_trial, health
 from vrft.training.run import Run
 from vrft.training.step import step
 from vrft.types import Completion, Sample, View
@@ -70,7 +70,7 @@ def faulty(fault: Callable[[pytest.MonkeyPatch], None]) -> Wrong:
         made = ready(folder / "run")
         fault(monkeypatch)
         try:
-            health.try_canaries(made, folder)
+            canary_trial.try_canaries(made, folder)
         finally:
             made.close()
 
@@ -82,7 +82,7 @@ def demo(*settings: str, count: int = 0) -> Wrong:
 
     def wrong(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         made = ready(folder / "run", f"train.max_steps={count}", *settings)
-        health.try_canaries(made, folder)
+        canary_trial.try_canaries(made, folder)
         steps(made, folder, count)
         made.close()
 
@@ -151,7 +151,7 @@ def toy(
         task = Rewarded(given=rewards, gold=gold)
         made = run(settings, task, policy, BigramPolicy() if settings.algorithm.beta else None)
         if canaries:
-            health.try_canaries(made, folder)
+            canary_trial.try_canaries(made, folder)
         steps(made, folder, count)
 
     return wrong

@@ -12,7 +12,7 @@ from fakes import outcomes
 from fakes.nursery import Nursery
 from fakes.outcomes import Record
 
-from vrft.runs import run_comparison, run_folder
+from vrft.runs import run_comparison, stop_signal
 from vrft.runs.run_log import read_metrics
 from vrft.training import checkpoint
 
@@ -47,7 +47,7 @@ def test_every_signal_saves_and_the_run_goes_on_bit_for_bit(
 ) -> None:
     whole, run, more = tmp_path / "whole", tmp_path / "run", ("train.save_steps=0",
                                                               f"algorithm={method}")  # fmt: skip
-    signals = run_folder.STOPPING if method == "gpg" else run_folder.STOPPING[:3]
+    signals = stop_signal.STOPPING if method == "gpg" else stop_signal.STOPPING[:3]
     steps = 6 * len(signals)
     assert nursery.run(*settings(whole, steps, *more))[0] == 0
     argv = settings(run, steps, *more)

@@ -7,7 +7,8 @@ import torch
 
 from vrft.checks import shape
 from vrft.checks.rehearsal import Load, PromptShape, rehearse
-from vrft.config.schema import ModelConfig, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import ModelConfig
 
 TOTALS = {
     "Qwen/Qwen2-VL-2B-Instruct": 2_208_985_600,

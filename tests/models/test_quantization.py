@@ -14,14 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vrft.config.schema import (
-    AlgorithmConfig,
-    Config,
-    LoraConfig,
-    ModelConfig,
-    RolloutConfig,
-    SamplingConfig,
-)
+from vrft.config.rollout import RolloutConfig, SamplingConfig
+from vrft.config.schema import AlgorithmConfig, Config, LoraConfig, ModelConfig
 from vrft.errors import UserError
 from vrft.models import encoding, families, quantization
 from vrft.models.loaded import LoadedModel

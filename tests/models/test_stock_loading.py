@@ -24,7 +24,8 @@ from transformers import (
 )
 
 from vrft import models
-from vrft.config.schema import LoraConfig, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import LoraConfig
 from vrft.demo.tiny_configs import patch_size
 from vrft.models import encoding
 from vrft.models.families import FAMILIES

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vrft import config, policy
-from vrft.config.schema import LoraConfig, ModelConfig, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.models import encoding, vision_features
 from vrft.models.loaded import LoadedModel
 from vrft.policy.policy import AdapterOff, ModelPolicy

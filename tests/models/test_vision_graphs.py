@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vrft.config.schema import SamplingConfig
+from vrft.config.rollout import SamplingConfig
 from vrft.models import encoding, vision_graphs
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel

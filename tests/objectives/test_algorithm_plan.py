@@ -9,7 +9,8 @@ import pytest
 from fakes.bigram import CONFIG
 
 from vrft.config.methods import METHODS, AlgorithmConfig, CriticConfig, method
-from vrft.config.schema import Config, RolloutConfig
+from vrft.config.rollout import RolloutConfig
+from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.objectives import algorithm_plan
 from vrft.training import plan

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vrft.attention import cuda_flash
-from vrft.config.schema import SamplingConfig
+from vrft.config.rollout import SamplingConfig
 from vrft.models import encoding
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel

@@ -17,7 +17,7 @@ import torch
 from fakes import tape
 from PIL import Image
 
-from vrft.config.schema import SamplingConfig
+from vrft.config.rollout import SamplingConfig
 from vrft.diagnosis import decoding_logps as diagnosis
 from vrft.models import encoding
 from vrft.models.encoding import Encoded, collate

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from vrft.config.schema import LoraConfig, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import LoraConfig
 from vrft.models import encoding
 from vrft.models.loaded import LoadedModel
 from vrft.policy import decode_step, onednn

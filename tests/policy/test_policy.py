@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from vrft import policy
-from vrft.config.schema import LoraConfig, ModelConfig, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
 from vrft.models.loaded import LoadedModel
 from vrft.policy import Generator, ModelPolicy, Policy

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vrft.config.schema import SamplingConfig
+from vrft.config.rollout import SamplingConfig
 from vrft.engines.distance import logprob_differences
 from vrft.models.loaded import LoadedModel
 from vrft.policy import ModelPolicy

@@ -21,7 +21,8 @@ from vrft.runs import bad_pictures, run_comparison
 from vrft.runs.bad_pictures import METRIC, BadPictures
 from vrft.runs.run_log import BAD_PICTURES, RunLog, read_metrics
 from vrft.sft import fine_tune
-from vrft.training import plan, train
+from vrft.training import train
+from vrft.training.plan_text import plan_text
 from vrft.training.rollout_rows import Drawn
 from vrft.training.run import Run
 from vrft.training.stream import draw, next_prompts, sample_at
@@ -255,8 +256,8 @@ def test_a_dry_run_reads_the_first_picture_as_the_run_would(
     more = (f"task.data_dir={data}", f"algorithm={algorithm}")
     made = settings(model_folder("qwen2_vl"), tmp_path / "run", *more)
     with pytest.raises(UserError, match=r"sample 'p0': .*data\.on_bad_picture=skip"):
-        plan.plan_text(made)
-    assert "tokens in the first sample" in plan.plan_text(replace(made, data=DataConfig("skip")))
+        plan_text(made)
+    assert "tokens in the first sample" in plan_text(replace(made, data=DataConfig("skip")))
 
 
 def test_the_setting_is_the_runs_and_not_the_tasks(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from vrft.runs.run_comparison import TIMES
 from vrft.runs.run_log import read_metrics
 from vrft.sft import fine_tune, lessons
 from vrft.sft.lessons import Lesson
-from vrft.training import plan
+from vrft.training.plan_text import plan_text
 from vrft.types import Prompt
 
 LETTERS = str(FAKES / "letters_task.py")
@@ -146,7 +146,7 @@ def test_a_prompt_that_cannot_be_encoded_leaves_no_folder(
 ) -> None:
     settings = config(model_folder("qwen2_vl"), tmp_path / "run")
     short = replace(settings.sampling, max_prompt_length=1)
-    for start in (plan.plan_text, fine_tune.train):
+    for start in (plan_text, fine_tune.train):
         with pytest.raises(UserError, match="max_prompt_length"):
             start(replace(settings, sampling=short))
         assert not (tmp_path / "run").exists()
@@ -185,7 +185,7 @@ def test_a_lesson_that_is_refused_after_a_step_leaves_what_was_learnt(
 
 
 def test_a_dry_run_trains_nothing(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
-    assert "12 samples" in plan.plan_text(config(model_folder("qwen2_vl"), tmp_path / "run"))
+    assert "12 samples" in plan_text(config(model_folder("qwen2_vl"), tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 

@@ -12,7 +12,8 @@ from fakes.scripted import Scripted
 
 from vrft import config, mathverify, registry
 from vrft.checks.check import check
-from vrft.config.schema import ModelConfig, SamplingConfig, TaskConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import ModelConfig, TaskConfig
 from vrft.errors import UserError
 from vrft.evaluation import evaluate
 from vrft.evaluation.benchmark import Benchmark, load_benchmark

@@ -28,7 +28,8 @@ from vrft.errors import UserError
 from vrft.models import manifest
 from vrft.runs import run_comparison, run_folder
 from vrft.runs.run_log import RunLog, read_metrics
-from vrft.training import checkpoint, train, trainer_state
+from vrft.runs.stop_signal import StopSignal
+from vrft.training import checkpoint, loop, train, trainer_state
 from vrft.training.trainer_state import Progress
 
 LETTERS = FAKES / "letters_task.py"
@@ -186,8 +187,8 @@ def take_steps(folder: Path, steps: int, **settings: object) -> None:
     """Take steps of the bigram policy, each followed by a checkpoint."""
     made = run(with_train(CONFIG, save_steps=1, max_steps=steps, **settings))
     log = RunLog(folder)
-    with contextlib.closing(log), run_folder.StopSignal() as stop:
-        train.loop(made, folder, log, stop)
+    with contextlib.closing(log), StopSignal() as stop:
+        loop.loop(made, folder, log, stop)
 
 
 def flip(path: Path) -> None:
@@ -257,12 +258,12 @@ def test_nothing_is_pruned_for_weights_that_cannot_be_saved(value: float, tmp_pa
     """With room for one checkpoint, the good one stays where a weight is not finite."""
     made = run(with_train(CONFIG, save_total_limit=1))
     made.progress.step = 1
-    train.save(made, tmp_path)
+    loop.save(made, tmp_path)
     made.progress.step = 2
     with torch.no_grad():
         next(made.policy.module.parameters())[0, 0, 0] = value
     with pytest.raises(UserError, match="not finite, and are not saved"):
-        train.save(made, tmp_path)
+        loop.save(made, tmp_path)
     assert [path.name for path in tmp_path.glob("*checkpoint*")] == ["checkpoint-1"]
     assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-1"
 

@@ -1,4 +1,4 @@
-"""The plan of a dry run says what a run will do, and refuses what the run refuses."""
+"""The check of a dry run refuses what the run refuses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.bigram import CONFIG, Echo, run, with_algorithm, with_train
+from fakes.bigram import CONFIG, Echo, with_algorithm
 from fakes.folders import FAKES, RECORDS
 
 from vrft import config, progress
@@ -22,60 +22,9 @@ from vrft.errors import PictureError, UserError
 from vrft.rewards import with_rewards
 from vrft.sft import fine_tune
 from vrft.training import plan, train
+from vrft.training.plan_text import plan_text
 
 LETTERS = FAKES / "letters_task.py"
-
-
-def plan_of(model: Path, *settings: str) -> str:
-    return plan.plan_text(config.load(None, [f"task={LETTERS}", f"model={model}", *settings]))
-
-
-@pytest.mark.parametrize(
-    ("method", "models"),
-    [
-        ("gpg", "policy"),
-        ("grpo", "policy, reference"),
-        ("ppo", "policy, reference, critic (shared)"),
-    ],
-)
-def test_the_plan_names_the_models_of_the_method(
-    method: str, models: str, model_folder: Callable[[str], Path]
-) -> None:
-    text = plan_of(model_folder("qwen2_vl"), f"algorithm={method}")
-    assert f"method     {method}, which holds: {models}\n" in text
-
-
-@pytest.mark.parametrize(
-    ("every", "told", "noted"),
-    [
-        (2, "every 2 step(s) and after the last step", False),
-        (3, "after the last step", True),  # the third is the last
-        (50, "after the last step", True),
-    ],
-)
-def test_the_plan_says_when_a_run_is_evaluated_and_what_is_kept(
-    every: int,
-    told: str,
-    noted: bool,
-    model_folder: Callable[[str], Path],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    evaluated = ("train.max_steps=3", "eval.split=val", f"train.eval_steps={every}")
-    model = model_folder("qwen2_vl")
-    assert f"\nevaluated  on eval.split=val, {told}\n" in plan_of(model, *evaluated)
-    assert "train.eval_steps" not in capsys.readouterr().err
-    text = plan_of(model, *evaluated, "train.metric_for_best_model=different")
-    assert f"{told}; the checkpoint with the best eval_different is kept\n" in text
-    note = f"note: train.eval_steps={every}: the run has 3 step(s), of which the last alone is"
-    assert (note in capsys.readouterr().err) == noted
-    assert "evaluated" not in plan_of(model)
-
-
-def test_epochs_give_the_number_of_steps() -> None:
-    made = run(with_train(CONFIG, max_steps=-1, num_train_epochs=2.5))
-    assert (
-        plan.total_steps(made.config, len(made.samples), 1) == 10
-    )  # 2.5 epochs of 24 samples, 6 a step
 
 
 def test_greedy_sampling_is_refused_in_training() -> None:
@@ -152,12 +101,6 @@ def test_an_evaluation_on_what_is_trained_on_is_noted(capsys: pytest.CaptureFixt
     assert said.startswith("note: 2 of the 2 samples of eval.split=test are trained on")
 
 
-def test_the_rewards_are_named_with_their_weights() -> None:
-    config = with_algorithm(CONFIG, reward_weights={"share": 2.0})
-    assert plan.rewards_text(CONFIG, Echo()) == "share"
-    assert plan.rewards_text(config, Echo()) == "share x 2"
-
-
 REFUSED = [
     (["sampling.temperature=0"], "sampling.temperature=0 makes all answers of a group alike"),
     (["algorithm.num_generations=1"], "algorithm.num_generations=1: gpg compares"),
@@ -187,7 +130,7 @@ def test_the_dry_run_refuses_what_the_run_refuses_and_neither_makes_a_folder(
     wanted = [f"task={LETTERS}", f"model={model_folder('qwen2_vl')}", f"train.output_dir={folder}"]
     configured = config.load(None, [*wanted, *settings])
     errors = []
-    for start in (plan.plan_text, train.train):
+    for start in (plan_text, train.train):
         with pytest.raises(UserError, match=re.escape(message)) as refused:
             start(configured)
         errors.append(str(refused.value))
@@ -213,7 +156,7 @@ def test_a_prompt_that_a_later_step_would_meet_is_refused_by_both(
     settings = ["task=math", f"task.data_dir={tmp_path / 'rows.jsonl'}", "model=demo",
                 f"algorithm={algorithm}", f"train.output_dir={tmp_path / 'run'}"]  # fmt: skip
     configured = config.load(None, settings)
-    for start in (plan.plan_text, (fine_tune if algorithm == "sft" else train).train):
+    for start in (plan_text, (fine_tune if algorithm == "sft" else train).train):
         with pytest.raises(UserError, match=rf"^sample 'b': .*{said}"):
             start(configured)
     assert not (tmp_path / "run").exists()
@@ -225,7 +168,7 @@ def test_a_folder_that_holds_a_run_is_refused_by_both(
     (tmp_path / "metrics.jsonl").write_text("")
     wanted = [f"task={LETTERS}", f"model={model_folder('qwen2_vl')}"]
     configured = config.load(None, [*wanted, f"train.output_dir={tmp_path}"])
-    for start in (plan.plan_text, train.train):
+    for start in (plan_text, train.train):
         with pytest.raises(UserError, match="holds another run"):
             start(configured)
 
@@ -243,13 +186,6 @@ def test_sft_by_an_engine_that_shards_is_refused(
     monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
     with pytest.raises(UserError, match="algorithm=sft holds all weights in every process"):
         plan.check_settings(with_algorithm(CONFIG, name="sft"), {})
-
-
-def test_the_plan_has_the_steps_of_the_run_on_any_number_of_devices() -> None:
-    settings = {"max_steps": -1, "num_train_epochs": 2.5, "per_device_train_batch_size": 3}
-    config = with_train(CONFIG, **settings)
-    # 2.5 epochs of 24 samples are 60 prompts: 3 a step, then 2 x 3, 4 x 3 and 7 x 3
-    assert [plan.total_steps(config, 24, n) for n in (1, 2, 4, 7)] == [20, 10, 5, 3]
 
 
 def test_prompts_that_take_long_to_check_show_progress(
@@ -297,16 +233,3 @@ def test_an_answer_that_no_model_can_write_is_refused_by_run_and_check(mark: str
         plan.check_prompts(task, samples, "train")
     (problem,) = check_questions(task, samples).problems
     assert problem.ids == ("train-1",)
-
-
-@pytest.mark.parametrize(
-    ("settings", "tried"),
-    [([], True), (["train.canaries=false"], False), (["algorithm=sft"], False)],
-)
-def test_a_dry_run_says_which_canaries_it_has_tried(
-    settings: list[str], tried: bool, model_folder: Callable[[str], Path]
-) -> None:
-    text = plan_of(model_folder("qwen2_vl"), *settings)
-    line = "canaries   gold answers of the first 1 prompt(s) tried; those that need answers of "
-    assert (line in text) is tried
-    assert ("canaries" in text) is tried

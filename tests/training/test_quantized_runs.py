@@ -22,6 +22,7 @@ from vrft.config.schema import Config, ModelConfig
 from vrft.errors import UserError
 from vrft.runs.run_log import read_metrics
 from vrft.training import plan, train
+from vrft.training.plan_text import plan_text
 
 NF4 = ("model.quantization=nf4", "model.lora.r=4")
 
@@ -89,7 +90,7 @@ def test_a_quantised_base_that_cannot_be_trained_on_is_refused_by_run_dry_run_an
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configured = letters(model_folder("qwen2_vl"), tmp_path / "run", *settings)
-    for start in (plan.plan_text, train.train):
+    for start in (plan_text, train.train):
         with pytest.raises(UserError, match=re.escape(message)):
             start(configured)
     argv = ["check", "--task", str(FAKES / "letters_task.py"), "--limit", "1"]

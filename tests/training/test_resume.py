@@ -24,7 +24,8 @@ from vrft.models import manifest
 from vrft.runs import data_fingerprint, launches, run_folder
 from vrft.runs.run_log import read_metrics
 from vrft.sft import fine_tune
-from vrft.training import checkpoint, plan, resume, train, trainer_state
+from vrft.training import checkpoint, resume, train, trainer_state
+from vrft.training.plan_text import plan_text
 
 LETTERS = FAKES / "letters_task.py"
 
@@ -447,10 +448,10 @@ def test_a_step_keeps_its_number_of_prompts(
     )
     resume.check_settings(now, run)
     if said is None:
-        resume.check_prompts(now, run, processes)
+        resume.check_prompts_per_step(now, run, processes)
     else:
         with pytest.raises(UserError, match=said):
-            resume.check_prompts(now, run, processes)
+            resume.check_prompts_per_step(now, run, processes)
 
 
 @pytest.mark.parametrize("setting", ["train.max_steps=38", "train.num_train_epochs=1e-9"])
@@ -539,7 +540,7 @@ def test_what_is_changed_in_mid_run_holds_from_the_next_step_on(
     out, _ = capsys.readouterr()
     assert "train.learning_rate: 0.001 -> 0.5 from step 3 on" in out
     configured = config.load(str(run / "config.yaml"), change)
-    assert f"{plan.plan_text(configured, run)}\n" == out.partition("next:\n")[0]
+    assert f"{plan_text(configured, run)}\n" == out.partition("next:\n")[0]
     assert not (run / "config-3.yaml").exists()
     assert cli.main(["train", "--resume", str(run), *change]) == 0
     assert "train.learning_rate: 0.001 -> 0.5 from step 3 on" in capsys.readouterr().err

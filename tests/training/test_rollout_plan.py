@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from fakes.bigram import CONFIG, with_algorithm
 
-from vrft.config.schema import Config, RolloutConfig, VllmConfig
+from vrft.config.rollout import RolloutConfig, VllmConfig
+from vrft.config.schema import Config
 from vrft.engines import engines
 from vrft.errors import UserError
 from vrft.training import rollout_plan

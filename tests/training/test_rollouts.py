@@ -32,13 +32,14 @@ from safetensors.torch import load_file
 
 from vrft import cli, config, policy
 from vrft.config.methods import AlgorithmConfig
-from vrft.config.schema import Config, RolloutConfig
+from vrft.config.rollout import RolloutConfig
+from vrft.config.schema import Config
 from vrft.engines import engines
 from vrft.errors import UserError
 from vrft.objectives.objective import loss
 from vrft.objectives.types import Batch, Experience, RewardedGroup
 from vrft.runs.run_log import read_metrics
-from vrft.training import checkpoint, plan, train
+from vrft.training import checkpoint, loop, plan, train
 from vrft.training.rollout_rows import Drawn
 from vrft.training.rollouts import Rollouts
 from vrft.training.run import Run
@@ -416,7 +417,7 @@ def test_the_server_is_closed_whatever_ends_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Ahead, while the server is answering."""
-    plain = train.step
+    plain = loop.step
 
     def stop(made: Run) -> Any:
         if made.progress.step == 1:
@@ -430,7 +431,7 @@ def test_the_server_is_closed_whatever_ends_the_run(
     def take_over_again(made: Run) -> None:
         made.rollouts.begin(made.rollouts.in_flight.drawn)  # type: ignore[union-attr]
 
-    monkeypatch.setattr(train, "step", stop)
+    monkeypatch.setattr(loop, "step", stop)
     with pytest.raises(error):
         train.train(settings("run", f"rollout.ahead={ahead}"))
     assert started[0].closed.is_set()
@@ -443,7 +444,7 @@ def test_the_server_is_closed_where_the_run_does_not_begin(
     def refuse(*arguments: object) -> None:
         raise UserError("no room")
 
-    monkeypatch.setattr(train.run_folder if place == "claim" else train, place, refuse)
+    monkeypatch.setattr(train.own_folder if place == "claim" else train, place, refuse)
     with pytest.raises(UserError, match="no room"):
         train.train(settings("run"))
     assert started[0].events == ["close"]
@@ -452,14 +453,14 @@ def test_the_server_is_closed_where_the_run_does_not_begin(
 def test_a_signal_stops_a_run_with_rollouts_under_way_after_a_checkpoint(
     started: Engines, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = train.step
+    plain = loop.step
 
     def stop(made: Run) -> Any:
         result = plain(made)
         signal.raise_signal(signal.SIGTERM)
         return result
 
-    monkeypatch.setattr(train, "step", stop)
+    monkeypatch.setattr(loop, "step", stop)
     made = settings("run", "rollout.ahead=1")
     with pytest.raises(SystemExit) as caught:
         train.train(made)

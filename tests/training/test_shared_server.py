@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from vrft.config.schema import Config, RolloutConfig
+from vrft.config.rollout import RolloutConfig
+from vrft.config.schema import Config
 from vrft.engines import engines
 from vrft.engines.client import Client, ServerFailure
 from vrft.engines.guest import VllmGuest

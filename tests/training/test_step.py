@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +17,6 @@ from fakes.bigram import (
     Echo,
     SameForAll,
     run,
-    share,
     take_step,
     with_algorithm,
     with_train,
@@ -28,12 +25,7 @@ from torch import Tensor
 
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.runs import run_folder
-from vrft.runs.run_log import RunLog, read_metrics
-from vrft.task import Reward
-from vrft.training import checkpoint, train
-from vrft.training.step import check_norm, check_weights
-from vrft.types import Completion, Sample
+from vrft.training.step import check_norm
 
 
 def table(config: Config, steps: int = 1) -> torch.Tensor:
@@ -199,45 +191,3 @@ def test_an_overflow_in_float16_is_the_scalers_to_handle(
             check_norm(made, math.inf)
     else:
         check_norm(made, math.inf)
-
-
-def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
-    made = run(CONFIG)
-    table = next(made.policy.module.parameters())
-    check_weights(made, {"table": table})
-    with torch.no_grad():
-        table[0, 0, 0] = math.inf
-    with pytest.raises(UserError, match="weights table and 0 more are not finite"):
-        train.save(made, tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
-@dataclass(frozen=True)
-class BadAt(Echo):
-    """The echo task, whose reward is NaN from a number of calls on."""
-
-    good: int = 0
-    calls: list[int] = field(default_factory=list)
-
-    def rewards(self) -> Mapping[str, Reward[str]]:
-        def reward(sample: Sample[str], completion: Completion) -> float:
-            self.calls.append(0)
-            return share(sample, completion) if len(self.calls) <= self.good else math.nan
-
-        return {"share": reward}
-
-
-def test_the_checkpoint_before_a_bad_reward_stays(tmp_path: Path) -> None:
-    config = with_train(CONFIG, save_steps=2, save_total_limit=1, max_steps=4)
-    # 24 completions a step: the fourth step, on which a checkpoint is due, meets a NaN
-    made = run(config, BadAt(good=3 * 24))
-    log = RunLog(tmp_path)
-    with (
-        pytest.raises(UserError, match=r"^step 4: reward 'share'"),
-        run_folder.StopSignal() as stop,
-    ):
-        train.loop(made, tmp_path, log, stop)
-    log.close()
-    assert [path.name for path in checkpoint.complete(tmp_path)] == ["checkpoint-2"]
-    assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2, 3]
-    assert torch.load(tmp_path / "checkpoint-2" / "table.pt")["table"].isfinite().all()

@@ -17,7 +17,7 @@ from vrft.errors import UserError
 from vrft.evaluation import evaluate
 from vrft.policy.policy import AdapterOff
 from vrft.runs.run_log import RunLog, read_metrics
-from vrft.training import train
+from vrft.training import loop, train
 from vrft.training.metrics import TOKEN_COLUMNS
 
 UNSCORABLE = """
@@ -40,16 +40,6 @@ def letters(model: Path, folder: Path, *settings: str) -> Config:
     small = ("algorithm.num_generations=2", "sampling.max_completion_length=3", "train.max_steps=2")
     where = (f"task={FAKES / 'letters_task.py'}", f"model={model}", f"train.output_dir={folder}")
     return config.load(None, [*where, *small, *settings])
-
-
-@pytest.mark.parametrize(
-    ("step", "every", "due"),
-    [(1, 2, False), (2, 2, True), (3, 0, False), (10, 0, True), (10, 3, True)],
-)
-def test_something_is_due_every_so_many_steps_and_after_the_last(
-    step: int, every: int, due: bool
-) -> None:
-    assert train.is_due(step, every, 10) is due
 
 
 def test_a_run_that_logs_no_completions_scores_none(
@@ -163,7 +153,7 @@ def test_a_run_that_is_refused_in_its_first_step_leaves_no_folder(
     def refused(run: Any) -> None:
         raise UserError("a picture of 250:1")
 
-    monkeypatch.setattr(train, "step", refused)
+    monkeypatch.setattr(loop, "step", refused)
     folder = tmp_path / "runs" / "a"
     given = letters(model_folder("qwen2_vl"), folder, "train.canaries=false")
     for _ in range(2):  # the second start meets the same refusal, and no folder

@@ -16,7 +16,7 @@ from vrft.training.trainer_state import Progress
 def test_the_progress_is_read_as_it_was_written(tmp_path: Path) -> None:
     done = Progress(step=3, cursor=24, num_tokens=500)
     trainer_state.write(tmp_path, done, SimpleNamespace(num_processes=2))  # type: ignore[arg-type]
-    assert trainer_state.read_progress(tmp_path) == done
+    assert trainer_state.progress_in(tmp_path) == done
 
 
 GOOD = {"step": 3, "cursor": 24, "num_tokens": 500, "processes": 1}
@@ -51,6 +51,6 @@ def test_a_state_of_no_run_is_one_line_with_the_file_and_a_remedy(
 ) -> None:
     (tmp_path / trainer_state.STATE).write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match=r"trainer_state\.json: not the state of a run") as caught:
-        trainer_state.read_progress(tmp_path)
+        trainer_state.progress_in(tmp_path)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
     assert "delete this checkpoint to resume from the one before" in str(caught.value)

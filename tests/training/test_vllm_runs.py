@@ -27,7 +27,7 @@ from vrft import cli, config
 from vrft.engines import server as vllm_server
 from vrft.engines.vllm import VllmEngine
 from vrft.runs.run_log import read_metrics
-from vrft.training import checkpoint, rollouts, train
+from vrft.training import checkpoint, loop, rollouts, train
 from vrft.training.rollout_rows import Sampled
 from vrft.training.rollouts import Rollouts
 from vrft.training.run import Run
@@ -116,14 +116,14 @@ def distance(first: Path, second: Path) -> float:
 @pytest.fixture
 def on_a_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Run], None]], None]:
     """Do something before each step of a run."""
-    step = train.step
+    step = loop.step
 
     def before(action: Callable[[Run], None]) -> None:
         def watched(made: Run) -> Any:
             action(made)
             return step(made)
 
-        monkeypatch.setattr(train, "step", watched)
+        monkeypatch.setattr(loop, "step", watched)
 
     return before
 

@@ -25,7 +25,7 @@ def named_rewards(reward: Any) -> tuple[dict[str, TrlReward], list[str]]:
     ``reward`` is any value of Rewards, or None. Raises UserError for a function without a name, for
     two of the same name, and for a weight that is no finite number.
     """
-    from vrft.config.methods import PYTHON
+    from vrft.config.reward_source import PYTHON
     from vrft.rewards.values import described, to_number
 
     if reward is None or callable(reward) or isinstance(reward, str):

@@ -19,7 +19,7 @@ from vrft.checks import shape as shapes
 from vrft.checks.account import Account, Peak, Place, Work
 from vrft.checks.meta_device import Device, MetaDevice, kernels, run_backward
 from vrft.checks.rehearsed_vision import Features
-from vrft.config.schema import SamplingConfig
+from vrft.config.rollout import SamplingConfig
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel
 from vrft.models.vision_features import PatchedPicture

@@ -64,10 +64,10 @@ def plan_text(config: Config, resume: Path | None) -> str:
     Raises UserError for everything that would stop the run at its start.
     """
     with lasting():
-        from vrft.training import plan
+        from vrft.training import plan_text as training_plan
 
     say_reading(config)
-    return plan.plan_text(config, resume)
+    return training_plan.plan_text(config, resume)
 
 
 def say_reading(config: Config) -> None:
@@ -143,7 +143,7 @@ def rollout_findings(config: Config) -> Findings:
 def portable_task(config: Config) -> Task[Any]:
     """Return the task with those of its rewards that another process can import from files."""
     from vrft import registry
-    from vrft.config.methods import PYTHON, reward_source
+    from vrft.config.reward_source import PYTHON, reward_source
 
     files = tuple(text for text in config.algorithm.rewards if reward_source(text).file != PYTHON)
     return registry.build_rewarded(config.task, replace(config.algorithm, rewards=files))

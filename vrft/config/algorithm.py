@@ -6,14 +6,12 @@ what each choice computes is in ``vrft.objectives``: algorithms, surrogates and 
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from vrft.config.coercion import Above0, Amount, Count, Fraction, Range, Size
-from vrft.errors import UserError
+from vrft.config.reward_source import reward_source
 
 
 @dataclass(frozen=True)
@@ -52,8 +50,8 @@ class AlgorithmConfig:
     alpha: bool = False
     """Multiply the loss by B / (B - M), where M of the B groups have equal rewards: no signal."""
     alpha_counts: Literal["groups_with_signal", "nonzero_rewards"] = "groups_with_signal"
-    """What alpha divides by: the groups with signal, or, as in verl, the completions whose reward
-    is not 0; all groups or completions are then over it."""
+    """What alpha counts: B over the groups with signal, or, as in verl, all B * G completions over
+    those whose reward is not 0."""
     min_informative: Fraction = 0.0
     """beta_th: resample until this share of the groups has signal. 1 is DAPO's dynamic sampling."""
     min_pass_rate: Fraction = 0.0
@@ -199,39 +197,3 @@ class AlgorithmConfig:
         if self.baseline == "critic" or (self.beta and self.kl_in == "reward"):
             return True
         return self.compares_policies and self.reuses_batches
-
-
-PYTHON = "python"
-"""The file in the names of rewards that ``vrft.train`` was given as functions in memory."""
-
-
-@dataclass(frozen=True)
-class RewardSource:
-    """A reward function by its file, or PYTHON, and its name there, and its weight."""
-
-    file: str
-    name: str
-    weight: float
-
-
-REWARD_SOURCE = re.compile(
-    rf"(?P<file>.+\.py|{PYTHON}):(?P<name>[^\W\d]\w*)(?:=(?P<weight>[^=]+))?"
-)
-
-
-def reward_source(text: str) -> RewardSource:
-    """Return what ``file.py:function`` or ``file.py:function=weight`` names.
-
-    Raises UserError for any other form, and for a weight that is no finite number.
-    """
-    match = REWARD_SOURCE.fullmatch(text)
-    try:
-        weight = float((match and match["weight"]) or 1)
-    except ValueError:
-        weight = math.nan
-    if match is None or not math.isfinite(weight):
-        raise UserError(
-            f"reward {text!r}: expected file.py:function or file.py:function=weight, such as "
-            "my_rewards.py:brevity=0.5"
-        )
-    return RewardSource(match["file"], match["name"], weight)

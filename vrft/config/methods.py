@@ -15,25 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vrft import paths
-from vrft.config.algorithm import (
-    PYTHON,
-    AlgorithmConfig,
-    CriticConfig,
-    RewardSource,
-    reward_source,
-)
+from vrft.config.algorithm import AlgorithmConfig, CriticConfig
 from vrft.errors import UserError
 
 __all__ = [
     "COMMON",
     "METHODS",
-    "PYTHON",
     "AlgorithmConfig",
     "CriticConfig",
     "Method",
-    "RewardSource",
     "method",
-    "reward_source",
     "settings",
 ]
 

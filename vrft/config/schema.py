@@ -7,12 +7,14 @@ which order and how they are spelt: ``vrft.config.loading``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from vrft.config.coercion import Above0, Amount, Count, Fraction, Range, Size
 from vrft.config.methods import AlgorithmConfig
+from vrft.config.rollout import RolloutConfig, SamplingConfig
 
 
 @dataclass(frozen=True)
@@ -85,86 +87,6 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class SamplingConfig:
-    """The sampling of completions. A checkpoint's generation_config is never asked: its top_k or
-    repetition_penalty would bias a policy gradient without a word."""
-
-    temperature: Amount = 1.0
-    """Logits are divided by it, in sampling and in the log-probabilities of an update; 0: the
-    likeliest token, which no training samples by."""
-    top_p: Annotated[float, Range(0, 1, open=True)] = 1.0
-    """Sample from the likeliest tokens that have this share of the probability; 1: from all."""
-    top_k: Size = 0
-    """Sample from so many likeliest tokens; 0: from all."""
-    # 1: none. A penalty makes the sampling distribution depend on the completion so far, and the
-    # log-probabilities of an update would be those of another distribution.
-    repetition_penalty: Above0 = 1.0
-    max_completion_length: Count = 256
-    """Tokens after which a completion is cut off; in TRL the default is 512."""
-    max_prompt_length: Count | None = 4096
-    """A longer prompt, image tokens included, is an error: it is never cut. None: no limit."""
-    cuda_graphs: bool = True
-    """Decode by replaying CUDA graphs; without effect on a CPU and where weights are sharded."""
-
-
-@dataclass(frozen=True)
-class VllmConfig:
-    """A vLLM server that samples; it lives in an environment of its own.
-
-    With ``url``, a running server is used; with ``python``, one is started and ended with the run.
-    """
-
-    url: str = ""
-    """Address of a server on this machine, such as http://127.0.0.1:8000."""
-    python: str = ""
-    """Python of the environment in which vLLM is installed, such as .venv-vllm/bin/python."""
-    arguments: tuple[str, ...] = ()
-    """Further arguments of ``vllm serve`` for a server that is started."""
-    lora: Literal["merged", "adapter"] = "merged"
-    """How a LoRA adapter is sent: merged into all weights, or as itself, in a small part of the
-    bytes. A server that is attached to then needs --enable-lora and --max-lora-rank."""
-    gpu_memory_utilization: Annotated[float, Range(0, 1, open=True)] = 0.3
-    """Share of the GPU's memory that a started server takes for weights and keys and values. On a
-    CPU it takes VLLM_CPU_KVCACHE_SPACE GiB, 1 if that is not set."""
-    devices: str = ""
-    """GPUs of a started server, such as 7 or 6,7, numbered as in CUDA_VISIBLE_DEVICES; empty: those
-    of the trainer, of which it takes the first."""
-    tensor_parallel_size: Count = 1
-    """GPUs over which a started server spreads each layer."""
-    max_model_length: Count | None = None
-    """Tokens of a prompt and its completion together; None: the two limits of ``sampling``."""
-    max_num_seqs: Count = 64
-    """Completions that a started server decodes at a time; at least num_generations."""
-    start_timeout: Above0 = 600.0
-    """Seconds in which a server must have started and answered a first prompt with a picture, and
-    in which it must have taken new weights after each update."""
-    timeout: Above0 = 30.0
-    """Seconds that a server may take without making any token, before it counts as hanging; while
-    it takes weights, without saying that it is in health."""
-    restarts: Size = 0
-    """How many times in a run a server that dies, hangs or answers garbage is started again, with
-    the newest weights. 0: the run ends."""
-    max_logprob_difference: Above0 | None = None
-    """Largest difference between the server's log-probabilities and those of the model itself at
-    which nothing is said. None: 1e-4 in float32; in less, where logits themselves have steps of
-    0.125, a mean of 0.05 with any largest one."""
-    strict: bool = False
-    """End the run at a greater difference, instead of a warning."""
-
-
-@dataclass(frozen=True)
-class RolloutConfig:
-    """The engine that samples completions in training: this toolkit's own, or a vLLM server."""
-
-    engine: Literal["vrft", "vllm"] = "vrft"
-    """This toolkit's own sampling, or a vLLM server: that of ``vllm.url`` or ``vllm.python``."""
-    vllm: VllmConfig = VllmConfig()
-    ahead: Annotated[int, Range(0, 1)] = 0
-    """Steps by which the rollouts of a server precede their update: with 1, the server samples for
-    the next step while this one trains, from weights that are one step old."""
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """The training loop, with the names of transformers' and TRL's trainers."""
 
@@ -188,7 +110,7 @@ class TrainConfig:
     # about the rate itself, so that no weight outlives a rate of hundreds.
     learning_rate: Annotated[float, Range(0, 10)] = 1e-6
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
-    """How the learning rate falls to 0 over the steps of the run, or that it does not."""
+    """How the learning rate moves: linear and cosine fall to 0, the constant ones do not fall."""
     warmup_ratio: Fraction = 0.0
     """Share of the run's steps over which the learning rate rises from 0, before it falls."""
     optim: Literal["adamw_torch", "adamw_bnb_8bit"] = "adamw_torch"
@@ -236,7 +158,7 @@ class TrainConfig:
     save_steps: Size = 100
     """Write a checkpoint every so many steps, and at the end; 0: at the end only."""
     save_total_limit: Count | None = 2
-    """Keep only the newest checkpoints, so many, and the best; None keeps all."""
+    """How many of the newest checkpoints stay, beside the best; None: all."""
     metric_for_best_model: str | None = None
     """A metric of ``eval.split``, such as iou or eval_iou: the evaluation that is the best by it is
     followed by a checkpoint, which is kept. None: no checkpoint is the best."""
@@ -281,19 +203,19 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Evaluation while training: greedy answers on a split of the same task; no split, none."""
+    """Evaluation while training: greedy answers on a split of the task; none without a split."""
 
     split: str = ""
     """Split of the task's data, such as test; empty: no evaluation while training."""
     limit: Count | None = None
-    """Ask only the first samples, so many; None: all."""
+    """How many samples are asked, the first of the split; None: all."""
     batch_size: Count = 8
     """Prompts that are answered at a time."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """A run's dealing with its data, whatever the task; other settings of ``data`` are the task's.
+    """How a run treats its data, whatever the task; other settings of ``data`` are the task's.
 
     ``config.yaml`` writes those with the task: see "Spelling" in ``vrft.config.loading``.
     """
@@ -311,8 +233,8 @@ class Config:
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
-    sampling: SamplingConfig = SamplingConfig()
-    rollout: RolloutConfig = RolloutConfig()
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
 
@@ -320,3 +242,14 @@ class Config:
     def samples_itself(self) -> bool:
         """Return whether the model in training samples, rather than a server or nobody."""
         return self.algorithm.by_reward and self.rollout.engine == "vrft"
+
+    def total_steps(self, samples: int, processes: int) -> int:
+        """Return ``max_steps``, or the steps of ``num_train_epochs`` passes over the samples."""
+        train = self.train
+        if train.max_steps >= 0:
+            return train.max_steps
+        prompts = train.prompts_per_device * processes
+        if not self.algorithm.by_reward:
+            # A step of transformers' trainer does not cross from one epoch into the next.
+            return math.ceil(train.num_train_epochs * math.ceil(samples / prompts))
+        return math.ceil(train.num_train_epochs * samples / prompts)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vrft.config.schema import SamplingConfig
+from vrft.config.rollout import SamplingConfig
 from vrft.endpoints.chat_client import reason_of
 from vrft.endpoints.endpoint_settings import EndpointConfig
 from vrft.endpoints.sent_pictures import Sight

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vrft.config.schema import SamplingConfig
+from vrft.config.rollout import SamplingConfig
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel
 from vrft.policy.logprobs import GroupLogps

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from vrft.config.schema import Config, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import Config
 from vrft.engines import server_check
 from vrft.engines.vllm import VllmEngine
 from vrft.errors import UserError

@@ -11,7 +11,7 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
-from vrft.config.schema import SamplingConfig
+from vrft.config.rollout import SamplingConfig
 from vrft.engines.client import GENERATE, ServerFailure, entry
 from vrft.errors import UserError
 from vrft.models.encoding import Encoded

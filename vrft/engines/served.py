@@ -11,7 +11,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from vrft.config.schema import Config, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import Config
 from vrft.engines import requests as vllm_requests
 from vrft.engines import waiting
 from vrft.engines.client import Client

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vrft.config.schema import Config, VllmConfig
+from vrft.config.rollout import VllmConfig
+from vrft.config.schema import Config
 from vrft.engines.client import Client, ServerFailure
 from vrft.models.families import read_config
 from vrft.models.loading import precision

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vrft.config.schema import Config, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import Config
 from vrft.engines import server, server_check, waiting
 from vrft.engines.client import Client, ServerFailure
 from vrft.engines.files import PolicyFiles

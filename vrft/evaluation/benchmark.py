@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from vrft import config, paths, registry
 from vrft.config import coercion
-from vrft.config.schema import SamplingConfig, TaskConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
 
 GREEDY = SamplingConfig(temperature=0.0)

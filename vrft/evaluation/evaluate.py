@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from vrft import paths
 from vrft.config import coercion
-from vrft.config.schema import Config, ModelConfig, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import Config, ModelConfig
 from vrft.errors import PictureError
 from vrft.evaluation import predictions, results
 from vrft.evaluation.benchmark import Benchmark

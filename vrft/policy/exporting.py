@@ -13,7 +13,8 @@ import torch
 from transformers import GenerationConfig
 
 from vrft import durable, folder_lock, models
-from vrft.config.schema import ModelConfig, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.models.families import Family
 from vrft.models.loaded import LoadedModel

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from vrft import models
-from vrft.config.schema import ModelConfig, SamplingConfig
+from vrft.config.rollout import SamplingConfig
+from vrft.config.schema import ModelConfig
 from vrft.models import encoding
 from vrft.models.encoding import Encoded
 from vrft.policy import sampling as decoding

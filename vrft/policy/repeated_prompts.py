@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from vrft.config.schema import SamplingConfig
+from vrft.config.rollout import SamplingConfig
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel
 

@@ -14,7 +14,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from vrft.config.schema import SamplingConfig
+from vrft.config.rollout import SamplingConfig
 from vrft.models.encoding import Encoded, PromptBatch, collate
 from vrft.models.loaded import LoadedModel
 from vrft.policy import repeated_prompts

@@ -179,13 +179,13 @@ def gathered_weights(accelerator: Accelerator, module: nn.Module) -> Iterator[No
     """
     plugin = accelerator.state.deepspeed_plugin
     if isinstance(module, FSDPModule):
-        shards = [part for part in module.modules() if isinstance(part, FSDPModule)]
+        parts = [part for part in module.modules() if isinstance(part, FSDPModule)]
         module.set_reshard_after_forward(False)
         with waiting():
-            for part in shards:
+            for part in parts:
                 part.unshard()
         yield
-        for part in shards:
+        for part in parts:
             # As accelerate has set it up: the root stays whole between forward and backward.
             part.set_reshard_after_forward(part is not module, recurse=False)
             part.reshard()

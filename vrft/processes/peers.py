@@ -1,10 +1,9 @@
 """Processes of one launch that watch over each other: nobody waits for one that cannot come.
 
-All have the same settings and data before the first step. From then on each says every few seconds
-that it is alive, in the store by which they have found each other, and looks whether the others do:
-one that has ended or was stopped ends the others within a minute. So does one that is alive and
-hangs, as it notices itself. One that hangs within an exchange is noticed by those that wait for it,
-after ``train.ddp_timeout`` seconds.
+Each says every few seconds that it is alive, in the store by which they have found each other, and
+looks whether the others do: one that has ended or was stopped ends the others within a minute. So
+does one that is alive and hangs, as it notices itself. One that hangs within an exchange is noticed
+by those that wait for it, after ``train.ddp_timeout`` seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from types import TracebackType
@@ -23,14 +22,9 @@ from typing import Any, Protocol
 from accelerate import Accelerator
 from torch.distributed import DistError, TCPStore  # type: ignore[attr-defined]
 
-from vrft.config.loading import flat
-from vrft.config.schema import Config, TrainConfig
+from vrft.config.schema import TrainConfig
 from vrft.errors import UserError
-from vrft.evaluation.fingerprint import digest
-from vrft.processes import exchange
 from vrft.processes.hangs import Rest, place_of
-from vrft.runs import data_fingerprint
-from vrft.types import Sample
 
 BEAT = 5.0
 """Seconds between two signs of life."""
@@ -59,39 +53,6 @@ WAITING = ("/torch/", "/accelerate/", "/deepspeed/")
 
 STARTS = itertools.count()
 """Numbers of the runs of this process, which are the same in all processes."""
-
-
-def check_same(accelerator: Accelerator, config: Config, samples: Sequence[Sample[Any]]) -> None:
-    """Raise UserError, in all processes, unless they have the same settings and samples.
-
-    Samples are compared in order, by ids, questions, gold answers and pictures, as far as the
-    fingerprint of a run knows pictures.
-    """
-    if accelerator.num_processes == 1:
-        return
-    settings = {path: value for path, value in flat(config).items() if path != "train.output_dir"}
-    rows = data_fingerprint.rows_of(samples, times=False)
-    if len(set(exchange.gather_objects(accelerator, [digest([settings, rows])]))) == 1:
-        return
-    # Only now are they exchanged: they may be millions.
-    main_settings, main_rows = exchange.from_main(accelerator, (settings, rows))
-    said = different_settings(main_settings, settings)
-    said += data_fingerprint.differences(main_rows, rows)
-    lines = exchange.gather_objects(accelerator, ["; ".join(said)])
-    rank, line = next((rank, line) for rank, line in enumerate(lines) if line)
-    raise UserError(
-        f"process {rank} does not see what process 0 sees: {line}; give all machines the same "
-        "files and command"
-    )
-
-
-def different_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return the settings of two processes that differ, such as ``train.seed is 7 and not 42``."""
-    return [
-        f"{path} is {now.get(path)!r} and not {before.get(path)!r}"
-        for path in dict.fromkeys([*before, *now])
-        if now.get(path) != before.get(path)
-    ]
 
 
 def guarded(accelerator: Accelerator, train: TrainConfig) -> AbstractContextManager[Any]:

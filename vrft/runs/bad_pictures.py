@@ -17,6 +17,7 @@ from typing import TypeVar
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from vrft.config.schema import Config
 from vrft.errors import PictureError, UserError
 from vrft.runs.run_log import BAD_PICTURES, read_metrics
 from vrft.waiting import waiting
@@ -52,6 +53,11 @@ class BadPictures:
     reasons: dict[str, str] = field(default_factory=dict)
     own: dict[str, str] = field(default_factory=dict)
     written: int = 0
+
+    @classmethod
+    def of(cls, config: Config) -> BadPictures:
+        """Return those of a run that has met none, which may skip them as its settings say."""
+        return cls(skip=config.data.on_bad_picture == "skip")
 
     def first_readable(
         self, samples: Iterable[T], name: Callable[[T], str], read: Callable[[T], R]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vrft import paths, registry
-from vrft.config.methods import PYTHON, reward_source
+from vrft.config.reward_source import PYTHON, reward_source
 from vrft.config.schema import Config
 from vrft.errors import UserError
 

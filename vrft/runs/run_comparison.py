@@ -149,8 +149,8 @@ def row_difference(step: int, first: list[Any], second: list[Any]) -> Iterator[D
         counts = (f"{len(rows)} row(s)" for rows in (first, second))
         yield Difference(step, METRICS, *counts)
     for pair in zip(first, second, strict=False):
-        if (found := tree_difference(*pair)) is not None:
-            path, one, other = found
+        if (difference := tree_difference(*pair)) is not None:
+            path, one, other = difference
             yield Difference(step, f"{METRICS}, {path}", one, other)
 
 
@@ -171,8 +171,8 @@ def file_difference(
     count.items += len(contents[0]) if name.endswith(".jsonl") else tensors(contents[0])
     if filecmp.cmp(paths[0], paths[1], shallow=False):
         return
-    if (found := tree_difference(*contents)) is not None:
-        path, one, other = found
+    if (difference := tree_difference(*contents)) is not None:
+        path, one, other = difference
         yield Difference(step, ", ".join(part for part in (name, path) if part), one, other)
 
 

@@ -1,32 +1,21 @@
-"""The folder of a run, held by one process at a time, and the signals that ask a run to stop."""
+"""The folder of a run, held by one process at a time."""
 
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import shlex
 import shutil
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any
 
-from vrft import durable, folder_lock, launched
+from vrft import durable, folder_lock
 from vrft.config.loading import to_yaml
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.runs import disk_errors, moved_files, run_log
-
-UNHANDLED = (
-    "note: training runs in a thread beside the main one, where Ctrl-C and SIGTERM cannot be "
-    "awaited; go on with the last checkpoint if it is stopped (train.save_steps)"
-)
+from vrft.runs import disk_errors, moved_files, trackers
 
 UNNAMED = "runs"
 """The folder in which a run that names none gets its own."""
@@ -37,21 +26,6 @@ TEMPORARY = re.compile(
 )
 """The names under which a run's folders and files are written before they take their own."""
 
-STOPPING = tuple(
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
-    if hasattr(signal, name)
-)
-"""The signals after which a run saves and stops: of a keyboard, a batch system that ends or
-preempts a job (Slurm's ``--signal``), and a terminal that is closed."""
-
-LEFT_IGNORED = ("SIGHUP", "SIGQUIT")
-"""Signals that stay ignored where whoever started the run ignores them, as ``nohup`` does."""
-
-REPEATED = 1.0
-"""Seconds in which a second signal counts as the first: launchers pass on what a process of theirs
-has received by itself."""
-
 
 def claim(config: Config) -> None:
     """Make the folder that a fresh run names and write its config.yaml, also as config-1.yaml.
@@ -59,7 +33,7 @@ def claim(config: Config) -> None:
     Raises UserError if the folder holds another run or cannot be made, and for a tracker that
     cannot be had.
     """
-    run_log.check_trackers(config.train.report_to)  # before a folder is made in vain
+    trackers.check_trackers(config.train.report_to)  # before a folder is made in vain
     check_free(config)
     folder = Path(config.train.output_dir)
     try:
@@ -120,9 +94,14 @@ def check_free(config: Config) -> None:
     # so that its command can be given again once the mistake is mended.
     if folder and (Path(folder) / "metrics.jsonl").exists():
         raise UserError(
-            f"train.output_dir={folder} holds another run; go on with `vrft train --resume "
-            f"{shlex.quote(folder)}` or choose another folder"
+            f"train.output_dir={folder} holds another run; go on with `{resume_command(folder)}` "
+            "or choose another folder"
         )
+
+
+def resume_command(folder: Path | str) -> str:
+    """Return the command by which the run in a folder goes on."""
+    return f"vrft train --resume {shlex.quote(str(folder))}"
 
 
 def default_folder(config: Config) -> str:
@@ -149,62 +128,3 @@ def is_made(folder: Path) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-class StopSignal:
-    """A context in which the signals of STOPPING ask the run to stop after its step.
-
-    ``number`` is the signal that came, None before. A second Ctrl-C stops at once, by
-    KeyboardInterrupt, and so does, by SystemExit(128 + signal), any other signal that comes
-    ``REPEATED`` seconds or more after the first. The former handlers are put back when the context
-    ends.
-
-    In another thread than the main one, where Python lets nobody handle signals, nothing is
-    handled and ``number`` stays None; a line on standard error says so.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.number: int | None = None
-        self.former: dict[int, Any] = {}
-        self.clock, self.came = clock, 0.0
-
-    def __enter__(self) -> StopSignal:
-        if threading.current_thread() is not threading.main_thread():
-            print(UNHANDLED, file=sys.stderr)
-            return self
-        for number in STOPPING:
-            ignored = signal.getsignal(number) == signal.SIG_IGN
-            if not (ignored and number.name in LEFT_IGNORED):
-                self.former[number] = signal.signal(number, self.receive)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self.former.items():
-            signal.signal(number, handler)
-
-    def receive(self, number: int, frame: FrameType | None) -> None:
-        """Remember the signal, for the loop to look at after each step."""
-        # Nothing else is done here: a handler runs between any two instructions of the step.
-        name = signal.Signals(number).name
-        if self.number is None:
-            self.number, self.came = number, self.clock()
-            say(f"{name}: the run saves and stops after this step; once more stops it at once")
-            return
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self.clock() - self.came >= REPEATED:
-            say(f"{name} once more: stopped at once; go on from the last checkpoint")
-            raise SystemExit(128 + number)
-
-
-def say(line: str) -> None:
-    """Write a line to standard error from within a signal's handler."""
-    # print() fails where the signal has interrupted another print.
-    if launched.speaks():
-        with suppress(OSError):
-            os.write(2, f"\n{line}\n".encode())

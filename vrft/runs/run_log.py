@@ -1,13 +1,9 @@
-"""The records of a run: metrics and completions in its folder, and trackers outside it.
-
-Trackers are those of ``accelerate.tracking``, by the names that TRL and transformers use.
-"""
+"""The records of a run: metrics and completions in its folder, which its trackers get too."""
 
 from __future__ import annotations
 
 import json
 import math
-import secrets
 import sys
 import time
 import warnings
@@ -16,13 +12,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vrft import durable, paths
-from vrft.errors import UserError
-from vrft.runs import tracked_rollouts
+from vrft import durable
+from vrft.runs import tracked_rollouts, trackers
 from vrft.runs.tracked_rollouts import RolloutGroup, Row
 
 if TYPE_CHECKING:
-    from accelerate.tracking import GeneralTracker
+    pass
 
 ESCAPED = "backslashreplace"
 """How the log holds half a surrogate pair, as ids may have: as an escape, which JSON reads back."""
@@ -32,12 +27,6 @@ BAD_PICTURES = "bad_pictures.jsonl"
 
 WARNINGS = "warnings.jsonl"
 """The file in a run's folder with a line for each warning of a canary or watchdog."""
-
-WANDB_RUN = "wandb.json"
-"""The file in a run's folder with the id of its record at W&B, as the JSON of a text."""
-
-PROJECT = "vrft"
-"""The project (MLflow: experiment) that runs are filed under at a tracker."""
 
 
 class RunLog:
@@ -60,14 +49,14 @@ class RunLog:
         self.path = folder / "metrics.jsonl"
         self.completions_dir = folder / "completions"
         self.unsynced: list[Path] = []
-        wanted = check_trackers(report_to)
+        wanted = trackers.check_trackers(report_to)
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             # Trackers first: a folder counts as a run's from its first metrics.jsonl on, and a
             # tracker that does not start (no login, no network) leaves the folder free.
             self.trackers = []
             for name in wanted:
-                tracker = start_tracker(name, folder, resume_step, settings or {})
+                tracker = trackers.start_tracker(name, folder, resume_step, settings or {})
                 stack.callback(tracker.finish)
                 self.trackers.append(tracker)
             if resume_step is not None:
@@ -147,104 +136,6 @@ def to_json(row: Mapping[str, Any], *, compact: bool = False) -> str:
         for key, value in row.items()
     }
     return json.dumps(finite, ensure_ascii=False, separators=(",", ":") if compact else None)
-
-
-def check_trackers(report_to: Sequence[str]) -> list[str]:
-    """Return the trackers that ``train.report_to`` asks for, each once; ``none`` alone is none.
-
-    Raises UserError, before anything is written, for a name that accelerate does not know and for
-    a package that is not installed.
-    """
-    if not report_to or list(report_to) == ["none"]:
-        return []
-    # Imported here, as accelerate brings torch along, which reading a log does not need.
-    from accelerate import utils
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-
-    for name in report_to:
-        if name == "none":
-            raise UserError("train.report_to: 'none' excludes every tracker; give it alone")
-        if name not in LOGGER_TYPE_TO_CLASS:
-            near = paths.suggest(name, sorted([*LOGGER_TYPE_TO_CLASS, "none"]))
-            raise UserError(f"train.report_to: unknown tracker {name!r}; {near}")
-        # A class that somebody has registered with accelerate has no such test: it is installed.
-        installed = getattr(utils, f"is_{name}_available", lambda: True)
-        if not installed():
-            raise UserError(
-                f"train.report_to={name}: the package {name} is not installed; run "
-                f"`pip install {name}` or leave it out"
-            )
-    return list(dict.fromkeys(report_to))
-
-
-def start_tracker(
-    name: str, folder: Path, resume_step: int | None, settings: Mapping[str, Any]
-) -> GeneralTracker:
-    """Start a tracker on a run that bears the folder's name, and give it the hyper-parameters.
-
-    A resumed run goes on in the same record where its tracker finds one by a name or an id of
-    ours: TensorBoard, W&B, Trackio, ClearML and DVCLive. At the others it begins a second record
-    of the same name.
-    """
-    from accelerate import PartialState
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-
-    PartialState()  # accelerate's trackers do not start without; nothing happens where there is one
-    run, resumed = folder.resolve().name, resume_step is not None
-    project, logging_dir = PROJECT, folder
-    options: dict[str, Any] = {}
-    # Each package has its own words for the name of a run and for going on with one.
-    match name:
-        case "tensorboard":
-            # accelerate writes to <logging_dir>/<project>. Events beyond the checkpoint are
-            # repeated by the resumed run, so TensorBoard is told to forget the first ones.
-            project = "tensorboard"
-            options = {"purge_step": resume_step + 1 if resume_step is not None else None}
-        case "wandb":
-            resume = "allow" if resumed else None
-            run_id = wandb_id(folder, resumed=resumed)
-            options = {"name": run, "id": run_id, "dir": str(folder), "resume": resume}
-        case "trackio":
-            options = {"name": run, "resume": "allow" if resumed else "never"}
-            # accelerate's own call would add a setting of this name: allow_val_change.
-            options |= {"config": dict(settings)} if settings else {}
-        case "clearml":
-            # Or ClearML would overwrite a task of the same name from the last three days.
-            options = {"task_name": run, "reuse_last_task_id": False, "continue_last_task": resumed}
-        case "dvclive":
-            options = {"dir": str(folder / "dvclive"), "exp_name": run, "resume": resumed}
-        case "mlflow":
-            options = {"run_name": run}
-        case "swanlab":
-            options = {"experiment_name": run}
-        case "aim":
-            # accelerate names the run by its first argument. The repository is the working
-            # directory's, where runs can be compared, and not one inside each run's folder.
-            project, logging_dir, options = run, Path(), {"experiment": PROJECT}
-    cls = LOGGER_TYPE_TO_CLASS[name]
-    where = [str(logging_dir)] if cls.requires_logging_directory else []
-    tracker: GeneralTracker = cls(project, *where, **options)
-    tracker.start()
-    if name == "comet_ml":
-        tracker.tracker.set_name(run)  # accelerate has no argument for it
-    # TensorBoard keeps hyper-parameters in a sub-run for each call, and has those of the start.
-    if settings and name != "trackio" and not (name == "tensorboard" and resumed):
-        tracker.store_init_configuration(dict(settings))
-    return tracker
-
-
-def wandb_id(folder: Path, *, resumed: bool) -> str:
-    """Return the id of a run's record at W&B: a new one, which a resumed run takes again.
-
-    W&B lets a run overwrite the record of another with its id, and forbids some signs in it: the
-    folder's name would be neither unique nor always legal.
-    """
-    path = folder / WANDB_RUN
-    if resumed and path.is_file():
-        return str(json.loads(path.read_text(encoding="utf-8")))
-    made = secrets.token_hex(8)  # not of `random`, which runs of one seed share
-    durable.write_text(path, json.dumps(made) + "\n")
-    return made
 
 
 @contextmanager

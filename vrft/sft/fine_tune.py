@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -27,18 +26,20 @@ from vrft import policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.processes import distributed, exchange
-from vrft.processes.peers import check_same, guarded
-from vrft.runs import data_fingerprint, disk_errors, fresh_folder, launches, run_folder
+from vrft.processes.peers import guarded
+from vrft.processes.same_start import check_same
+from vrft.runs import disk_errors, fresh_folder, launches, run_folder
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady
 from vrft.runs.run_log import RunLog
+from vrft.runs.stop_signal import StopSignal
 from vrft.sft import resuming
 from vrft.sft.lessons import Collator, Lesson, SampleLessons
 from vrft.sft.shares import rows
 from vrft.sft.trainer import Trainer, arguments
 from vrft.sft.watch import RunCallback
 from vrft.task import Task
-from vrft.training import best, checkpoint, plan
+from vrft.training import best, checkpoint, own_folder, plan
 from vrft.training import resume as resumption
 from vrft.types import Sample
 
@@ -72,10 +73,6 @@ def fit(
     goes on from its latest checkpoint.
     """
     with contextlib.ExitStack() as stack:
-        together: Any = PartialState()
-        exchange.wait_for_everyone(together)  # until all have seen that nobody holds the folder
-        if resume and together.is_main_process:
-            stack.enter_context(run_folder.held(Path(config.train.output_dir)))
         return fit_held(config, lessons, task, samples, stack, resume=resume)
 
 
@@ -90,7 +87,7 @@ def fit_held(
 ) -> Path:
     """Fine-tune as ``fit`` does, in a folder that ``stack`` holds: a fresh run's from here on."""
     together: Any = PartialState()
-    newest = newest_checkpoint(config, together) if resume else None
+    newest = newest_checkpoint(config, together, stack) if resume else None
     name = config.model.name if newest is None else str(newest)
     learner = policy.load(replace(config.model, name=name), train=True)
     # The first lesson is encoded, as in the plan: what is refused there leaves no folder.
@@ -110,7 +107,7 @@ def fit_held(
         log = RunLog(folder, config.train.report_to, step if resume else None, flat(config))
     collator = collator_of(config, learner, lessons, samples)
     collator.bad_pictures.restore(folder, step)
-    with contextlib.closing(log) if log else nullcontext(), run_folder.StopSignal() as stop:
+    with contextlib.closing(log) if log else nullcontext(), StopSignal() as stop:
         watch = RunCallback(config, task, learner, log, stop, collator.bad_pictures)
         train_on_lessons(config, learner, collator, watch, newest)
         if stop.number is None and together.is_main_process:
@@ -125,14 +122,12 @@ def fit_held(
     return folder
 
 
-def newest_checkpoint(config: Config, together: Any) -> Path | None:
-    """Return the checkpoint that a resumed run goes on from, None before its first.
+def newest_checkpoint(config: Config, together: Any, stack: contextlib.ExitStack) -> Path | None:
+    """Return the checkpoint that a resumed run, whose folder is held from here on, goes on from.
 
-    One process has read all bytes of the checkpoints, and chooses for all. Raises UserError for
-    one that this version cannot go on from.
+    None before its first. Raises UserError for one that this version cannot go on from.
     """
-    latest = checkpoint.latest(Path(config.train.output_dir))
-    newest: Path | None = exchange.from_main(together, latest)
+    newest = own_folder.held_checkpoint(Path(config.train.output_dir), together, stack)
     if newest is not None:
         resuming.check_resuming()
         resuming.check_state(newest)
@@ -155,14 +150,10 @@ def in_folder(
         if together.is_main_process:
             resumption.go_on(config, Path(config.train.output_dir))
         return config
-    named = config.train.output_dir
-    if not named and together.is_main_process:
-        named = stack.enter_context(fresh_folder.unnamed(config))
-    named = exchange.from_main(together, named)  # the name tells the time
-    config = replace(config, train=replace(config.train, output_dir=named))
+    config = own_folder.named(config, together, stack)
     if together.is_main_process:
-        stack.enter_context(held(Path(named)))
-        claim_folder(config, samples, together.num_processes)
+        stack.enter_context(held(Path(config.train.output_dir)))
+        own_folder.claim(config, samples, together.num_processes)
     return config
 
 
@@ -176,7 +167,7 @@ def train_on_lessons(
     """Train on the collator's lessons by TRL's trainer, from a checkpoint where there is one."""
     together: Any = PartialState()
     count, processes = len(collator.lessons), together.num_processes
-    steps = plan.total_steps(config, count, processes)
+    steps = config.total_steps(count, processes)
     step = 0 if newest is None else checkpoint.step_of(newest)
     size = config.train.per_device_train_batch_size
     trainer = Trainer(
@@ -199,13 +190,10 @@ def train_on_lessons(
         trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
 
 
-def say_how_it_ended(config: Config, folder: Path, stop: run_folder.StopSignal) -> None:
+def say_how_it_ended(config: Config, folder: Path, stop: StopSignal) -> None:
     """Print how to go on after a signal, else which checkpoint was best, where that is known."""
     if stop.number is not None:
-        print(
-            f"stopped; go on with `vrft train --resume {shlex.quote(str(folder))}`",
-            file=sys.stderr,
-        )
+        print(f"stopped; go on with `{run_folder.resume_command(folder)}`", file=sys.stderr)
     elif line := best.line(folder, config):
         print(line, file=sys.stderr)
 
@@ -217,14 +205,6 @@ def collator_of(
     samples: Sequence[Sample[Any]],
 ) -> Collator:
     """Return the collator of a run, which has met no bad picture yet."""
-    bad_pictures = BadPictures(skip=config.data.on_bad_picture == "skip")
+    bad_pictures = BadPictures.of(config)
     limit, ids = config.sampling.max_prompt_length, [sample.id for sample in samples]
     return Collator(learner.loaded, lessons, limit, bad_pictures, ids)
-
-
-def claim_folder(config: Config, samples: Sequence[Sample[Any]], processes: int) -> None:
-    """Write what a fresh run's folder, which the settings name, holds from its beginning."""
-    train = config.train
-    run_folder.claim(config)
-    prompts = train.prompts_per_device * processes
-    data_fingerprint.write(Path(train.output_dir), samples, prompts)

@@ -18,10 +18,10 @@ from vrft.evaluation import evaluate
 from vrft.policy.policy import ModelPolicy
 from vrft.processes import exchange
 from vrft.progress import progress
-from vrft.runs import run_folder
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import step_texts
 from vrft.runs.run_log import RunLog
+from vrft.runs.stop_signal import StopSignal
 from vrft.sft.trainer import check_finite
 from vrft.task import Task
 from vrft.training import best, checkpoint
@@ -39,7 +39,7 @@ class RunCallback(TrainerCallback):
         task: Task[Any],
         learner: ModelPolicy,
         log: RunLog | None,
-        stop: run_folder.StopSignal,
+        stop: StopSignal,
         bad_pictures: BadPictures,
     ) -> None:
         self.config, self.task, self.learner = config, task, learner

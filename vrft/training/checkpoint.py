@@ -186,7 +186,7 @@ def check_step(folder: Path, step: int) -> None:
 
 def read_progress(folder: Path) -> Progress:
     """Read how far the run was at a checkpoint; UserError if that is no state of a run."""
-    progress = trainer_state.read_progress(folder)
+    progress = trainer_state.progress_in(folder)
     check_step(folder, progress.step)
     return progress
 
@@ -226,7 +226,7 @@ def set_schedule(scheduler: Any, step: int) -> None:
 def prune(run: Path, keep: int | None, spared: Path | None = None) -> None:
     """Delete all but the ``keep`` newest checkpoints and the one ``spared``; None keeps all.
 
-    Checkpoints that lack a file, or a part of one, do not count to those that are kept.
+    A damaged checkpoint is neither counted nor deleted.
     """
     if keep is None:
         return

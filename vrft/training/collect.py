@@ -18,7 +18,7 @@ from vrft.objectives.types import Batch, RewardedGroup
 from vrft.processes import exchange
 from vrft.rewards import LARGEST, TrainerState, group_rewards
 from vrft.task import Task
-from vrft.training import metrics, plan
+from vrft.training import metrics
 from vrft.training.rollout_rows import Drawn, Sampled
 from vrft.training.run import Run
 from vrft.training.stream import move_on, next_prompts
@@ -149,7 +149,7 @@ def trainer_state(run: Run) -> TrainerState:
     settings, done, accelerator = run.config.train, run.progress, run.accelerator
     return TrainerState(
         global_step=done.step,
-        max_steps=plan.total_steps(run.config, len(run.samples), accelerator.num_processes),
+        max_steps=run.total_steps,
         epoch=done.cursor / len(run.samples),
         num_train_epochs=settings.num_train_epochs,
         num_input_tokens_seen=done.num_tokens,

@@ -1,13 +1,11 @@
-"""The health of a run: canaries before its first update, watchdogs and its ledger after each."""
+"""The health of a run after each update: its watchdogs and its ledger of prompts."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,119 +15,24 @@ from torch import Tensor
 from vrft import durable
 from vrft.boxes import Box
 from vrft.config.schema import Config
-from vrft.diagnosis import alarms, canaries, coordinates, difficulty
+from vrft.diagnosis import alarms, coordinates, difficulty
 from vrft.diagnosis.alarms import Alarm
-from vrft.diagnosis.decoding_logps import decoding_logps
 from vrft.diagnosis.difficulty import Attempt
 from vrft.errors import UserError
 from vrft.images import image_size
-from vrft.models.encoding import Encoded
 from vrft.objectives.types import Batch, RewardedGroup
-from vrft.policy import ModelPolicy
-from vrft.processes import distributed, exchange
+from vrft.processes import exchange
 from vrft.rewards import further_rewards, score_of
 from vrft.runs.run_log import WARNINGS
 from vrft.task import Task
-from vrft.training.rollout_rows import Drawn
 from vrft.training.run import Run
-from vrft.training.stream import draw, upcoming
-from vrft.types import Group, Rollout
-from vrft.waiting import waiting
+from vrft.types import Group
 
 STATE = "diagnosis.json"
 """The file of a checkpoint with what the watchdogs remember."""
 
 LOOKED_AT = 4
 """Groups of a device and step whose boxes are read in every frame."""
-
-
-# --- canaries
-
-
-def try_canaries(run: Run, folder: Path) -> None:
-    """Try the first prompts of the stream with answers drawn for that alone, on all devices.
-
-    What they show is printed and written to the run's folder as of step 0; the run itself draws
-    and computes as if nothing had been tried. Raises UserError, on all devices, for what makes the
-    run senseless, and with ``train.strict`` for anything.
-    """
-    accelerator, settings = run.accelerator, run.config.train
-    drawn: list[Drawn] = []
-    with contextlib.suppress(UserError):  # the first step meets the same error, in its turn
-        drawn = [draw(run, place) for place in upcoming(run)[: canaries.PROMPTS]]
-    if exchange.max_over_ranks(accelerator, int(not drawn)):
-        return
-    own = alarms_of(run, drawn, *sample_and_measure(run, drawn))
-    every = exchange.gather_objects(accelerator, own)
-    first = list({alarm.name: alarm for alarm in reversed(every)}.values())[::-1]
-    if accelerator.is_main_process:
-        alarms.append(folder, 0, first)
-        alarms.warn(first, strict=settings.strict)
-    alarms.stop(0, first, strict=settings.strict)
-
-
-def forget(folder: Path) -> None:
-    """Delete what an earlier attempt in the same folder, which took no step, has written there."""
-    for name in (WARNINGS, difficulty.FILE):
-        (folder / name).unlink(missing_ok=True)
-
-
-def sample_and_measure(
-    run: Run, drawn: Sequence[Drawn]
-) -> tuple[list[tuple[Rollout, ...]], canaries.Measured]:
-    """Return some answers to prompts, and their log-probabilities in all ways that are compared.
-
-    All devices call this with equally many prompts.
-    """
-    accelerator, policy, sampling = run.accelerator, run.policy, run.config.sampling
-    encoded = [each.encoded for each in drawn]
-    count = min(max(run.config.algorithm.num_generations, 2), canaries.ANSWERS)
-    short = replace(
-        sampling, max_completion_length=min(sampling.max_completion_length, canaries.TOKENS)
-    )
-    decoded = None
-    with accelerator.autocast():
-        with distributed.gathered_weights(accelerator, policy.module):
-            groups = policy.sample(encoded, count, short, [each.seed for each in drawn])
-            # A server's log-probabilities are compared with the trainer's at every sync.
-            if (
-                isinstance(policy, ModelPolicy)
-                and policy.loaded.shared_prefix
-                and not run.rollouts.served
-            ):
-                decoded = decoding_logps(
-                    policy.loaded,
-                    encoded,
-                    [[rollout.tokens for rollout in group] for group in groups],
-                    sampling.temperature,
-                    canaries.DECODED,
-                    graphs=sampling.cuda_graphs,
-                )
-        with waiting():  # for the other devices, where weights are sharded
-            measured = canaries.measure(policy, encoded, groups, sampling.temperature)
-    return groups, replace(measured, decoded=decoded)
-
-
-def alarms_of(
-    run: Run,
-    drawn: Sequence[Drawn],
-    groups: Sequence[tuple[Rollout, ...]],
-    measured: canaries.Measured,
-) -> list[Alarm]:
-    """Return the alarms of this device's canaries, in the order in which a step meets causes."""
-    sampling = run.config.sampling
-    limit = canaries.LIMITS[run.accelerator.mixed_precision == "no"]
-    encoded = [each.encoded for each in drawn]
-    samples = [each.sample for each in drawn]
-    views = [prompt.views if isinstance(prompt, Encoded) else () for prompt in encoded]
-    return [
-        *canaries.pictures_seen(encoded, groups, measured),
-        *canaries.batch_agrees(groups, measured, limit),
-        *canaries.engines_agree(groups, measured, limit),
-        *canaries.answers_differ(groups, sampling.temperature),
-        *canaries.answers_end(groups, sampling.max_completion_length),
-        *canaries.gold_answers(run.task, samples, views),
-    ]
 
 
 # --- the ledger, and what watchdogs look at
@@ -244,7 +147,13 @@ def report(run: Run, folder: Path, fresh: Sequence[Alarm]) -> None:
         alarms.stop(step, exchange.from_main(run.accelerator, list(fresh)), strict=True)
 
 
-# --- checkpoints
+# --- the run's folder and its checkpoints
+
+
+def forget(folder: Path) -> None:
+    """Delete what an earlier attempt in the same folder, which took no step, has written there."""
+    for name in (WARNINGS, difficulty.FILE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def write(run: Run, checkpoint: Path) -> None:
@@ -268,17 +177,19 @@ def restore(run: Run, checkpoint: Path) -> None:
 
     One that an earlier version saved has neither: both begin anew, and a line says so.
     """
-    main = run.accelerator.is_main_process
-    if keeps_ledger(run) and not main and (checkpoint / STATE).is_file():
+    main, file = run.accelerator.is_main_process, checkpoint / STATE
+    if not file.is_file():
+        if main:
+            print(
+                f"note: {checkpoint} has no {STATE}: warnings and {difficulty.FILE} begin anew",
+                file=sys.stderr,
+            )
+        return
+    if keeps_ledger(run):
         run.ledger.restore(checkpoint / difficulty.FILE)
     if not main:
         return
-    if not (checkpoint / STATE).is_file():
-        print(f"note: {checkpoint} has no {STATE}: warnings and {difficulty.FILE} begin anew",
-              file=sys.stderr)  # fmt: skip
-        return
-    run.ledger.restore(checkpoint / difficulty.FILE)
     try:
-        run.watch.restore(json.loads((checkpoint / STATE).read_text(encoding="utf-8")))
+        run.watch.restore(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{checkpoint / STATE}: not what watchdogs remember ({error})") from error
+        raise UserError(f"{file}: not what watchdogs remember ({error})") from error

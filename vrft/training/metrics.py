@@ -23,9 +23,7 @@ from vrft.training import health
 from vrft.training.run import Run
 from vrft.types import Rollout
 
-COLUMNS = (
-    *("sample_id", "text", "parsed", "finished", "tokens", "rewards", "reward", "advantage"),
-)
+COLUMNS = ("sample_id", "text", "parsed", "finished", "tokens", "rewards", "reward", "advantage")
 """The columns of the log of completions; rewards may log others."""
 
 TOKEN_COLUMNS = ("token_logprobs", "token_chars", "token_entropy")

@@ -1,48 +1,37 @@
-"""The plan of a run: what stops it before its first step, and what it will do and need.
+"""The check of a run: what stops it before its first step.
 
-``--dry-run`` and the run itself call the same ``check``, so that both refuse the same things, and
-take the number of steps from the same function.
+``--dry-run`` and the run itself call the same ``check``, so that both refuse the same things.
 """
 
 from __future__ import annotations
 
-import contextlib
-import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from vrft import folder_lock, launched, paths, policy, registry
+from vrft import folder_lock, launched, paths, registry
 from vrft.boxes import THOUSANDTHS
-from vrft.checks import memory_plan
-from vrft.config.methods import reward_source
+from vrft.config.reward_source import reward_source
 from vrft.config.schema import Config
 from vrft.errors import PictureError, UserError
 from vrft.evaluation.scoring import read_samples
 from vrft.models import quantization
 from vrft.models.conversation import check_answer, check_prompt
-from vrft.objectives import algorithm_plan, algorithms, ppo
-from vrft.processes import distributed
-from vrft.processes.peers import check_same
+from vrft.objectives import algorithm_plan, algorithms
 from vrft.progress import with_progress
 from vrft.rewards import FunctionReward, rewards_and_missing
 from vrft.rewards.isolation import WorkerReward
-from vrft.runs import run_folder, run_log, unused_settings
-from vrft.runs.bad_pictures import BadPictures, refusal
+from vrft.runs import run_folder, trackers, unused_settings
+from vrft.runs.bad_pictures import refusal
 from vrft.task import Task
 from vrft.training import (
     best,
-    gold_trial,
     optimizers,
     resume,
     reward_workers,
     rollout_plan,
 )
-from vrft.training.stream import encode_sample
 from vrft.types import Completion, Sample
 
 
@@ -62,7 +51,7 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     quantization.check_launch(config.model, sharded=launched.shards())
     rollout_plan.check(config)
     optimizers.check(config.train)
-    run_log.check_trackers(config.train.report_to)
+    trackers.check_trackers(config.train.report_to)
     skip = config.data.on_bad_picture == "skip"
     samples = read_samples(task, "train")
     check_prompts(task, samples, "train", skip=skip)
@@ -77,7 +66,7 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
         note_trained_on(samples, asked, config.eval.split)
     best.check(config, task, asked)
     unused_settings.check(config, fresh=fresh)
-    steps = total_steps(config, len(samples), launched.processes())
+    steps = config.total_steps(len(samples), launched.processes())
     if fresh:
         note_late_evaluation(config, steps)
         run_folder.check_free(config)
@@ -198,97 +187,3 @@ def try_rewards(task: Task[Any], samples: Sequence[Sample[Any]]) -> None:
             "None (algorithm.missing_rewards=none); the metric rewards/NAME/missing is its share",
             file=sys.stderr,
         )
-
-
-def rewards_text(config: Config, task: Task[Any]) -> str:
-    """Return the rewards of a run with their weights, such as "accuracy, brief x 0.5"."""
-    weights = config.algorithm.weights
-    return ", ".join(
-        name if weights.get(name, 1.0) == 1 else f"{name} x {weights[name]:g}"
-        for name in task.rewards()
-    )
-
-
-def total_steps(config: Config, samples: int, processes: int) -> int:
-    """Return ``max_steps``, or the steps that ``num_train_epochs`` passes over the samples take."""
-    train = config.train
-    if train.max_steps >= 0:
-        return train.max_steps
-    prompts = train.prompts_per_device * processes
-    if not config.algorithm.by_reward:
-        # A step of transformers' trainer does not cross from one epoch into the next.
-        return math.ceil(train.num_train_epochs * math.ceil(samples / prompts))
-    return math.ceil(train.num_train_epochs * samples / prompts)
-
-
-def plan_text(config: Config, run: Path | None = None) -> str:
-    """Return the plan in a few lines: data, prompt, parameters, steps, memory a device.
-
-    For a ``run`` that goes on, the settings that change follow. Raises UserError for everything
-    that would stop the run at its start.
-    """
-    accelerator = distributed.accelerator(config.model, config.train.ddp_timeout)
-    optimizers.check_launch(config.train, accelerator)
-    task, samples = check(config, fresh=run is None)
-    with contextlib.ExitStack() as stack:
-        stack.callback(reward_workers.close, task)
-        check_same(accelerator, config, samples)
-        name = config.model.name if run is None else resume.model_of(config, run)
-        model = replace(config.model, name=name)
-        actor = policy.load(model, train=True, device=accelerator.device.type)
-        canary_line = {}
-        if tries_canaries(config, run):
-            tried = gold_trial.try_gold_answers(config, task, samples, actor, accelerator)
-            canary_line["canaries"] = (
-                f"gold answers of the first {tried} prompt(s) tried; those that need answers of "
-                "the model come before the first update of the run itself"
-            )
-    actor = ppo.with_critic(actor, config.algorithm)
-    limit = config.sampling.max_prompt_length
-    bad_pictures = BadPictures(skip=config.data.on_bad_picture == "skip")
-    _, (_, encoded) = bad_pictures.first_readable(
-        samples, attrgetter("id"), partial(encode_sample, task, actor, config)
-    )
-    parameters = list(actor.module.parameters())
-    trained = sum(p.numel() for p in parameters if p.requires_grad)
-    frozen = sum(quantization.numel(p) for p in parameters if not p.requires_grad)
-    train, algorithm, processes = config.train, config.algorithm, accelerator.num_processes
-    prompts = train.prompts_per_device
-    each = ""
-    if algorithm.by_reward:
-        each = f" x {algorithm.num_generations} completions of at most "
-        each += f"{config.sampling.max_completion_length} tokens"
-    served = config.rollout.engine == "vllm"
-    steps = total_steps(config, len(samples), processes)
-    lines = {
-        "task": f"{config.task.name}: {len(samples)} samples, rewards {rewards_text(config, task)}",
-        "model": f"{paths.model(config.model.name)}: {trained:,} parameters trained, "
-        f"{frozen:,} frozen",
-        "method": f"{algorithm.name}, which holds: {', '.join(algorithms.models_held(algorithm))}",
-        "prompt": f"{len(encoded.tokens)} tokens in the first sample, {encoded.image_tokens} of "
-        f"them of pictures; limit {limit}",
-        "step": f"{prompts} prompts{each}, on each of {processes} device(s)",
-        **({"rollouts": rollout_plan.plan_text(config)} if served else {}),
-        "steps": f"{steps} at learning rate {train.learning_rate:g}",
-        **({"evaluated": evaluation_text(config, steps)} if config.eval.split else {}),
-        "memory": memory_plan.text(actor, config, accelerator),
-        **canary_line,
-    }
-    facts = [f"{name:<10} {text}" for name, text in lines.items()]
-    return "\n".join([*facts, *(resume.lines(config, run) if run else [])])
-
-
-def evaluation_text(config: Config, steps: int) -> str:
-    """Return on which split and after which of its steps a run is evaluated."""
-    train = config.train
-    often = f"every {train.eval_steps} step(s) and " if 0 < train.eval_steps < steps else ""
-    text = f"on eval.split={config.eval.split}, {often}after the last step"
-    if train.metric_for_best_model is None:
-        return text
-    metric = best.full_name(train.metric_for_best_model)
-    return f"{text}; the checkpoint with the best {metric} is kept"
-
-
-def tries_canaries(config: Config, run: Path | None) -> bool:
-    """Return whether the run begins with canaries: a resumed one, and SFT, have none."""
-    return run is None and config.train.canaries and config.algorithm.by_reward

@@ -19,7 +19,8 @@ import torch
 
 from vrft import launched
 from vrft.config import loading
-from vrft.config.schema import Config, VllmConfig
+from vrft.config.rollout import VllmConfig
+from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.models.processors import load_processor
 from vrft.processes import distributed
@@ -40,7 +41,7 @@ FREE = frozenset(
         *("train.log_token_logprobs", "train.log_completions_steps", "train.log_multimodal"),
         "train.num_completions_to_print",
         *("eval.split", "eval.limit", "eval.batch_size"),
-        # Speed and memory. `check_prompts` sees to it that a step keeps its number of prompts.
+        # Speed and memory. `check_prompts_per_step` sees to it that a step keeps their number.
         *("train.per_device_train_batch_size", "train.gradient_accumulation_steps"),
         *("train.max_tokens_per_micro_batch", "train.dataloader_num_workers", "train.ddp_timeout"),
         "train.hang_timeout",
@@ -142,7 +143,7 @@ def check_run(config: Config, samples: Sequence[Sample[Any]], steps: int, proces
         )
     if done == steps and (run / "final").is_dir():
         check_finished(config, run, done)
-    check_prompts(config, run, processes)
+    check_prompts_per_step(config, run, processes)
     check_data(run, samples)
     check_processor(config, run)
 
@@ -163,7 +164,7 @@ def check_finished(config: Config, run: Path, steps: int) -> None:
         print(f"note: {finished}; give a larger train.max_steps to go on", file=sys.stderr)
 
 
-def check_prompts(config: Config, run: Path, processes: int) -> None:
+def check_prompts_per_step(config: Config, run: Path, processes: int) -> None:
     """Raise UserError if a step would have another number of prompts than the run's steps had."""
     now = config.train.prompts_per_device * processes
     prompts = data_fingerprint.prompts_per_step(run)

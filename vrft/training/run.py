@@ -55,3 +55,13 @@ class Run:
     def local_prompts(self) -> int:
         """Return the prompts that one step takes on this device: b, of B on all of them."""
         return self.config.train.prompts_per_device
+
+    @property
+    def prompts(self) -> int:
+        """Return the prompts that all devices take together at a time: B of a step."""
+        return self.local_prompts * int(self.accelerator.num_processes)
+
+    @property
+    def total_steps(self) -> int:
+        """Return how many steps the run has in all, those before it was resumed included."""
+        return self.config.total_steps(len(self.samples), self.accelerator.num_processes)

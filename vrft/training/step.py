@@ -24,7 +24,7 @@ from vrft.objectives.micro_batches import Pass, passes
 from vrft.objectives.objective import loss, make_experience
 from vrft.objectives.types import Batch, Experience, TokenStats
 from vrft.processes import distributed, exchange
-from vrft.training import health, metrics, plan
+from vrft.training import health, metrics
 from vrft.training.collect import collect
 from vrft.training.run import Run
 from vrft.training.stream import coming_prompts, step_seed
@@ -85,7 +85,7 @@ def passed_over(run: Run, batch: Batch, began: int) -> dict[str, float]:
     """
     if not run.config.algorithm.has_curriculum:
         return {}
-    drawn = batch.rounds * run.local_prompts * run.accelerator.num_processes
+    drawn = batch.rounds * run.prompts
     return {"curriculum/passed_over": float(run.progress.cursor - began - drawn)}
 
 
@@ -99,9 +99,7 @@ def token_pieces(run: Run) -> TokenPieces | None:
 
 def begin_next(run: Run) -> None:
     """Let a server that samples ahead begin with the rollouts of the step after this one."""
-    accelerator, done = run.accelerator, run.progress
-    steps = plan.total_steps(run.config, len(run.samples), accelerator.num_processes)
-    if not run.config.rollout.ahead or done.step + 1 >= steps:
+    if not run.config.rollout.ahead or run.progress.step + 1 >= run.total_steps:
         return
     try:
         drawn = coming_prompts(run)

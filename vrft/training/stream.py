@@ -43,26 +43,21 @@ def coming_prompts(run: Run) -> list[Drawn]:
 
 
 def move_on(run: Run) -> None:
-    """Move the stream on by the prompts that all devices draw at a time, and those that rest."""
+    """Advance the cursor past what all devices have drawn, and past prompts between that rest."""
     run.progress.cursor = places(run)[-1] + 1
 
 
-def prompts_of_all(run: Run) -> int:
-    """Return the prompts that all devices draw at a time."""
-    return run.local_prompts * int(run.accelerator.num_processes)
-
-
 def upcoming(run: Run, steps: int = 0) -> Sequence[int]:
-    """Return the b places of the stream that this device draws after so many draws."""
+    """Return the places of this device's b prompts, ``steps`` draws from now."""
     return places(run, steps)[block_of(run.accelerator.process_index, run.local_prompts)]
 
 
 def places(run: Run, steps: int = 0) -> Sequence[int]:
-    """Return the places of the stream that all devices draw together after so many draws.
+    """Return the places of all devices' prompts, ``steps`` draws from now.
 
     They follow each other, but for those of prompts that rest.
     """
-    size, first = prompts_of_all(run), run.progress.cursor
+    size, first = run.prompts, run.progress.cursor
     if not run.config.algorithm.has_curriculum:
         return range(first + steps * size, first + (steps + 1) * size)
     awake = (place for place in itertools.count(first) if not rests(run, place))

@@ -1,11 +1,9 @@
-"""The run around the steps: preparation, the loop with its records, checkpoints and the end."""
+"""The run around its loop: what it is made of, its folder and log, and the model at its end."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import math
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,38 +19,34 @@ from vrft import policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.engines.engines import OwnEngine
-from vrft.evaluation import evaluate
 from vrft.objectives import entropy, ppo
 from vrft.policy import Policy
 from vrft.processes import distributed, exchange
-from vrft.processes.peers import check_same, guarded
-from vrft.progress import progress
-from vrft.runs import (
-    data_fingerprint,
-    disk_errors,
-    fresh_folder,
-    launches,
-    run_folder,
-    tracked_rollouts,
-)
+from vrft.processes.peers import guarded
+from vrft.processes.same_start import check_same
+from vrft.runs import disk_errors, fresh_folder, launches
 from vrft.runs.bad_pictures import BadPictures
-from vrft.runs.console import steady, step_texts
+from vrft.runs.console import steady
 from vrft.runs.run_log import RunLog
+from vrft.runs.stop_signal import StopSignal
 from vrft.task import Task
 from vrft.training import (
     best,
+    canary_trial,
     checkpoint,
     health,
     optimizers,
+    own_folder,
     plan,
+    plan_text,
     reward_workers,
     rollouts,
-    trainer_state,
 )
 from vrft.training import resume as resumption
+from vrft.training.loop import loop
 from vrft.training.read_ahead import ReadAhead
 from vrft.training.run import Run
-from vrft.training.step import check_weights, step
+from vrft.training.step import check_weights
 from vrft.training.stream import coming_prompts, encode_sample
 from vrft.training.trainer_state import Progress
 from vrft.types import Sample
@@ -73,25 +67,14 @@ def train(config: Config, *, resume: Path | None = None) -> Path:
 
 def train_together(config: Config, accelerator: Accelerator, resume: Path | None) -> Path:
     """Train as ``train`` does, in this process and those that the accelerator knows of."""
-    main = accelerator.is_main_process
+    main, fresh = accelerator.is_main_process, resume is None
     optimizers.check_launch(config.train, accelerator)
-    task, samples = plan.check(config, fresh=resume is None)
+    task, samples = plan.check(config, fresh=fresh)
     check_same(accelerator, config, samples)
     with contextlib.ExitStack() as stack:
-        if not config.train.output_dir:
-            # The name tells the time: all processes take the main one's.
-            named = stack.enter_context(fresh_folder.unnamed(config)) if main else ""
-            named = exchange.from_main(accelerator, named)
-            config = replace(config, train=replace(config.train, output_dir=named))
+        config = own_folder.named(config, accelerator, stack)
         folder = Path(config.train.output_dir)
-        latest: Path | None = None
-        if resume is not None:
-            # Until all have seen that nobody holds the folder.
-            exchange.wait_for_everyone(accelerator)
-            if main:
-                stack.enter_context(run_folder.held(folder))
-            # One process has read all bytes of the checkpoints, and chooses for all.
-            latest = exchange.from_main(accelerator, checkpoint.latest(folder))
+        latest = None if fresh else own_folder.held_checkpoint(folder, accelerator, stack)
         stack.callback(reward_workers.close, task)
         run = prepare(config, task, samples, accelerator, latest)
         stack.callback(run.close)
@@ -100,42 +83,62 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
         # Only now, when nothing is left that could stop the run before its first step, and when all
         # processes have read the settings that are written anew.
         exchange.wait_for_everyone(accelerator)
-        if main and resume is None:
-            stack.enter_context(fresh_folder.held(folder, lambda: run.progress.step))
-            run_folder.claim(config)
-            health.forget(folder)
-            data_fingerprint.write(folder, samples, run.local_prompts * accelerator.num_processes)
-        elif main:
-            resumption.go_on(config, folder)
         if main:
-            launches.write(folder, resumption.launch(config, run.progress.step + 1, run.policy))
-            health.publish(folder, latest)
+            enter_folder(run, folder, latest, stack, fresh=fresh)
         reward_workers.begin(config, task, folder)
         stack.enter_context(steady(folder))
         stack.enter_context(disk_errors.explained(folder))
         if config.algorithm.rewards and main:
-            print(f"rewards: {plan.rewards_text(config, task)}", file=sys.stderr)
-        if resume is None and config.train.canaries:
+            print(f"rewards: {plan_text.rewards_text(config, task)}", file=sys.stderr)
+        if fresh and config.train.canaries:
             # Before the log: a folder without metrics.jsonl is free for the mended command.
-            health.try_canaries(run, folder)
-        resume_step = None if resume is None else run.progress.step
-        with waiting():  # a tracker may ask its server first
-            log = (
-                RunLog(folder, config.train.report_to, resume_step, flat(config)) if main else None
-            )
-        if log is not None:
-            # Closed after the signals: a tracker that fails to close must not cost ``final``.
-            stack.callback(waiting()(log.close))  # a tracker may send its last rows for long
-        loop(run, folder, log, stack.enter_context(run_folder.StopSignal()))
-        weights = distributed.state_dict(accelerator, run.policy.module)
-        check_weights(run, weights)
-        if main:
-            with waiting(), checkpoint.written_whole(folder / "final") as temporary:
-                run.policy.save(temporary, weights)
+            canary_trial.try_canaries(run, folder)
+        log = open_log(run, folder, stack, fresh=fresh) if main else None
+        loop(run, folder, log, stack.enter_context(StopSignal()))
+        save_final(run, folder)
     exchange.wait_for_everyone(accelerator)
     if main and (line := best.line(folder, config)):
         print(line, file=sys.stderr)
     return folder
+
+
+def enter_folder(
+    run: Run, folder: Path, latest: Path | None, stack: contextlib.ExitStack, *, fresh: bool
+) -> None:
+    """Make the run's folder its own, which ``stack`` holds; only the main process calls this.
+
+    A ``fresh`` run claims it; another goes on in it, from its ``latest`` checkpoint, if any.
+    """
+    if fresh:
+        stack.enter_context(fresh_folder.held(folder, lambda: run.progress.step))
+        own_folder.claim(run.config, run.samples, run.accelerator.num_processes)
+        health.forget(folder)
+    else:
+        resumption.go_on(run.config, folder)
+    launches.write(folder, resumption.launch(run.config, run.progress.step + 1, run.policy))
+    health.publish(folder, latest)
+
+
+def open_log(run: Run, folder: Path, stack: contextlib.ExitStack, *, fresh: bool) -> RunLog:
+    """Return the log of a run, which ``stack`` closes; only the main process calls this.
+
+    A run that is not ``fresh`` goes on with the log that is there.
+    """
+    resume_step = None if fresh else run.progress.step
+    with waiting():  # a tracker may ask its server first
+        log = RunLog(folder, run.config.train.report_to, resume_step, flat(run.config))
+    # Closed after the signals: a tracker that fails to close must not cost ``final``.
+    stack.callback(waiting()(log.close))  # a tracker may send its last rows for long
+    return log
+
+
+def save_final(run: Run, folder: Path) -> None:
+    """Write the trained model into ``final``; every process calls this, and one writes."""
+    weights = distributed.state_dict(run.accelerator, run.policy.module)
+    check_weights(run, weights)
+    if run.accelerator.is_main_process:
+        with waiting(), checkpoint.written_whole(folder / "final") as temporary:
+            run.policy.save(temporary, weights)
 
 
 def prepare(
@@ -180,18 +183,14 @@ def make_run(
     done: Progress,
     reference: Policy | None = None,
 ) -> Run:
-    """Return a run with its optimizer, schedule and reader, the policy laid out over devices.
-
-    The optimizer is AdamW over the trained parameters; biases and norms are not decayed, as in
-    transformers' trainer.
-    """
+    """Return a run with its optimizer, schedule and reader, the policy laid out over devices."""
     settings = config.train
     trained = [p for p in actor.module.parameters() if p.requires_grad]
     optimizer = optimizers.adamw(settings, trained)
     actor.module, optimizer = distributed.prepare(
         accelerator, actor.module, optimizer, settings.max_grad_norm
     )
-    steps = plan.total_steps(config, len(samples), accelerator.num_processes)
+    steps = config.total_steps(len(samples), accelerator.num_processes)
     scheduler = get_scheduler(
         settings.lr_scheduler_type,
         optimizer,
@@ -204,116 +203,16 @@ def make_run(
         workers=settings.dataloader_num_workers,
     )
     return Run(
-        config,
-        task,
-        samples,
-        actor,
-        accelerator,
-        done,
-        reader,
-        rollouts.Rollouts(OwnEngine(actor), config, accelerator, done.step),
-        optimizer,
-        scheduler,
-        reference,
-        BadPictures(skip=config.data.on_bad_picture == "skip"),
+        config=config,
+        task=task,
+        samples=samples,
+        policy=actor,
+        accelerator=accelerator,
+        progress=done,
+        reader=reader,
+        rollouts=rollouts.Rollouts(OwnEngine(actor), config, accelerator, done.step),
+        optimizer=optimizer,
+        scheduler=scheduler,
+        reference=reference,
+        bad_pictures=BadPictures.of(config),
     )
-
-
-def loop(run: Run, folder: Path, log: RunLog | None, stop: run_folder.StopSignal) -> None:
-    """Take steps to the last, with records, evaluations and checkpoints on the way.
-
-    ``log`` is that of the main process. The evaluation that is the best so far is followed by a
-    checkpoint. SystemExit(128 + signal) after a checkpoint when a signal has asked any process to
-    stop.
-    """
-    settings, done, accelerator = run.config.train, run.progress, run.accelerator
-    steps = plan.total_steps(run.config, len(run.samples), accelerator.num_processes)
-    console = sys.stderr if log else io.StringIO()  # one process speaks for all
-    evaluated: dict[str, float] = {}
-    every = settings.logging_steps
-    with progress(steps, "training", done=done.step, stream=console, every=every) as display:
-        while done.step < steps:
-            metrics, rows = step(run)
-            metrics |= run.bad_pictures.exchange(accelerator)
-            if log:
-                for line in run.bad_pictures.write(folder, done.step):
-                    print(line, file=sys.stderr)
-            alarms = health.new_alarms(run, metrics)
-            improved: best.Best | None = None
-            if run.config.eval.split and is_due(done.step, settings.eval_steps, steps):
-                gathered = distributed.gathered_weights(accelerator, run.policy.module)
-                with accelerator.autocast(), gathered:  # in the precision of the rollouts
-                    scores = evaluate.while_training(run.config, run.task, run.policy)
-                metrics |= scores
-                evaluated = scores
-                improved = best.better(run.config, folder, done.step, scores) if log else None
-                improved = exchange.from_main(accelerator, improved)  # all save, or none
-            if log and is_due(done.step, settings.logging_steps, steps):
-                log.metrics(done.step, metrics)
-                if settings.log_completions:
-                    log_completions(run, log, rows())
-            health.report(run, folder, alarms)
-            display.note(*step_texts(metrics, evaluated))
-            display.advance(1)
-            # A signal may have reached only some of the processes: all stop after the same step.
-            signal = exchange.max_over_ranks(accelerator, stop.number or 0)
-            if signal or improved or is_due(done.step, settings.save_steps, steps):
-                if log:
-                    waiting()(log.sync)()
-                save(run, folder, improved)
-            if signal and log:
-                print(
-                    f"stopped after step {done.step}; go on with "
-                    f"`vrft train --resume {shlex.quote(str(folder))}`",
-                    file=sys.stderr,
-                )
-            if signal:
-                raise SystemExit(128 + signal)
-
-
-def log_completions(run: Run, log: RunLog, rows: Sequence[dict[str, Any]]) -> None:
-    """Log the completions of this step, and give trackers those that they are to show."""
-    settings, step = run.config.train, run.progress.step
-    log.completions(step, rows)
-    if not log.trackers:
-        return
-    shown: Sequence[tracked_rollouts.RolloutGroup] = ()
-    steps = plan.total_steps(run.config, len(run.samples), run.accelerator.num_processes)
-    if step == 1 or is_due(step, settings.log_completions_steps, steps):
-        size, count = run.config.algorithm.num_generations, settings.num_completions_to_print
-        shown = tracked_rollouts.groups(run.task, run.samples, rows, size, count)
-    log.rollouts(step, rows, shown, pictures=settings.log_multimodal)
-
-
-def is_due(step: int, every: int, steps: int) -> bool:
-    """Return whether to act after this step: every so many steps (0: never), and after the last."""
-    return step == steps or (every > 0 and step % every == 0)
-
-
-@waiting()  # for the disk, and for the other devices
-def save(run: Run, folder: Path, improved: best.Best | None = None) -> None:
-    """Write a checkpoint of this step, each process its share, and prune the older ones.
-
-    The checkpoint takes its name when all of it is written. ``improved`` says that it is the best
-    so far.
-    """
-    accelerator, done = run.accelerator, run.progress
-    weights = distributed.state_dict(accelerator, run.policy.module)
-    check_weights(run, weights)
-    unused = run.rollouts.rows()
-    target = checkpoint.path_of(folder, done.step)
-    needed = checkpoint.bytes_of(weights, run.optimizer)
-    with checkpoint.written_together(target, accelerator, needed) as temporary:
-        checkpoint.write_optimizer(temporary, run.optimizer, accelerator)
-        if accelerator.is_main_process:
-            run.policy.save(temporary, weights)
-            checkpoint.write_rollouts(temporary, unused)
-            trainer_state.write(temporary, done, accelerator)
-            health.write(run, temporary)
-    if accelerator.is_main_process:
-        health.publish(folder, target)
-        if improved is not None:
-            best.write(folder, improved)
-        spared = best.folder_of(folder, run.config)
-        checkpoint.prune(folder, run.config.train.save_total_limit, spared)
-    accelerator.wait_for_everyone()

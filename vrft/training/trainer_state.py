@@ -38,7 +38,7 @@ def write(folder: Path, progress: Progress, accelerator: Accelerator) -> None:
     (folder / STATE).write_text(text + "\n", encoding="utf-8")
 
 
-def read_progress(folder: Path) -> Progress:
+def progress_in(folder: Path) -> Progress:
     """Read how far the run was at a checkpoint; UserError if it is no state of a run."""
     row = read(folder)
     step, cursor, tokens = (count(row, name, folder) for name in ("step", "cursor", "num_tokens"))

@@ -93,3 +93,13 @@ def test_a_layer_of_four_bits_gives_gradients_to_what_it_is_given() -> None:
     out.sum().backward()
     assert values.grad is not None and values.grad.shape == values.shape
     assert layer.weight.grad is None
+
+
+def test_a_plan_holds_a_frozen_part_in_the_type_that_the_model_computes_in() -> None:
+    """Published weights are numbers of bfloat16, of which none is rounded."""
+    settings = ModelConfig(freeze_language_model=True)
+    loaded = shape.build(
+        shape.read("Qwen/Qwen2-VL-2B-Instruct"), settings, torch.float32, half=torch.bfloat16
+    )
+    held = {weight.requires_grad: weight.dtype for weight in loaded.model.parameters()}
+    assert held == {True: torch.float32, False: torch.bfloat16}

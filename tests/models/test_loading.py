@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from peft import LoraConfig as PeftLoraConfig
 from peft import get_peft_model
 from peft.tuners.lora import LoraLayer
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
@@ -313,3 +316,55 @@ def test_the_old_layout_of_a_checkpoint_loads(
         "shortest_edge": 3136, "longest_edge": 12845056,
     }  # fmt: skip
     assert encoding.encode(loaded, Prompt("Where?", (picture(280, 140),))).views[0].width == 280
+
+
+def dtypes(loaded: LoadedModel, part: str) -> set[torch.dtype]:
+    """The types of the weights of a part of the model, "visual" or "language_model"."""
+    return {weight.dtype for name, weight in loaded.model.named_parameters() if f".{part}." in name}
+
+
+def in_digits_of_bfloat16(folder: Path, target: Path) -> Path:
+    """Copy a model as published ones are, whose weights are numbers of bfloat16."""
+    shutil.copytree(folder, target)
+    for path in target.glob("*.safetensors"):
+        rounded = {name: value.bfloat16() for name, value in load_file(path).items()}
+        save_file(rounded, path, metadata={"format": "pt"})
+    (target / "manifest.json").unlink(missing_ok=True)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("frozen", "part", "trained"),
+    [
+        ("freeze_language_model", "language_model", "visual"),
+        ("freeze_vision_tower", "visual", "language_model"),
+    ],
+)
+def test_a_frozen_part_is_held_in_the_type_that_the_model_computes_in(
+    frozen: str,
+    part: str,
+    trained: str,
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+    picture: Callable[..., Image.Image],
+) -> None:
+    """What is saved loads in float32 all the same: neither part has lost a digit."""
+    folder = in_digits_of_bfloat16(model_folder("qwen2_vl"), tmp_path / "published")
+    settings = replace(ModelConfig(name=str(folder), dtype="bfloat16"), **{frozen: True})
+    loaded = models.load_model(settings, train=True, device="cpu")
+    assert dtypes(loaded, part) == {torch.bfloat16} and dtypes(loaded, trained) == {torch.float32}
+    with torch.autocast("cpu", torch.bfloat16):
+        changed = one_update(loaded, picture())
+    assert any(changed[name] for name in changed if f".{trained}." in name)
+    loading.save_model(loaded, tmp_path / "saved")
+    plain = AutoModelForImageTextToText.from_pretrained(tmp_path / "saved")
+    assert {weight.dtype for weight in plain.parameters()} == {torch.float32}
+    saved, held = plain.state_dict(), loaded.core.state_dict()
+    assert all(torch.equal(saved[name], held[name].float()) for name in held)
+
+
+def test_a_frozen_part_that_would_be_rounded_stays_in_float32(
+    load_tiny: Callable[..., LoadedModel],
+) -> None:
+    loaded = load_tiny("qwen2_vl", train=True, freeze_language_model=True, dtype="bfloat16")
+    assert dtypes(loaded, "language_model") == {torch.float32}

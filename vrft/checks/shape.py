@@ -25,7 +25,7 @@ from vrft.errors import UserError
 from vrft.models import folders, prompt_tokens, quantization
 from vrft.models.families import FAMILIES, Family, first_line, read_config
 from vrft.models.loaded import LoadedModel
-from vrft.models.loading import multiply_patches, prepare_training
+from vrft.models.loading import multiply_patches, narrow_frozen, prepare_training
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "models" / "published_configs.yaml"
 """Shapes of published models by hub id."""
@@ -135,11 +135,17 @@ def published_config(name: str) -> Any:
 
 
 def build(
-    shape: Shape, settings: ModelConfig, dtype: torch.dtype, *, train: bool = True
+    shape: Shape,
+    settings: ModelConfig,
+    dtype: torch.dtype,
+    *,
+    train: bool = True,
+    half: torch.dtype | None = None,
 ) -> LoadedModel:
     """Return the model of a shape on "meta", adapted, frozen and checkpointed as it is trained.
 
-    Raises UserError as ``prepare_training`` does.
+    ``half`` is the type in which a model in float32 computes, and holds what is frozen. Raises
+    UserError as ``prepare_training`` does.
     """
     family = shape.family
     with torch.device("meta"):
@@ -157,6 +163,7 @@ def build(
         model = get_peft_model(model, copy.deepcopy(shape.adapter))
     if train:
         model = prepare_training(model, settings, family)
+        narrow_frozen(model, settings, family, half or dtype)
     processor: Any = WithoutWords(shape.text.vocab_size)
     return LoadedModel(
         model.train() if train else model.requires_grad_(False).eval(),

@@ -78,10 +78,10 @@ def held_dtype(config: Config, launch: Launch) -> torch.dtype:
 def states_of(job: Job) -> States:
     """Return what a device holds from step to step, without rehearsing one."""
     config, launch = job.config, job.launch
-    loaded = shape.build(job.shape, config.model, held_dtype(config, launch))
+    half = half_of(config)
+    loaded = shape.build(job.shape, config.model, held_dtype(config, launch), half=half)
     parameters = list(loaded.model.parameters())
-    half = half_of(config) is not None
-    held = budgets.states(parameters, launch, config.train.optim, half=half)
+    held = budgets.states(parameters, launch, config.train.optim, half=half is not None)
     dtype = weight_dtype(config.model, DEVICE, train=False)
     return replace(held, reference=budgets.reference(parameters, config, dtype))
 
@@ -95,7 +95,7 @@ def rehearse(job: Job, first: PromptShape) -> Rehearsal:
     key = repr((job.shape.source, job.shape.name, relevant, dtype, half, load, config.sampling,
                 job.samples_here, job.keeps_vision))  # fmt: skip
     if key not in REHEARSED:
-        loaded = shape.build(job.shape, relevant, dtype)
+        loaded = shape.build(job.shape, relevant, dtype, half=half)
         REHEARSED[key] = rehearsal.rehearse(
             loaded,
             load,

@@ -60,6 +60,7 @@ def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto"
         model = load_adapter(model, source, base, train=train)
     if train:
         model = prepare_training(model, config, family)
+        narrow_frozen(model, config, family, getattr(torch, precision(config, device)))
     model = model.train() if train else model.eval()
     cache_bytes = config.picture_cache_mib * 2**20
     graph_bytes = config.vision_graph_mib * 2**20
@@ -143,7 +144,8 @@ def weight_dtype(config: ModelConfig, device: str, *, train: bool) -> torch.dtyp
     """Return the dtype of the weights on a device.
 
     Weights that are trained are always float32 and compute in ``dtype`` by autocast: a step of
-    1e-6 is lost in a bfloat16 weight. The others, below an adapter, are held in ``dtype``.
+    1e-6 is lost in a bfloat16 weight. The others, below an adapter, are held in ``dtype``, as are
+    parts that are frozen (``narrow_frozen``).
     """
     if train and folders.trains_base(config):
         return torch.float32
@@ -231,6 +233,25 @@ def frozen_parts(core: Any, config: ModelConfig, family: Family) -> Iterator[nn.
         yield core.get_output_embeddings()  # no part of the decoder, unless tied to its embeddings
 
 
+def narrow_frozen(model: Any, config: ModelConfig, family: Family, dtype: torch.dtype) -> None:
+    """Hold the parts that the configuration freezes in the type in which the model computes.
+
+    autocast remembers its copies of trained weights alone: of frozen ones in float32 it would make
+    new ones at every use, for every token that is sampled. A part that the type would round stays
+    as it is, for it is saved with the model. On "meta" none is rounded.
+    """
+    core: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    for part in frozen_parts(core, config, family):
+        weights = [
+            weight
+            for name, weight in part.named_parameters()
+            if weight.dtype == torch.float32 and name.rpartition(".")[2] not in family.float32
+        ]
+        if all(weight.is_meta or weight.equal(weight.to(dtype).float()) for weight in weights):
+            for weight in weights:
+                weight.data = weight.data.to(dtype)
+
+
 class MatmulPatchEmbedding(nn.Conv3d):
     """A patch embedding computed as the matrix product that it is, several times faster.
 
@@ -266,6 +287,13 @@ def save_model(
         tied = loaded.core.all_tied_weights_keys  # gathered apart, they would be written twice
         weights = {name: value for name, value in weights.items() if name not in tied}
     loaded.model.save_pretrained(str(folder), state_dict=weights)
+    types = {weight.dtype for name, weight in loaded.model.named_parameters()
+             if name.rpartition(".")[2] not in loaded.family.float32}  # fmt: skip
+    if loaded.adapter is None and len(types) > 1:
+        # transformers names the type of the first weight, and would round all others to it: that
+        # may be one of a frozen part.
+        loaded.core.config.dtype = torch.float32
+        loaded.core.config.save_pretrained(folder)
     loaded.processor.save_pretrained(folder)
     if loaded.family.has_vision:
         write_preprocessors(loaded.processor, folder)  # also where the class is transformers' own

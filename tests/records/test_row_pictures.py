@@ -11,7 +11,13 @@ from PIL import Image
 
 from vrft.errors import UserError
 from vrft.records import Record, formats
-from vrft.records.row_pictures import check_left_out, check_read, is_picture, pictures_of
+from vrft.records.row_pictures import (
+    check_left_out,
+    check_none,
+    check_read,
+    is_picture,
+    pictures_of,
+)
 
 
 def test_a_column_of_pictures_that_is_not_read_is_refused_with_its_setting(tmp_path: Path) -> None:
@@ -122,3 +128,40 @@ def test_pictures_stand_in_the_column_that_has_some() -> None:
     both = {"images": ["a.png"], "image": "b.png"}
     assert pictures({"images": "images"}, **both) == ["a.png"]
     assert pictures({"image": "image"}, **both) == ["b.png"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "named"),
+    [
+        ({}, {"image": "a.png"}, "image"),
+        ({}, {"images": [{"bytes": b"\x89PNG...", "path": None}]}, "images"),
+        ({}, {"decoded_image": b"\x89PNG..."}, "decoded_image"),
+        ({}, {"image_1": None, "image_2": "b.png"}, "image_2"),
+        ({"images": "figure"}, {"figure": ["a.png"]}, "figure"),
+        ({}, {"problem": "<image>Find x."}, "problem"),
+        ({"question": "query"}, {"query": "Find x in <image>."}, "query"),
+        (
+            {},
+            {"prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text"}]}]},
+            "prompt",
+        ),
+    ],
+)
+def test_a_row_with_pictures_is_refused_by_a_task_in_words(
+    columns: dict[str, str], values: dict[str, Any], named: str
+) -> None:
+    record = Record({"answer": "3", **values}, "rows.jsonl: line 1", 0, (), columns)
+    with pytest.raises(UserError, match=rf"line 1: the column '{named}' has a picture.*task vqa"):
+        check_none(record)
+
+
+def test_a_row_in_words_has_no_pictures() -> None:
+    prompt = [{"role": "user", "content": "Find x."}]
+    nothing = {"images": [], "image": {"bytes": None, "path": None}, "image_1": None, "video": ""}
+    check_none(Record({"prompt": prompt, "answer": "a.png", **nothing}, "rows.jsonl: line 1", 0))
+
+
+@pytest.mark.parametrize("values", [{"video": "a.mp4"}, {"clip": "a.mp4"}])
+def test_a_row_with_a_video_is_refused_by_a_task_in_words(values: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="line 1: the column .* holds a video or sound"):
+        check_none(Record({"problem": "Find x.", **values}, "rows.jsonl: line 1", 0))

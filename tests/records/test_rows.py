@@ -71,6 +71,9 @@ def test_an_answer_is_read_from_the_line_in_which_its_derivation_ends() -> None:
 def test_an_answer_that_derives_its_result_in_a_box_is_refused() -> None:
     with pytest.raises(UserError, match=r"derives its result; write the result alone, or .*math"):
         rows.read_problem(record(problem="Q", solution="We get \\boxed{7}."))
+    # a row with a picture would be refused there
+    with pytest.raises(UserError, match=r"derives its result; write the result alone$"):
+        rows.read_problem(record(problem="Q", solution="We get \\boxed{7}.", image="a.png"))
     boxed = rows.read_problem(record(problem="Q", solution="$\\boxed{7}$"))
     assert boxed.answer == "$\\boxed{7}$"
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 from vrft.errors import UserError
 from vrft.images.sources import HUB_KEYS, URL
-from vrft.records.nested import listed
+from vrft.records.dialogue import PLACE
+from vrft.records.nested import flattened, listed
 from vrft.records.picture_files import SUFFIXES
 from vrft.records.record import Record, is_null
 
@@ -27,6 +28,9 @@ TEXTS = frozenset({
     *("conversations", "answer", "solution", "reward_model", "options", "choices", "subset"),
 })  # fmt: skip
 """Columns that are read already, or that name a row: an id is often the name of a picture."""
+
+ASKED = ("problem", "question", "prompt")
+"""Columns of the question, in the order in which ``--task math`` reads them."""
 
 MEDIA = ("video", "videos", "audio", "audios")
 """Columns of what is never read."""
@@ -67,9 +71,36 @@ def check_read(record: Record) -> None:
                 f"no picture is read, while the column {name!r:.60} holds one; name it by "
                 f"data.columns.images={name:.60}, or give images: [] where none is to be seen"
             )
-        path = isinstance(value, str) and len(value) <= LONGEST_PATH
-        if name not in taken and path and value.lower().endswith(MEDIA_SUFFIXES):
+        if name not in taken and is_media_path(value):
             raise unread(record, name)
+
+
+def check_none(record: Record) -> None:
+    """Raise UserError for a row with pictures, of a task that asks in words alone.
+
+    They stand in ``images`` or ``image``, in any other column, in the messages of a prompt, or have
+    a place in its text. Videos and sounds are refused likewise.
+    """
+    check_media(record)
+    taken = {*TEXTS, *record.columns.values()}
+    holding = [
+        record.columns.get(name, name)
+        for name in ("images", "image")
+        if not is_empty(listed(record.get(name)))
+    ]
+    for name, value in record.values.items():
+        if name not in taken and is_media_path(value):
+            raise unread(record, name)
+        if name not in taken and is_picture(value):
+            holding.append(name)
+    asked = next((name for name in ASKED if record.get(name) is not None), None)
+    if asked is not None and shows(listed(record.get(asked))):
+        holding.append(record.columns.get(asked, asked))
+    if holding:
+        raise record.error(
+            f"the column {holding[0]!r:.60} has a picture, and this task asks without pictures; "
+            "train such rows by --task vqa, or --task geoqa for geometry"
+        )
 
 
 def check_left_out(record: Record) -> None:
@@ -77,10 +108,7 @@ def check_left_out(record: Record) -> None:
 
     A question would be asked without them.
     """
-    taken = record.columns.values()
-    for name in MEDIA:
-        if name not in taken and not is_empty(listed(record.values.get(name))):
-            raise unread(record, name)
+    check_media(record)
     read = [record.columns.get(name, name) for name in ("images", "image")]
     for stem in {name.rstrip("0123456789").rstrip("_") for name in read}:
         others = [name for name in record.values if is_numbered(name, stem) and name not in read]
@@ -90,6 +118,14 @@ def check_left_out(record: Record) -> None:
                     f"the picture in the column {name!r:.60} would be left out; write all pictures "
                     "of a row as one list, images"
                 )
+
+
+def check_media(record: Record) -> None:
+    """Raise UserError for a row whose column of videos or sounds is filled."""
+    for name in MEDIA:
+        filled = not is_empty(listed(record.values.get(name)))
+        if filled and name not in record.columns.values():
+            raise unread(record, name)
 
 
 def unread(record: Record, name: str) -> UserError:
@@ -103,6 +139,25 @@ def unread(record: Record, name: str) -> UserError:
 def is_numbered(name: str, stem: str) -> bool:
     """Return whether a column's name is another one's with a number: image2, image_2."""
     return name.removeprefix(stem).removeprefix("_").isdecimal() and name.startswith(stem)
+
+
+def is_media_path(value: Any) -> bool:
+    """Return whether a value is the path of a video or sound, by its ending."""
+    path = isinstance(value, str) and len(value) <= LONGEST_PATH
+    return path and value.lower().endswith(MEDIA_SUFFIXES)
+
+
+def shows(prompt: Any) -> bool:
+    """Return whether a text, or chat messages, have a place for a picture or hold one."""
+    if isinstance(prompt, str):
+        return PLACE in prompt
+    messages = [item for item in flattened(prompt) if isinstance(item, Mapping)]
+    parts = [part for message in messages for part in flattened(message.get("content"))]
+    return any(
+        part.get("type") in ("image", "image_url") if isinstance(part, Mapping) else shows(part)
+        for part in parts
+        if isinstance(part, Mapping | str)
+    )
 
 
 def is_empty(value: Any) -> bool:

@@ -109,7 +109,7 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
         raise record.error(
             f"the answer {shown(given)} is a box or point in Python's writing; write it in JSON"
         )
-    check_derivation(record, bare(given))
+    check_derivation(record, bare(given), pictures)
     fields = {"subset": str(record.get("subset") or ""), "system": read.system} | fields
     return Row(
         fields.pop("id", record.id),
@@ -125,16 +125,17 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
     )
 
 
-def check_derivation(record: Record, answer: Any) -> None:
+def check_derivation(record: Record, answer: Any, pictures: Sequence[Any]) -> None:
     """Raise UserError for an answer that derives its result: no short answer would ever equal it.
 
-    Such are solutions of MATH, which have their result in a box of LaTeX.
+    Such are solutions of MATH, which have their result in a box of LaTeX. Of rows with pictures
+    --task math reads none.
     """
     derivation, box, _ = answer.partition("\\boxed{") if isinstance(answer, str) else ("", "", "")
     if box and len(derivation.split()) > 1:
         raise record.error(
-            f"the answer {shown(answer)} derives its result; write the result alone, or train "
-            "mathematics without pictures by --task math"
+            f"the answer {shown(answer)} derives its result; write the result alone"
+            + ("" if pictures else ", or train mathematics without pictures by --task math")
         )
 
 

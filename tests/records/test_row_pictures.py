@@ -163,5 +163,5 @@ def test_a_row_in_words_has_no_pictures() -> None:
 
 @pytest.mark.parametrize("values", [{"video": "a.mp4"}, {"clip": "a.mp4"}])
 def test_a_row_with_a_video_is_refused_by_a_task_in_words(values: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="line 1: the column .* holds a video or sound"):
+    with pytest.raises(UserError, match=r"line 1: the column .* holds a video or sound"):
         check_none(Record({"problem": "Find x.", **values}, "rows.jsonl: line 1", 0))

@@ -54,7 +54,10 @@ class Reading:
     def title(self) -> str:
         """Return the format in words, with the number of replies that were left out."""
         form = FORMATS.get(self.name)
-        title = labelled.TITLES[self.name] if form is None else form.title
+        if form is None:
+            title = labelled.title(self.name, self.rows[0].record.values)
+        else:
+            title = form.title
         left_out = sum(row.reply_left_out for row in self.rows)
         if left_out:
             title += f" ({left_out} replies left out: `solution` answers)"

@@ -325,3 +325,19 @@ def test_a_derivation_beside_its_result_is_not_taken_for_it() -> None:
     tagged = both | {"solution": "<think>...</think><answer>2</answer>", "answer": "two"}
     assert rows.read_problem(record(**tagged)).answer == "2"
     assert rows.read_problem(record(**both | {"solution": " 2 "})).answer == "2"
+
+
+@pytest.mark.parametrize("read", [rows.read_swift, rows.read_messages])
+def test_beside_messages_a_derivation_is_not_taken_for_the_answer(
+    read: Callable[[Record], Row],
+) -> None:
+    both = {"messages": [USER], "solution": "There are two and one, so 3.", "answer": "3"}
+    with pytest.raises(UserError, match=r"line 3: solution and answer differ; .*=answer or"):
+        read(record(**both))
+    named = Record(both, "rows.jsonl: line 3", 2, (), {"solution": "answer"})
+    assert read(named).answer == "3"
+    assert read(record(**both | {"solution": "3"})).answer == "3"
+    # a reply answers where there is no solution
+    assert (
+        read(record(messages=[USER, REPLY], solution=None, answer="3")).answer == REPLY["content"]
+    )

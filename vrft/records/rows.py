@@ -172,6 +172,14 @@ def solution_of(record: Record) -> Any:
     return solution
 
 
+def told_solution(record: Record) -> Any:
+    """Return the column ``solution`` beside messages, None where a reply may answer instead.
+
+    Raises UserError as ``solution_of``.
+    """
+    return None if record.get("solution") is None else solution_of(record)
+
+
 def prompted(record: Record, prompt: Any, answer: Any, **fields: Any) -> Row:
     """Return the row of a prompt that is a text or a list of messages."""
     if isinstance(prompt, str):
@@ -219,7 +227,7 @@ def read_conversations(record: Record) -> Row:
 
 def read_messages(record: Record) -> Row:
     """Read {"messages": [{"role", "content"}]} of OpenAI and others."""
-    return asked(record, dialogue(record, record.value("messages")), record.get("solution"))
+    return asked(record, dialogue(record, record.value("messages")), told_solution(record))
 
 
 def read_swift(record: Record) -> Row:
@@ -231,7 +239,7 @@ def read_swift(record: Record) -> Row:
     read = dialogue(record, record.value("messages"))
     names, boxes, unit = objects_of(record)
     name_objects(record, read, names)
-    answer = record.get("solution")
+    answer = told_solution(record)
     replied = bool(read.turns) and read.turns[-1].role == "assistant"
     marks = [turn.text.count("<bbox>") for turn in read.turns]
     in_reply = marks[-1] if replied else 0

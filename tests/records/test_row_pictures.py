@@ -103,6 +103,14 @@ def test_columns_beside_the_pictures_are_no_further_pictures() -> None:
     check_left_out(Record(values, "rows.jsonl: line 1", 0))
 
 
+def test_a_column_that_tells_of_a_picture_is_no_question_without_one() -> None:
+    row = {"question": "Is it?", "imageId": "2354786", "answer": "no"}
+    with pytest.raises(UserError, match=r"line 1: no picture is read, .*'imageId' tells which one"):
+        check_read(Record(row, "rows.jsonl: line 1", 0))
+    check_read(Record(row | {"imageId": None}, "rows.jsonl: line 1", 0))
+    check_read(Record(row | {"images": []}, "rows.jsonl: line 1", 0))
+
+
 def test_a_row_may_say_that_it_has_no_picture() -> None:
     for value in ([], None):
         check_read(Record({"images": value, "file": "a.png"}, "rows.jsonl: line 1", 0))

@@ -6,6 +6,7 @@ learn to guess.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,11 @@ TEXTS = frozenset({
     *("conversations", "answer", "solution", "reward_model", "options", "choices", "subset"),
 })  # fmt: skip
 """Columns that are read already, or that name a row: an id is often the name of a picture."""
+
+PICTURE_NAME = re.compile(
+    r"(?:image|img|picture|photo)[_ ]?(?:id|idx|index|name|file|file_?name)", re.IGNORECASE
+)
+"""Names of columns that tell of which picture a row is, without a path that ends as one."""
 
 ASKED = ("problem", "question", "prompt")
 """Columns of the question, in the order in which ``--task math`` reads them."""
@@ -70,6 +76,11 @@ def check_read(record: Record) -> None:
             raise record.error(
                 f"no picture is read, while the column {name!r:.60} holds one; name it by "
                 f"data.columns.images={name:.60}, or give images: [] where none is to be seen"
+            )
+        if name not in taken and PICTURE_NAME.fullmatch(name) and not is_empty(value):
+            raise record.error(
+                f"no picture is read, while the column {name!r:.60} tells which one is asked "
+                "about; write its file as image, or images: [] where none is to be seen"
             )
         if name not in taken and is_media_path(value):
             raise unread(record, name)

@@ -167,6 +167,10 @@ def read(
     for boxes in fractions.
     """
     tree = files.read_json(path, encoding)
+    if isinstance(tree, dict) and not {"images", "annotations"} <= tree.keys():
+        raise UserError(
+            f"{path}: expected COCO's instances or a list of rows, got {files.described(tree)}"
+        )
     names = {c["id"]: str(c["name"]) for c in entries(tree, "categories", ("id", "name"), path)}
     images = entries(tree, "images", ("id", "file_name", "width", "height"), path)
     sizes = {image["id"]: (image["width"], image["height"]) for image in images}

@@ -341,3 +341,18 @@ def test_beside_messages_a_derivation_is_not_taken_for_the_answer(
     assert (
         read(record(messages=[USER, REPLY], solution=None, answer="3")).answer == REPLY["content"]
     )
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_blank_system_text_is_none(blank: str) -> None:
+    said = [{"from": "human", "value": "Q?"}, {"from": "gpt", "value": "A."}]
+    alone = rows.read_canonical(record(question="Q?", answer="A", system=blank))
+    talk = rows.read_conversations(record(conversations=said, system=blank))
+    message = rows.read_messages(
+        record(messages=[{"role": "system", "content": blank}, USER, REPLY])
+    )
+    assert alone.system is talk.system is message.system is None
+    # nor does it hide that of the turns
+    told = [{"from": "system", "value": "Be brief."}, *said]
+    row = rows.read_conversations(record(conversations=told, system=blank))
+    assert row.system == "Be brief."

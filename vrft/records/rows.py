@@ -110,7 +110,7 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
             f"the answer {shown(given)} is a box or point in Python's writing; write it in JSON"
         )
     check_derivation(record, bare(given), pictures)
-    fields = {"subset": str(record.get("subset") or ""), "system": read.system} | fields
+    fields = {"subset": str(record.get("subset") or ""), "system": read.system or None} | fields
     return Row(
         fields.pop("id", record.id),
         turns[-1].text,
@@ -148,10 +148,15 @@ def single(record: Record, question: str, answer: Any, **fields: Any) -> Row:
     """Return the row of one question, with the columns ``system`` and ``turns`` if there are."""
     earlier = record.get("turns")
     read = Dialogue() if earlier is None else dialogue(record, listed(earlier))
-    system = record.get("system")
-    read.system = read.system if system is None else record.text("system")
+    read.system = system_of(record, read)
     read.turns.append(Turn("user", question))
     return asked(record, read, answer, **fields)
+
+
+def system_of(record: Record, read: Dialogue) -> str | None:
+    """Return the column ``system``, or else the text before the turns; blank ones are none."""
+    told = None if record.get("system") is None else record.text("system")
+    return told or read.system or None
 
 
 def solution_of(record: Record) -> Any:
@@ -220,8 +225,7 @@ def read_verl(record: Record) -> Row:
 def read_conversations(record: Record) -> Row:
     """Read {"image", "conversations": [{"from", "value"}]} of LLaVA, VLM-R1 and ShareGPT."""
     read = dialogue(record, record.value("conversations"))
-    if record.get("system") is not None:
-        read.system = record.text("system")
+    read.system = system_of(record, read)
     return asked(record, read, record.get("solution") if "solution" in record.columns else None)
 
 

@@ -63,7 +63,8 @@ def test_a_picture_is_told_by_what_a_column_holds(column: str, value: Any, refus
     [
         ({}, {"image": "a.png", "image2": "b.png"}),
         ({}, {"images": ["a.png"], "image_2": {"bytes": b"\x89PNG...", "path": None}}),
-        ({"images": "image_1"}, {"image_1": "a.png", "image_2": "b.png"}),
+        ({"images": "image_1"}, {"image_1": "a.png", "image_12": "b.png"}),
+        ({"images": "image_0"}, {"image_0": "a.png", "image_12": "b.png"}),
         ({"image": "photo"}, {"photo": "a.png", "photo2": "b.png"}),
     ],
 )
@@ -173,3 +174,35 @@ def test_a_row_in_words_has_no_pictures() -> None:
 def test_a_row_with_a_video_is_refused_by_a_task_in_words(values: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"line 1: the column .* holds a video or sound"):
         check_none(Record({"problem": "Find x.", **values}, "rows.jsonl: line 1", 0))
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "pictures"),
+    [
+        # MMMU: seven columns, of which the last are empty
+        ({}, {"image_1": "a.png", "image_2": "b.png", "image_3": None}, ["a.png", "b.png"]),
+        ({"images": "image_1"}, {"image_1": "a.png", "image_2": "b.png"}, ["a.png", "b.png"]),
+        ({}, {f"image{n}": f"{n}.png" for n in range(1, 12)}, [f"{n}.png" for n in range(1, 12)]),
+        ({"image": "photo1"}, {"photo1": "a.png", "photo2": "b.png"}, ["a.png", "b.png"]),
+        # no pictures
+        ({}, {"image_1": None, "image_2": {"bytes": None, "path": None}}, []),
+        ({}, {"image_1": 4, "image_2": 5}, []),
+    ],
+)
+def test_numbered_columns_of_pictures_are_joined(
+    columns: dict[str, str], values: dict[str, Any], pictures: list[str]
+) -> None:
+    record = Record(values, "rows.jsonl: line 1", 0, (), columns)
+    assert pictures_of(record) == pictures
+    check_left_out(record)
+
+
+def test_a_gap_between_numbered_pictures_is_refused() -> None:
+    values = {"image_1": "a.png", "image_2": None, "image_3": "b.png"}
+    with pytest.raises(UserError, match=r"line 1: the column 'image_2' is empty, while a later"):
+        pictures_of(Record(values, "rows.jsonl: line 1", 0))
+    del values["image_2"]
+    record = Record(values, "rows.jsonl: line 1", 0)
+    assert pictures_of(record) == ["a.png"]
+    with pytest.raises(UserError, match=r"the picture in the column 'image_3' would be left out"):
+        check_left_out(record)

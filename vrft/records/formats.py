@@ -21,6 +21,7 @@ from vrft.records import placing, reading, row_pictures, rows
 from vrft.records.annotations import labelled
 from vrft.records.frames import Unit
 from vrft.records.nested import shown
+from vrft.records.picture_marks import with_marked_places
 from vrft.records.reading import AS_NAMED
 from vrft.records.record import Record
 from vrft.records.rows import Row
@@ -165,7 +166,7 @@ def read_row(record: Record, name: FormatName) -> Row:
     if not row.pictures:
         row_pictures.check_read(record)
     row_pictures.check_left_out(record)
-    return rows.with_places(row)
+    return rows.with_places(with_marked_places(row))
 
 
 def recognise(record: Record) -> FormatName:

@@ -6,8 +6,9 @@ learn to guess.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PIL import Image
@@ -49,8 +50,11 @@ LONGEST_PATH = 4096
 def pictures_of(record: Record) -> list[Any]:
     """Return the pictures in ``images`` or ``image``: of the one that a setting names, or has any.
 
-    Raises UserError where both have pictures, and ``images`` does not hold that of ``image``.
+    Pictures in numbered columns are joined in their order. Raises UserError where both names have
+    pictures, and ``images`` does not hold that of ``image``, and for a number that was left out.
     """
+    if numbered := numbered_columns(record):
+        return joined(record, numbered)
     names = [name for name in ("images", "image") if name in record.columns]
     given = [record.items(record.get(name), name) for name in names or ("images", "image")]
     filled = [pictures for pictures in given if pictures]
@@ -60,6 +64,49 @@ def pictures_of(record: Record) -> list[Any]:
             "data.columns.images=images"
         )
     return filled[0] if filled else []
+
+
+def numbered_columns(record: Record) -> list[str]:
+    """Return the columns that hold a picture each, as image_1, image_2 ... do; [] where none do.
+
+    The first is that which a setting names, if it ends in 1, or else image_1 or image1: a mark such
+    as <image 1> counts from 1.
+    """
+    named = [record.columns[name] for name in ("images", "image") if name in record.columns]
+    if not named and not record.has("images", "image"):
+        stems = ["image_", "image"]
+    elif len(named) == 1 and re.search(r"(?<![0-9])1$", named[0]):
+        stems = [named[0][:-1]]
+    else:
+        return []
+    for stem in stems:
+        names = (f"{stem}{number}" for number in itertools.count(1))
+        columns = [*itertools.takewhile(lambda name: may_hold(record, name), names)]
+        if any(is_picture(record.values[name]) for name in columns):
+            return columns
+    return []
+
+
+def may_hold(record: Record, name: str) -> bool:
+    """Return whether a row has a column with a picture, or with nothing in it."""
+    value = record.values.get(name)
+    return name in record.values and (is_empty(value) or is_picture(value))
+
+
+def joined(record: Record, names: Sequence[str]) -> list[Any]:
+    """Return the pictures of numbered columns in order; raise UserError for an empty one between.
+
+    The text could mean either picture by its number.
+    """
+    record.get("images", "image")  # else a column that a setting names would seem unread
+    filled = [not is_empty(listed(record.values[name])) for name in names]
+    if False in filled[: filled.count(True)]:
+        raise record.error(
+            f"the column {names[filled.index(False)]!r:.60} is empty, while a later one holds a "
+            "picture; number the pictures without gaps"
+        )
+    every = [record.items(record.values[name], name) for name in names[: filled.count(True)]]
+    return [picture for pictures in every for picture in pictures]
 
 
 def check_read(record: Record) -> None:
@@ -121,6 +168,7 @@ def check_left_out(record: Record) -> None:
     """
     check_media(record)
     read = [record.columns.get(name, name) for name in ("images", "image")]
+    read += numbered_columns(record)
     for stem in {name.rstrip("0123456789").rstrip("_") for name in read}:
         others = [name for name in record.values if is_numbered(name, stem) and name not in read]
         for name in others:

@@ -174,10 +174,19 @@ def recognise(record: Record) -> FormatName:
     for name, form in FORMATS.items():
         if form.matches(record):
             return name
+    columns = f"the columns {', '.join(record.values) or '(none)'} are of no known format"
+    halves = {"answer": ("question", "problem", "prompt"), "question": ("answer", "solution")}
+    for lacking, names in halves.items():
+        there = next((name for name in names if has(name)(record)), None)
+        if there is not None:
+            raise record.error(
+                f"{columns}: {there} is there, and no {lacking}; say which column it is by "
+                f"data.columns.{lacking}=NAME"
+            )
     known = "; ".join(f"{name}: {form.columns}" for name, form in FORMATS.items())
     raise record.error(
-        f"the columns {', '.join(record.values) or '(none)'} are of no known format ({known}); "
-        "name yours by data.columns.question=NAME, or the format by data.format=NAME"
+        f"{columns} ({known}); name yours by data.columns.question=NAME and "
+        "data.columns.answer=NAME, or the format by data.format=NAME"
     )
 
 

@@ -436,7 +436,7 @@ def test_names_of_columns_come_from_the_command_line(tmp_path: Path) -> None:
         ("spatial", {"options": ["up", "down"], "answer": "up"}),
         ("counting", {"answer": 3}),
         ("geoqa", {"answer": 3}),
-        ("math", {"answer": "3"}),
+        ("math", {"answer": "3", "images": []}),
         ("detection", {"category": "cat", "solution": "<answer>No Objects</answer>"}),
         ("fewshot_classification", {"label": "cat"}),
         ("vqa", {"answer": 3}),

@@ -23,7 +23,9 @@ from vrft.records.formats import FormatName, Reading
 from vrft.records.rows import Row
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
-from vrft_tasks._vqa import Gold, Kind, exception, gold_of, kind_of, long_texts, readable, right
+from vrft_tasks._vqa import Gold, gold_of, readable, right
+from vrft_tasks._vqa_answers import Kind
+from vrft_tasks._vqa_kinds import exception, kind_of, long_texts
 
 CHAT = (
     "{question}\n"

@@ -17,7 +17,8 @@ from vrft.errors import UserError
 from vrft.evaluation.benchmark import load_benchmark
 from vrft.rewards import rewards_of
 from vrft.types import Completion, Sample, Turn
-from vrft_tasks._vqa import Gold, Kind, right
+from vrft_tasks._vqa import Gold, right
+from vrft_tasks._vqa_answers import Kind
 from vrft_tasks.vqa import Vqa
 
 HERE = RECORDS / "formats"

@@ -1,0 +1,94 @@
+"""The right answers of rows as texts, and the kinds of answers that texts may be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, Literal
+
+from vrft.numbers import Quantity, is_compound
+from vrft.records import nested, shown
+from vrft.records.record import is_finite, number_text
+from vrft.records.rows import Row
+
+Kind = Literal["option", "number", "yes_no", "text"]
+
+LETTER = re.compile(r"\(?([A-Za-z])[).]?")
+WORDS = {"yes": True, "true": True, "no": False, "false": False}
+INITIALS = {"y": True, "t": True, "n": False, "f": False}
+"""Yes and no, or true and false, in short."""
+
+NUMERIC = re.compile(r"[^\W\d]{0,3}[€£¥$]? ?[-+−–]?[0-9][0-9.,'’:/ \u00a0\u202f-]*+\D{0,20}")
+"""A text that looks like a number, if perhaps in the spelling of another language: 1,5."""
+CODE = re.compile(r"0[0-9]++")
+"""A number whose zeros count, as those of a house or a postal code do."""
+
+
+def is_letter(text: str) -> bool:
+    """Return whether an answer is a letter, as it may be of an option."""
+    return len(text) < 4 and LETTER.fullmatch(text) is not None
+
+
+def is_truth(text: str) -> bool:
+    """Return whether an answer is yes, no, true or false."""
+    return text.casefold() in WORDS
+
+
+def is_number(text: str) -> bool:
+    """Return whether an answer is one amount with its unit, and no compound as 3-5 is."""
+    return Quantity.parse(text) is not None and not is_compound(text)
+
+
+def looks_numeric(text: str) -> bool:
+    """Return whether an answer looks like a number, if perhaps no spelling that is read."""
+    return is_number(text) or (NUMERIC.fullmatch(text) is not None and not is_compound(text))
+
+
+FITS: Mapping[Kind, Callable[[str], bool]] = {
+    "option": is_letter,
+    "yes_no": is_truth,
+    "number": lambda text: is_number(text) and CODE.fullmatch(text) is None,
+}
+"""Kind -> whether an answer is of it, in the order in which kinds are looked for."""
+
+
+def accepted(row: Row, accept_any: bool) -> tuple[str, ...]:
+    """Return the right answers of a row as texts: all of a list with ``accept_any``, else the one.
+
+    Raises UserError for any other list, an object or a blank text.
+    """
+    answer = nested.listed(row.answer) if accept_any else row.answer
+    if accept_any and isinstance(answer, list | tuple) and answer:
+        return tuple(dict.fromkeys(answer_text(row, item) for item in answer))
+    return (answer_text(row, row.answer),)
+
+
+def answer_text(row: Row, answer: Any) -> str:
+    """Return an answer of a row as text; raise UserError for a list, an object or a blank text.
+
+    Nor is NaN or infinity an answer, nor a list of texts within a text, in JSON or Python.
+    """
+    if isinstance(answer, bool):  # which Python takes for 0 or 1
+        return "yes" if answer else "no"
+    if isinstance(answer, float | Decimal):
+        if not is_finite(answer):
+            raise row.record.error(f"the answer {answer} is no finite number; correct the row")
+        answer = number_text(answer)
+    if not isinstance(answer, str | int):
+        several = isinstance(answer, list | tuple)
+        raise row.record.error(
+            f"the answer {shown(answer)} is neither text nor number; "
+            + ("give one, all in one text, or set task.accept_any=true if " if several else "")
+            + ("each alone is right; " if several else "")
+            + "boxes of four numbers and points of two are for --task grounding"
+        )
+    text = str(answer).strip()
+    if nested.is_list_of_texts(text):
+        raise row.record.error(
+            f"the answer {shown(text)} is a list within a text; give one answer, or a list in JSON "
+            "and task.accept_any=true if each alone is right"
+        )
+    if not any(map(str.isalnum, text)):
+        raise row.record.error(f"the answer {text!r:.60} has no letter or digit; correct the row")
+    return text

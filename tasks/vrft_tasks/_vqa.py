@@ -9,10 +9,16 @@ from dataclasses import dataclass, replace
 from vrft import answers, wrapping
 from vrft.numbers import Quantity, compact, is_compound
 from vrft.records.dialogue import PLACE
-from vrft.records.option_letters import check_letters, check_order, lists_options, options_in
+from vrft.records.option_letters import (
+    OWN_MARK,
+    check_letters,
+    check_order,
+    lists_options,
+    options_in,
+)
 from vrft.records.rows import Row
 from vrft.types import Turn
-from vrft_tasks._vqa_answers import INITIALS, WORDS, Kind, accepted, is_number
+from vrft_tasks._vqa_answers import INITIALS, WORDS, Kind, accepted, core, is_letter, is_number
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 WORD = re.compile(r"[a-z]+")
@@ -29,7 +35,10 @@ class Gold:
     text: str
     """The answer as a model should write it; a letter for an option."""
     options: tuple[str, ...] = ()
-    """The options by letter; empty texts where the question names none and a letter answers."""
+    """The options in their order; empty texts where the question names none and a letter answers.
+
+    An answer of another kind than "option" is not read by them.
+    """
     listed: bool = False
     """Whether the options stand in the question already."""
     system: str | None = None
@@ -38,10 +47,15 @@ class Gold:
     """Further answers that are as right, written as ``text`` is."""
 
     def asked(self, question: str) -> str:
-        """Return the question with its options, one a line, unless it holds them already."""
+        """Return the question with its options, one a line, unless it holds them already.
+
+        They have letters where a letter may answer.
+        """
         if self.listed or not self.options:
             return question
-        lines = [f"({LETTERS[i]}) {option}" for i, option in enumerate(self.options)]
+        lettered = self.kind == "option" or has_letter(self.text)
+        marks = [f"({letter})" if lettered else "-" for letter in LETTERS]
+        lines = [f"{mark} {option}" for mark, option in zip(marks, self.options, strict=False)]
         return "\n".join([question, "Choose one of these options:", *lines])
 
 
@@ -52,20 +66,32 @@ def gold_of(row: Row, kind: Kind, accept_any: bool) -> Gold:
 
 
 def read_gold(row: Row, kind: Kind, text: str) -> Gold:
-    """Return one right answer of a row; raise UserError where it is of another kind."""
-    context = (row.system, row.turns)
+    """Return one right answer of a row; raise UserError where it is of another kind.
+
+    The options of a row belong to its prompt whatever kind its answer is of.
+    """
     if kind == "option":
         return option_of(row, text)
+    if row.options and has_letter(text):
+        check_letters(row.record, row.options)
+        check_order(row.record, row.question, row.options)
+    listed = bool(row.options) and lists_options(row.question, row.options)
+    rest = (row.options, listed, row.system, row.turns)
     if kind == "yes_no":
         value = truth(text)
         if value is None:
             raise row.record.error(f"the answer {text!r:.60} is neither yes nor no")
-        return Gold(kind, "yes" if value else "no", (), False, *context)
+        return Gold(kind, "yes" if value else "no", *rest)
     if kind == "number" and not is_number(text):
         raise row.record.error(
             f"the answer {text!r:.60} is no number; correct it, or set task.kind"
         )
-    return Gold(kind, text, (), False, *context)
+    return Gold(kind, text, *rest)
+
+
+def has_letter(text: str) -> bool:
+    """Return whether an answer is the letter of an option, alone or before its text."""
+    return is_letter(text) or OWN_MARK.match(wrapping.bare(text)) is not None
 
 
 def option_of(row: Row, text: str) -> Gold:
@@ -138,10 +164,10 @@ def truth(text: str) -> bool | None:
 
     A letter counts where it is all of the answer.
     """
-    answer = wrapping.bare(text).casefold()
-    if answer in INITIALS:
-        return INITIALS[answer]
-    words = WORD.findall(answer)
+    short = core(text).casefold()
+    if short in INITIALS:
+        return INITIALS[short]
+    words = WORD.findall(wrapping.bare(text).casefold())
     named = {WORDS[word] for word in words if word in WORDS}
     return named.pop() if len(named) == 1 and words[0] in WORDS else None
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Literal
 
+from vrft import answers, wrapping
 from vrft.numbers import Quantity, is_compound
 from vrft.records import nested, shown
+from vrft.records.option_letters import OWN_MARK, options_in
 from vrft.records.record import is_finite, number_text
 from vrft.records.rows import Row
 
 Kind = Literal["option", "number", "yes_no", "text"]
 
 LETTER = re.compile(r"\(?([A-Za-z])[).]?")
+BRACKETS = {"(": ")", "[": "]"}
+SHORT = 60
+"""Characters of an answer that may be a letter or a word with all that is wrapped around it."""
 WORDS = {"yes": True, "true": True, "no": False, "false": False}
 INITIALS = {"y": True, "t": True, "n": False, "f": False}
 """Yes and no, or true and false, in short."""
@@ -25,14 +31,33 @@ CODE = re.compile(r"0[0-9]++")
 """A number whose zeros count, as those of a house or a postal code do."""
 
 
+@functools.lru_cache(maxsize=1024)  # most answers of many rows are the same few
+def core(text: str) -> str:
+    """Return a short answer without boxes, marks and brackets around it; "" for a longer one."""
+    line = wrapping.bare(text) if len(text) <= SHORT else ""
+    enclosed = len(line) > 2 and BRACKETS.get(line[0]) == line[-1]
+    return line[1:-1].strip() if enclosed else line
+
+
 def is_letter(text: str) -> bool:
     """Return whether an answer is a letter, as it may be of an option."""
-    return len(text) < 4 and LETTER.fullmatch(text) is not None
+    return LETTER.fullmatch(core(text)) is not None
+
+
+def is_option(row: Row, text: str) -> bool:
+    """Return whether an answer is a letter, or an option that the question lists by letters."""
+    if is_letter(text):
+        return True
+    options = options_in(row.question)
+    line = wrapping.bare(text)
+    if OWN_MARK.match(line) is not None:  # the letter and the text: (B) jug
+        return answers.choice(text, options) is not None
+    return line.casefold() in [wrapping.bare(option).casefold() for option in options]
 
 
 def is_truth(text: str) -> bool:
     """Return whether an answer is yes, no, true or false."""
-    return text.casefold() in WORDS
+    return core(text).casefold() in WORDS
 
 
 def is_number(text: str) -> bool:
@@ -45,12 +70,12 @@ def looks_numeric(text: str) -> bool:
     return is_number(text) or (NUMERIC.fullmatch(text) is not None and not is_compound(text))
 
 
-FITS: Mapping[Kind, Callable[[str], bool]] = {
-    "option": is_letter,
-    "yes_no": is_truth,
-    "number": lambda text: is_number(text) and CODE.fullmatch(text) is None,
+FITS: Mapping[Kind, Callable[[Row, str], bool]] = {
+    "option": is_option,
+    "yes_no": lambda row, text: is_truth(text),
+    "number": lambda row, text: is_number(text) and CODE.fullmatch(core(text)) is None,
 }
-"""Kind -> whether an answer is of it, in the order in which kinds are looked for."""
+"""Kind -> whether an answer of a row is of it, in the order in which kinds are looked for."""
 
 
 def accepted(row: Row, accept_any: bool) -> tuple[str, ...]:

@@ -1,16 +1,71 @@
-"""The kind of answer that a split has, and what of its answers a user should know."""
+"""The kinds of answers that a split or its rows have, and what of them a user should know."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Literal
 
+from vrft.records.option_letters import options_in
 from vrft.records.rows import Row
-from vrft_tasks._vqa_answers import FITS, Kind, accepted, looks_numeric
+from vrft_tasks._vqa_answers import (
+    FITS,
+    INITIALS,
+    Kind,
+    accepted,
+    core,
+    is_letter,
+    looks_numeric,
+)
 
+KindSetting = Literal["option", "number", "yes_no", "text", "by_row"]
+"""The kind of all answers of a split, or "by_row" for each row's own."""
+
+WORDS: dict[Kind, str] = {
+    "option": "options", "number": "numbers", "yes_no": "yes or no", "text": "texts"
+}  # fmt: skip
+"""Kind -> its name in a line about answers."""
 LONG = 100
 """Characters of a text that a model is not likely to write as it stands in the data."""
 MOST = 0.5
 """A kind of more than this fraction of the answers is meant for all, it may be."""
+MANY = 0.1
+"""From this fraction on, answers of other kinds among texts are no exceptions."""
+
+
+def kinds_of(rows: Sequence[Row], setting: KindSetting | None, accept_any: bool) -> Sequence[Kind]:
+    """Return the kind of answer of each row of a split; None is that which all of them have.
+
+    ``accept_any`` is that of accepted(). Raises UserError as ``kind_of``.
+    """
+    if setting == "by_row":
+        return kinds_by_row(rows, accept_any)
+    return [setting or kind_of(rows, accept_any)] * len(rows)
+
+
+def kinds_by_row(rows: Sequence[Row], accept_any: bool) -> list[Kind]:
+    """Return the kind of answer of each row, "option" where it has options or a letter answers.
+
+    Y and N, or T and F, are yes and no where no other letter answers a question without options.
+    """
+    kinds = [own_kind(row, accept_any) for row in rows]
+    alone = [
+        place
+        for place, row in enumerate(rows)
+        if kinds[place] == "option" and not (row.options or options_in(row.question))
+    ]
+    if is_truth_in_short({text for place in alone for text in accepted(rows[place], accept_any)}):
+        for place in alone:
+            kinds[place] = "yes_no"
+    return kinds
+
+
+def own_kind(row: Row, accept_any: bool) -> Kind:
+    """Return the kind of answer of one row, "text" where its answers are of several."""
+    if row.options:
+        return "option"
+    texts = accepted(row, accept_any)
+    return next((k for k, fits in FITS.items() if all(fits(row, text) for text in texts)), "text")
 
 
 def kind_of(rows: Sequence[Row], accept_any: bool) -> Kind:
@@ -24,14 +79,23 @@ def kind_of(rows: Sequence[Row], accept_any: bool) -> Kind:
         if not all(with_options):
             raise rows[with_options.index(False)].record.error(
                 f"no options, as {rows[with_options.index(True)].record.where} has; add them, or "
-                "set task.kind=text"
+                "set task.kind=by_row to ask each row for its own kind of answer"
             )
         return "option"
-    texts = [text for row in rows for text in accepted(row, accept_any)]
-    initials = {text.casefold() for text in texts}
-    if initials in ({"y", "n"}, {"t", "f"}):
+    every = [(row, text) for row in rows for text in accepted(row, accept_any)]
+    if is_truth_in_short({text for _, text in every}):
         return "yes_no"
-    return next((kind for kind, fits in FITS.items() if all(map(fits, texts))), "text")
+    return next(
+        (kind for kind, fits in FITS.items() if all(fits(row, text) for row, text in every)), "text"
+    )
+
+
+def is_truth_in_short(texts: Collection[str]) -> bool:
+    """Return whether answers are Y and N, or T and F, and no others."""
+    if not all(map(is_letter, texts)):
+        return False
+    letters = {core(text).casefold() for text in texts}
+    return letters <= INITIALS.keys() and letters in ({"y", "n"}, {"t", "f"})
 
 
 def exception(rows: Sequence[Row], accept_any: bool) -> str:
@@ -40,19 +104,36 @@ def exception(rows: Sequence[Row], accept_any: bool) -> str:
     "" where no other kind has most of them.
     """
     every = [(row, text) for row in rows for text in accepted(row, accept_any)]
-    texts = [text for _, text in every]
-    for kind, fits in {**FITS, "number": looks_numeric}.items():
-        fitting = [fits(text) for text in texts]
-        share = sum(fitting) / len(texts)
-        strict = [FITS[kind](text) for text in texts]
-        if share > MOST and not all(strict):
-            odd = strict.index(False)
+    for kind, fits in FITS.items():
+        strict = [fits(row, text) for row, text in every]
+        fitting = [looks_numeric(text) for _, text in every] if kind == "number" else strict
+        if sum(fitting) / len(every) > MOST and not all(strict):
+            row, text = every[strict.index(False)]
             words = {"option": "letters", "number": "numbers", "yes_no": "yes or no"}[kind]
             return (
-                f"{sum(fitting)} of {len(texts)} look like {words}, but {texts[odd]!r:.60} of "
-                f"{every[odd][0].record.where} is none: correct it, or set task.kind={kind} or text"
+                f"{sum(fitting)} of {len(every)} look like {words}, but {text!r:.60} of "
+                f"{row.record.where} is none: correct it, or set task.kind={kind}, text or by_row"
             )
     return ""
+
+
+def mixture(rows: Sequence[Row], accept_any: bool) -> str:
+    """Return in words how many rows of a split of texts have another kind of answer.
+
+    "" where few have.
+    """
+    counts = Counter(kinds_by_row(rows, accept_any))
+    if len(rows) - counts["text"] < MANY * len(rows):
+        return ""
+    return (
+        f"{counted(counts)} by themselves: task.kind=by_row asks each row for its own kind, "
+        "task.kind=text takes all as texts"
+    )
+
+
+def counted(counts: Counter[Kind]) -> str:
+    """Return in words how many rows have each kind of answer."""
+    return ", ".join(f"{name} ({counts[kind]})" for kind, name in WORDS.items() if counts[kind])
 
 
 def long_texts(rows: Sequence[Row], accept_any: bool) -> str:

@@ -6,11 +6,13 @@ such as
     {"id": "a1", "images": ["a.jpg"], "question": "What is it made of?", "answer": "wood"}
     {"id": "a2", "images": ["b.jpg"], "question": "Which?", "options": ["a", "b"], "answer": "A"}
 
-The kind of answer is found from the answers of the whole split, or set by ``kind``.
+The kind of answer is found from the answers of the whole split, or set by ``kind``, which also lets
+each row have its own.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,7 +27,15 @@ from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
 from vrft_tasks._vqa import Gold, gold_of, readable, right
 from vrft_tasks._vqa_answers import Kind
-from vrft_tasks._vqa_kinds import exception, kind_of, long_texts
+from vrft_tasks._vqa_kinds import (
+    WORDS,
+    KindSetting,
+    counted,
+    exception,
+    kinds_of,
+    long_texts,
+    mixture,
+)
 
 CHAT = (
     "{question}\n"
@@ -67,8 +77,8 @@ class Vqa(Task[Gold]):
     """The configuration of a data set that has several, as its page on the hub lists them."""
     allow_outside: bool = False
     """Whether rows may name pictures outside the folder of the data."""
-    kind: Kind | None = None
-    """The kind of answer; None: the one that all rows of a split have."""
+    kind: KindSetting | None = None
+    """The kind of answer; None: the one that all rows of a split have; "by_row": each row's own."""
     accept_any: bool = False
     """Whether an answer that is a list holds several right ones, of which any is enough."""
     style: Style = "chat"
@@ -96,13 +106,13 @@ class Vqa(Task[Gold]):
 
     def samples(self, split: str) -> Sequence[Sample[Gold]]:
         reading = self.read(split)
-        kind = self.kind or kind_of(reading.rows, self.accept_any)
+        kinds = kinds_of(reading.rows, self.kind, self.accept_any)
         kept_reading.forget()  # the samples hold all that is needed
         rows = kept_reading.Passing(reading.rows)
         del reading
         return [
             read_sample(row, kind, self.accept_any)
-            for row in with_progress(rows, f"samples of {split!r}")
+            for row, kind in zip(with_progress(rows, f"samples of {split!r}"), kinds, strict=True)
         ]
 
     def read(self, split: str) -> Reading:
@@ -121,19 +131,25 @@ class Vqa(Task[Gold]):
     def describe(self, split: str) -> str:
         """Return in one line how a split is read: format, kind of answer and the first prompt."""
         reading = self.read(split)
-        kind = self.kind or kind_of(reading.rows, self.accept_any)
-        first = self.prompt(read_sample(reading.rows[0], kind, self.accept_any))
-        words = {"option": "options", "number": "numbers", "yes_no": "yes or no", "text": "texts"}
-        notes = []
-        if kind == "text":
-            guessed = self.kind is None
-            notes.append(exception(reading.rows, self.accept_any) if guessed else "")
-            notes.append(long_texts(reading.rows, self.accept_any))
-        why = "; ".join(filter(None, notes))
+        kinds = kinds_of(reading.rows, self.kind, self.accept_any)
+        first = self.prompt(read_sample(reading.rows[0], kinds[0], self.accept_any))
+        said = WORDS[kinds[0]]
+        if self.kind == "by_row":
+            said = f"of each row's own kind: {counted(Counter(kinds))}"
+        why = "; ".join(self.notes(reading.rows, kinds))
         return (
-            f"read as {reading.title}, answers are {words[kind]}{f' ({why})' if why else ''}; "
+            f"read as {reading.title}, answers are {said}{f' ({why})' if why else ''}; "
             f"first prompt: {beginning(first)}"
         )
+
+    def notes(self, rows: Sequence[Row], kinds: Sequence[Kind]) -> list[str]:
+        """Return what a user should know of the answers of rows and their kinds."""
+        texts = [row for row, kind in zip(rows, kinds, strict=True) if kind == "text"]
+        notes = [long_texts(texts, self.accept_any)]
+        if texts and self.kind is None:
+            odd = exception(rows, self.accept_any) or mixture(rows, self.accept_any)
+            notes.insert(0, odd)
+        return [note for note in notes if note]
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:
         gold = sample.answer

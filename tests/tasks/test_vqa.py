@@ -68,6 +68,11 @@ def test_every_format_passes_the_check(file: str) -> None:
         (["Y", "n"], "yes_no", ["yes", "no"]),
         (["T", "F"], "yes_no", ["yes", "no"]),
         (["F"], "option", ["F"]),
+        # in boxes, brackets or marks, as ViRL39K writes every answer
+        (["\\boxed{B}", "\\boxed{\\text{A}}", "[C]", "**D**"], "option", ["B", "A", "C", "D"]),
+        (["\\boxed{Yes}", "(no)", "True."], "yes_no", ["yes", "no", "yes"]),
+        (["\\boxed{Y}", "(N)"], "yes_no", ["yes", "no"]),
+        (["\\boxed{0042}", "7"], "text", ["\\boxed{0042}", "7"]),
         (["Y", "N", "A"], "option", ["Y", "N", "A"]),
         # numbers however they are held: repr() would write 5e-05
         ([5e-05, 0.5, "€3.50", "12 500", "1½"], "number",
@@ -195,12 +200,14 @@ def test_a_row_that_cannot_be_asked_is_named(
 def test_an_answer_that_makes_texts_of_numbers_is_named(tmp_path: Path) -> None:
     line = task_of(tmp_path, [3, "N/A", 4]).describe("train")
     assert "answers are texts (2 of 3 look like numbers, but 'N/A' of " in line
-    assert "rows.jsonl: line 2 is none: correct it, or set task.kind=number or text); first" in line
+    assert (
+        "rows.jsonl: line 2 is none: correct it, or set task.kind=number, text or by_row); " in line
+    )
     # a decimal comma may be a number of another language, and is not read as one
     assert "(2 of 2 look like numbers, but '1,5' of " in task_of(tmp_path, ["1,5", "2"]).describe(
         "train"
     )
-    for answers in (["red", "3"], ["10:30", "3:30"], ["5 May", "12 June"]):
+    for answers in (["red"] * 10 + ["3"], ["10:30", "3:30"], ["5 May", "12 June"]):
         assert "answers are texts; first" in task_of(tmp_path, answers).describe("train")
     forced = task_of(tmp_path, [3, "N/A", 4], kind="text").describe("train")
     assert "answers are texts; first" in forced
@@ -258,8 +265,106 @@ def test_options_may_be_pictures(tmp_path: Path) -> None:
 
 def test_options_in_some_rows_only_are_refused(tmp_path: Path) -> None:
     rows = [{"question": "Q?", "answer": "A", "options": ["cup", "jug"]}, "B"]
-    with pytest.raises(UserError, match=r"line 2: no options, as .*line 1 has"):
+    complaint = r"line 2: no options, as .*line 1 has; add them, or set task\.kind=by_row to ask"
+    with pytest.raises(UserError, match=complaint):
         task_of(tmp_path, rows).samples("train")
+
+
+LISTED = "Which?\nA. cup\nB. jug"
+MIXED: list[Any] = [  # as in RealWorldQA and MathVista: options listed twice over, and none
+    {"question": "Which?", "answer": "jug", "options": ["cup", "jug"]},
+    {"question": LISTED, "answer": "\\boxed{B}", "options": []},
+    {"question": "Pour from it?", "answer": "Yes"},
+    {"question": "How wide?", "answer": "7 cm"},
+    {"question": "What colour?", "answer": "red"},
+]
+
+
+def test_each_row_has_its_own_kind_where_a_setting_says_so(tmp_path: Path) -> None:
+    task = task_of(tmp_path, MIXED, kind="by_row", template="{question} {answer}")
+    samples = task.samples("train")
+    kinds = ["option", "option", "yes_no", "number", "text"]
+    assert [sample.answer.kind for sample in samples] == kinds
+    asked = [task.prompt(sample).text for sample in samples]
+    letter = "the letter of the right option"
+    assert asked[0] == f"Which?\nChoose one of these options:\n(A) cup\n(B) jug {letter}"
+    assert asked[1:3] == [f"{LISTED} {letter}", "Pour from it? yes or no"]
+    assert accuracies(samples[1], "B", "jug", "A") == [1, 1, 0]
+    assert accuracies(samples[3], "70 mm", "7") == [1, 1]
+    for sample in samples:
+        assert accuracies(sample, sample.answer.text) == [1]
+    line = task.describe("train")
+    assert (
+        "of each row's own kind: options (2), numbers (1), yes or no (1), texts (1); first" in line
+    )
+    result = check.check(task, ["train"])
+    assert result.ok, result.lines()
+
+
+def test_letters_of_rows_without_options_are_yes_and_no_in_short_if_they_can_be(
+    tmp_path: Path,
+) -> None:
+    rows = ["Y", "n", {"question": LISTED, "answer": "B"}]
+    samples = task_of(tmp_path, rows, kind="by_row").samples("train")
+    assert [sample.answer.text for sample in samples] == ["yes", "no", "B"]
+    samples = task_of(tmp_path, [*rows, "C"], kind="by_row").samples("train")
+    assert [sample.answer.text for sample in samples] == ["Y", "N", "B", "C"]
+
+
+def test_a_row_of_its_own_kind_is_refused_by_the_rules_of_that_kind(tmp_path: Path) -> None:
+    rows = [*MIXED, {"question": "Q?", "answer": "pot", "options": ["cup", "jug"]}]
+    with pytest.raises(UserError, match=r"line 6: the answer 'pot' is none of the options"):
+        task_of(tmp_path, rows, kind="by_row").samples("train")
+
+
+def test_many_answers_of_other_kinds_among_texts_are_counted(tmp_path: Path) -> None:
+    texts: list[Any] = [f"colour {number}" for number in range(8)]
+    line = task_of(tmp_path, [*texts, "3", "yes"]).describe("train")
+    assert (
+        "answers are texts (numbers (1), yes or no (1), texts (8) by themselves: "
+        "task.kind=by_row asks each row for its own kind, task.kind=text takes all as texts); first"
+    ) in line
+    assert "(options (1), texts (8) by" in task_of(tmp_path, [*texts, MIXED[1]]).describe("train")
+    # few are exceptions, and a user who says that all are texts is not asked again
+    assert "texts; first" in task_of(tmp_path, [*texts, *texts, "3"]).describe("train")
+    forced = task_of(tmp_path, [*texts, "3", "yes"], kind="text").describe("train")
+    assert "texts; first" in forced
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "asked", "right", "wrong"),
+    [
+        ("text", "jug", "- cup\n- jug", "jug", "cup"),
+        # a letter needs the letters
+        ("text", "B", "(A) cup\n(B) jug", "B", "A"),
+        ("number", "7", "- cup\n- jug", "7.0", "8"),
+        ("yes_no", "yes", "- cup\n- jug", "Yes", "no"),
+    ],
+)
+def test_options_are_asked_whatever_kind_an_answer_is_of(
+    kind: Kind, answer: str, asked: str, right: str, wrong: str, tmp_path: Path
+) -> None:
+    row = {"question": "Which?", "answer": answer, "options": ["cup", "jug"]}
+    task = task_of(tmp_path, [row], kind=kind, template="{question}")
+    (sample,) = task.samples("train")
+    assert task.prompt(sample).text == f"Which?\nChoose one of these options:\n{asked}"
+    assert accuracies(sample, right, wrong) == [1, 0]
+    (listed,) = task_of(tmp_path, [{**row, "question": LISTED}], kind=kind).samples("train")
+    assert listed.answer.asked(listed.question) == LISTED
+
+
+@pytest.mark.parametrize("answers", [["(B) jug", "A. cup"], ["B", "b. jug"], ["jug", "\\boxed{A}"]])
+def test_an_option_that_the_question_lists_is_one_with_its_letter_and_without(
+    answers: list[str], tmp_path: Path
+) -> None:
+    rows = [{"question": LISTED, "answer": answer} for answer in answers]
+    first, second = task_of(tmp_path, rows).samples("train")
+    assert (first.answer.kind, second.answer.kind) == ("option", "option")
+    assert accuracies(first, "B", "jug", "(B) jug", "A") == [1, 1, 1, 0]
+    # a letter beside another option's text names none, and no list makes texts of both
+    for row in ({"question": LISTED, "answer": "(B) cup"}, {"question": "Q?", "answer": "B. jug"}):
+        (sample,) = task_of(tmp_path, [row]).samples("train")
+        assert sample.answer.kind == "text"
 
 
 def test_options_are_asked_by_letters_and_once(tmp_path: Path) -> None:

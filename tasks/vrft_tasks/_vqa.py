@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from vrft import answers, wrapping
 from vrft.numbers import Quantity, compact, is_compound
@@ -16,9 +17,20 @@ from vrft.records.option_letters import (
     lists_options,
     options_in,
 )
+from vrft.records.options import check_count, counted
 from vrft.records.rows import Row
 from vrft.types import Turn
-from vrft_tasks._vqa_answers import INITIALS, WORDS, Kind, accepted, core, is_letter, is_number
+from vrft_tasks._vqa_answers import (
+    INITIALS,
+    WORDS,
+    Kind,
+    Rules,
+    answer_text,
+    core,
+    given,
+    is_letter,
+    is_number,
+)
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 WORD = re.compile(r"[a-z]+")
@@ -59,19 +71,21 @@ class Gold:
         return "\n".join([question, "Choose one of these options:", *lines])
 
 
-def gold_of(row: Row, kind: Kind, accept_any: bool) -> Gold:
+def gold_of(row: Row, kind: Kind, rules: Rules) -> Gold:
     """Return the true answer of a row; raise UserError where one of them is of another kind."""
-    first, *others = (read_gold(row, kind, text) for text in accepted(row, accept_any))
-    return replace(first, others=tuple(dict.fromkeys(other.text for other in others)))
+    first, *others = (read_gold(row, kind, answer, rules) for answer in given(row, rules))
+    texts = dict.fromkeys(other.text for other in others if other.text != first.text)
+    return replace(first, others=tuple(texts))
 
 
-def read_gold(row: Row, kind: Kind, text: str) -> Gold:
+def read_gold(row: Row, kind: Kind, answer: Any, rules: Rules) -> Gold:
     """Return one right answer of a row; raise UserError where it is of another kind.
 
     The options of a row belong to its prompt whatever kind its answer is of.
     """
     if kind == "option":
-        return option_of(row, text)
+        return option_of(row, answer, rules.option_index)
+    text = answer_text(row, answer)
     if row.options and has_letter(text):
         check_letters(row.record, row.options)
         check_order(row.record, row.question, row.options)
@@ -94,18 +108,26 @@ def has_letter(text: str) -> bool:
     return is_letter(text) or OWN_MARK.match(wrapping.bare(text)) is not None
 
 
-def option_of(row: Row, text: str) -> Gold:
-    """Return the right option of a row, by its letter."""
+def option_of(row: Row, answer: Any, first: int | None) -> Gold:
+    """Return the right option of a row, by its letter; ``first`` is task.option_index."""
+    text = answer_text(row, answer)
     options = row.options or options_in(row.question) or ("",) * len(LETTERS)
     named = f"the options {options!r:.80}" if any(options) else "the letters of options"
     check_letters(row.record, options)
     check_order(row.record, row.question, row.options)
     listed = not row.options or lists_options(row.question, row.options)
-    index = answers.choice(text, options)
+    counts = first is not None and any(options)
+    index = (
+        counted(row.record, answer, options, first or 0)
+        if counts
+        else (answers.choice(text, options))
+    )
     if index is None or not 2 <= len(options) <= len(LETTERS):
-        place = "; one that counts the options must be written as a letter, A for the first"
-        remedy = place if text.isdecimal() else ""
+        place = "; if it counts the options, set task.option_index=0 or 1, the number of the first"
+        remedy = place if text.isdecimal() and first is None else ""
         raise row.record.error(f"the answer {text!r:.60} is none of {named}{remedy}")
+    if first is None:
+        check_count(row.record, answer, options, index)
     said = plain(options[index])
     if said and answers_alike(options, said) > 1:
         raise row.record.error(

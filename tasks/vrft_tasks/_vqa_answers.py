@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -29,6 +30,14 @@ NUMERIC = re.compile(r"[^\W\d]{0,3}[€£¥$]? ?[-+−–]?[0-9][0-9.,'’:/ \u0
 """A text that looks like a number, if perhaps in the spelling of another language: 1,5."""
 CODE = re.compile(r"0[0-9]++")
 """A number whose zeros count, as those of a house or a postal code do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How answers of rows are taken, as the settings of these names of the task say."""
+
+    accept_any: bool = False
+    option_index: int | None = None
 
 
 @functools.lru_cache(maxsize=1024)  # most answers of many rows are the same few
@@ -78,15 +87,25 @@ FITS: Mapping[Kind, Callable[[Row, str], bool]] = {
 """Kind -> whether an answer of a row is of it, in the order in which kinds are looked for."""
 
 
-def accepted(row: Row, accept_any: bool) -> tuple[str, ...]:
-    """Return the right answers of a row as texts: all of a list with ``accept_any``, else the one.
+def has_options(row: Row, rules: Rules) -> bool:
+    """Return whether a row has options, or a question whose listed ones its answer counts."""
+    return bool(row.options) or (rules.option_index is not None and bool(options_in(row.question)))
 
-    Raises UserError for any other list, an object or a blank text.
+
+def given(row: Row, rules: Rules) -> tuple[Any, ...]:
+    """Return the right answers of a row as the data have them: one, or all of a list."""
+    answer = nested.listed(row.answer) if rules.accept_any else row.answer
+    if rules.accept_any and isinstance(answer, list | tuple) and answer:
+        return tuple(answer)
+    return (row.answer,)
+
+
+def accepted(row: Row, rules: Rules) -> tuple[str, ...]:
+    """Return the right answers of a row as texts.
+
+    Raises UserError for a list that ``rules`` do not take, an object or a blank text.
     """
-    answer = nested.listed(row.answer) if accept_any else row.answer
-    if accept_any and isinstance(answer, list | tuple) and answer:
-        return tuple(dict.fromkeys(answer_text(row, item) for item in answer))
-    return (answer_text(row, row.answer),)
+    return tuple(dict.fromkeys(answer_text(row, answer) for answer in given(row, rules)))
 
 
 def answer_text(row: Row, answer: Any) -> str:

@@ -6,14 +6,17 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Literal
 
+from vrft.errors import UserError
 from vrft.records.option_letters import options_in
 from vrft.records.rows import Row
 from vrft_tasks._vqa_answers import (
     FITS,
     INITIALS,
     Kind,
+    Rules,
     accepted,
     core,
+    has_options,
     is_letter,
     looks_numeric,
 )
@@ -33,48 +36,53 @@ MANY = 0.1
 """From this fraction on, answers of other kinds among texts are no exceptions."""
 
 
-def kinds_of(rows: Sequence[Row], setting: KindSetting | None, accept_any: bool) -> Sequence[Kind]:
+def kinds_of(rows: Sequence[Row], setting: KindSetting | None, rules: Rules) -> Sequence[Kind]:
     """Return the kind of answer of each row of a split; None is that which all of them have.
 
-    ``accept_any`` is that of accepted(). Raises UserError as ``kind_of``.
+    Raises UserError as ``kind_of``.
     """
+    if rules.option_index is not None and not any(has_options(row, rules) for row in rows):
+        raise UserError(
+            f"task.option_index={rules.option_index}: no row has options that an answer could "
+            "count; leave it out"
+        )
     if setting == "by_row":
-        return kinds_by_row(rows, accept_any)
-    return [setting or kind_of(rows, accept_any)] * len(rows)
+        return kinds_by_row(rows, rules)
+    return [setting or kind_of(rows, rules)] * len(rows)
 
 
-def kinds_by_row(rows: Sequence[Row], accept_any: bool) -> list[Kind]:
+def kinds_by_row(rows: Sequence[Row], rules: Rules) -> list[Kind]:
     """Return the kind of answer of each row, "option" where it has options or a letter answers.
 
     Y and N, or T and F, are yes and no where no other letter answers a question without options.
     """
-    kinds = [own_kind(row, accept_any) for row in rows]
+    kinds = [own_kind(row, rules) for row in rows]
     alone = [
         place
         for place, row in enumerate(rows)
         if kinds[place] == "option" and not (row.options or options_in(row.question))
     ]
-    if is_truth_in_short({text for place in alone for text in accepted(rows[place], accept_any)}):
+    if is_truth_in_short({text for place in alone for text in accepted(rows[place], rules)}):
         for place in alone:
             kinds[place] = "yes_no"
     return kinds
 
 
-def own_kind(row: Row, accept_any: bool) -> Kind:
+def own_kind(row: Row, rules: Rules) -> Kind:
     """Return the kind of answer of one row, "text" where its answers are of several."""
-    if row.options:
+    if has_options(row, rules):
         return "option"
-    texts = accepted(row, accept_any)
+    texts = accepted(row, rules)
     return next((k for k, fits in FITS.items() if all(fits(row, text) for text in texts)), "text")
 
 
-def kind_of(rows: Sequence[Row], accept_any: bool) -> Kind:
+def kind_of(rows: Sequence[Row], rules: Rules) -> Kind:
     """Return the kind of answer that all rows of a split have, "text" where they differ.
 
-    ``accept_any`` is that of accepted(). Raises UserError where some rows have options and others
+    Raises UserError where some rows have options and others
     have none.
     """
-    with_options = [bool(row.options) for row in rows]
+    with_options = [has_options(row, rules) for row in rows]
     if any(with_options):
         if not all(with_options):
             raise rows[with_options.index(False)].record.error(
@@ -82,7 +90,7 @@ def kind_of(rows: Sequence[Row], accept_any: bool) -> Kind:
                 "set task.kind=by_row to ask each row for its own kind of answer"
             )
         return "option"
-    every = [(row, text) for row in rows for text in accepted(row, accept_any)]
+    every = [(row, text) for row in rows for text in accepted(row, rules)]
     if is_truth_in_short({text for _, text in every}):
         return "yes_no"
     return next(
@@ -98,12 +106,12 @@ def is_truth_in_short(texts: Collection[str]) -> bool:
     return letters <= INITIALS.keys() and letters in ({"y", "n"}, {"t", "f"})
 
 
-def exception(rows: Sequence[Row], accept_any: bool) -> str:
+def exception(rows: Sequence[Row], rules: Rules) -> str:
     """Return in words which answer makes those of a split texts, while most are of another kind.
 
     "" where no other kind has most of them.
     """
-    every = [(row, text) for row in rows for text in accepted(row, accept_any)]
+    every = [(row, text) for row in rows for text in accepted(row, rules)]
     for kind, fits in FITS.items():
         strict = [fits(row, text) for row, text in every]
         fitting = [looks_numeric(text) for _, text in every] if kind == "number" else strict
@@ -117,12 +125,12 @@ def exception(rows: Sequence[Row], accept_any: bool) -> str:
     return ""
 
 
-def mixture(rows: Sequence[Row], accept_any: bool) -> str:
+def mixture(rows: Sequence[Row], rules: Rules) -> str:
     """Return in words how many rows of a split of texts have another kind of answer.
 
     "" where few have.
     """
-    counts = Counter(kinds_by_row(rows, accept_any))
+    counts = Counter(kinds_by_row(rows, rules))
     if len(rows) - counts["text"] < MANY * len(rows):
         return ""
     return (
@@ -136,9 +144,9 @@ def counted(counts: Counter[Kind]) -> str:
     return ", ".join(f"{name} ({counts[kind]})" for kind, name in WORDS.items() if counts[kind])
 
 
-def long_texts(rows: Sequence[Row], accept_any: bool) -> str:
+def long_texts(rows: Sequence[Row], rules: Rules) -> str:
     """Return in words how many answers are too long to be given word for word; "" for none."""
-    every = [text for row in rows for text in accepted(row, accept_any)]
+    every = [text for row in rows for text in accepted(row, rules)]
     count = sum(len(text) > LONG or "\n" in text for text in every)
     if not count:
         return ""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from vrft import answers
 from vrft.base_prompts import Style, base_prompt, beginning, full_text
@@ -26,7 +27,7 @@ from vrft.records.rows import Row
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
 from vrft_tasks._vqa import Gold, gold_of, readable, right
-from vrft_tasks._vqa_answers import Kind
+from vrft_tasks._vqa_answers import Kind, Rules
 from vrft_tasks._vqa_kinds import (
     WORDS,
     KindSetting,
@@ -81,6 +82,9 @@ class Vqa(Task[Gold]):
     """The kind of answer; None: the one that all rows of a split have; "by_row": each row's own."""
     accept_any: bool = False
     """Whether an answer that is a list holds several right ones, of which any is enough."""
+    option_index: Literal[0, 1] | None = None
+    """The number of the first option where answers are numbers that count the options; None: an
+    answer is the letter or the text of its option."""
     style: Style = "chat"
     """The kind of prompt: "chat" asks in the chat template of an instruct model; "base" is plain
     text for a model without one to continue, and opens its <think>."""
@@ -103,15 +107,25 @@ class Vqa(Task[Gold]):
             check_template(self.template, "question")
         if self.rows is not None and self.rows < 1:
             raise UserError(f"task.rows: expected at least 1, got {self.rows}")
+        if self.option_index is not None and self.kind not in (None, "option", "by_row"):
+            raise UserError(
+                f"task.option_index={self.option_index} counts options, and task.kind={self.kind} "
+                "reads none; leave one of them out"
+            )
+
+    @property
+    def rules(self) -> Rules:
+        """Return how answers of rows are taken."""
+        return Rules(self.accept_any, self.option_index)
 
     def samples(self, split: str) -> Sequence[Sample[Gold]]:
         reading = self.read(split)
-        kinds = kinds_of(reading.rows, self.kind, self.accept_any)
+        kinds = kinds_of(reading.rows, self.kind, self.rules)
         kept_reading.forget()  # the samples hold all that is needed
         rows = kept_reading.Passing(reading.rows)
         del reading
         return [
-            read_sample(row, kind, self.accept_any)
+            read_sample(row, kind, self.rules)
             for row, kind in zip(with_progress(rows, f"samples of {split!r}"), kinds, strict=True)
         ]
 
@@ -131,8 +145,8 @@ class Vqa(Task[Gold]):
     def describe(self, split: str) -> str:
         """Return in one line how a split is read: format, kind of answer and the first prompt."""
         reading = self.read(split)
-        kinds = kinds_of(reading.rows, self.kind, self.accept_any)
-        first = self.prompt(read_sample(reading.rows[0], kinds[0], self.accept_any))
+        kinds = kinds_of(reading.rows, self.kind, self.rules)
+        first = self.prompt(read_sample(reading.rows[0], kinds[0], self.rules))
         said = WORDS[kinds[0]]
         if self.kind == "by_row":
             said = f"of each row's own kind: {counted(Counter(kinds))}"
@@ -145,9 +159,9 @@ class Vqa(Task[Gold]):
     def notes(self, rows: Sequence[Row], kinds: Sequence[Kind]) -> list[str]:
         """Return what a user should know of the answers of rows and their kinds."""
         texts = [row for row, kind in zip(rows, kinds, strict=True) if kind == "text"]
-        notes = [long_texts(texts, self.accept_any)]
+        notes = [long_texts(texts, self.rules)]
         if texts and self.kind is None:
-            odd = exception(rows, self.accept_any) or mixture(rows, self.accept_any)
+            odd = exception(rows, self.rules) or mixture(rows, self.rules)
             notes.insert(0, odd)
         return [note for note in notes if note]
 
@@ -192,7 +206,7 @@ def accuracy(sample: Sample[Gold], completion: Completion) -> float:
     return float(answer is not None and right(sample.answer, answer))
 
 
-def read_sample(row: Row, kind: Kind, accept_any: bool) -> Sample[Gold]:
+def read_sample(row: Row, kind: Kind, rules: Rules) -> Sample[Gold]:
     """Return the sample of a row; raise UserError where an answer is of another kind."""
-    gold, columns = gold_of(row, kind, accept_any), row.record.plain()
+    gold, columns = gold_of(row, kind, rules), row.record.plain()
     return Sample(row.id, row.question, gold, row.files(), row.subset, columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from fakes.folders import RECORDS
@@ -268,6 +268,85 @@ def test_options_in_some_rows_only_are_refused(tmp_path: Path) -> None:
     complaint = r"line 2: no options, as .*line 1 has; add them, or set task\.kind=by_row to ask"
     with pytest.raises(UserError, match=complaint):
         task_of(tmp_path, rows).samples("train")
+
+
+COUNTS = ["1", "2", "3", "0"]
+
+
+@pytest.mark.parametrize(
+    ("first", "answer", "options", "letter"),
+    [
+        # as in ScienceQA and A-OKVQA, where 1 is the place of "2"
+        (0, 1, COUNTS, "B"),
+        (1, 1, COUNTS, "A"),
+        (1, 4, COUNTS, "D"),
+        # in CSV a text, and in pandas a float beside gaps
+        (0, "0", ["cup", "jug"], "A"),
+        (1, 2.0, ["cup", "jug"], "B"),
+        (0, "1.0", ["cup", "jug"], "B"),
+        (0, 1, ["x", "x", "B"], None),
+        # a whole number that is the text of its place, or no place, or a text, is that option
+        (None, 1, ["0", "1", "2"], "B"),
+        (None, 7, ["5", "7"], "B"),
+        (None, "1", COUNTS, "A"),
+    ],
+)
+def test_an_answer_may_count_the_options_where_a_setting_says_so(
+    first: Literal[0, 1] | None, answer: Any, options: list[str], letter: str | None, tmp_path: Path
+) -> None:
+    row = {"question": "How many?", "answer": answer, "options": options}
+    task = task_of(tmp_path, [row], option_index=first)
+    if letter is None:
+        with pytest.raises(UserError, match="stands twice"):
+            task.samples("train")
+        return
+    (sample,) = task.samples("train")
+    assert (sample.answer.kind, sample.answer.text) == ("option", letter)
+
+
+def test_an_answer_that_counts_the_options_of_a_question_counts_them_in_any_row(
+    tmp_path: Path,
+) -> None:
+    rows: list[Any] = [{"question": LISTED, "answer": 1}, {"question": "How many?", "answer": 1}]
+    for kind in (None, "option"):
+        (sample,) = task_of(tmp_path, rows[:1], option_index=0, kind=kind).samples("train")
+        assert sample.answer.text == "B"
+    samples = task_of(tmp_path, rows, option_index=0, kind="by_row").samples("train")
+    assert [(s.answer.kind, s.answer.text) for s in samples] == [("option", "B"), ("number", "1")]
+    several = {"question": "Q?", "answer": [0, 2, 0], "options": COUNTS}
+    (sample,) = task_of(tmp_path, [several], option_index=0, accept_any=True).samples("train")
+    assert (sample.answer.text, sample.answer.others) == ("A", ("C",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "answer", "complaint"),
+    [
+        ({}, 1, r"line 1: the answer 1 is the text of one option, and the place of another if"),
+        ({}, 9, r"none of the options .*; if it counts the options, set task\.option_index=0 or 1"),
+        ({"option_index": 0}, 4, r"line 1: the answer 4 is the place of none of 4 options"),
+        ({"option_index": 1}, 0, r"the first has the number 1 \(task\.option_index\)"),
+        (
+            {"option_index": 0},
+            "B",
+            r"the answer 'B' is no whole number, which task\.option_index=0",
+        ),
+        ({"option_index": 0}, True, r"the answer True is no whole number"),
+        ({"option_index": 0}, 1.5, r"the answer 1\.5 is no whole number"),
+    ],
+)
+def test_a_number_that_may_be_text_or_place_is_refused(
+    settings: dict[str, Any], answer: Any, complaint: str, tmp_path: Path
+) -> None:
+    row = {"question": "How many?", "answer": answer, "options": COUNTS}
+    with pytest.raises(UserError, match=complaint):
+        task_of(tmp_path, [row], **settings).samples("train")
+
+
+def test_a_count_of_options_needs_options(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"task\.option_index=0: no row has options"):
+        task_of(tmp_path, [3, 4], option_index=0).samples("train")
+    with pytest.raises(UserError, match=r"task\.option_index=1 counts .* task\.kind=text reads no"):
+        Vqa("", option_index=1, kind="text")
 
 
 LISTED = "Which?\nA. cup\nB. jug"

@@ -1,9 +1,10 @@
-"""The options of a question: a list, texts by letters, or columns of their own."""
+"""The options of a question, a list, texts by letters, or columns, and answers that count them."""
 
 from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +15,8 @@ from vrft.records.record import Record, is_finite, is_null, number_text
 NUMBERS = tuple(map(str, range(100)))
 OPTION = re.compile(r"(?:option|choice)[_ ]?([a-z]|[0-9]{1,2})", re.IGNORECASE)
 """The name of a column that holds one option: option_a, optionB, choice1."""
+WHOLE = re.compile(r"[0-9]{1,3}(?:\.0)?")
+"""A whole number of a table, 1, or 1.0 where another row has none."""
 
 
 def options_of(record: Record) -> tuple[str, ...]:
@@ -75,3 +78,37 @@ def option_text(option: Any) -> str | None:
         return option.strip()
     number = isinstance(option, int | float | Decimal) and not isinstance(option, bool)
     return number_text(option) if number and is_finite(option) else None
+
+
+def counted(record: Record, answer: Any, options: Sequence[str], first: int) -> int:
+    """Return the index of the option that an answer counts to; the first one has the number given.
+
+    Raises UserError for an answer that is no whole number, or counts to none of the options.
+    """
+    number = option_text(answer)
+    if number is None or WHOLE.fullmatch(number) is None:
+        raise record.error(
+            f"the answer {shown(answer)} is no whole number, which task.option_index={first} takes "
+            "for the place of an option; correct it, or leave the setting out"
+        )
+    index = int(float(number)) - first
+    if not 0 <= index < len(options):
+        raise record.error(
+            f"the answer {shown(answer)} is the place of none of {len(options)} options, of which "
+            f"the first has the number {first} (task.option_index)"
+        )
+    return index
+
+
+def check_count(record: Record, answer: Any, options: Sequence[str], index: int) -> None:
+    """Raise UserError for a whole number that is the text of an option and may be another's place.
+
+    ``index`` is that of the option whose text it is. A number within a text is no place.
+    """
+    number = isinstance(answer, int) and not isinstance(answer, bool)
+    if number and 0 <= answer < len(options) and answer != index:
+        raise record.error(
+            f"the answer {answer} is the text of one option, and the place of another if they are "
+            "counted from 0; set task.option_index=0 or 1, the number of the first, if it counts "
+            f'them, or write it as a text, "{answer}"'
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
 from vrft.errors import UserError
@@ -34,6 +34,8 @@ MOST = 0.5
 """A kind of more than this fraction of the answers is meant for all, it may be."""
 MANY = 0.1
 """From this fraction on, answers of other kinds among texts are no exceptions."""
+CHANCE = 20
+"""From so many rows on, right options of one letter are no chance."""
 
 
 def kinds_of(rows: Sequence[Row], setting: KindSetting | None, rules: Rules) -> Sequence[Kind]:
@@ -142,6 +144,24 @@ def mixture(rows: Sequence[Row], rules: Rules) -> str:
 def counted(counts: Counter[Kind]) -> str:
     """Return in words how many rows have each kind of answer."""
     return ", ".join(f"{name} ({counts[kind]})" for kind, name in WORDS.items() if counts[kind])
+
+
+def same_letter(letters: Iterable[str]) -> str:
+    """Return in words that the right options of many rows have one letter; "" if they have not.
+
+    Letters are drawn one by one, and no more once two of them differ.
+    """
+    first, count = "", 0
+    for letter in letters:
+        if first not in ("", letter):
+            return ""
+        first, count = letter, count + 1
+    if count < CHANCE:
+        return ""
+    return (
+        f"the right option is {first} in all {count} rows with options, which a model learns "
+        "instead of looking; --task spatial shuffles options whose right one is given as a text"
+    )
 
 
 def long_texts(rows: Sequence[Row], rules: Rules) -> str:

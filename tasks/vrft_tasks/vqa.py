@@ -36,6 +36,7 @@ from vrft_tasks._vqa_kinds import (
     kinds_of,
     long_texts,
     mixture,
+    same_letter,
 )
 
 CHAT = (
@@ -159,7 +160,12 @@ class Vqa(Task[Gold]):
     def notes(self, rows: Sequence[Row], kinds: Sequence[Kind]) -> list[str]:
         """Return what a user should know of the answers of rows and their kinds."""
         texts = [row for row, kind in zip(rows, kinds, strict=True) if kind == "text"]
-        notes = [long_texts(texts, self.rules)]
+        golds = (
+            gold_of(row, kind, self.rules).text
+            for row, kind in zip(rows, kinds, strict=True)
+            if kind == "option"
+        )
+        notes = [same_letter(golds), long_texts(texts, self.rules)]
         if texts and self.kind is None:
             odd = exception(rows, self.rules) or mixture(rows, self.rules)
             notes.insert(0, odd)

@@ -270,6 +270,17 @@ def test_options_in_some_rows_only_are_refused(tmp_path: Path) -> None:
         task_of(tmp_path, rows).samples("train")
 
 
+@pytest.mark.parametrize("kind", [None, "by_row"])
+def test_right_options_of_one_letter_are_noted(kind: Kind | None, tmp_path: Path) -> None:
+    # as in SAT, whose right option is the first
+    row = {"question": "Which?", "answer": "cup", "options": ["cup", "jug"]}
+    line = task_of(tmp_path, [row] * 20, kind=kind).describe("train")
+    assert "(the right option is A in all 20 rows with options, which a model learns" in line
+    assert "--task spatial shuffles options whose right one is given as a text); first" in line
+    for rows in ([row] * 19, [*[row] * 20, {**row, "answer": "jug"}], ["A"] * 19):
+        assert "in all" not in task_of(tmp_path, rows, kind=kind).describe("train")
+
+
 COUNTS = ["1", "2", "3", "0"]
 
 

@@ -13,6 +13,7 @@ from vrft import answers, wrapping
 from vrft.numbers import Quantity, is_compound
 from vrft.records import nested, shown
 from vrft.records.option_letters import OWN_MARK, options_in
+from vrft.records.options import listed_texts
 from vrft.records.record import is_finite, number_text
 from vrft.records.rows import Row
 
@@ -94,7 +95,7 @@ def has_options(row: Row, rules: Rules) -> bool:
 
 def given(row: Row, rules: Rules) -> tuple[Any, ...]:
     """Return the right answers of a row as the data have them: one, or all of a list."""
-    answer = nested.listed(row.answer) if rules.accept_any else row.answer
+    answer = listed_texts(row.answer) if rules.accept_any else row.answer
     if rules.accept_any and isinstance(answer, list | tuple) and answer:
         return tuple(answer)
     return (row.answer,)

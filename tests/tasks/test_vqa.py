@@ -120,6 +120,8 @@ def test_the_kind_can_be_forced(tmp_path: Path) -> None:
     [
         ([["A cup", "mug", "a cup"], "jug"], "text", ["a cup.", "Mug"], ["jug", "a cup, mug"]),
         (['["red", "scarlet"]'], "text", ["Scarlet"], ["blue"]),
+        # as A-OKVQA and pandas write them
+        (["['red', \"it's scarlet\"]"], "text", ["It's scarlet"], ["blue"]),
         ([[3, "1/4 m"], 7], "number", ["3.0", "25 cm"], ["4", "3 or 25 cm"]),
         ([["A", "C"], "B"], "option", ["(C)", "A"], ["B"]),
         ([[True], "no"], "yes_no", ["yes"], ["no"]),
@@ -149,9 +151,10 @@ def test_every_one_of_several_answers_must_be_one(answer: Any, tmp_path: Path) -
 def test_a_list_within_a_text_is_refused_unless_it_is_read(
     accept_any: bool, tmp_path: Path
 ) -> None:
-    # as pandas writes lists, tuples and arrays of numpy into CSV
-    written = ["['red', 'scarlet']", "('red', 'blue')", "['red' 'blue']", "[\"it's\", 'red']"]
-    for answer in [*written, *([["['red']"]] if accept_any else ['["red", "scarlet"]'])]:
+    # as pandas writes tuples and arrays of numpy into CSV, and lists
+    written = ["('red', 'blue')", "['red' 'blue']"]
+    lists = ["['red', 'scarlet']", "[\"it's\", 'red']", '["red", "scarlet"]']
+    for answer in [*written, *([["['red']"]] if accept_any else lists)]:
         with pytest.raises(UserError, match=r"line 1: the answer .* is a list within a text; give"):
             task_of(tmp_path, [answer], accept_any=accept_any).samples("train")
     # brackets that hold no list of texts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import re
 from collections.abc import Sequence
@@ -15,6 +16,15 @@ from vrft.records.record import Record, is_finite, is_null, number_text
 NUMBERS = tuple(map(str, range(100)))
 OPTION = re.compile(r"(?:option|choice)[_ ]?([a-z]|[0-9]{1,2})", re.IGNORECASE)
 """The name of a column that holds one option: option_a, optionB, choice1."""
+ESCAPE = r"\\(?:[\\'\"nrt]|x[0-9a-f]{2}|u(?!d[89a-f])[0-9a-f]{4})"
+ESCAPED = r"\\\n\r\x00\ud800-\udfff"
+"""Characters that stand in no text as they are."""
+PYTHON_TEXT = rf"(?:'(?:[^'{ESCAPED}]|{ESCAPE})*+'|\"(?:[^\"{ESCAPED}]|{ESCAPE})*+\")"
+"""A text as repr() of Python writes it, with the escapes that it has."""
+PYTHON_LIST = re.compile(rf"\[{PYTHON_TEXT}(?:, ?{PYTHON_TEXT})*+\]")
+"""A list of texts as repr() writes it. Texts without a comma between are NumPy's or a slip."""
+LONGEST_LIST = 20_000
+"""Characters; a longer text is no list of options or answers."""
 WHOLE = re.compile(r"[0-9]{1,3}(?:\.0)?")
 """A whole number of a table, 1, or 1.0 where another row has none."""
 
@@ -52,10 +62,10 @@ def lettered_columns(record: Record) -> dict[str, Any] | None:
 def option_texts(record: Record, options: Any) -> tuple[str, ...]:
     """Return options: a list of texts or numbers, or by letters as {"A": ..., "B": ...}.
 
-    Nulls and NaN at the end fill up what other rows have more of. Raises UserError for anything
-    else.
+    A text may hold them as JSON, or a list of texts as Python writes it. Nulls and NaN at the end
+    fill up what other rows have more of. Raises UserError for anything else.
     """
-    given = listed(options)
+    given = listed_texts(options)
     if isinstance(given, dict):
         letters = [chr(ord("A") + place) for place in range(len(given))]
         given = list(given.values()) if [*map(str.upper, given)] == letters else None
@@ -64,12 +74,23 @@ def option_texts(record: Record, options: Any) -> tuple[str, ...]:
         texts.pop()
     if texts is None or None in texts:
         python = is_list_of_texts(given)
-        told = "; this is a list in Python's writing: write one in JSON" if python else ""
+        told = "; this is no list as JSON or Python writes it: write one in JSON" if python else ""
         raise record.error(
             f"options: expected a list of texts, or texts by letters from A; got {shown(options)}"
             + told
         )
     return tuple(text for text in texts if text is not None)
+
+
+def listed_texts(value: Any) -> Any:
+    """Return the list that a text holds as JSON, or as a list of texts in Python's writing.
+
+    Any other value is returned as ``listed`` returns it, tuples and arrays of NumPy too.
+    """
+    given = listed(value)
+    if not isinstance(given, str) or len(given) > LONGEST_LIST:
+        return given
+    return ast.literal_eval(text) if PYTHON_LIST.fullmatch(text := given.strip()) else given
 
 
 def option_text(option: Any) -> str | None:

@@ -94,11 +94,30 @@ def has_options(row: Row, rules: Rules) -> bool:
 
 
 def given(row: Row, rules: Rules) -> tuple[Any, ...]:
-    """Return the right answers of a row as the data have them: one, or all of a list."""
+    """Return the right answers of a row as the data have them: one, or those of a list.
+
+    Blank texts of a list, which some annotators leave, are left out beside others.
+    """
+    every = listed_answers(row, rules)
+    return tuple(answer for answer in every if not is_blank(answer)) or every
+
+
+def blanks(row: Row, rules: Rules) -> int:
+    """Return how many answers of a row are left out as they are blank."""
+    return len(listed_answers(row, rules)) - len(given(row, rules))
+
+
+def listed_answers(row: Row, rules: Rules) -> tuple[Any, ...]:
+    """Return all answers of a row as the data have them, blank ones too."""
     answer = listed_texts(row.answer) if rules.accept_any else row.answer
     if rules.accept_any and isinstance(answer, list | tuple) and answer:
         return tuple(answer)
     return (row.answer,)
+
+
+def is_blank(answer: Any) -> bool:
+    """Return whether an answer is a text without a letter or digit."""
+    return isinstance(answer, str) and not any(map(str.isalnum, answer))
 
 
 def accepted(row: Row, rules: Rules) -> tuple[str, ...]:
@@ -134,6 +153,6 @@ def answer_text(row: Row, answer: Any) -> str:
             f"the answer {shown(text)} is a list within a text; give one answer, or a list in JSON "
             "and task.accept_any=true if each alone is right"
         )
-    if not any(map(str.isalnum, text)):
+    if is_blank(text):
         raise row.record.error(f"the answer {text!r:.60} has no letter or digit; correct the row")
     return text

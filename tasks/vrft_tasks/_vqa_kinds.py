@@ -15,6 +15,7 @@ from vrft_tasks._vqa_answers import (
     Kind,
     Rules,
     accepted,
+    blanks,
     core,
     has_options,
     is_letter,
@@ -162,6 +163,12 @@ def same_letter(letters: Iterable[str]) -> str:
         f"the right option is {first} in all {count} rows with options, which a model learns "
         "instead of looking; --task spatial shuffles options whose right one is given as a text"
     )
+
+
+def left_out(rows: Sequence[Row], rules: Rules) -> str:
+    """Return in words how many blank answers are left out beside others; "" for none."""
+    count = sum(blanks(row, rules) for row in rows) if rules.accept_any else 0
+    return f"{count} blank among several are left out" if count else ""
 
 
 def long_texts(rows: Sequence[Row], rules: Rules) -> str:

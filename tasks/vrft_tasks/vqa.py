@@ -34,6 +34,7 @@ from vrft_tasks._vqa_kinds import (
     counted,
     exception,
     kinds_of,
+    left_out,
     long_texts,
     mixture,
     same_letter,
@@ -165,7 +166,7 @@ class Vqa(Task[Gold]):
             for row, kind in zip(rows, kinds, strict=True)
             if kind == "option"
         )
-        notes = [same_letter(golds), long_texts(texts, self.rules)]
+        notes = [same_letter(golds), long_texts(texts, self.rules), left_out(rows, self.rules)]
         if texts and self.kind is None:
             odd = exception(rows, self.rules) or mixture(rows, self.rules)
             notes.insert(0, odd)

@@ -140,11 +140,22 @@ def test_any_of_several_answers_is_enough_where_a_setting_says_so(
 
 
 @pytest.mark.parametrize(
-    "answer", [[], [["red"]], ["red", {"a": 1}], [None], ["red", "?"], [3, NAN], [float("inf")]]
+    "answer", [[], [["red"]], ["red", {"a": 1}], [None], ["", "?"], [3, NAN], [float("inf")]]
 )
 def test_every_one_of_several_answers_must_be_one(answer: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"line 1: the answer"):
         task_of(tmp_path, [answer], accept_any=True).samples("train")
+
+
+def test_blank_answers_beside_others_are_left_out_and_counted(tmp_path: Path) -> None:
+    # as annotators of VQAv2 and TextVQA leave them
+    rows = [["?", "red", "", "scarlet", " "], ["blue", "-"], "green"]
+    task = task_of(tmp_path, rows, accept_any=True)
+    first, second, third = (sample.answer for sample in task.samples("train"))
+    assert (first.text, first.others) == ("red", ("scarlet",))
+    assert (second.text, second.others, third.text) == ("blue", (), "green")
+    assert "texts (4 blank among several are left out); first" in task.describe("train")
+    assert "left out" not in task_of(tmp_path, [["red", "blue"]], accept_any=True).describe("train")
 
 
 @pytest.mark.parametrize("accept_any", [False, True])

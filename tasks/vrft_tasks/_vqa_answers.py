@@ -75,9 +75,10 @@ def is_number(text: str) -> bool:
     return Quantity.parse(text) is not None and not is_compound(text)
 
 
-def looks_numeric(text: str) -> bool:
-    """Return whether an answer looks like a number, if perhaps no spelling that is read."""
-    return is_number(text) or (NUMERIC.fullmatch(text) is not None and not is_compound(text))
+def is_like_number(text: str) -> bool:
+    """Return whether an answer looks like a number that is no spelling which is read, or a code."""
+    line = core(text) or text
+    return NUMERIC.fullmatch(line) is not None and not is_compound(line)
 
 
 FITS: Mapping[Kind, Callable[[Row, str], bool]] = {

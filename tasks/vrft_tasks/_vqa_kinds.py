@@ -19,7 +19,7 @@ from vrft_tasks._vqa_answers import (
     core,
     has_options,
     is_letter,
-    looks_numeric,
+    is_like_number,
 )
 
 KindSetting = Literal["option", "number", "yes_no", "text", "by_row"]
@@ -59,7 +59,28 @@ def kinds_by_row(rows: Sequence[Row], rules: Rules) -> list[Kind]:
 
     Y and N, or T and F, are yes and no where no other letter answers a question without options.
     """
-    kinds = [own_kind(row, rules) for row in rows]
+    kinds: list[Kind] = []
+    for row in rows:
+        if has_options(row, rules):
+            kinds.append("option")
+        else:
+            kinds.append(shared_kind([fitting(row, text) for text in accepted(row, rules)]))
+    mark_truths(rows, kinds, rules)
+    return kinds
+
+
+def fitting(row: Row, text: str) -> tuple[Kind, ...]:
+    """Return the kinds that an answer of a row is of, "text" aside."""
+    return tuple(kind for kind, fits in FITS.items() if fits(row, text))
+
+
+def shared_kind(kinds: Sequence[Collection[Kind]]) -> Kind:
+    """Return the first kind that all answers of a row are of, "text" where there is none."""
+    return next((kind for kind in FITS if all(kind in of_one for of_one in kinds)), "text")
+
+
+def mark_truths(rows: Sequence[Row], kinds: list[Kind], rules: Rules) -> None:
+    """Make letters of rows without options yes and no, where they are so in short."""
     alone = [
         place
         for place, row in enumerate(rows)
@@ -68,22 +89,12 @@ def kinds_by_row(rows: Sequence[Row], rules: Rules) -> list[Kind]:
     if is_truth_in_short({text for place in alone for text in accepted(rows[place], rules)}):
         for place in alone:
             kinds[place] = "yes_no"
-    return kinds
-
-
-def own_kind(row: Row, rules: Rules) -> Kind:
-    """Return the kind of answer of one row, "text" where its answers are of several."""
-    if has_options(row, rules):
-        return "option"
-    texts = accepted(row, rules)
-    return next((k for k, fits in FITS.items() if all(fits(row, text) for text in texts)), "text")
 
 
 def kind_of(rows: Sequence[Row], rules: Rules) -> Kind:
     """Return the kind of answer that all rows of a split have, "text" where they differ.
 
-    Raises UserError where some rows have options and others
-    have none.
+    Raises UserError where some rows have options and others have none.
     """
     with_options = [has_options(row, rules) for row in rows]
     if any(with_options):
@@ -109,37 +120,46 @@ def is_truth_in_short(texts: Collection[str]) -> bool:
     return letters <= INITIALS.keys() and letters in ({"y", "n"}, {"t", "f"})
 
 
-def exception(rows: Sequence[Row], rules: Rules) -> str:
-    """Return in words which answer makes those of a split texts, while most are of another kind.
+def other_kinds(rows: Sequence[Row], rules: Rules) -> str:
+    """Return in words which kinds the answers of a split of texts are of by themselves.
 
-    "" where no other kind has most of them.
+    Where most are of one kind the first that is not is named; "" where few are of any.
     """
-    every = [(row, text) for row in rows for text in accepted(row, rules)]
-    for kind, fits in FITS.items():
-        strict = [fits(row, text) for row, text in every]
-        fitting = [looks_numeric(text) for _, text in every] if kind == "number" else strict
-        if sum(fitting) / len(every) > MOST and not all(strict):
-            row, text = every[strict.index(False)]
-            words = {"option": "letters", "number": "numbers", "yes_no": "yes or no"}[kind]
-            return (
-                f"{sum(fitting)} of {len(every)} look like {words}, but {text!r:.60} of "
-                f"{row.record.where} is none: correct it, or set task.kind={kind}, text or by_row"
-            )
-    return ""
-
-
-def mixture(rows: Sequence[Row], rules: Rules) -> str:
-    """Return in words how many rows of a split of texts have another kind of answer.
-
-    "" where few have.
-    """
-    counts = Counter(kinds_by_row(rows, rules))
+    every = [[(text, fitting(row, text)) for text in accepted(row, rules)] for row in rows]
+    if odd := exception(rows, every):
+        return odd
+    kinds = [shared_kind([of_one for _, of_one in answers]) for answers in every]
+    mark_truths(rows, kinds, rules)
+    counts = Counter(kinds)
     if len(rows) - counts["text"] < MANY * len(rows):
         return ""
     return (
         f"{counted(counts)} by themselves: task.kind=by_row asks each row for its own kind, "
         "task.kind=text takes all as texts"
     )
+
+
+def exception(rows: Sequence[Row], every: Sequence[Sequence[tuple[str, Sequence[Kind]]]]) -> str:
+    """Return in words which answer makes those of a split texts, while most are of another kind.
+
+    ``every`` has the answers of each row, and the kinds that each is of. "" where no other kind
+    has most of them.
+    """
+    flat = [(row, *answer) for row, answers in zip(rows, every, strict=True) for answer in answers]
+    for kind in FITS:
+        strict = [kind in kinds for _, _, kinds in flat]
+        alike = [
+            fits or (kind == "number" and is_like_number(text))
+            for fits, (_, text, _) in zip(strict, flat, strict=True)
+        ]
+        if sum(alike) / len(flat) > MOST and not all(strict):
+            row, text, _ = flat[strict.index(False)]
+            words = {"option": "letters", "number": "numbers", "yes_no": "yes or no"}[kind]
+            return (
+                f"{sum(alike)} of {len(flat)} look like {words}, but {text!r:.60} of "
+                f"{row.record.where} is none: correct it, or set task.kind={kind}, text or by_row"
+            )
+    return ""
 
 
 def counted(counts: Counter[Kind]) -> str:

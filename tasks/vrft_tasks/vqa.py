@@ -32,11 +32,10 @@ from vrft_tasks._vqa_kinds import (
     WORDS,
     KindSetting,
     counted,
-    exception,
     kinds_of,
     left_out,
     long_texts,
-    mixture,
+    other_kinds,
     same_letter,
 )
 
@@ -168,8 +167,7 @@ class Vqa(Task[Gold]):
         )
         notes = [same_letter(golds), long_texts(texts, self.rules), left_out(rows, self.rules)]
         if texts and self.kind is None:
-            odd = exception(rows, self.rules) or mixture(rows, self.rules)
-            notes.insert(0, odd)
+            notes.insert(0, other_kinds(rows, self.rules))
         return [note for note in notes if note]
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:

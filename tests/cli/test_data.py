@@ -273,5 +273,5 @@ def test_settings_reach_the_choice_of_the_task(tmp_path: Path) -> None:
     assert data.task_of(str(file), "train", settings) == "vqa"
     with pytest.raises(UserError, match="no known format"):
         data.task_of(str(file), "train", [])
-    for kind, task in (("text", "vqa"), ("points", "grounding")):
+    for kind, task in (("text", "vqa"), ("by_row", "vqa"), ("points", "grounding")):
         assert data.task_of("unread", "train", [f"task.kind={kind}"]) == task

@@ -152,6 +152,9 @@ def test_parsed_boxes_are_four_numbers_each() -> None:
     assert scoring.parsed_boxes(two) == (Box(0, 0, 0.5, 0.5), Box(0.5, 0.5, 1, 1))
     for parsed in (None, "text", 4.0, [], [0.0, 0.0, 0.5]):
         assert scoring.parsed_boxes(Score({}, parsed)) == ()
+    # numbers and words of another meaning are no boxes
+    assert scoring.parsed_boxes(Score({}, [3.0, 4.0, 5.0, 6.0])) == ()
+    assert scoring.parsed_boxes(Score({}, ["a", "b", "c", "d"])) == ()  # type: ignore[list-item]
 
 
 class Repeating:

@@ -19,7 +19,7 @@ from vrft.errors import UserError
 from vrft.evaluation import stats
 from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.predictions import WORDS
-from vrft.evaluation.results import Evaluation, exhibit, load_evaluation
+from vrft.evaluation.results import Evaluation, about_boxes, exhibit, load_evaluation
 from vrft.evaluation.summary import (
     absent,
     aggregates_and_folds,
@@ -100,8 +100,10 @@ def change_sections(before: Path, after: Path, count: int = 12) -> list[tuple[st
         old, new = both
         return new.score.metrics[primary] - old.score.metrics[primary]
 
+    boxed = about_boxes(first)
+
     def shown(pairs: Sequence[tuple[Scored[Any], Scored[Any]]]) -> list[Exhibit]:
-        return [exhibit(task, {"before": old, "after": new}) for old, new in pairs]
+        return [exhibit(task, {"before": old, "after": new}, boxed) for old, new in pairs]
 
     ranked = sorted(answers, key=gain, reverse=True)
     return [

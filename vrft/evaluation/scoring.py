@@ -6,9 +6,13 @@ every metric.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Generic, Literal, NamedTuple, TypeVar
+
+from PIL import Image
 
 from vrft import mathverify
 from vrft.boxes import THOUSANDTHS, Box
@@ -187,10 +191,29 @@ def completion_of(
     return Completion(prediction.text, views, prediction.tokens)
 
 
+def has_boxes(task: Task[A], samples: Iterable[Sample[A]]) -> bool:
+    """Return whether any of the samples has true boxes, so that answers to all are read as boxes.
+
+    An answer to a sample without an object in its picture may have boxes, which are wrong.
+    """
+    return any(task.boxes(sample) for sample in samples)
+
+
+def picture_with_boxes(
+    task: Task[A], sample: Sample[A], prompt: Prompt
+) -> Path | Image.Image | None:
+    """Return the picture of a prompt that boxes are drawn on; None for a prompt without any."""
+    return prompt.images[task.boxed_picture(sample)] if prompt.images else None
+
+
 def parsed_boxes(score: Score) -> tuple[Box, ...]:
-    """Return the boxes that were read from an answer, of a task about boxes: four numbers each."""
+    """Return the boxes that were read from an answer, of a task about boxes: four numbers each.
+
+    Numbers of another meaning are no boxes.
+    """
     # Score.parsed is plain numbers, as it is written to JSON; a text or number holds no boxes.
     match score.parsed:
         case [*numbers] if len(numbers) % 4 == 0:
-            return tuple(Box(*numbers[i : i + 4]) for i in range(0, len(numbers), 4))
+            with contextlib.suppress(TypeError, ValueError):
+                return tuple(Box(*numbers[i : i + 4]) for i in range(0, len(numbers), 4))
     return ()

@@ -183,7 +183,7 @@ vrft.showAnswer = async (view, table, i, detail) => {
     ...vrft.shapeMarks(texts.shapes),
     ...(texts.mask ? [{ mask: texts.mask, kind: "segmented" }] : []),
   ];
-  const picture = (k) => vrft.figure(`pictures/${view.id}/${texts.pictures[k]}`, k ? [] : marks,
+  const picture = (k) => vrft.figure(`pictures/${view.id}/${texts.pictures[k]}`, k === texts.boxed ? marks : [],
     [["true", "true box"], ["region", "true region"], ["ignored", "ignored"], ["given", "answer"],
       ["segmented", "answer's mask"]], `picture ${k + 1} of ${table.id[i]}`);
   vrft.fill(detail,

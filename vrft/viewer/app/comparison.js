@@ -75,7 +75,7 @@ vrft.comparisonPage = async (view, place, main) => {
       ...vrft.shapeMarks(was.shapes),
       ...(is.mask ? [{ mask: is.mask, kind: "segmented" }] : []),
     ];
-    const picture = (k) => vrft.figure(`pictures/${before.id}/${was.pictures[k]}`, k ? [] : marks,
+    const picture = (k) => vrft.figure(`pictures/${before.id}/${was.pictures[k]}`, k === was.boxed ? marks : [],
       [["true", "true box"], ["region", "true region"], ["ignored", "ignored"],
         ["before", "before"], ["given", "after"], ["segmented", "mask after"]], `picture ${k + 1} of ${old.id[i]}`);
     const side = (title, texts, table, k) => vrft.el("div", {},

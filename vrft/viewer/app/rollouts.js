@@ -86,7 +86,7 @@ vrft.showGroup = (view, group, note, detail) => {
     }))),
     ...group.true.map((box) => ({ box, kind: "true" })),
   ];
-  const picture = (k) => vrft.figure(`pictures/${view.id}/${group.pictures[k]}`, k ? [] : marks,
+  const picture = (k) => vrft.figure(`pictures/${view.id}/${group.pictures[k]}`, k === group.boxed ? marks : [],
     [["true", "true box"], ["region", "true region"], ["ignored", "ignored"],
       ["sampled", "answers"]], `picture ${k + 1} of ${group.id}`);
   const pieces = group.answers.map(vrft.pieces);

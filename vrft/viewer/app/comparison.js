@@ -8,6 +8,7 @@ vrft.comparisonPage = async (view, place, main) => {
   const [before, after] = [of(view.before), of(view.after)];
   const [old, now, pairs] = await Promise.all([`${before.id}/table`, `${after.id}/table`,
     `${view.id}/pairs`].map((name) => vrft.load(name)));
+  if (vrft.view !== view) return;  // another was opened meanwhile
   // The place in the old table -> that in the new one; where both have the same order, itself.
   const places = pairs && new Map(pairs);
   const there = (i) => (places ? places.get(i) : i);

@@ -5,6 +5,7 @@
 
 vrft.rolloutsPage = async (view, place, main) => {
   const steps = await vrft.load(`${view.id}/steps`, vrft.catalogue.live);
+  if (vrft.view !== view) return;  // another was opened meanwhile
   if (!steps.length) {
     main.replaceChildren(vrft.el("p", { class: "quiet" },
       "No completions were logged (train.log_completions)."));

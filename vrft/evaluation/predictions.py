@@ -25,7 +25,9 @@ from vrft.types import Prediction, Space, View
 PREDICTIONS = "predictions.jsonl"
 SETTINGS = "settings.json"
 
-DERIVED = ("scores.json", "index.html", "worst.html", "masks.jsonl")
+SCORES = "scores.json"
+
+DERIVED = (SCORES, "index.html", "worst.html", "masks.jsonl")
 """The files beside them that were made from answers, and are of no use without them."""
 
 WORDS = (

@@ -109,7 +109,7 @@ def check_samples(
 def publish(evaluation: Evaluation[Any], folder: Path) -> None:
     """Write scores.json, the report of an evaluation, to its folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    predictions.write_json(folder / "scores.json", report.to_json(evaluation.report))
+    predictions.write_json(folder / predictions.SCORES, report.to_json(evaluation.report))
 
 
 def worst_first(evaluation: Evaluation[A]) -> list[Scored[A]]:

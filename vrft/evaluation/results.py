@@ -62,11 +62,23 @@ def score_predictions(
         scored = segmentation.score_masks(task, scored, benchmark.segmenter, folder)
     notes = tuple(settings.get("notes", ()))
     summary = replace(report_on(task, scored, benchmark.name), notes=notes)
-    if reason := benchmark.why_unpublished(len(samples), settings.get("limit")):
+    if reason := why_unpublished(benchmark, len(samples), settings):
         summary = replace(summary, notes=(*notes, f"the paper's values are left out: {reason}"))
     else:
         summary = replace(summary, paper=benchmark.paper, paper_by_metric=benchmark.paper_by_metric)
     return Evaluation(task, scored, summary, settings)
+
+
+def why_unpublished(benchmark: Benchmark, samples: int, settings: Mapping[str, Any]) -> str:
+    """Return why the published values say nothing about answers of such settings; "" if they do."""
+    endpoint = settings.get("endpoint")
+    omitted = endpoint.get("omit", ()) if isinstance(endpoint, Mapping) else ()
+    return benchmark.why_unpublished(
+        samples,
+        settings.get("limit"),
+        blank_images=bool(settings.get("blank_images")),
+        omitted=[name for name in omitted if name != "seed"],  # any seed will do
+    )
 
 
 def load_evaluation(path: Path) -> Evaluation[Any]:

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +13,7 @@ from vrft.boxes import THOUSANDTHS, Box, Coordinates
 from vrft.errors import UserError
 from vrft.evaluation import scoring
 from vrft.task import Task
-from vrft.types import Prediction, Prompt, Sample, Score, View
+from vrft.types import Completion, Prediction, Prompt, Sample, Score, View
 from vrft_tasks.lisa_grounding import LisaGrounding
 
 SEEN = (View(112, 112),)
@@ -76,6 +77,42 @@ def test_a_task_that_asks_for_one_space_reads_another_tools(
     answer = Prediction("a", SPANS.format(*corners))
     (scored,) = scoring.score_answers(task, task.samples("test")[:1], [answer], boxes=boxes)
     assert scored.score.metrics["iou"] == pytest.approx(1)
+
+
+@dataclass(frozen=True)
+class Named(Task[int]):
+    """A task whose score has the metrics and ratios that an answer names."""
+
+    primary = "right"
+    data = "nothing"
+
+    samples = reference = rewards = None  # type: ignore[assignment]
+
+    def prompt(self, sample: Sample[int]) -> Prompt:
+        return Prompt("?")
+
+    def score(self, sample: Sample[int], completion: Completion) -> Score:
+        names = completion.text.split()
+        ratios = {name: (1.0, 2.0) for name in names if name.startswith("ratio")}
+        metrics = {name: 1.0 for name in names if name not in ratios}
+        return Score(metrics, "read", ratios)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "line"),
+    [
+        ("right", "right more", "score, sample 'a': no metric 'more', which sample 'b' has; give"),
+        ("right more", "right", "score, sample 'b': no metric 'more', which sample 'a' has; give"),
+        ("right ratio", "right", "score, sample 'b': no ratio 'ratio', which sample 'a' has; give"),
+        ("right", "more", "score, sample 'b': no metric 'right', which is the task's `primary`; "),
+        ("more", "more", "score, sample 'a': no metric 'right', which is the task's `primary`; "),
+    ],
+)
+def test_a_metric_that_some_answers_lack_is_refused(first: str, second: str, line: str) -> None:
+    samples = [Sample("a", "?", 1), Sample("b", "?", 2)]
+    answers = [Prediction("a", first), Prediction("b", second)]
+    with pytest.raises(UserError, match=re.escape(line)):
+        scoring.score_answers(Named(), samples, answers)
 
 
 @dataclass(frozen=True)

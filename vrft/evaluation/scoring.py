@@ -20,6 +20,7 @@ from vrft.columns import counted
 from vrft.errors import UserError
 from vrft.images import image_size
 from vrft.rewards import score_of
+from vrft.rewards.metric_names import check_primary, check_same
 from vrft.rewards.task_rewards import own_task
 from vrft.task import Task, samples_of
 from vrft.types import A, Completion, Prediction, Prompt, Sample, Score, Scored, View
@@ -94,18 +95,30 @@ def score_answers(
 
     ``prompts``, by sample id, spares building those again that the samples were asked with;
     ``boxes`` says how answers without views write boxes. Raises UserError for a prediction that
-    answers none of the samples, for one whose boxes are written nobody knows how, and for one that
-    has not a view for each picture.
+    answers none of the samples, for one whose boxes are written nobody knows how, for one that has
+    not a view for each picture, and as ``check_metrics`` does.
     """
     reader = reading(task, boxes)
     answers = pair_answers(task, samples, predictions, repeats, prompts, boxes)
     # A user's task may not bear several threads, in which math-verify judges several at once.
     each = mathverify.each if own_task(task) else map_in_turn
     scores = each(lambda answer: score_of(reader, answer.sample, answer.completion), answers)
+    check_metrics(task, [answer.sample for answer in answers], scores)
     return tuple(
         Scored(answer.sample, answer.prompt, answer.prediction, score, missing=answer.missing)
         for answer, score in zip(answers, scores, strict=True)
     )
+
+
+def check_metrics(task: Task[A], samples: Sequence[Sample[A]], scores: Sequence[Score]) -> None:
+    """Raise UserError that names the sample of a score without a metric that others have.
+
+    Means are over all samples: a metric that some answers lack has none.
+    """
+    for sample, score in zip(samples, scores, strict=True):
+        check_primary(task, sample, score)
+        check_same(sample, score, scores[0], f"sample {samples[0].id!r}")
+        check_same(samples[0], scores[0], score, f"sample {sample.id!r}")
 
 
 def pair_answers(

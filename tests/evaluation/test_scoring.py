@@ -1,3 +1,4 @@
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -94,7 +95,7 @@ class Named(Task[int]):
     def score(self, sample: Sample[int], completion: Completion) -> Score:
         names = completion.text.split()
         ratios = {name: (1.0, 2.0) for name in names if name.startswith("ratio")}
-        metrics = {name: 1.0 for name in names if name not in ratios}
+        metrics = {name: 1.0 for name in names if name not in ratios and name != "lean"}
         return Score(metrics, "read", ratios)
 
 
@@ -113,6 +114,38 @@ def test_a_metric_that_some_answers_lack_is_refused(first: str, second: str, lin
     answers = [Prediction("a", first), Prediction("b", second)]
     with pytest.raises(UserError, match=re.escape(line)):
         scoring.score_answers(Named(), samples, answers)
+
+
+@pytest.mark.parametrize(
+    ("gold", "line"),
+    [
+        ("right", None),
+        (None, None),  # no gold answers
+        ("right more", "score, sample 'a': no metric 'more', which its gold answer has; give"),
+        ("lean", "score, sample 'a': no metric 'right', which an empty answer has; give"),
+    ],
+)
+def test_a_metric_that_an_empty_answer_lacks_is_refused_before_the_first_answer(
+    gold: str | None, line: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reference(task: Named, sample: Sample[int], views: object) -> str:
+        if gold is None:
+            raise NotImplementedError
+        return gold
+
+    def score(task: Named, sample: Sample[int], completion: Completion) -> Score:
+        return whole(task, sample, replace(completion, text=completion.text or "right"))
+
+    whole = Named.score
+    monkeypatch.setattr(Named, "score", score)
+    monkeypatch.setattr(Named, "reference", reference)
+    sample = Sample("a", "?", 1)
+    with (
+        contextlib.nullcontext()
+        if line is None
+        else pytest.raises(UserError, match=re.escape(line))
+    ):
+        scoring.try_metrics(Named(), sample, Prompt("?"))
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,23 @@ def check_metrics(task: Task[A], samples: Sequence[Sample[A]], scores: Sequence[
         check_same(samples[0], scores[0], score, f"sample {sample.id!r}")
 
 
+def try_metrics(task: Task[A], sample: Sample[A], prompt: Prompt) -> None:
+    """Raise UserError if a user's task gives a gold answer other metrics than an empty one.
+
+    So an evaluation is refused before its first answer, and not after its last.
+    """
+    if own_task(task):
+        return
+    empty = completion_of(prompt, Prediction(sample.id, ""))
+    least = score_of(task, sample, empty)
+    check_primary(task, sample, least)
+    with contextlib.suppress(NotImplementedError):  # a task that nobody trains has no gold answers
+        text = task.reference(sample, empty.views)
+        gold = score_of(task, sample, replace(empty, text=text))
+        check_same(sample, least, gold, "its gold answer")
+        check_same(sample, gold, least, "an empty answer")
+
+
 def pair_answers(
     task: Task[A],
     samples: Sequence[Sample[A]],

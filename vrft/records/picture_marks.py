@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from vrft.records import written_shapes
-from vrft.records.dialogue import PLACE
 from vrft.records.option_letters import lists_options
 from vrft.records.rows import Row
+from vrft.types import PLACE
 
 MARK = re.compile(r"<image[ _]?([0-9]{1,2})>", re.IGNORECASE)
 

@@ -15,10 +15,10 @@ from PIL import Image
 
 from vrft.errors import UserError
 from vrft.images.sources import HUB_KEYS, URL
-from vrft.records.dialogue import PLACE
 from vrft.records.nested import flattened, listed
 from vrft.records.picture_files import SUFFIXES
 from vrft.records.record import Record, is_null
+from vrft.types import PLACE
 
 HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 """How the bytes of a picture's file begin."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from vrft.attention.group_cache import GroupCache
+from vrft.attention.group_cache import GroupCache, product
 
 HEADS, KEY_HEADS, WIDTH, LAYERS = 6, 2, 8, 2
 BLOCK = 8
@@ -96,6 +99,55 @@ def test_half_precision_weights_are_those_of_a_float32_softmax() -> None:
     assert got.dtype == torch.float16
     # float16 keeps 11 bits: 1/2048 of values of about 1
     assert torch.allclose(got.float(), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("fixed_room", [False, True])
+def test_large_scores_are_no_less_exact_in_half_precision(autocast: bool, fixed_room: bool) -> None:
+    """Biases of queries and keys add the same 100 to all scores, which the softmax takes off.
+
+    bfloat16 has steps of 0.5 there, an error of a third; values of 8 bits differ by 1/256.
+    """
+    generator = torch.Generator().manual_seed(0)
+    cache = GroupCache([300], 1, BLOCK, CPU, fixed_room=fixed_room)
+    shared = (100 / WIDTH**0.5) ** 0.5  # WIDTH products of it with itself, scaled, are 100
+    key, last_key = (
+        (states(generator, 1, KEY_HEADS, tokens) + shared).bfloat16() for tokens in (300, 1)
+    )
+    value, last_value = (states(generator, 1, KEY_HEADS, tokens).bfloat16() for tokens in (300, 1))
+    query = (states(generator, 1, HEADS, 1) + shared).bfloat16()
+    cache.store(0, key[0], value[0])
+    cache.open()
+    rows = (part[:, :, 0] for part in (query, last_key, last_value))
+    with torch.autocast("cpu", enabled=autocast):
+        got = cache.attend(0, *rows, WIDTH**-0.5).unsqueeze(1)
+    exact = Repeated(torch.ones(1, 300, dtype=torch.bool), 1)
+    exact.prefill(key.float(), value.float())
+    expected = exact.attend(0, query.float(), last_key.float(), last_value.float())
+    assert float((got - expected).norm() / expected.norm()) < 2**-8
+
+
+def test_a_graphics_card_multiplies_halves_to_float32_without_copies() -> None:
+    """By the operator that has a type of its own for what it returns; "meta" takes it as CUDA does.
+
+    Its numbers have never been seen: no other device has it.
+    """
+    names = []
+
+    class Names(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if not func.is_view:
+                names.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    left, right = (torch.zeros(*size, dtype=torch.bfloat16, device="meta")
+                   for size in ((2, 4, 3, 8), (2, 4, 5, 8)))  # fmt: skip
+    with Names():
+        got = product(left, right[:, :, :2].mT)
+    assert (got.shape, got.dtype) == ((2, 4, 3, 2), torch.float32)
+    assert names == ["aten.bmm.dtype"]
 
 
 def test_a_state_is_held_for_every_row_and_moves_on_in_its_place() -> None:

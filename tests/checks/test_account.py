@@ -116,3 +116,16 @@ def test_what_is_kept_has_another_name_and_its_operators_stay_the_parts_own() ->
     assert account.totals[Place("prefill", "kept")] == 0
     assert Place("backward", "vision") in account.work
     assert not [place for place in account.work if place.part == "kept"]
+
+
+def test_a_product_of_halves_is_none_of_float32_though_it_returns_it() -> None:
+    """2 products of [3, 4] and [4, 5]: a card makes them at the rate of half precision."""
+    left, right = (torch.empty(2, *size, dtype=torch.bfloat16, device="meta")
+                   for size in ((3, 4), (4, 5)))  # fmt: skip
+    with Account() as account:
+        account.phase = "decode"
+        torch.bmm(left, right, out_dtype=torch.float32)
+        torch.bmm(left.float(), right.float())
+    (place,) = account.work
+    products = [work for work in account.work[place] if work.flops]
+    assert [(work.flops, work.wide) for work in products] == [(240, False), (240, True)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
+from fakes.folders import ROOT
 
 from vrft.checks import budget, shape
 from vrft.checks.account import Peak, Place
@@ -36,12 +38,14 @@ def test_an_adapter_alone_has_gradients_and_moments() -> None:
     assert (held.gradients, held.optimizer) == (4 * trained, 8 * trained)
 
 
-@pytest.mark.parametrize(("zero", "weights", "gradients"), [(2, 2.0, 2 / 8), (3, 2 / 8, 2 / 8)])
+@pytest.mark.parametrize(("zero", "weights", "gradients"), [(2, 2.0, 4 / 8), (3, 2 / 8, 4 / 8)])
 def test_zero_divides_by_the_devices(zero: int, weights: float, gradients: float) -> None:
     loaded = shape.build(shape.read(NAME), ModelConfig(), torch.bfloat16)
     held = budget.states(loaded.model.parameters(), Launch(8, zero), half=True)
     assert held.weights == weights * WEIGHTS
+    # Added up in float32, of the 2 bytes that a pass makes of each.
     assert held.gradients == gradients * WEIGHTS
+    assert held.gradient_share == gradients / 2
     # A float32 copy of the share, and two moments of it: 12 bytes.
     assert held.optimizer == 12 / 8 * WEIGHTS
 
@@ -50,9 +54,9 @@ def test_zero_divides_by_the_devices(zero: int, weights: float, gradients: float
     ("launch", "on_the_device", "on_the_machine"),
     [
         # an eighth of a float32 copy and two moments of every weight, at 12 bytes, moves
-        (Launch(8, 2, offload=True), 2 + 2 / 8, 12 / 8),
+        (Launch(8, 2, offload=True), 2 + 4 / 8, 12 / 8),
         # and with ZeRO-3 the share of the weights, at 2 bytes
-        (Launch(8, 3, offload=True), 2 / 8, 12 / 8 + 2 / 8),
+        (Launch(8, 3, offload=True), 4 / 8, 12 / 8 + 2 / 8),
     ],
 )
 def test_what_is_offloaded_lies_in_the_machines_memory(
@@ -61,6 +65,49 @@ def test_what_is_offloaded_lies_in_the_machines_memory(
     loaded = shape.build(shape.read(NAME), ModelConfig(), torch.bfloat16)
     held = budget.states(loaded.model.parameters(), launch, half=True)
     assert (held.total, held.host) == (on_the_device * WEIGHTS, on_the_machine * WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("launch", "half", "buckets", "live"),
+    [
+        (Launch(8, 2), True, 2 * 2 * 50e6, 0.0),  # two of 2-byte numbers
+        (Launch(8, 2), False, 2 * 4 * 50e6, 0.0),
+        (Launch(8, 3), True, 2 * 50e6, 2 * 200e6),  # one
+    ],
+)
+def test_deepspeeds_own_buffers_are_counted(
+    launch: Launch, half: bool, buckets: float, live: float
+) -> None:
+    loaded = shape.build(shape.read(NAME), ModelConfig(), torch.bfloat16 if half else torch.float32)
+    held = budget.states(loaded.model.parameters(), launch, half=half)
+    assert (held.buckets, held.live) == (buckets, live)
+    planned = budget.budget(Rehearsal({}, {}, 1, 1), held, launch)
+    assert planned.update["exchange of gradients"] == buckets
+    assert planned.update.get("gathered weights", 0.0) == live
+
+
+def test_a_small_model_is_whole_before_zero3_has_as_many_weights_as_it_may() -> None:
+    held = budget.states([torch.zeros(1000, requires_grad=True)], Launch(2, 3))
+    assert held.live == 4 * 1000
+
+
+@pytest.mark.parametrize("name", ["zero2", "zero2_offload", "zero3", "zero3_offload"])
+def test_the_shipped_configurations_of_deepspeed_are_those_that_are_planned(name: str) -> None:
+    settings = json.loads((ROOT / f"configs/deepspeed/{name}.json").read_text())
+    # Without it a step's gradients would be added up in half precision, pass after pass.
+    assert settings["data_types"]["grad_accum_dtype"] == "fp32"
+    zero = settings["zero_optimization"]
+    assert zero["overlap_comm"] and zero["contiguous_gradients"]  # two buckets, or one
+    assert zero["reduce_bucket_size"] == budget.BUCKET
+    assert zero.get("stage3_max_live_parameters", budget.LIVE) == budget.LIVE
+    assert ("stage3_max_live_parameters" in zero) == (zero["stage"] == 3)
+
+
+def test_gradients_of_a_pass_count_as_the_share_that_is_added_up_in_float32() -> None:
+    peak = Peak(20, {Place("backward", "gradients"): 20})
+    held = budget.States(weights=0, optimizer=0, gradients=5, gradient_share=2 / 8)
+    planned = budget.budget(Rehearsal({"backward": peak}, {}, 1, 1), held, Launch(8, 2))
+    assert planned.update["gradients"] == 20 * 2 / 8
 
 
 def test_fsdp_keeps_no_copy_beside_its_parts() -> None:

@@ -94,8 +94,8 @@ def launched(engine: DistributedType, stage: int = 0, precision: str = "no") -> 
         # the weight, and a quarter of gradient, float32 copy and moments
         (launched(DistributedType.DEEPSPEED, 2), 4 + (4 + 4 + 8) / 4),
         (launched(DistributedType.DEEPSPEED, 3), (4 + 4 + 4 + 8) / 4),
-        # weight and gradient in two bytes
-        (launched(DistributedType.DEEPSPEED, 2, "bf16"), 2 + (2 + 4 + 8) / 4),
+        # the weight in two bytes, the gradient added up in four
+        (launched(DistributedType.DEEPSPEED, 2, "bf16"), 2 + (4 + 4 + 8) / 4),
     ],
 )
 def test_the_plans_memory_knows_what_a_launch_shards(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 from fakes.bigram import BigramPolicy
 
 from vrft.config.rollout import RolloutConfig, SamplingConfig, VllmConfig
 from vrft.config.schema import Config
 from vrft.engines import engines
+from vrft.engines.vllm import VllmEngine
 from vrft.errors import UserError
 
 
@@ -32,3 +36,25 @@ def test_settings_of_a_server_without_one_are_refused() -> None:
 def test_a_server_is_checked_before_anything_is_started() -> None:
     with pytest.raises(UserError, match="give either"):
         engines.check(Config(rollout=RolloutConfig("vllm")))
+
+
+def test_a_card_that_is_shared_gets_freed_memory_back_before_a_server_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where there is no card there is none to give: whether a server then fits is not seen here."""
+    events = []
+
+    class Unstarted(Exception):
+        pass
+
+    def unstarted(*args: Any, **kwargs: Any) -> None:
+        events.append("server")
+        raise Unstarted
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: events.append("given back"))
+    monkeypatch.setattr("vrft.engines.server.Server", unstarted)
+    files = SimpleNamespace(model=None, folder=None)
+    engine: Any = SimpleNamespace(config=None, files=files, log=None, cpu=False)
+    with pytest.raises(Unstarted):
+        VllmEngine.launch(engine)
+    assert events == ["given back", "server"]

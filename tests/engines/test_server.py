@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from fakes import processes, standard_shape
 
+from vrft import config
 from vrft.config.rollout import RolloutConfig, SamplingConfig, VllmConfig
 from vrft.config.schema import Config, LoraConfig, ModelConfig
 from vrft.demo import tiny
@@ -67,6 +68,14 @@ def test_the_trainers_launch_does_not_reach_the_server(monkeypatch: pytest.Monke
     assert not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "PYTHONPATH", "ACCELERATE_USE_FSDP"} & {*made}
     assert made["VLLM_CPU_KVCACHE_SPACE"] == "4"  # as the user has set it
     assert made["PATH"] == os.environ["PATH"]
+
+
+def test_a_server_sees_the_graphics_cards_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # the trainer's
+    assert vllm_server.environment({})["CUDA_VISIBLE_DEVICES"] == "0,1"
+    for word in ("7", "6,7"):
+        given = config.load(None, ["task=math", f"rollout.vllm.devices={word}"]).rollout.vllm
+        assert vllm_server.environment({}, given.devices)["CUDA_VISIBLE_DEVICES"] == word
 
 
 # --- last words

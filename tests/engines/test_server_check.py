@@ -47,6 +47,11 @@ def test_a_server_is_either_attached_to_or_started() -> None:
             server_check.check(config(**both_or_none))
 
 
+def test_a_running_server_is_given_no_graphics_cards() -> None:
+    with pytest.raises(UserError, match=r"rollout\.vllm\.devices=7: a running server has its GPUs"):
+        server_check.check(config(url="http://127.0.0.1:8000", devices="7"))
+
+
 def test_a_python_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such program"):
         server_check.describe(str(tmp_path / "python"))

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from fakes import outcomes
 from fakes.folders import FAKES, ROOT
 from fakes.launching import Launch, command, environment, launch
@@ -584,6 +585,21 @@ def test_a_trl_without_its_hooks_for_zero3_is_refused(monkeypatch: pytest.Monkey
         distributed.zero3_hooks()
 
 
+@pytest.mark.slow
+def test_fsdp2_in_half_precision_returns_and_adds_up_float32(tmp_path: Path) -> None:
+    """-2.3456789 would be -2.34375 in bfloat16, and 1 + 2**-8 would be 1."""
+    launcher = ["torch.distributed.run", "--nproc_per_node=1", "--standalone"]
+    script = [str(FAKES / "fsdp_in_half_precision.py"), str(tmp_path / "told.json")]
+    subprocess.run(
+        [sys.executable, "-m", *launcher, *script],
+        env=environment(), cwd=ROOT, timeout=120, check=True,
+    )  # fmt: skip
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert (told["computes in"], told["type"]) == ("torch.bfloat16", "torch.float32")
+    assert told["returned"] == pytest.approx(-2.3456789, abs=1e-6)
+    assert told["stepped"] == -(1 + 2**-8)
+
+
 def test_an_fsdp2_whose_root_cannot_be_chosen_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     class Sharded(FSDPModule, torch.nn.Module):
         """As ``fully_shard`` makes of a module, without any devices."""
@@ -624,3 +640,22 @@ def test_weights_are_taken_without_deepspeed_where_nothing_is_sharded(
     weights = distributed.state_dict(accelerator, module)
     assert weights is not None and weights.keys() == {"weight", "bias"}
     assert weights["weight"].data_ptr() == module.weight.data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("stage", "main", "copied"),
+    [(2, True, True), (2, False, False), (3, True, True), (3, False, True)],
+)
+def test_zero2_copies_the_weights_on_the_main_process_alone(
+    stage: int, main: bool, copied: bool
+) -> None:
+    """ZeRO-3 gathers them, in which all processes take part."""
+    weights = {"weight": torch.zeros(1)}
+    accelerator: Any = SimpleNamespace(
+        distributed_type=DistributedType.DEEPSPEED,
+        state=SimpleNamespace(deepspeed_plugin=SimpleNamespace(zero_stage=stage)),
+        is_main_process=main,
+        get_state_dict=lambda module: weights,
+    )
+    expected = weights if copied else None
+    assert distributed.state_dict(accelerator, torch.nn.Linear(2, 1)) is expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,3 +76,15 @@ def test_a_deepspeed_that_does_not_tell_the_places_of_weights_is_refused() -> No
     zero = SimpleNamespace(optimizer=object(), single_partition_of_fp32_groups=[torch.zeros(1)])
     with pytest.raises(UserError, match="does not tell where its weights are"):
         shards.deepspeed_places(SimpleNamespace(optimizer=zero))
+
+
+@pytest.mark.parametrize(("installed", "fits"), [("0.19.0", False), ("0.19.2", True)])
+def test_a_deepspeed_that_rounds_rotary_positions_is_refused(
+    installed: str, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0.19.0 has ``module.bfloat16()``, which casts buffers too; 0.19.2 casts parameters alone."""
+    monkeypatch.setattr("importlib.metadata.version", lambda name: installed)
+    monkeypatch.setattr(shards, "version", lambda name: installed)
+    said = "DeepSpeed 0.19.0 rounds rotary positions in half precision; install deepspeed>=0.19.2"
+    with nullcontext() if fits else pytest.raises(UserError, match=said):
+        shards.check_deepspeed()

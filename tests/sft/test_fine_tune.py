@@ -17,6 +17,7 @@ from fakes.folders import FAKES
 from vrft import models, registry
 from vrft.config.schema import Config, ModelConfig, TaskConfig, TrainConfig
 from vrft.errors import UserError
+from vrft.evaluation import evaluate
 from vrft.runs.run_comparison import TIMES
 from vrft.runs.run_log import read_metrics
 from vrft.sft import fine_tune, lessons
@@ -186,3 +187,27 @@ def test_a_lesson_that_is_refused_after_a_step_leaves_what_was_learnt(
 def test_a_dry_run_trains_nothing(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
     assert "12 samples" in plan_text(config(model_folder("qwen2_vl"), tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_evaluation_computes_in_the_precision_of_the_lessons(
+    dtype: Any,
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    autocast = []
+
+    def scores(*args: Any) -> dict[str, float]:
+        autocast.append(torch.is_autocast_enabled("cpu"))
+        return {"eval_different": 0.0}
+
+    monkeypatch.setattr(evaluate, "while_training", scores)
+    name = str(model_folder("qwen2_vl"))
+    settings = replace(
+        config(Path(name), tmp_path / "run", max_steps=1),
+        eval=replace(Config().eval, split="val", limit=2),
+        model=ModelConfig(name, dtype=dtype),
+    )
+    fine_tune.train(settings)
+    assert autocast == [dtype == "bfloat16"]

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from accelerate import Accelerator
 from fakes.folders import FAKES
 
 from vrft import config, registry
 from vrft.config.schema import Config
 from vrft.errors import UserError
+from vrft.evaluation import evaluate
 from vrft.policy.policy import AdapterOff
 from vrft.runs.run_log import RunLog, read_metrics
 from vrft.training import loop, train
@@ -158,3 +160,23 @@ def test_a_run_that_is_refused_in_its_first_step_leaves_no_folder(
         with pytest.raises(UserError, match="250:1"):
             train.train(given)
         assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_evaluation_computes_in_the_precision_of_the_rollouts(
+    dtype: str,
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Weights that are trained are float32: without autocast so would be all products."""
+    autocast = []
+
+    def scores(*args: Any) -> dict[str, float]:
+        autocast.append(torch.is_autocast_enabled("cpu"))
+        return {"eval_different": 0.0}
+
+    monkeypatch.setattr(evaluate, "while_training", scores)
+    evaluated = ("train.max_steps=1", "eval.split=val", "eval.limit=2", f"model.dtype={dtype}")
+    train.train(letters(model_folder("qwen2_vl"), tmp_path / "run", *evaluated))
+    assert autocast == [dtype == "bfloat16"]

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+HALF = (torch.float16, torch.bfloat16)
+
 
 class GroupCache:
     """The keys, values and states of all layers while each of B prompts gets G completions.
@@ -125,19 +127,24 @@ class GroupCache:
         prompt_keys, prompt_values = self.prompt_states[layer]
         # The r = H / K query heads of each key head are rows of one product: [K, n, r, D].
         by_head = query.unflatten(1, (len(keys), -1)).transpose(0, 1)
-        grouped = by_head.contiguous() * scaling
-        prompt_scores = self.group_rows(grouped) @ prompt_keys.mT
+        half = query.dtype in HALF
+        # Half precision would round what is scaled, so that scores are scaled in its place.
+        grouped = by_head.contiguous() if half else by_head.contiguous() * scaling
+        prompt_scores = product(self.group_rows(grouped), prompt_keys.mT)
+        own_scores = product(grouped, keys.mT)
+        if half:
+            prompt_scores *= scaling
+            own_scores *= scaling
         if self.ragged:
             prompt_scores += self.prompt_mask
-        own_scores = grouped @ keys.mT
         if self.fixed_room:
             own_scores += self.completion_mask
         scores = torch.cat([self.ungroup_rows(prompt_scores), own_scores], dim=3)
         # One softmax over both, in float32 as in transformers' own attention: [K, n, r, P + t].
         weights = scores.softmax(-1, dtype=torch.float32).to(query.dtype)
         on_prompt, on_own = weights.split([prompt_keys.shape[2], keys.shape[2]], dim=3)
-        from_prompt = self.ungroup_rows(self.group_rows(on_prompt) @ prompt_values)
-        mixed = from_prompt + on_own @ values
+        from_prompt = self.ungroup_rows(product(self.group_rows(on_prompt), prompt_values))
+        mixed = (from_prompt + product(on_own, values)).to(query.dtype)
         out: Tensor = mixed.transpose(0, 1).flatten(1, 2)
         return out
 
@@ -190,3 +197,20 @@ class GroupCache:
         self.prompt_mask = self.prompt_mask[prompts]
         # The prompts that stay are numbered anew, from 0 on; places within a group do not change.
         self.slots = prompt_of_row * self.generations + self.slots % self.generations
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """Return left [K, n, i, j] @ right [K, n, j, k], in float32 where they are in half precision.
+
+    A score near 100 has steps of 0.5 in bfloat16, and Qwen's biases make scores of that size: the
+    completions would be those of another distribution than the update and other engines see.
+    """
+    if left.dtype not in HALF:
+        return left @ right
+    if left.is_cuda or left.is_meta:  # "meta" stands for a GPU in a plan
+        flat = torch.bmm(left.flatten(0, 1), right.flatten(0, 1), out_dtype=torch.float32)
+        wide: Tensor = flat.unflatten(0, left.shape[:2])
+        return wide
+    # No other device has this product. Autocast would round what is widened.
+    with torch.autocast(left.device.type, enabled=False):
+        return left.float() @ right.float()

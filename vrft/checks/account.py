@@ -72,6 +72,14 @@ def grouped_product(rows: Any, weight: Any, *args: Any, **kwargs: Any) -> int:
     return 2 * products * int(rows.shape[0] * weight.shape[1] * weight.shape[2])
 
 
+def batched_product(left: Any, right: Any, *args: Any, **kwargs: Any) -> int:
+    """Return the operations of products [n, S, K] @ [n, K, N], whatever type is asked for.
+
+    Torch's own formula takes the type for a shape.
+    """
+    return 2 * int(left.numel() * right.shape[2])
+
+
 GROUPED = {
     name: operator
     for name in ("grouped_mm_fallback", "grouped_mm_fallback_backward")
@@ -82,6 +90,7 @@ GROUPED = {
 FORMULAS = {
     **flop_registry,
     **dict.fromkeys(GROUPED.values(), grouped_product),
+    torch.ops.aten.bmm: batched_product,
     torch.ops.aten.convolution_backward: convolution_backward,
 }
 """Operator -> the number of its operations, by its arguments."""
@@ -186,7 +195,8 @@ class Account(TorchDispatchMode):
         formula = FORMULAS.get(func._overloadpacket)
         if formula is not None and self.counts_flops:
             flops = float(formula(*args, **kwargs, out_val=out))
-        wide = results[0].dtype == torch.float32
+        # By what is multiplied: a product of halves may return float32.
+        wide = (read or results)[0].dtype == torch.float32
         self.work[place].append(Work(flops, moved_bytes(func, read, results), wide))
         for tensor in results:
             self.hold(tensor, place)

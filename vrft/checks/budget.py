@@ -22,6 +22,10 @@ holds a byte of each, and a float32 scale of 256 of them."""
 SMALL = 4096
 """Weights of fewer numbers, whose moments such an optimizer holds in float32."""
 
+BUCKET, LIVE = 50_000_000, 200_000_000
+"""Numbers that DeepSpeed exchanges at a time, and that ZeRO-3 has whole beside the layer that
+computes, as configs/deepspeed/*.json set them."""
+
 HALVES = {"rollout": ("prefill", "decode"), "update": ("forward", "backward")}
 
 NAMES = {
@@ -76,7 +80,12 @@ class States:
     reference: float = 0.0
     whole: float = 0.0
     buckets: float = 0.0
-    """A copy of the gradients in which devices exchange them."""
+    """The copies of gradients in which devices exchange them."""
+    live: float = 0.0
+    """Weights that ZeRO-3 has whole at a time in an update."""
+    gradient_share: float = 1.0
+    """Bytes that this device holds of a byte of gradients that the pass makes: DeepSpeed adds up
+    its share in float32."""
     host: float = 0.0
     """Bytes of this device's share that lie in the machine's memory instead."""
 
@@ -105,7 +114,8 @@ def states(
     """Return what one device holds of the parameters of a model that is trained.
 
     ``optim`` is the optimizer by its name in ``train.optim``. ``half`` says that the launch
-    computes in half precision, to which DeepSpeed casts all weights.
+    computes in half precision, to which DeepSpeed casts all weights. It adds gradients up in
+    float32, as the shipped configurations have it.
     """
 
     def size(weight: Tensor) -> float:
@@ -115,8 +125,9 @@ def states(
 
     parameters = list(parameters)
     trained = [weight for weight in parameters if weight.requires_grad]
-    whole, gradients = sum(map(size, parameters)), sum(map(size, trained))
+    whole, made = sum(map(size, parameters)), float(sum(map(quantization.nbytes, trained)))
     numbers = sum(weight.numel() for weight in trained)
+    gradients = 4.0 * numbers if launch.zero else made
     if launch.zero:  # a float32 copy of what is trained, and two moments of it
         optimizer = 12.0 * numbers
     elif optim in STATE_BYTES:
@@ -127,15 +138,30 @@ def states(
     shares = launch.devices
     optimizer /= shares if launch.zero or launch.fsdp else 1
     weights = whole / shares if launch.cuts_weights else whole
+    held = gradients / shares if launch.cuts_gradients else gradients
     moved = {"optimizer": launch.offload, "weights": launch.offload and launch.zero == 3}
     return States(
         weights=0.0 if moved["weights"] else weights,
         optimizer=0.0 if moved["optimizer"] else optimizer,
-        gradients=gradients / shares if launch.cuts_gradients else gradients,
+        gradients=held,
         whole=whole,
-        buckets=gradients if shares > 1 and not launch.cuts_gradients else 0.0,
+        buckets=buckets(launch, gradients, 2 if half else 4),
+        live=min(float(LIVE * (2 if half else 4)), whole) if launch.zero == 3 else 0.0,
+        gradient_share=held / made if made else 1.0,
         host=optimizer * moved["optimizer"] + weights * moved["weights"],
     )
+
+
+def buckets(launch: Launch, gradients: float, width: int) -> float:
+    """Return the bytes of the copies in which devices exchange ``gradients``, of so many bytes.
+
+    ``width`` is that of a number as a pass makes it. ZeRO-2 has two copies of some gradients, to
+    fill one while it sends the other, and ZeRO-3 one; DDP has one of all. Those of FSDP2, of a
+    layer, are not counted.
+    """
+    if launch.zero >= 2:
+        return float(BUCKET * width * (2 if launch.zero == 2 else 1))
+    return gradients if launch.devices > 1 and not launch.fsdp else 0.0
 
 
 def reference(parameters: Iterable[Tensor], config: Config, dtype: torch.dtype) -> float:
@@ -166,11 +192,13 @@ def budget(rehearsal: Rehearsal, held: States, launch: Launch) -> Budget:
     }
     constant = {name: size for name, size in constant.items() if size}
     rollout, update = ({}, {})
-    share = launch.devices if launch.cuts_gradients else 1
+    share = held.gradient_share
     if peaks := present(rehearsal.peaks, "rollout"):
         rollout = constant | parts(max(peaks, key=lambda peak: peak.total), share)
         if launch.cuts_weights:  # gathered for the whole rollout
             rollout["gathered weights"] = held.whole
+    if held.live:
+        constant["gathered weights"] = held.live
     candidates = [constant | parts(peak, share) for peak in present(rehearsal.peaks, "update")] + [
         constant | {"gradients": held.gradients}
     ]
@@ -183,11 +211,11 @@ def present(peaks: Mapping[str, Peak], half: str) -> list[Peak]:
     return [peaks[phase] for phase in HALVES[half] if phase in peaks]
 
 
-def parts(peak: Peak, share: int) -> dict[str, float]:
-    """Return a peak by the words for its parts; gradients are divided over ``share`` devices."""
+def parts(peak: Peak, share: float) -> dict[str, float]:
+    """Return a peak by the words for its parts, of gradients the ``share`` that is held."""
     sizes: Counter[str] = Counter()
     for place, size in peak.by_place.items():
         sizes[NAMES[place.part]] += size
     return {
-        name: size / share if name == "gradients" else float(size) for name, size in sizes.items()
+        name: size * share if name == "gradients" else float(size) for name, size in sizes.items()
     }

@@ -50,6 +50,9 @@ class VllmConfig:
     gpu_memory_utilization: Annotated[float, Range(0, 1, open=True)] = 0.3
     """Share of the GPU's memory that a started server takes for weights and keys and values. On a
     CPU it takes VLLM_CPU_KVCACHE_SPACE GiB, 1 if that is not set."""
+    devices: str = ""
+    """GPUs of a started server, such as 7 or 6,7, numbered as in CUDA_VISIBLE_DEVICES; empty: those
+    of the trainer, of which it takes the first."""
     tensor_parallel_size: Count = 1
     """GPUs over which a started server spreads each layer."""
     max_model_length: Count | None = None
@@ -67,7 +70,8 @@ class VllmConfig:
     the newest weights. 0: the run ends."""
     max_logprob_difference: Above0 | None = None
     """Largest difference between the server's log-probabilities and those of the model itself at
-    which nothing is said. None: 1e-4 in float32, 0.1 in less."""
+    which nothing is said. None: 1e-4 in float32; in less, where logits themselves have steps of
+    0.125, a mean of 0.05 with any largest one."""
     strict: bool = False
     """End the run at a greater difference, instead of a warning."""
 

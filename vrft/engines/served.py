@@ -28,6 +28,9 @@ T = TypeVar("T")
 COMPARED = 512
 """Completion tokens after each sync whose log-probabilities are compared; at least one rollout."""
 
+FLOAT32_LIMIT, MEAN_LIMIT = 1e-4, 0.05
+"""The largest difference in float32, and the mean one in half precision, that rounding explains."""
+
 
 class Address(NamedTuple):
     """The server of an engine: its URL, the model's name there, and its precision."""
@@ -134,13 +137,20 @@ class ServedEngine(ABC):
 
     # --- the distance from the model
 
-    @property
-    def limit(self) -> float:
-        """Return the largest difference of log-probabilities that rounding explains."""
-        given = self.settings.max_logprob_difference
-        if given is not None:
-            return given
-        return 1e-4 if self.dtype == torch.float32 else 0.1
+    def excess(self) -> str:
+        """Return by how much ``differences`` exceed what rounding explains, "" for nothing.
+
+        In half precision a logit between 16 and 32 has steps of 0.125, so that single tokens of
+        equal engines differ by as much: without a setting, their mean is judged there.
+        """
+        largest, mean = float(self.differences.max()), float(self.differences.mean())
+        limit = self.settings.max_logprob_difference
+        if limit is None and self.dtype != torch.float32:
+            said = f"{mean:.2g} on average (at most {largest:.2g}), more than the {MEAN_LIMIT:g} "
+            return f"{said}that rounding explains" if mean > MEAN_LIMIT else ""
+        limit = FLOAT32_LIMIT if limit is None else limit
+        said = f"{largest:.2g} (mean {mean:.2g}), more than "
+        return f"{said}rollout.vllm.max_logprob_difference={limit:g}" if largest > limit else ""
 
     def compare(
         self,
@@ -163,14 +173,11 @@ class ServedEngine(ABC):
         self.differences, self.ban_differences = distances(
             self.policy.loaded, prompts, rows, sampling
         )
-        largest = float(self.differences.max())
-        if largest <= self.limit:
+        excess = self.excess()
+        if not excess:
             return
-        line = (
-            f"rollout.engine=vllm: the server's log-probabilities differ from the model's by "
-            f"{largest:.2g} (mean {float(self.differences.mean()):.2g}), more than "
-            f"rollout.vllm.max_logprob_difference={self.limit:g}"
-        )
+        said = "rollout.engine=vllm: the server's log-probabilities differ from the model's by"
+        line = f"{said} {excess}"
         if self.settings.strict:
             raise UserError(
                 f"{line}; compare the precision of both, or leave rollout.vllm.strict out"

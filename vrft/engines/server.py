@@ -43,11 +43,16 @@ LAUNCH_VARIABLES = re.compile(
 """Environment variables of the trainer's launch and of its Python, which would mislead vLLM."""
 
 
-def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of vLLM's processes: the trainer's, without what misleads vLLM."""
+def environment(settings: Mapping[str, str], devices: str = "") -> dict[str, str]:
+    """Return the environment of vLLM's processes: the trainer's, without what misleads vLLM.
+
+    ``settings`` are for variables that the trainer's lacks. The processes see the GPUs ``devices``
+    alone, "" for those that the trainer sees.
+    """
     kept = {name: value for name, value in os.environ.items()
             if not LAUNCH_VARIABLES.fullmatch(name)}  # fmt: skip
-    return kept | {name: os.environ.get(name, value) for name, value in settings.items()}
+    own = {"CUDA_VISIBLE_DEVICES": devices} if devices else {}
+    return kept | {name: os.environ.get(name, value) for name, value in settings.items()} | own
 
 
 class Server:
@@ -70,7 +75,7 @@ class Server:
             self.began = file.tell()  # its last words are not those of a server before it
             self.process = subprocess.Popen(
                 command,
-                env=environment(CPU_VARIABLES if cpu else {}),
+                env=environment(CPU_VARIABLES if cpu else {}, self.settings.devices),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

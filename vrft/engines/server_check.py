@@ -33,6 +33,11 @@ def check(config: Config) -> None:
             "rollout.engine=vllm: give either rollout.vllm.url of a running server, or "
             "rollout.vllm.python of an environment in which to start one"
         )
+    if settings.url and settings.devices:
+        raise UserError(
+            f"rollout.vllm.devices={settings.devices}: a running server has its GPUs already; "
+            "leave it out, or give rollout.vllm.python in the place of rollout.vllm.url"
+        )
     if settings.python and config.algorithm.num_generations > settings.max_num_seqs:
         raise UserError(
             f"rollout.vllm.max_num_seqs={settings.max_num_seqs} is below algorithm.num_generations="

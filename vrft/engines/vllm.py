@@ -81,6 +81,8 @@ class VllmEngine(ServedEngine):
 
     def launch(self) -> None:
         """Start a server with the newest weights, and ask it a first prompt."""
+        # What torch keeps of freed memory is taken to a server on the same card.
+        torch.cuda.empty_cache()
         self.server = server.Server(
             self.config, self.files.model, self.files.folder, self.log, cpu=self.cpu
         )

@@ -29,8 +29,8 @@ def merged_weights(
 
     ``weights`` are the model's by their names in ``loaded.model``, gathered where devices hold only
     parts of them; None: the model's own. A head that is tied to the embeddings is left out, as in
-    saved folders. Tensors that no adapter changes are not copied. Raises UserError for an adapter
-    that is not a plain low-rank product.
+    saved folders. Tensors that no adapter changes are not copied; the others lie on the CPU. Raises
+    UserError for an adapter that is not a plain low-rank product.
     """
     given = loaded.model.state_dict() if weights is None else weights
     merged = below_adapter(given)
@@ -42,7 +42,10 @@ def merged_weights(
                 low, high = (given[f"{path}.lora_{side}.{ADAPTER}.weight"] for side in "AB")
                 base = given[f"{path}.base_layer.weight"]
                 change = layer.scaling[ADAPTER] * (high.float() @ low.float())
-                merged[plain_name(f"{path}.weight")] = (base.float() + change).to(base.dtype)
+                # To the CPU one by one: on a device, a second copy of all layers would stand
+                # beside the model. No test without a graphics card can tell.
+                whole = (base.float() + change).to(base.dtype).cpu()
+                merged[plain_name(f"{path}.weight")] = whole
     return as_saved(loaded, merged)
 
 

@@ -24,7 +24,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, InitProcessGroupKwargs
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
@@ -92,6 +92,7 @@ def prepare(
     """
     plugin = accelerator.state.deepspeed_plugin
     if plugin is not None:
+        shards.check_deepspeed()
         plugin.deepspeed_config |= {
             "gradient_clipping": max_grad_norm,
             # DeepSpeed would divide each loss by the number of passes. Ours are sums whose tokens
@@ -99,6 +100,7 @@ def prepare(
             "gradient_accumulation_steps": 1,
             "train_micro_batch_size_per_gpu": 1,  # without effect here, but DeepSpeed asks for it
         }
+    keep_float32(accelerator)
     module, optimizer = accelerator.prepare(module, optimizer)
     check_engine(accelerator, module, optimizer)
     if isinstance(module, FSDPModule):
@@ -106,6 +108,18 @@ def prepare(
         # alone, so the whole module is made the root before anything is called.
         module._get_fsdp_state()._lazy_init()
     return module, optimizer
+
+
+def keep_float32(accelerator: Accelerator) -> None:
+    """Let FSDP2 compute in half precision, but return and exchange float32.
+
+    accelerate would have it cast whatever the whole module returns, which are log-probabilities,
+    and add up gradients in half precision, over passes and over devices.
+    """
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
+    plugin = getattr(accelerator.state, "fsdp_plugin", None)  # only a launch of FSDP has one
+    if plugin is not None and half is not None:
+        plugin.mixed_precision_policy = MixedPrecisionPolicy(half, reduce_dtype=torch.float32)
 
 
 def check_engine(accelerator: Accelerator, module: nn.Module, optimizer: Any) -> None:
@@ -207,10 +221,15 @@ def zero3_hooks() -> tuple[Callable[[nn.Module], None], Callable[[nn.Module], No
 
 @waiting()
 def state_dict(accelerator: Accelerator, module: nn.Module) -> Mapping[str, Tensor] | None:
-    """Return a module's weights, whole; where they are sharded, None but on the main process."""
+    """Return a module's weights, whole; of DeepSpeed and FSDP2, None but on the main process."""
     if not shards.shards_optimizer(accelerator):
         # accelerate would import DeepSpeed, if it is installed, to see whether it wraps the module.
         return unwrapped(module).state_dict()
+    plugin = accelerator.state.deepspeed_plugin
+    if plugin is not None and plugin.zero_stage < 3 and not accelerator.is_main_process:
+        # Each process has all weights, and accelerate would copy them to the CPU in all of them:
+        # on a machine with eight cards, eight times. No other process has to take part.
+        return None
     weights: Mapping[str, Tensor] | None = accelerator.get_state_dict(module)
     return weights
 

@@ -10,15 +10,32 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, compare_versions
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from vrft.errors import UserError
+
+OLDEST_DEEPSPEED = "0.19.2"
+"""The first that casts parameters alone to half precision, and leaves rotary frequencies."""
+
+
+def check_deepspeed() -> None:
+    """Raise UserError for a DeepSpeed that would round the frequencies of rotary positions.
+
+    In bfloat16 they have 8 bits: tokens and patches would stand elsewhere than in the model as it
+    is evaluated, and nothing would say so.
+    """
+    if compare_versions("deepspeed", "<", OLDEST_DEEPSPEED):
+        raise UserError(
+            f"DeepSpeed {version('deepspeed')} rounds rotary positions in half precision; install "
+            f"deepspeed>={OLDEST_DEEPSPEED}, or use configs/accelerate/fsdp2.yaml"
+        )
 
 
 def shards_optimizer(accelerator: Accelerator) -> bool:
@@ -90,7 +107,7 @@ def deepspeed_places(optimizer: Any) -> list[Place]:
     except AttributeError as error:
         raise UserError(
             f"this DeepSpeed's {type(zero).__name__} does not tell where its weights are "
-            f"({error}); use deepspeed>=0.19, or configs/accelerate/fsdp2.yaml"
+            f"({error}); use deepspeed>={OLDEST_DEEPSPEED}, or configs/accelerate/fsdp2.yaml"
         ) from error
     return made
 
@@ -115,5 +132,6 @@ def master_weights(optimizer: Any) -> tuple[Any, Sequence[Tensor]]:
             return zero.optimizer, getattr(zero, name)
     raise UserError(
         f"this DeepSpeed's {type(zero).__name__} has no float32 weights that a checkpoint could "
-        "hold; use ZeRO stage 2 or 3 and deepspeed>=0.19, or configs/accelerate/fsdp2.yaml"
+        f"hold; use ZeRO stage 2 or 3 and deepspeed>={OLDEST_DEEPSPEED}, or "
+        "configs/accelerate/fsdp2.yaml"
     )

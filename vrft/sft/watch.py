@@ -153,7 +153,9 @@ class RunCallback(TrainerCallback):
     def evaluate(self, state: TrainerState) -> None:
         """Evaluate on ``eval.split``, and remember whether the model is the best so far."""
         step = state.global_step
-        self.scores = scores = evaluate.while_training(self.config, self.task, self.learner)
+        with self.accelerator.autocast():  # in the precision of the lessons
+            scores = evaluate.while_training(self.config, self.task, self.learner)
+        self.scores = scores
         improved: best.Best | None = None
         if self.log:
             self.log.metrics(step, scores)

@@ -43,7 +43,8 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: StopSignal) -> None:
             alarms = health.new_alarms(run, metrics)
             improved: best.Best | None = None
             if run.config.eval.split and is_due(done.step, settings.eval_steps, steps):
-                with distributed.gathered_weights(accelerator, run.policy.module):
+                gathered = distributed.gathered_weights(accelerator, run.policy.module)
+                with accelerator.autocast(), gathered:  # in the precision of the rollouts
                     scores = evaluate.while_training(run.config, run.task, run.policy)
                 metrics |= scores
                 evaluated = scores

@@ -115,12 +115,10 @@ def option_of(row: Row, answer: Any, first: int | None) -> Gold:
     check_letters(row.record, options)
     check_order(row.record, row.question, row.options)
     listed = not row.options or lists_options(row.question, row.options)
-    counts = first is not None and any(options)
-    index = (
-        counted(row.record, answer, options, first or 0)
-        if counts
-        else (answers.choice(text, options))
-    )
+    if first is None or not any(options):
+        index = answers.choice(text, options)
+    else:
+        index = counted(row.record, answer, options, first)
     if index is None or not 2 <= len(options) <= len(LETTERS):
         place = "; if it counts the options, set task.option_index=0 or 1, the number of the first"
         remedy = place if text.isdecimal() and first is None else ""

@@ -142,15 +142,25 @@ def test_no_modules_of_the_repository_import_each_other_in_a_circle() -> None:
         pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
-def test_a_task_imports_its_own_reader_and_no_other_module_of_the_tasks() -> None:
+def test_a_task_imports_its_own_readers_and_no_other_module_of_the_tasks() -> None:
     code = {name: path.read_text(encoding="utf-8") for name, path in modules().items()}
-    tasks = {
-        name: imported for name, imported in graph(code).items() if name.startswith("vrft_tasks.")
-    }
-    assert "vrft_tasks._math" in tasks["vrft_tasks.math"]
-    for name, imported in tasks.items():
-        own = f"vrft_tasks._{name.removeprefix('vrft_tasks.')}"
-        assert {other for other in imported if other.startswith("vrft_tasks.")} <= {own}, name
+    stems = [name.removeprefix("vrft_tasks.") for name in code if name.startswith("vrft_tasks.")]
+    tasks = [stem for stem in stems if not stem.startswith("_")]
+
+    def task_of(stem: str) -> str:
+        """Return the task of a module: vqa for vqa, _vqa and _vqa_answers."""
+        own = f"{stem.removeprefix('_')}_"
+        (task,) = [task for task in tasks if own.startswith(f"{task}_")]
+        return task
+
+    arrows = graph(code)
+    assert "vrft_tasks._math" in arrows["vrft_tasks.math"]
+    assert task_of("_vqa_answers") == "vqa"
+    for stem in stems:
+        for other in arrows[f"vrft_tasks.{stem}"]:
+            if other.startswith("vrft_tasks."):
+                reader = other.removeprefix("vrft_tasks.")
+                assert reader.startswith("_") and task_of(reader) == task_of(stem), (stem, reader)
 
 
 # --- tests and their modules

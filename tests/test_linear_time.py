@@ -26,7 +26,7 @@ from vrft.classes import ClassList
 from vrft.config import yaml_text
 from vrft.errors import UserError
 from vrft.numbers import Quantity, compact, is_compound
-from vrft.records import files, nested, option_letters, texts, written_shapes
+from vrft.records import files, nested, option_letters, options, texts, written_shapes
 from vrft.types import View
 from vrft_tasks import (
     _detection,
@@ -93,6 +93,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "loads": lambda text: files.loads(text, "row"),
     "is_western": lambda text: texts.is_western(b"\xe9 " + text.encode("cp1252", "replace")),
     "listed": nested.listed,
+    "texts in Python's writing": options.listed_texts,
     "written boxes": written_shapes.written,
     "yaml": lambda text: yaml_text.parse(text, "settings"),
     "as_picture": images.as_picture,

@@ -42,7 +42,10 @@ THOUSANDTHS = View(1000, 1000, "thousandths")
 TEN_THOUSANDTHS = View(10_000, 10_000, "pixels")
 
 IN_FRACTIONS = "refused in [0, 1]: task.coordinates=fractions"
-"""The metric that counts answers in fractions of the picture, where none are expected."""
+"""The metric that counts answers in fractions of the picture, where none are expected.
+
+A report without it has no such answers: its share is 0.
+"""
 
 Coordinates = Literal["thousandths", "pixels", "fractions"]
 """The setting ``task.coordinates``: the numbers in which boxes are asked for and read.

@@ -84,10 +84,14 @@ class Task(ABC, Generic[A]):
     def boxes(self, sample: Sample[A]) -> tuple[Box, ...]:
         """Return the true boxes to draw beside a prediction; () for a task without boxes.
 
-        Where there are some, ``Score.parsed`` is the flat list of the predicted boxes: x1, y1, x2,
-        y2 of each, as fractions of the picture.
+        Where any sample has some, ``Score.parsed`` is the flat list of the predicted boxes: x1, y1,
+        x2, y2 of each, as fractions of the picture.
         """
         return ()
+
+    def boxed_picture(self, sample: Sample[A]) -> int:
+        """Return which picture of the prompt the boxes and the region lie in, from 0."""
+        return 0
 
     def region(self, sample: Sample[A]) -> Region | None:
         """Return the shapes behind the true box, to score masks; None where the data has none."""

@@ -227,7 +227,7 @@ class Report:
     paper: Mapping[str, float] = field(default_factory=dict)
     """Method -> the published value of the primary metric, in percent."""
     missing: int = 0
-    """How many of the unreadable samples have no prediction at all."""
+    """How many samples lack an answer, or one of several; a missing answer counts as wrong."""
     paper_by_metric: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Another metric -> method -> its published value, in percent."""
     notes: tuple[str, ...] = ()
@@ -271,4 +271,4 @@ class Pairing:
     changes: tuple[Change, ...]
     """The samples that changed, from the greatest gain to the greatest loss."""
     note: str = ""
-    """How many samples were compared, where one evaluation has more of them than the other."""
+    """What limits the comparison: samples that only one has, and answers that either lacks."""

@@ -12,6 +12,7 @@ from vrft.numbers import Quantity
 from vrft.records import Record, flattened, shown
 from vrft.records.nested import holds_null
 from vrft.records.record import is_finite, number_text
+from vrft.records.row_pictures import check_none
 from vrft.types import Sample
 
 BOX = re.compile(r"\\boxed\s*+\{")
@@ -48,8 +49,9 @@ def last_box(text: str) -> str | None:
 def read_sample(record: Record) -> Sample[Gold]:
     """Read one row; the true result is its answer, or else the last box of its solution.
 
-    Raises UserError where there is neither, and as ``check_result``.
+    Raises UserError where there is neither, for a row with pictures, and as ``check_result``.
     """
+    check_none(record)
     for name in ("answer", "solution"):
         check_result(record, name)
     results = (bare(written(record.get(name))) for name in ("answer", "solution"))

@@ -14,6 +14,7 @@ from vrft.records.option_letters import (
     lists_options,
     without_letters,
 )
+from vrft.records.options import check_count, counted
 from vrft.types import Sample
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -31,8 +32,11 @@ class Choice:
     """The collection that the picture is from, by which CV-Bench's official total weighs."""
 
 
-def read_sample(row: Record, seed: int) -> Sample[Choice]:
-    """Read one row of any of the schemas; ``seed`` draws the order of options without letters."""
+def read_sample(row: Record, seed: int, option_index: int | None = None) -> Sample[Choice]:
+    """Read one row of any of the schemas; ``seed`` draws the order of options without letters.
+
+    ``option_index`` is the number of the first option where answers count them.
+    """
     options = without_letters(row.texts("options", "choices", "answers"))
     gold = row.text("answer", "correct_answer", "solution")
     gold = answers.last_answer(gold) or gold
@@ -41,9 +45,17 @@ def read_sample(row: Record, seed: int) -> Sample[Choice]:
     question = row.text("question", "prompt")
     check_letters(row, options)
     check_order(row, question, options)
-    right = answers.choice(gold, options)
-    if right is None:
-        raise row.error(f"the answer {gold!r:.60} is none of the options {options!r:.80}")
+    if option_index is not None:
+        right = counted(row, gold, options, option_index)
+    elif (index := answers.choice(gold, options)) is not None:
+        right = index
+        check_count(row, row.get("answer", "correct_answer", "solution"), options, right)
+    else:
+        remedy = "; if it counts them, set task.option_index=0 or 1, the number of the first"
+        raise row.error(
+            f"the answer {gold!r:.60} is none of the options {options!r:.80}"
+            + (remedy if gold.isdecimal() else "")
+        )
     # A letter as gold answer refers to the order, which must stay; unless "B" is itself an option.
     letter = gold.strip("(). ").upper()
     listed = lists_options(question, options)

@@ -97,6 +97,9 @@ class Detection(Task[Objects]):
             for name in self.columns:
                 raise UserError(f"{root}: COCO's json has no columns to name; remove "
                                 f"data.columns.{name}")  # fmt: skip
+            if any(picture.phrases for picture in instances.pictures):
+                raise UserError(f"{root}: boxes of the captions of pictures (tokens_positive), and "
+                                "not of their categories; read it by --task grounding")  # fmt: skip
             return coco_samples(instances, self.categories, self.queries)
         rows = records.read(
             self.data_dir,

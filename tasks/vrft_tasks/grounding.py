@@ -164,7 +164,7 @@ class Grounding(Task[Target]):
             raise row.record.error(
                 f"{len(files)} pictures; task.picture=1 says which has the boxes"
             )
-        place = (self.picture or 1) - 1
+        place = self.place
         if place >= len(files):
             raise row.record.error(f"no picture {place + 1}, in which its boxes should be")
         target = target_of(row, kind, frame, files[place], sizes)
@@ -242,8 +242,15 @@ class Grounding(Task[Target]):
 
         It is the published view if none is known.
         """
-        view = views[(self.picture or 1) - 1] if views else THOUSANDTHS
-        return view_in(view, self.coordinates)
+        return view_in(views[self.place] if views else THOUSANDTHS, self.coordinates)
 
     def boxes(self, sample: Sample[Target]) -> tuple[Box, ...]:
         return sample.answer.boxes if sample.answer.kind in ("box", "boxes") else ()
+
+    def boxed_picture(self, sample: Sample[Target]) -> int:
+        return self.place
+
+    @property
+    def place(self) -> int:
+        """Return which picture the boxes are in, from 0."""
+        return (self.picture or 1) - 1

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
+from typing import Literal
 
 from vrft import answers, records
 from vrft.base_prompts import OPENING, Style, format_reward, full_text
@@ -66,6 +67,9 @@ class Spatial(Task[Choice]):
     """Only the first rows of a split; from the hub no more are fetched."""
     single_image: bool = False
     """Whether to leave out rows with several pictures."""
+    option_index: Literal[0, 1] | None = None
+    """The number of the first option where answers are numbers that count the options; None: an
+    answer is the letter or the text of its option."""
     seed: int = 42
     """The seed by which options without letters are put in order."""
     encoding: str = ""
@@ -94,8 +98,9 @@ class Spatial(Task[Choice]):
             config=self.config,
             allow_outside=self.allow_outside,
         )
+        read_one = partial(read_sample, seed=self.seed, option_index=self.option_index)
         # `rows` limits what is fetched, before rows with several pictures are left out.
-        samples = records.read_each(rows, partial(read_sample, seed=self.seed))
+        samples = records.read_each(rows, read_one)
         return [s for s in samples if len(s.images) == 1 or not self.single_image]
 
     def prompt(self, sample: Sample[Choice]) -> Prompt:

@@ -6,13 +6,16 @@ such as
     {"id": "a1", "images": ["a.jpg"], "question": "What is it made of?", "answer": "wood"}
     {"id": "a2", "images": ["b.jpg"], "question": "Which?", "options": ["a", "b"], "answer": "A"}
 
-The kind of answer is found from the answers of the whole split, or set by ``kind``.
+The kind of answer is found from the answers of the whole split, or set by ``kind``, which also lets
+each row have its own.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from vrft import answers
 from vrft.base_prompts import Style, base_prompt, beginning, format_reward
@@ -23,7 +26,18 @@ from vrft.records.formats import FormatName, Reading
 from vrft.records.rows import Row
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
-from vrft_tasks._vqa import Gold, Kind, exception, gold_of, kind_of, long_texts, readable, right
+from vrft_tasks._vqa import Gold, gold_of, readable, right
+from vrft_tasks._vqa_answers import Kind, Rules
+from vrft_tasks._vqa_kinds import (
+    WORDS,
+    KindSetting,
+    counted,
+    kinds_of,
+    left_out,
+    long_texts,
+    other_kinds,
+    same_letter,
+)
 
 CHAT = (
     "{question}\n"
@@ -65,10 +79,13 @@ class Vqa(Task[Gold]):
     """The configuration of a data set that has several, as its page on the hub lists them."""
     allow_outside: bool = False
     """Whether rows may name pictures outside the folder of the data."""
-    kind: Kind | None = None
-    """The kind of answer; None: the one that all rows of a split have."""
+    kind: KindSetting | None = None
+    """The kind of answer; None: the one that all rows of a split have; "by_row": each row's own."""
     accept_any: bool = False
     """Whether an answer that is a list holds several right ones, of which any is enough."""
+    option_index: Literal[0, 1] | None = None
+    """The number of the first option where answers are numbers that count the options; None: an
+    answer is the letter or the text of its option."""
     style: Style = "chat"
     """The kind of prompt: "chat" asks in the chat template of an instruct model; "base" is plain
     text for a model without one to continue, and opens its <think>."""
@@ -91,15 +108,25 @@ class Vqa(Task[Gold]):
             check_template(self.template, "question")
         if self.rows is not None and self.rows < 1:
             raise UserError(f"task.rows: expected at least 1, got {self.rows}")
+        if self.option_index is not None and self.kind not in (None, "option", "by_row"):
+            raise UserError(
+                f"task.option_index={self.option_index} counts options, and task.kind={self.kind} "
+                "reads none; leave one of them out"
+            )
+
+    @property
+    def rules(self) -> Rules:
+        """Return how answers of rows are taken."""
+        return Rules(self.accept_any, self.option_index)
 
     def samples(self, split: str) -> Sequence[Sample[Gold]]:
         reading = self.read(split)
-        kind = self.kind or kind_of(reading.rows, self.accept_any)
+        kinds = kinds_of(reading.rows, self.kind, self.rules)
         rows = kept_reading.passing(reading)
         del reading  # the samples hold all that is needed
         return [
-            read_sample(row, kind, self.accept_any)
-            for row in with_progress(rows, f"samples of {split!r}")
+            read_sample(row, kind, self.rules)
+            for row, kind in zip(with_progress(rows, f"samples of {split!r}"), kinds, strict=True)
         ]
 
     def read(self, split: str) -> Reading:
@@ -118,19 +145,29 @@ class Vqa(Task[Gold]):
     def describe(self, split: str) -> str:
         """Return in one line how a split is read: format, kind of answer and the first prompt."""
         reading = self.read(split)
-        kind = self.kind or kind_of(reading.rows, self.accept_any)
-        first = self.prompt(read_sample(reading.rows[0], kind, self.accept_any))
-        words = {"option": "options", "number": "numbers", "yes_no": "yes or no", "text": "texts"}
-        notes = []
-        if kind == "text":
-            guessed = self.kind is None
-            notes.append(exception(reading.rows, self.accept_any) if guessed else "")
-            notes.append(long_texts(reading.rows, self.accept_any))
-        why = "; ".join(filter(None, notes))
+        kinds = kinds_of(reading.rows, self.kind, self.rules)
+        first = self.prompt(read_sample(reading.rows[0], kinds[0], self.rules))
+        said = WORDS[kinds[0]]
+        if self.kind == "by_row":
+            said = f"of each row's own kind: {counted(Counter(kinds))}"
+        why = "; ".join(self.notes(reading.rows, kinds))
         return (
-            f"read as {reading.title}, answers are {words[kind]}{f' ({why})' if why else ''}; "
+            f"read as {reading.title}, answers are {said}{f' ({why})' if why else ''}; "
             f"first prompt: {beginning(first)}"
         )
+
+    def notes(self, rows: Sequence[Row], kinds: Sequence[Kind]) -> list[str]:
+        """Return what a user should know of the answers of rows and their kinds."""
+        texts = [row for row, kind in zip(rows, kinds, strict=True) if kind == "text"]
+        golds = (
+            gold_of(row, kind, self.rules).text
+            for row, kind in zip(rows, kinds, strict=True)
+            if kind == "option"
+        )
+        notes = [same_letter(golds), long_texts(texts, self.rules), left_out(rows, self.rules)]
+        if texts and self.kind is None:
+            notes.insert(0, other_kinds(rows, self.rules))
+        return [note for note in notes if note]
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:
         gold = sample.answer
@@ -173,7 +210,7 @@ def accuracy(sample: Sample[Gold], completion: Completion) -> float:
     return float(answer is not None and right(sample.answer, answer))
 
 
-def read_sample(row: Row, kind: Kind, accept_any: bool) -> Sample[Gold]:
+def read_sample(row: Row, kind: Kind, rules: Rules) -> Sample[Gold]:
     """Return the sample of a row; raise UserError where an answer is of another kind."""
-    gold, columns = gold_of(row, kind, accept_any), row.record.plain()
+    gold, columns = gold_of(row, kind, rules), row.record.plain()
     return Sample(row.id, row.question, gold, row.files(), row.subset, columns)

@@ -20,7 +20,7 @@ from vrft.records import Record
 from vrft.records.rows import read_canonical
 from vrft.rewards import legacy_format, with_rewards
 from vrft.task import Reward
-from vrft.types import Completion, Sample, View
+from vrft.types import Completion, Sample, Score, View
 from vrft_tasks.geoqa import GeoQa, Gold
 from vrft_tasks.lisa_grounding import LisaGrounding, Target
 from vrft_tasks.vqa import Vqa, read_sample
@@ -256,6 +256,24 @@ def test_a_task_that_cannot_be_pickled_is_a_problem() -> None:
     (problem,) = gold_answers.try_other_process(Local(), opened(Local())[0]).problems
     assert str(problem).startswith("the task does not work in another process: ")
     assert "Local" in str(problem)
+
+
+def test_a_metric_that_empty_answers_lack_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Naming.score
+
+    def score(task: Naming, sample: Sample[str], completion: Completion) -> Score:
+        given = whole(task, sample, completion)
+        length = {} if given.parsed is None else {"length": 1.0}
+        return replace(given, metrics={**given.metrics, **length})
+
+    monkeypatch.setattr(Naming, "score", score)
+    task = Naming()
+    (asked,) = opened(task)[:1]
+    with pytest.raises(UserError, match=r"no metric 'length', which its gold answer has; give"):
+        gold_answers.try_garbage(task, asked)
+    monkeypatch.setattr(Naming, "score", lambda *given: Score({}, None))
+    with pytest.raises(UserError, match=r"no metric '\w+', which is the task's `primary`"):
+        gold_answers.try_garbage(task, asked)
 
 
 def test_a_primary_that_is_no_metric_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

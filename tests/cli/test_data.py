@@ -74,7 +74,10 @@ def test_a_named_task_keeps_its_data() -> None:
         ('{"q": "?"}', [], "rows.jsonl: line 1: the columns q are of no known format"),
         ('{"q": "?"}', ["data.format=trl"], "rows.jsonl: line 1: no prompt"),
         ('{"prompt": "?", "solution": "1"}', ["data.format=tlr"], "'tlr' is not one of"),
-        ('{"question": "?"}', [], "of no known format"),
+        # of a question and an answer the one that lacks is named
+        ('{"question": "?"}', [], "question is there, and no answer; say which column it is"),
+        ('{"label": "?", "prompt": "?"}', [], "prompt is there, and no answer; "),
+        ('{"query": "?", "answer": "1"}', [], "answer is there, and no question; "),
         ("", [], "no rows in the split 'train'"),
         # a mistyped column, without which the answers would be texts
         (
@@ -270,5 +273,5 @@ def test_settings_reach_the_choice_of_the_task(tmp_path: Path) -> None:
     assert data.task_of(str(file), "train", settings) == "vqa"
     with pytest.raises(UserError, match="no known format"):
         data.task_of(str(file), "train", [])
-    for kind, task in (("text", "vqa"), ("points", "grounding")):
+    for kind, task in (("text", "vqa"), ("by_row", "vqa"), ("points", "grounding")):
         assert data.task_of("unread", "train", [f"task.kind={kind}"]) == task

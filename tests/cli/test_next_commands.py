@@ -146,6 +146,7 @@ def evaluation(folder: Path, **settings: object) -> Path:
     folder.mkdir(parents=True)
     (folder / "settings.json").write_text(json.dumps(settings))
     (folder / "predictions.jsonl").write_text("")
+    (folder / "scores.json").write_text("{}")
     return folder
 
 
@@ -161,6 +162,8 @@ def test_an_evaluation_is_shown_and_compared_with_another_of_the_same_questions(
     evaluation(Path("runs/eval/fewer"), benchmark={"name": "cvbench"}, limit=3)
     Path("runs/eval/broken").mkdir()
     Path("runs/eval/broken/predictions.jsonl").write_text("")
+    unfinished = evaluation(Path("runs/eval/half"), benchmark={"name": "cvbench"}, limit=None)
+    (unfinished / "scores.json").unlink()
     assert next_commands.comparable(own) is None
     same = evaluation(Path("runs/eval/base"), benchmark={"name": "cvbench"}, limit=None)
     _, compare = map(parsed, next_commands.after_eval(args, own))

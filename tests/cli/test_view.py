@@ -45,6 +45,18 @@ def test_a_run_is_shown_with_its_ledger_in_a_line_and_a_note_for_what_cannot_be_
     assert "note: broken is not shown: " in err and "settings.json: not JSON" in err
 
 
+def test_a_ledger_that_cannot_be_read_is_noted_and_the_run_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    viewed.evaluations(tmp_path)
+    run = viewed.run(tmp_path / "run", tmp_path / "data")
+    (run / FILE).write_text('{"sample_id": "a", "sam')
+    capsys.readouterr()
+    assert cli.main(["view", str(run), "--export", str(tmp_path / "out")]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("page: ") and f"note: {run / FILE}" in err
+
+
 def test_a_page_is_served_until_it_is_interrupted_and_opened_if_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

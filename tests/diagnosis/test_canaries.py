@@ -75,6 +75,20 @@ def test_pictures_that_change_nothing_are_not_seen(
     assert all(one.fatal and "model.name" in one.text for one in found)
 
 
+def test_log_probabilities_that_are_not_finite_are_called_so_and_nothing_else() -> None:
+    assert canaries.logps_finite(GROUPS, measured()) == []
+    lost = LOGPS.clone()
+    lost[0, 0, 0] = torch.nan
+    unknown = measured(logps=lost, blanked=lost)
+    (alarm,) = canaries.logps_finite(GROUPS, unknown)
+    assert alarm.fatal and alarm.name == "logps_not_finite"
+    assert alarm.text.startswith("1 of 4 answers have log-probabilities that are not finite")
+    assert canaries.pictures_seen([encoded(0.5), encoded()], GROUPS, unknown) == []
+    # behind the end of an answer there is no token
+    behind = torch.where(LOGPS == 0, torch.nan, LOGPS)
+    assert canaries.logps_finite(GROUPS, measured(logps=behind)) == []
+
+
 def test_decoding_that_differs_from_training_is_fatal() -> None:
     near = LOGPS[..., :2] + torch.tensor(1e-4)
     assert canaries.engines_agree(GROUPS, measured(decoded=None), 1e-3) == []

@@ -6,6 +6,7 @@ import pytest
 from vrft import paths
 from vrft.config import coercion
 from vrft.errors import UserError
+from vrft.evaluation import results
 from vrft.evaluation.benchmark import Benchmark, load_benchmark
 
 
@@ -124,6 +125,13 @@ def test_a_benchmark_survives_being_written_to_settings(tmp_path: Path) -> None:
         # another set of the same task, or a part of the data
         ("flowers102", ["task.dataset=pets37"], "/d", 3669, None, "have 2463 samples, these 3669"),
         ("cvbench", ["task.rows=100"], None, 100, None, "the published data have 2638 samples"),
+        # another decoding; repeats alone are other draws from the same
+        ("cvbench", ["sampling.temperature=1.0"], None, 2638, None, "sampling.temperature=1.0 is"),
+        ("cvbench", ["sampling.temperature=0"], None, 2638, None, ""),
+        ("cvbench", ["sampling.max_completion_length=8"], None, 2638, None, "_length=8 is not how"),
+        ("math500", ["sampling.top_p=1"], None, 500, None, "sampling.top_p=1.0 is not how"),
+        ("cvbench", ["sampling.max_prompt_length=null"], None, 2638, None, ""),
+        ("aime24", ["repeats=1"], None, 30, None, ""),
         # no published values that could be left out
         ("demo_grounding", [], None, 4, 4, ""),
     ],
@@ -134,6 +142,19 @@ def test_published_values_are_left_out_beside_other_data(
 ) -> None:  # fmt: skip
     why = load_benchmark(name, settings, data_dir).why_unpublished(samples, limit)
     assert reason in why and bool(why) == bool(reason)
+
+
+def test_published_values_are_left_out_beside_blanked_pictures_and_a_servers_own_decoding() -> None:
+    benchmark = load_benchmark("cvbench")
+    for settings, reason in (
+        ({}, ""),
+        ({"blank_images": False, "endpoint": {"omit": ["seed"]}}, ""),
+        ({"blank_images": True}, "the pictures were blanked"),
+        ({"endpoint": {"omit": ["temperature", "seed"]}}, "decoded by its own temperature"),
+        ({"endpoint": 7}, ""),  # of another tool
+    ):
+        why = results.why_unpublished(benchmark, 2638, settings)
+        assert reason in why and bool(why) == bool(reason), settings
 
 
 def test_every_benchmark_with_published_values_says_how_many_samples_they_are_of() -> None:

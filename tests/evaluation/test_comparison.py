@@ -9,10 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes.scripted import BETTER, Scripted, benchmark, evaluate_twice
+from fakes.scripted import (
+    ANSWERS,
+    BETTER,
+    Scripted,
+    benchmark,
+    evaluate_twice,
+    write_reasonseg,
+)
 
-from vrft.boxes import Box
-from vrft.config.schema import ModelConfig
+from vrft.boxes import IN_FRACTIONS, Box
+from vrft.config.schema import ModelConfig, SamplingConfig
 from vrft.errors import UserError
 from vrft.evaluation import comparison, evaluate, report, stats
 from vrft.evaluation.stats import paired_difference
@@ -77,6 +84,72 @@ def test_the_difference_of_aggregates_is_paired(
     assert (difference.low, difference.high) == pytest.approx(
         (0.125 - spread, 0.125 + spread), abs=1e-5
     )
+
+
+IN_UNIT = BETTER | {"the owl": "<think>owl</think><answer>(0.2,0.2),(0.6,0.6)</answer>"}
+"""One of four answers is in fractions of the picture, and refused."""
+
+
+def test_answers_in_fractions_that_come_or_go_are_compared(
+    runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = tmp_path / "part"
+    evaluate.run(benchmark(tmp_path / "data"), ModelConfig(name="x"), part,
+                 policy=Scripted(IN_UNIT))  # fmt: skip
+    monkeypatch.setattr(stats, "FOLDS", 4)
+    for before, after, shares in ((part, runs[1], (0.25, 0.0)), (runs[1], part, (0.0, 0.25))):
+        rows = {row.metric: row for row in comparison.pair(before, after).metrics}
+        row = rows[IN_FRACTIONS]
+        assert (row.before.mean, row.after.mean) == shares
+        # Without one sample the share is 1/3, 1/3, 1/3 or 0 on one side, and 0 on the other.
+        spread = 3.18245 * math.sqrt(3 * np.var([1 / 3, 1 / 3, 1 / 3, 0]))
+        assert row.difference.mean == shares[1] - shares[0]
+        assert row.difference.high - row.difference.mean == pytest.approx(spread, abs=1e-5)
+
+
+def test_an_aggregate_that_one_of_two_has_is_not_known_of_the_other(
+    runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def readable(task: LisaGrounding, scored: Sequence[Scored[Target]]) -> Mapping[str, float]:
+        every = all(answer.score.parsed is not None for answer in scored)
+        return {"all": 1.0} if every else {}
+
+    monkeypatch.setattr(LisaGrounding, "aggregates", readable)
+    last = comparison.pair(*runs).metrics[-1]
+    assert (last.metric, last.after.mean) == ("all", 1.0)
+    assert math.isnan(last.before.mean) and math.isnan(last.difference.mean)
+
+
+def test_metrics_of_several_answers_are_paired_by_samples(tmp_path: Path) -> None:
+    twice = benchmark(write_reasonseg(tmp_path / "data"), repeats=2, sampling=SamplingConfig())
+    folders = tmp_path / "before", tmp_path / "after"
+    for folder, answers in zip(folders, (ANSWERS, BETTER), strict=True):
+        evaluate.run(twice, ModelConfig(name="x"), folder, policy=Scripted(answers))
+    rows = {row.metric: row.difference for row in comparison.pair(*folders).metrics}
+    # Both answers to a sample are the same: every metric has its values 1, 0.5, 0, 0.
+    expected = paired_difference([1, 0.5, 0, 0], [0.5, 0.5, 0, 1])
+    assert expected.low < expected.high
+    for name in ("avg@2", "pass@2", "maj@2"):
+        row = rows[name]
+        ends = (row.mean, row.low, row.high)
+        assert ends == pytest.approx((expected.mean, expected.low, expected.high)), name
+
+
+def test_missing_answers_are_told_beside_a_comparison(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    file = runs[1] / "predictions.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:1]))
+    note = f"{runs[1]} lacks answers to 3 of 4 samples, which count as wrong; if it was "
+    assert comparison.pair(*runs).note == note + (
+        "interrupted, the same `vrft eval` goes on with it"
+    )
+    part = tmp_path / "part"
+    evaluate.run(benchmark(tmp_path / "data"), ModelConfig(name="x"), part, policy=Scripted(),
+                 limit=2)  # fmt: skip
+    note = comparison.pair(runs[1], part).note
+    assert note.startswith("compared on the 2 samples that both have, of 4 and 2; ")
+    assert "lacks answers to 1 of 2 samples" in note
 
 
 def test_scored_answers_of_another_tool_are_compared_with_ours(

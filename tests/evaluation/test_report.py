@@ -2,9 +2,12 @@ import json
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from vrft.api.results import CheckpointsResult
+from vrft.boxes import IN_FRACTIONS
 from vrft.evaluation import report
 from vrft.evaluation.table_text import text
 from vrft.types import Change, Comparison, Interval, Pairing, Report
@@ -106,7 +109,28 @@ def test_the_table_has_every_part_and_metric_and_the_paper() -> None:
         ["paper: gpg", "iou", "51.4", "ours +2.0", ""],
         ["paper: gpg", "legacy_iou", "51.4", "ours -1.4", ""],
     ]
-    assert "200 samples, 7 unreadable (2 of them missing)" in lines[-1]
+    assert "200 samples, 7 unreadable, 2 with answers missing" in lines[-1]
+
+
+def test_a_missing_answer_does_not_make_a_sample_with_another_one_unreadable() -> None:
+    one = Report("b", 1, 0, {"iou": HALF}, missing=1)
+    assert report.sample_counts(one) == "1 sample, 0 unreadable, 1 with answers missing"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_checkpoints_with_and_without_answers_in_fractions_share_a_table(turned: bool) -> None:
+    some = replace(FULL, metrics={**FULL.metrics, IN_FRACTIONS: Interval(0.25, 0.2, 0.3, 200)})
+    reports = {"base": some, "final": FULL}
+    order = list(reports)[::-1] if turned else list(reports)
+    shown = report.checkpoint_table({name: reports[name] for name in order})
+    headings = [str(column.header) for column in shown.columns]
+    rows = list(zip(*(column.cells for column in shown.columns), strict=True))
+    cells = {row[0]: dict(zip(headings, row, strict=True)) for row in rows}
+    assert headings == ["", "iou", "95 % interval", "legacy_iou", IN_FRACTIONS, "unreadable"]
+    assert [cells[name][IN_FRACTIONS] for name in ("base", "final")] == ["25.0", "0.0"]
+    assert [cells[name]["unreadable"] for name in ("base", "final")] == ["7", "7"]
+    html = CheckpointsResult({name: reports[name] for name in order}, Path())._repr_html_()
+    assert html.count("<th") == 5 and html.count("<td") == 10
 
 
 def test_the_comparison_table_has_both_means_and_the_signed_difference() -> None:

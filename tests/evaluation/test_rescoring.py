@@ -80,8 +80,25 @@ def test_answers_are_scored_where_they_lie_beside_the_settings_that_made_them(
     after = (out / "settings.json").read_bytes(), (out / "predictions.jsonl").read_bytes()
     assert before == after
     other = benchmark(data, repeats=2)
-    with pytest.raises(UserError, match=r"with benchmark\.repeats: 1, not 2"):
-        rescoring.score_file(out / "predictions.jsonl", other, out=out)
+    elsewhere = r"benchmark\.repeats: 1, not 2; score its answers into another folder, by another"
+    for fresh in (False, True):  # the answers are there, and were not made so
+        with pytest.raises(UserError, match=elsewhere):
+            rescoring.score_file(out / "predictions.jsonl", other, out=out, fresh=fresh)
+    assert (out / "scores.json").is_file()
+
+
+def test_answers_to_questions_that_changed_are_not_scored_where_they_lie(
+    data: Path, tmp_path: Path
+) -> None:
+    out, answers = tmp_path / "out", tmp_path / "out" / "predictions.jsonl"
+    evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
+    file = data / "test" / "a.json"
+    file.write_text(file.read_text().replace("the owl", "the other owl"))
+    with pytest.raises(UserError, match=r"changed since its answers were made; score its answers"):
+        rescoring.score_file(answers, benchmark(data), out=out)
+    # scored as they are into another folder, they can be loaded
+    report = rescoring.score_file(answers, benchmark(data), out=tmp_path / "again")
+    assert results.load_evaluation(tmp_path / "again").report == report
 
 
 def test_a_folder_of_another_evaluation_is_not_overwritten_by_scored_answers(

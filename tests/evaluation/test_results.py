@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fakes import viewed
 from fakes.scripted import evaluate_twice
 
 from vrft.boxes import Box
@@ -11,6 +12,7 @@ from vrft.errors import UserError
 from vrft.evaluation import results, scoring, summary
 from vrft.task import Reward, Task
 from vrft.types import Completion, Prediction, Prompt, Sample, Score, View
+from vrft_tasks.lisa_grounding import LisaGrounding
 
 
 @pytest.fixture
@@ -37,6 +39,28 @@ def test_an_exhibit_has_the_true_box_and_the_one_that_was_read(runs: tuple[Path,
     assert exhibits[1].truth == (Box(0.2, 0.2, 0.6, 0.6),)
     assert exhibits[1].answers[0].boxes == (Box(0.2, 0.2, 0.6, 0.4),)
     assert exhibits[3].answers[0].boxes == () and not exhibits[3].answers[0].readable
+
+
+def test_a_box_is_shown_where_there_is_no_object(
+    runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = ("b", "c")
+    boxes = LisaGrounding.boxes
+    monkeypatch.setattr(
+        LisaGrounding, "boxes", lambda task, s: () if s.id in none else boxes(task, s)
+    )
+    evaluation = results.load_evaluation(runs[0])
+    shown = results.exhibits(evaluation, evaluation.scored[1:2])
+    assert shown[0].truth == () and shown[0].answers[0].boxes == (Box(0.2, 0.2, 0.6, 0.4),)
+    monkeypatch.setattr(LisaGrounding, "boxes", lambda task, sample: ())
+    (answer,) = results.exhibits(evaluation, evaluation.scored[1:2])[0].answers
+    assert answer.boxes == ()  # a task about something else
+
+
+def test_an_exhibit_has_the_picture_with_the_boxes(tmp_path: Path) -> None:
+    evaluation = results.load_evaluation(viewed.second_picture(tmp_path))
+    (shown,) = results.exhibits(evaluation, evaluation.scored)
+    assert shown.image == tmp_path / "b.png" and len(shown.marks) == 2
 
 
 def test_settings_that_make_no_evaluation_are_refused(runs: tuple[Path, Path]) -> None:

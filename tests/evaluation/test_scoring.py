@@ -1,3 +1,5 @@
+import contextlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +14,7 @@ from vrft.boxes import THOUSANDTHS, Box, Coordinates
 from vrft.errors import UserError
 from vrft.evaluation import scoring
 from vrft.task import Task
-from vrft.types import Prediction, Prompt, Sample, Score, View
+from vrft.types import Completion, Prediction, Prompt, Sample, Score, View
 from vrft_tasks.lisa_grounding import LisaGrounding
 
 SEEN = (View(112, 112),)
@@ -76,6 +78,74 @@ def test_a_task_that_asks_for_one_space_reads_another_tools(
     answer = Prediction("a", SPANS.format(*corners))
     (scored,) = scoring.score_answers(task, task.samples("test")[:1], [answer], boxes=boxes)
     assert scored.score.metrics["iou"] == pytest.approx(1)
+
+
+@dataclass(frozen=True)
+class Named(Task[int]):
+    """A task whose score has the metrics and ratios that an answer names."""
+
+    primary = "right"
+    data = "nothing"
+
+    samples = reference = rewards = None  # type: ignore[assignment]
+
+    def prompt(self, sample: Sample[int]) -> Prompt:
+        return Prompt("?")
+
+    def score(self, sample: Sample[int], completion: Completion) -> Score:
+        names = completion.text.split()
+        ratios = {name: (1.0, 2.0) for name in names if name.startswith("ratio")}
+        metrics = {name: 1.0 for name in names if name not in ratios and name != "lean"}
+        return Score(metrics, "read", ratios)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "line"),
+    [
+        ("right", "right more", "score, sample 'a': no metric 'more', which sample 'b' has; give"),
+        ("right more", "right", "score, sample 'b': no metric 'more', which sample 'a' has; give"),
+        ("right ratio", "right", "score, sample 'b': no ratio 'ratio', which sample 'a' has; give"),
+        ("right", "more", "score, sample 'b': no metric 'right', which is the task's `primary`; "),
+        ("more", "more", "score, sample 'a': no metric 'right', which is the task's `primary`; "),
+    ],
+)
+def test_a_metric_that_some_answers_lack_is_refused(first: str, second: str, line: str) -> None:
+    samples = [Sample("a", "?", 1), Sample("b", "?", 2)]
+    answers = [Prediction("a", first), Prediction("b", second)]
+    with pytest.raises(UserError, match=re.escape(line)):
+        scoring.score_answers(Named(), samples, answers)
+
+
+@pytest.mark.parametrize(
+    ("gold", "line"),
+    [
+        ("right", None),
+        (None, None),  # no gold answers
+        ("right more", "score, sample 'a': no metric 'more', which its gold answer has; give"),
+        ("lean", "score, sample 'a': no metric 'right', which an empty answer has; give"),
+    ],
+)
+def test_a_metric_that_an_empty_answer_lacks_is_refused_before_the_first_answer(
+    gold: str | None, line: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reference(task: Named, sample: Sample[int], views: object) -> str:
+        if gold is None:
+            raise NotImplementedError
+        return gold
+
+    def score(task: Named, sample: Sample[int], completion: Completion) -> Score:
+        return whole(task, sample, replace(completion, text=completion.text or "right"))
+
+    whole = Named.score
+    monkeypatch.setattr(Named, "score", score)
+    monkeypatch.setattr(Named, "reference", reference)
+    sample = Sample("a", "?", 1)
+    with (
+        contextlib.nullcontext()
+        if line is None
+        else pytest.raises(UserError, match=re.escape(line))
+    ):
+        scoring.try_metrics(Named(), sample, Prompt("?"))
 
 
 @dataclass(frozen=True)
@@ -152,6 +222,9 @@ def test_parsed_boxes_are_four_numbers_each() -> None:
     assert scoring.parsed_boxes(two) == (Box(0, 0, 0.5, 0.5), Box(0.5, 0.5, 1, 1))
     for parsed in (None, "text", 4.0, [], [0.0, 0.0, 0.5]):
         assert scoring.parsed_boxes(Score({}, parsed)) == ()
+    # numbers and words of another meaning are no boxes
+    assert scoring.parsed_boxes(Score({}, [3.0, 4.0, 5.0, 6.0])) == ()
+    assert scoring.parsed_boxes(Score({}, ["a", "b", "c", "d"])) == ()  # type: ignore[list-item]
 
 
 class Repeating:

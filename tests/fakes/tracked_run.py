@@ -44,7 +44,7 @@ def rows() -> list[dict[str, Any]]:
 
 def group(picture: Path | Image.Image | None) -> RolloutGroup:
     """Return the group with its prompt and true box."""
-    return RolloutGroup("a1", "the <b>cup</b>", rows(), picture, (TRUE,))
+    return RolloutGroup("a1", "the <b>cup</b>", rows(), picture, (TRUE,), boxed=True)
 
 
 def follow(tracker: str, folder: Path) -> None:

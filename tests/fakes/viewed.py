@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from fakes.scripted import evaluate_twice
 from vrft import masks
 from vrft.config import coercion
 from vrft.config.loading import load
+from vrft.evaluation import rescoring
+from vrft.evaluation.benchmark import load_benchmark
 from vrft.runs import launches
 
 HOSTILE = "</script><img src=x onerror=alert(1)><b>bold</b>"
@@ -23,6 +26,25 @@ HOSTILE = "</script><img src=x onerror=alert(1)><b>bold</b>"
 def evaluations(folder: Path) -> tuple[Path, Path]:
     """Write two evaluations of the same four pictures, and return their folders."""
     return evaluate_twice(folder)
+
+
+def second_picture(folder: Path) -> Path:
+    """Write an evaluation of one question about two pictures, with boxes in the second one."""
+    for name, size in (("a.png", (300, 200)), ("b.png", (200, 400))):
+        Image.new("RGB", size, "grey").save(folder / name)
+    row = {
+        "id": "a",
+        "images": ["a.png", "b.png"],
+        "question": "the cup",
+        "answer": [20, 40, 80, 90],
+    }
+    (folder / "test.jsonl").write_text(json.dumps(row) + "\n")
+    views = [[308, 196, "thousandths"], [196, 392, "thousandths"]]
+    answer = {"id": "a", "text": "<answer>(100,100),(500,500)</answer>", "views": views}
+    (folder / "answers.jsonl").write_text(json.dumps(answer) + "\n")
+    asked = load_benchmark("grounding", ["task.picture=2"], str(folder / "test.jsonl"))
+    rescoring.score_file(folder / "answers.jsonl", asked, out=folder / "second")
+    return folder / "second"
 
 
 def segment(folder: Path) -> dict[str, Any]:

@@ -21,6 +21,18 @@ VALUES = [
     ("2(3+4)", 14),
     # a mixed number adds its fraction, a decimal is multiplied by it
     ("2\\frac{1}{2}", 2.5),
+    ("5 \\frac { 1 } { 3 }", 5 + 1 / 3),
+    ("-5 \\frac{1}{3}", -5 - 1 / 3),
+    ("5\\frac13", 5 + 1 / 3),
+    ("5 \\frac 1 3", 5 + 1 / 3),
+    ("5\\frac1{12}", 5 + 1 / 12),
+    ("5{\\frac{1}{3}}", 5 + 1 / 3),
+    ("1,000 \\frac{1}{2}", 1000.5),
+    # but what is no whole number, or is not beside the fraction, is multiplied by it
+    ("2 \\frac{√{9}}{2}", 3),
+    ("6*\\frac{1}{3}", 2),
+    ("6(\\frac{1}{3})", 2),
+    ("√4 \\frac{1}{2}", 1),  # the root is of 4 alone
     ("1.5\\frac{1}{2}", 0.75),
     # a digit without brackets is all of a group
     ("\\frac12", 0.5),

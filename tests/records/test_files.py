@@ -115,6 +115,9 @@ def test_other_encodings_are_read_where_they_are_named(
         ("a.jsonl", '{"image": "a", "image": "b"}', "line 1: .*'image' is given twice"),
         ("a.json", '[{"a": {"b": 1, "c": 2, "b": 3}}]', "'b' is given twice"),
         ("a.json", {"a": {"0": 1}, "b": {"0": 2}}, r"dict of columns; .* lines=True"),
+        ("a.json", {"question": {"x": "Q"}, "answer": {"x": "A"}}, r"dict of columns; .*True"),
+        # rows by their ids, one with another
+        ("a.json", {"a": {"id": "b", "question": "Q"}}, "row 'a' has the id 'b'; write the rows"),
         ("a.arrow", "words", "not readable arrow"),
         ("a.txt", "words", "unknown kind of file; give one of .parquet, .jsonl"),
         ("a.JSONL", "{}", r"rename it to \.jsonl, in small letters"),
@@ -169,3 +172,13 @@ def test_spaces_of_a_csv_are_no_part_of_names_and_texts(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('image, question ,answer\na.png, "Which, say?", 3\n')
     found = list(files.read(tmp_path / "a.csv"))
     assert found == [({"image": "a.png", "question": "Which, say?", "answer": "3"}, "line 2")]
+
+
+def test_rows_by_their_ids_are_rows(tmp_path: Path) -> None:
+    file = tmp_path / "problems.json"  # as ScienceQA and GQA publish theirs
+    rows = {"7": {"question": "Which?", "answer": 0}, "x": {"id": "x", "question": "How many?"}}
+    file.write_text(json.dumps(rows))
+    assert [*files.read_json_rows(file)] == [
+        ({"id": "7", "question": "Which?", "answer": 0}, "row '7'"),
+        ({"id": "x", "question": "How many?"}, "row 'x'"),
+    ]

@@ -71,8 +71,43 @@ def test_options_may_be_numbers_and_have_no_gaps() -> None:
     ):
         with pytest.raises(UserError, match=r"line 3: options: expected a list of texts"):
             option_texts(record(), options)
-    with pytest.raises(UserError, match=r"a list in Python's writing: write one in JSON"):
-        option_texts(record(), "['cup', 'jug']")
+
+
+def test_options_may_be_a_list_in_the_writing_of_python() -> None:
+    # as MMMU writes them
+    assert option_texts(record(), "['cup', \"the potter's jug\"]") == ("cup", "the potter's jug")
+    listed = [
+        "$\\frac{1}{2}$",
+        "a \"b\" 'c'",
+        "d\ne",
+        "\u200b'",
+        "['x', 'y']",
+        "<image 1>",
+        "Ü",
+        "",
+    ]
+    assert option_texts(record(), f" {listed!r}\n") == tuple(map(str.strip, listed))
+    # tuples, arrays of NumPy, what repr() does not write, and lists of anything else
+    for options in (
+        "('cup', 'jug')",
+        "['cup' 'jug']",
+        "['cup'\n 'jug']",
+        "['cup', b'jug']",
+        "['cup', f'jug']",
+        "['cup', 'ju\\g']",
+        "['cup', '\\ud800']",
+        "['cup', 'j\ud800g']",
+        "['cup', 'j\0g']",
+        "['cup', 'j\rg']",
+        "['cup', 'jug'",
+        "['cup', ['jug']]",
+        "['cup', None]",
+        repr(["cup", "j" * 20_000]),
+    ):
+        with pytest.raises(UserError, match=r"line 3: options: expected a list of texts"):
+            option_texts(record(), options)
+    with pytest.raises(UserError, match=r"no list as JSON or Python writes it: write one in JSON"):
+        option_texts(record(), "['cup' 'jug']")
 
 
 def test_options_may_have_columns_of_their_letters() -> None:

@@ -11,7 +11,13 @@ from PIL import Image
 
 from vrft.errors import UserError
 from vrft.records import Record, formats
-from vrft.records.row_pictures import check_left_out, check_read, is_picture, pictures_of
+from vrft.records.row_pictures import (
+    check_left_out,
+    check_none,
+    check_read,
+    is_picture,
+    pictures_of,
+)
 
 
 def test_a_column_of_pictures_that_is_not_read_is_refused_with_its_setting(tmp_path: Path) -> None:
@@ -57,7 +63,8 @@ def test_a_picture_is_told_by_what_a_column_holds(column: str, value: Any, refus
     [
         ({}, {"image": "a.png", "image2": "b.png"}),
         ({}, {"images": ["a.png"], "image_2": {"bytes": b"\x89PNG...", "path": None}}),
-        ({"images": "image_1"}, {"image_1": "a.png", "image_2": "b.png"}),
+        ({"images": "image_1"}, {"image_1": "a.png", "image_12": "b.png"}),
+        ({"images": "image_0"}, {"image_0": "a.png", "image_12": "b.png"}),
         ({"image": "photo"}, {"photo": "a.png", "photo2": "b.png"}),
     ],
 )
@@ -97,6 +104,14 @@ def test_columns_beside_the_pictures_are_no_further_pictures() -> None:
     check_left_out(Record(values, "rows.jsonl: line 1", 0))
 
 
+def test_a_column_that_tells_of_a_picture_is_no_question_without_one() -> None:
+    row = {"question": "Is it?", "imageId": "2354786", "answer": "no"}
+    with pytest.raises(UserError, match=r"line 1: no picture is read, .*'imageId' tells which one"):
+        check_read(Record(row, "rows.jsonl: line 1", 0))
+    check_read(Record(row | {"imageId": None}, "rows.jsonl: line 1", 0))
+    check_read(Record(row | {"images": []}, "rows.jsonl: line 1", 0))
+
+
 def test_a_row_may_say_that_it_has_no_picture() -> None:
     for value in ([], None):
         check_read(Record({"images": value, "file": "a.png"}, "rows.jsonl: line 1", 0))
@@ -122,3 +137,72 @@ def test_pictures_stand_in_the_column_that_has_some() -> None:
     both = {"images": ["a.png"], "image": "b.png"}
     assert pictures({"images": "images"}, **both) == ["a.png"]
     assert pictures({"image": "image"}, **both) == ["b.png"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "named"),
+    [
+        ({}, {"image": "a.png"}, "image"),
+        ({}, {"images": [{"bytes": b"\x89PNG...", "path": None}]}, "images"),
+        ({}, {"decoded_image": b"\x89PNG..."}, "decoded_image"),
+        ({}, {"image_1": None, "image_2": "b.png"}, "image_2"),
+        ({"images": "figure"}, {"figure": ["a.png"]}, "figure"),
+        ({}, {"problem": "<image>Find x."}, "problem"),
+        ({"question": "query"}, {"query": "Find x in <image>."}, "query"),
+        (
+            {},
+            {"prompt": [{"role": "user", "content": [{"type": "image"}, {"type": "text"}]}]},
+            "prompt",
+        ),
+    ],
+)
+def test_a_row_with_pictures_is_refused_by_a_task_in_words(
+    columns: dict[str, str], values: dict[str, Any], named: str
+) -> None:
+    record = Record({"answer": "3", **values}, "rows.jsonl: line 1", 0, (), columns)
+    with pytest.raises(UserError, match=rf"line 1: the column '{named}' has a picture.*task vqa"):
+        check_none(record)
+
+
+def test_a_row_in_words_has_no_pictures() -> None:
+    prompt = [{"role": "user", "content": "Find x."}]
+    nothing = {"images": [], "image": {"bytes": None, "path": None}, "image_1": None, "video": ""}
+    check_none(Record({"prompt": prompt, "answer": "a.png", **nothing}, "rows.jsonl: line 1", 0))
+
+
+@pytest.mark.parametrize("values", [{"video": "a.mp4"}, {"clip": "a.mp4"}])
+def test_a_row_with_a_video_is_refused_by_a_task_in_words(values: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"line 1: the column .* holds a video or sound"):
+        check_none(Record({"problem": "Find x.", **values}, "rows.jsonl: line 1", 0))
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "pictures"),
+    [
+        # MMMU: seven columns, of which the last are empty
+        ({}, {"image_1": "a.png", "image_2": "b.png", "image_3": None}, ["a.png", "b.png"]),
+        ({"images": "image_1"}, {"image_1": "a.png", "image_2": "b.png"}, ["a.png", "b.png"]),
+        ({}, {f"image{n}": f"{n}.png" for n in range(1, 12)}, [f"{n}.png" for n in range(1, 12)]),
+        ({"image": "photo1"}, {"photo1": "a.png", "photo2": "b.png"}, ["a.png", "b.png"]),
+        # no pictures
+        ({}, {"image_1": None, "image_2": {"bytes": None, "path": None}}, []),
+        ({}, {"image_1": 4, "image_2": 5}, []),
+    ],
+)
+def test_numbered_columns_of_pictures_are_joined(
+    columns: dict[str, str], values: dict[str, Any], pictures: list[str]
+) -> None:
+    record = Record(values, "rows.jsonl: line 1", 0, (), columns)
+    assert pictures_of(record) == pictures
+    check_left_out(record)
+
+
+def test_a_gap_between_numbered_pictures_is_refused() -> None:
+    values = {"image_1": "a.png", "image_2": None, "image_3": "b.png"}
+    with pytest.raises(UserError, match=r"line 1: the column 'image_2' is empty, while a later"):
+        pictures_of(Record(values, "rows.jsonl: line 1", 0))
+    del values["image_2"]
+    record = Record(values, "rows.jsonl: line 1", 0)
+    assert pictures_of(record) == ["a.png"]
+    with pytest.raises(UserError, match=r"the picture in the column 'image_3' would be left out"):
+        check_left_out(record)

@@ -71,6 +71,9 @@ def test_an_answer_is_read_from_the_line_in_which_its_derivation_ends() -> None:
 def test_an_answer_that_derives_its_result_in_a_box_is_refused() -> None:
     with pytest.raises(UserError, match=r"derives its result; write the result alone, or .*math"):
         rows.read_problem(record(problem="Q", solution="We get \\boxed{7}."))
+    # a row with a picture would be refused there
+    with pytest.raises(UserError, match=r"derives its result; write the result alone$"):
+        rows.read_problem(record(problem="Q", solution="We get \\boxed{7}.", image="a.png"))
     boxed = rows.read_problem(record(problem="Q", solution="$\\boxed{7}$"))
     assert boxed.answer == "$\\boxed{7}$"
 
@@ -322,3 +325,34 @@ def test_a_derivation_beside_its_result_is_not_taken_for_it() -> None:
     tagged = both | {"solution": "<think>...</think><answer>2</answer>", "answer": "two"}
     assert rows.read_problem(record(**tagged)).answer == "2"
     assert rows.read_problem(record(**both | {"solution": " 2 "})).answer == "2"
+
+
+@pytest.mark.parametrize("read", [rows.read_swift, rows.read_messages])
+def test_beside_messages_a_derivation_is_not_taken_for_the_answer(
+    read: Callable[[Record], Row],
+) -> None:
+    both = {"messages": [USER], "solution": "There are two and one, so 3.", "answer": "3"}
+    with pytest.raises(UserError, match=r"line 3: solution and answer differ; .*=answer or"):
+        read(record(**both))
+    named = Record(both, "rows.jsonl: line 3", 2, (), {"solution": "answer"})
+    assert read(named).answer == "3"
+    assert read(record(**both | {"solution": "3"})).answer == "3"
+    # a reply answers where there is no solution
+    assert (
+        read(record(messages=[USER, REPLY], solution=None, answer="3")).answer == REPLY["content"]
+    )
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_blank_system_text_is_none(blank: str) -> None:
+    said = [{"from": "human", "value": "Q?"}, {"from": "gpt", "value": "A."}]
+    alone = rows.read_canonical(record(question="Q?", answer="A", system=blank))
+    talk = rows.read_conversations(record(conversations=said, system=blank))
+    message = rows.read_messages(
+        record(messages=[{"role": "system", "content": blank}, USER, REPLY])
+    )
+    assert alone.system is talk.system is message.system is None
+    # nor does it hide that of the turns
+    told = [{"from": "system", "value": "Be brief."}, *said]
+    row = rows.read_conversations(record(conversations=told, system=blank))
+    assert row.system == "Be brief."

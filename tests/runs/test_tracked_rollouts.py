@@ -38,6 +38,9 @@ class Pointing:
     def boxes(self, sample: Sample[Box]) -> tuple[Box, ...]:
         return (sample.answer,)
 
+    def boxed_picture(self, sample: Sample[Box]) -> int:
+        return len(sample.images) - 1
+
 
 # --- what is chosen and how it is written
 
@@ -59,6 +62,33 @@ def test_the_first_groups_are_shown_whole(count: int | None, shown: list[str]) -
     assert [part.sample_id for part in made] == shown
     assert made[0].question == "Point at cup b." and made[0].picture is GREY
     assert made[0].truth == (tracked_run.TRUE,) and len(made[0].rows) == 2
+
+
+def test_the_picture_with_the_boxes_is_shown() -> None:
+    images = (Image.new("RGB", (50, 50)), GREY)
+    rows = [{**row, "sample_id": "a"} for row in tracked_run.rows()]
+    (made,) = tracked_rollouts.groups(
+        Pointing(),  # type: ignore[arg-type]
+        [Sample("a", "cup", tracked_run.TRUE, images)], rows, 3, None,
+    )  # fmt: skip
+    assert made.picture is GREY
+
+
+@dataclass(frozen=True)
+class Finding(Pointing):
+    """Objects of which some pictures have none."""
+
+    def boxes(self, sample: Sample[Box]) -> tuple[Box, ...]:
+        return (sample.answer,) if sample.id == "a" else ()
+
+
+def test_boxes_of_answers_are_drawn_where_there_is_no_object() -> None:
+    samples = [Sample(key, f"cup {key}", tracked_run.TRUE, (GREY,)) for key in "ab"]
+    rows = [{**row, "sample_id": "b"} for row in tracked_run.rows()]
+    (made,) = tracked_rollouts.groups(Finding(), samples, rows, 3, None)  # type: ignore[arg-type]
+    assert made.truth == () and [len(boxes) for _, boxes in made.boxes] == [1, 0, 1]
+    given = tracked_rollouts.wandb_boxes(made)
+    assert given["true"]["box_data"] == [] and len(given["answers"]["box_data"]) == 2
 
 
 def test_histograms_have_the_values_of_all_completions_that_have_one() -> None:

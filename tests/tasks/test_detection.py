@@ -129,6 +129,20 @@ def test_a_broken_row_is_named_in_one_line(
     assert "\n" not in str(raised.value)
 
 
+def test_boxes_of_captions_are_no_objects_of_a_category(tmp_path: Path) -> None:
+    size = {"file_name": "a.png", "width": 80, "height": 60}
+    box = {"image_id": 1, "category_id": 1, "bbox": [8, 6, 24, 30], "tokens_positive": [[0, 9]]}
+    tree = {
+        "images": [{"id": 1, **size, "caption": "the woman in red"}],
+        "annotations": [box],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    file = tmp_path / "finetune_refcoco_train.json"
+    file.write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=r"tokens_positive.*read it by --task grounding"):
+        Detection(str(file)).samples("train")
+
+
 def test_cocos_json_has_no_columns_to_name() -> None:
     with pytest.raises(
         UserError, match=r"coco: COCO's json has no columns .* data\.columns\.label$"

@@ -18,7 +18,7 @@ from vrft.checks import check
 from vrft.errors import UserError
 from vrft.images import stored_size
 from vrft.records.frames import Point, Shape
-from vrft.rewards import rewards_of
+from vrft.rewards import rewards_of, with_rewards
 from vrft.types import Completion, Prediction, Sample, Scored, Turn, View
 from vrft_tasks import _grounding
 from vrft_tasks._grounding import Kind, Target, match, read_answer
@@ -167,6 +167,9 @@ def test_with_several_pictures_a_setting_says_which_has_the_boxes(tmp_path: Path
     (sample,) = task.samples("train")
     views = (View(112, 84, "pixels"), View(200, 100, "pixels"))
     assert "(20,30),(180,80)" in task.reference(sample, views)
+    assert (task.boxed_picture(sample), Grounding(str(file)).boxed_picture(sample)) == (1, 0)
+    more = with_rewards(task, {"brief": lambda sample, completion: 1.0})
+    assert more.boxed_picture(sample) == 1
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,13 @@ def test_a_row_without_an_answer_is_the_users_mistake(tmp_path: Path) -> None:
             Math(str(path)).samples("train")
 
 
+def test_rows_with_pictures_are_not_trained_blind(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"problem": "Find x.", "answer": 1, "image": "a.png"}\n')
+    with pytest.raises(UserError, match=r"line 1: the column 'image' has a picture.*--task vqa"):
+        Math(str(path)).samples("train")
+
+
 @pytest.mark.parametrize(
     ("text", "result"),
     [

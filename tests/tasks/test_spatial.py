@@ -436,7 +436,7 @@ def test_names_of_columns_come_from_the_command_line(tmp_path: Path) -> None:
         ("spatial", {"options": ["up", "down"], "answer": "up"}),
         ("counting", {"answer": 3}),
         ("geoqa", {"answer": 3}),
-        ("math", {"answer": "3"}),
+        ("math", {"answer": "3", "images": []}),
         ("detection", {"category": "cat", "solution": "<answer>No Objects</answer>"}),
         ("fewshot_classification", {"label": "cat"}),
         ("vqa", {"answer": 3}),
@@ -472,3 +472,18 @@ def test_a_model_sees_every_picture_of_a_row_in_either_style(
         prompt = Spatial(style=style).prompt(sample)  # type: ignore[arg-type]
         encoded = encoding.encode(load_tiny("qwen2_vl"), prompt)
         assert len(encoded.views) == len(sample.images) == 2
+
+
+def test_an_answer_that_counts_the_options_is_read_by_a_setting_and_refused_in_doubt(
+    tmp_path: Path,
+) -> None:
+    row = {"image": "a.png", "question": "How many?", "options": ["1", "2", "3", "0"], "answer": 1}
+    file = rows(tmp_path / "rows.jsonl", row)
+    with pytest.raises(UserError, match=r"line 1: the answer 1 is the text of one option, and the"):
+        Spatial(file).samples("train")
+    for first, text in ((0, "2"), (1, "1")):
+        (sample,) = Spatial(file, option_index=first).samples("train")
+        assert sample.answer.options[sample.answer.right] == text
+    file = rows(tmp_path / "names.jsonl", {**row, "options": ["cup", "jug"]})
+    with pytest.raises(UserError, match=r"none of the options .*; if it counts them, set task\.op"):
+        Spatial(file).samples("train")

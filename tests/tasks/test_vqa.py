@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from fakes.folders import RECORDS
@@ -17,7 +17,8 @@ from vrft.errors import UserError
 from vrft.evaluation.benchmark import load_benchmark
 from vrft.rewards import rewards_of
 from vrft.types import Completion, Sample, Turn
-from vrft_tasks._vqa import Gold, Kind, right
+from vrft_tasks._vqa import Gold, right
+from vrft_tasks._vqa_answers import Kind
 from vrft_tasks.vqa import Vqa
 
 HERE = RECORDS / "formats"
@@ -67,6 +68,11 @@ def test_every_format_passes_the_check(file: str) -> None:
         (["Y", "n"], "yes_no", ["yes", "no"]),
         (["T", "F"], "yes_no", ["yes", "no"]),
         (["F"], "option", ["F"]),
+        # in boxes, brackets or marks, as ViRL39K writes every answer
+        (["\\boxed{B}", "\\boxed{\\text{A}}", "[C]", "**D**"], "option", ["B", "A", "C", "D"]),
+        (["\\boxed{Yes}", "(no)", "True."], "yes_no", ["yes", "no", "yes"]),
+        (["\\boxed{Y}", "(N)"], "yes_no", ["yes", "no"]),
+        (["\\boxed{0042}", "7"], "text", ["\\boxed{0042}", "7"]),
         (["Y", "N", "A"], "option", ["Y", "N", "A"]),
         # numbers however they are held: repr() would write 5e-05
         ([5e-05, 0.5, "€3.50", "12 500", "1½"], "number",
@@ -114,6 +120,8 @@ def test_the_kind_can_be_forced(tmp_path: Path) -> None:
     [
         ([["A cup", "mug", "a cup"], "jug"], "text", ["a cup.", "Mug"], ["jug", "a cup, mug"]),
         (['["red", "scarlet"]'], "text", ["Scarlet"], ["blue"]),
+        # as A-OKVQA and pandas write them
+        (["['red', \"it's scarlet\"]"], "text", ["It's scarlet"], ["blue"]),
         ([[3, "1/4 m"], 7], "number", ["3.0", "25 cm"], ["4", "3 or 25 cm"]),
         ([["A", "C"], "B"], "option", ["(C)", "A"], ["B"]),
         ([[True], "no"], "yes_no", ["yes"], ["no"]),
@@ -132,20 +140,32 @@ def test_any_of_several_answers_is_enough_where_a_setting_says_so(
 
 
 @pytest.mark.parametrize(
-    "answer", [[], [["red"]], ["red", {"a": 1}], [None], ["red", "?"], [3, NAN], [float("inf")]]
+    "answer", [[], [["red"]], ["red", {"a": 1}], [None], ["", "?"], [3, NAN], [float("inf")]]
 )
 def test_every_one_of_several_answers_must_be_one(answer: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"line 1: the answer"):
         task_of(tmp_path, [answer], accept_any=True).samples("train")
 
 
+def test_blank_answers_beside_others_are_left_out_and_counted(tmp_path: Path) -> None:
+    # as annotators of VQAv2 and TextVQA leave them
+    rows = [["?", "red", "", "scarlet", " "], ["blue", "-"], "green"]
+    task = task_of(tmp_path, rows, accept_any=True)
+    first, second, third = (sample.answer for sample in task.samples("train"))
+    assert (first.text, first.others) == ("red", ("scarlet",))
+    assert (second.text, second.others, third.text) == ("blue", (), "green")
+    assert "texts (4 blank among several are left out); first" in task.describe("train")
+    assert "left out" not in task_of(tmp_path, [["red", "blue"]], accept_any=True).describe("train")
+
+
 @pytest.mark.parametrize("accept_any", [False, True])
 def test_a_list_within_a_text_is_refused_unless_it_is_read(
     accept_any: bool, tmp_path: Path
 ) -> None:
-    # as pandas writes lists, tuples and arrays of numpy into CSV
-    written = ["['red', 'scarlet']", "('red', 'blue')", "['red' 'blue']", "[\"it's\", 'red']"]
-    for answer in [*written, *([["['red']"]] if accept_any else ['["red", "scarlet"]'])]:
+    # as pandas writes tuples and arrays of numpy into CSV, and lists
+    written = ["('red', 'blue')", "['red' 'blue']"]
+    lists = ["['red', 'scarlet']", "[\"it's\", 'red']", '["red", "scarlet"]']
+    for answer in [*written, *([["['red']"]] if accept_any else lists)]:
         with pytest.raises(UserError, match=r"line 1: the answer .* is a list within a text; give"):
             task_of(tmp_path, [answer], accept_any=accept_any).samples("train")
     # brackets that hold no list of texts
@@ -194,12 +214,14 @@ def test_a_row_that_cannot_be_asked_is_named(
 def test_an_answer_that_makes_texts_of_numbers_is_named(tmp_path: Path) -> None:
     line = task_of(tmp_path, [3, "N/A", 4]).describe("train")
     assert "answers are texts (2 of 3 look like numbers, but 'N/A' of " in line
-    assert "rows.jsonl: line 2 is none: correct it, or set task.kind=number or text); first" in line
+    assert (
+        "rows.jsonl: line 2 is none: correct it, or set task.kind=number, text or by_row); " in line
+    )
     # a decimal comma may be a number of another language, and is not read as one
     assert "(2 of 2 look like numbers, but '1,5' of " in task_of(tmp_path, ["1,5", "2"]).describe(
         "train"
     )
-    for answers in (["red", "3"], ["10:30", "3:30"], ["5 May", "12 June"]):
+    for answers in (["red"] * 10 + ["3"], ["10:30", "3:30"], ["5 May", "12 June"]):
         assert "answers are texts; first" in task_of(tmp_path, answers).describe("train")
     forced = task_of(tmp_path, [3, "N/A", 4], kind="text").describe("train")
     assert "answers are texts; first" in forced
@@ -257,8 +279,196 @@ def test_options_may_be_pictures(tmp_path: Path) -> None:
 
 def test_options_in_some_rows_only_are_refused(tmp_path: Path) -> None:
     rows = [{"question": "Q?", "answer": "A", "options": ["cup", "jug"]}, "B"]
-    with pytest.raises(UserError, match=r"line 2: no options, as .*line 1 has"):
+    complaint = r"line 2: no options, as .*line 1 has; add them, or set task\.kind=by_row to ask"
+    with pytest.raises(UserError, match=complaint):
         task_of(tmp_path, rows).samples("train")
+
+
+@pytest.mark.parametrize("kind", [None, "by_row"])
+def test_right_options_of_one_letter_are_noted(kind: Kind | None, tmp_path: Path) -> None:
+    # as in SAT, whose right option is the first
+    row = {"question": "Which?", "answer": "cup", "options": ["cup", "jug"]}
+    line = task_of(tmp_path, [row] * 20, kind=kind).describe("train")
+    assert "(the right option is A in all 20 rows with options, which a model learns" in line
+    assert "--task spatial shuffles options whose right one is given as a text); first" in line
+    for rows in ([row] * 19, [*[row] * 20, {**row, "answer": "jug"}], ["A"] * 19):
+        assert "in all" not in task_of(tmp_path, rows, kind=kind).describe("train")
+
+
+COUNTS = ["1", "2", "3", "0"]
+
+
+@pytest.mark.parametrize(
+    ("first", "answer", "options", "letter"),
+    [
+        # as in ScienceQA and A-OKVQA, where 1 is the place of "2"
+        (0, 1, COUNTS, "B"),
+        (1, 1, COUNTS, "A"),
+        (1, 4, COUNTS, "D"),
+        # in CSV a text, and in pandas a float beside gaps
+        (0, "0", ["cup", "jug"], "A"),
+        (1, 2.0, ["cup", "jug"], "B"),
+        (0, "1.0", ["cup", "jug"], "B"),
+        (0, 1, ["x", "x", "B"], None),
+        # a whole number that is the text of its place, or no place, or a text, is that option
+        (None, 1, ["0", "1", "2"], "B"),
+        (None, 7, ["5", "7"], "B"),
+        (None, "1", COUNTS, "A"),
+    ],
+)
+def test_an_answer_may_count_the_options_where_a_setting_says_so(
+    first: Literal[0, 1] | None, answer: Any, options: list[str], letter: str | None, tmp_path: Path
+) -> None:
+    row = {"question": "How many?", "answer": answer, "options": options}
+    task = task_of(tmp_path, [row], option_index=first)
+    if letter is None:
+        with pytest.raises(UserError, match="stands twice"):
+            task.samples("train")
+        return
+    (sample,) = task.samples("train")
+    assert (sample.answer.kind, sample.answer.text) == ("option", letter)
+
+
+def test_an_answer_that_counts_the_options_of_a_question_counts_them_in_any_row(
+    tmp_path: Path,
+) -> None:
+    rows: list[Any] = [{"question": LISTED, "answer": 1}, {"question": "How many?", "answer": 1}]
+    for kind in (None, "option"):
+        (sample,) = task_of(tmp_path, rows[:1], option_index=0, kind=kind).samples("train")
+        assert sample.answer.text == "B"
+    samples = task_of(tmp_path, rows, option_index=0, kind="by_row").samples("train")
+    assert [(s.answer.kind, s.answer.text) for s in samples] == [("option", "B"), ("number", "1")]
+    several = {"question": "Q?", "answer": [0, 2, 0], "options": COUNTS}
+    (sample,) = task_of(tmp_path, [several], option_index=0, accept_any=True).samples("train")
+    assert (sample.answer.text, sample.answer.others) == ("A", ("C",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "answer", "complaint"),
+    [
+        ({}, 1, r"line 1: the answer 1 is the text of one option, and the place of another if"),
+        ({}, 9, r"none of the options .*; if it counts the options, set task\.option_index=0 or 1"),
+        ({"option_index": 0}, 4, r"line 1: the answer 4 is the place of none of 4 options"),
+        ({"option_index": 1}, 0, r"the first has the number 1 \(task\.option_index\)"),
+        (
+            {"option_index": 0},
+            "B",
+            r"the answer 'B' is no whole number, which task\.option_index=0",
+        ),
+        ({"option_index": 0}, True, r"the answer True is no whole number"),
+        ({"option_index": 0}, 1.5, r"the answer 1\.5 is no whole number"),
+    ],
+)
+def test_a_number_that_may_be_text_or_place_is_refused(
+    settings: dict[str, Any], answer: Any, complaint: str, tmp_path: Path
+) -> None:
+    row = {"question": "How many?", "answer": answer, "options": COUNTS}
+    with pytest.raises(UserError, match=complaint):
+        task_of(tmp_path, [row], **settings).samples("train")
+
+
+def test_a_count_of_options_needs_options(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"task\.option_index=0: no row has options"):
+        task_of(tmp_path, [3, 4], option_index=0).samples("train")
+    with pytest.raises(UserError, match=r"task\.option_index=1 counts .* task\.kind=text reads no"):
+        Vqa("", option_index=1, kind="text")
+
+
+LISTED = "Which?\nA. cup\nB. jug"
+MIXED: list[Any] = [  # as in RealWorldQA and MathVista: options listed twice over, and none
+    {"question": "Which?", "answer": "jug", "options": ["cup", "jug"]},
+    {"question": LISTED, "answer": "\\boxed{B}", "options": []},
+    {"question": "Pour from it?", "answer": "Yes"},
+    {"question": "How wide?", "answer": "7 cm"},
+    {"question": "What colour?", "answer": "red"},
+]
+
+
+def test_each_row_has_its_own_kind_where_a_setting_says_so(tmp_path: Path) -> None:
+    task = task_of(tmp_path, MIXED, kind="by_row", template="{question} {answer}")
+    samples = task.samples("train")
+    kinds = ["option", "option", "yes_no", "number", "text"]
+    assert [sample.answer.kind for sample in samples] == kinds
+    asked = [task.prompt(sample).text for sample in samples]
+    letter = "the letter of the right option"
+    assert asked[0] == f"Which?\nChoose one of these options:\n(A) cup\n(B) jug {letter}"
+    assert asked[1:3] == [f"{LISTED} {letter}", "Pour from it? yes or no"]
+    assert accuracies(samples[1], "B", "jug", "A") == [1, 1, 0]
+    assert accuracies(samples[3], "70 mm", "7") == [1, 1]
+    for sample in samples:
+        assert accuracies(sample, sample.answer.text) == [1]
+    line = task.describe("train")
+    assert (
+        "of each row's own kind: options (2), numbers (1), yes or no (1), texts (1); first" in line
+    )
+    result = check.check(task, ["train"])
+    assert result.ok, result.lines()
+
+
+def test_letters_of_rows_without_options_are_yes_and_no_in_short_if_they_can_be(
+    tmp_path: Path,
+) -> None:
+    rows = ["Y", "n", {"question": LISTED, "answer": "B"}]
+    samples = task_of(tmp_path, rows, kind="by_row").samples("train")
+    assert [sample.answer.text for sample in samples] == ["yes", "no", "B"]
+    samples = task_of(tmp_path, [*rows, "C"], kind="by_row").samples("train")
+    assert [sample.answer.text for sample in samples] == ["Y", "N", "B", "C"]
+
+
+def test_a_row_of_its_own_kind_is_refused_by_the_rules_of_that_kind(tmp_path: Path) -> None:
+    rows = [*MIXED, {"question": "Q?", "answer": "pot", "options": ["cup", "jug"]}]
+    with pytest.raises(UserError, match=r"line 6: the answer 'pot' is none of the options"):
+        task_of(tmp_path, rows, kind="by_row").samples("train")
+
+
+def test_many_answers_of_other_kinds_among_texts_are_counted(tmp_path: Path) -> None:
+    texts: list[Any] = [f"colour {number}" for number in range(8)]
+    line = task_of(tmp_path, [*texts, "3", "yes"]).describe("train")
+    assert (
+        "answers are texts (numbers (1), yes or no (1), texts (8) by themselves: "
+        "task.kind=by_row asks each row for its own kind, task.kind=text takes all as texts); first"
+    ) in line
+    assert "(options (1), texts (8) by" in task_of(tmp_path, [*texts, MIXED[1]]).describe("train")
+    # few are exceptions, and a user who says that all are texts is not asked again
+    assert "texts; first" in task_of(tmp_path, [*texts, *texts, "3"]).describe("train")
+    forced = task_of(tmp_path, [*texts, "3", "yes"], kind="text").describe("train")
+    assert "texts; first" in forced
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "asked", "right", "wrong"),
+    [
+        ("text", "jug", "- cup\n- jug", "jug", "cup"),
+        # a letter needs the letters
+        ("text", "B", "(A) cup\n(B) jug", "B", "A"),
+        ("number", "7", "- cup\n- jug", "7.0", "8"),
+        ("yes_no", "yes", "- cup\n- jug", "Yes", "no"),
+    ],
+)
+def test_options_are_asked_whatever_kind_an_answer_is_of(
+    kind: Kind, answer: str, asked: str, right: str, wrong: str, tmp_path: Path
+) -> None:
+    row = {"question": "Which?", "answer": answer, "options": ["cup", "jug"]}
+    task = task_of(tmp_path, [row], kind=kind, template="{question}")
+    (sample,) = task.samples("train")
+    assert task.prompt(sample).text == f"Which?\nChoose one of these options:\n{asked}"
+    assert accuracies(sample, right, wrong) == [1, 0]
+    (listed,) = task_of(tmp_path, [{**row, "question": LISTED}], kind=kind).samples("train")
+    assert listed.answer.asked(listed.question) == LISTED
+
+
+@pytest.mark.parametrize("answers", [["(B) jug", "A. cup"], ["B", "b. jug"], ["jug", "\\boxed{A}"]])
+def test_an_option_that_the_question_lists_is_one_with_its_letter_and_without(
+    answers: list[str], tmp_path: Path
+) -> None:
+    rows = [{"question": LISTED, "answer": answer} for answer in answers]
+    first, second = task_of(tmp_path, rows).samples("train")
+    assert (first.answer.kind, second.answer.kind) == ("option", "option")
+    assert accuracies(first, "B", "jug", "(B) jug", "A") == [1, 1, 1, 0]
+    # a letter beside another option's text names none, and no list makes texts of both
+    for row in ({"question": LISTED, "answer": "(B) cup"}, {"question": "Q?", "answer": "B. jug"}):
+        (sample,) = task_of(tmp_path, [row]).samples("train")
+        assert sample.answer.kind == "text"
 
 
 def test_options_are_asked_by_letters_and_once(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from fakes import viewed
 
 from vrft.evaluation import results
 from vrft.viewer import answers, views
+from vrft_tasks.lisa_grounding import LisaGrounding
 
 
 @pytest.fixture
@@ -30,6 +31,33 @@ def test_texts_give_prompt_truth_answer_and_boxes(view: answers.AnswersView) -> 
     assert unreadable["parsed"] is None and unreadable["boxes"]["answer"] == []
     (name,) = half["pictures"]
     assert view.picture(name).name == "b.jpg"  # type: ignore[union-attr]
+
+
+def test_boxes_stand_by_the_picture_that_they_are_in(tmp_path: Path) -> None:
+    made = views.open_site([viewed.second_picture(tmp_path)]).views["e0"]
+    (texts,) = made.document("texts-0")
+    assert (len(texts["pictures"]), texts["boxed"]) == (2, 1)
+
+
+def test_a_box_is_shown_where_there_is_no_object(
+    view: answers.AnswersView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = LisaGrounding.boxes
+    monkeypatch.setattr(
+        LisaGrounding, "boxes", lambda task, s: () if s.id == "b" else boxes(task, s)
+    )
+    shown = view.document("texts-0")[1]["boxes"]
+    assert shown == {"true": [], "answer": [[0.2, 0.2, 0.6, 0.4]]}
+
+
+def test_a_task_without_ideal_answers_is_shown(
+    view: answers.AnswersView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(task: LisaGrounding, sample: object, views: object) -> str:
+        raise NotImplementedError
+
+    monkeypatch.setattr(LisaGrounding, "reference", none)
+    assert [texts["truth"] for texts in view.document("texts-0")] == [""] * 4
 
 
 def test_texts_travel_in_pieces(view: answers.AnswersView, monkeypatch: pytest.MonkeyPatch) -> None:

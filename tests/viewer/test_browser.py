@@ -5,68 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import viewed
+from fakes.browsed import expect, exported
 
-from vrft.viewer import export, serve, views
+from vrft.viewer import serve, views
 
 pytestmark = pytest.mark.browser
-
-# Nothing of the browser's own asks the network.
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-
-
-def expect(locator: Any) -> Any:
-    """Return the expectations of a locator, which are waited for half a minute.
-
-    Playwright's functions that are polled would be evaluated in the page, whose policy forbids it.
-    """
-    api = pytest.importorskip("playwright.sync_api")
-    api.expect.set_options(timeout=30_000)
-    return api.expect(locator)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Start Chromium once for all tests of the file."""
-    api = pytest.importorskip("playwright.sync_api")
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    assert path, "no Chromium here: make test-browser installs Debian's"
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    """Open an empty page, on which every error of a script fails the test."""
-    opened = browser.new_page(viewport={"width": 1280, "height": 800})
-    errors: list[str] = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    yield opened
-    opened.close()
-    assert errors == []
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> list[Path]:
-    """Write two runs that differ by the seed, and two evaluations."""
-    before, after = viewed.evaluations(tmp_path)
-    runs = [viewed.run(tmp_path / f"run{seed}", tmp_path / "data", seed) for seed in (1, 2)]
-    return [*runs, before, after]
-
-
-def exported(folders: list[Path], target: Path) -> str:
-    """Export the site and return the address of its page on the disk."""
-    return export.export(views.open_site(folders), target).as_uri()
 
 
 def rows(page: Any) -> list[str]:

@@ -51,6 +51,14 @@ def test_evaluations_of_other_limits_are_compared_on_the_answers_that_both_have(
     assert view.entry["note"] == "on the 2 answers that both have, of 4 and 2"
 
 
+def test_missing_answers_are_told(tmp_path: Path) -> None:
+    before, after = viewed.evaluations(tmp_path)
+    file = after / "predictions.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:1]))
+    note = views.open_site([before, after]).views["c0-1"].entry["note"]
+    assert note == "after lacks answers to 3 samples, which count as wrong"
+
+
 def test_evaluations_with_nothing_in_common_are_not_compared(tmp_path: Path) -> None:
     before, _ = viewed.evaluations(tmp_path)
     old = views.open_site([before]).views["e0"]

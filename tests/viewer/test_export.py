@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,42 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine" / "thesis.tex").write_text("")
     with pytest.raises(UserError, match="holds other files"):
         export.export(opened, tmp_path / "mine")
+
+
+@pytest.mark.parametrize("catalogue", [None, "export const catalogue = [];"])
+def test_a_page_of_somebody_else_is_left_alone(tmp_path: Path, catalogue: str | None) -> None:
+    opened = views.open_site([viewed.evaluations(tmp_path)[0]])
+    (tmp_path / "web" / "data").mkdir(parents=True)
+    for name in ("app.js", "index.html"):
+        (tmp_path / "web" / name).write_text("mine")
+    if catalogue is not None:
+        (tmp_path / "web" / "data" / "catalogue.js").write_text(catalogue)
+    with pytest.raises(UserError, match="holds other files"):
+        export.export(opened, tmp_path / "web")
+    assert (tmp_path / "web" / "index.html").read_text() == "mine"
+
+
+def test_an_export_that_was_interrupted_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = views.open_site([viewed.evaluations(tmp_path)[0]])
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(site.Site, "document", interrupted(site.Site.document))
+        export.export(opened, tmp_path / "out")
+    assert export.export(opened, tmp_path / "out").is_file()
+
+
+def interrupted(document: Callable[[site.Site, str], str]) -> Callable[[site.Site, str], str]:
+    """Return a function that makes one document and is interrupted at the next."""
+    made: list[str] = []
+
+    def one(opened: site.Site, name: str) -> str:
+        if made:
+            raise KeyboardInterrupt
+        made.append(name)
+        return document(opened, name)
+
+    return one
 
 
 def test_every_script_of_the_page_is_part_of_the_app() -> None:

@@ -31,10 +31,10 @@ def test_shapes_are_fractions_of_the_upright_picture(tmp_path: Path) -> None:
     exif[0x0112] = 6  # stored 100 x 50, shown 50 x 100
     Image.new("RGB", (100, 50)).save(tmp_path / "a.jpg", exif=exif)
     region = Region(([(0, 0), (25, 0), (25, 50)],), ignored=([(50, 100), (0, 100), (0, 75)],))
-    prompt = Prompt("", (tmp_path / "a.jpg",))
-    assert prompts.shapes_of(region, prompt) == {
+    picture = tmp_path / "a.jpg"
+    assert prompts.shapes_of(region, picture) == {
         "true": [[[0, 0], [0.5, 0], [0.5, 0.5]]],
         "ignored": [[[1, 1], [0, 1], [0, 0.75]]],
     }
-    assert prompts.shapes_of(None, prompt) == prompts.shapes_of(region, Prompt("")) == {}
-    assert prompts.shapes_of(region, Prompt("", (tmp_path / "gone.jpg",))) == {}
+    assert prompts.shapes_of(None, picture) == prompts.shapes_of(region, None) == {}
+    assert prompts.shapes_of(region, tmp_path / "gone.jpg") == {}

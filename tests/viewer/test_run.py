@@ -5,6 +5,7 @@ from fakes import viewed
 
 from vrft.errors import UserError
 from vrft.viewer import run
+from vrft_tasks.lisa_grounding import LisaGrounding
 
 
 @pytest.fixture
@@ -41,6 +42,18 @@ def test_a_group_has_its_prompt_true_box_picture_and_all_answers(view: run.RunVi
     assert bad["text"] == viewed.HOSTILE and bad["boxes"] == []
     (name,) = group["pictures"]
     assert list(view.pictures()) == [name] and view.picture(name).name == "a.jpg"  # type: ignore[union-attr]
+
+
+def test_a_group_without_an_object_shows_the_boxes_of_its_answers(
+    view: run.RunView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = LisaGrounding.boxes
+    monkeypatch.setattr(
+        LisaGrounding, "boxes", lambda task, s: () if s.id == "a#0" else boxes(task, s)
+    )
+    (group,) = view.document("step-2")["groups"]
+    assert group["true"] == [] and group["boxed"] == 0
+    assert group["answers"][0]["boxes"] == [[0.2, 0.2, 0.6, 0.6]]
 
 
 def test_without_its_data_a_run_still_shows_its_answers(view: run.RunView, tmp_path: Path) -> None:

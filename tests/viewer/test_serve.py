@@ -95,6 +95,24 @@ class Memory:
         return Image.new("RGB", (4, 4), "red")
 
 
+def test_a_browser_that_goes_away_is_nothing_to_tell(
+    address: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(error: Exception) -> None:
+        def refuse(*given: object) -> tuple[bytes, str]:
+            raise error
+
+        monkeypatch.setattr(serve, "content", refuse)
+        with pytest.raises(ConnectionError):
+            urllib.request.urlopen(address)
+
+    fail(ConnectionResetError())
+    fail(BrokenPipeError())
+    assert capfd.readouterr().err == ""
+    fail(ZeroDivisionError())
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
 def test_a_picture_in_memory_has_a_thumbnail_that_is_made_once() -> None:
     view = Memory()
     with serve.server(Site("a", {"r0": view})) as server:

@@ -222,10 +222,11 @@ class CheckpointsResult:
         """Return the table of all models in percent for Jupyter."""
         from vrft.evaluation import report
 
-        first = next(iter(self.reports.values()))
+        first, means_of = next(iter(self.reports.values())), report.means_by_name(self.reports)
         rows = [
             (name, *map(report.percent, means.values()), str(self.reports[name].unreadable))
-            for name, means in self.metrics.items()
+            for name, means in means_of.items()
         ]
         title = f"{first.benchmark}: {first.n} samples, in %"
-        return html_table(title, ("model", *first.metrics, "unreadable"), rows)
+        metrics = next(iter(means_of.values()))
+        return html_table(title, ("model", *metrics, "unreadable"), rows)

@@ -18,7 +18,7 @@ from vrft.boxes import Box, iou
 from vrft.checks.findings import Finding, Findings, name_samples
 from vrft.checks.samples import OpenedSample
 from vrft.checks.worker import WorkerError, rewards_elsewhere
-from vrft.errors import UserError
+from vrft.rewards.metric_names import check_primary, check_same
 from vrft.task import Task
 from vrft.types import A, Completion, Prompt, Sample, Space, View
 
@@ -134,11 +134,7 @@ def rewards_and_score(
     score = rewards.score_of(task, sample, completion)
     earned, missing = rewards.rewards_and_missing(task, sample, completion)
     values = {f"reward {name}": value for name, value in earned.items()}
-    if score.parsed is not None and task.primary not in score.metrics:
-        raise UserError(
-            f"score, sample {sample.id!r}: no metric {task.primary!r}, which is the task's "
-            f"`primary`; there is {', '.join(score.metrics) or 'none'}"
-        )
+    check_primary(task, sample, score)
     values[task.primary] = 0.0 if score.parsed is None else score.metrics[task.primary]
     return {name: value for name, value in values.items() if value is not None}, missing
 
@@ -162,11 +158,18 @@ def is_blank(text: str) -> bool:
 
 
 def try_garbage(task: Task[A], opened: OpenedSample[A]) -> Findings:
-    """Report the empty and garbage answers that are read as an answer, or that earn something."""
+    """Report the empty and garbage answers that are read as an answer, or that earn something.
+
+    Raises UserError for a score that lacks a metric of the gold answer, or has one more.
+    """
     problems = []
+    gold = rewards.score_of(task, opened.sample, gold_completion(task, opened))
+    check_primary(task, opened.sample, gold)
     for text in (*GARBAGE, EMPTY_ANSWER):
         completion = Completion(text, views_of(opened.sizes))
         score = rewards.score_of(task, opened.sample, completion)
+        check_same(opened.sample, score, gold, "its gold answer")
+        check_same(opened.sample, gold, score, f"the answer {text!r}")
         if score.parsed is not None or score.metrics[task.primary] > 0:
             problems.append(f"the answer {text!r} is read as {score.parsed!r}")
         if text == EMPTY_ANSWER:

@@ -27,7 +27,7 @@ CONVERSION = (*READING, "box_format", "box_unit", "max_pixels", "min_pixels")
 """The settings of the task ``grounding`` that say how rows and their boxes are read."""
 
 KINDS = {
-    **dict.fromkeys(("option", "number", "yes_no", "text"), "vqa"),
+    **dict.fromkeys(("option", "number", "yes_no", "text", "by_row"), "vqa"),
     **dict.fromkeys(("box", "boxes", "point", "points"), "grounding"),
 }
 """``task.kind`` -> the task that has it."""

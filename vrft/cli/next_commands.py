@@ -129,7 +129,7 @@ def comparable(out: Path) -> Path | None:
         try:
             settings = predictions.read_settings(folder)
         except UserError:
-            return None  # a folder that was never finished, or is another tool's
+            return None  # a folder of another tool
         questions = [settings.get(name) for name in ("benchmark", "limit", "blank_images")]
         return questions, (settings.get("fingerprint") or {}).get("pictures")
 
@@ -142,7 +142,12 @@ def comparable(out: Path) -> Path | None:
     here, folder = asked(out), out.resolve()
     for place in (out.parent, locate.EVALUATIONS):
         files = [*place.glob("*/" + predictions.PREDICTIONS)]
-        others = [file for file in files if file.parent.resolve() != folder]
+        # An evaluation without its scores was interrupted: missing answers would count as wrong.
+        others = [
+            file
+            for file in files
+            if file.parent.resolve() != folder and (file.parent / predictions.SCORES).is_file()
+        ]
         for file in sorted(others, key=lambda file: file.stat().st_mtime_ns, reverse=True):
             if same(here, asked(file.parent)):
                 return file.parent

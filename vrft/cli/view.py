@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vrft.errors import UserError
+
 if TYPE_CHECKING:
     from vrft.viewer.site import Site
 
@@ -14,22 +16,34 @@ if TYPE_CHECKING:
 def view(args: argparse.Namespace) -> int:
     """Serve runs and evaluations until Ctrl-C, or write them to a folder, and print the address.
 
-    A run's ledger is told in a line, and so is each evaluation that cannot be read.
+    A run's ledger is told in a line, and so is each evaluation, or ledger, that cannot be read.
     """
-    from vrft.diagnosis import difficulty
     from vrft.viewer import views
 
     site = views.open_site(args.paths, live=args.follow)
     for shown in site.views.values():
         if isinstance(shown, views.UnreadableView):
             print(f"note: {shown.title} is not shown: {shown.problem}", file=sys.stderr)
-    for line in filter(None, map(difficulty.line, args.paths)):
-        print(line)
+    for path in args.paths:
+        say_difficulty(path)
     if args.export:
         write_page(site, args.export)
     else:
         serve_page(site, args.port, in_browser=args.open)
     return 0
+
+
+def say_difficulty(path: Path) -> None:
+    """Print what a run's ledger says, or why it cannot be read; nothing for a path without one."""
+    from vrft.diagnosis import difficulty
+
+    try:
+        line = difficulty.line(path)
+    except UserError as error:
+        print(f"note: {error}", file=sys.stderr)
+    else:
+        if line:
+            print(line)
 
 
 def write_page(site: Site, folder: Path) -> None:

@@ -101,6 +101,20 @@ def mask_of(groups: Sequence[Sequence[Rollout]], length: int) -> Tensor:
     return torch.arange(length) < lengths.unsqueeze(-1)
 
 
+def logps_finite(groups: Sequence[Sequence[Rollout]], measured: Measured) -> list[Alarm]:
+    """Return an alarm where a token has no log-probability, so that nothing can be compared."""
+    mask = mask_of(groups, measured.logps.shape[2])
+    lost = int((~torch.isfinite(measured.logps) & mask).any(-1).sum())
+    if not lost:
+        return []
+    text = (
+        f"{lost} of {mask.any(-1).sum()} answers have log-probabilities that are not finite: the "
+        "model's numbers overflow, or its weights are damaged; try model.dtype=float32, and look "
+        "whether the checkpoint answers in plain transformers"
+    )
+    return [Alarm("logps_not_finite", text, fatal=True)]
+
+
 def pictures_seen(
     encoded: Sequence[Any], groups: Sequence[Sequence[Rollout]], measured: Measured
 ) -> list[Alarm]:
@@ -110,7 +124,7 @@ def pictures_seen(
         return []
     mask = mask_of(groups, measured.logps.shape[2])
     change = ((measured.logps - measured.blanked).abs() * mask)[rows].max()
-    if float(change) > SEEN:
+    if not float(change) <= SEEN:  # true for NaN, which says nothing of pictures
         return []
     text = (
         f"blanking the pictures of {len(rows)} prompt(s) changes no log-probability of their "

@@ -16,6 +16,9 @@ from vrft.errors import UserError
 
 GREEDY = SamplingConfig(temperature=0.0)
 
+DECODING = ("temperature", "top_p", "top_k", "repetition_penalty", "max_completion_length")
+"""The settings of sampling on which the text of an answer depends."""
+
 LONGEST_ANSWER = 512
 """Tokens of an answer to a task without a benchmark, as of those for anyone's rows."""
 
@@ -52,9 +55,21 @@ class Benchmark:
     """The samples of the published data; 0 where their number is not known."""
     other_data: str = ""
     """The setting by which other samples are asked than those of the file; "" if there is none."""
+    other_decoding: str = ""
+    """The setting by which they are answered otherwise than the file says; "" if there is none."""
 
-    def why_unpublished(self, samples: int, limit: int | None) -> str:
-        """Return why the published values say nothing about ``samples`` of them; "" if they do."""
+    def why_unpublished(
+        self,
+        samples: int,
+        limit: int | None,
+        *,
+        blank_images: bool = False,
+        omitted: Sequence[str] = (),
+    ) -> str:
+        """Return why the published values say nothing about ``samples`` of them; "" if they do.
+
+        ``omitted`` are the parameters of decoding that a server was not told.
+        """
         if not self.paper and not self.paper_by_metric:
             return ""
         if limit is not None:
@@ -63,6 +78,12 @@ class Benchmark:
             return f"{self.other_data} gives other data than the published"
         if self.paper_samples not in (0, samples):
             return f"the published data have {self.paper_samples} samples, these {samples}"
+        if blank_images:
+            return "the pictures were blanked"
+        if self.other_decoding:
+            return f"{self.other_decoding} is not how the published answers were made"
+        if omitted:
+            return f"the server has decoded by its own {' and '.join(omitted)}"
         return ""
 
 
@@ -121,6 +142,7 @@ def built(
         benchmark,
         task=with_absolute_paths(benchmark.task),
         other_data=benchmark.other_data or difference_in_data(own, benchmark),
+        other_decoding=benchmark.other_decoding or difference_in_decoding(own, benchmark),
     )
 
 
@@ -135,6 +157,18 @@ def difference_in_data(own: Benchmark, asked: Benchmark) -> str:
     if asked.task.name != own.task.name:
         return f"task.name={asked.task.name}"
     return f"split={asked.split}" if asked.split != own.split else ""
+
+
+def difference_in_decoding(own: Benchmark, asked: Benchmark) -> str:
+    """Return the first setting by which ``asked`` decodes otherwise than its file says; else "".
+
+    More or fewer repeats are other draws from the same distribution.
+    """
+    for name in DECODING:
+        value = getattr(asked.sampling, name)
+        if value != getattr(own.sampling, name):
+            return f"sampling.{name}={value}"
+    return ""
 
 
 def with_absolute_paths(task: TaskConfig) -> TaskConfig:

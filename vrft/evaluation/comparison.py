@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vrft.columns import counted
 from vrft.config import coercion
 from vrft.errors import UserError
 from vrft.evaluation import stats
 from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.predictions import WORDS
-from vrft.evaluation.results import Evaluation, exhibit, load_evaluation
+from vrft.evaluation.results import Evaluation, about_boxes, exhibit, load_evaluation
 from vrft.evaluation.summary import (
+    absent,
     aggregates_and_folds,
     group_by_sample,
     ratio_parts,
+    repeat_values,
     report_on,
     sample_mean,
 )
-from vrft.types import A, Change, Comparison, Interval, Pairing, Scored
+from vrft.types import A, Change, Comparison, Interval, Pairing, Report, Scored
 from vrft.viz import Exhibit
 
 
@@ -37,7 +40,13 @@ def compare(name: str, before: Path, after: Path) -> Comparison:
     the same benchmark, pictures and blanking of pictures.
     """
     first, second = load_both(before, after)
-    return replace(compare_metric(first, second, first.task.primary), name=name)
+    primary = first.task.primary
+    difference = stats.paired_difference(
+        sample_means(first, primary), sample_means(second, primary)
+    )
+    return Comparison(
+        name, primary, first.report.metrics[primary], second.report.metrics[primary], difference
+    )
 
 
 def pair(before: Path, after: Path) -> Pairing:
@@ -48,21 +57,32 @@ def pair(before: Path, after: Path) -> Pairing:
     loaded = load_evaluation(before), load_evaluation(after)
     first, second = on_common_samples(*loaded, f"{before} and {after}")
     counts = [evaluation.report.n for evaluation in loaded]
-    note = ""
+    notes = []
     if counts[0] != counts[1]:
         old_count, new_count = counts
-        note = f"compared on the {first.report.n} samples that both have, of "
-        note += f"{old_count} and {new_count}"
+        notes.append(
+            f"compared on the {first.report.n} samples that both have, of {old_count} and "
+            f"{new_count}"
+        )
+    notes += unanswered(before, first.report) + unanswered(after, second.report)
     primary = first.task.primary
     ids = [group[0].sample.id for group in group_by_sample(first.scored)]
     old, new = sample_means(first, primary), sample_means(second, primary)
     changes = [Change(*row) for row in zip(ids, old, new, strict=True) if row[1] != row[2]]
     changes.sort(key=lambda change: change.gain, reverse=True)
-    differences = aggregate_differences(first, second)
-    metrics = [
-        compare_metric(first, second, name, differences.get(name)) for name in first.report.metrics
+    return Pairing(
+        first.report.benchmark, compare_metrics(first, second), tuple(changes), "; ".join(notes)
+    )
+
+
+def unanswered(folder: Path, report: Report) -> list[str]:
+    """Return a note on the answers that an evaluation lacks, which count as wrong; [] for none."""
+    if not report.missing:
+        return []
+    return [
+        f"{folder} lacks answers to {report.missing} of {counted(report.n, 'sample')}, which count "
+        "as wrong; if it was interrupted, the same `vrft eval` goes on with it"
     ]
-    return Pairing(first.report.benchmark, tuple(metrics), tuple(changes), note)
 
 
 def change_sections(before: Path, after: Path, count: int = 12) -> list[tuple[str, list[Exhibit]]]:
@@ -80,8 +100,10 @@ def change_sections(before: Path, after: Path, count: int = 12) -> list[tuple[st
         old, new = both
         return new.score.metrics[primary] - old.score.metrics[primary]
 
+    boxed = about_boxes(first)
+
     def shown(pairs: Sequence[tuple[Scored[Any], Scored[Any]]]) -> list[Exhibit]:
-        return [exhibit(task, {"before": old, "after": new}) for old, new in pairs]
+        return [exhibit(task, {"before": old, "after": new}, boxed) for old, new in pairs]
 
     ranked = sorted(answers, key=gain, reverse=True)
     return [
@@ -149,27 +171,38 @@ def asked_settings(evaluation: Evaluation[Any]) -> dict[str, Any]:
     }
 
 
-def compare_metric(
-    first: Evaluation[A], second: Evaluation[A], metric: str, difference: Interval | None = None
-) -> Comparison:
-    """Compare one metric of two evaluations of the same samples.
+def compare_metrics(first: Evaluation[A], second: Evaluation[A]) -> tuple[Comparison, ...]:
+    """Compare every metric of two evaluations of the same samples, those of one alone included.
 
-    ``difference`` is that of an aggregate. The difference of a metric that belongs to no single
-    sample, such as pass@k, has no interval without it.
+    A metric that cannot be paired sample by sample, nor by the jackknife, has no interval.
     """
-    before, after = first.report.metrics[metric], second.report.metrics[metric]
-    score = first.scored[0].score
-    if metric in score.metrics:
-        difference = stats.paired_difference(
-            sample_means(first, metric), sample_means(second, metric)
+    differences = paired_differences(first, second)
+    rows = []
+    for metric in {**first.report.metrics, **second.report.metrics}:
+        before, after = (
+            evaluation.report.metrics.get(metric)
+            or Interval(absent(metric), math.nan, math.nan, evaluation.report.n)
+            for evaluation in (first, second)
         )
-    elif metric in score.ratios:
-        difference = stats.ratio_difference(
-            ratio_parts(group_by_sample(first.scored), metric),
-            ratio_parts(group_by_sample(second.scored), metric),
-        )
-    unknown = Interval(after.mean - before.mean, math.nan, math.nan, before.n)
-    return Comparison(metric, metric, before, after, difference or unknown)
+        unknown = Interval(after.mean - before.mean, math.nan, math.nan, before.n)
+        difference = differences.get(metric, unknown)
+        rows.append(Comparison(metric, metric, before, after, difference))
+    return tuple(rows)
+
+
+def paired_differences(first: Evaluation[A], second: Evaluation[A]) -> Mapping[str, Interval]:
+    """Return the paired difference of every metric: means, ratios, and the task's aggregates."""
+    old, new = group_by_sample(first.scored), group_by_sample(second.scored)
+    primary, score = first.task.primary, first.scored[0].score
+    before, after = repeat_values(old, primary), repeat_values(new, primary)
+    for name in score.metrics:
+        before[name], after[name] = sample_means(first, name), sample_means(second, name)
+    means = {name: stats.paired_difference(before[name], after[name]) for name in before}
+    ratios = {
+        name: stats.ratio_difference(ratio_parts(old, name), ratio_parts(new, name))
+        for name in score.ratios
+    }
+    return {**means, **ratios, **aggregate_differences(first, second)}
 
 
 def sample_means(evaluation: Evaluation[Any], metric: str) -> list[float]:
@@ -179,8 +212,11 @@ def sample_means(evaluation: Evaluation[Any], metric: str) -> list[float]:
 
 def aggregate_differences(first: Evaluation[A], second: Evaluation[A]) -> dict[str, Interval]:
     """Return the paired differences of the task's aggregates, by the jackknife over samples."""
-    old, old_folds = aggregates_and_folds(first.task, group_by_sample(first.scored))
-    new, new_folds = aggregates_and_folds(second.task, group_by_sample(second.scored))
+    groups = group_by_sample(first.scored), group_by_sample(second.scored)
+    given = [set(evaluation.report.metrics) for evaluation in (first, second)]
+    # A name that only one report has is that of an aggregate, as scores have all of theirs.
+    old, old_folds = aggregates_and_folds(first.task, groups[0], given[1] - given[0])
+    new, new_folds = aggregates_and_folds(second.task, groups[1], given[0] - given[1])
     differences = {}
     for name in old:
         # Both leave out the same samples in each fold, which is what pairs them.

@@ -24,7 +24,7 @@ from vrft.evaluation.questions import (
     sample_seed,
     say_left_out,
 )
-from vrft.evaluation.scoring import read_samples
+from vrft.evaluation.scoring import read_samples, try_metrics
 from vrft.evaluation.summary import summarize
 from vrft.progress import progress
 from vrft.task import Task
@@ -102,6 +102,8 @@ def complete(
     with predictions.held(out):
         answers = predictions.prepare(out, settings, fresh=fresh)
         if len(answers) < total:
+            first = questions.samples[0]
+            try_metrics(questions.task, first, prompts[first.id])
             answer = load()
             done = {(prediction.sample_id, prediction.repeat) for prediction in answers}
             with progress(total, benchmark.name, done=len(answers)) as shown:

@@ -25,7 +25,9 @@ from vrft.types import Prediction, Space, View
 PREDICTIONS = "predictions.jsonl"
 SETTINGS = "settings.json"
 
-DERIVED = ("scores.json", "index.html", "worst.html", "masks.jsonl")
+SCORES = "scores.json"
+
+DERIVED = (SCORES, "index.html", "worst.html", "masks.jsonl")
 """The files beside them that were made from answers, and are of no use without them."""
 
 WORDS = (
@@ -35,6 +37,7 @@ WORDS = (
     "data",
     "paper_samples",
     "other_data",
+    "other_decoding",
     "on_bad_picture",
 )
 """The fields of a benchmark on which no answer depends."""
@@ -201,16 +204,19 @@ def emptied_if_refused(folder: Path) -> Iterator[None]:
         raise
 
 
-def check_same(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Raise UserError if the evaluation in ``folder`` is another than that of ``settings``."""
+ANEW = "choose another folder, or begin anew with --fresh"
+
+
+def check_same(folder: Path, settings: Mapping[str, Any], remedy: str = ANEW) -> None:
+    """Raise UserError if the evaluation in ``folder`` is another than that of ``settings``.
+
+    Its line ends with the ``remedy`` for settings that differ.
+    """
     old = read_settings(folder)
     # A folder of an earlier version has no fingerprint that could differ.
     known, now = old.get("fingerprint") or {}, settings.get("fingerprint") or {}
     for name, was, new in differences(asked(old), asked(settings)):
-        raise UserError(
-            f"{folder}: holds an evaluation with {name}: {was}, not {new}; choose another folder, "
-            "or begin anew with --fresh"
-        )
+        raise UserError(f"{folder}: holds an evaluation with {name}: {was}, not {new}; {remedy}")
     for part, change in CHANGED.items():
         if part in known and part in now and known[part] != now[part]:
             raise UserError(

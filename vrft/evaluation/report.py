@@ -12,6 +12,7 @@ from rich.table import Table
 from vrft.columns import counted
 from vrft.config import coercion
 from vrft.evaluation import predictions
+from vrft.evaluation.summary import absent
 from vrft.evaluation.table_text import printable
 from vrft.types import Comparison, Interval, Pairing, Report
 
@@ -62,8 +63,11 @@ def published_rows(report: Report) -> list[tuple[str, str, float, float]]:
 
 
 def sample_counts(report: Report) -> str:
-    """Return the numbers of answers in words: "300 samples, 4 unreadable (1 of them missing)"."""
-    missing = f" ({report.missing} of them missing)" if report.missing else ""
+    """Return the numbers of samples in words: "300 samples, 4 unreadable, 1 with answers missing".
+
+    Of several answers to a sample, one that is missing does not make it unreadable.
+    """
+    missing = f", {report.missing} with answers missing" if report.missing else ""
     return f"{counted(report.n, 'sample')}, {report.unreadable} unreadable{missing}"
 
 
@@ -94,14 +98,27 @@ def checkpoint_table(reports: Mapping[str, Report]) -> Table:
     first = next(iter(reports.values()))
     shown = Table(title=first.benchmark, caption=counted(first.n, "sample"), caption_justify="left")
     shown.add_column("")
-    names = list(first.metrics)
+    rows = means_by_name(reports)
+    names = list(next(iter(rows.values())))
     for heading in (names[0], "95 % interval", *names[1:], "unreadable"):
         shown.add_column(heading, justify="right")
     for name, report in reports.items():
-        means = [percent(value.mean) for value in report.metrics.values()]
+        means = [percent(value) for value in rows[name].values()]
         primary = ends(report.metrics[names[0]])
         shown.add_row(name, means[0], primary, *means[1:], str(report.unreadable))
     return shown
+
+
+def means_by_name(reports: Mapping[str, Report]) -> dict[str, dict[str, float]]:
+    """Return the mean of every metric that any of the reports has, in one order for all of them."""
+    names = {name: None for report in reports.values() for name in report.metrics}
+    return {
+        key: {
+            name: report.metrics[name].mean if name in report.metrics else absent(name)
+            for name in names
+        }
+        for key, report in reports.items()
+    }
 
 
 def comparison_table(comparisons: Sequence[Comparison], title: str = "") -> Table:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrft.config import coercion
+from vrft.errors import UserError
 from vrft.evaluation import fingerprint, predictions, results, saved_answers
 from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.questions import Questions
@@ -16,6 +17,10 @@ from vrft.types import Report
 
 if TYPE_CHECKING:  # the room of endpoints imports torch
     from vrft.endpoints.endpoint_settings import EndpointConfig
+
+
+ELSEWHERE = "score its answers into another folder, by another --out"
+"""What to do with answers in a folder that are not those of the evaluation that is asked for."""
 
 
 def score_file(
@@ -99,11 +104,16 @@ def make_way(out: Path, settings: Mapping[str, Any], *, in_place: bool, fresh: b
 def settings_in_place(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of answers that are scored where they lie: those that made them.
 
-    Raises UserError if they were made for another benchmark or limit.
+    Raises UserError if they were made for another benchmark or limit, or of other questions: what
+    made answers does not change by their being scored.
     """
     if not (out / predictions.SETTINGS).is_file():
         return settings
     made = predictions.read_settings(out)
     now = {"benchmark": settings["benchmark"], "limit": settings["limit"], "fingerprint": {}}
-    predictions.check_same(out, {**made, **now})
+    predictions.check_same(out, {**made, **now}, ELSEWHERE)
+    asked, known = settings["fingerprint"], made.get("fingerprint") or {}
+    if known.get("questions", asked["questions"]) != asked["questions"]:
+        change = f"{fingerprint.CHANGED['questions']} changed since its answers were made"
+        raise UserError(f"{out}: {change}; {ELSEWHERE}")
     return made

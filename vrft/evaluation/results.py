@@ -13,7 +13,14 @@ from vrft.config import coercion
 from vrft.errors import UserError
 from vrft.evaluation import fingerprint, predictions, report, segmentation
 from vrft.evaluation.benchmark import Benchmark
-from vrft.evaluation.scoring import parsed_boxes, read_samples, reading, score_answers
+from vrft.evaluation.scoring import (
+    has_boxes,
+    parsed_boxes,
+    picture_with_boxes,
+    read_samples,
+    reading,
+    score_answers,
+)
 from vrft.evaluation.summary import report_on
 from vrft.task import Task
 from vrft.types import A, Prediction, Prompt, Report, Sample, Scored
@@ -55,11 +62,23 @@ def score_predictions(
         scored = segmentation.score_masks(task, scored, benchmark.segmenter, folder)
     notes = tuple(settings.get("notes", ()))
     summary = replace(report_on(task, scored, benchmark.name), notes=notes)
-    if reason := benchmark.why_unpublished(len(samples), settings.get("limit")):
+    if reason := why_unpublished(benchmark, len(samples), settings):
         summary = replace(summary, notes=(*notes, f"the paper's values are left out: {reason}"))
     else:
         summary = replace(summary, paper=benchmark.paper, paper_by_metric=benchmark.paper_by_metric)
     return Evaluation(task, scored, summary, settings)
+
+
+def why_unpublished(benchmark: Benchmark, samples: int, settings: Mapping[str, Any]) -> str:
+    """Return why the published values say nothing about answers of such settings; "" if they do."""
+    endpoint = settings.get("endpoint")
+    omitted = endpoint.get("omit", ()) if isinstance(endpoint, Mapping) else ()
+    return benchmark.why_unpublished(
+        samples,
+        settings.get("limit"),
+        blank_images=bool(settings.get("blank_images")),
+        omitted=[name for name in omitted if name != "seed"],  # any seed will do
+    )
 
 
 def load_evaluation(path: Path) -> Evaluation[Any]:
@@ -102,7 +121,7 @@ def check_samples(
 def publish(evaluation: Evaluation[Any], folder: Path) -> None:
     """Write scores.json, the report of an evaluation, to its folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    predictions.write_json(folder / "scores.json", report.to_json(evaluation.report))
+    predictions.write_json(folder / predictions.SCORES, report.to_json(evaluation.report))
 
 
 def worst_first(evaluation: Evaluation[A]) -> list[Scored[A]]:
@@ -120,16 +139,22 @@ def worst_first(evaluation: Evaluation[A]) -> list[Scored[A]]:
 
 def exhibits(evaluation: Evaluation[A], scored: Sequence[Scored[A]]) -> list[Exhibit]:
     """Return scored answers ready to be shown, each with the true boxes and its own."""
-    return [exhibit(evaluation.task, {"answer": answer}) for answer in scored]
+    boxed = about_boxes(evaluation)
+    return [exhibit(evaluation.task, {"answer": answer}, boxed) for answer in scored]
 
 
-def exhibit(task: Task[A], answers: Mapping[str, Scored[A]]) -> Exhibit:
-    """Return answers to one sample ready to be shown, with its first picture and true boxes.
+def about_boxes(evaluation: Evaluation[A]) -> bool:
+    """Return whether the answers of an evaluation are boxes."""
+    return has_boxes(evaluation.task, (answer.sample for answer in evaluation.scored))
 
-    ``answers`` has at least one, by the name of its giver in ``viz.COLOURS``.
+
+def exhibit(task: Task[A], answers: Mapping[str, Scored[A]], boxed: bool) -> Exhibit:
+    """Return answers to one sample ready to be shown, with its true boxes and their picture.
+
+    ``answers`` has at least one, by the name of its giver in ``viz.COLOURS``; ``boxed`` says
+    whether they are read as boxes.
     """
     first = next(iter(answers.values()))
-    truth = task.boxes(first.sample)
     shown = tuple(
         Answer(
             name,
@@ -138,9 +163,9 @@ def exhibit(task: Task[A], answers: Mapping[str, Scored[A]]) -> Exhibit:
             readable=answer.score.parsed is not None,
             colour=COLOURS[name],
             # Four numbers that a task about something else has read are no box.
-            boxes=parsed_boxes(answer.score) if truth else (),
+            boxes=parsed_boxes(answer.score) if boxed else (),
         )
         for name, answer in answers.items()
     )
-    image = next(iter(first.prompt.images), None)
-    return Exhibit(first.sample.id, first.sample.question, shown, image, truth)
+    image = picture_with_boxes(task, first.sample, first.prompt)
+    return Exhibit(first.sample.id, first.sample.question, shown, image, task.boxes(first.sample))

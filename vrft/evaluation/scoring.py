@@ -6,9 +6,13 @@ every metric.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Generic, Literal, NamedTuple, TypeVar
+
+from PIL import Image
 
 from vrft import mathverify
 from vrft.boxes import THOUSANDTHS, Box
@@ -16,6 +20,7 @@ from vrft.columns import counted
 from vrft.errors import UserError
 from vrft.images import image_size
 from vrft.rewards import score_of
+from vrft.rewards.metric_names import check_primary, check_same
 from vrft.rewards.task_rewards import own_task
 from vrft.task import Task, samples_of
 from vrft.types import A, Completion, Prediction, Prompt, Sample, Score, Scored, View
@@ -90,18 +95,47 @@ def score_answers(
 
     ``prompts``, by sample id, spares building those again that the samples were asked with;
     ``boxes`` says how answers without views write boxes. Raises UserError for a prediction that
-    answers none of the samples, for one whose boxes are written nobody knows how, and for one that
-    has not a view for each picture.
+    answers none of the samples, for one whose boxes are written nobody knows how, for one that has
+    not a view for each picture, and as ``check_metrics`` does.
     """
     reader = reading(task, boxes)
     answers = pair_answers(task, samples, predictions, repeats, prompts, boxes)
     # A user's task may not bear several threads, in which math-verify judges several at once.
     each = mathverify.each if own_task(task) else map_in_turn
     scores = each(lambda answer: score_of(reader, answer.sample, answer.completion), answers)
+    check_metrics(task, [answer.sample for answer in answers], scores)
     return tuple(
         Scored(answer.sample, answer.prompt, answer.prediction, score, missing=answer.missing)
         for answer, score in zip(answers, scores, strict=True)
     )
+
+
+def check_metrics(task: Task[A], samples: Sequence[Sample[A]], scores: Sequence[Score]) -> None:
+    """Raise UserError that names the sample of a score without a metric that others have.
+
+    Means are over all samples: a metric that some answers lack has none.
+    """
+    for sample, score in zip(samples, scores, strict=True):
+        check_primary(task, sample, score)
+        check_same(sample, score, scores[0], f"sample {samples[0].id!r}")
+        check_same(samples[0], scores[0], score, f"sample {sample.id!r}")
+
+
+def try_metrics(task: Task[A], sample: Sample[A], prompt: Prompt) -> None:
+    """Raise UserError if a user's task gives a gold answer other metrics than an empty one.
+
+    So an evaluation is refused before its first answer, and not after its last.
+    """
+    if own_task(task):
+        return
+    empty = completion_of(prompt, Prediction(sample.id, ""))
+    least = score_of(task, sample, empty)
+    check_primary(task, sample, least)
+    with contextlib.suppress(NotImplementedError):  # a task that nobody trains has no gold answers
+        text = task.reference(sample, empty.views)
+        gold = score_of(task, sample, replace(empty, text=text))
+        check_same(sample, least, gold, "its gold answer")
+        check_same(sample, gold, least, "an empty answer")
 
 
 def pair_answers(
@@ -187,10 +221,29 @@ def completion_of(
     return Completion(prediction.text, views, prediction.tokens)
 
 
+def has_boxes(task: Task[A], samples: Iterable[Sample[A]]) -> bool:
+    """Return whether any of the samples has true boxes, so that answers to all are read as boxes.
+
+    An answer to a sample without an object in its picture may have boxes, which are wrong.
+    """
+    return any(task.boxes(sample) for sample in samples)
+
+
+def picture_with_boxes(
+    task: Task[A], sample: Sample[A], prompt: Prompt
+) -> Path | Image.Image | None:
+    """Return the picture of a prompt that boxes are drawn on; None for a prompt without any."""
+    return prompt.images[task.boxed_picture(sample)] if prompt.images else None
+
+
 def parsed_boxes(score: Score) -> tuple[Box, ...]:
-    """Return the boxes that were read from an answer, of a task about boxes: four numbers each."""
+    """Return the boxes that were read from an answer, of a task about boxes: four numbers each.
+
+    Numbers of another meaning are no boxes.
+    """
     # Score.parsed is plain numbers, as it is written to JSON; a text or number holds no boxes.
     match score.parsed:
         case [*numbers] if len(numbers) % 4 == 0:
-            return tuple(Box(*numbers[i : i + 4]) for i in range(0, len(numbers), 4))
+            with contextlib.suppress(TypeError, ValueError):
+                return tuple(Box(*numbers[i : i + 4]) for i in range(0, len(numbers), 4))
     return ()

@@ -62,12 +62,12 @@ def score_masks(
                 "evaluate on data that has, or without segmenter="
             )
         regions.append(region)
-    codes = make_masks(scored, name, folder)
+    codes = make_masks(task, scored, name, folder)
     measured = []
     for answer, region in zip(scored, regions, strict=True):
         code = codes.get(mask_key(answer))
         mask = None if code is None else masks.decode(dict(code))
-        size = image_size(answer.prompt.images[0])
+        size = image_size(answer.prompt.images[task.boxed_picture(answer.sample)])
         score = with_mask_metrics(answer.score, region, mask, size)
         measured.append(replace(answer, score=score))
     return tuple(measured)
@@ -114,7 +114,7 @@ def mask_key(answer: Scored[A]) -> MaskKey:
 # --- masks and their file
 
 
-def make_masks(scored: Sequence[Scored[A]], name: str, folder: Path | None) -> Codes:
+def make_masks(task: Task[A], scored: Sequence[Scored[A]], name: str, folder: Path | None) -> Codes:
     """Return the masks of all boxes that were read; add new ones to the folder's file."""
     codes = read_masks(folder / MASKS, name) if folder else {}
     # By key: repeated answers with the same box need one mask.
@@ -130,7 +130,8 @@ def make_masks(scored: Sequence[Scored[A]], name: str, folder: Path | None) -> C
         file = stack.enter_context(open_to_append(folder / MASKS)) if folder else None
         shown = stack.enter_context(progress(len(missing), "masks"))
         for (sample_id, corners), answer in missing.items():
-            mask = segmenter(open_image(answer.prompt.images[0]), Box(*corners))
+            image = answer.prompt.images[task.boxed_picture(answer.sample)]
+            mask = segmenter(open_image(image), Box(*corners))
             code = codes[sample_id, corners] = masks.encode(mask)
             row = {"segmenter": name, "id": sample_id, "box": corners, "mask": code}
             if file:

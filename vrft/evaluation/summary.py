@@ -6,9 +6,10 @@ Every denominator is the number of samples, so that no missing answer makes a me
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from vrft.boxes import IN_FRACTIONS
 from vrft.evaluation import stats
 from vrft.evaluation.scoring import score_answers
 from vrft.task import Task
@@ -95,7 +96,13 @@ def ratio_parts(groups: Sequence[Sequence[Scored[A]]], ratio: str) -> list[tuple
 
 
 def repeat_intervals(groups: Sequence[Sequence[Scored[A]]], primary: str) -> dict[str, Interval]:
-    """Return the metrics that k > 1 answers to each sample allow, from the primary metric.
+    """Return the metrics that several answers to each sample allow, with their intervals."""
+    values = repeat_values(groups, primary)
+    return {name: stats.interval(by_sample) for name, by_sample in values.items()}
+
+
+def repeat_values(groups: Sequence[Sequence[Scored[A]]], primary: str) -> dict[str, list[float]]:
+    """Return the metrics of every sample that k > 1 answers to it allow, from the primary one.
 
     - avg@k is the mean, by the name that is usual for k answers.
     - pass@j is the expected best of j answers, for j = 2, 4, 8 ... and k; where answers are right
@@ -115,7 +122,7 @@ def repeat_intervals(groups: Sequence[Sequence[Scored[A]]], primary: str) -> dic
     # As texts, because lists of numbers cannot be counted.
     votes = [[None if vote is None else str(vote) for vote in group] for group in parsed]
     metrics[f"maj@{k}"] = list(map(stats.majority, votes, answers))
-    return {name: stats.interval(values) for name, values in metrics.items()}
+    return metrics
 
 
 def aggregate_intervals(
@@ -133,14 +140,26 @@ def aggregate_intervals(
 
 
 def aggregates_and_folds(
-    task: Task[A], groups: Sequence[Sequence[Scored[A]]]
-) -> tuple[Mapping[str, float], Mapping[str, list[float]]]:
-    """Return the task's aggregates, and their values without each fold of the samples."""
-    values = task.aggregates([answer for group in groups for answer in group])
+    task: Task[A], groups: Sequence[Sequence[Scored[A]]], further: Collection[str] = ()
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Return the task's aggregates, and their values without each fold of the samples.
+
+    ``further`` are names of aggregates that answers of another model to these samples have.
+    """
+    values = dict(task.aggregates([answer for group in groups for answer in group]))
+    values |= {name: absent(name) for name in further if name not in values}
     # An aggregate such as mAP may take seconds: tasks without any are not asked ten times more.
     folds = [
         task.aggregates([answer for index in indices for answer in groups[index]])
         for indices in (stats.leave_out(len(groups)) if values else [])
     ]
     # Without a fold a class may have no sample left, and its metric no name.
-    return values, {name: [fold.get(name, math.nan) for fold in folds] for name in values}
+    return values, {name: [fold.get(name, absent(name)) for fold in folds] for name in values}
+
+
+def absent(name: str) -> float:
+    """Return the value of an aggregate that some answers do not have: NaN, or 0 of a share.
+
+    Answers in fractions are counted only where there are some.
+    """
+    return 0.0 if name == IN_FRACTIONS else math.nan

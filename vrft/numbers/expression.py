@@ -14,7 +14,9 @@ from vrft.numbers.units import INNER_UNIT
 
 # With thousands separators ("1,000"), with or without decimals, or without a digit before them.
 DECIMAL = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
-WHOLE_FRACTION = re.compile(r"\\frac\s*\{\s*([0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}")
+DIGITS = r"\s*+(?:([0-9])|\{\s*+([0-9]++)\s*+\})"
+WHOLE_FRACTION = re.compile(rf"\s*+(\{{\s*+)?\\frac{DIGITS}{DIGITS}(?(1)\s*+\}})")
+"""A fraction of whole numbers, in braces or not, as LaTeX's \\frac12 has one digit each."""
 
 
 class Unreadable(ValueError):
@@ -27,8 +29,9 @@ class ExpressionParser:
 
         sum     = [sign] product {("+" | "-") product}
         product = power [unit] {["*" | "/"] power [unit]}
-        power   = factor ["^" group]
-        factor  = decimal [fraction] | π | √ root | \\frac group group | bracket
+        power   = (mixed | factor) ["^" group]
+        mixed   = whole number, fraction of whole numbers
+        factor  = decimal | π | √ root | \\frac group group | bracket
         group   = bracket | digit | factor
         bracket = "(" sum ")" | "{" sum "}"
 
@@ -87,25 +90,34 @@ class ExpressionParser:
         return value
 
     def power(self) -> float:
-        """Read a factor with its exponent, if it has one."""
-        value = self.factor()
+        """Read a factor or a mixed number with its exponent, if it has one."""
+        value = self.mixed()
         if self.take("^"):
             # math.pow raises OverflowError for 9^9^9, where `**` on integers would compute it.
             value = math.pow(value, self.group())
         return value
 
+    def mixed(self) -> float:
+        """Read a factor; a fraction of whole numbers behind a whole number is added to it.
+
+        2\\frac{1}{2} and 2 \\frac12 are 2.5.
+        """
+        self.peek()  # skips spaces
+        start, value = self.position, self.factor()
+        whole = self.text[start : self.position].replace(",", "").isdigit()
+        fraction = WHOLE_FRACTION.match(self.text, self.position) if whole else None
+        if fraction is None:
+            return value
+        self.position = fraction.end()
+        above, below = fraction[2] or fraction[3], fraction[4] or fraction[5]
+        return value + int(above) / int(below)
+
     def factor(self) -> float:
-        """Read a decimal, a mixed number, pi, a root, a fraction or a bracket."""
+        """Read a decimal, pi, a root, a fraction or a bracket."""
         self.peek()  # skips spaces
         if number := DECIMAL.match(self.text, self.position):
             self.position = number.end()
-            value = float(number[0].replace(",", ""))
-            # A fraction of whole numbers behind a whole number is added: 2\frac{1}{2} is 2.5.
-            fraction = WHOLE_FRACTION.match(self.text, self.position)
-            if fraction is None or not number[0].isdigit():
-                return value
-            self.position = fraction.end()
-            return value + int(fraction[1]) / int(fraction[2])
+            return float(number[0].replace(",", ""))
         if self.take("π"):
             return math.pi
         if self.take("√"):

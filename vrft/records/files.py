@@ -28,6 +28,9 @@ from vrft.records.texts import (
     read_text,
 )
 
+COLUMNS = frozenset({"question", "problem", "prompt", "messages", "conversations", "answer"})
+"""Names of columns; an object with one of them holds no rows by their ids."""
+
 KINDS = (".parquet", ".jsonl", ".json", ".csv", ".arrow")
 OTHERS = {
     ".gz": "unpack it",
@@ -134,17 +137,40 @@ def is_json_lines(path: Path, encoding: str = "") -> bool:
 
 
 def read_json_rows(path: Path, encoding: str = "") -> Numbered:
-    """Yield the rows of a JSON file, which is a list of them or has one a line."""
+    """Yield the rows of a JSON file: a list of them, an object with each by its id, or one a line.
+
+    Raises UserError for any other value, and for a row whose own id is not that by which it stands.
+    """
     if path.suffix == ".json" and is_json_lines(path, encoding):
         yield from read_json_lines(path, encoding)
         return
     values = read_json(path, encoding)
+    if is_by_id(values):
+        for name, row in values.items():
+            own = row.get("id", name)
+            if str(own) != name:
+                raise UserError(
+                    f"{path}: row {name!r:.60} has the id {own!r:.60}; write the rows as a list"
+                )
+            yield {"id": name, **row}, f"row {name!r:.60}"
+        return
     if not isinstance(values, list):
-        raise UserError(f"{path}: expected a list of rows, got {_described(values)}")
+        raise UserError(f"{path}: expected a list of rows, got {described(values)}")
     yield from ((value, f"row {number}") for number, value in enumerate(values))
 
 
-def _described(value: Any) -> str:
+def is_by_id(value: Any) -> bool:
+    """Return whether an object holds rows by their ids, as GQA and ScienceQA publish theirs.
+
+    Columns by the numbers of rows, as pandas writes them, look alike but for their names.
+    """
+    if not isinstance(value, dict) or not value or not COLUMNS.isdisjoint(value):
+        return False
+    rows = [row for row in value.values() if isinstance(row, dict) and row]
+    return len(rows) == len(value) and not any(all(map(str.isdecimal, row)) for row in rows)
+
+
+def described(value: Any) -> str:
     """Return in words what a JSON value is that is no list of rows, and what to do with it."""
     if not isinstance(value, dict):
         return type(value).__name__

@@ -24,6 +24,7 @@ from vrft.records.formats import FormatName, Reading
 from vrft.records.frames import PIXELS, Frame, Shape
 from vrft.records.picture_files import SUFFIXES, is_picture_file
 from vrft.records.record import is_null
+from vrft.records.row_pictures import numbered_columns
 
 
 def convert(reading: Reading, frame: Frame, name: FormatName, out: Path) -> int:
@@ -210,6 +211,7 @@ def left_out(reading: Reading) -> list[str]:
     """Return the columns that no other format has a place for, and some row a value, in order."""
     carried = labelled.CARRIED.get(reading.name, CARRIED)
     carried |= {own for row in reading.rows[:1] for own in row.record.columns.values()}
+    carried |= {own for row in reading.rows for own in numbered_columns(row.record)}
     filled = (
         name
         for row in reading.rows

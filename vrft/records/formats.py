@@ -21,6 +21,7 @@ from vrft.records import placing, reading, row_pictures, rows
 from vrft.records.annotations import labelled
 from vrft.records.frames import Unit
 from vrft.records.nested import shown
+from vrft.records.picture_marks import with_marked_places
 from vrft.records.reading import AS_NAMED
 from vrft.records.record import Record
 from vrft.records.rows import Row
@@ -54,7 +55,10 @@ class Reading:
     def title(self) -> str:
         """Return the format in words, with the number of replies that were left out."""
         form = FORMATS.get(self.name)
-        title = labelled.TITLES[self.name] if form is None else form.title
+        if form is None:
+            title = labelled.title(self.name, self.rows[0].record.values)
+        else:
+            title = form.title
         left_out = sum(row.reply_left_out for row in self.rows)
         if left_out:
             title += f" ({left_out} replies left out: `solution` answers)"
@@ -162,7 +166,7 @@ def read_row(record: Record, name: FormatName) -> Row:
     if not row.pictures:
         row_pictures.check_read(record)
     row_pictures.check_left_out(record)
-    return rows.with_places(row)
+    return rows.with_places(with_marked_places(row))
 
 
 def recognise(record: Record) -> FormatName:
@@ -170,10 +174,19 @@ def recognise(record: Record) -> FormatName:
     for name, form in FORMATS.items():
         if form.matches(record):
             return name
+    columns = f"the columns {', '.join(record.values) or '(none)'} are of no known format"
+    halves = {"answer": ("question", "problem", "prompt"), "question": ("answer", "solution")}
+    for lacking, names in halves.items():
+        there = next((name for name in names if has(name)(record)), None)
+        if there is not None:
+            raise record.error(
+                f"{columns}: {there} is there, and no {lacking}; say which column it is by "
+                f"data.columns.{lacking}=NAME"
+            )
     known = "; ".join(f"{name}: {form.columns}" for name, form in FORMATS.items())
     raise record.error(
-        f"the columns {', '.join(record.values) or '(none)'} are of no known format ({known}); "
-        "name yours by data.columns.question=NAME, or the format by data.format=NAME"
+        f"{columns} ({known}); name yours by data.columns.question=NAME and "
+        "data.columns.answer=NAME, or the format by data.format=NAME"
     )
 
 

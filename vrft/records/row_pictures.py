@@ -6,16 +6,19 @@ learn to guess.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PIL import Image
 
 from vrft.errors import UserError
 from vrft.images.sources import HUB_KEYS, URL
-from vrft.records.nested import listed
+from vrft.records.nested import flattened, listed
 from vrft.records.picture_files import SUFFIXES
 from vrft.records.record import Record, is_null
+from vrft.types import PLACE
 
 HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 """How the bytes of a picture's file begin."""
@@ -28,6 +31,14 @@ TEXTS = frozenset({
 })  # fmt: skip
 """Columns that are read already, or that name a row: an id is often the name of a picture."""
 
+PICTURE_NAME = re.compile(
+    r"(?:image|img|picture|photo)[_ ]?(?:id|idx|index|name|file|file_?name)", re.IGNORECASE
+)
+"""Names of columns that tell of which picture a row is, without a path that ends as one."""
+
+ASKED = ("problem", "question", "prompt")
+"""Columns of the question, in the order in which ``--task math`` reads them."""
+
 MEDIA = ("video", "videos", "audio", "audios")
 """Columns of what is never read."""
 MEDIA_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".wav", ".mp3", ".flac", ".ogg", ".m4a")
@@ -39,8 +50,11 @@ LONGEST_PATH = 4096
 def pictures_of(record: Record) -> list[Any]:
     """Return the pictures in ``images`` or ``image``: of the one that a setting names, or has any.
 
-    Raises UserError where both have pictures, and ``images`` does not hold that of ``image``.
+    Pictures in numbered columns are joined in their order. Raises UserError where both names have
+    pictures, and ``images`` does not hold that of ``image``, and for a number that was left out.
     """
+    if numbered := numbered_columns(record):
+        return joined(record, numbered)
     names = [name for name in ("images", "image") if name in record.columns]
     given = [record.items(record.get(name), name) for name in names or ("images", "image")]
     filled = [pictures for pictures in given if pictures]
@@ -50,6 +64,49 @@ def pictures_of(record: Record) -> list[Any]:
             "data.columns.images=images"
         )
     return filled[0] if filled else []
+
+
+def numbered_columns(record: Record) -> list[str]:
+    """Return the columns that hold a picture each, as image_1, image_2 ... do; [] where none do.
+
+    The first is that which a setting names, if it ends in 1, or else image_1 or image1: a mark such
+    as <image 1> counts from 1.
+    """
+    named = [record.columns[name] for name in ("images", "image") if name in record.columns]
+    if not named and not record.has("images", "image"):
+        stems = ["image_", "image"]
+    elif len(named) == 1 and re.search(r"(?<![0-9])1$", named[0]):
+        stems = [named[0][:-1]]
+    else:
+        return []
+    for stem in stems:
+        names = (f"{stem}{number}" for number in itertools.count(1))
+        columns = [*itertools.takewhile(lambda name: may_hold(record, name), names)]
+        if any(is_picture(record.values[name]) for name in columns):
+            return columns
+    return []
+
+
+def may_hold(record: Record, name: str) -> bool:
+    """Return whether a row has a column with a picture, or with nothing in it."""
+    value = record.values.get(name)
+    return name in record.values and (is_empty(value) or is_picture(value))
+
+
+def joined(record: Record, names: Sequence[str]) -> list[Any]:
+    """Return the pictures of numbered columns in order; raise UserError for an empty one between.
+
+    The text could mean either picture by its number.
+    """
+    record.get("images", "image")  # else a column that a setting names would seem unread
+    filled = [not is_empty(listed(record.values[name])) for name in names]
+    if False in filled[: filled.count(True)]:
+        raise record.error(
+            f"the column {names[filled.index(False)]!r:.60} is empty, while a later one holds a "
+            "picture; number the pictures without gaps"
+        )
+    every = [record.items(record.values[name], name) for name in names[: filled.count(True)]]
+    return [picture for pictures in every for picture in pictures]
 
 
 def check_read(record: Record) -> None:
@@ -67,9 +124,41 @@ def check_read(record: Record) -> None:
                 f"no picture is read, while the column {name!r:.60} holds one; name it by "
                 f"data.columns.images={name:.60}, or give images: [] where none is to be seen"
             )
-        path = isinstance(value, str) and len(value) <= LONGEST_PATH
-        if name not in taken and path and value.lower().endswith(MEDIA_SUFFIXES):
+        if name not in taken and PICTURE_NAME.fullmatch(name) and not is_empty(value):
+            raise record.error(
+                f"no picture is read, while the column {name!r:.60} tells which one is asked "
+                "about; write its file as image, or images: [] where none is to be seen"
+            )
+        if name not in taken and is_media_path(value):
             raise unread(record, name)
+
+
+def check_none(record: Record) -> None:
+    """Raise UserError for a row with pictures, of a task that asks in words alone.
+
+    They stand in ``images`` or ``image``, in any other column, in the messages of a prompt, or have
+    a place in its text. Videos and sounds are refused likewise.
+    """
+    check_media(record)
+    taken = {*TEXTS, *record.columns.values()}
+    holding = [
+        record.columns.get(name, name)
+        for name in ("images", "image")
+        if not is_empty(listed(record.get(name)))
+    ]
+    for name, value in record.values.items():
+        if name not in taken and is_media_path(value):
+            raise unread(record, name)
+        if name not in taken and is_picture(value):
+            holding.append(name)
+    asked = next((name for name in ASKED if record.get(name) is not None), None)
+    if asked is not None and shows(listed(record.get(asked))):
+        holding.append(record.columns.get(asked, asked))
+    if holding:
+        raise record.error(
+            f"the column {holding[0]!r:.60} has a picture, and this task asks without pictures; "
+            "train such rows by --task vqa, or --task geoqa for geometry"
+        )
 
 
 def check_left_out(record: Record) -> None:
@@ -77,11 +166,9 @@ def check_left_out(record: Record) -> None:
 
     A question would be asked without them.
     """
-    taken = record.columns.values()
-    for name in MEDIA:
-        if name not in taken and not is_empty(listed(record.values.get(name))):
-            raise unread(record, name)
+    check_media(record)
     read = [record.columns.get(name, name) for name in ("images", "image")]
+    read += numbered_columns(record)
     for stem in {name.rstrip("0123456789").rstrip("_") for name in read}:
         others = [name for name in record.values if is_numbered(name, stem) and name not in read]
         for name in others:
@@ -90,6 +177,14 @@ def check_left_out(record: Record) -> None:
                     f"the picture in the column {name!r:.60} would be left out; write all pictures "
                     "of a row as one list, images"
                 )
+
+
+def check_media(record: Record) -> None:
+    """Raise UserError for a row whose column of videos or sounds is filled."""
+    for name in MEDIA:
+        filled = not is_empty(listed(record.values.get(name)))
+        if filled and name not in record.columns.values():
+            raise unread(record, name)
 
 
 def unread(record: Record, name: str) -> UserError:
@@ -103,6 +198,25 @@ def unread(record: Record, name: str) -> UserError:
 def is_numbered(name: str, stem: str) -> bool:
     """Return whether a column's name is another one's with a number: image2, image_2."""
     return name.removeprefix(stem).removeprefix("_").isdecimal() and name.startswith(stem)
+
+
+def is_media_path(value: Any) -> bool:
+    """Return whether a value is the path of a video or sound, by its ending."""
+    path = isinstance(value, str) and len(value) <= LONGEST_PATH
+    return path and value.lower().endswith(MEDIA_SUFFIXES)
+
+
+def shows(prompt: Any) -> bool:
+    """Return whether a text, or chat messages, have a place for a picture or hold one."""
+    if isinstance(prompt, str):
+        return PLACE in prompt
+    messages = [item for item in flattened(prompt) if isinstance(item, Mapping)]
+    parts = [part for message in messages for part in flattened(message.get("content"))]
+    return any(
+        part.get("type") in ("image", "image_url") if isinstance(part, Mapping) else shows(part)
+        for part in parts
+        if isinstance(part, Mapping | str)
+    )
 
 
 def is_empty(value: Any) -> bool:

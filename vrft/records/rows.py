@@ -109,8 +109,8 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
         raise record.error(
             f"the answer {shown(given)} is a box or point in Python's writing; write it in JSON"
         )
-    check_derivation(record, bare(given))
-    fields = {"subset": str(record.get("subset") or ""), "system": read.system} | fields
+    check_derivation(record, bare(given), pictures)
+    fields = {"subset": str(record.get("subset") or ""), "system": read.system or None} | fields
     return Row(
         fields.pop("id", record.id),
         turns[-1].text,
@@ -125,16 +125,17 @@ def asked(record: Record, read: Dialogue, answer: Any = None, **fields: Any) -> 
     )
 
 
-def check_derivation(record: Record, answer: Any) -> None:
+def check_derivation(record: Record, answer: Any, pictures: Sequence[Any]) -> None:
     """Raise UserError for an answer that derives its result: no short answer would ever equal it.
 
-    Such are solutions of MATH, which have their result in a box of LaTeX.
+    Such are solutions of MATH, which have their result in a box of LaTeX. Of rows with pictures
+    --task math reads none.
     """
     derivation, box, _ = answer.partition("\\boxed{") if isinstance(answer, str) else ("", "", "")
     if box and len(derivation.split()) > 1:
         raise record.error(
-            f"the answer {shown(answer)} derives its result; write the result alone, or train "
-            "mathematics without pictures by --task math"
+            f"the answer {shown(answer)} derives its result; write the result alone"
+            + ("" if pictures else ", or train mathematics without pictures by --task math")
         )
 
 
@@ -147,10 +148,15 @@ def single(record: Record, question: str, answer: Any, **fields: Any) -> Row:
     """Return the row of one question, with the columns ``system`` and ``turns`` if there are."""
     earlier = record.get("turns")
     read = Dialogue() if earlier is None else dialogue(record, listed(earlier))
-    system = record.get("system")
-    read.system = read.system if system is None else record.text("system")
+    read.system = system_of(record, read)
     read.turns.append(Turn("user", question))
     return asked(record, read, answer, **fields)
+
+
+def system_of(record: Record, read: Dialogue) -> str | None:
+    """Return the column ``system``, or else the text before the turns; blank ones are none."""
+    told = None if record.get("system") is None else record.text("system")
+    return told or read.system or None
 
 
 def solution_of(record: Record) -> Any:
@@ -169,6 +175,14 @@ def solution_of(record: Record) -> Any:
             "data.columns.solution=answer or data.columns.solution=solution"
         )
     return solution
+
+
+def told_solution(record: Record) -> Any:
+    """Return the column ``solution`` beside messages, None where a reply may answer instead.
+
+    Raises UserError as ``solution_of``.
+    """
+    return None if record.get("solution") is None else solution_of(record)
 
 
 def prompted(record: Record, prompt: Any, answer: Any, **fields: Any) -> Row:
@@ -211,14 +225,13 @@ def read_verl(record: Record) -> Row:
 def read_conversations(record: Record) -> Row:
     """Read {"image", "conversations": [{"from", "value"}]} of LLaVA, VLM-R1 and ShareGPT."""
     read = dialogue(record, record.value("conversations"))
-    if record.get("system") is not None:
-        read.system = record.text("system")
+    read.system = system_of(record, read)
     return asked(record, read, record.get("solution") if "solution" in record.columns else None)
 
 
 def read_messages(record: Record) -> Row:
     """Read {"messages": [{"role", "content"}]} of OpenAI and others."""
-    return asked(record, dialogue(record, record.value("messages")), record.get("solution"))
+    return asked(record, dialogue(record, record.value("messages")), told_solution(record))
 
 
 def read_swift(record: Record) -> Row:
@@ -230,7 +243,7 @@ def read_swift(record: Record) -> Row:
     read = dialogue(record, record.value("messages"))
     names, boxes, unit = objects_of(record)
     name_objects(record, read, names)
-    answer = record.get("solution")
+    answer = told_solution(record)
     replied = bool(read.turns) and read.turns[-1].role == "assistant"
     marks = [turn.text.count("<bbox>") for turn in read.turns]
     in_reply = marks[-1] if replied else 0

@@ -295,5 +295,8 @@ class TaskWithRewards(Task[A]):
     def boxes(self, sample: Sample[A]) -> tuple[Box, ...]:
         return self.task.boxes(sample)
 
+    def boxed_picture(self, sample: Sample[A]) -> int:
+        return self.task.boxed_picture(sample)
+
     def region(self, sample: Sample[A]) -> Region | None:
         return self.task.region(sample)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from vrft.boxes import Box
 from vrft.errors import PictureError
-from vrft.evaluation.scoring import parsed_boxes
+from vrft.evaluation.scoring import has_boxes, parsed_boxes, picture_with_boxes
 from vrft.images import open_image
 from vrft.task import Task
 from vrft.types import Sample, Score
@@ -47,13 +47,15 @@ class RolloutGroup:
     rows: Sequence[Row]
     picture: Path | Image.Image | None = None
     truth: tuple[Box, ...] = ()
+    boxed: bool = False
+    """Whether the answers are boxes, if only of other samples there are true ones."""
 
     @property
     def boxes(self) -> list[tuple[Row, tuple[Box, ...]]]:
         """Return each answer with its boxes, the best last; none for a task without boxes."""
         ranked = sorted(self.rows, key=lambda row: float(row["advantage"]))
         return [
-            (row, parsed_boxes(Score({}, row["parsed"])) if self.truth else ()) for row in ranked
+            (row, parsed_boxes(Score({}, row["parsed"])) if self.boxed else ()) for row in ranked
         ]
 
     @cached_property
@@ -98,14 +100,15 @@ def groups(
     parts = parts if count is None else parts[: math.ceil(count / size)]
     wanted = {part[0]["sample_id"] for part in parts}
     by_id = {sample.id: sample for sample in samples if sample.id in wanted}
-    return [group(task, by_id[part[0]["sample_id"]], part) for part in parts]
+    boxed = has_boxes(task, samples)
+    return [group(task, by_id[part[0]["sample_id"]], part, boxed) for part in parts]
 
 
-def group(task: Task[Any], sample: Sample[Any], rows: Sequence[Row]) -> RolloutGroup:
-    """Return the answers to a sample with its prompt, first picture and true boxes."""
+def group(task: Task[Any], sample: Sample[Any], rows: Sequence[Row], boxed: bool) -> RolloutGroup:
+    """Return the answers to a sample with its prompt, true boxes and the picture they are in."""
     prompt = task.prompt(sample)
-    picture = next(iter(prompt.images), None)
-    return RolloutGroup(sample.id, prompt.text, rows, picture, task.boxes(sample))
+    picture = picture_with_boxes(task, sample, prompt)
+    return RolloutGroup(sample.id, prompt.text, rows, picture, task.boxes(sample), boxed)
 
 
 def histograms(rows: Sequence[Row]) -> dict[str, list[float]]:
@@ -191,7 +194,7 @@ def wandb_values(
 
 def wandb_boxes(part: RolloutGroup) -> dict[str, Any]:
     """Return the boxes of a group as ``wandb.Image`` takes them, in fractions of the picture."""
-    if not part.truth:
+    if not part.boxed:
         return {}
     answers = [
         position(box)

@@ -99,10 +99,14 @@ def alarms_of(
     encoded = [each.encoded for each in drawn]
     samples = [each.sample for each in drawn]
     views = [prompt.views if isinstance(prompt, Encoded) else () for prompt in encoded]
-    return [
+    # Numbers that are not finite agree with nothing: the comparisons would name other causes.
+    compared = canaries.logps_finite(groups, measured) or [
         *canaries.pictures_seen(encoded, groups, measured),
         *canaries.batch_agrees(groups, measured, limit),
         *canaries.engines_agree(groups, measured, limit),
+    ]
+    return [
+        *compared,
         *canaries.answers_differ(groups, sampling.temperature),
         *canaries.answers_end(groups, sampling.max_completion_length),
         *canaries.gold_answers(run.task, samples, views),

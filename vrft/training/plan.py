@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from vrft.boxes import THOUSANDTHS
 from vrft.config.reward_source import reward_source
 from vrft.config.schema import Config
 from vrft.errors import PictureError, UserError
-from vrft.evaluation.scoring import read_samples
+from vrft.evaluation.scoring import read_samples, try_metrics
 from vrft.models import quantization
 from vrft.models.conversation import check_answer, check_prompt
 from vrft.objectives import algorithm_plan, algorithms
@@ -63,6 +64,8 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
         # The first evaluation may be hours away: better to learn of a missing split now.
         asked = read_samples(task, config.eval.split, config.eval.limit)
         check_prompts(task, asked, config.eval.split, skip=skip)
+        with contextlib.suppress(PictureError):  # of a sample that may be skipped
+            try_metrics(task, asked[0], task.prompt(asked[0]))
         note_trained_on(samples, asked, config.eval.split)
     best.check(config, task, asked)
     unused_settings.check(config, fresh=fresh)

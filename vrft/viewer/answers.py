@@ -11,8 +11,8 @@ from PIL import Image
 
 from vrft.errors import UserError
 from vrft.evaluation import report as reports
-from vrft.evaluation.results import Evaluation
-from vrft.evaluation.scoring import parsed_boxes
+from vrft.evaluation.results import Evaluation, about_boxes
+from vrft.evaluation.scoring import parsed_boxes, picture_with_boxes
 from vrft.evaluation.segmentation import MASKS, MaskKey, mask_key, read_masks
 from vrft.types import Scored
 from vrft.viewer.pictures import picture_file
@@ -107,9 +107,9 @@ class AnswersView:
 
     def texts(self, place: int) -> dict[str, Any]:
         """Return everything to show of one answer: prompt, truth, text, what was read, boxes."""
-        answer = self.evaluation.scored[place]
-        truth = boxes_of(self.evaluation.task.boxes(answer.sample))
+        answer, task = self.evaluation.scored[place], self.evaluation.task
         parsed = answer.score.parsed
+        picture = picture_with_boxes(task, answer.sample, answer.prompt)
         return {
             "prompt": prompt_parts(answer.prompt),
             "pictures": self.names[place],
@@ -117,13 +117,20 @@ class AnswersView:
             "parsed": parsed if isinstance(parsed, str | float | int | None) else list(parsed),
             "truth": self.truth(answer),
             "boxes": {
-                "true": truth,
+                "true": boxes_of(task.boxes(answer.sample)),
                 # Four numbers that a task about something else has read are no box.
-                "answer": boxes_of(parsed_boxes(answer.score)) if truth else [],
+                "answer": boxes_of(parsed_boxes(answer.score)) if self.boxed else [],
             },
-            "shapes": shapes_of(self.evaluation.task.region(answer.sample), answer.prompt),
+            # Of the pictures, the one that has the boxes and shapes.
+            "boxed": task.boxed_picture(answer.sample),
+            "shapes": shapes_of(task.region(answer.sample), picture),
             "mask": self.masks.get(mask_key(answer)),
         }
+
+    @cached_property
+    def boxed(self) -> bool:
+        """Return whether the answers are boxes."""
+        return about_boxes(self.evaluation)
 
     @cached_property
     def masks(self) -> Mapping[MaskKey, Mapping[str, Any]]:
@@ -139,6 +146,8 @@ class AnswersView:
             return self.evaluation.task.reference(answer.sample, answer.prediction.views)
         except UserError as error:
             return f"({error})"
+        except NotImplementedError:  # a task that nobody trains needs no ideal answers
+            return ""
 
     @cached_property
     def answered(self) -> list[tuple[str, int, str]]:

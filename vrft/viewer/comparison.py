@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from vrft.columns import counted
 from vrft.viewer.answers import AnswersView
 
 
@@ -38,10 +39,8 @@ class ComparisonView:
 
     @cached_property
     def entry(self) -> dict[str, Any]:
-        """Return title, short names, metrics, and a note where one has other samples too."""
-        counts = [len(view.answered) for view in (self.before, self.after)]
+        """Return title, short names, metrics, and a note on samples and answers that one lacks."""
         primary = self.before.entry["primary"]
-        note = f"on the {len(self.pairs):,} answers that both have, of {counts[0]:,} and "
         return {
             "kind": "comparison",
             "title": f"{self.before.title} → {self.after.title}",
@@ -49,8 +48,21 @@ class ComparisonView:
             "after": self.ids[1],
             "metrics": self.metrics,
             "primary": primary if primary in self.metrics else self.metrics[0],
-            "note": "" if {*counts} == {len(self.pairs)} else f"{note}{counts[1]:,}",
+            "note": "; ".join(self.notes),
         }
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what limits the comparison: answers that only one has, and missing ones."""
+        counts, notes = [len(view.answered) for view in (self.before, self.after)], []
+        if {*counts} != {len(self.pairs)}:
+            both = f"on the {len(self.pairs):,} answers that both have"
+            notes.append(f"{both}, of {counts[0]:,} and {counts[1]:,}")
+        for view in (self.before, self.after):
+            if missing := view.evaluation.report.missing:
+                lacking = f"{view.title} lacks answers to {counted(missing, 'sample')}"
+                notes.append(f"{lacking}, which count as wrong")
+        return notes
 
     def documents(self) -> Iterable[str]:
         """Return "pairs"."""

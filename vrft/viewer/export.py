@@ -12,7 +12,10 @@ from pathlib import Path
 from vrft.errors import UserError
 from vrft.progress import progress
 from vrft.viewer import pictures
-from vrft.viewer.site import APP, PICTURES, REFUSE, THUMBNAILS, Site
+from vrft.viewer.site import APP, CATALOGUE, PICTURES, RECEIVE, REFUSE, THUMBNAILS, Site
+
+DATA = "data"
+"""The folder of the documents in an export."""
 
 MOST_THUMBNAILS = 2000
 """Pictures of an export that have thumbnails, made in some seconds; of others a list in sight shows
@@ -22,32 +25,39 @@ the pictures themselves."""
 def export(site: Site, folder: Path) -> Path:
     """Write the app, all documents and all pictures to a folder, and return its first page.
 
-    Raises UserError for a file, for a folder that holds something else, and for one that cannot
-    be made.
+    An earlier export is replaced. Raises UserError for a file, for a folder that holds something
+    else, and for one that cannot be made.
     """
     page = folder / "index.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        others = any(folder.iterdir()) and not (folder / "app.js").is_file()
+        others = any(folder.iterdir()) and not is_export(folder)
     except FileExistsError as error:
         raise UserError(f"{folder}: is a file; name an empty or a new folder") from error
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
     if others:
         raise UserError(f"{folder}: holds other files; name an empty or a new folder")
-    for file in APP.iterdir():
-        if file.is_file():
-            shutil.copyfile(file, folder / file.name)
-    documents = site.documents()
-    for name in documents:
-        target = folder / "data" / f"{name}.js"
+    # The catalogue is the first of all files: by it an export that was interrupted is known again.
+    for name in site.documents():
+        target = folder / DATA / f"{name}.js"
         target.parent.mkdir(parents=True, exist_ok=True)
         text = site.document(name)
         if text.startswith(REFUSE):
             print(f"note: {name} is not in the page: it says why", file=sys.stderr)
         target.write_text(text, encoding="ascii")
+    for file in APP.iterdir():
+        if file.is_file():
+            shutil.copyfile(file, folder / file.name)
     write_pictures(site, folder)
     return page
+
+
+def is_export(folder: Path) -> bool:
+    """Return whether a folder holds an export; an ``app.js`` may be of any page of the web."""
+    catalogue = folder / DATA / f"{CATALOGUE}.js"
+    start = f'{RECEIVE}("{CATALOGUE}",'.encode("ascii")
+    return catalogue.is_file() and catalogue.read_bytes().startswith(start)
 
 
 def write_pictures(site: Site, folder: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import astuple
+from pathlib import Path
+
+from PIL import Image
 
 from vrft.boxes import Box
 from vrft.errors import PictureError
@@ -29,15 +32,17 @@ def boxes_of(boxes: Iterable[Box]) -> list[list[float]]:
     return [[round(value, 5) for value in astuple(box)] for box in boxes]
 
 
-def shapes_of(region: Region | None, prompt: Prompt) -> dict[str, list[list[list[float]]]]:
-    """Return a region's polygons, ``true`` and ``ignored``: points [x, y] in fractions.
+def shapes_of(
+    region: Region | None, picture: Path | Image.Image | None
+) -> dict[str, list[list[list[float]]]]:
+    """Return the polygons of a region in a picture, ``true`` and ``ignored``: points in fractions.
 
-    {} without a region, and where its picture cannot be read: the picture's own sheet says so.
+    {} without a region, and where the picture cannot be read: the picture's own sheet says so.
     """
-    if region is None or not prompt.images:
+    if region is None or picture is None:
         return {}
     try:
-        width, height = image_size(prompt.images[0])
+        width, height = image_size(picture)
     except PictureError:
         return {}
 

@@ -18,6 +18,7 @@ from vrft.boxes import Box
 from vrft.config import loading
 from vrft.config.schema import Config
 from vrft.errors import UserError
+from vrft.evaluation.scoring import has_boxes, picture_with_boxes
 from vrft.runs import launches
 from vrft.runs.run_log import WARNINGS, read_metrics
 from vrft.task import Task
@@ -126,13 +127,23 @@ class RunView:
         if task is not None and sample is not None:
             prompt, truth = task.prompt(sample), boxes_of(task.boxes(sample))
             shown["prompt"] = prompt_parts(prompt)
-            shown["shapes"] = shapes_of(task.region(sample), prompt)
+            picture = picture_with_boxes(task, sample, prompt)
+            shown["boxed"] = task.boxed_picture(sample)
+            shown["shapes"] = shapes_of(task.region(sample), picture)
             shown["pictures"] = [
                 picture_file(image, self.sources, f"{sample.id} {place}")
                 for place, image in enumerate(prompt.images)
             ]
-        answers = [{**row, "boxes": boxes_read(row.get("parsed")) if truth else []} for row in rows]
+        answers = [
+            {**row, "boxes": boxes_read(row.get("parsed")) if self.boxed else []} for row in rows
+        ]
         return {**shown, "true": truth, "answers": answers}
+
+    @cached_property
+    def boxed(self) -> bool:
+        """Return whether the answers are boxes; False where the data cannot be read."""
+        task, samples, _ = self.data
+        return task is not None and has_boxes(task, samples.values())
 
     def pictures(self) -> Iterable[str]:
         """Return the names of the pictures of all logged steps."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import posixpath
+import sys
 from collections.abc import Callable
 from functools import lru_cache, partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from vrft.errors import UserError
@@ -70,6 +72,15 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing of single requests."""
 
 
+class Server(ThreadingHTTPServer):
+    """The server of a page whose browser may go away in the middle of an answer."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print the error of a request, unless it is that nobody waits for the answer any more."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def content(site: Site, path: str, thumbnail: Callable[[str], bytes]) -> tuple[bytes, str]:
     """Return the bytes of a path of the site, and their media type; KeyError for any other.
 
@@ -103,7 +114,7 @@ def server(site: Site, port: int = 0) -> ThreadingHTTPServer:
         return pictures.thumbnail(site.picture(name))
 
     try:
-        return ThreadingHTTPServer(("127.0.0.1", port), partial(Handler, site, thumbnail))
+        return Server(("127.0.0.1", port), partial(Handler, site, thumbnail))
     except OSError as error:
         raise UserError(
             f"--port {port}: {error.strerror}; give another, or leave it out for a free one"

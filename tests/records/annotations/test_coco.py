@@ -14,6 +14,7 @@ from vrft import coco
 from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import image_size
+from vrft.records import formats
 from vrft.records.annotations.coco import read_box
 
 HERE = RECORDS / "detection"
@@ -99,6 +100,16 @@ def test_a_broken_entry_is_named_in_one_line(
     with pytest.raises(UserError, match=message) as raised:
         coco.find(instances(**parts), "train")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["questions", "annotations"])
+def test_a_file_of_questions_that_begins_as_cocos_is_told_its_rows(
+    name: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "CLEVR_train_questions.json"  # and both files of VQAv2
+    file.write_text(json.dumps({"info": {"split": "train"}, name: [{"question": "Q?"}]}))
+    with pytest.raises(UserError, match=rf"its `{name}` may be the rows: write that list alone"):
+        formats.read(file, "train")
 
 
 def test_a_box_in_the_first_pixel_is_one_among_others(instances: Callable[..., Path]) -> None:

@@ -350,3 +350,73 @@ def test_settings_of_reading_are_applied_to_annotations_or_refused(tmp_path: Pat
     assert [row.question for row in reading.rows] == ["rectangle", "天空"]
     with pytest.raises(UserError, match=r"has no columns to name; remove data\.columns\.question"):
         formats.read(HERE / "labelme", "train", columns={"question": "label"})
+
+
+def captioned(folder: Path, boxes: list[dict[str, Any]], *captions: str | None) -> Path:
+    """Write MDETR's json of referring expressions, an entry of `images` for each, and a picture."""
+    Image.new("RGB", (80, 60)).save(folder / "a.png")
+    size = {"file_name": "a.png", "width": 80, "height": 60, "dataset_name": "refcocog"}
+    images = [{"id": number, **size, "caption": text} for number, text in enumerate(captions)]
+    names = [{"id": 1, "name": "person"}, {"id": 2, "name": "dog"}]
+    file = folder / "finetune_refcocog_train.json"
+    tree = {"info": [], "licenses": [], "images": images, "annotations": boxes, "categories": names}
+    file.write_text(json.dumps(tree))
+    return file
+
+
+def of_phrase(image: int, bbox: list[float], end: int = 9, **more: Any) -> dict[str, Any]:
+    positive = {"tokens_positive": [[0, end]], "iscrowd": 0, "category_id": 1}
+    return {"image_id": image, "bbox": bbox, **positive, **more}
+
+
+def test_a_referring_expression_in_a_caption_is_asked_and_not_the_category(tmp_path: Path) -> None:
+    boxes = [
+        of_phrase(0, [8, 6, 24, 30]),
+        of_phrase(1, [40, 30, 32, 24]),
+        of_phrase(1, [0, 0, 40, 30], iscrowd=1),
+    ]
+    file = captioned(tmp_path, boxes, "the woman in red ", "the others")
+    reading = formats.read(file, "train")
+    assert [(row.id, row.question) for row in reading.rows] == [
+        ("0", "the woman in red"),
+        ("1", "the others"),
+    ]
+    # all boxes of a caption are its answer
+    assert [row.answer for row in reading.rows] == [
+        [[0.1, 0.1, 0.4, 0.6]],
+        [[0.5, 0.5, 0.9, 0.9], [0, 0, 0.5, 0.5]],
+    ]
+    assert reading.title == "COCO's json with captions, a question for each caption"
+    assert "caption" not in foreign.left_out(reading)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "captions", "message"),
+    [
+        ([of_phrase(0, [8, 6, 24, 30])], (None,), "image 0: boxes without `caption`"),
+        (
+            [of_phrase(0, [8, 6, 24, 30]), of_phrase(1, [8, 6, 24, 30])],
+            ("the woman", ""),
+            "image 1: boxes without `caption`, while image 0 has it",
+        ),
+        (
+            [of_phrase(0, [8, 6, 24, 30]), of_phrase(0, [0, 0, 24, 30], 5)],
+            ("the woman and a dog",),
+            "image 0: boxes of 2 phrases of its caption",
+        ),
+        (
+            [
+                of_phrase(0, [8, 6, 24, 30], tokens_positive=[]),
+                of_phrase(0, [0, 0, 24, 30], tokens_positive=[], category_id=2),
+            ],
+            ("A woman walks.",),
+            "image 0: boxes of 2 categories, and a caption; remove `caption`",
+        ),
+    ],
+)
+def test_a_caption_that_is_not_what_its_boxes_show_is_refused(
+    boxes: list[dict[str, Any]], captions: tuple[str | None, ...], message: str, tmp_path: Path
+) -> None:
+    file = captioned(tmp_path, boxes, *captions)
+    with pytest.raises(UserError, match=re.escape(message)):
+        formats.read(file, "train")

@@ -48,6 +48,14 @@ class Picture:
     """The picture's entry in the file, with all its fields."""
     allowed: tuple[Path, ...] | None = field(default=None, repr=False, compare=False)
     """The folders that the file may not leave; None where it may lie anywhere."""
+    phrases: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    """The parts of its caption that its boxes stand for, as ``tokens_positive`` counts them."""
+
+    @property
+    def caption(self) -> str:
+        """Return the expression that the entry has in place of categories, "" for none."""
+        caption = self.entry.get("caption")
+        return caption.strip() if isinstance(caption, str) else ""
 
     def source(self) -> Path:
         """Return the file; raise UserError if it is not there, or outside its data's folder."""
@@ -83,6 +91,34 @@ class Instances:
 
     categories: tuple[str, ...]
     pictures: tuple[Picture, ...]
+
+    def captioned(self, root: Path) -> bool:
+        """Return whether pictures have captions, as in the referring expressions of MDETR.
+
+        Their category, such as "person", is then no question. Raises UserError, which names
+        ``root``, for boxes without a caption beside others, of several phrases or categories.
+        """
+        marked = next((p for p in self.pictures if p.caption or p.phrases), None)
+        if marked is None:
+            return False
+        for picture in self.pictures:
+            where, names = f"{root}: image {picture.id:.60}", {*picture.boxes, *picture.crowds}
+            if names and not picture.caption:
+                raise UserError(
+                    f"{where}: boxes without `caption`, while image {marked.id:.60} has it or "
+                    "`tokens_positive`; write one for each image"
+                )
+            if len(picture.phrases) > 1:
+                raise UserError(
+                    f"{where}: boxes of {len(picture.phrases)} phrases of its caption "
+                    "(tokens_positive); write an entry of `images` for each phrase"
+                )
+            if len(names) > 1 and not picture.phrases:
+                raise UserError(
+                    f"{where}: boxes of {len(names)} categories, and a caption; remove `caption` "
+                    "to have the categories asked"
+                )
+        return True
 
 
 def all_turned(by_category: ByCategory, stored: StoredSize) -> ByCategory:
@@ -131,10 +167,15 @@ def read(
     for boxes in fractions.
     """
     tree = files.read_json(path, encoding)
+    if isinstance(tree, dict) and not {"images", "annotations"} <= tree.keys():
+        raise UserError(
+            f"{path}: expected COCO's instances or a list of rows, got {files.described(tree)}"
+        )
     names = {c["id"]: str(c["name"]) for c in entries(tree, "categories", ("id", "name"), path)}
     images = entries(tree, "images", ("id", "file_name", "width", "height"), path)
     sizes = {image["id"]: (image["width"], image["height"]) for image in images}
     boxes: dict[tuple[Any, bool], dict[str, tuple[Box, ...]]] = {}  # (picture, crowd) -> boxes
+    phrases: dict[Any, set[str]] = {}
     needed = ("image_id", "category_id", "bbox")
     annotations = entries(tree, "annotations", needed, path)
     for row, entry in enumerate(annotations):
@@ -145,6 +186,8 @@ def read(
         if box is not None:
             by_name = boxes.setdefault((image, bool(entry.get("iscrowd"))), {})
             by_name[names[category]] = (*by_name.get(names[category], ()), box)
+        if entry.get("tokens_positive"):
+            phrases.setdefault(image, set()).add(str(entry["tokens_positive"]))
     # A box in the first pixel is rare, and of a file in pixels never all are there.
     if in_fractions([n for entry in annotations[:ENOUGH] for n in entry["bbox"]]):
         raise UserError(
@@ -160,6 +203,7 @@ def read(
             sizes[image["id"]],
             image,
             allowed,
+            frozenset(phrases.get(image["id"], ())),
         )
         for image in images
     ]

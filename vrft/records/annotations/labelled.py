@@ -6,6 +6,7 @@ its answer are the shapes of that name.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, field
@@ -33,7 +34,7 @@ TITLES: Mapping[str, str] = {
 }
 
 CARRIED: Mapping[str, frozenset[str]] = {
-    "coco": frozenset({"category", "file_name", "id", "width", "height"}),
+    "coco": frozenset({"category", "caption", "file_name", "id", "width", "height"}),
     "labelme": frozenset({"label", "shapes", "imagePath", "imageWidth", "imageHeight"}),
     "reasonseg": frozenset({"text", "shapes", "imagePath", "imageWidth", "imageHeight"}),
 }
@@ -145,7 +146,7 @@ def _roboflow(root: Path, split: str) -> Path | None:
 
 
 def _coco(root: Path, split: str, encoding: str, allow_outside: bool) -> Iterator[Labelled]:
-    """Yield a question for each category that a picture of COCO's json shows."""
+    """Yield a question for each category that a picture of COCO's json shows, or its caption."""
     inside = None if root.is_file() else _roboflow(root, split)
     if inside:
         allowed = None if allow_outside else (root,)
@@ -154,12 +155,34 @@ def _coco(root: Path, split: str, encoding: str, allow_outside: bool) -> Iterato
         instances = coco.find(root, split, encoding, allow_outside)
     if instances is None:
         raise UserError(f"{root}: no COCO json; give its file, or the folder above annotations/")
+    captioned = instances.captioned(root)
     for annotated in with_progress(instances.pictures, f"pictures of {split!r}"):
+        if captioned:
+            yield from _captioned(annotated, f"{root}: image {annotated.id}")
+            continue
         picture = annotated.upright() if annotated.boxes else annotated
         for name, boxes in picture.boxes.items():
             where = f"{root}: image {picture.id}"
             columns = {"category": name, **picture.entry}
             yield Labelled(f"{picture.id}#{name}", name, boxes, picture.file, where, columns)
+
+
+def _captioned(annotated: coco.Picture, where: str) -> Iterator[Labelled]:
+    """Yield the question of a picture with a caption, which all of its boxes answer together."""
+    if not annotated.boxes and not annotated.crowds:
+        return
+    picture = annotated.upright()
+    # One box around many objects answers a caption as any other does.
+    groups = (*picture.boxes.values(), *picture.crowds.values())
+    boxes = tuple(itertools.chain.from_iterable(groups))
+    yield Labelled(picture.id, picture.caption, boxes, picture.file, where, picture.entry)
+
+
+def title(kind: str, columns: Mapping[str, Any]) -> str:
+    """Return in words how annotations are read, by the ``columns`` of their first question."""
+    if kind == "coco" and "category" not in columns:
+        return "COCO's json with captions, a question for each caption"
+    return TITLES[kind]
 
 
 def _label_files(root: Path, split: str) -> tuple[list[Path], dict[str, Path]]:

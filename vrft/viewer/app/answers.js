@@ -73,6 +73,7 @@ vrft.histogram = (values, range, choose) => {
 
 vrft.answersPage = async (view, place, main) => {
   const table = await vrft.load(`${view.id}/table`);
+  if (vrft.view !== view) return;  // another was opened meanwhile
   const filter = view.filter ||= {
     search: "", subset: "", only: "", metric: view.primary, range: [0, 1], sort: "score",
   };
@@ -149,7 +150,8 @@ vrft.reportBox = (view) => {
   const interval = main.low === null ? "" : `  [${vrft.percent(main.low)}, ${vrft.percent(main.high)}]`;
   return vrft.el("details", { class: "report" },
     vrft.el("summary", {}, vrft.el("strong", {}, `${view.primary} ${vrft.percent(main.mean)}`),
-      interval, ` · ${view.benchmark} · ${view.report.unreadable} unreadable`),
+      interval, ` · ${view.benchmark} · ${view.report.unreadable} unreadable`,
+      view.report.missing ? `, ${view.report.missing} with answers missing` : ""),
     vrft.facts(rows),
     view.published.length ? vrft.facts(view.published.map(([method, name, ours, paper]) =>
       [`paper: ${method}, ${name}`, vrft.percent(paper), `ours ${vrft.signed(ours - paper)}`])) : null,
@@ -183,7 +185,7 @@ vrft.showAnswer = async (view, table, i, detail) => {
     ...vrft.shapeMarks(texts.shapes),
     ...(texts.mask ? [{ mask: texts.mask, kind: "segmented" }] : []),
   ];
-  const picture = (k) => vrft.figure(`pictures/${view.id}/${texts.pictures[k]}`, k ? [] : marks,
+  const picture = (k) => vrft.figure(`pictures/${view.id}/${texts.pictures[k]}`, k === texts.boxed ? marks : [],
     [["true", "true box"], ["region", "true region"], ["ignored", "ignored"], ["given", "answer"],
       ["segmented", "answer's mask"]], `picture ${k + 1} of ${table.id[i]}`);
   vrft.fill(detail,

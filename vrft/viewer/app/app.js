@@ -29,10 +29,13 @@ vrft.tabs = () => {
 
 vrft.comparisons = () => vrft.catalogue.views.filter((view) => view.kind === "comparison");
 
+// Show the view of the address. Of two that were opened one after the other, the first may come
+// last: a page asks whether its view is still wanted before it shows itself.
 vrft.draw = async () => {
   const [id, ...rest] = location.hash.slice(1).split("/").map(decodeURIComponent);
   const views = [...vrft.tabs(), ...vrft.comparisons()];
   const of = (name) => views.find((other) => other.id === name);
+  if (id && !of(id) && vrft.view) return;  // an address of nothing leaves what is shown
   const view = of(id) ?? of(vrft.catalogue.start) ?? views[0];
   const main = document.getElementById("main");
   document.body.dataset.open = rest.length ? "detail" : "list";
@@ -51,8 +54,10 @@ vrft.draw = async () => {
       await vrft.PAGES[view.kind](view, place, main);
     }
   } catch (error) {
-    main.replaceChildren(vrft.el("p", { class: "error", role: "alert" }, error.message));
-    vrft.view = null;
+    if (vrft.view === view) {
+      main.replaceChildren(vrft.el("p", { class: "error", role: "alert" }, error.message));
+      vrft.view = null;
+    }
     if (!(error instanceof vrft.Missing)) throw error;
   }
 };
@@ -99,6 +104,10 @@ vrft.start = async () => {
   vrft.theme(saved ? saved === "dark" : matchMedia("(prefers-color-scheme: dark)").matches);
   document.getElementById("theme").addEventListener("click", () => vrft.theme());
   document.getElementById("help").addEventListener("click", vrft.KEYS["?"]);
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();  // its address is none of a view
+    document.getElementById("main").focus();
+  });
   try {
     vrft.catalogue = await vrft.load("catalogue");
   } catch (error) {

@@ -8,6 +8,7 @@ vrft.comparisonPage = async (view, place, main) => {
   const [before, after] = [of(view.before), of(view.after)];
   const [old, now, pairs] = await Promise.all([`${before.id}/table`, `${after.id}/table`,
     `${view.id}/pairs`].map((name) => vrft.load(name)));
+  if (vrft.view !== view) return;  // another was opened meanwhile
   // The place in the old table -> that in the new one; where both have the same order, itself.
   const places = pairs && new Map(pairs);
   const there = (i) => (places ? places.get(i) : i);
@@ -75,7 +76,7 @@ vrft.comparisonPage = async (view, place, main) => {
       ...vrft.shapeMarks(was.shapes),
       ...(is.mask ? [{ mask: is.mask, kind: "segmented" }] : []),
     ];
-    const picture = (k) => vrft.figure(`pictures/${before.id}/${was.pictures[k]}`, k ? [] : marks,
+    const picture = (k) => vrft.figure(`pictures/${before.id}/${was.pictures[k]}`, k === was.boxed ? marks : [],
       [["true", "true box"], ["region", "true region"], ["ignored", "ignored"],
         ["before", "before"], ["given", "after"], ["segmented", "mask after"]], `picture ${k + 1} of ${old.id[i]}`);
     const side = (title, texts, table, k) => vrft.el("div", {},

@@ -77,6 +77,7 @@ vrft.curvesPage = async (view, place, main) => {
   };
   const set = (name) => (value) => { shown[name] = value; draw(); };
   await load(vrft.catalogue.live);
+  if (vrft.view !== view) return;  // another was opened meanwhile
   main.replaceChildren(vrft.el("div", { class: "wide" },
     vrft.el("div", { class: "controls", id: "filters" },
       vrft.el("input", {

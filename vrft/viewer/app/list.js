@@ -5,8 +5,8 @@
 // Return the height of a row in pixels: two lines of the page's type.
 vrft.rowHeight = () => Math.round(3.47 * parseFloat(getComputedStyle(document.documentElement).fontSize));
 
-// Return {node, show(order), select(position), selected}. `row(index)` makes a row's children,
-// `choose(index)` is told of the row that was chosen.
+// Return {node, show(order, chosen), move(by)}. `row(index)` makes a row's children, `choose(index)`
+// is told of the row that was chosen.
 vrft.list = ({ row, choose, label }) => {
   const height = vrft.rowHeight();
   const filler = vrft.el("div", { class: "filler" });
@@ -46,12 +46,12 @@ vrft.list = ({ row, choose, label }) => {
     }
   };
 
-  const select = (place, tell = true) => {
+  const select = (place) => {
     if (!order.length) return;
     position = Math.min(order.length - 1, Math.max(0, place));
     reveal();
     draw();
-    if (tell) choose(order[position]);
+    choose(order[position]);
   };
 
   // Only a list that is laid out knows how many rows are in sight.
@@ -68,8 +68,5 @@ vrft.list = ({ row, choose, label }) => {
       draw(true);
     },
     move: (by) => select(position + by),
-    first: () => select(0),
-    get count() { return order.length; },
-    get position() { return position; },
   };
 };

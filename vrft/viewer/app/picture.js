@@ -15,8 +15,11 @@ vrft.figure = (src, marks, legend, alt) => {
   const image = vrft.el("img", { src, alt, decoding: "async", draggable: "false" });
   // A small picture is enlarged, so that boxes do not hide what they surround.
   image.onload = () => {
-    const scale = Math.max(1, vrft.side() / Math.max(image.naturalWidth, image.naturalHeight));
-    image.style.width = `${Math.round(scale * image.naturalWidth)}px`;
+    const [width, height] = [image.naturalWidth, image.naturalHeight];
+    const scale = Math.max(1, vrft.side() / Math.max(width, height));
+    // The height follows the width, and is 70vh at most: with a limit of its own an upright picture
+    // would be stretched.
+    image.style.width = `min(${Math.round(scale * width)}px, ${70 * width / height}vh)`;
   };
   const overlay = vrft.el("svg", {
     class: "overlay", viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true",

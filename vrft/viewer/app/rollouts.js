@@ -5,6 +5,7 @@
 
 vrft.rolloutsPage = async (view, place, main) => {
   const steps = await vrft.load(`${view.id}/steps`, vrft.catalogue.live);
+  if (vrft.view !== view) return;  // another was opened meanwhile
   if (!steps.length) {
     main.replaceChildren(vrft.el("p", { class: "quiet" },
       "No completions were logged (train.log_completions)."));
@@ -86,7 +87,7 @@ vrft.showGroup = (view, group, note, detail) => {
     }))),
     ...group.true.map((box) => ({ box, kind: "true" })),
   ];
-  const picture = (k) => vrft.figure(`pictures/${view.id}/${group.pictures[k]}`, k ? [] : marks,
+  const picture = (k) => vrft.figure(`pictures/${view.id}/${group.pictures[k]}`, k === group.boxed ? marks : [],
     [["true", "true box"], ["region", "true region"], ["ignored", "ignored"],
       ["sampled", "answers"]], `picture ${k + 1} of ${group.id}`);
   const pieces = group.answers.map(vrft.pieces);

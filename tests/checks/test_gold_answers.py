@@ -21,6 +21,7 @@ from vrft.records.rows import read_canonical
 from vrft.rewards import legacy_format, with_rewards
 from vrft.task import Reward
 from vrft.types import Completion, Sample, Score, View
+from vrft_tasks._vqa_answers import Rules
 from vrft_tasks.geoqa import GeoQa, Gold
 from vrft_tasks.lisa_grounding import LisaGrounding, Target
 from vrft_tasks.vqa import Vqa, read_sample
@@ -76,7 +77,7 @@ def test_letters_as_gold_answers_of_a_geometry_are_noted() -> None:
 def test_a_letter_whose_option_the_prompt_lists_is_not_noted() -> None:
     columns = {"id": "a", "question": "Which?", "options": ["red", "blue"], "answer": "A"}
     row = read_canonical(Record(columns, "rows.jsonl: line 1", 0))
-    sample = read_sample(row, "option", accept_any=False)
+    sample = read_sample(row, "option", Rules())
     _, findings = gold_answers.try_gold_answers(Vqa(""), [OpenedSample(sample, (), ())])
     assert "A" in Vqa("").reference(sample, ()) and not findings.notes
 

@@ -144,7 +144,6 @@ def test_the_dry_run_refuses_what_the_run_refuses_and_neither_makes_a_folder(
     [
         ("half \ud83d", r"half a character"),
         ("an end<|im_end|>", r"the special token <\|im_end\|>"),
-        ("<image> or <image>", r"2 x <image> and 0 picture"),
     ],
 )
 def test_a_prompt_that_a_later_step_would_meet_is_refused_by_both(

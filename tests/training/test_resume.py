@@ -158,6 +158,7 @@ OTHER: dict[str, str] = {
     "algorithm.missing_rewards": "none",
     "train.greater_is_better": "true",
     "eval.split": "val",
+    "rollout.vllm.devices": "3",
     "task.name": "other",
     "task.settings": "{template: other}",
     "model.name": "other",

@@ -156,8 +156,8 @@ def check_none(record: Record) -> None:
         holding.append(record.columns.get(asked, asked))
     if holding:
         raise record.error(
-            f"the column {holding[0]!r:.60} has a picture, and this task asks without pictures; "
-            "train such rows by --task vqa, or --task geoqa for geometry"
+            f"the column {holding[0]!r:.60} has a picture or its place, and this task asks without "
+            "pictures; train such rows by --task vqa, or --task geoqa for geometry"
         )
 
 

@@ -82,6 +82,43 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
         {"question_id": 1, "image": "a.png", "text": "Is there a snowboard?", "label": "yes"},
         "yes",
     ),
+    "MathVista (AI4Math)": (
+        {
+            **{"pid": "2", "question": "What is the area?", "image": "images/2.jpg"},
+            **{"decoded_image": EMBEDDED, "choices": ["4 cm", "5 cm", "6 cm"], "unit": None},
+            **{"precision": None, "answer": "5 cm", "question_type": "multi_choice"},
+            **{"answer_type": "text", "metadata": {"split": "testmini"}, "query": "Hint: ..."},
+        },
+        "B",
+    ),
+    "MMMU (MMMU)": (
+        {
+            **{"id": "validation_Art_1", "question": "<image 1> What is it?", "explanation": ""},
+            **{"options": "['Cat', \"A dog's\", 'Cow']", "image_1": EMBEDDED, "image_2": None},
+            **{"img_type": "['Paintings']", "answer": "B", "question_type": "multiple-choice"},
+        },
+        "B",
+    ),
+    "ScienceQA (derek-thomas)": (
+        {
+            **{"image": EMBEDDED, "question": "Which is 2?", "choices": ["1", "2", "0"]},
+            **{"answer": 1, "hint": "", "task": "closed choice", "grade": "grade2"},
+            **{"subject": "natural science", "lecture": "", "solution": ""},
+        },
+        "B",
+    ),
+    "A-OKVQA (HuggingFaceM4)": (
+        {
+            **{"image": EMBEDDED, "question_id": "22M", "question": "What is it?"},
+            **{"choices": ["cat", "dog", "cow", "pig"], "correct_choice_idx": 1},
+            **{"direct_answers": "['dog', 'hound']", "rationales": ["It barks."]},
+        },
+        "B",
+    ),
+    "AI2D (lmms-lab)": (
+        {"question": "Which?", "options": ["a", "b", "c"], "answer": "1", "image": EMBEDDED},
+        "B",
+    ),
     "RefCOCO (lmms-lab)": (
         {
             **{"question_id": "469306", "image": EMBEDDED, "question": "Describe the area."},

@@ -93,9 +93,9 @@ def set_attribute(stack: contextlib.ExitStack, module: Any, name: str, value: An
 def meet_in_second_step(stack: contextlib.ExitStack, what: str) -> None:
     """Let this process hang, make a mistake, or get a signal by its name, in its second step."""
     from vrft.errors import UserError
-    from vrft.training import train
+    from vrft.training import loop
 
-    step = train.step
+    step = loop.step
 
     def met(run: Any) -> Any:
         if run.progress.step == 1:
@@ -111,7 +111,7 @@ def meet_in_second_step(stack: contextlib.ExitStack, what: str) -> None:
             os.kill(os.getpid(), signal.Signals[what])
         return step(run)
 
-    set_attribute(stack, train, "step", met)
+    set_attribute(stack, loop, "step", met)
 
 
 def meet_in_second_lesson(stack: contextlib.ExitStack, what: str) -> None:

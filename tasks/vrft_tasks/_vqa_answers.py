@@ -35,7 +35,7 @@ CODE = re.compile(r"0[0-9]++")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How answers of rows are taken, as the settings of these names of the task say."""
+    """The task's settings of these names, by which answers of rows are taken."""
 
     accept_any: bool = False
     option_index: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,8 @@ def test_a_comparison_tells_its_metrics_and_shows_them(compared: CompareResult) 
     html = compared._repr_html_()
     assert "accuracy of 3 samples: 1 better, 1 worse" in html
     assert "<td>accuracy</td><td>66.7</td><td>66.7</td><td>0.0</td>" in html
+    noted = replace(compared, pairing=replace(compared.pairing, note="x lacks answers"))
+    assert "x lacks answers" not in html and "x lacks answers" in noted._repr_html_()
 
 
 def test_samples_that_changed_have_both_answers(compared: CompareResult) -> None:

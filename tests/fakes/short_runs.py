@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
+
 from fakes.bigram import on_cpu
 from vrft import config
+from vrft.evaluation import evaluate
 from vrft.runs.run_log import read_metrics
 from vrft.training import plan, train
 from vrft.training.run import Run
@@ -27,8 +31,20 @@ def ready(folder: Path, *settings: str, name: str = "demo/lisa_grounding") -> Ru
 
 
 def without_clock(folder: Path) -> list[dict[str, Any]]:
-    """The metrics of a run, less those of the clock."""
+    """Return the metrics of a run, less those of the clock."""
     rows = read_metrics(folder / "metrics.jsonl")
     return [
         {k: v for k, v in row.items() if "time" not in k and "seconds" not in k} for row in rows
     ]
+
+
+def autocast_of_evaluations(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Return a list that gets whether autocast is on, at each evaluation in training from now."""
+    autocast: list[bool] = []
+
+    def scores(*args: Any) -> dict[str, float]:
+        autocast.append(torch.is_autocast_enabled("cpu"))
+        return {"eval_different": 0.0}
+
+    monkeypatch.setattr(evaluate, "while_training", scores)
+    return autocast

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from fakes import short_runs
 from fakes.folders import FAKES
 
 from vrft import models, registry
 from vrft.config.schema import Config, ModelConfig, TaskConfig, TrainConfig
 from vrft.errors import UserError
-from vrft.evaluation import evaluate
 from vrft.runs.run_comparison import TIMES
 from vrft.runs.run_log import read_metrics
 from vrft.sft import fine_tune, lessons
@@ -196,13 +196,7 @@ def test_evaluation_computes_in_the_precision_of_the_lessons(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    autocast = []
-
-    def scores(*args: Any) -> dict[str, float]:
-        autocast.append(torch.is_autocast_enabled("cpu"))
-        return {"eval_different": 0.0}
-
-    monkeypatch.setattr(evaluate, "while_training", scores)
+    autocast = short_runs.autocast_of_evaluations(monkeypatch)
     name = str(model_folder("qwen2_vl"))
     settings = replace(
         config(Path(name), tmp_path / "run", max_steps=1),

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from accelerate import Accelerator
+from fakes import short_runs
 from fakes.folders import FAKES
 
 from vrft import config, registry
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.evaluation import evaluate
 from vrft.policy.policy import AdapterOff
 from vrft.runs.run_log import RunLog, read_metrics
 from vrft.training import loop, train
@@ -170,13 +169,7 @@ def test_evaluation_computes_in_the_precision_of_the_rollouts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Weights that are trained are float32: without autocast so would be all products."""
-    autocast = []
-
-    def scores(*args: Any) -> dict[str, float]:
-        autocast.append(torch.is_autocast_enabled("cpu"))
-        return {"eval_different": 0.0}
-
-    monkeypatch.setattr(evaluate, "while_training", scores)
+    autocast = short_runs.autocast_of_evaluations(monkeypatch)
     evaluated = ("train.max_steps=1", "eval.split=val", "eval.limit=2", f"model.dtype={dtype}")
     train.train(letters(model_folder("qwen2_vl"), tmp_path / "run", *evaluated))
     assert autocast == [dtype == "bfloat16"]

@@ -28,8 +28,9 @@ def test_an_element_writes_its_text_in_its_own_direction() -> None:
 
 
 def test_every_text_of_a_table_is_escaped() -> None:
-    table = markup.html_table("<script>", ("<a>",), [("<b>",)])
+    table = markup.html_table("<script>", ("<a>",), [("<b>",)], ["<i>", ""])
     assert "<script>" not in table and "<a>" not in table and "<b>" not in table
+    assert table.endswith('</table><p dir="auto">&lt;i&gt;</p>')  # and nothing for no note
 
 
 def test_a_page_loads_nothing_and_escapes_its_title() -> None:

@@ -58,7 +58,7 @@ class CompareResult:
         return table_text.text(report.pairing_table(self.pairing), notes=[self.pairing.note])
 
     def _repr_html_(self) -> str:
-        """Return the table in percent for Jupyter."""
+        """Return the table in percent, with its note, for Jupyter."""
         from vrft.evaluation.report import ends, pairing_table, percent
 
         rows = [
@@ -74,7 +74,7 @@ class CompareResult:
         ]
         title = f"{self.pairing.benchmark}: {pairing_table(self.pairing).caption}"
         headings = ("metric", "before, %", "after, %", "difference", "95 % interval", "n")
-        return html_table(title, headings, rows)
+        return html_table(title, headings, rows, [self.pairing.note])
 
 
 def compare(before: Evaluated, after: Evaluated) -> CompareResult:

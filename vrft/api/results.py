@@ -186,7 +186,8 @@ class EvalResult:
             for part, name, value in report.metric_rows(self.report)
         ]
         title = f"{self.report.benchmark}: {report.sample_counts(self.report)}"
-        table = html_table(title, ("part", "metric", "%", "95 % interval", "n"), rows)
+        headings = ("part", "metric", "%", "95 % interval", "n")
+        table = html_table(title, headings, rows, self.report.notes)
         with contextlib.suppress(UserError):  # the table is worth showing without its data
             worst = [exhibit for exhibit in self.exhibits(count=4) if exhibit.image is not None]
             table += gallery(worst, side=224)._repr_html_() if worst else ""
@@ -229,4 +230,4 @@ class CheckpointsResult:
         ]
         title = f"{first.benchmark}: {first.n} samples, in %"
         metrics = next(iter(means_of.values()))
-        return html_table(title, ("model", *metrics, "unreadable"), rows)
+        return html_table(title, ("model", *metrics, "unreadable"), rows, first.notes)

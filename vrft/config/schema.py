@@ -215,7 +215,7 @@ class EvalConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """How a run treats its data, whatever the task; other settings of ``data`` are the task's.
+    """The treatment of a run's data, whatever the task; other settings of ``data`` are the task's.
 
     ``config.yaml`` writes those with the task: see "Spelling" in ``vrft.config.loading``.
     """

@@ -51,15 +51,21 @@ def image_element(image: Image.Image, text: str, quality: int = 80) -> str:
     return f'<img alt="{escaped(text)}" src="data:image/jpeg;base64,{data}"/>'
 
 
-def html_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of HTML, every text escaped."""
+def html_table(
+    title: str,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    notes: Sequence[str] = (),
+) -> str:
+    """Return a table of HTML, and below it the notes that are not empty, every text escaped."""
 
     def line(cells: Sequence[str], tag: str) -> str:
         return "".join(f"<{tag}>{escaped(cell)}</{tag}>" for cell in cells)
 
     body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
     caption = f"<caption>{escaped(title)}</caption>"
-    return f"<table>{caption}<tr>{line(headings, 'th')}</tr>{body}</table>"
+    below = "".join(element("p", note) for note in notes if note)
+    return f"<table>{caption}<tr>{line(headings, 'th')}</tr>{body}</table>{below}"
 
 
 def page(title: str, body: str) -> str:

@@ -25,7 +25,7 @@ from vrft.engines.requests import BAN
 from vrft.engines.vllm import VllmEngine
 from vrft.errors import UserError
 from vrft.models.encoding import Encoded
-from vrft.training.rollouts import Rollouts
+from vrft.rollouts.rollouts import Rollouts
 from vrft.types import Rollout
 
 SERVER = publishing.ROOT / ".venv-vllm/bin/python"

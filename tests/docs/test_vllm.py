@@ -11,8 +11,8 @@ from fakes.folders import ROOT
 from vrft import config
 from vrft.config.rollout import RolloutConfig, VllmConfig
 from vrft.objectives import objective
+from vrft.rollouts.rollouts import PROBED
 from vrft.training.checkpoint import ROLLOUTS
-from vrft.training.rollouts import PROBED
 
 PAGE = (ROOT / "docs" / "vllm.md").read_text(encoding="utf-8")
 
@@ -32,7 +32,7 @@ def test_settings_and_metrics_of_the_page_are_those_of_a_run() -> None:
     names |= {f"rollout.vllm.{field.name}" for field in dataclasses.fields(VllmConfig)}
     mentioned = {name.rstrip(".") for name in re.findall(r"\brollout\.[a-z_.]+", PAGE)}
     assert mentioned <= names and len(mentioned) > 8
-    source = (ROOT / "vrft" / "training" / "rollouts.py").read_text(encoding="utf-8")
+    source = (ROOT / "vrft" / "rollouts" / "rollouts.py").read_text(encoding="utf-8")
     for metric in re.findall(r"`(rollout/[a-z_/]+)`", PAGE):
         assert f'"{metric}"' in source
     assert objective.LOGP_DIFFERENCE in PAGE and ROLLOUTS in PAGE

@@ -17,13 +17,13 @@ from safetensors.torch import load_file
 from vrft import config
 from vrft.config.schema import DataConfig
 from vrft.errors import PictureError, UserError
+from vrft.rollouts.rollout_rows import Drawn
 from vrft.runs import bad_pictures, run_comparison
 from vrft.runs.bad_pictures import METRIC, BadPictures
 from vrft.runs.run_log import BAD_PICTURES, RunLog, read_metrics
 from vrft.sft import fine_tune
 from vrft.training import train
 from vrft.training.plan_text import plan_text
-from vrft.training.rollout_rows import Drawn
 from vrft.training.run import Run
 from vrft.training.stream import draw, next_prompts, sample_at
 from vrft.types import Prompt, Sample

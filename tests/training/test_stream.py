@@ -10,8 +10,8 @@ from fakes.bigram import CONFIG, Echo, run, take_step, with_algorithm, with_trai
 
 from vrft.config.schema import Config
 from vrft.diagnosis.difficulty import Attempt
+from vrft.rollouts.rollout_rows import Drawn
 from vrft.training import health, trainer_state
-from vrft.training.rollout_rows import Drawn
 from vrft.training.run import Run
 from vrft.training.stream import next_prompts, places, rollout_seed, shuffled_index
 from vrft.training.trainer_state import Progress

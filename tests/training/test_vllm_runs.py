@@ -26,10 +26,11 @@ from safetensors.torch import load_file
 from vrft import cli, config
 from vrft.engines import server as vllm_server
 from vrft.engines.vllm import VllmEngine
+from vrft.rollouts import rollouts
+from vrft.rollouts.rollout_rows import Sampled
+from vrft.rollouts.rollouts import Rollouts
 from vrft.runs.run_log import read_metrics
-from vrft.training import checkpoint, loop, rollouts, train
-from vrft.training.rollout_rows import Sampled
-from vrft.training.rollouts import Rollouts
+from vrft.training import checkpoint, loop, train
 from vrft.training.run import Run
 from vrft.types import Rollout
 

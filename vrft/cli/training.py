@@ -130,7 +130,7 @@ def rollout_findings(config: Config) -> Findings:
     """Return why the run could not hold its weights or sample as configured, if so."""
     from vrft.checks.findings import Finding, Findings
     from vrft.models import quantization
-    from vrft.training import rollout_plan
+    from vrft.rollouts import rollout_plan
 
     try:
         quantization.check_training(config)

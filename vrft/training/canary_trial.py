@@ -20,9 +20,9 @@ from vrft.errors import UserError
 from vrft.models.encoding import Encoded
 from vrft.policy import ModelPolicy, Policy
 from vrft.processes import distributed, exchange
+from vrft.rollouts.rollout_rows import Drawn
 from vrft.runs.bad_pictures import BadPictures
 from vrft.task import Task
-from vrft.training.rollout_rows import Drawn
 from vrft.training.run import Run
 from vrft.training.stream import block_of, draw, encode_sample, samples_from, upcoming
 from vrft.types import Rollout, Sample

@@ -24,12 +24,10 @@ from vrft import durable, launched
 from vrft.errors import UserError
 from vrft.models import manifest
 from vrft.processes import optimizer_parts, shards
+from vrft.rollouts.rollout_rows import ROLLOUTS
 from vrft.runs import disk_errors
 from vrft.training import trainer_state
 from vrft.training.trainer_state import STATE, Progress
-
-ROLLOUTS = "rollouts.json"
-"""The file with the rollouts that no step has used yet, of ``rollout.ahead``."""
 
 CHECKPOINT = re.compile(r"checkpoint-(0|[1-9][0-9]*)")
 """The name of a checkpoint's folder, with its step."""

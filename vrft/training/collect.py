@@ -17,9 +17,9 @@ from vrft.objectives import algorithms
 from vrft.objectives.types import Batch, RewardedGroup
 from vrft.processes import exchange
 from vrft.rewards import LARGEST, TrainerState, group_rewards
+from vrft.rollouts.rollout_rows import Drawn, Sampled
 from vrft.task import Task
 from vrft.training import metrics
-from vrft.training.rollout_rows import Drawn, Sampled
 from vrft.training.run import Run
 from vrft.training.stream import move_on, next_prompts
 from vrft.types import Group, Rollout

@@ -23,16 +23,11 @@ from vrft.objectives import algorithm_plan, algorithms
 from vrft.progress import with_progress
 from vrft.rewards import FunctionReward, rewards_and_missing
 from vrft.rewards.isolation import WorkerReward
+from vrft.rollouts import rollout_plan
 from vrft.runs import run_folder, trackers, unused_settings
 from vrft.runs.bad_pictures import refusal
 from vrft.task import Task
-from vrft.training import (
-    best,
-    optimizers,
-    resume,
-    reward_workers,
-    rollout_plan,
-)
+from vrft.training import best, optimizers, resume, reward_workers
 from vrft.types import Completion, Sample
 
 

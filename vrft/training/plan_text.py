@@ -20,17 +20,10 @@ from vrft.objectives import algorithms, ppo
 from vrft.policy import ModelPolicy
 from vrft.processes import distributed
 from vrft.processes.same_start import check_same
+from vrft.rollouts import rollout_plan
 from vrft.runs.bad_pictures import BadPictures
 from vrft.task import Task
-from vrft.training import (
-    best,
-    canary_trial,
-    optimizers,
-    plan,
-    resume,
-    reward_workers,
-    rollout_plan,
-)
+from vrft.training import best, canary_trial, optimizers, plan, resume, reward_workers
 from vrft.training.stream import encode_sample
 from vrft.types import Sample
 

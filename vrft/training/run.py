@@ -12,10 +12,10 @@ from vrft.config.schema import Config
 from vrft.diagnosis.difficulty import Ledger
 from vrft.diagnosis.watchdogs import Watchdogs
 from vrft.policy import Policy
+from vrft.rollouts.rollouts import Rollouts
 from vrft.runs.bad_pictures import BadPictures
 from vrft.task import Task
 from vrft.training.read_ahead import ReadAhead
-from vrft.training.rollouts import Rollouts
 from vrft.training.trainer_state import Progress
 from vrft.types import Prompt, Sample
 

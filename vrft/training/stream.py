@@ -16,8 +16,8 @@ import numpy as np
 
 from vrft.config.schema import Config
 from vrft.policy import Policy
+from vrft.rollouts.rollout_rows import Drawn
 from vrft.task import Task
-from vrft.training.rollout_rows import Drawn
 from vrft.training.run import Run
 from vrft.types import Prompt, Sample
 

@@ -24,6 +24,7 @@ from vrft.policy import Policy
 from vrft.processes import distributed, exchange
 from vrft.processes.peers import guarded
 from vrft.processes.same_start import check_same
+from vrft.rollouts import rollouts
 from vrft.runs import disk_errors, fresh_folder, launches
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady
@@ -40,7 +41,6 @@ from vrft.training import (
     plan,
     plan_text,
     reward_workers,
-    rollouts,
 )
 from vrft.training import resume as resumption
 from vrft.training.loop import loop

@@ -14,6 +14,9 @@ from typing import Any
 from vrft.errors import UserError
 from vrft.types import Completion, Prompt, Rollout, Sample, View
 
+ROLLOUTS = "rollouts.json"
+"""The file of a checkpoint with the rollouts that no step has used yet, of ``rollout.ahead``."""
+
 
 @dataclass(frozen=True)
 class Drawn:

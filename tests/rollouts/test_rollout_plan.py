@@ -12,7 +12,7 @@ from vrft.config.rollout import RolloutConfig, VllmConfig
 from vrft.config.schema import Config
 from vrft.engines import engines
 from vrft.errors import UserError
-from vrft.training import rollout_plan
+from vrft.rollouts import rollout_plan
 
 
 def vllm(**settings: Any) -> Config:

@@ -16,8 +16,8 @@ from vrft.engines.guest import VllmGuest
 from vrft.engines.served import Address, ServedEngine
 from vrft.engines.vllm import VllmEngine
 from vrft.errors import UserError
-from vrft.training import shared_server
-from vrft.training.shared_server import SharedServer
+from vrft.rollouts import shared_server
+from vrft.rollouts.shared_server import SharedServer
 
 FIRST = Address("http://first:1", "served", torch.float32)
 SECOND = Address("http://second:2", "served", torch.float32)

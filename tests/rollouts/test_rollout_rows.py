@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from vrft.errors import UserError
-from vrft.training import rollout_rows
-from vrft.training.rollout_rows import Drawn, Sampled
+from vrft.rollouts import rollout_rows
+from vrft.rollouts.rollout_rows import Drawn, Sampled
 from vrft.types import Completion, Prompt, Rollout, Sample, View
 
 

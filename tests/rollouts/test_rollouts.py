@@ -38,10 +38,11 @@ from vrft.engines import engines
 from vrft.errors import UserError
 from vrft.objectives.objective import loss
 from vrft.objectives.types import Batch, Experience, RewardedGroup
+from vrft.rollouts import rollout_rows
+from vrft.rollouts.rollout_rows import Drawn
+from vrft.rollouts.rollouts import Rollouts
 from vrft.runs.run_log import read_metrics
 from vrft.training import checkpoint, loop, plan, train
-from vrft.training.rollout_rows import Drawn
-from vrft.training.rollouts import Rollouts
 from vrft.training.run import Run
 from vrft.training.stream import sample_at
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
@@ -340,8 +341,8 @@ def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(
     """Ahead, with the rollouts that the server had made before the run stopped."""
     whole = train.train(settings("whole", f"rollout.ahead={ahead}", "train.eval_steps=2",
                                  "eval.split=val", "eval.limit=2"))  # fmt: skip
-    assert (whole / "checkpoint-2" / checkpoint.ROLLOUTS).is_file() == bool(ahead)
-    assert not (whole / "checkpoint-4" / checkpoint.ROLLOUTS).exists()
+    assert (whole / "checkpoint-2" / rollout_rows.ROLLOUTS).is_file() == bool(ahead)
+    assert not (whole / "checkpoint-4" / rollout_rows.ROLLOUTS).exists()
     half = tmp_path / "half"
     shutil.copytree(whole, half)
     for later in ("checkpoint-4", "final"):
@@ -368,7 +369,7 @@ def test_a_checkpoint_whose_rollouts_ahead_have_failed_is_good_and_they_are_samp
         with pytest.raises(UserError, match=r"^step 3: out of memory"):
             train.train(made)
     run = Path(made.train.output_dir)
-    assert not (run / "checkpoint-2" / checkpoint.ROLLOUTS).exists()
+    assert not (run / "checkpoint-2" / rollout_rows.ROLLOUTS).exists()
     train.train(config.load(str(run / "config.yaml")), resume=run)
     rows = read_metrics(run / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4]

@@ -27,10 +27,9 @@ from vrft.errors import UserError
 from vrft.objectives import algorithms
 from vrft.policy import Policy
 from vrft.processes import exchange
-from vrft.training import rollout_rows, shared_server
-from vrft.training.checkpoint import ROLLOUTS
-from vrft.training.rollout_rows import Drawn, Sampled
-from vrft.training.shared_server import SharedServer, gathered
+from vrft.rollouts import rollout_rows, shared_server
+from vrft.rollouts.rollout_rows import Drawn, Sampled
+from vrft.rollouts.shared_server import SharedServer, gathered
 from vrft.waiting import waiting
 
 PROBED = (4, 32)
@@ -223,7 +222,7 @@ class Rollouts:
 
     def restore(self, folder: Path, coming: Callable[[], Sequence[Drawn]]) -> None:
         """Take over a checkpoint's rollouts of the ``coming`` prompts of this device."""
-        path = folder / ROLLOUTS
+        path = folder / rollout_rows.ROLLOUTS
         if self.pool is None or not path.is_file():
             return
         try:

@@ -1,4 +1,4 @@
-"""What ``vrft check`` and ``vrft plan`` have found, in words and in plain values."""
+"""The findings of ``vrft check`` and ``vrft plan``, in words and in plain values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What settings say of themselves: the texts below the fields of a dataclass in its source."""
+"""The descriptions of settings: the texts below the fields of a dataclass in its source."""
 
 from __future__ import annotations
 

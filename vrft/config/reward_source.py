@@ -1,4 +1,4 @@
-"""How a reward function of the user's is named: its file, its name there, and its weight."""
+"""Reward functions of the user's, as settings name them: a file, a name there, and a weight."""
 
 from __future__ import annotations
 

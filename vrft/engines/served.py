@@ -1,4 +1,4 @@
-"""What every engine with a vLLM server does: it asks for rollouts, and measures the distance."""
+"""The base of engines with a vLLM server: asking for rollouts, and measuring their distance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused before a vLLM server is started: settings, environments and models."""
+"""Refusals before a vLLM server is started: of settings, environments and models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the elements of sharded weights stand in the tensors that each device steps.
+"""The places of the elements of sharded weights in the tensors that each device steps.
 
 One device and DDP step each weight as it is. ZeRO and FSDP2 deal the elements out, each in a way of
 its own: a checkpoint that moves between launches asks here which elements are whose.

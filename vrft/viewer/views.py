@@ -1,4 +1,4 @@
-"""What paths hold, runs and evaluations, as the views of one site."""
+"""The views of one site: the runs and evaluations that paths hold."""
 
 from __future__ import annotations
 

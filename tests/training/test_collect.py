@@ -20,6 +20,7 @@ from vrft.rewards import FunctionReward, with_rewards
 from vrft.rewards.task_rewards import LostReward
 from vrft.task import Reward
 from vrft.training import collect
+from vrft.training.stream import next_prompts
 from vrft.types import Completion, Group, Sample
 
 
@@ -37,6 +38,16 @@ def test_a_reward_that_does_not_apply_adds_nothing() -> None:
     metrics, rows = take_step(run(CONFIG, Sometimes()))
     assert metrics["reward"] == pytest.approx(metrics["rewards/share/mean"])
     assert rows[0]["rewards"]["never"] is None
+
+
+def test_groups_stand_in_the_order_of_the_stream_whatever_they_teach() -> None:
+    made = run(CONFIG)
+    drawn = [draw.sample.id for draw in next_prompts(made)]
+    made = run(CONFIG)
+    groups = collect.collect(made).groups
+    assert [rewarded.group.sample.id for rewarded in groups] == drawn
+    signals = [rewarded.has_signal for rewarded in groups]
+    assert signals != sorted(signals, reverse=True)  # so that mini-batches share them
 
 
 def test_resampling_replaces_groups_without_signal() -> None:

@@ -29,7 +29,8 @@ def collect(run: Run) -> Batch:
     """Return the step's groups: sampled, rewarded, and resampled while too few have signal.
 
     Groups with signal are held on to, oldest first, and the batch is filled up with the newest
-    groups without; alpha and every metric are those of the groups in the batch. Raises UserError
+    groups without; alpha and every metric are those of the groups in the batch. They stand in the
+    order in which they were drawn, so that mini-batches share the signal. Raises UserError
     where ``max_resample_rounds`` are not enough and ``on_exhausted`` is "error", and, on all
     devices together, for a prompt or a reward of any of them that cannot be used.
     """
@@ -43,11 +44,14 @@ def collect(run: Run) -> Batch:
             fresh = rewarded_groups(run)
         except UserError as error:
             mistake = error
-        informative = [rewarded for rewarded in groups + fresh if rewarded.has_signal]
+        drawn = groups + fresh
+        informative = [rewarded for rewarded in drawn if rewarded.has_signal]
         without_signal = [rewarded for rewarded in fresh + groups if not rewarded.has_signal]
-        ranked = informative + without_signal
-        groups = ranked[:size]
-        dropped += [replace(rewarded, encoded=None) for rewarded in ranked[size:]]
+        kept = {id(rewarded) for rewarded in (informative + without_signal)[:size]}
+        groups = [rewarded for rewarded in drawn if id(rewarded) in kept]
+        dropped += [
+            replace(rewarded, encoded=None) for rewarded in drawn if id(rewarded) not in kept
+        ]
         # Counted over all devices, so that all of them stop after the same round: one that went
         # on alone would wait for the others in its next exchange.
         own = [sum(rewarded.has_signal for rewarded in groups), size, mistake is not None]
@@ -55,7 +59,8 @@ def collect(run: Run) -> Batch:
         with_signal, total, mistakes = counts.tolist()
         if mistakes:
             raise UserError(f"step {run.progress.step + 1}: {first(run.accelerator, mistake)}")
-        if with_signal >= config.min_informative * total:
+        # 0.55 * 100 is a hair above 55, 55 / 100 is 0.55
+        if with_signal / total >= config.min_informative:
             return Batch.of(groups, rounds, dropped=dropped)
     if config.on_exhausted == "error":
         raise UserError(
@@ -198,6 +203,7 @@ def reward_group(
         seconds=given.seconds,
         normalised=normalised_G,
         lost=lost,
+        missing=given.missing,
     )
 
 

@@ -19,6 +19,18 @@ ATTEMPTS = [
 ]
 
 
+def test_a_prompt_of_no_known_reward_is_neither_solved_nor_hopeless(tmp_path: Path) -> None:
+    ledger = Ledger()
+    ledger.add([Attempt("lost", 0, 0.0, 0, 9, signal=False)])
+    assert ledger.pass_rate("lost") is None
+    ledger.write(tmp_path / difficulty.FILE)
+    [standing] = difficulty.read(tmp_path / difficulty.FILE)
+    assert standing.pass_rate is None and standing.mean_reward is None
+    assert "1 prompts sampled, 0 never and 0 always" in difficulty.line(tmp_path)
+    assert Bounds(min_pass_rate=0.5).reason(standing) is None
+    assert Bounds(unsampled=False).reason(standing) == "never rewarded"
+
+
 def test_a_prompt_has_its_pass_rate_its_reward_and_the_tokens_that_taught_nothing(
     tmp_path: Path,
 ) -> None:
@@ -80,8 +92,8 @@ def test_a_prompt_takes_few_bytes_beside_its_id() -> None:
         ('{"sample_id": "a", "sampled": true}', "sampled is True"),
         ('{"sample_id": "a", "sampled": -1, "answers": 1, "reward": 0, "full": 0, "tokens": 1, '
          '"tokens_without_signal": 0}', "sampled is -1"),
-        ('{"sample_id": "a", "sampled": 1, "answers": 0, "reward": 0, "full": 0, "tokens": 1, '
-         '"tokens_without_signal": 0}', "0 of 0 answers"),
+        ('{"sample_id": "a", "sampled": 1, "answers": 0, "reward": 0, "full": 1, "tokens": 1, '
+         '"tokens_without_signal": 0}', "1 of 0 answers"),
         ('{"sample_id": "a", "sampled": 1, "answers": 1, "reward": NaN, "full": 0, "tokens": 1, '
          '"tokens_without_signal": 0}', "reward is nan"),
     ],

@@ -191,9 +191,23 @@ def test_a_baseline_says_which_groups_have_signal() -> None:
         assert baseline.signal(rewards, greedy, lost).tolist() == expected[name], name
 
 
+def test_the_deviation_of_a_batch_leaves_out_groups_that_have_lost_a_reward() -> None:
+    config = method("gpg", f_norm="batch_std")
+    rewards = torch.tensor([[1.0, 2.0], [2.0, 1.0], [0.0, 0.0]])
+    own = outcome(rewards[:2], torch.zeros(2, 2, 1), torch.ones(2, 2, 1))
+    alone, _ = algorithms.group_advantages(own, config)
+    masked = torch.tensor([False, False, True])
+    beside = outcome(rewards, torch.zeros(3, 2, 1), torch.ones(3, 2, 1), lost=masked)
+    found, _ = algorithms.group_advantages(beside, config)
+    assert found[:2].tolist() == alone.tolist() and not found[2].any()
+    of_all = algorithms.advantages(rewards, config, None, torch.ones(3, dtype=torch.bool))
+    assert bool(of_all.isfinite().all())
+
+
 def outcome(rewards: Tensor, kl_costs: Tensor, mask: Tensor, **others: Tensor) -> Outcome:
     """The outcome on one device."""
-    return Outcome(rewards, kl_costs, mask, gather=same, local=same, **others)
+    lost = others.pop("lost", torch.zeros(len(rewards), dtype=torch.bool))
+    return Outcome(rewards, kl_costs, mask, lost, gather=same, local=same, **others)
 
 
 def same(rows: Tensor) -> Tensor:

@@ -174,6 +174,7 @@ def test_numbers_that_are_not_finite_count_as_none_where_that_is_asked_for() -> 
     given = rewards.group_rewards(Giving(reward=math.nan), group_of("a", "b"), missing="none")
     assert given.values == {"given": [None, None]}
     assert given.log.metrics == {"rewards/given/missing": [1.0]}
+    assert given.missing == {"given": frozenset({0, 1})}
     none = rewards.group_rewards(Giving(reward=None), group_of("a", "b"), missing="none")
     assert none.log.metrics == {"rewards/given/missing": [0.0]}
     with pytest.raises(UserError, match="of type str"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,22 @@ def test_full_reward_asks_for_every_reward_of_the_task_that_has_a_weight() -> No
     weighted = with_algorithm(CONFIG, reward_weights={"muted": 0.0})
     task = with_rewards(Echo(), {"brief": lambda s, c: -1.0})
     assert health.attempt(weighted, task, rewarded) == Attempt("s", 3, 1.5, 2, 6, signal=False)
+
+
+def test_answers_without_a_reward_that_applies_make_no_prompt_solved_or_hopeless() -> None:
+    group = Group(Sample("s", "?", "a"), Prompt("a"), (Rollout(Completion("a"), (1, 2), True),) * 3)
+    rewards: dict[str, list[float | None]] = {"right": [1.0, None, 0.0], "format": [1.0] * 3}
+    rewarded = RewardedGroup(
+        group, None, rewards, torch.tensor([2.0, 1.0, 1.0]), has_signal=True,
+        missing={"right": frozenset({1})},
+    )  # fmt: skip
+    found = health.attempt(CONFIG, Echo(), rewarded)
+    assert found == Attempt("s", 2, 3.0, 1, 6, signal=True)
+    every = replace(rewarded, missing={"right": frozenset(range(3))})
+    assert health.attempt(CONFIG, Echo(), every) == Attempt("s", 0, 0.0, 0, 6, signal=True)
+    beside = replace(rewarded, missing={"brief": frozenset(range(3))})
+    task = with_rewards(Echo(), {"brief": lambda s, c: -1.0})
+    assert health.attempt(CONFIG, task, beside).answers == 3
 
 
 def test_the_share_of_repeats_is_1_where_all_answers_are_alike() -> None:

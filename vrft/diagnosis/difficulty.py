@@ -19,8 +19,8 @@ from vrft.errors import UserError
 FILE = "difficulty.jsonl"
 
 TOTALS = ("sampled", "answers", "reward", "full", "tokens", "tokens_without_signal")
-"""The sums that are held of each prompt: groups, answers, rewards, answers of full reward, tokens,
-and tokens of groups without signal."""
+"""The sums that are held of each prompt: groups, answers of known reward, rewards, answers of full
+reward, tokens, and tokens of groups without signal."""
 
 FULL = 1.0
 """The value of a reward from which on it is full."""
@@ -30,7 +30,8 @@ FULL = 1.0
 class Attempt:
     """A group of answers to a prompt: their number, the sum of rewards, and those of full reward.
 
-    ``tokens`` are those of all answers; without ``signal`` they taught nothing.
+    ``answers`` are those of known reward, none where a reward was lost. ``tokens`` are those of all
+    answers; without ``signal`` they taught nothing.
     """
 
     sample_id: str
@@ -54,14 +55,14 @@ class Standing:
     tokens_without_signal: int
 
     @property
-    def mean_reward(self) -> float:
-        """Return the mean weighted reward of the prompt's answers."""
-        return self.reward / self.answers
+    def mean_reward(self) -> float | None:
+        """Return the mean weighted reward of the prompt's answers; None where none is known."""
+        return self.reward / self.answers if self.answers else None
 
     @property
-    def pass_rate(self) -> float:
-        """Return the share of answers whose rewards were all full, in [0, 1]."""
-        return self.full / self.answers
+    def pass_rate(self) -> float | None:
+        """Return the share of answers whose rewards were all full, in [0, 1]; None of no answer."""
+        return self.full / self.answers if self.answers else None
 
     def row(self) -> dict[str, Any]:
         """Return the line of the file: the means, for whoever reads it, and the totals."""
@@ -99,12 +100,12 @@ class Ledger:
         return row
 
     def pass_rate(self, sample_id: str) -> float | None:
-        """Return the share of a prompt's answers so far of full reward; None if never sampled."""
+        """Return the share of a prompt's answers so far of full reward; None if none is known."""
         place = self.places.get(sample_id)
         if place is None:
             return None
         _, answers, _, full, _, _ = self.totals[place].tolist()
-        return float(full / answers)
+        return float(full / answers) if answers else None
 
     def standings(self) -> Iterator[Standing]:
         """Yield the prompts in their order."""
@@ -152,7 +153,7 @@ def standing_of(row: Any) -> Standing:
         if name != "reward" and value < 0:
             raise ValueError(f"{name} is {value}")
     standing = Standing(row["sample_id"], *totals)  # type: ignore[arg-type]
-    if standing.answers < 1 or standing.full > standing.answers:
+    if standing.full > standing.answers:
         raise ValueError(f"{standing.full} of {standing.answers} answers are of full reward")
     return standing
 
@@ -164,8 +165,8 @@ def line(run: Path) -> str:
     prompts = never = always = tokens = wasted = 0
     for standing in read(run / FILE):
         prompts += 1
-        never += standing.full == 0
-        always += standing.full == standing.answers
+        never += standing.pass_rate == 0
+        always += standing.pass_rate == 1
         tokens += standing.tokens
         wasted += standing.tokens_without_signal
     if not prompts:
@@ -179,7 +180,7 @@ def line(run: Path) -> str:
 
 @dataclass(frozen=True)
 class Bounds:
-    """The prompts that are kept: by pass rate, by mean reward, and those never sampled or not."""
+    """The prompts that are kept: by pass rate, by mean reward, and those of no known reward."""
 
     min_pass_rate: float | None = None
     max_pass_rate: float | None = None
@@ -191,10 +192,13 @@ class Bounds:
         """Return why a prompt is left out, None for one that is kept."""
         if standing is None:
             return None if self.unsampled else "never sampled"
+        if not standing.answers:
+            return None if self.unsampled else "never rewarded"
         for name, value, low, high in (
             ("pass rate", standing.pass_rate, self.min_pass_rate, self.max_pass_rate),
             ("mean reward", standing.mean_reward, self.min_reward, self.max_reward),
         ):
+            assert value is not None  # that of at least one answer
             if low is not None and value < low:
                 return f"{name} under {low:g}"
             if high is not None and value > high:

@@ -33,14 +33,15 @@ class Outcome:
 
     ``rewards`` [b, G]; ``kl_costs`` [b, G, C], what the KL of each token takes off the reward, or
     zeros [b, G, 1]; ``mask`` [b, G, C], 0 also at all tokens of a group that has lost a reward,
-    which must not count in the batch's mean; ``greedy`` [b] and ``values`` [b, G, C] for the
-    baselines that need them. ``gather`` turns [b, ...] into [B, ...] of all devices, ``local`` goes
-    back.
+    which must not count in the batch's mean, and ``lost`` [b] marks such a group; ``greedy`` [b]
+    and ``values`` [b, G, C] for the baselines that need them. ``gather`` turns [b, ...] into
+    [B, ...] of all devices, ``local`` goes back.
     """
 
     rewards: Tensor
     kl_costs: Tensor
     mask: Tensor
+    lost: Tensor
     gather: Callable[[Tensor], Tensor]
     local: Callable[[Tensor], Tensor]
     greedy: Tensor | None = None
@@ -87,11 +88,17 @@ def has_signal(rewards: Tensor) -> Tensor:
     return rewards.amax(1) - rewards.amin(1) > TOLERANCE
 
 
-def advantages(rewards: Tensor, config: AlgorithmConfig, greedy: Tensor | None = None) -> Tensor:
+def advantages(
+    rewards: Tensor,
+    config: AlgorithmConfig,
+    greedy: Tensor | None = None,
+    lost: Tensor | None = None,
+) -> Tensor:
     """Return Eq. 6: rewards [B, G] less their baseline, divided by F_norm; [B, G].
 
     ``greedy`` [B] are the rewards of greedy completions, for the baseline that needs them. A group
-    of equal rewards has exactly no advantage over its own mean.
+    of equal rewards has exactly no advantage over its own mean. ``lost`` [B] marks groups that have
+    lost a reward, which the deviation of the batch leaves out unless all have.
     """
     baseline = BASELINES[config.baseline]
     assert baseline.subtrahend is not None
@@ -99,7 +106,8 @@ def advantages(rewards: Tensor, config: AlgorithmConfig, greedy: Tensor | None =
     if config.f_norm == "group_std":
         centred = centred / (rewards.std(1, keepdim=True) + STD_EPSILON)
     elif config.f_norm == "batch_std":
-        centred = centred / (rewards.std() + STD_EPSILON)
+        counted = rewards if lost is None or bool(lost.all()) else rewards[~lost]
+        centred = centred / (counted.std() + STD_EPSILON)
     if baseline.needs_greedy:
         # Equal rewards teach here too, where the greedy completion earned another.
         return centred * (centred.abs() > TOLERANCE)
@@ -111,7 +119,8 @@ def group_advantages(outcome: Outcome, config: AlgorithmConfig) -> Advantages:
     """Return one advantage for all tokens of a completion: [b, G, 1]."""
     rewards_BG = outcome.gather(outcome.rewards - outcome.kl_costs.sum(-1))
     greedy_B = None if outcome.greedy is None else outcome.gather(outcome.greedy)
-    advantages_BG = advantages(rewards_BG, config, greedy_B)
+    lost_B = outcome.gather(outcome.lost.float()).bool()
+    advantages_BG = advantages(rewards_BG, config, greedy_B, lost_B)
     return outcome.local(advantages_BG).unsqueeze(-1), None
 
 

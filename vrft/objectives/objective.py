@@ -55,6 +55,7 @@ def make_experience(run: Learner, batch: Batch) -> Experience:
         rewards,
         kl_costs,
         batch.mask * ~batch.lost.view(-1, 1, 1),
+        batch.lost,
         gather=partial(exchange.gather, run.accelerator),
         local=partial(exchange.local_rows, run.accelerator),
         greedy=batch.greedy,

@@ -58,7 +58,8 @@ class RewardedGroup:
     normalised; ``greedy`` is the total of the prompt's greedy completion, where the baseline needs
     it; ``log`` holds what the rewards logged of the group, and ``seconds`` the time that each
     reward took for it. ``lost`` are the rewards whose worker ended without values: no total has
-    them, that of the greedy completion neither.
+    them, that of the greedy completion neither. ``missing`` tells by reward which of the G answers
+    it has no value for though it applies, as one that is lost or NaN.
     """
 
     group: Group[Any]
@@ -71,6 +72,7 @@ class RewardedGroup:
     seconds: Mapping[str, float] = field(default_factory=dict)
     normalised: Tensor | None = None
     lost: frozenset[str] = frozenset()
+    missing: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     @property
     def compared(self) -> Tensor:

@@ -120,7 +120,8 @@ def rewards_and_missing(
 class GroupRewards:
     """The rewards of a group by name, G checked values each, and what the rewards logged.
 
-    ``seconds`` holds the time that each reward took; ``lost`` says in a line for each reward
+    ``missing`` are the places of those among the G for which a reward that applies has no value, as
+    it is lost or NaN. ``seconds`` holds the time that each took; ``lost`` says in a line for each
     without values why there are none, and ``notes`` are those of them that were not said before.
     """
 
@@ -128,6 +129,7 @@ class GroupRewards:
     log: RewardLog
     seconds: dict[str, float] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, frozenset[int]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -162,12 +164,14 @@ def group_rewards(
             checked(value, name, group.sample, text, may_be_missing=skip)
             for value, text in zip(values, texts, strict=True)
         ]
-        pairs = zip(values, given.values[name], strict=True)
-        count = sum(before is not None and after is None for before, after in pairs)
+        pairs = enumerate(zip(values, given.values[name], strict=True))
+        unread = {place for place, (before, after) in pairs if before is not None and after is None}
+        gone = frozenset(range(size) if name in given.lost else unread)
+        if gone:
+            given.missing[name] = gone
         # A reward of a worker may be lost: a group that has its values counts as well.
         if skip or getattr(reward, "may_be_lost", False):
-            share = 1.0 if name in given.lost else count / size
-            given.log.log_metric(f"rewards/{name}/missing", share)
+            given.log.log_metric(f"rewards/{name}/missing", len(gone) / size)
     return given
 
 

@@ -77,18 +77,22 @@ def attempt(config: Config, task: Task[Any], rewarded: RewardedGroup) -> Attempt
     """Return a group as the ledger counts it.
 
     An answer is of full reward where every reward of the task itself that applies, and has a
-    weight, is at least 1.
+    weight, is at least 1. Answers for which one of these is missing tell nothing and do not count.
     """
     further, weights = further_rewards(task), config.algorithm.weights
     names = [n for n in rewarded.rewards if n not in further and weights.get(n, 1.0) > 0]
-    columns = [rewarded.rewards[name] for name in names]
-    given = [[v for v in values if v is not None] for values in zip(*columns, strict=True)]
-    full = sum(bool(values) and min(values) >= difficulty.FULL for values in given)
     rollouts = rewarded.group.rollouts
+    missing = {place for name in names for place in rewarded.missing.get(name, ())}
+    known = [place for place in range(len(rollouts)) if place not in missing]
+    full = 0
+    for place in known:
+        values = [rewarded.rewards[name][place] for name in names]
+        given = [value for value in values if value is not None]
+        full += bool(given) and min(given) >= difficulty.FULL
     tokens = sum(len(rollout.tokens) for rollout in rollouts)
-    reward = float(rewarded.total.sum())
+    reward = float(rewarded.total[known].sum())
     sample_id = rewarded.group.sample.id
-    return Attempt(sample_id, len(rollouts), reward, full, tokens, rewarded.has_signal)
+    return Attempt(sample_id, len(known), reward, full, tokens, rewarded.has_signal)
 
 
 def repeated(group: Group[Any]) -> float:

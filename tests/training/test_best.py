@@ -161,6 +161,40 @@ def test_a_run_keeps_its_best_checkpoint_and_names_it_also_after_it_was_resumed(
     assert locate.model(str(run / "best")) == str(run / "checkpoint-6")
 
 
+@pytest.mark.parametrize("method", ["gpg", "sft"])
+def test_a_run_that_is_killed_before_it_names_its_best_does_so_when_it_goes_on(
+    method: str,
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = iter([0.9, 0.1])
+
+    def scored(*_: Any) -> dict[str, float]:
+        return {"eval_different": next(values)}
+
+    monkeypatch.setattr(evaluate, "while_training", scored)
+    begin = fine_tune.train if method == "sft" else train.train
+    given = letters(
+        *(f"algorithm={method}", "train.save_steps=0", "train.save_total_limit=1"),
+        *(f"model={model_folder('qwen2_vl')}", f"train.output_dir={tmp_path / 'run'}"),
+        "train.max_steps=2",
+    )
+
+    def killed(run: Path, checkpoint: Path | None) -> None:
+        if checkpoint is not None:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(best, "publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            begin(given)
+    begin(given, resume=tmp_path / "run")
+    assert best.read(tmp_path / "run", "different") == best.Best(1, "eval_different", 0.9)
+    checkpoints = sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*"))
+    assert checkpoints == ["checkpoint-1", "checkpoint-2"]
+
+
 def test_the_best_of_supervised_fine_tuning_is_the_model_of_its_evaluation(
     model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:

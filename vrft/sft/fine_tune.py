@@ -104,6 +104,7 @@ def fit_held(
     log: RunLog | None = None
     if together.is_main_process:
         launches.write(folder, resumption.launch(config, step + 1, learner))
+        best.publish(folder, newest)
         log = RunLog(folder, config.train.report_to, step if resume else None, flat(config))
     collator = collator_of(config, learner, lessons, samples)
     collator.bad_pictures.restore(folder, step)
@@ -181,6 +182,7 @@ def train_on_lessons(
         callbacks=[watch],
     )
     watch.accelerator = trainer.accelerator
+    trainer.improved = lambda: watch.improved
     if newest is not None:
         trainer.count_from(resuming.tokens_seen(newest))
     trainer.remove_callback(PrinterCallback)  # it would print each row of metrics.jsonl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from vrft.models.loaded import LoadedModel
 from vrft.processes import distributed, exchange
 from vrft.sft.lessons import IGNORED
 from vrft.sft.shares import EMPTY, EqualShares
-from vrft.training import checkpoint, trainer_state
+from vrft.training import best, checkpoint, trainer_state
 from vrft.waiting import waiting
 
 
@@ -70,7 +70,12 @@ def arguments(config: Config, folder: Path, loaded: LoadedModel, steps: int) -> 
 
 
 class Trainer(SFTTrainer):
-    """TRL's trainer, without its model card and without its way of loading weights."""
+    """TRL's trainer, without its model card and without its way of loading weights.
+
+    ``improved`` returns the evaluation by which the checkpoint of this step is the best so far.
+    """
+
+    improved: Callable[[], best.Best | None]
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write no model card into checkpoints: config.yaml says what the run was."""
@@ -124,6 +129,8 @@ class Trainer(SFTTrainer):
             exchange.wait_for_everyone(self.accelerator)  # each writes its random state
             if self.accelerator.is_main_process:
                 self.lift(checkpoint.path_of(temporary, step), temporary)
+                if (improved := self.improved()) is not None:
+                    best.write(temporary, improved)
         exchange.wait_for_everyone(self.accelerator)
 
     def lift(self, inner: Path, temporary: Path) -> None:

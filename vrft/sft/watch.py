@@ -170,11 +170,10 @@ class RunCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Name the best checkpoint once it is complete, and delete those that are not kept."""
-        improved, self.improved = self.improved, None
+        self.improved = None
         if self.log is None:
             return
-        if improved is not None:
-            best.write(self.folder, improved)
+        best.publish(self.folder, checkpoint.path_of(self.folder, state.global_step))
         spared = best.folder_of(self.folder, self.config)
         checkpoint.prune(self.folder, self.config.train.save_total_limit, spared)
 

@@ -2,7 +2,8 @@
 
 best.json in the run's folder says which it is, and `--model RUN/best` means it. A checkpoint is
 written whenever an evaluation beats all before it, and is not deleted before a better one is
-complete.
+complete. It holds the same file, so that a run that is killed before its folder has it does not
+forget its best model.
 """
 
 from __future__ import annotations
@@ -93,9 +94,15 @@ def better(config: Config, run: Path, step: int, scores: Mapping[str, float]) ->
     return Best(step, name, value)
 
 
-def write(run: Path, best: Best) -> None:
-    """Write which checkpoint is the best, once that checkpoint is complete."""
-    durable.write_text(run / FILE, json.dumps(asdict(best), indent=2) + "\n")
+def write(checkpoint: Path, best: Best) -> None:
+    """Write into a checkpoint, before it is complete, that it is the best so far."""
+    durable.write_text(checkpoint / FILE, json.dumps(asdict(best), indent=2) + "\n")
+
+
+def publish(run: Path, checkpoint: Path | None) -> None:
+    """Name a run's latest checkpoint as its best, if it was when it was written."""
+    if checkpoint is not None and (checkpoint / FILE).is_file():
+        durable.write_text(run / FILE, (checkpoint / FILE).read_text(encoding="utf-8"))
 
 
 def folder_of(run: Path, config: Config) -> Path | None:

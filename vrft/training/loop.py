@@ -105,13 +105,14 @@ def save(run: Run, folder: Path, improved: best.Best | None = None) -> None:
         checkpoint.write_optimizer(temporary, run.optimizer, accelerator)
         if accelerator.is_main_process:
             run.policy.save(temporary, weights)
+            if improved is not None:
+                best.write(temporary, improved)
             checkpoint.write_rollouts(temporary, unused)
             trainer_state.write(temporary, done, accelerator)
             health.write(run, temporary)
     if accelerator.is_main_process:
         health.publish(folder, target)
-        if improved is not None:
-            best.write(folder, improved)
+        best.publish(folder, target)
         spared = best.folder_of(folder, run.config)
         checkpoint.prune(folder, run.config.train.save_total_limit, spared)
     accelerator.wait_for_everyone()

@@ -76,6 +76,10 @@ REFUSED = [
     ),
     (with_row("gpg", importance_sampling_clip_min=0.5), "there are no importance weights"),
     (served(importance_sampling_clip_min=0.5, importance_sampling="off"), "no importance weights"),
+    (
+        with_row("gpg", off_policy_mask_threshold=0.5),
+        r"_threshold=0\.5: one update of a batch that",
+    ),
     (with_row("gpg", rest_epochs=2), r"rest_epochs: set algorithm\.min_pass_rate or"),
     (with_row("gpg", min_pass_rate=0.9, max_pass_rate=0.1), "so that every prompt would rest"),
     (
@@ -111,6 +115,8 @@ def test_what_would_be_ignored_or_contradicted_is_refused(config: Config, messag
         served(importance_sampling="token_mask", importance_sampling_cap=5.0),
         with_row("gpg", use_adaptive_entropy=True, entropy_coef=0.1, entropy_target=1.0),
         served(importance_sampling_clip_min=0.5),
+        served(off_policy_mask_threshold=0.5),
+        with_row("gpg", off_policy_mask_threshold=0.5, num_iterations=2),
     ],
 )
 def test_what_goes_together_passes(config: Config) -> None:

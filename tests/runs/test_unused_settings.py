@@ -42,6 +42,13 @@ def test_a_setting_that_would_be_ignored_is_refused_with_what_it_needs(
     unused_settings.check(settings(given, "model.lora.r=8", "eval.split=val"))
 
 
+def test_lessons_take_no_budget_of_tokens() -> None:
+    budget = "train.max_tokens_per_micro_batch=600"
+    unused_settings.check(settings(budget))
+    with pytest.raises(UserError, match="micro_batch=600: algorithm=sft passes"):
+        unused_settings.check(settings(budget, "algorithm=sft"))
+
+
 def test_a_constant_rate_takes_no_warm_up() -> None:
     constant = "train.lr_scheduler_type=constant"
     with pytest.raises(UserError, match=r"^train\.warmup_ratio=0\.9: .*=constant_with_warmup, or"):

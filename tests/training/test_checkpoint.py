@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -341,6 +342,22 @@ def test_a_schedule_put_to_a_step_goes_on_as_one_that_has_taken_it(name: str, wa
             assert [g["lr"] for g in optimizer.param_groups] == rates == schedule.get_last_lr()
             optimizer.step()
             schedule.step()
+
+
+def test_the_scale_of_float16_goes_on_where_it_was(tmp_path: Path) -> None:
+    made, scaler = run(CONFIG), torch.amp.GradScaler("cpu")
+    scaler.scale(torch.ones(()))  # makes its state
+    scaler.update(1024.0)
+    stand_in = SimpleNamespace(
+        scaler=scaler, is_main_process=True, distributed_type="NO", state=made.accelerator.state
+    )
+    checkpoint.write_optimizer(tmp_path, made.optimizer, stand_in)
+    fresh = torch.amp.GradScaler("cpu")
+    stand_in.scaler = fresh
+    checkpoint.restore_state(tmp_path, made.optimizer, made.scheduler, stand_in, 3)
+    assert fresh.state_dict() == scaler.state_dict() and fresh.get_scale() == 1024.0
+    (tmp_path / checkpoint.SCALER).unlink()  # of an earlier version
+    checkpoint.restore_state(tmp_path, made.optimizer, made.scheduler, stand_in, 3)
 
 
 def test_the_run_folder_holds_a_config_that_loads(

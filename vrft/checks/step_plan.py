@@ -42,7 +42,7 @@ class Job:
         generations = config.algorithm.num_generations if config.algorithm.by_reward else 1
         length = config.sampling.max_completion_length
         batch = config.train.per_device_train_batch_size
-        if config.train.max_tokens_per_micro_batch:
+        if config.train.max_tokens_per_micro_batch and config.algorithm.by_reward:
             tokens = self.lengths.tokens(first) + generations * length
             batch = max(1, config.train.max_tokens_per_micro_batch // tokens)
         prompts = (first, *[middle] * (config.train.prompts_per_device - 1))

@@ -181,7 +181,13 @@ def entropy_mistakes(config: AlgorithmConfig) -> Iterator[str]:
 
 
 def engine_mistakes(config: AlgorithmConfig, *, foreign: bool) -> Iterator[str]:
-    """Yield a line for each setting of importance weights that has no weights or no room."""
+    """Yield a line for each setting of another policy's samples that has none, or no room."""
+    if config.off_policy_mask_threshold is not None and not (foreign or config.reuses_batches):
+        yield (
+            f"algorithm.off_policy_mask_threshold={config.off_policy_mask_threshold:g}: one update "
+            "of a batch that the policy itself has sampled is never off-policy; leave it out, or "
+            "set algorithm.num_mini_batches or num_iterations"
+        )
     least, cap = config.importance_sampling_clip_min, config.importance_sampling_cap
     if not foreign or config.importance_sampling == "off":
         for name in ("importance_sampling_cap", "importance_sampling_clip_min"):

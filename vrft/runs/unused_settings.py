@@ -18,7 +18,7 @@ def check(config: Config, *, fresh: bool = True) -> None:
     A run that is not ``fresh`` keeps the adapter that it began with, if any, and may have its
     warm-up and evaluations behind it.
     """
-    mistakes = [*evaluation_mistakes(config)]
+    mistakes = [*evaluation_mistakes(config), *budget_mistakes(config)]
     if fresh:
         mistakes += [*adapter_mistakes(config), *warm_up_mistakes(config)]
         mistakes += best_mistakes(config)
@@ -47,6 +47,16 @@ def adapter_mistakes(config: Config) -> Iterator[str]:
         yield (
             f"model.lora.{name}={to_plain(value)}: without model.lora.r there is no adapter, and "
             "all weights are trained; set model.lora.r, such as 8, or leave it out"
+        )
+
+
+def budget_mistakes(config: Config) -> Iterator[str]:
+    """Yield a line for a budget of tokens where lessons pass by their number."""
+    budget = config.train.max_tokens_per_micro_batch
+    if budget and not config.algorithm.by_reward:
+        yield (
+            f"train.max_tokens_per_micro_batch={budget}: algorithm=sft passes "
+            "train.per_device_train_batch_size lessons at once, however long; leave it out"
         )
 
 

@@ -32,6 +32,9 @@ from vrft.training.trainer_state import STATE, Progress
 CHECKPOINT = re.compile(r"checkpoint-(0|[1-9][0-9]*)")
 """The name of a checkpoint's folder, with its step."""
 
+SCALER = "scaler.pt"
+"""The file with the state of float16's gradient scaler, of the name that transformers gives it."""
+
 
 def path_of(run: Path, step: int) -> Path:
     """Return the folder of a step's checkpoint."""
@@ -169,6 +172,10 @@ def write_optimizer(folder: Path, optimizer: Any, accelerator: Accelerator) -> N
         # To a file of Python's: torch's own would hide the reason why a disk takes no more.
         with (folder / optimizer_parts.file_name(accelerator)).open("wb") as file:
             torch.save(state, file)
+    # The scale is the same on all devices, which skip a step together. DeepSpeed has its own.
+    if accelerator.scaler is not None and accelerator.is_main_process:
+        with (folder / SCALER).open("wb") as file:
+            torch.save(accelerator.scaler.state_dict(), file)
 
 
 def step_of(folder: Path) -> int:
@@ -192,7 +199,7 @@ def read_progress(folder: Path) -> Progress:
 def restore_state(
     folder: Path, optimizer: Any, scheduler: Any, accelerator: Accelerator, step: int
 ) -> None:
-    """Restore the optimizer of a checkpoint, and put a fresh schedule to its step.
+    """Restore the optimizer of a checkpoint and its scaler, and put a fresh schedule to its step.
 
     The optimizer's rates, decay and betas stay those it was made with: they may have been changed.
     Raises UserError as ``optimizer_parts.restore`` does.
@@ -204,6 +211,9 @@ def restore_state(
     optimizer_parts.restore(folder, accelerator, optimizer)
     for group, given in zip(optimizer.param_groups, settings, strict=True):
         group.update(given)
+    # None stands in a checkpoint of an earlier version, or of a run in another precision.
+    if accelerator.scaler is not None and (folder / SCALER).is_file():
+        accelerator.scaler.load_state_dict(torch.load(folder / SCALER, weights_only=True))
     set_schedule(scheduler, step)
 
 

@@ -99,11 +99,12 @@ def test_a_folder_is_no_picture(tmp_path: Path) -> None:
         images.open_image(tmp_path)
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "avif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_picture_is_turned_upright_and_its_size_is_known_unopened(
-    orientation: int, tmp_path: Path
+    orientation: int, suffix: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / "turned.jpg"
+    path = tmp_path / f"turned.{suffix}"
     exif = Image.Exif()
     exif[0x0112] = orientation
     left_red_right_blue().save(path, exif=exif, quality=95)
@@ -111,6 +112,8 @@ def test_a_picture_is_turned_upright_and_its_size_is_known_unopened(
     # orientations 5 to 8 lie on their side
     assert upright.size == ((20, 40) if orientation >= 5 else (40, 20))
     assert images.image_size(path) == upright.size
+    stored = images.stored_size(path)
+    assert (stored.width, stored.height) == (40, 20)
     # where the red half is after turning, by the EXIF standard's table
     corner = {1: "left", 2: "right", 3: "right", 4: "left", 5: "top", 6: "top", 7: "bottom",
               8: "bottom"}[orientation]  # fmt: skip

@@ -104,6 +104,10 @@ def has_several_frames(source: Any) -> bool:
         return image.format != "MPO" and bool(getattr(image, "is_animated", False))
 
 
+SIDEWAYS = (5, 6, 7, 8)
+"""The EXIF orientations of pictures that are stored lying on their side."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredSize:
     """The size of a picture in pixels as its file stores it, and the EXIF orientation, 1 to 8."""
@@ -115,8 +119,7 @@ class StoredSize:
     @property
     def upright(self) -> tuple[int, int]:
         """Return (width, height) of the picture as it is shown."""
-        # Orientations 5 to 8 lie on their side.
-        sideways = self.orientation in (5, 6, 7, 8)
+        sideways = self.orientation in SIDEWAYS
         return (self.height, self.width) if sideways else (self.width, self.height)
 
     def turn(self, x: float, y: float) -> tuple[float, float]:
@@ -135,7 +138,11 @@ def stored_size(source: Any, max_megapixels: float = MAX_MEGAPIXELS) -> StoredSi
     """
     with _opened(source, max_megapixels) as image:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        return StoredSize(*image.size, orientation)
+        width, height = image.size
+        # Of a TIFF, and of no other format, Pillow tells the upright size before it is decoded.
+        if image.format == "TIFF" and orientation in SIDEWAYS:
+            width, height = height, width
+        return StoredSize(width, height, orientation)
 
 
 def image_size(source: Any, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[int, int]:

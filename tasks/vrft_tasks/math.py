@@ -26,7 +26,7 @@ from vrft import answers, mathverify, records, wrapping
 from vrft.errors import UserError
 from vrft.rewards import FormatRule
 from vrft.task import Reward, Task, check_template
-from vrft.types import Completion, Prompt, Sample, Score, View
+from vrft.types import Completion, Prompt, Sample, Score, Turn, View
 from vrft_tasks._math import Gold, bare, last_box, other_units, read_sample
 
 SYSTEM = (
@@ -48,6 +48,8 @@ class Math(Task[Gold]):
     """The user's text; {question} is replaced."""
     system: str | None = SYSTEM
     """The system text of every prompt; None: that of the model's template, if it has one."""
+    examples: Mapping[str, str] = field(default_factory=dict)
+    """Question -> answer of worked examples, earlier turns of every prompt."""
     reward: Literal["accuracy", "cosine"] = "accuracy"
     """The reward of an answer. "cosine" also pays for short right ones and for long wrong ones."""
     longest: int = 3584
@@ -78,8 +80,14 @@ class Math(Task[Gold]):
         return records.read_each(rows, read_sample)
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:
-        text = self.template.replace("{question}", sample.question)
-        return Prompt(text, system=self.system)
+        turns: list[Turn] = []
+        for question, answer in self.examples.items():
+            turns += [Turn("user", self.asked(question)), Turn("assistant", answer)]
+        return Prompt(self.asked(sample.question), system=self.system, turns=tuple(turns))
+
+    def asked(self, question: str) -> str:
+        """Return the user's text that asks a question."""
+        return self.template.replace("{question}", question)
 
     def reference(self, sample: Sample[Gold], views: tuple[View, ...]) -> str:
         thought, result = sample.answer.solution or "the result is known", sample.answer.result

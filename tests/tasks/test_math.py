@@ -17,7 +17,7 @@ from vrft.config.schema import ModelConfig, TaskConfig
 from vrft.errors import UserError
 from vrft.evaluation import evaluate
 from vrft.evaluation.benchmark import Benchmark, load_benchmark
-from vrft.types import Completion, Sample
+from vrft.types import Completion, Sample, Turn
 from vrft_tasks._math import bare, last_box
 from vrft_tasks.math import (
     Gold,
@@ -155,6 +155,17 @@ def test_the_prompt_names_the_contract_and_no_picture() -> None:
     assert prompt.system is not None
     for part in ("<think>", "</think>", "<answer>", "</answer>", "\\boxed{"):
         assert part in prompt.system
+
+
+def test_examples_are_earlier_turns_asked_as_the_question_is() -> None:
+    task = registry.build(
+        TaskConfig(
+            "math", {"data_dir": "x", "template": "Solve: {question}", "examples": {"1+1?": "2"}}
+        )
+    )
+    prompt = task.prompt(sample("1"))
+    assert prompt.turns == (Turn("user", "Solve: 1+1?"), Turn("assistant", "2"))
+    assert prompt.text == "Solve: How many?"
 
 
 def test_benchmarks_ask_as_published() -> None:

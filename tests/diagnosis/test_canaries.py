@@ -139,6 +139,14 @@ class Gold(Echo):
         return (Box(0.1, 0.2, 0.3, 0.4),)
 
 
+@dataclass(frozen=True)
+class OwnForm(Gold):
+    """A task with a format reward of its own."""
+
+    def rewards(self) -> Mapping[str, Reward[str]]:
+        return {"right": lambda s, c: self.value, "format": lambda s, c: 1.0}
+
+
 SAMPLE = [Sample("s1", "Which?", "a")]
 
 
@@ -152,6 +160,7 @@ SAMPLE = [Sample("s1", "Which?", "a")]
         (Gold(value=0.5), "earns less than 1 (right 0.5, format 1)", False),
         (Gold(text="(1,2)"), "earns less than 1 (right 1, format 0)", False),
         (Gold(value=0.0), "earns nothing", True),
+        (OwnForm(value=0.0), "earns nothing", True),
         (Gold(value=float("nan")), "has no reward", False),
         # a punishment beside the task's own rewards may be below zero
         (with_rewards(Gold(), {"brief": lambda s, c: -3.0}), None, False),

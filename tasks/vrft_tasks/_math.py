@@ -9,6 +9,7 @@ from typing import Any
 
 from vrft import answers
 from vrft.numbers import Quantity
+from vrft.numbers.units import MULTIPLES, NO_UNITS
 from vrft.records import Record, flattened, shown
 from vrft.records.nested import holds_null
 from vrft.records.record import is_finite, number_text
@@ -21,6 +22,18 @@ BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 DOLLARS = re.compile(r"\$++([^$]*+)\$++|\$++")
 LONGEST_RESULT = 1000
 """Characters, far more than any result of the data sets has."""
+
+WORDS = re.compile(
+    r"[0-9}]\s*+(?:\\(?:text|mathrm)\s*+\{\s*+)?(?:\\[ ,;]\s*+)?((?:or )?[a-zA-Z]{2,20}+)"
+)
+"""A word behind a number, in LaTeX's frame or without."""
+OTHER_NUMBERS = NO_UNITS - {"and", "or", "plus", "minus", "times"} | {
+    "or more",
+    "or less",
+    "or fewer",
+}
+"""Words behind a number that make another one of it."""
+HALF_DAY = re.compile(r"[0-9]\s*+(?:\\(?:text|mathrm)\s*+\{\s*+)?([ap])\.? ?m\b")
 
 SUBSETS = ("subset", "subject", "type", "subfield")
 
@@ -104,6 +117,27 @@ def bare(text: str) -> str:
     text = answers.last_answer(text) or answers.last_line(text) or text
     dollars = DOLLARS.fullmatch(text)
     return last_box(text) or ((dollars[1] or "").strip() if dollars else text)
+
+
+def by_words(gold: str, result: str) -> bool | None:
+    """Return whether two results are the same by the words behind their numbers; None without any.
+
+    math-verify leaves out all words, and so takes 14 million for 14, 5 squared for 5, and 2 p.m.
+    for 2 a.m.
+    """
+    if len(gold) > LONGEST_RESULT or len(result) > LONGEST_RESULT:
+        return None
+    both = [{word.lower() for word in WORDS.findall(text)} for text in (gold, result)]
+    quantities = [Quantity.parse(text.replace("{,}", ",")) for text in (gold, result)]
+    if any(words & MULTIPLES.keys() for words in both) and None not in quantities:
+        one, other = quantities
+        assert one is not None and other is not None
+        return one.agrees(other)
+    for words, beside in zip(both, reversed(quantities), strict=True):
+        if words & OTHER_NUMBERS and not (both[0] & both[1]) and beside is not None:
+            return False
+    halves = [HALF_DAY.findall(text.lower()) for text in (gold, result)]
+    return False if all(halves) and halves[0] != halves[1] else None
 
 
 def other_units(gold: str, result: str) -> bool:

@@ -27,7 +27,8 @@ from vrft.errors import UserError
 from vrft.rewards import FormatRule
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, Turn, View
-from vrft_tasks._math import Gold, bare, last_box, other_units, read_sample
+from vrft_tasks._math import Gold, bare, by_words, last_box, other_units, read_sample
+from vrft_tasks._math_spelling import spelled
 
 SYSTEM = (
     "You solve problems that a user asks, in English. First reason step by step between <think> "
@@ -117,10 +118,8 @@ def final_result(text: str) -> str | None:
     A box inside reasoning that was never closed is no result: the completion was cut off before
     its answer.
     """
-    _, closed, rest = text.rpartition("</think>")
-    if not closed and "<think>" in text:
-        return None
-    return last_box(rest)
+    rest = text.rpartition("</think>")[2]
+    return None if "<think>" in rest else last_box(rest)
 
 
 def spelling(result: str) -> str:
@@ -138,7 +137,9 @@ def accuracy(sample: Sample[Gold], completion: Completion) -> float | None:
     """
     gold = wrapping.unified(sample.answer.result)
     result = bare(wrapping.unified(final_result(completion.text) or ""))
-    same = mathverify.equivalent(gold, result)
+    if (told := by_words(gold, result)) is not None:
+        return float(told)
+    same = mathverify.equivalent(spelled(gold), spelled(result))
     return None if same is None else float(same and not other_units(gold, result))
 
 

@@ -227,6 +227,7 @@ def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -
         ("\\boxed {2}", "2"),
         # cut off in the reasoning, or in the box
         (r"<think>\boxed{2}", None),
+        (r"<think>so</think> or <think>\boxed{2}", None),
         (r"<think>so</think>\boxed{2", None),
         (r"\boxed{1} \boxed{2", None),
         (r"<think>\boxed{2}</think><answer>2</answer>", None),
@@ -294,6 +295,95 @@ def test_what_has_a_meaning_is_still_told_apart(result: str) -> None:
 )
 def test_accuracy_is_equality_of_meaning(gold: str, result: str, right: float | None) -> None:
     assert accuracy(sample(gold), answered(result)) == right
+
+
+@pytest.mark.parametrize(
+    ("gold", "result"),
+    [
+        ("4.5e33", r"4.5 \times 10^{33}"),
+        ("1e-3", "10^{-3}"),
+        ("7e-5", "0.00007"),
+        ("2000", "2e3"),
+        ("1.6e-19", "1.6e-19"),
+        (r"14\text{ million}", "14{,}000{,}000"),
+        ("5000", r"5\text{ thousand}"),
+        (r"50\%", r"50\text{ percent}"),
+        (r"14\text{ million}", r"14\text{ million}"),
+        (r"\$14\text{ million}", r"14\text{ million}"),
+        (r"0\le x\le 1", "[0,1]"),
+        (r"0\le x\le 1", r"x\in[0,1]"),
+        ("3<x<5", r"x\in(3,5)"),
+        ("0<k<1", "(0,1)"),
+        (r"1 \le x < 3", "[1,3)"),
+        ("2220", r"2\,220"),
+        ("10000", r"10\,000"),
+        ("10000", r"10\ 000"),
+        ("10000", "10~000"),
+        (r"90^\circ", "90°"),
+        ("90", "90°"),
+        (r"2\sqrt2", "2√2"),
+        (r"\sqrt{5}", "√5"),
+        ("x^2", "x²"),
+        (r"(-\infty, 3)", "(-∞, 3)"),
+        (r"5\cdot 10^{-4}", "5·10^{-4}"),
+        ("10^{-6}", "10⁻⁶"),
+        (r"\frac{6}{11}", r"0.\overline{54}"),
+        (r"0.\overline{54}", r"0.\overline{54}"),
+        (r"\frac{7}{15}", r"0.4\overline{6}"),
+        (r"\frac13", r"0.\overline{3}"),
+        (r"-\frac13", r"-0.\overline{3}"),
+        ("2+3i", r"2+3\mathrm{i}"),
+        (r"5 \text{ cm}", "5"),
+        ("5", r"5 \text{ apples}"),
+        ("5e", r"5\mathrm{e}"),
+        ("e^2", r"\mathrm{e}^2"),
+        (r"2\text{ p.m.}", r"2\text{ p.m.}"),
+        ("x=5", "5"),
+        (r"\frac{1}{2}", "0.5"),
+        ("12", r"12\text{ dollars and change}"),
+        (r"\text{two}", r"\text{two}"),
+        (r"3 \text{ and } 5", "3, 5"),
+        ("3,5", r"3 \text{ and } 5"),
+        ("2", r"x=2 \text{ or } x=2"),
+    ],
+)
+def test_other_ways_of_writing_a_result_are_right(gold: str, result: str) -> None:
+    assert accuracy(sample(gold), answered(result)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("gold", "result"),
+    [
+        ("3e8", "24e"),
+        ("2e3", "6e"),
+        ("1e-3", "e-3"),
+        (r"14\text{ million}", "14"),
+        (r"14\text{ million}", r"14\text{ thousand}"),
+        ("5", r"5\text{ million}"),
+        (r"12\text{ dozen}", "12"),
+        ("5", r"5\text{ squared}"),
+        ("5", r"5\text{ or more}"),
+        (r"2\text{ p.m.}", r"2\text{ a.m.}"),
+        ("50", r"50\text{ percent}"),
+        ("18", r"18\%"),
+        ("222", r"2\,220"),
+        ("0", r"10\,000"),
+        ("5", r"5\mathrm{i}"),
+        ("5", r"5\text{i}"),
+        (r"2\mathrm{i}", "2"),
+        ("3", r"3\mathrm{e}"),
+        ("5", r"5\mathrm{x}"),
+        ("0.333", r"0.333\ldots"),
+        ("321", r"321\ldots"),
+        ("3<x<5", r"x\in[3,5]"),
+        ("3<x<5", "(3,6)"),
+        (r"0\le x\le 1", "(0,1)"),
+        ("3", r"0.\overline{3}"),
+        ("16", r"16\text{ ninths}"),
+    ],
+)
+def test_results_that_only_look_alike_are_wrong(gold: str, result: str) -> None:
+    assert accuracy(sample(gold), answered(result)) == 0.0
 
 
 @pytest.mark.parametrize(

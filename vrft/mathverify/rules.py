@@ -150,6 +150,7 @@ def exactly_equal(gold: Any, answer: Any) -> bool:
     """
     from sympy import Eq
     from sympy.core.relational import Relational
+    from sympy.logic.boolalg import Boolean
 
     if gold == answer:
         return True
@@ -157,7 +158,8 @@ def exactly_equal(gold: Any, answer: Any) -> bool:
         return gold.lhs != answer.lhs or exactly_equal(gold.rhs, answer.rhs)
     # "x = 2" answers where 2 is asked for.
     gold, answer = (side.rhs if isinstance(side, Eq) else side for side in (gold, answer))
-    if isinstance(gold, Relational) or isinstance(answer, Relational):
+    # A relation, or several in a chain (0 < x < 1), beside the interval of what fulfils it.
+    if isinstance(gold, Boolean) or isinstance(answer, Boolean):
         return True
     collections = parts_of(gold), parts_of(answer)
     if collections == (None, None):

@@ -92,9 +92,10 @@ def say_result(result: Report, args: argparse.Namespace, out: Path | None) -> in
 def say_quantization(model: ModelConfig) -> None:
     """Say in a line if an adapter is asked on another base than its run has trained it on."""
     from vrft import config
+    from vrft.evaluation import locate
     from vrft.models import is_adapter
 
-    run = data.run_of(model.name)
+    run = locate.run_of(model.name)
     if run is None or not any(map(is_adapter, {model.name, str(run / "final")})):
         return
     trained = config.load(str(run / "config.yaml")).model.quantization

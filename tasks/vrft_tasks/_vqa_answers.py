@@ -76,7 +76,7 @@ def is_number(text: str) -> bool:
 
 
 def is_like_number(text: str) -> bool:
-    """Return whether an answer looks like a number that is no spelling which is read, or a code."""
+    """Return whether an answer looks like a number, be it a code or in a spelling not read."""
     line = core(text) or text
     return NUMERIC.fullmatch(line) is not None and not is_compound(line)
 

@@ -77,7 +77,7 @@ def settings_of_run(model: str, *tasks: str) -> list[str]:
 
 
 def task_of_run(model: str) -> TaskConfig:
-    """Return the task of the run that a model is from; one without a name if it is from none."""
+    """Return the task of a model's run; a TaskConfig without a name if the model is from no run."""
     from vrft import config
     from vrft.config.schema import TaskConfig
     from vrft.evaluation import locate

@@ -73,7 +73,7 @@ class Budget:
             return allowed
 
     def settle(self) -> None:
-        """Decide whether the next comparisons are made: after a round, when all of it is spent."""
+        """Note whether the budget is spent; asked between rounds, so that each is judged alike."""
         self.exhausted = 0 < self.seconds <= self.spent
 
 
@@ -89,14 +89,14 @@ def budget(seconds: float) -> Iterator[Budget]:
 
 @contextmanager
 def remembered() -> Iterator[Budget]:
-    """Ask no worker inside: comparisons that were not made before are left out."""
+    """Use only remembered verdicts inside: any other comparison is left out."""
     with within(Budget(0.0, asks=False)) as made:
         yield made
 
 
 @contextmanager
 def within(made: Budget) -> Iterator[Budget]:
-    """Let a budget be that of the comparisons inside."""
+    """Make ``made`` the budget of the comparisons inside."""
     token = CURRENT.set(made)
     try:
         yield made

@@ -1,4 +1,4 @@
-"""The options of a question, a list, texts by letters, or columns, and answers that count them."""
+"""The options of a question (a list, texts by letters or columns), and answers by their number."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ def option_text(option: Any) -> str | None:
 
 
 def counted(record: Record, answer: Any, options: Sequence[str], first: int) -> int:
-    """Return the index of the option that an answer counts to; the first one has the number given.
+    """Return the index of the option whose number the answer is; the first option has ``first``.
 
-    Raises UserError for an answer that is no whole number, or counts to none of the options.
+    Raises UserError for an answer that is no whole number, or the number of none of the options.
     """
     number = option_text(answer)
     if number is None or WHOLE.fullmatch(number) is None:

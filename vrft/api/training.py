@@ -100,7 +100,7 @@ def train(
     with registry.reward_functions(functions):
         if not dry_run:
             return TrainResult(training.begin(resolved, run))
-        return Plan(training.plan_text(resolved, run))
+        return Plan(training.planned(resolved, run))
 
 
 def check(

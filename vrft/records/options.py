@@ -65,7 +65,7 @@ def option_texts(record: Record, options: Any) -> tuple[str, ...]:
     A text may hold them as JSON, or a list of texts as Python writes it. Nulls and NaN at the end
     fill up what other rows have more of. Raises UserError for anything else.
     """
-    given = listed_texts(options)
+    given = list_in_text(options)
     if isinstance(given, dict):
         letters = [chr(ord("A") + place) for place in range(len(given))]
         given = list(given.values()) if [*map(str.upper, given)] == letters else None
@@ -82,7 +82,7 @@ def option_texts(record: Record, options: Any) -> tuple[str, ...]:
     return tuple(text for text in texts if text is not None)
 
 
-def listed_texts(value: Any) -> Any:
+def list_in_text(value: Any) -> Any:
     """Return the list that a text holds as JSON, or as a list of texts in Python's writing.
 
     Any other value is returned as ``listed`` returns it, tuples and arrays of NumPy too.

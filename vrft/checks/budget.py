@@ -96,7 +96,7 @@ class States:
 
 
 @dataclass(frozen=True)
-class Budget:
+class PeakMemory:
     """The peak memory of each half of a step, in bytes by part; ``peak`` is the larger sum."""
 
     rollout: dict[str, float] = field(default_factory=dict)
@@ -182,7 +182,7 @@ def reference(parameters: Iterable[Tensor], config: Config, dtype: torch.dtype) 
     )
 
 
-def budget(rehearsal: Rehearsal, held: States, launch: Launch) -> Budget:
+def budget(rehearsal: Rehearsal, held: States, launch: Launch) -> PeakMemory:
     """Return the peaks of a device that holds ``held`` and takes the step that was rehearsed."""
     constant = {
         "weights": held.weights,
@@ -203,7 +203,7 @@ def budget(rehearsal: Rehearsal, held: States, launch: Launch) -> Budget:
         constant | {"gradients": held.gradients}
     ]
     update = max(candidates, key=lambda candidate: sum(candidate.values()))
-    return Budget(rollout, update)
+    return PeakMemory(rollout, update)
 
 
 def present(peaks: Mapping[str, Peak], half: str) -> list[Peak]:

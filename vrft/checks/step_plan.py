@@ -10,7 +10,7 @@ import torch
 
 from vrft.checks import budget as budgets
 from vrft.checks import rehearsal, shape
-from vrft.checks.budget import Budget, Launch, States
+from vrft.checks.budget import Launch, PeakMemory, States
 from vrft.checks.lengths import Lengths
 from vrft.checks.meta_device import Device
 from vrft.checks.rehearsal import Load, PromptShape, Rehearsal
@@ -112,7 +112,7 @@ REHEARSED: dict[str, Rehearsal] = {}
 """Steps that were rehearsed, as several settings are tried that make no difference to some."""
 
 
-def budget(job: Job) -> Budget:
+def budget(job: Job) -> PeakMemory:
     """Return the peak memory of a step of the longest prompt, its others being of the median."""
     return budgets.budget(rehearse(job, job.lengths.longest), states_of(job), job.launch)
 

@@ -20,7 +20,7 @@ from vrft.errors import UserError
 from vrft.runs.console import logs_on_error
 
 if TYPE_CHECKING:
-    from vrft.checks.findings import CheckResult, Findings
+    from vrft.checks.findings import Findings, TaskCheck
     from vrft.config.schema import Config
     from vrft.task import Task
 
@@ -89,7 +89,7 @@ def check(args: argparse.Namespace) -> int:
     return 0 if result.ok else 1
 
 
-def checked(config: Config, splits: Sequence[str], limit: int | None) -> CheckResult:
+def checked(config: Config, splits: Sequence[str], limit: int | None) -> TaskCheck:
     """Check the task of a configuration and its data; ``limit`` bounds the samples of a split.
 
     Prompts are counted by the model's processor where that can be had, and the result says so

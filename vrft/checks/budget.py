@@ -43,7 +43,7 @@ NAMES = {
 
 
 @dataclass(frozen=True)
-class Launch:
+class Devices:
     """The devices of a launch, and how they share what is held.
 
     ``zero`` is the stage of DeepSpeed's ZeRO: 0 (copies, without DeepSpeed), 2 or 3; with ``fsdp``
@@ -109,7 +109,7 @@ class PeakMemory:
 
 
 def states(
-    parameters: Iterable[Tensor], launch: Launch, optim: str = "adamw_torch", *, half: bool = False
+    parameters: Iterable[Tensor], launch: Devices, optim: str = "adamw_torch", *, half: bool = False
 ) -> States:
     """Return what one device holds of the parameters of a model that is trained.
 
@@ -152,7 +152,7 @@ def states(
     )
 
 
-def buckets(launch: Launch, gradients: float, width: int) -> float:
+def buckets(launch: Devices, gradients: float, width: int) -> float:
     """Return the bytes of the copies in which devices exchange ``gradients``, of so many bytes.
 
     ``width`` is that of a number as a pass makes it. ZeRO-2 has two copies of some gradients, to
@@ -182,7 +182,7 @@ def reference(parameters: Iterable[Tensor], config: Config, dtype: torch.dtype) 
     )
 
 
-def budget(rehearsal: Rehearsal, held: States, launch: Launch) -> PeakMemory:
+def budget(rehearsal: Rehearsal, held: States, launch: Devices) -> PeakMemory:
     """Return the peaks of a device that holds ``held`` and takes the step that was rehearsed."""
     constant = {
         "weights": held.weights,

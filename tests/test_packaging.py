@@ -259,3 +259,15 @@ def test_the_workflow_runs_what_ci_runs_on_two_pythons_by_the_makefiles_torch() 
     assert job["strategy"]["matrix"]["python"] == [pythons[0], pythons[-1]]
     (torch,) = re.findall(r"^TORCH \?= (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert job["env"]["TORCH"].split()[0] == torch
+
+
+def test_what_continuous_integration_runs_refuses_an_old_make_in_one_line(tmp_path: Path) -> None:
+    make = tmp_path / "make"
+    make.write_text("#!/bin/sh\necho \"make: unrecognized option '--output-sync'\" >&2\nexit 2\n")
+    make.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [ROOT / ".ci/run"], env=os.environ | {"PATH": path}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == ".ci/run needs GNU make 4 or newer as make; put it first on the PATH\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.publishing import ROOT, markdown
 from vrft import config
 from vrft.checks import cards, lengths, shape, step_plan
-from vrft.checks.budget import Launch
+from vrft.checks.budget import Devices
 from vrft.checks.cards import GIB
 from vrft.checks.step_plan import Job
 
@@ -32,7 +32,7 @@ def table() -> str:
         settings = config.load(None, [f"model={name}"])
         model = shape.read(name)
         measured = lengths.of_sizes([(1008, 756)], 100, model, settings.model)
-        job = Job(settings, model, measured, Launch())
+        job = Job(settings, model, measured, Devices())
         answers = [step_plan.remedy(job, cards.usable(size)) for size in SIZES]
         peak = step_plan.budget(job).peak / GIB
         lines.append([name.removeprefix("Qwen/"), f"{peak:.1f}", *map(words, answers)])

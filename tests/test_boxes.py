@@ -1,5 +1,7 @@
 """Boxes: what is read and what is not, both coordinate spaces, and overlap worked out by hand."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from vrft.boxes import IN_FRACTIONS, Box, giou, iou, share_in_fractions, view_in
+from vrft.boxes import IN_FRACTIONS, Box, giou, iou, is_bounded, share_in_fractions, view_in
 from vrft.images import resized_size
 from vrft.types import View
 
@@ -263,6 +265,12 @@ def test_overlap_is_worked_out_by_hand() -> None:
     c = Box(0.3, 0.1, 0.5, 0.3)
     assert iou(a, c) == 0
     assert giou(a, c) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_coordinate_is_a_number_of_a_sensible_size() -> None:
+    assert all(map(is_bounded, (0, -3, 0.5, 1e6, -1_000_000)))
+    refused = (True, "5", None, [5], math.nan, math.inf, 1_000_001, 10**400)
+    assert not any(map(is_bounded, refused))
 
 
 def test_generalised_overlap_gives_the_golden_values() -> None:

@@ -93,7 +93,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "loads": lambda text: files.loads(text, "row"),
     "is_western": lambda text: texts.is_western(b"\xe9 " + text.encode("cp1252", "replace")),
     "listed": nested.listed,
-    "texts in Python's writing": options.listed_texts,
+    "texts in Python's writing": options.list_in_text,
     "written boxes": written_shapes.written,
     "yaml": lambda text: yaml_text.parse(text, "settings"),
     "as_picture": images.as_picture,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,9 @@ from hatchling.builders.wheel import WheelBuilder
 
 import vrft
 from vrft.config.methods import METHODS
+
+OWN = {"vrft", "vrft_tasks", "benchmarks", "fakes", "letters_task"}
+"""The modules of this checkout."""
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +45,41 @@ def tried_pythons() -> list[str]:
     """Return the versions of Python that the classifiers name, the oldest first."""
     kind = "Programming Language :: Python :: 3."
     return [name.rpartition(" ")[2] for name in described()["classifiers"] if name.startswith(kind)]
+
+
+def named(requirements: list[str]) -> set[str]:
+    """Return the names of the distributions that requirements ask for, in lower case with "-"."""
+    return {canonical(re.split(r"[\[<>=;,! ]", text)[0]) for text in requirements}
+
+
+def canonical(name: str) -> str:
+    """Return the name of a distribution as an index spells it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def imported(*folders: str) -> set[str]:
+    """Return the distributions whose modules the files in these folders import.
+
+    A module that is not installed here stands for the distribution of its name.
+    """
+    installed = packages_distributions()
+    modules = {module for name in folders for path in (ROOT / name).rglob("*.py")
+               for module in modules_of(path)}  # fmt: skip
+    assert modules
+    return {
+        canonical(distribution)
+        for module in modules - sys.stdlib_module_names - OWN
+        for distribution in installed.get(module, [module])
+    }
+
+
+def modules_of(path: Path) -> Iterator[str]:
+    """Return the top modules that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
 
 
 def read_yaml(name: str) -> Any:
@@ -153,6 +194,20 @@ def test_torchvision_is_no_dependency() -> None:
     assert with_it == ["vision"]
 
 
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
+    project = described()
+    dependencies = named(project["dependencies"])
+    extras = {extra: named(rows) for extra, rows in project["optional-dependencies"].items()}
+    users = dependencies.union(*(names for extra, names in extras.items() if extra != "test"))
+    packaged = imported("vrft", "tasks")
+    # a tracker of the user's own, and an engine in an environment of its own
+    assert packaged - users == {"trackio", "vllm"}
+    # It reads the same messages as the models do here, and is the oracle of pictures in the tests.
+    assert dependencies - packaged == {"qwen-vl-utils"}
+    measuring = imported("tests", "benchmarks", "notebooks")
+    assert measuring - users - extras["test"] == {"vllm"}  # a stand-in of its worker
+
+
 def test_the_package_offers_the_commands_and_no_other_names() -> None:
     assert {"train", "check", "evaluate", "load", "TrainResult", "Sample"} <= set(dir(vrft))
     assert all(getattr(vrft, name) is not None for name in vrft.__all__)
@@ -204,3 +259,15 @@ def test_the_workflow_runs_what_ci_runs_on_two_pythons_by_the_makefiles_torch() 
     assert job["strategy"]["matrix"]["python"] == [pythons[0], pythons[-1]]
     (torch,) = re.findall(r"^TORCH \?= (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert job["env"]["TORCH"].split()[0] == torch
+
+
+def test_what_continuous_integration_runs_refuses_an_old_make_in_one_line(tmp_path: Path) -> None:
+    make = tmp_path / "make"
+    make.write_text("#!/bin/sh\necho \"make: unrecognized option '--output-sync'\" >&2\nexit 2\n")
+    make.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [ROOT / ".ci/run"], env=os.environ | {"PATH": path}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == ".ci/run needs GNU make 4 or newer as make; put it first on the PATH\n"

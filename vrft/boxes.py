@@ -10,7 +10,7 @@ import functools
 import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from vrft import answers, wrapping
 from vrft.types import View
@@ -40,6 +40,9 @@ PHRASE = 40
 THOUSANDTHS = View(1000, 1000, "thousandths")
 """The view of published data, which writes thousandths whatever the size of the picture."""
 TEN_THOUSANDTHS = View(10_000, 10_000, "pixels")
+
+LARGEST = 1e6
+"""A bound on coordinates, far beyond any picture."""
 
 IN_FRACTIONS = "refused in [0, 1]: task.coordinates=fractions"
 """The metric that counts answers in fractions of the picture, where none are expected.
@@ -190,6 +193,12 @@ def share_in_fractions(texts: Sequence[str | None]) -> dict[str, float]:
     """
     count = sum(text is not None and written_in_fractions(text) for text in texts)
     return {IN_FRACTIONS: count / len(texts)} if count else {}
+
+
+def is_bounded(value: Any) -> bool:
+    """Return whether a value is a number of at most LARGEST; NaN and truth values are none."""
+    # json.loads reads NaN and Infinity, and True is an int; comparing with NaN is always False.
+    return isinstance(value, int | float) and type(value) is not bool and abs(value) <= LARGEST
 
 
 def units(view: View) -> tuple[int, int]:

@@ -78,7 +78,7 @@ def with_progress(
     """Yield items one by one, and show their progress if they take longer than ``patience``.
 
     Work that is done in a moment is not worth a line. Rate and time left are those of the items
-    behind the first ``patience`` seconds. Of the processes of a launch only the first shows any.
+    after the first ``patience`` seconds. Of the processes of a launch only the first shows any.
     """
     if not launched.speaks():
         yield from items

@@ -20,15 +20,12 @@ from typing import Any, Literal
 
 from vrft import answers, coco, wrapping
 from vrft.average_precision import DetectedBox
-from vrft.boxes import Box, in_fractions, iou, units
+from vrft.boxes import Box, in_fractions, iou, is_bounded, units
 from vrft.errors import UserError
 from vrft.records import Record
 from vrft.types import Sample, View
 
 NO_OBJECTS = "No Objects"
-
-LARGEST = 1e6
-"""A bound on coordinates and confidences, beyond any sensible one."""
 
 KEYS = {"Position", "bbox_2d", "Confidence", "label"}
 """The keys of an item; ``bbox_2d`` and ``label`` are Qwen2.5-VL's."""
@@ -107,7 +104,7 @@ def _strict_item(item: Any, view: View, fractions: bool) -> DetectedBox | None:
     if corners is None or item.keys() - KEYS:
         return None
     confidence = item.get("Confidence", 1)
-    if not _is_number(confidence) or not 0 <= confidence <= 1:
+    if not is_bounded(confidence) or not 0 <= confidence <= 1:
         return None
     box = Box.of_corners(corners, view, fractions)
     return None if box is None else DetectedBox(box, float(confidence))
@@ -119,14 +116,8 @@ def _corners(item: Any) -> list[float] | None:
         case {"Position": _, "bbox_2d": _}:
             return None
         case {"Position": [_, _, _, _] as corners} | {"bbox_2d": [_, _, _, _] as corners}:
-            return corners if all(map(_is_number, corners)) else None
+            return corners if all(map(is_bounded, corners)) else None
     return None
-
-
-def _is_number(value: Any) -> bool:
-    """Return whether a value is a number of a sensible size; NaN and truth values are none."""
-    # json.loads reads NaN and Infinity, and True is an int; comparing with NaN is always False.
-    return isinstance(value, int | float) and type(value) is not bool and abs(value) <= LARGEST
 
 
 def read_legacy_answer(text: str, view: View) -> tuple[DetectedBox, ...]:
@@ -143,14 +134,14 @@ def read_legacy_answer(text: str, view: View) -> tuple[DetectedBox, ...]:
     detected: dict[Box, DetectedBox] = {}
     for item in items(mended) or []:
         match item:
-            case {"Position": [_, _, _, _] as corners} if all(map(_is_number, corners)):
+            case {"Position": [_, _, _, _] as corners} if all(map(is_bounded, corners)):
                 x1, y1, x2, y2 = corners
                 box = Box.of_pixels(x1, y1, x2, y2, *units(view))
             case _:
                 continue
         if box is not None and box not in detected:
             confidence = item.get("Confidence")
-            known = float(confidence) if _is_number(confidence) else 0.0
+            known = float(confidence) if is_bounded(confidence) else 0.0
             detected[box] = DetectedBox(box, min(max(known, 0.0), 1.0))
     return tuple(detected.values())
 
@@ -216,7 +207,7 @@ def _true_boxes(record: Record) -> tuple[Box, ...]:
 def _true_box(item: Any) -> Box | None:
     """Read one box in thousandths; a side that rounding has shrunk to 0 becomes one unit long."""
     match item:
-        case {"Position": [_, _, _, _] as corners} if all(map(_is_number, corners)):
+        case {"Position": [_, _, _, _] as corners} if all(map(is_bounded, corners)):
             x1, y1, x2, y2 = corners
             if not (0 <= x1 <= x2 <= 1000 and 0 <= y1 <= y2 <= 1000):
                 return None

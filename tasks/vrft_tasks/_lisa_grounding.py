@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vrft.boxes import THOUSANDTHS, Box, in_fractions
+from vrft.boxes import THOUSANDTHS, Box, in_fractions, is_bounded
 from vrft.errors import UserError
 from vrft.images import StoredSize, image_size, stored_size
 from vrft.masks import Polygon, Region, bounding_box, outline
@@ -15,8 +15,6 @@ from vrft.records import check_inside, read_json, read_western_json
 from vrft.records.picture_files import json_files, pictures_by_stem
 from vrft.types import Sample
 
-LARGEST = 1e6
-"""A bound on coordinates in pixels, far beyond any picture."""
 ROUNDING = 1.0
 """Pixels by which a point may leave its picture for no reason but rounding."""
 
@@ -161,15 +159,9 @@ def _read_points(shape: Any, where: str) -> Polygon:
     if not isinstance(pairs, list) or not pairs:
         raise UserError(f"{where} has no points; correct or remove it")
     for pair in pairs:
-        if not (isinstance(pair, list) and len(pair) == 2 and all(map(_is_coordinate, pair))):
+        if not (isinstance(pair, list) and len(pair) == 2 and all(map(is_bounded, pair))):
             raise UserError(f"{where} has a point that is no [x, y]: {pair!r:.60}")
     return [(float(x), float(y)) for x, y in pairs]
-
-
-def _is_coordinate(value: Any) -> bool:
-    """Return whether a value is a number of a sensible size; NaN and truth values are none."""
-    # Python's json reads NaN, for which the comparison is False, and True is an int.
-    return isinstance(value, int | float) and type(value) is not bool and abs(value) <= LARGEST
 
 
 def read_conversations(

@@ -134,7 +134,7 @@ def option_of(row: Row, answer: Any, first: int | None) -> Gold:
 
 
 def answers_alike(options: Sequence[str], said: str) -> int:
-    """Return how many options are the same text, but for pictures, which are not read here."""
+    """Return how many options have this text; 0 for pictures, which are not compared here."""
     return 0 if PLACE in said else sum(plain(option) == said for option in options)
 
 

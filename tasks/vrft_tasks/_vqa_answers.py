@@ -13,7 +13,7 @@ from vrft import answers, wrapping
 from vrft.numbers import Quantity, is_compound
 from vrft.records import nested, shown
 from vrft.records.option_letters import OWN_MARK, options_in
-from vrft.records.options import listed_texts
+from vrft.records.options import list_in_text
 from vrft.records.record import is_finite, number_text
 from vrft.records.rows import Row
 
@@ -76,7 +76,7 @@ def is_number(text: str) -> bool:
 
 
 def is_like_number(text: str) -> bool:
-    """Return whether an answer looks like a number that is no spelling which is read, or a code."""
+    """Return whether an answer looks like a number, be it a code or in a spelling not read."""
     line = core(text) or text
     return NUMERIC.fullmatch(line) is not None and not is_compound(line)
 
@@ -110,7 +110,7 @@ def blanks(row: Row, rules: Rules) -> int:
 
 def listed_answers(row: Row, rules: Rules) -> tuple[Any, ...]:
     """Return all answers of a row as the data have them, blank ones too."""
-    answer = listed_texts(row.answer) if rules.accept_any else row.answer
+    answer = list_in_text(row.answer) if rules.accept_any else row.answer
     if rules.accept_any and isinstance(answer, list | tuple) and answer:
         return tuple(answer)
     return (row.answer,)

@@ -40,9 +40,10 @@ CHANCE = 20
 
 
 def kinds_of(rows: Sequence[Row], setting: KindSetting | None, rules: Rules) -> Sequence[Kind]:
-    """Return the kind of answer of each row of a split; None is that which all of them have.
+    """Return the kind of answer of each row of a split.
 
-    Raises UserError as ``kind_of``.
+    ``setting`` None: one kind for all rows, found from their answers. Raises UserError as
+    ``kind_of``.
     """
     if rules.option_index is not None and not any(has_options(row, rules) for row in rows):
         raise UserError(

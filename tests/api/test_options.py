@@ -17,6 +17,8 @@ def test_options_have_values_or_stand_alone_or_are_left_out() -> None:
     words = {"--out": Path("a b"), "--limit": 3, "--fresh": True, "--blank": False, "--model": None}
     assert options.options(words) == ["--out=a b", "--limit=3", "--fresh"]
     assert options.options({"--limit": 0}) == ["--limit=0"]  # for the parser to refuse
+    cards = {"--gpu": ["24GB", "A100"], "--picture": []}
+    assert options.options(cards) == ["--gpu=24GB", "--gpu=A100"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from fakes.folders import ROOT
 
 from vrft.checks import budget, shape
 from vrft.checks.account import Peak, Place
-from vrft.checks.budget import Launch
+from vrft.checks.budget import Devices
 from vrft.checks.rehearsal import Rehearsal
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.models import quantization
@@ -22,18 +22,18 @@ WEIGHTS = 2_208_985_600
 
 def test_full_weights_take_sixteen_bytes_each() -> None:
     loaded = shape.build(shape.read(NAME), ModelConfig(), torch.float32)
-    held = budget.states(loaded.model.parameters(), Launch())
+    held = budget.states(loaded.model.parameters(), Devices())
     # float32: the weight, its gradient and two moments
     assert (held.weights, held.gradients) == (4 * WEIGHTS, 4 * WEIGHTS)
     assert held.optimizer == 8 * WEIGHTS
     # DDP holds a second copy of the gradients, in which they are exchanged.
-    assert budget.states(loaded.model.parameters(), Launch(2)).buckets == 4 * WEIGHTS
+    assert budget.states(loaded.model.parameters(), Devices(2)).buckets == 4 * WEIGHTS
 
 
 def test_an_adapter_alone_has_gradients_and_moments() -> None:
     loaded = shape.build(shape.read(NAME), ModelConfig(lora=LoraConfig(r=16)), torch.bfloat16)
     trained = sum(weight.numel() for weight in loaded.model.parameters() if weight.requires_grad)
-    held = budget.states(loaded.model.parameters(), Launch())
+    held = budget.states(loaded.model.parameters(), Devices())
     assert held.weights == 2 * WEIGHTS + 4 * trained  # peft holds adapters in float32
     assert (held.gradients, held.optimizer) == (4 * trained, 8 * trained)
 
@@ -41,7 +41,7 @@ def test_an_adapter_alone_has_gradients_and_moments() -> None:
 @pytest.mark.parametrize(("zero", "weights", "gradients"), [(2, 2.0, 4 / 8), (3, 2 / 8, 4 / 8)])
 def test_zero_divides_by_the_devices(zero: int, weights: float, gradients: float) -> None:
     loaded = shape.build(shape.read(NAME), ModelConfig(), torch.bfloat16)
-    held = budget.states(loaded.model.parameters(), Launch(8, zero), half=True)
+    held = budget.states(loaded.model.parameters(), Devices(8, zero), half=True)
     assert held.weights == weights * WEIGHTS
     # Added up in float32, of the 2 bytes that a pass makes of each.
     assert held.gradients == gradients * WEIGHTS
@@ -54,13 +54,13 @@ def test_zero_divides_by_the_devices(zero: int, weights: float, gradients: float
     ("launch", "on_the_device", "on_the_machine"),
     [
         # an eighth of a float32 copy and two moments of every weight, at 12 bytes, moves
-        (Launch(8, 2, offload=True), 2 + 4 / 8, 12 / 8),
+        (Devices(8, 2, offload=True), 2 + 4 / 8, 12 / 8),
         # and with ZeRO-3 the share of the weights, at 2 bytes
-        (Launch(8, 3, offload=True), 4 / 8, 12 / 8 + 2 / 8),
+        (Devices(8, 3, offload=True), 4 / 8, 12 / 8 + 2 / 8),
     ],
 )
 def test_what_is_offloaded_lies_in_the_machines_memory(
-    launch: Launch, on_the_device: float, on_the_machine: float
+    launch: Devices, on_the_device: float, on_the_machine: float
 ) -> None:
     loaded = shape.build(shape.read(NAME), ModelConfig(), torch.bfloat16)
     held = budget.states(loaded.model.parameters(), launch, half=True)
@@ -70,13 +70,13 @@ def test_what_is_offloaded_lies_in_the_machines_memory(
 @pytest.mark.parametrize(
     ("launch", "half", "buckets", "live"),
     [
-        (Launch(8, 2), True, 2 * 2 * 50e6, 0.0),  # two of 2-byte numbers
-        (Launch(8, 2), False, 2 * 4 * 50e6, 0.0),
-        (Launch(8, 3), True, 2 * 50e6, 2 * 200e6),  # one
+        (Devices(8, 2), True, 2 * 2 * 50e6, 0.0),  # two of 2-byte numbers
+        (Devices(8, 2), False, 2 * 4 * 50e6, 0.0),
+        (Devices(8, 3), True, 2 * 50e6, 2 * 200e6),  # one
     ],
 )
 def test_deepspeeds_own_buffers_are_counted(
-    launch: Launch, half: bool, buckets: float, live: float
+    launch: Devices, half: bool, buckets: float, live: float
 ) -> None:
     loaded = shape.build(shape.read(NAME), ModelConfig(), torch.bfloat16 if half else torch.float32)
     held = budget.states(loaded.model.parameters(), launch, half=half)
@@ -87,7 +87,7 @@ def test_deepspeeds_own_buffers_are_counted(
 
 
 def test_a_small_model_is_whole_before_zero3_has_as_many_weights_as_it_may() -> None:
-    held = budget.states([torch.zeros(1000, requires_grad=True)], Launch(2, 3))
+    held = budget.states([torch.zeros(1000, requires_grad=True)], Devices(2, 3))
     assert held.live == 4 * 1000
 
 
@@ -106,20 +106,20 @@ def test_the_shipped_configurations_of_deepspeed_are_those_that_are_planned(name
 def test_gradients_of_a_pass_count_as_the_share_that_is_added_up_in_float32() -> None:
     peak = Peak(20, {Place("backward", "gradients"): 20})
     held = budget.States(weights=0, optimizer=0, gradients=5, gradient_share=2 / 8)
-    planned = budget.budget(Rehearsal({"backward": peak}, {}, 1, 1), held, Launch(8, 2))
+    planned = budget.budget(Rehearsal({"backward": peak}, {}, 1, 1), held, Devices(8, 2))
     assert planned.update["gradients"] == 20 * 2 / 8
 
 
 def test_fsdp_keeps_no_copy_beside_its_parts() -> None:
     loaded = shape.build(shape.read(NAME), ModelConfig(), torch.float32)
-    held = budget.states(loaded.model.parameters(), Launch(4, fsdp=True))
+    held = budget.states(loaded.model.parameters(), Devices(4, fsdp=True))
     assert held.total == 16 / 4 * WEIGHTS  # weight, gradient and two moments in float32
     assert held.buckets == 0
 
 
 def test_moments_of_eight_bits_are_those_of_large_weights_alone() -> None:
     small, large = (torch.zeros(n, requires_grad=True) for n in (4095, 4096))
-    held = budget.states([small, large], Launch(), "adamw_bnb_8bit")
+    held = budget.states([small, large], Devices(), "adamw_bnb_8bit")
     assert held.optimizer == 8 * 4095 + (2 + 2 / 64) * 4096
 
 
@@ -127,7 +127,7 @@ def test_weights_of_four_bits_take_the_bytes_that_bitsandbytes_takes() -> None:
     lora = ModelConfig(lora=LoraConfig(r=16))
     whole, quantized = (
         budget.states(
-            shape.build(shape.read(NAME), settings, torch.bfloat16).model.parameters(), Launch()
+            shape.build(shape.read(NAME), settings, torch.bfloat16).model.parameters(), Devices()
         )
         for settings in (lora, replace(lora, quantization="nf4"))
     )
@@ -145,7 +145,7 @@ def test_the_peak_is_that_of_the_larger_half() -> None:
         "backward": Peak(50, {Place("forward", "decoder"): 30, Place("backward", "gradients"): 20}),
     }
     held = budget.States(weights=100, optimizer=200, gradients=40)
-    planned = budget.budget(Rehearsal(peaks, {}, 1, 1), held, Launch())
+    planned = budget.budget(Rehearsal(peaks, {}, 1, 1), held, Devices())
     assert sum(planned.rollout.values()) == 370
     assert sum(planned.update.values()) == 350  # more than 340, with gradients alone
     assert planned.peak == 370

@@ -8,12 +8,12 @@ import pytest
 
 from vrft.checks.findings import (
     CardPlan,
-    CheckResult,
     Finding,
     Findings,
     SplitCheck,
     Spread,
     StepPlan,
+    TaskCheck,
     name_samples,
 )
 
@@ -61,15 +61,15 @@ def test_a_spread_is_one_line() -> None:
 def test_notes_do_not_fail_the_check_and_problems_anywhere_do() -> None:
     noted = SplitCheck("train", 1, findings=NOTE)
     empty = SplitCheck("val", 0, findings=PROBLEM)
-    assert CheckResult((noted,)).ok
-    assert not CheckResult((noted, empty)).ok
-    assert not CheckResult((noted,), PROBLEM).ok
-    assert CheckResult((empty, empty), PROBLEM).count() == 3
+    assert TaskCheck((noted,)).ok
+    assert not TaskCheck((noted, empty)).ok
+    assert not TaskCheck((noted,), PROBLEM).ok
+    assert TaskCheck((empty, empty), PROBLEM).count() == 3
 
 
 def test_the_lines_of_a_result_end_in_the_verdict() -> None:
     split = SplitCheck("val", 0, 0, {"tokens": Spread(1, 1, 1, 1)}, {"iou": 0.98765}, PROBLEM)
-    assert CheckResult((split,), NOTE).lines() == [
+    assert TaskCheck((split,), NOTE).lines() == [
         "val: 0 samples, 0 pictures",
         "  tokens: smallest 1, median 1, 95 % 1, largest 1",
         "  gold answers earn: iou 0.988",
@@ -77,11 +77,11 @@ def test_the_lines_of_a_result_end_in_the_verdict() -> None:
         "note: 1 lose by rounding: a",
         "not ready: 1 problem(s), see above",
     ]
-    assert CheckResult(()).lines() == ["ready to train"]
+    assert TaskCheck(()).lines() == ["ready to train"]
 
 
 def test_in_json_problems_and_notes_stand_beside_the_other_fields() -> None:
-    result = CheckResult((SplitCheck("val", 0, findings=PROBLEM),), NOTE)
+    result = TaskCheck((SplitCheck("val", 0, findings=PROBLEM),), NOTE)
     assert json.loads(json.dumps(result.to_json())) == {
         "ok": False,
         "problems": [],

@@ -16,12 +16,12 @@ from vrft.checks.step_plan import Job
 def job(model_folder: Callable[[str], Path]) -> Callable[..., Job]:
     """Return a job of a tiny model with some settings and devices."""
 
-    def make(*settings: str, launch: budget.Launch | None = None) -> Job:
+    def make(*settings: str, launch: budget.Devices | None = None) -> Job:
         given = [f"model={model_folder('qwen3_vl')}", "sampling.max_completion_length=8"]
         made = config.load(None, [*given, *settings])
         model = shape.read(made.model.name)
         sizes = lengths.of_sizes([(128, 128)], 20, model, made.model)
-        return Job(made, model, sizes, launch or budget.Launch())
+        return Job(made, model, sizes, launch or budget.Devices())
 
     return make
 
@@ -29,17 +29,17 @@ def job(model_folder: Callable[[str], Path]) -> Callable[..., Job]:
 @pytest.mark.parametrize(
     ("settings", "launch", "noted"),
     [
-        ((), budget.Launch(), ""),
-        (("rollout.engine=vllm",), budget.Launch(), "rollout's server is not counted"),
-        (("algorithm=ppo",), budget.Launch(), "critic's head is not counted"),
-        (("algorithm=sft",), budget.Launch(), "reference answers are taken to be as long"),
-        (("model.shared_prefix=false",), budget.Launch(), "shared_prefix=false is not counted"),
-        ((), budget.Launch(8, 2, offload=True), "what offload moves"),
-        ((), budget.Launch(8, 3, offload=True), "layer that computes are not counted"),
+        ((), budget.Devices(), ""),
+        (("rollout.engine=vllm",), budget.Devices(), "rollout's server is not counted"),
+        (("algorithm=ppo",), budget.Devices(), "critic's head is not counted"),
+        (("algorithm=sft",), budget.Devices(), "reference answers are taken to be as long"),
+        (("model.shared_prefix=false",), budget.Devices(), "shared_prefix=false is not counted"),
+        ((), budget.Devices(8, 2, offload=True), "what offload moves"),
+        ((), budget.Devices(8, 3, offload=True), "layer that computes are not counted"),
     ],
 )
 def test_a_plan_says_what_it_leaves_out(
-    settings: tuple[str, ...], launch: budget.Launch, noted: str, job: Callable[..., Job]
+    settings: tuple[str, ...], launch: budget.Devices, noted: str, job: Callable[..., Job]
 ) -> None:
     notes = plan_report.notes(job(*settings, launch=launch))
     assert noted in " ".join(notes) and bool(notes) is bool(noted)

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vrft import models
 from vrft.checks import budget, rehearsal, shape
-from vrft.checks.budget import Launch
+from vrft.checks.budget import Devices
 from vrft.checks.rehearsal import Load, PromptShape, rehearse
 from vrft.checks.shape import Shape
 from vrft.config.rollout import SamplingConfig
@@ -152,8 +152,8 @@ def test_the_predicted_peak_is_the_measured_one(case: str, folder: Callable[[Any
     load = Load((prompt,) * prompts, 1, generations, 40)
     planned = shape.build(model, config, torch.float32)
     account = rehearse(planned, load, SamplingConfig(), "cpu", keeps_vision=True)
-    constant = budget.states(planned.model.parameters(), Launch())
-    predicted = budget.budget(account, constant, Launch()).peak
+    constant = budget.states(planned.model.parameters(), Devices())
+    predicted = budget.budget(account, constant, Devices()).peak
     most = measured(models.load_model(config, train=True, device="cpu"), load)
     assert abs(predicted / most - 1) < 0.15, (predicted, most)
     # Were activations nothing, the weights and their states would be close enough by themselves.
@@ -170,8 +170,8 @@ def test_vision_passes_that_a_step_keeps_are_in_its_peak(
     load = Load((PromptShape(10, ((side, side),)),) * 4, batch, 2, 10)
     planned = shape.build(shape.read(config.name), config, torch.float32)
     account = rehearse(planned, load, SamplingConfig(), "cpu", keeps_vision=True)
-    constant = budget.states(planned.model.parameters(), Launch())
-    predicted = budget.budget(account, constant, Launch())
+    constant = budget.states(planned.model.parameters(), Devices())
+    predicted = budget.budget(account, constant, Devices())
     most = measured(models.load_model(config, train=True, device="cpu"), load)
     assert abs(predicted.peak / most - 1) < 0.05, (predicted.peak, most)
     # Were they not counted, the prediction would be off by more than that.
@@ -186,8 +186,8 @@ def test_copies_of_weights_that_a_rollout_makes_are_in_its_peak(tmp_path: Path) 
     load = Load((PromptShape(20),), 1, 2, 10)
     planned = shape.build(shape.read(config.name), config, torch.float32)
     account = rehearse(planned, load, SamplingConfig(), "cpu")
-    weights = budget.States(budget.states(planned.model.parameters(), Launch()).weights, 0, 0)
-    predicted = budget.budget(account, weights, Launch()).rollout
+    weights = budget.States(budget.states(planned.model.parameters(), Devices()).weights, 0, 0)
+    predicted = budget.budget(account, weights, Devices()).rollout
     loaded = models.load_model(config, train=True, device="cpu")
     prompt = real(rehearsal.encode(loaded, load.prompts[0], "0"))
     loaded.end_ids = frozenset()

@@ -11,19 +11,19 @@ import pytest
 from vrft import config
 from vrft.checks import budget as budgets
 from vrft.checks import lengths, shape, step_plan
-from vrft.checks.budget import Launch
+from vrft.checks.budget import Devices
 from vrft.checks.cards import usable
 from vrft.checks.step_plan import Job
 from vrft.models import vision_graphs
 
 
-def job(*settings: str, launch: Launch | None = None) -> Job:
+def job(*settings: str, launch: Devices | None = None) -> Job:
     name = "Qwen/Qwen2-VL-2B-Instruct"
     settings = (f"model={name}", "sampling.max_completion_length=8", *settings)
     made = config.load(None, settings)
     model = shape.read(made.model.name)
     sizes = lengths.of_sizes([(112, 112)], 20, model, made.model)
-    return Job(made, model, sizes, launch or Launch())
+    return Job(made, model, sizes, launch or Devices())
 
 
 def test_nothing_is_turned_where_a_step_fits() -> None:
@@ -44,7 +44,7 @@ def test_no_setting_puts_two_billion_weights_into_two_gigabytes() -> None:
 
 def test_zero_makes_a_device_hold_less() -> None:
     alone = step_plan.states_of(job())
-    shared = step_plan.states_of(job(launch=Launch(8, 3)))
+    shared = step_plan.states_of(job(launch=Devices(8, 3)))
     assert shared.weights < alone.weights / 8
     assert shared.optimizer < alone.optimizer / 4
 
@@ -58,16 +58,16 @@ def test_a_reference_model_is_a_copy_unless_there_is_an_adapter() -> None:
 @pytest.mark.parametrize(
     ("settings", "launch", "offered"),
     [
-        ((), Launch(), True),
-        (("model.lora.r=8",), Launch(), True),
-        (("model.lora.r=8", "model.quantization=nf4"), Launch(), False),
-        (("algorithm=sft",), Launch(), False),  # which a run refuses with it
-        (("rollout.engine=vllm",), Launch(), False),
-        ((), Launch(8, 3), False),
+        ((), Devices(), True),
+        (("model.lora.r=8",), Devices(), True),
+        (("model.lora.r=8", "model.quantization=nf4"), Devices(), False),
+        (("algorithm=sft",), Devices(), False),  # which a run refuses with it
+        (("rollout.engine=vllm",), Devices(), False),
+        ((), Devices(8, 3), False),
     ],
 )
 def test_four_bits_are_a_remedy_where_a_run_takes_them(
-    settings: tuple[str, ...], launch: Launch, offered: bool
+    settings: tuple[str, ...], launch: Devices, offered: bool
 ) -> None:
     turned = step_plan.remedies(job(*settings, launch=launch))
     assert any(step_plan.NF4 in words for words in turned) is offered
@@ -83,15 +83,15 @@ def test_four_bits_are_tried_before_smaller_pictures_and_after_all_else() -> Non
 @pytest.mark.parametrize(
     ("settings", "launch", "kept"),
     [
-        ((), Launch(), True),
-        (("algorithm.num_iterations=2",), Launch(), False),
-        (("rollout.engine=vllm",), Launch(), False),
-        (("algorithm=sft",), Launch(), False),
-        ((), Launch(2), False),
+        ((), Devices(), True),
+        (("algorithm.num_iterations=2",), Devices(), False),
+        (("rollout.engine=vllm",), Devices(), False),
+        (("algorithm=sft",), Devices(), False),
+        ((), Devices(2), False),
     ],
 )
 def test_vision_passes_are_kept_where_a_run_keeps_them(
-    settings: tuple[str, ...], launch: Launch, kept: bool
+    settings: tuple[str, ...], launch: Devices, kept: bool
 ) -> None:
     assert job(*settings, launch=launch).keeps_vision is kept
 

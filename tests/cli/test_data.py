@@ -170,9 +170,7 @@ def test_a_configuration_beside_a_model_that_is_no_runs_is_not_its(
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")
     assert [data.settings_of_run(name, "vqa") for name in ("demo", "mine")] == [[], []]
-    assert [data.run_of(name) for name in ("checkpoint-5", "final", ".")] == [Path()] * 2 + [
-        tmp_path
-    ]
+    assert [data.task_of_run(name).name for name in ("checkpoint-5", "final", ".")] == ["vqa"] * 3
     # another tool's, in the folder of a model
     (tmp_path / "mine" / "config.yaml").write_text("loss: focal\n")
     assert data.settings_of_run("mine", "vqa") == []

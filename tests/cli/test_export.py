@@ -71,6 +71,16 @@ def test_a_card_has_the_scores_of_the_model_that_is_handed_on(run: Path, tmp_pat
     assert (out / "README.md").read_text().count("| four | iou | 37.5") == 1
 
 
+def test_a_model_that_merely_lies_in_a_run_has_no_card_of_it(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run / "final", run / "fetched")
+    out = tmp_path / "out"
+    assert cli.main(["export", str(run / "fetched"), "--to", str(out)]) == 0
+    assert "there are no prompts of its task" in capsys.readouterr().out
+    assert "the owl" not in (out / "README.md").read_text()
+
+
 def test_without_its_data_a_model_is_handed_on_and_that_is_said(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ from fakes.folders import FAKES
 
 from vrft import cli, config
 from vrft.cli import verify_resume
-from vrft.runs.run_comparison import Comparison, Difference
+from vrft.runs.run_comparison import Difference, RunDifference
 
 Capture = pytest.CaptureFixture[str]
 ARGV = ("verify-resume", "--config", "demo/lisa_grounding")
@@ -147,7 +147,7 @@ def test_a_configuration_of_accelerate_must_be_there(capsys: Capture, tmp_path: 
 
 
 def test_a_difference_beside_a_server_may_be_the_servers() -> None:
-    found = Comparison(Difference(3, "metrics.jsonl, loss", "0.5", "0.25"))
+    found = RunDifference(Difference(3, "metrics.jsonl, loss", "0.5", "0.25"))
     line = "first difference: step 3, metrics.jsonl, loss: 0.5 in one go, 0.25 killed and resumed"
     assert verify_resume.verdict(found, 4, 2, 4) == line
     served = verify_resume.verdict(found, 4, 2, 4, served=True)

@@ -90,8 +90,8 @@ def test_boxes_overlap_where_both_axes_do(box: Corners, gap: int, expected: bool
 def test_a_composition_names_the_background_and_the_classes_from_left_to_right() -> None:
     canvas = Canvas(photograph("grass"), (0, 0, 112, 112), (112, 112))
     # The owl begins further left, but its centre, 50, is right of the key's, 45.
-    owl = SceneObject("owl", "noto", (10, 0, 90, 80), (), 1)
-    key = SceneObject("key", "noto", (40, 85, 50, 95), (), 1)
+    owl = SceneObject("owl", (10, 0, 90, 80), (), 1)
+    key = SceneObject("key", (40, 85, 50, 95), (), 1)
     scene = Scene(canvas, "grass", (owl, key))
     assert scene.composition == ("grass", "key", "owl")
     # The crc32 of "grass key owl" ends in 1, which belongs to test.

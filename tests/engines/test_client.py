@@ -19,11 +19,25 @@ from vrft.errors import UserError
 from vrft.policy.policy import ModelPolicy
 
 
-def test_a_refusal_is_told_in_the_servers_words(server: tuple[str, fake.Answers]) -> None:
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"error": {"message": "n must\\n be less"}}', "n must be less"),
+        ('{"error": "out of memory"}', "out of memory"),
+        ('{"message": "n is odd"}', "n is odd"),
+        ("[" * 100_000, r"\[{300}"),
+        (" ", "no reason given"),
+    ],
+)
+def test_a_refusal_is_told_in_the_servers_words(
+    text: str, words: str, server: tuple[str, fake.Answers]
+) -> None:
     url, answers = server
-    answers.status["/version"] = 400
-    answers.text["/version"] = '{"error": {"message": "n must\\n be less"}}'
-    with pytest.raises(UserError, match=r"refuses /version: n must be less$"):
+    answers.status["/version"], answers.text["/version"] = 400, text
+    with pytest.raises(UserError, match=rf"refuses /version: {words}$"):
+        Client(url).version()
+    answers.status["/version"] = 500
+    with pytest.raises(ServerFailure, match=rf"status 500 to /version: {words}$"):
         Client(url).version()
 
 
@@ -34,9 +48,11 @@ def test_statuses_and_texts_that_are_no_answer_are_failures(
     answers.status["/version"] = 500
     with pytest.raises(ServerFailure, match="status 500"):
         Client(url).version()
-    answers.status["/version"], answers.text["/version"] = 200, "<html>"
-    with pytest.raises(ServerFailure, match="no JSON"):
-        Client(url).version()
+    answers.status["/version"] = 200
+    for text in ("<html>", "[" * 100_000):
+        answers.text["/version"] = text
+        with pytest.raises(ServerFailure, match="no JSON"):
+            Client(url).version()
     answers.text["/version"] = "[]"
     with pytest.raises(ServerFailure, match="no 'version'"):
         Client(url).version()

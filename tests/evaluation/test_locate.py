@@ -64,6 +64,22 @@ def test_any_other_name_stays_as_it_is(
     assert capsys.readouterr().err == ""
 
 
+def test_a_model_lies_in_its_run_as_final_or_as_a_checkpoint_only(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("final", "fetched"):  # the second is somebody else's, copied into the run
+        make_model(run / name)
+    own = [run, run / "final", run / "checkpoint-20"]
+    assert [locate.run_of(str(path)) for path in own] == [run] * 3
+    assert locate.run_of(str(run / "fetched")) is None
+    assert [locate.run_of(name) for name in ("", "demo", "elsewhere")] == [None] * 3
+    (run / "fetched" / "config.yaml").write_text("loss: focal\n")  # another tool's
+    assert locate.run_of(str(run / "fetched")) is None
+    folder = run.resolve()
+    monkeypatch.chdir(run / "final")
+    assert locate.run_of(".") == folder
+
+
 def test_a_run_without_a_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("{}")
     with pytest.raises(UserError, match="the run has neither final nor a checkpoint; go on with"):

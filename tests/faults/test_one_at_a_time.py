@@ -51,7 +51,7 @@ def test_nobody_writes_into_the_folder_of_a_run_that_trains(
     child.send(15)
     assert child.wait() == 143, child.said()
     assert not (run / "predictions.jsonl").exists() and not (run / "settings.json").exists()
-    first = run_comparison.rows_by_step(run / "metrics.jsonl", run_comparison.Comparison())
+    first = run_comparison.rows_by_step(run / "metrics.jsonl", run_comparison.RunDifference())
     assert len(first) == max(first) and all(len(rows) == 1 for rows in first.values())
 
 

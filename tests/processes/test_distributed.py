@@ -127,7 +127,7 @@ CASES = {
 
 def collect_by_halves(run: Run) -> Batch:
     """What two processes collect, in one: each of them keeps groups of its own half."""
-    config, size = run.config.algorithm, run.local_prompts // 2
+    config, size = run.config.algorithm, run.config.train.prompts_per_device // 2
     halves: list[list[RewardedGroup]] = [[], []]
     for rounds in range(1, config.max_resample_rounds + 2):
         fresh = collect.rewarded_groups(run)

@@ -55,11 +55,11 @@ def test_a_changed_distribution_is_taken_without_importance_weights(
 def test_the_plan_says_where_when_and_how_it_is_corrected() -> None:
     server = VllmConfig(url="http://127.0.0.1:8000")
     given = replace(CONFIG, rollout=RolloutConfig("vllm", server, ahead=1))
-    assert rollout_plan.plan_text(given) == (
+    assert rollout_plan.rollout_line(given) == (
         "by a vLLM server at http://127.0.0.1:8000, a step ahead of the update; importance "
         "weights: sequence_mask above 3"
     )
     off = with_algorithm(vllm(vllm=VllmConfig(python="py")), importance_sampling="off")
-    assert rollout_plan.plan_text(off) == (
+    assert rollout_plan.rollout_line(off) == (
         "by a vLLM server started by py; importance weights: none"
     )

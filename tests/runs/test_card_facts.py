@@ -30,13 +30,3 @@ def test_the_licence_is_that_of_the_base_models_own_card(
 def test_the_licence_of_a_base_that_is_not_on_this_disk_is_not_known() -> None:
     assert card_facts.licence_of("nobody/has-this") == card_facts.licence_of("/no/such/place") == ""
     assert card_facts.licence_of("demo") == "apache-2.0"
-
-
-def test_a_model_is_its_runs_where_settings_and_metrics_lie_beside_it(tmp_path: Path) -> None:
-    final = tmp_path / "run" / "final"
-    final.mkdir(parents=True)
-    assert card_facts.run_of(str(final), str(final)) is None
-    for name in ("config.yaml", "metrics.jsonl"):
-        (tmp_path / "run" / name).write_text("")
-    for given in (final, final.parent):
-        assert card_facts.run_of(str(given), str(final)) == tmp_path / "run"

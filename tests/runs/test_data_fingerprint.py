@@ -33,7 +33,7 @@ def letters(folder: Path) -> list[Sample[Any]]:
     ]
 
 
-def compared(run: Path, samples: Sequence[Sample[Any]]) -> data_fingerprint.Comparison:
+def compared(run: Path, samples: Sequence[Sample[Any]]) -> data_fingerprint.DataChanges:
     return data_fingerprint.compare(run, samples)
 
 
@@ -81,7 +81,7 @@ def test_what_differs_is_said(
 ) -> None:
     made = letters(tmp_path)
     data_fingerprint.write(tmp_path, made, 8)
-    assert compared(tmp_path, change(made)) == data_fingerprint.Comparison(said)
+    assert compared(tmp_path, change(made)) == data_fingerprint.DataChanges(said)
     assert data_fingerprint.prompts_per_step(tmp_path) == 8
 
 
@@ -136,7 +136,7 @@ def test_pictures_in_files(
         assert comparison.differences == ()
         assert "the pictures of 1 samples ('b') have been written anew" in comparison.note
     else:
-        assert comparison == data_fingerprint.Comparison(expected)
+        assert comparison == data_fingerprint.DataChanges(expected)
 
 
 def encoded(colour: str) -> bytes:
@@ -173,14 +173,14 @@ def test_opened_pictures_are_not_decoded_and_bad_ones_do_not_stop_a_run(
         shown: tuple[Any, ...] = (opened, inner, tmp_path / "none.png", "https://there/a.png", 7)
         made = [Sample("a", "?", 1, shown), Sample("\ud83d", "half \ud83d", float("nan"))]
         data_fingerprint.write(tmp_path, made, 8)
-        assert compared(tmp_path, made) == data_fingerprint.Comparison()
+        assert compared(tmp_path, made) == data_fingerprint.DataChanges()
 
 
 def test_answers_of_any_type_are_the_same_in_every_process(tmp_path: Path) -> None:
     answers = [None, {"b": 1, "a": [2]}, {"x", "y", "z"}, np.zeros(3), Path("a"), b"bytes", (1, 2)]
     made = [Sample(str(n), "?", answer) for n, answer in enumerate(answers)]
     data_fingerprint.write(tmp_path, made, 8)
-    assert compared(tmp_path, made) == data_fingerprint.Comparison()
+    assert compared(tmp_path, made) == data_fingerprint.DataChanges()
 
 
 def test_a_run_without_a_fingerprint_is_compared_with_nothing_and_says_so(tmp_path: Path) -> None:

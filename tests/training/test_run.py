@@ -7,7 +7,7 @@ from fakes.bigram import CONFIG, run, with_train
 
 def test_a_step_takes_what_a_device_holds_times_the_accumulation() -> None:
     made = run(with_train(CONFIG, per_device_train_batch_size=2, gradient_accumulation_steps=3))
-    assert made.local_prompts == 6
+    assert made.config.train.prompts_per_device == 6
 
 
 def test_epochs_give_the_number_of_steps() -> None:

@@ -16,7 +16,6 @@ from vrft.api.model import LoadedPolicy
 from vrft.api.options import columns_of, folder_of, model_name, options, overrides
 from vrft.api.results import CheckpointsResult, EvalResult, TrainResult
 from vrft.cli import arguments, evaluation
-from vrft.cli.data import run_of
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
@@ -152,9 +151,11 @@ def asked_by(
 
     Raises UserError as the command does.
     """
+    from vrft.evaluation import locate
+
     given = overrides({"task": task, **settings})
     model = words.get("--model") or words.get("--all-checkpoints")
-    run = None if model is None or words["--benchmark"] else run_of(str(model))
+    run = None if model is None or words["--benchmark"] else locate.run_of(str(model))
     # A model of a run is asked as it was trained.
     columns = columns_of(given, None if run is None else str(run / "config.yaml"))
     source = None if data is None else data_source(data, columns)

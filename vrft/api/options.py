@@ -64,10 +64,14 @@ def name_of(argument: str, value: Any) -> str | None:
 
 
 def options(words: Mapping[str, Any]) -> list[str]:
-    """Return the options of a command line that have a value; True is an option without one."""
+    """Return the options of a command line that have a value; True is an option without one.
+
+    A list is the option once for each of its values.
+    """
     return [
         name if value is True else f"{name}={value}"
-        for name, value in words.items()
+        for name, values in words.items()
+        for value in (values if isinstance(values, list) else [values])
         if value is not None and value is not False  # and not 0, which equals False
     ]
 

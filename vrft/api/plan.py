@@ -5,21 +5,15 @@ Rooms are imported inside functions: ``import vrft`` must not wait for torch.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vrft.api.memory import Data, data_source
-from vrft.api.options import columns_of, name_of, options, overrides
-from vrft.api.results import TrainResult
+from vrft.api.memory import Data
 from vrft.api.rewards import Rewards, named_rewards, with_rewards
+from vrft.api.training import Model, parsed
 from vrft.checks.findings import StepPlan
-from vrft.cli import arguments
 from vrft.cli import plan as command
 from vrft.errors import UserError
-
-Model = str | os.PathLike[str] | Mapping[str, Any] | TrainResult
-"""A folder or hub id, a run, or several settings below ``model``."""
 
 
 def plan(
@@ -58,25 +52,19 @@ def plan(
     from vrft import registry
 
     functions, sources = named_rewards(reward)
-    sections = {"task": task if isinstance(task, Mapping) else None, "model": model, **settings}
-    given = overrides(sections)
-    named = {
-        "--data": None if data is None else data_source(data, columns_of(given, config)),
-        "--task": None if isinstance(task, Mapping) else name_of("task", task),
-        "--config": name_of("config", config),
+    for size in pictures:
+        if not isinstance(size, list | tuple) or len(size) != 2:
+            raise UserError(f"pictures: expected pairs of width and height, got {size!r:.60}")
+    given = {
         "--limit": limit,
         "--words": words,
         "--devices": devices,
         "--zero": zero,
         "--offload": offload,
+        "--gpu": [str(name) for name in (gpu if isinstance(gpu, list | tuple) else [gpu])],
+        "--picture": ["{}x{}".format(*size) for size in pictures],
     }
-    cards = gpu if isinstance(gpu, list | tuple) else [gpu]
-    repeated = [f"--gpu={name}" for name in cards]
-    for size in pictures:
-        if not isinstance(size, list | tuple) or len(size) != 2:
-            raise UserError(f"pictures: expected pairs of width and height, got {size!r:.60}")
-        repeated.append("--picture={}x{}".format(*size))
-    args = arguments.parse(["plan", *options(named), *repeated, *given])
+    args = parsed("plan", data, task, config, given, model, settings)
     command.check_options(args, sources)
     with registry.reward_functions(functions):
         return command.step_plan_of(with_rewards(command.configuration(args), sources, None), args)

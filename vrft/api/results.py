@@ -43,7 +43,7 @@ class Plan:
         return f"<pre>{escaped(self.text)}</pre>"
 
 
-class CheckResult(findings.CheckResult):
+class CheckResult(findings.TaskCheck):
     """The check of a task and its data; Jupyter shows the problems, the notes and the facts."""
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ Rooms are imported inside functions: ``import vrft`` must not wait for torch.
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -99,7 +100,7 @@ def train(
     with registry.reward_functions(functions):
         if not dry_run:
             return TrainResult(training.begin(resolved, run))
-        return Plan(training.plan_text(resolved, run))
+        return Plan(training.planned(resolved, run))
 
 
 def check(
@@ -169,6 +170,24 @@ def resolved_by(
     ``words`` are further options of the command ``verb``. Raises UserError as the command does.
     """
     functions, sources = named_rewards(reward)
+    args = parsed(verb, data, task, config, words, model, settings)
+    run: Path | None = getattr(args, "resume", None)
+    return functions, with_rewards(resolve(args, run), sources, run)
+
+
+def parsed(
+    verb: str,
+    data: Data | None,
+    task: str | Mapping[str, Any] | None,
+    config: str | None,
+    words: Mapping[str, Any],
+    model: Model | None,
+    settings: Mapping[str, Any],
+) -> argparse.Namespace:
+    """Return the parsed arguments of a command; ``words`` are further options of it.
+
+    Raises UserError as the command does.
+    """
     sections = {"task": task if isinstance(task, Mapping) else None, "model": model, **settings}
     given = overrides(sections)
     named = {
@@ -176,6 +195,4 @@ def resolved_by(
         "--task": None if isinstance(task, Mapping) else name_of("task", task),
         "--config": name_of("config", config),
     }
-    args = arguments.parse([verb, *options({**named, **words}), *given])
-    run: Path | None = getattr(args, "resume", None)
-    return functions, with_rewards(resolve(args, run), sources, run)
+    return arguments.parse([verb, *options({**named, **words}), *given])

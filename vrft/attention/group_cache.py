@@ -1,4 +1,4 @@
-"""The keys, values and states of a rollout, of which a prompt's serve all its completions.
+"""The cache of a rollout: keys, values and states, a prompt's once for all its completions.
 
 A decode step multiplies a prompt's keys with the queries of its whole group in one matrix product,
 and writes the keys and values of the new token: nothing of the prompt is ever copied. A layer of

@@ -64,7 +64,7 @@ def convolution_backward(grad: Any, values: Any, weight: Any, *args: Any, **kwar
 
 
 def grouped_product(rows: Any, weight: Any, *args: Any, **kwargs: Any) -> int:
-    """Return the operations of each row [S, K] with the weight [K, N] of its expert, of [E, K, N].
+    """Return the operations of a grouped product: each row of [S, K] times its expert's [K, N].
 
     A backward pass, which is given the gradients too, makes two such products.
     """
@@ -175,7 +175,7 @@ class Account(TorchDispatchMode):
             self.owners[storage_key(copy)] = part
 
     def release(self, tensor: Tensor) -> None:
-        """Hold a tensor no longer, which another device's memory will hold."""
+        """Stop counting a tensor, which is moved to the memory of another device."""
         holding = self.holdings.get(storage_key(tensor))
         if holding is not None:
             self.count(holding.place, -holding.bytes)

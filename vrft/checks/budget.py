@@ -43,7 +43,7 @@ NAMES = {
 
 
 @dataclass(frozen=True)
-class Launch:
+class Devices:
     """The devices of a launch, and how they share what is held.
 
     ``zero`` is the stage of DeepSpeed's ZeRO: 0 (copies, without DeepSpeed), 2 or 3; with ``fsdp``
@@ -96,7 +96,7 @@ class States:
 
 
 @dataclass(frozen=True)
-class Budget:
+class PeakMemory:
     """The peak memory of each half of a step, in bytes by part; ``peak`` is the larger sum."""
 
     rollout: dict[str, float] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class Budget:
 
 
 def states(
-    parameters: Iterable[Tensor], launch: Launch, optim: str = "adamw_torch", *, half: bool = False
+    parameters: Iterable[Tensor], launch: Devices, optim: str = "adamw_torch", *, half: bool = False
 ) -> States:
     """Return what one device holds of the parameters of a model that is trained.
 
@@ -152,7 +152,7 @@ def states(
     )
 
 
-def buckets(launch: Launch, gradients: float, width: int) -> float:
+def buckets(launch: Devices, gradients: float, width: int) -> float:
     """Return the bytes of the copies in which devices exchange ``gradients``, of so many bytes.
 
     ``width`` is that of a number as a pass makes it. ZeRO-2 has two copies of some gradients, to
@@ -182,7 +182,7 @@ def reference(parameters: Iterable[Tensor], config: Config, dtype: torch.dtype) 
     )
 
 
-def budget(rehearsal: Rehearsal, held: States, launch: Launch) -> Budget:
+def budget(rehearsal: Rehearsal, held: States, launch: Devices) -> PeakMemory:
     """Return the peaks of a device that holds ``held`` and takes the step that was rehearsed."""
     constant = {
         "weights": held.weights,
@@ -203,7 +203,7 @@ def budget(rehearsal: Rehearsal, held: States, launch: Launch) -> Budget:
         constant | {"gradients": held.gradients}
     ]
     update = max(candidates, key=lambda candidate: sum(candidate.values()))
-    return Budget(rollout, update)
+    return PeakMemory(rollout, update)
 
 
 def present(peaks: Mapping[str, Peak], half: str) -> list[Peak]:

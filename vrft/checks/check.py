@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vrft.checks import gold_answers, leaks
-from vrft.checks.findings import CheckResult, Finding, Findings, SplitCheck
+from vrft.checks.findings import Finding, Findings, SplitCheck, TaskCheck
 from vrft.checks.leaks import Fingerprint
 from vrft.checks.regions import check_shapes
 from vrft.checks.samples import (
@@ -40,7 +40,7 @@ def check(
     longest: int | None = None,
     skip: bool = False,
     portable: Task[A] | None = None,
-) -> CheckResult:
+) -> TaskCheck:
     """Check everything about these splits that needs no training; the first is the train split.
 
     ``counter`` counts the tokens of prompts, of which none may have more than ``longest``, and
@@ -69,7 +69,7 @@ def check(
     for later, fingerprints in checked[1:]:
         train, learned = checked[0]
         findings += leaks.find_leaks(learned, fingerprints, (train.split, later.split))
-    return CheckResult(tuple(split for split, _ in checked), findings)
+    return TaskCheck(tuple(split for split, _ in checked), findings)
 
 
 def check_split(

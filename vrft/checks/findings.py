@@ -100,7 +100,7 @@ class SplitCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckResult:
+class TaskCheck:
     """All splits, and the findings that concern several of them or none."""
 
     splits: tuple[SplitCheck, ...]
@@ -133,7 +133,7 @@ class CheckResult:
         return {"ok": self.ok, **flatten(self), "splits": splits}
 
 
-def flatten(part: SplitCheck | CheckResult) -> dict[str, Any]:
+def flatten(part: SplitCheck | TaskCheck) -> dict[str, Any]:
     """Return the fields in plain values, problems and notes beside the others."""
     fields = dataclasses.asdict(part)
     findings = fields.pop("findings")

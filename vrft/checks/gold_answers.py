@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import get_args
 
 from vrft import answers, rewards
@@ -32,6 +33,47 @@ ROUNDED = 0.95
 """A gold answer that earns less than this lost it by rounding, as small boxes do."""
 
 
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """The ids of samples by what is wrong with their gold answers."""
+
+    misread: list[str] = field(default_factory=list)
+    rounded: list[str] = field(default_factory=list)
+    on_grid: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    lettered: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def findings(self) -> Findings:
+        """Return the problems and notes in words."""
+        problems = (
+            *name_samples("have a gold answer that earns no full marks", self.misread),
+            *name_samples("have a gold answer without a letter, digit or symbol", self.empty),
+        )
+        lossy = {*self.misread, *self.rounded}
+        notes = (
+            *name_samples(
+                "lose more than 5 % of full marks by rounding to whole numbers", self.rounded
+            ),
+            *name_samples(
+                "earn less than full marks, though by no more than 5 %, as their boxes are written "
+                "in whole thousandths or pixels: no answer could earn more",
+                (name for name in self.on_grid if name not in lossy),
+            ),
+            *name_samples(
+                "have a letter as their gold answer, and no such option in the prompt: no number "
+                "or text earns anything; write what the letter stands for",
+                self.lettered,
+            ),
+            *name_samples(
+                "have a reward for their gold answer that is no finite number, and counts as None "
+                "by algorithm.missing_rewards=none",
+                self.missing,
+            ),
+        )
+        return Findings(problems, notes)
+
+
 def try_gold_answers(
     task: Task[A], samples: Iterable[OpenedSample[A]]
 ) -> tuple[dict[str, float], Findings]:
@@ -40,12 +82,7 @@ def try_gold_answers(
     Samples with pictures are answered in every coordinate space.
     """
     earned: defaultdict[str, list[float]] = defaultdict(list)
-    misread: list[str] = []
-    rounded: list[str] = []
-    on_grid: list[str] = []
-    empty: list[str] = []
-    lettered: list[str] = []
-    missing: list[str] = []
+    faults = Faults()
     # Those of --reward have a scale of their own: a penalty is 0 at best.
     further = {f"reward {name}" for name in rewards.further_rewards(task)}
     for opened in samples:
@@ -53,44 +90,23 @@ def try_gold_answers(
         for space in get_args(Space) if opened.sizes else ("thousandths",):
             completion = gold_completion(task, opened, space)
             values, counted_as_none = rewards_and_score(task, opened.sample, completion)
-            missing += [opened.sample.id] * bool(counted_as_none)
+            faults.missing.extend([opened.sample.id] * bool(counted_as_none))
             for name, value in values.items():
                 earned[name].append(value)
             lowest = min(values[name] for name in values if name not in further)
             if lowest < ROUNDED:
-                (misread if lowest < READABLE else rounded).append(opened.sample.id)
+                lost = faults.misread if lowest < READABLE else faults.rounded
+                lost.append(opened.sample.id)
             elif lowest < 1 and lowest >= written_overlap(task, opened, space):
-                on_grid.append(opened.sample.id)
+                faults.on_grid.append(opened.sample.id)
             # A task without answer tags gives its answer as the text itself.
             if is_blank(answers.last_answer(completion.text) or completion.text):
-                empty.append(opened.sample.id)
+                faults.empty.append(opened.sample.id)
         asked = prompt_text(task.prompt(opened.sample))
         if is_unexplained_letter(answers.last_answer(completion.text), asked):
-            lettered.append(opened.sample.id)
-    problems = [
-        *name_samples("have a gold answer that earns no full marks", misread),
-        *name_samples("have a gold answer without a letter, digit or symbol", empty),
-    ]
-    notes = (
-        *name_samples("lose more than 5 % of full marks by rounding to whole numbers", rounded),
-        *name_samples(
-            "earn less than full marks, though by no more than 5 %, as their boxes are written in "
-            "whole thousandths or pixels: no answer could earn more",
-            (name for name in on_grid if name not in {*misread, *rounded}),
-        ),
-        *name_samples(
-            "have a letter as their gold answer, and no such option in the prompt: no number or "
-            "text earns anything; write what the letter stands for",
-            lettered,
-        ),
-        *name_samples(
-            "have a reward for their gold answer that is no finite number, and counts as None by "
-            "algorithm.missing_rewards=none",
-            missing,
-        ),
-    )
+            faults.lettered.append(opened.sample.id)
     means = {name: sum(values) / len(values) for name, values in earned.items()}
-    return means, Findings(tuple(problems), notes)
+    return means, faults.findings()
 
 
 def gold_completion(

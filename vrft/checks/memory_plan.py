@@ -68,12 +68,12 @@ def held_bytes(actor: ModelPolicy, config: Config, accelerator: Accelerator) -> 
     return held.total + budget.reference(actor.loaded.core.parameters(), config, dtype)
 
 
-def launch_of(accelerator: Accelerator) -> budget.Launch:
+def launch_of(accelerator: Accelerator) -> budget.Devices:
     """Return the devices of a launch and how they share what is held, for a plan."""
     plugin, fsdp = accelerator.state.deepspeed_plugin, DistributedType.FSDP
     if plugin is None:
         sharded = accelerator.distributed_type == fsdp
-        return budget.Launch(accelerator.num_processes, fsdp=sharded)
+        return budget.Devices(accelerator.num_processes, fsdp=sharded)
     settings = getattr(plugin, "deepspeed_config", {}).get("zero_optimization", {})
     offload = settings.get("offload_optimizer", {}).get("device", "none") != "none"
-    return budget.Launch(accelerator.num_processes, plugin.zero_stage, offload=offload)
+    return budget.Devices(accelerator.num_processes, plugin.zero_stage, offload=offload)

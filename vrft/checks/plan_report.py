@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vrft.checks import costs, step_plan
-from vrft.checks.budget import Budget
+from vrft.checks.budget import PeakMemory
 from vrft.checks.cards import GIB, Card, usable
 from vrft.checks.findings import CardPlan, StepPlan
 from vrft.checks.step_plan import Job
@@ -71,7 +71,7 @@ def notes(job: Job) -> list[str]:
     return texts
 
 
-def memory_lines(budget: Budget) -> list[str]:
+def memory_lines(budget: PeakMemory) -> list[str]:
     """Return the table of a step's peak memory by part, in GiB."""
     halves = {
         name: parts for name, parts in vars(budget).items() if parts

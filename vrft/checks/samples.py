@@ -95,30 +95,13 @@ def open_pictures(
     without any picture beside samples with some.
     """
     sources = {picture_key(source): source for sample in samples for source in sample.images}
-    # Each opening silences a warning for its time, and Python keeps such filters per process:
-    # threads would undo them for one another. Silenced here, the warning stays silent for all.
-    with (
-        warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-        ThreadPoolExecutor(OPENERS) as pool,
-    ):
-        keys = with_progress([*sources], f"{split}, pictures")
-        results = dict(zip(keys, pool.map(open_picture, sources.values()), strict=True))
+    results = open_all(sources, f"{split}, pictures")
     pictures = {key: result for key, result in results.items() if isinstance(result, OpenedPicture)}
     damaged = {key: result for key, result in results.items() if isinstance(result, str)}
-    plain = {key for key, picture in pictures.items() if picture.plain}
     users = defaultdict(list)
-    frames = {key for key, picture in pictures.items() if picture.several}
-    blank, textual, moving = [], [], []
     for sample in samples:
-        shown = set(map(picture_key, sample.images))
-        for key in damaged.keys() & shown:
+        for key in damaged.keys() & set(map(picture_key, sample.images)):
             users[key].append(sample.id)
-        if shown & plain:
-            blank.append(sample.id)
-        if shown & frames:
-            moving.append(sample.id)
-        if not shown and sources:
-            textual.append(sample.id)
     problems = tuple(Finding(text, tuple(users[key])) for key, text in damaged.items())
     left_out = problems if skip and pictures else ()
     setting = (
@@ -132,13 +115,44 @@ def open_pictures(
             f"have a picture that cannot be read{setting}",
             [id for finding in problems for id in finding.ids],
         ),
-        *name_samples(
-            "show an animation or a file of several pages, of which the first is read", moving
-        ),
-        *name_samples("show a picture of a single colour", blank),
-        *name_samples("have no picture, where others have one", textual),
+        *notes_on(samples, pictures),
     )
     return pictures, Findings(() if left_out else problems, notes)
+
+
+def open_all(sources: Mapping[str, Any], title: str) -> dict[str, OpenedPicture | str]:
+    """Open pictures by their keys, several at a time; see ``open_picture``."""
+    # Each opening silences a warning for its time, and Python keeps such filters per process:
+    # threads would undo them for one another. Silenced here, the warning stays silent for all.
+    with (
+        warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+        ThreadPoolExecutor(OPENERS) as pool,
+    ):
+        keys = with_progress([*sources], title)
+        return dict(zip(keys, pool.map(open_picture, sources.values()), strict=True))
+
+
+def notes_on(
+    samples: Sequence[Sample[A]], pictures: Mapping[str, OpenedPicture]
+) -> Iterator[Finding]:
+    """Yield notes on samples by what their pictures show, and on those without any."""
+    plain = {key for key, picture in pictures.items() if picture.plain}
+    frames = {key for key, picture in pictures.items() if picture.several}
+    blank, textual, moving = [], [], []
+    for sample in samples:
+        shown = set(map(picture_key, sample.images))
+        if shown & plain:
+            blank.append(sample.id)
+        if shown & frames:
+            moving.append(sample.id)
+        if not shown:
+            textual.append(sample.id)
+    yield from name_samples(
+        "show an animation or a file of several pages, of which the first is read", moving
+    )
+    yield from name_samples("show a picture of a single colour", blank)
+    if len(textual) < len(samples):
+        yield from name_samples("have no picture, where others have one", textual)
 
 
 def open_picture(source: Any) -> OpenedPicture | str:

@@ -61,7 +61,7 @@ class Shape:
 
 
 class WithoutWords:
-    """A tokenizer of so many tokens that knows no words: a plan asks for none."""
+    """A tokenizer that has a size and no words, as a plan reads no text."""
 
     chat_template = None
     eos_token_id = 0

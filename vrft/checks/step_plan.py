@@ -10,7 +10,7 @@ import torch
 
 from vrft.checks import budget as budgets
 from vrft.checks import rehearsal, shape
-from vrft.checks.budget import Budget, Launch, States
+from vrft.checks.budget import Devices, PeakMemory, States
 from vrft.checks.lengths import Lengths
 from vrft.checks.meta_device import Device
 from vrft.checks.rehearsal import Load, PromptShape, Rehearsal
@@ -34,7 +34,7 @@ class Job:
     config: Config
     shape: Shape
     lengths: Lengths
-    launch: Launch
+    launch: Devices
 
     def load(self, first: PromptShape) -> Load:
         """Return the load of a step whose first prompt is this one; all others are median ones."""
@@ -67,7 +67,7 @@ def half_of(config: Config) -> torch.dtype | None:
     return None if dtype == torch.float32 else dtype
 
 
-def held_dtype(config: Config, launch: Launch) -> torch.dtype:
+def held_dtype(config: Config, launch: Devices) -> torch.dtype:
     """Return the type of the weights: DeepSpeed casts them to half precision, and steps a copy."""
     half = half_of(config)
     if launch.zero and half is not None:
@@ -112,7 +112,7 @@ REHEARSED: dict[str, Rehearsal] = {}
 """Steps that were rehearsed, as several settings are tried that make no difference to some."""
 
 
-def budget(job: Job) -> Budget:
+def budget(job: Job) -> PeakMemory:
     """Return the peak memory of a step of the longest prompt, its others being of the median."""
     return budgets.budget(rehearse(job, job.lengths.longest), states_of(job), job.launch)
 

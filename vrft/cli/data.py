@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vrft import launched, paths
+from vrft import launched
 from vrft.cli import next_commands
 from vrft.errors import UserError
 
@@ -59,22 +59,6 @@ def say_reading(task: Task[Any], split: str) -> None:
         print(describe(split), file=sys.stderr)
 
 
-def run_of(model: str) -> Path | None:
-    """Return the folder of the run that a model is, or lies in; None for one of no run here.
-
-    A model lies in its run as ``final`` or checkpoint-N; beside any other, config.yaml is not its.
-    """
-    from vrft.evaluation import locate
-
-    if not model or model in paths.EMBEDDED:
-        return None
-    folder = Path(model) if Path(model).name else Path.cwd()
-    inside = folder.name == "final" or locate.CHECKPOINT.fullmatch(folder.name)
-    # A model that was fetched may bring a config.yaml of another tool.
-    folders = [*([] if locate.is_model(folder) else [folder]), *([folder.parent] if inside else [])]
-    return next((each for each in folders if (each / "config.yaml").is_file()), None)
-
-
 def settings_of_run(model: str, *tasks: str) -> list[str]:
     """Return the task's settings of the run that a model is from, but for the data themselves.
 
@@ -93,11 +77,12 @@ def settings_of_run(model: str, *tasks: str) -> list[str]:
 
 
 def task_of_run(model: str) -> TaskConfig:
-    """Return the task of the run that a model is from; one without a name if it is from none."""
+    """Return the task of a model's run; a TaskConfig without a name if the model is from no run."""
     from vrft import config
     from vrft.config.schema import TaskConfig
+    from vrft.evaluation import locate
 
-    folder = run_of(model)
+    folder = locate.run_of(model)
     return TaskConfig() if folder is None else config.load(str(folder / "config.yaml")).task
 
 

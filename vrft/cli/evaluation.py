@@ -92,9 +92,10 @@ def say_result(result: Report, args: argparse.Namespace, out: Path | None) -> in
 def say_quantization(model: ModelConfig) -> None:
     """Say in a line if an adapter is asked on another base than its run has trained it on."""
     from vrft import config
+    from vrft.evaluation import locate
     from vrft.models import is_adapter
 
-    run = data.run_of(model.name)
+    run = locate.run_of(model.name)
     if run is None or not any(map(is_adapter, {model.name, str(run / "final")})):
         return
     trained = config.load(str(run / "config.yaml")).model.quantization
@@ -209,7 +210,7 @@ def task_of_rows(args: argparse.Namespace, settings: Sequence[str]) -> str:
 
 
 def check_file_and_data(task: str, args: argparse.Namespace) -> None:
-    """Raise UserError for the file of a run's task that has gone, and for data that none reads."""
+    """Raise UserError for a task file that is gone, and for ``--data`` where the task has none."""
     if task.endswith(".py") and not Path(task).is_file():
         raise UserError(f"no task file {task}; name the file by task=PATH/{Path(task).name}")
     if args.data is not None and not takes_data(task):
@@ -225,7 +226,7 @@ def takes_data(task: str) -> bool:
 
 
 def asks_nothing(args: argparse.Namespace, settings: Sequence[str]) -> bool:
-    """Return whether there is neither a benchmark nor data, nor a task that can do without."""
+    """Return whether the options name nothing to ask: no benchmark, data or task with its own."""
     if args.benchmark is not None or args.data is not None or named_task(settings):
         return False
     task = own_task(args, settings)

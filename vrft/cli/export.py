@@ -53,7 +53,7 @@ def export(args: argparse.Namespace) -> int:
     source = locate.model(args.model)
     if args.merge and not models.is_adapter(source):
         raise UserError("--merge: the model has no adapter; leave it out")
-    run = card_facts.run_of(args.model, source)
+    run = locate.run_of(source)
     config = card_facts.settings_of(run)
     # In float32, in which an adapter is merged without another rounding.
     actor = policy.load(ModelConfig(name=source, dtype="float32"))

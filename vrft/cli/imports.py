@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def lasting() -> Iterator[None]:
-    """Let garbage collection rest while torch and what needs it are imported, and pass them by.
+    """Stop garbage collection while torch is imported, and exempt what it made from later ones.
 
     Collecting among a million new objects, none of which is garbage, takes a fifth of the time of
     importing torch and transformers; frozen, they are not looked through again. Nothing is done

@@ -68,12 +68,12 @@ def check_options(args: argparse.Namespace, rewards: Sequence[str] = ()) -> None
 def step_plan_of(config: Config, args: argparse.Namespace) -> StepPlan:
     """Return the plan of a configuration for the cards and devices that the options name."""
     from vrft.checks import cards, plan_report, shape, step_plan
-    from vrft.checks.budget import Launch
+    from vrft.checks.budget import Devices
     from vrft.models import quantization
 
     quantization.check_settings(config)
     quantization.check_launch(config.model, sharded=bool(args.zero))
-    launch = Launch(args.devices, args.zero, offload=args.offload)
+    launch = Devices(args.devices, args.zero, offload=args.offload)
     # Of peft, about a model on "meta", and of transformers, about kernels that a plan needs not.
     with warnings.catch_warnings(action="ignore"):
         model = shape.read(config.model.name)

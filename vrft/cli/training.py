@@ -20,7 +20,7 @@ from vrft.errors import UserError
 from vrft.runs.console import logs_on_error
 
 if TYPE_CHECKING:
-    from vrft.checks.findings import CheckResult, Findings
+    from vrft.checks.findings import Findings, TaskCheck
     from vrft.config.schema import Config
     from vrft.task import Task
 
@@ -29,7 +29,7 @@ def train(args: argparse.Namespace) -> int:
     """Train a model, or print the plan of it."""
     config = resolve(args, args.resume)
     if args.dry_run:
-        facts = plan_text(config, args.resume).splitlines()
+        facts = planned(config, args.resume).splitlines()
         lines = [columns.facts(facts, columns.terminal_width())]
         commands = next_commands.after_check(args)[1:]
     else:
@@ -46,7 +46,7 @@ def train(args: argparse.Namespace) -> int:
 @logs_on_error()
 def begin(config: Config, resume: Path | None) -> Path:
     """Begin or resume a run, by reward or by reference answers, and return its folder."""
-    say_reading(config)
+    say_rows(config)
     if not config.algorithm.by_reward:
         with lasting():
             from vrft.sft import fine_tune
@@ -58,19 +58,19 @@ def begin(config: Config, resume: Path | None) -> Path:
     return train.train(config, resume=resume)
 
 
-def plan_text(config: Config, resume: Path | None) -> str:
+def planned(config: Config, resume: Path | None) -> str:
     """Return what a run would do, one fact a line; for a resumed one, what changes for it.
 
     Raises UserError for everything that would stop the run at its start.
     """
     with lasting():
-        from vrft.training import plan_text as training_plan
+        from vrft.training import plan_text
 
-    say_reading(config)
-    return training_plan.plan_text(config, resume)
+    say_rows(config)
+    return plan_text.plan_text(config, resume)
 
 
-def say_reading(config: Config) -> None:
+def say_rows(config: Config) -> None:
     """Say in one line how data without a task file are read; nothing for other tasks."""
     if config.task.name in data.TASKS:
         from vrft import registry
@@ -89,7 +89,7 @@ def check(args: argparse.Namespace) -> int:
     return 0 if result.ok else 1
 
 
-def checked(config: Config, splits: Sequence[str], limit: int | None) -> CheckResult:
+def checked(config: Config, splits: Sequence[str], limit: int | None) -> TaskCheck:
     """Check the task of a configuration and its data; ``limit`` bounds the samples of a split.
 
     Prompts are counted by the model's processor where that can be had, and the result says so

@@ -24,7 +24,7 @@ from vrft.errors import UserError
 
 if TYPE_CHECKING:
     from vrft.config.schema import Config
-    from vrft.runs.run_comparison import Comparison, Count
+    from vrft.runs.run_comparison import Count, RunDifference
 
 TRAIN = ("-m", "vrft", "train")
 """The program that trains, in Python's words: the same that a user gives."""
@@ -152,7 +152,7 @@ def write_config(config: Config, folder: Path, steps: int, at: int) -> Path:
 
 
 def verdict(
-    comparison: Comparison, steps: int, at: int, killed: int, *, served: bool = False
+    comparison: RunDifference, steps: int, at: int, killed: int, *, served: bool = False
 ) -> str:
     """Return the line that says whether the runs are the same, or where they differ first.
 
@@ -184,7 +184,7 @@ def verdict(
     )
 
 
-def account(comparison: Comparison) -> list[str]:
+def account(comparison: RunDifference) -> list[str]:
     """Return what was compared, a line for each kind of file."""
     from vrft.runs import run_comparison
 

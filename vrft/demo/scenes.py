@@ -59,7 +59,6 @@ class SceneObject:
     """
 
     name: str
-    artist: str
     box: Corners
     polygon: tuple[Point, ...]
     salience: int
@@ -133,11 +132,10 @@ def compose(rng: np.random.Generator, style: Style = SEEN) -> Scene:
     count = int(rng.integers(style.count[0], style.count[1] + 1))
     drawings = [(style.classes[i], choice(rng, style.artists)) for i in order[:count]]
     edges = style.edges or (SMALLEST_EDGE, LARGEST_EDGE[len(drawings)])
+    placed = arrange(rng, drawings, style.size, edges)
     objects = []
-    for (name, artist), (piece, box) in zip(
-        drawings, arrange(rng, drawings, style.size, edges), strict=True
-    ):
-        objects.append(paste(canvas, piece, box, name, artist))
+    for (name, _), (piece, box) in zip(drawings, placed, strict=True):
+        objects.append(paste(canvas, piece, box, name))
     return Scene(canvas, background, tuple(objects))
 
 
@@ -146,12 +144,12 @@ def choice(rng: np.random.Generator, names: Sequence[str]) -> str:
     return names[int(rng.integers(len(names)))]
 
 
-def paste(canvas: Canvas, piece: Sprite, box: Corners, name: str, artist: str) -> SceneObject:
+def paste(canvas: Canvas, piece: Sprite, box: Corners, name: str) -> SceneObject:
     """Paste a sprite onto a canvas, in place, and return it as an object of the scene."""
     x, y = box[:2]
     canvas.pieces.append((piece.image, (x, y)))
     polygon = tuple((x + right, y + down) for right, down in piece.polygon)
-    return SceneObject(name, artist, box, polygon, piece.area)
+    return SceneObject(name, box, polygon, piece.area)
 
 
 def crop(rng: np.random.Generator, picture: Image.Image, size: tuple[int, int]) -> Canvas:

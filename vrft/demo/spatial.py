@@ -262,7 +262,7 @@ def compose_on_ground(rng: np.random.Generator, number: int) -> tuple[Scene, lis
         # Room for both frames, which would otherwise cross each other or cover an object.
         if any(overlap(box, other.shown.box, gap=2 * FRAME_WIDTH) for other in standing):
             continue
-        shown = paste(canvas, piece, box, name, artist)
+        shown = paste(canvas, piece, box, name)
         # Back from the picture to the ground: the column of its middle, times its depth.
         side = (x + width / 2 - canvas.size[0] / 2) / FOCUS * ahead
         standing.append(GroundObject(shown, side, ahead))

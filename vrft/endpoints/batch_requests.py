@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vrft.endpoints.chat_client import reason_of
 from vrft.endpoints.chat_requests import ChatAnswer, read_answer
 from vrft.errors import UserError
+from vrft.server_words import one_line, reason_of
 from vrft.types import Prediction
 
 URL = "/v1/chat/completions"
@@ -145,18 +145,14 @@ def read_line(line: bytes, repeats: int, where: str) -> tuple[str, ChatAnswer | 
         return id, one_line(reason_of(row)) or "no reason given"
     status, body = response.get("status_code", 200), response.get("body")
     if row.get("error") is not None or status != 200:
-        return id, one_line(f"status {status}: {reason_of(body) or reason_of(row)}")
+        reason = reason_of(body) or reason_of(row) or "no reason given"
+        return id, one_line(f"status {status}: {reason}")
     try:
         return id, read_answer(body, repeats)
     except ValueError as error:
         return id, one_line(f"an answer that cannot be read ({error})")
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-
-
-def one_line(text: str) -> str:
-    """Return a foreign text in one line of at most 200 characters."""
-    return " ".join(text.split())[:200]
 
 
 def to_predictions(id: str, answer: ChatAnswer) -> Sequence[Prediction]:

@@ -7,7 +7,6 @@ contains it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import email.utils
 import logging
 import math
@@ -22,6 +21,7 @@ import httpx2 as httpx
 
 from vrft.endpoints.server_address import Address
 from vrft.errors import UserError
+from vrft.server_words import one_line, words_in
 
 BUSY = (408, 409, 425, 429)
 """The statuses of a refusal that may be none a moment later, beside all of 500 and above."""
@@ -223,10 +223,7 @@ class ChatClient:
 
     def words(self, answer: httpx.Response) -> str:
         """Return the reason in a server's answer, in one line of at most 300 characters."""
-        text = answer.text
-        with contextlib.suppress(ValueError, RecursionError):  # else as it stands, as of a proxy
-            text = reason_of(answer.json()) or text
-        return self.clean(text) or answer.reason_phrase or "no reason given"
+        return self.clean(words_in(answer.text)) or answer.reason_phrase or "no reason given"
 
     def clean(self, text: str) -> str:
         """Return a foreign text in one line of at most 300 characters, secrets starred out.
@@ -235,7 +232,7 @@ class ChatClient:
         """
         for secret in self.secrets:
             text = text.replace(secret, "***")
-        return " ".join(text.split())[:300]
+        return one_line(text)
 
 
 class Refused(UserError):
@@ -244,14 +241,6 @@ class Refused(UserError):
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status = status
-
-
-def reason_of(answer: Any) -> str:
-    """Return the reason in the JSON of a refusal, in any of the usual forms; "" for another."""
-    error = answer.get("error", answer) if isinstance(answer, dict) else ""
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("detail") or ""
-    return error if isinstance(error, str) else str(error)
 
 
 def owners_of(answer: Any) -> set[str]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from vrft.config.rollout import SamplingConfig
-from vrft.endpoints.chat_client import reason_of
 from vrft.endpoints.endpoint_settings import EndpointConfig
 from vrft.endpoints.sent_pictures import Sight
 from vrft.errors import UserError
 from vrft.models import conversation
 from vrft.models.families import VISION_TOKENS
+from vrft.server_words import reason_of
 from vrft.types import Prompt, View
 
 NUMBER = operator.itemgetter(0)

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from vrft.errors import UserError
+from vrft.server_words import one_line, words_in
 
 SUPPORTED = "0.32"
 """The minor release of vLLM whose protocol is spoken here and in ``requests``."""
@@ -58,7 +59,7 @@ class Client:
             return ""
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ServerFailure(f"no JSON in the answer to {path}: {text[:80]!r}") from error
 
     def text(self, method: str, path: str, body: Any, timeout: float | None) -> str:
@@ -85,11 +86,12 @@ class Client:
             with self.lock:
                 self.connections.discard(connection)
             connection.close()
+        if status == 200:
+            return text
+        reason = one_line(words_in(text)) or "no reason given"
         if 400 <= status < 500:
-            raise UserError(f"the vLLM server at {self.url} refuses {path}: {refusal(text)}")
-        if status != 200:
-            raise ServerFailure(f"status {status} to {path}: {refusal(text)}")
-        return text
+            raise UserError(f"the vLLM server at {self.url} refuses {path}: {reason}")
+        raise ServerFailure(f"status {status} to {path}: {reason}")
 
     def abandon(self) -> None:
         """Break off all calls that wait for an answer; they raise ServerFailure."""
@@ -176,13 +178,3 @@ def entry(answer: Any, key: str, path: str) -> Any:
     if not isinstance(answer, dict) or answer.get(key) is None:
         raise ServerFailure(f"the answer to {path} has no {key!r}")
     return answer[key]
-
-
-def refusal(text: str) -> str:
-    """Return the reason in a server's answer, in one line of at most 300 characters."""
-    try:
-        answer = json.loads(text)
-        reason = answer["error"]["message"] if "error" in answer else answer["detail"]
-    except (ValueError, KeyError, TypeError):
-        reason = text
-    return " ".join(str(reason).split())[:300]

@@ -46,6 +46,20 @@ def model(name: str) -> str:
     return str(models[-1])
 
 
+def run_of(model: str) -> Path | None:
+    """Return the folder of the run that a model is, or lies in; None for one of no run here.
+
+    A model lies in its run as ``final`` or checkpoint-N; beside any other, config.yaml is not its.
+    """
+    if not model or model in paths.EMBEDDED:
+        return None
+    folder = Path(model) if Path(model).name else Path.cwd()
+    inside = folder.name == "final" or CHECKPOINT.fullmatch(folder.name)
+    # A model that was fetched may bring a config.yaml of another tool.
+    folders = [*([] if is_model(folder) else [folder]), *([folder.parent] if inside else [])]
+    return next((each for each in folders if (each / "config.yaml").is_file()), None)
+
+
 def say(line: str) -> None:
     """Print a line on standard error, in one process of all that a launcher has started."""
     if launched.speaks():

@@ -9,7 +9,7 @@ from vrft.mathverify.comparison import (
     finds_option,
 )
 from vrft.mathverify.rules import FULL_STOP, Rule
-from vrft.mathverify.verdicts import Budget, budget, current, each, in_use, remembered
+from vrft.mathverify.verdicts import TimeBudget, budget, current, each, in_use, remembered
 from vrft.mathverify.worker import close
 
 __all__ = [
@@ -18,8 +18,8 @@ __all__ = [
     "LONGEST_RESULT",
     "OPTION_SECONDS",
     "SECONDS",
-    "Budget",
     "Rule",
+    "TimeBudget",
     "budget",
     "close",
     "current",

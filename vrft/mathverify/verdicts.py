@@ -35,7 +35,7 @@ AHEAD = 32
 """Items a worker that ``each`` gives out at a time where no budget counts them."""
 
 
-class Budget:
+class TimeBudget:
     """Processor time for comparisons: ``spent`` of ``seconds``, and what was left out for it.
 
     ``seconds`` of 0 never end, and where ``asks`` is false no worker is asked at all. A comparison
@@ -73,30 +73,30 @@ class Budget:
             return allowed
 
     def settle(self) -> None:
-        """Decide whether the next comparisons are made: after a round, when all of it is spent."""
+        """Note whether the budget is spent; asked between rounds, so that each is judged alike."""
         self.exhausted = 0 < self.seconds <= self.spent
 
 
-CURRENT: ContextVar[Budget | None] = ContextVar("budget of math-verify", default=None)
+CURRENT: ContextVar[TimeBudget | None] = ContextVar("budget of math-verify", default=None)
 
 
 @contextmanager
-def budget(seconds: float) -> Iterator[Budget]:
+def budget(seconds: float) -> Iterator[TimeBudget]:
     """Bound the processor time of the comparisons inside: what is over is wrong, and counted."""
-    with within(Budget(seconds)) as made:
+    with within(TimeBudget(seconds)) as made:
         yield made
 
 
 @contextmanager
-def remembered() -> Iterator[Budget]:
-    """Ask no worker inside: comparisons that were not made before are left out."""
-    with within(Budget(0.0, asks=False)) as made:
+def remembered() -> Iterator[TimeBudget]:
+    """Use only remembered verdicts inside: any other comparison is left out."""
+    with within(TimeBudget(0.0, asks=False)) as made:
         yield made
 
 
 @contextmanager
-def within(made: Budget) -> Iterator[Budget]:
-    """Let a budget be that of the comparisons inside."""
+def within(made: TimeBudget) -> Iterator[TimeBudget]:
+    """Make ``made`` the budget of the comparisons inside."""
     token = CURRENT.set(made)
     try:
         yield made
@@ -164,7 +164,7 @@ def in_use() -> bool:
     return bool(remembered_verdicts)
 
 
-def current() -> Budget | None:
+def current() -> TimeBudget | None:
     """Return the budget of the comparisons here; None without one."""
     return CURRENT.get()
 

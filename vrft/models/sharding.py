@@ -1,4 +1,4 @@
-"""Weights that several devices hold in parts: the only module that asks whether a weight is one.
+"""Sharded weights, each device with its part: no other module asks whether a weight is sharded.
 
 DeepSpeed's ZeRO-3 and FSDP2 cut every weight up, and gather it again while a module computes. To
 gather, all devices must call the same modules in the same order: one that leaves a module out
@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 
 
 def is_part(weight: Tensor) -> bool:
-    """Return whether this device holds a part of the weight alone, at this moment.
+    """Return whether this device now holds only a part of the weight.
 
     DeepSpeed's weights count as parts also while they are gathered.
     """

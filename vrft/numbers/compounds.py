@@ -49,7 +49,7 @@ BLANK = re.compile(r" (?=[-:/%°€£₹])|(?<=[-:/€£₹]) |(?<=[0-9]) (?![0-
 
 
 def is_compound(text: str) -> bool:
-    """Return whether a text has several numbers, or one and a month, a half of the day or a side.
+    """Return whether a text has several numbers, or one beside a month, a.m., p.m. or a direction.
 
     Such as 3-5, 5cm×7cm, 10:30, 5 May, 10 am, 30 left: none is a single amount.
     """

@@ -190,8 +190,9 @@ class AdapterOff(ModelPolicy):
 
 
 def reference(trained: ModelPolicy, config: ModelConfig, device: str) -> ModelPolicy:
-    """Return the policy as it was before training: a frozen copy, but none under a new adapter.
+    """Return the policy as it was before training.
 
+    It is a frozen copy, or, where a new adapter is trained, the same weights with the adapter off.
     ``config`` names the model that training began with, also where ``trained`` is a checkpoint.
     """
     if trained.loaded.adapter and not models.is_adapter(config.name):

@@ -23,8 +23,6 @@ MIN_PIXELS = 4 * FACTOR**2
 MAX_PIXELS = 16384 * FACTOR**2
 """The limits of a resized picture's area in Qwen2-VL's and Qwen2.5-VL's checkpoints."""
 
-LARGEST = 1e6
-"""A bound on coordinates, beyond any picture; it also refuses NaN and infinity."""
 ROUNDED = 0.5
 """Units by which a coordinate may leave the picture, as annotators' rounding has it."""
 

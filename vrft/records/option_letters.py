@@ -104,10 +104,10 @@ def options_in(question: str) -> tuple[str, ...]:
     """
     marks = [*LISTED_MARK.finditer(question.translate(LOOKS_ALIKE))]
     lines = [mark for mark in marks if mark["line"] is not None]
-    return listed_texts(question, marks) or listed_texts(question, lines)
+    return texts_behind(question, marks) or texts_behind(question, lines)
 
 
-def listed_texts(question: str, marks: Sequence[re.Match[str]]) -> tuple[str, ...]:
+def texts_behind(question: str, marks: Sequence[re.Match[str]]) -> tuple[str, ...]:
     """Return the texts behind the marks of a question, the last A and what follows; () if unclear.
 
     Unclear are letters that do not follow each other, and a text in a line that holds no list: what

@@ -1,4 +1,4 @@
-"""The options of a question, a list, texts by letters, or columns, and answers that count them."""
+"""The options of a question (a list, texts by letters or columns), and answers by their number."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def option_texts(record: Record, options: Any) -> tuple[str, ...]:
     A text may hold them as JSON, or a list of texts as Python writes it. Nulls and NaN at the end
     fill up what other rows have more of. Raises UserError for anything else.
     """
-    given = listed_texts(options)
+    given = list_in_text(options)
     if isinstance(given, dict):
         letters = [chr(ord("A") + place) for place in range(len(given))]
         given = list(given.values()) if [*map(str.upper, given)] == letters else None
@@ -82,7 +82,7 @@ def option_texts(record: Record, options: Any) -> tuple[str, ...]:
     return tuple(text for text in texts if text is not None)
 
 
-def listed_texts(value: Any) -> Any:
+def list_in_text(value: Any) -> Any:
     """Return the list that a text holds as JSON, or as a list of texts in Python's writing.
 
     Any other value is returned as ``listed`` returns it, tuples and arrays of NumPy too.
@@ -102,9 +102,9 @@ def option_text(option: Any) -> str | None:
 
 
 def counted(record: Record, answer: Any, options: Sequence[str], first: int) -> int:
-    """Return the index of the option that an answer counts to; the first one has the number given.
+    """Return the index of the option whose number the answer is; the first option has ``first``.
 
-    Raises UserError for an answer that is no whole number, or counts to none of the options.
+    Raises UserError for an answer that is no whole number, or the number of none of the options.
     """
     number = option_text(answer)
     if number is None or WHOLE.fullmatch(number) is None:

@@ -48,7 +48,7 @@ LONGEST_PATH = 4096
 
 
 def pictures_of(record: Record) -> list[Any]:
-    """Return the pictures in ``images`` or ``image``: of the one that a setting names, or has any.
+    """Return the pictures of ``images`` or ``image``: the one a setting names, else the filled one.
 
     Pictures in numbered columns are joined in their order. Raises UserError where both names have
     pictures, and ``images`` does not hold that of ``image``, and for a number that was left out.

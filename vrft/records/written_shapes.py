@@ -9,8 +9,8 @@ import json
 import re
 from typing import Any
 
-from vrft.boxes import NUMBER
-from vrft.records.frames import LARGEST, BoxFormat, Numbers
+from vrft.boxes import LARGEST, NUMBER, is_bounded
+from vrft.records.frames import BoxFormat, Numbers
 
 BOX_KEYS = ("bbox_2d", "bbox", "box", "Position", "point_2d", "point")
 CORNER_KEYS = (
@@ -110,13 +110,13 @@ def _numbers(value: Any, order: BoxFormat) -> Numbers | None:
         value = _named(value, order)
     if not isinstance(value, list | tuple) or len(value) not in (2, 4):
         return None
-    return tuple(map(float, value)) if all(map(_is_number, value)) else None
+    return tuple(map(float, value)) if all(map(is_bounded, value)) else None
 
 
 def _named(value: dict[Any, Any], order: BoxFormat) -> list[Any] | None:
     """Return the numbers of a box, in an order, or of a point, each by its name; else None."""
     names = PLACE_KEYS & value.keys()
-    if not all(_is_number(value[name]) for name in names):
+    if not all(is_bounded(value[name]) for name in names):
         return None
     if names == set(POINT_KEYS):
         return [value[name] for name in POINT_KEYS]
@@ -144,8 +144,3 @@ def _parsed(text: str) -> Any:
             pass  # "[10,20],[30,40]" begins as JSON does
     shapes = [[float(n) for n in m.groups() if n is not None] for m in PLACED.finditer(text)]
     return shapes if not PLACED.sub("", text).strip(" \n,;") else None
-
-
-def _is_number(value: Any) -> bool:
-    """Return whether a value is a number of a sensible size; NaN and truth values are none."""
-    return isinstance(value, int | float) and type(value) is not bool and abs(value) <= LARGEST

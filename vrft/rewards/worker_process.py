@@ -74,24 +74,7 @@ class WorkerProcess:
         self.limits, self.output = limits, output
         self.requests = 0
         word = uuid.uuid4().hex
-        read, self.request = os.pipe()
-        self.answer, write = os.pipe()
-        printed, output_end = os.pipe()
-        # -P keeps this file's folder off sys.path, where its neighbours would hide other modules.
-        command = [sys.executable, "-P", worker.__file__, str(read), str(write)]
-        try:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output_end,
-                stderr=output_end,
-                pass_fds=(read, write),
-                start_new_session=True,  # Ctrl-C is for the run, and a kill for all of the session
-                env={**os.environ, WORD: word},
-            )
-        finally:
-            for theirs in (read, write, output_end):
-                os.close(theirs)
+        self.process, self.request, self.answer, printed = started(word)
         self.pipes = [self.request, self.answer]
         self.ended = weakref.finalize(self, end_all, self.process, word, self.pipes, os.getpid())
         output.follow(printed)
@@ -240,6 +223,32 @@ class WorkerProcess:
                 time.sleep(0.01)
         self.ended()
         self.output.settle()
+
+
+def started(word: str) -> tuple[subprocess.Popen[bytes], int, int, int]:
+    """Start a worker; return it and our ends of its pipes: of requests, answers and what it prints.
+
+    ``word`` in its environment marks it and all that it starts.
+    """
+    read, request = os.pipe()
+    answer, write = os.pipe()
+    printed, output_end = os.pipe()
+    # -P keeps this file's folder off sys.path, where its neighbours would hide other modules.
+    command = [sys.executable, "-P", worker.__file__, str(read), str(write)]
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output_end,
+            stderr=output_end,
+            pass_fds=(read, write),
+            start_new_session=True,  # Ctrl-C is for the run, and a kill for all of the session
+            env={**os.environ, WORD: word},
+        )
+    finally:
+        for theirs in (read, write, output_end):
+            os.close(theirs)
+    return process, request, answer, printed
 
 
 def end_all(process: subprocess.Popen[bytes], word: str, pipes: Sequence[int], owner: int) -> None:

@@ -38,7 +38,7 @@ def check(config: Config) -> None:
     engines.check(config)
 
 
-def plan_text(config: Config) -> str:
+def rollout_line(config: Config) -> str:
     """Return where a server samples, when, and how its distance from the policy is corrected."""
     settings, algorithm = config.rollout.vllm, config.algorithm
     where = f"at {settings.url}" if settings.url else f"started by {settings.python}"

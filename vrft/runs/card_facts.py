@@ -52,14 +52,6 @@ def facts_of(
     )
 
 
-def run_of(name: str, source: str) -> Path | None:
-    """Return the folder of the run that a model comes from; None for a model of no run."""
-    for folder in (Path(name), Path(source).parent):
-        if (folder / "config.yaml").is_file() and (folder / "metrics.jsonl").is_file():
-            return folder
-    return None
-
-
 def settings_of(run: Path | None) -> Config | None:
     """Return the settings of a run."""
     return loading.load(str(run / "config.yaml")) if run else None

@@ -39,7 +39,7 @@ SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Comparison:
+class DataChanges:
     """The differences between the data of a run and today's, and those that cannot be told."""
 
     differences: tuple[str, ...] = ()
@@ -100,11 +100,11 @@ def prompts_per_step(run: Path) -> int | None:
     return None if tree is None else int(tree["prompts_per_step"])
 
 
-def compare(run: Path, samples: Sequence[Sample[Any]]) -> Comparison:
+def compare(run: Path, samples: Sequence[Sample[Any]]) -> DataChanges:
     """Compare samples with those that a run began with."""
     tree = read(run)
     if tree is None:
-        return Comparison(note=f"{run} has no {NAME}; its data are not compared")
+        return DataChanges(note=f"{run} has no {NAME}; its data are not compared")
     before: dict[str, list[Any]] = tree["samples"]
     now = {sample.id: sample for sample in samples}
     common = [id for id in before if id in now]
@@ -122,7 +122,7 @@ def compare(run: Path, samples: Sequence[Sample[Any]]) -> Comparison:
             f"the pictures of {len(doubtful)} samples ({named(doubtful)}) have been written anew "
             "since the run began, with the same sizes; they are taken for the same"
         )
-    return Comparison(tuple(said), note)
+    return DataChanges(tuple(said), note)
 
 
 def differences(before: Sequence[Sequence[Any]], now: Sequence[Sequence[Any]]) -> list[str]:

@@ -74,7 +74,7 @@ class Difference:
 
 
 @dataclass
-class Comparison:
+class RunDifference:
     """The first difference of two runs, None where they are the same, and what was compared."""
 
     difference: Difference | None = None
@@ -83,19 +83,19 @@ class Comparison:
     """The metrics that were left out, as a clock gives them."""
 
 
-def compare(first: Path, second: Path) -> Comparison:
+def compare(first: Path, second: Path) -> RunDifference:
     """Compare two run folders up to their first difference.
 
     Times, settings and what names the folder itself are left out.
     """
-    comparison = Comparison()
+    comparison = RunDifference()
     for difference in differences(first, second, comparison):
         comparison.difference = difference
         break
     return comparison
 
 
-def differences(first: Path, second: Path, comparison: Comparison) -> Iterator[Difference]:
+def differences(first: Path, second: Path, comparison: RunDifference) -> Iterator[Difference]:
     """Yield where two runs differ, in the order of their steps; note what has been compared."""
     runs = (first, second)
     rows = [rows_by_step(run / METRICS, comparison) for run in runs]
@@ -130,7 +130,7 @@ def step_of(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def rows_by_step(path: Path, comparison: Comparison) -> dict[int, list[dict[str, Any]]]:
+def rows_by_step(path: Path, comparison: RunDifference) -> dict[int, list[dict[str, Any]]]:
     """Return the rows of metrics.jsonl of each step, without times."""
     rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
     if not path.is_file():
@@ -155,7 +155,7 @@ def row_difference(step: int, first: list[Any], second: list[Any]) -> Iterator[D
 
 
 def file_difference(
-    runs: tuple[Path, Path], name: str, comparison: Comparison
+    runs: tuple[Path, Path], name: str, comparison: RunDifference
 ) -> Iterator[Difference]:
     """Yield where a file of two runs differs; a file of the same bytes does not."""
     step, paths = step_of(name), [run / name for run in runs]

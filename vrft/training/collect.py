@@ -34,7 +34,7 @@ def collect(run: Run) -> Batch:
     where ``max_resample_rounds`` are not enough and ``on_exhausted`` is "error", and, on all
     devices together, for a prompt or a reward of any of them that cannot be used.
     """
-    config, size = run.config.algorithm, run.local_prompts
+    config, size = run.config.algorithm, run.config.train.prompts_per_device
     groups: list[RewardedGroup] = []
     dropped: list[RewardedGroup] = []
     for rounds in range(1, config.max_resample_rounds + 2):

@@ -88,7 +88,7 @@ def facts(
         "prompt": f"{len(encoded.tokens)} tokens in the first sample, {encoded.image_tokens} of "
         f"them of pictures; limit {limit}",
         "step": f"{train.prompts_per_device} prompts{each}, on each of {processes} device(s)",
-        **({"rollouts": rollout_plan.plan_text(config)} if served else {}),
+        **({"rollouts": rollout_plan.rollout_line(config)} if served else {}),
         "steps": f"{steps} at learning rate {train.learning_rate:g}",
         **({"evaluated": evaluation_text(config, steps)} if config.eval.split else {}),
         "memory": memory_plan.text(actor, config, accelerator),

@@ -52,14 +52,9 @@ class Run:
         self.reader.close()
 
     @property
-    def local_prompts(self) -> int:
-        """Return the prompts that one step takes on this device: b, of B on all of them."""
-        return self.config.train.prompts_per_device
-
-    @property
     def prompts(self) -> int:
         """Return the prompts that all devices take together at a time: B of a step."""
-        return self.local_prompts * int(self.accelerator.num_processes)
+        return self.config.train.prompts_per_device * int(self.accelerator.num_processes)
 
     @property
     def total_steps(self) -> int:

@@ -49,7 +49,8 @@ def move_on(run: Run) -> None:
 
 def upcoming(run: Run, steps: int = 0) -> Sequence[int]:
     """Return the places of this device's b prompts, ``steps`` draws from now."""
-    return places(run, steps)[block_of(run.accelerator.process_index, run.local_prompts)]
+    mine = block_of(run.accelerator.process_index, run.config.train.prompts_per_device)
+    return places(run, steps)[mine]
 
 
 def places(run: Run, steps: int = 0) -> Sequence[int]:

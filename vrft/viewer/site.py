@@ -31,7 +31,7 @@ RECEIVE, REFUSE = "vrft.receive", "vrft.refuse"
 """The functions of the app that take a document, or the reason why there is none."""
 
 
-class View(Protocol):
+class Tab(Protocol):
     """One tab of the app: the answers of an evaluation, two of them compared, or a run."""
 
     @property
@@ -56,7 +56,7 @@ class Site:
     """The views by their short names, such as "e0" and "r1", in the order of their tabs."""
 
     title: str
-    views: Mapping[str, View]
+    views: Mapping[str, Tab]
     live: bool = False
     """Whether the app asks for a run's metrics again and again."""
     start: str = ""
@@ -112,7 +112,7 @@ def script(name: str, content: Any, call: str = RECEIVE) -> str:
     return f"{call}({json.dumps(name)},{text});\n".replace("<", "\\u003c")
 
 
-def check_views(views: Mapping[str, View]) -> None:
+def check_views(views: Mapping[str, Tab]) -> None:
     """Raise UserError where there is nothing to look at, or no entry can be made of a view."""
     if not views:
         raise UserError("nothing to view; name a run, an evaluation or a predictions.jsonl")

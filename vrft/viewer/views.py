@@ -16,7 +16,7 @@ from vrft.evaluation.results import load_evaluation
 from vrft.viewer.answers import AnswersView
 from vrft.viewer.comparison import comparisons
 from vrft.viewer.run import RunView
-from vrft.viewer.site import Site, View, check_views
+from vrft.viewer.site import Site, Tab, check_views
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,14 @@ def open_site(paths: Sequence[Path], *, live: bool = False) -> Site:
         for view in views.values():
             raise UserError(view.entry["problem"])
     compared = comparisons(answers)
-    every: dict[str, View] = {**runs, **views, **compared}
+    every: dict[str, Tab] = {**runs, **views, **compared}
     check_views(every)
     title = " · ".join(distinct(list(dict.fromkeys(path.resolve() for path in paths))))
     alone = not runs and len(views) == 2
     return Site(title, every, live, start=next(iter(compared), "") if alone else "")
 
 
-def run_views(paths: Sequence[Path]) -> dict[str, View]:
+def run_views(paths: Sequence[Path]) -> dict[str, Tab]:
     """Return the views of the training runs among paths, each once."""
     folders: dict[Path, Path] = {}
     for path in filter(is_run, paths):

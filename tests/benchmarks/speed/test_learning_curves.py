@@ -16,7 +16,9 @@ def test_learning_is_reported_with_its_picture(tmp_path: Path) -> None:
     learned = Measurement(
         "learning", "cpu", learning=(compared(5.0), compared(5.0), compared(5.0, reward=1.1))
     )
-    assert all(path.stat().st_size for path in learning_curves.draw(learned, tmp_path))
+    pictures = learning_curves.draw(learned, tmp_path)
+    assert [path.name for path in pictures] == ["cpu-learning.png", "cpu-learning.svg"]
+    assert all(path.stat().st_size for path in pictures)
     text = learning_curves.section(learned)
     line = "| 1 | 15 | 5 | 2.000 | 2.000 | 1.000 | 1.800 | after 12 s | after 4 s | 3.0x |"
     assert line in text and "| after 12 s | never |  |" in text

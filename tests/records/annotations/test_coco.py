@@ -87,6 +87,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     (box([0, 0, 5]), r"annotations\[0\]: bbox is \[x, y, width, height\] in pixels"),
     (box([0, 0, 5, "5"]), r"bbox is \[x, y, width, height\]"),
     (box([0, 0, 5, float("nan")]), r"bbox is \[x, y, width, height\]"),
+    (box([0, 0, 5, True]), r"bbox is \[x, y, width, height\]"),
     (box([0, 0, 5, 10**400]), r"bbox is \[x, y, width, height\]"),
     (box([0, 0.25, 0.5, 1]), r"a\.json: every bbox lies in 0..1, and COCO writes pixels"),
 ]

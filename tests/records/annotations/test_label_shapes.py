@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from vrft.boxes import Box
@@ -59,3 +61,9 @@ def test_a_point_may_lie_half_a_pixel_outside_and_in_the_first_pixel() -> None:
     assert read_shape(shape, SIZE, "x.json") == [Point(1, 0), Point(0.25 / 120, 0.5 / 90)]
     with pytest.raises(UserError, match=r"x: \[121, 3\] is no point inside .* 120x90; correct it"):
         read_shape(shape | {"points": [[121, 3]]}, SIZE, "x")
+
+
+@pytest.mark.parametrize("point", [[1], [True, 3], ["1", "3"], [float("nan"), 3]])
+def test_a_point_is_two_numbers(point: list[Any]) -> None:
+    with pytest.raises(UserError, match=r"x has a point that is no \[x, y\]"):
+        read_shape({"points": [point], "shape_type": "points"}, SIZE, "x")

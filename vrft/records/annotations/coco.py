@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vrft.boxes import Box, in_fractions
+from vrft.boxes import Box, in_fractions, is_bounded
 from vrft.errors import UserError
 from vrft.images import StoredSize, stored_size
 from vrft.records import files, texts
@@ -20,9 +20,6 @@ ROBOFLOW = "_annotations.coco.json"
 
 CUT = 0.01
 """The share of a side by which a box may leave its picture, as in published sets, and is cut."""
-
-LARGEST = 1e6
-"""A bound on coordinates in pixels, far beyond any picture; it also refuses NaN and infinity."""
 
 ENOUGH = 1000
 """Boxes that tell fractions from pixels."""
@@ -218,8 +215,7 @@ def read_box(bbox: Any, size: tuple[Any, Any], where: str) -> Box | None:
     """
     match [bbox, size]:
         case [[x, y, width, height], (across, down)] if all(
-            isinstance(n, int | float) and abs(n) <= LARGEST
-            for n in (x, y, width, height, across, down)
+            map(is_bounded, (x, y, width, height, across, down))
         ):
             # A picture without size in the file must not make it divide by zero.
             across, down = max(across, 1), max(down, 1)

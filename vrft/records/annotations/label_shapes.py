@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vrft.boxes import Box, in_fractions
+from vrft.boxes import Box, in_fractions, is_bounded
 from vrft.errors import UserError
 from vrft.images import StoredSize
 from vrft.records.frames import ROUNDED, Point, Shape, shown
@@ -127,6 +127,6 @@ def _placed(pair: tuple[float, float], size: tuple[int, int], where: str) -> Sha
 def _pair(point: Any, where: str) -> tuple[float, float]:
     """Return a point of a shape in pixels; raise UserError for anything but two numbers."""
     match point:
-        case [int() | float() as x, int() | float() as y] if abs(x) < 1e6 and abs(y) < 1e6:
+        case [x, y] if is_bounded(x) and is_bounded(y):
             return float(x), float(y)
     raise UserError(f"{where} has a point that is no [x, y]: {point!r:.60}")

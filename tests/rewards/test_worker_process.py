@@ -56,7 +56,12 @@ def test_a_forked_process_leaves_the_worker_of_its_parent_alone(process: WorkerP
     assert not process.has_ended()
 
 
-def test_a_process_that_has_ended_is_told_with_its_status(process: WorkerProcess) -> None:
+@pytest.mark.parametrize("platform", ["linux", "macos before Python 3.13"])
+def test_a_process_that_has_ended_is_told_with_its_status(
+    platform: str, process: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if platform != "linux":
+        monkeypatch.delattr(os, "waitid")
     process.process.kill()
     with pytest.raises(LimitReached, match=r"^its process was killed by SIGKILL$"):
         process.ask({"seed": None})

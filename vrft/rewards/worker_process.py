@@ -179,6 +179,8 @@ class WorkerProcess:
 
     def has_ended(self) -> bool:
         """Return whether the process has ended, without forgetting its id: its session goes on."""
+        if not hasattr(os, "waitid"):  # macOS before Python 3.13, where the id is forgotten
+            return self.process.poll() is not None
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self.process.pid, options) is not None
 
@@ -189,11 +191,18 @@ class WorkerProcess:
             if time.monotonic() > deadline:
                 return "it closed the pipe of its answers"
             time.sleep(0.01)
+        status = self.exit_status()
+        if status >= 0:
+            return f"its process ended with exit status {status}"
+        return f"its process was killed by {signal.Signals(-status).name}"
+
+    def exit_status(self) -> int:
+        """Return the exit status of the process, which has ended; less than 0: minus the signal."""
+        if not hasattr(os, "waitid"):
+            return self.process.wait()
         found = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
         assert found is not None
-        if found.si_code == os.CLD_EXITED:
-            return f"its process ended with exit status {found.si_status}"
-        return f"its process was killed by {signal.Signals(found.si_status).name}"
+        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
     def check_printed(self) -> None:
         """Raise LimitReached where the call has printed too much."""

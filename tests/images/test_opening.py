@@ -99,11 +99,12 @@ def test_a_folder_is_no_picture(tmp_path: Path) -> None:
         images.open_image(tmp_path)
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_picture_is_turned_upright_and_its_size_is_known_unopened(
-    orientation: int, tmp_path: Path
+    orientation: int, suffix: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / "turned.jpg"
+    path = tmp_path / f"turned.{suffix}"
     exif = Image.Exif()
     exif[0x0112] = orientation
     left_red_right_blue().save(path, exif=exif, quality=95)
@@ -210,17 +211,18 @@ def test_a_picture_that_is_too_long_is_named(tmp_path: Path) -> None:
             opener(tmp_path / "long.png")
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_point_of_the_stored_picture_is_found_in_the_upright_one(
-    orientation: int, tmp_path: Path
+    orientation: int, name: str, tmp_path: Path
 ) -> None:
     picture = Image.new("RGB", (40, 20))
     picture.paste(WHITE, (10, 4, 14, 8))  # around (12, 6)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture.save(tmp_path / "a.png", exif=exif)
-    size = images.stored_size(tmp_path / "a.png")
-    upright = images.open_image(tmp_path / "a.png")
+    picture.save(tmp_path / name, exif=exif)
+    size = images.stored_size(tmp_path / name)
+    upright = images.open_image(tmp_path / name)
     assert (size.width, size.height) == (40, 20) and size.upright == upright.size
     left, top, right, bottom = upright.getbbox()  # type: ignore[misc]
     assert size.turn(12, 6) == ((left + right) / 2, (top + bottom) / 2)

@@ -53,6 +53,9 @@ Its PNG reader really raises SyntaxError, its AVIF reader RuntimeError, its TIFF
 and its readers of headers struct.error.
 """
 
+SIDEWAYS = (5, 6, 7, 8)
+"""The EXIF orientations of pictures that are stored on their side."""
+
 _WARNINGS = threading.Lock()
 """Held while a warning is silenced.
 
@@ -115,8 +118,7 @@ class StoredSize:
     @property
     def upright(self) -> tuple[int, int]:
         """Return (width, height) of the picture as it is shown."""
-        # Orientations 5 to 8 lie on their side.
-        sideways = self.orientation in (5, 6, 7, 8)
+        sideways = self.orientation in SIDEWAYS
         return (self.height, self.width) if sideways else (self.width, self.height)
 
     def turn(self, x: float, y: float) -> tuple[float, float]:
@@ -135,7 +137,10 @@ def stored_size(source: Any, max_megapixels: float = MAX_MEGAPIXELS) -> StoredSi
     """
     with _opened(source, max_megapixels) as image:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        return StoredSize(*image.size, orientation)
+        width, height = image.size
+        if image.format == "TIFF" and orientation in SIDEWAYS:
+            width, height = height, width  # Pillow gives the upright size of this format alone
+        return StoredSize(width, height, orientation)
 
 
 def image_size(source: Any, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[int, int]:

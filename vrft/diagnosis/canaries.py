@@ -21,7 +21,8 @@ from vrft.errors import UserError
 from vrft.models.encoding import Encoded
 from vrft.policy import Policy
 from vrft.rewards import rewards_of
-from vrft.rewards.task_rewards import FORMATS, TaskWithRewards
+from vrft.rewards.metric_names import rewards_form
+from vrft.rewards.task_rewards import TaskWithRewards
 from vrft.task import Task
 from vrft.types import Completion, Rollout, Sample, View
 
@@ -216,7 +217,6 @@ def gold_earns(
     task's own, which may be punishments, are left out, and so is the reward of the form.
     """
     own = task.task if isinstance(task, TaskWithRewards) else task
-    forms = [name for name, reward in own.rewards().items() if reward in FORMATS.values()]
     for sample, seen in zip(samples, views, strict=True):
         text = own.reference(sample, seen)
         where = f"sample {sample.id!r}: its gold answer {text!r:.60}"
@@ -225,7 +225,7 @@ def gold_earns(
         except UserError as error:
             return [Alarm("gold_answer", f"{where} has no reward ({error})")]
         values = {name: value for name, value in earned.items() if value is not None}
-        answer = [value for name, value in values.items() if name not in forms]
+        answer = [value for name, value in values.items() if not rewards_form(name)]
         shown = ", ".join(f"{name} {value:g}" for name, value in values.items())
         if answer and max(answer) <= 0:
             complaint = "earns nothing, so that right answers are not rewarded"

@@ -112,10 +112,16 @@ class FewshotClassification(Task[Label]):
                 f"{' or '.join(SHOTS)}"
             )
 
-    def samples(self, split: str) -> Sequence[Sample[Label]]:
+    @property
+    def source(self) -> str:
+        """Return where the pictures are: the setting ``data_dir``, or the hub's published shots."""
         # __post_init__ has refused "own" without data, which has no published shots.
-        source = self.data_dir or SHOTS[self.dataset]
-        labelled = find(source, split, self.columns, self.encoding, self.config, self.allow_outside)
+        return self.data_dir or SHOTS[self.dataset]
+
+    def samples(self, split: str) -> Sequence[Sample[Label]]:
+        labelled = find(
+            self.source, split, self.columns, self.encoding, self.config, self.allow_outside
+        )
         classes = self.classes(labelled.labels)
         samples = [self.sample(picture, classes) for picture in labelled.pictures]
         shots = draw_shots(samples, self.shots, self.seed)

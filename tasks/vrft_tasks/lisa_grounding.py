@@ -105,9 +105,8 @@ class LisaGrounding(Task[Target]):
     def score(self, sample: Sample[Target], completion: Completion) -> Score:
         box = self.predicted_box(completion)
         # As published, the reasoning is searched too, and the first shape is the truth.
-        first_box = legacy_box(completion.text, first_view(completion.views))
+        legacy = legacy_iou(completion.text, first_view(completion.views), sample.answer.first)
         overlap = rewards.overlap(sample.answer.box, box)
-        legacy = rewards.overlap(sample.answer.first, first_box)
         metrics = {"iou": overlap, "acc@0.5": float(overlap >= 0.5), "legacy_iou": legacy}
         return Score(metrics, None if box is None else astuple(box))
 
@@ -144,17 +143,42 @@ def first_view(views: tuple[View, ...]) -> View:
     return views[0] if views else THOUSANDTHS
 
 
-def legacy_box(text: str, view: View) -> Box | None:
-    """Read the first box in whole numbers anywhere in the text, as published; None without area.
+def legacy_iou(text: str, view: View, truth: Box) -> float:
+    """Return the overlap as the published evaluator takes it, of the corners as they stand.
 
-    Its corners are put in order and it is cut to the picture. (Published is thousandths for every
-    model, which is the view's space for Qwen2-VL, as in the paper.)
+    Corners in another order overlap nothing, and area outside the picture counts. 0 without a box.
     """
-    match = LEGACY_BOX.search(text)
-    if match is None:
+    corners = legacy_corners(text)
+    if corners is None:
+        return 0.0
+    width, height = units(view)
+    x1, x2 = (x / width for x in corners[::2])
+    y1, y2 = (y / height for y in corners[1::2])
+    across = min(x2, truth.x2) - max(x1, truth.x1)
+    down = min(y2, truth.y2) - max(y1, truth.y1)
+    if across <= 0 or down <= 0:
+        return 0.0
+    shared = across * down
+    return shared / ((x2 - x1) * (y2 - y1) + truth.area - shared + 1e-6)
+
+
+def legacy_box(text: str, view: View) -> Box | None:
+    """Read the box of ``legacy_corners``, put in order and cut to the picture; None without area.
+
+    (Published is thousandths for every model, which is the view's space for Qwen2-VL, as in the
+    paper.)
+    """
+    corners = legacy_corners(text)
+    if corners is None:
         return None
-    x1, y1, x2, y2 = (int(number) for number in match.groups())
+    x1, y1, x2, y2 = corners
     return Box.of_pixels(min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2), *units(view))
+
+
+def legacy_corners(text: str) -> tuple[int, ...] | None:
+    """Read the first box in whole numbers anywhere in the text, as published: x1, y1, x2, y2."""
+    match = LEGACY_BOX.search(text)
+    return match and tuple(int(number) for number in match.groups())
 
 
 def legacy_reward(sample: Sample[Target], completion: Completion) -> float:

@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 
-from vrft import config, paths, registry
+from vrft import config, paths
 from vrft.config.loading import flat
-from vrft.config.schema import Config, ModelConfig, TaskConfig
+from vrft.config.schema import Config, ModelConfig
 from vrft.errors import UserError
-from vrft.evaluation.benchmark import load_benchmark
-from vrft.models.conversation import check_prompt
 
 
 def write(path: Path, text: str) -> str:
@@ -70,19 +68,6 @@ def test_every_shipped_configuration_loads_and_survives_the_round_trip(
     loaded = config.load(name)
     again = config.load(write(tmp_path / "again.yaml", config.to_yaml(loaded)))
     assert again == loaded
-
-
-def shipped_demos() -> list[TaskConfig]:
-    """The tasks of shipped configurations and benchmarks whose data come with the toolkit."""
-    tasks = [config.load(name).task for name in paths.names("configs")]
-    tasks += [load_benchmark(n).task for n in paths.names("benchmarks") if n.startswith("demo")]
-    return [task for task in tasks if task.settings.get("data_dir") == "demo"]
-
-
-def test_what_shipped_demos_ask_can_be_read() -> None:
-    for settings in shipped_demos():
-        task = registry.build(settings)
-        check_prompt(task.prompt(task.samples("val" if settings.name == "math" else "train")[0]))
 
 
 @pytest.mark.parametrize("name", paths.names("configs"))

@@ -10,11 +10,13 @@ import pytest
 from fakes.folders import RECORDS
 from PIL import Image
 
-from vrft import cli, registry
+from vrft import cli, records, registry
 from vrft.config.loading import load, to_yaml
+from vrft.config.schema import TaskConfig
 from vrft.diagnosis import difficulty, filtered_rows
 from vrft.diagnosis.difficulty import Attempt, Bounds, Ledger
 from vrft.errors import UserError
+from vrft_tasks.fewshot_classification import SHOTS, FewshotClassification
 
 
 @pytest.fixture
@@ -186,6 +188,27 @@ def test_a_folder_of_classes_is_no_rows(tmp_path: Path) -> None:
     task = registry.build(load(None, where).task)
     with pytest.raises(UserError, match="reads no rows but annotations or a folder"):
         filtered_rows.write(task, "train", tmp_path, Bounds(), tmp_path / "out.jsonl")
+
+
+def test_published_shots_are_read_where_the_task_reads_them(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data)  # where a train.jsonl of something else lies
+    asked: list[str] = []
+    monkeypatch.setattr(records, "read", lambda source, *_, **__: asked.append(source))
+    filtered_rows.rows(FewshotClassification(dataset="flowers102"), "train")
+    assert asked == [SHOTS["flowers102"]]
+
+
+@pytest.mark.parametrize("task", ["counting", "detection", "lisa_grounding"])
+def test_an_empty_data_dir_is_not_the_current_folder(
+    task: str, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data)
+    with pytest.raises(UserError, match=r"^task\.data_dir is empty; set it to "):
+        registry.build(TaskConfig(task, {"data_dir": ""}))
+    with pytest.raises(UserError, match=r"^no data: set task\.data_dir to"):
+        records.read("", "train")
 
 
 def test_a_run_without_a_configuration_is_refused(

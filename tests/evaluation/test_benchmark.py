@@ -29,6 +29,7 @@ def test_the_papers_numbers_stand_where_the_papers_data_is_and_nowhere_else() ->
     # Table of the paper, LISA mIoU: base, SFT, GRPO, GPG.
     assert val.paper == {"base": 30.1, "sft": 29.7, "grpo": 34.4, "gpg": 53.4}
     assert test.paper == {"base": 26.9, "sft": 28.3, "grpo": 37.6, "gpg": 51.5}
+    assert {val.sampling.max_completion_length, test.sampling.max_completion_length} == {128}
     # LISA gIoU of masks, published for test alone.
     gious = {"base": 25.3, "sft": 25.3, "grpo": 34.4, "gpg": 49.5}
     assert (test.paper_by_metric, val.paper_by_metric) == ({"mask_giou": gious}, {})

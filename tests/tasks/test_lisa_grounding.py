@@ -22,6 +22,8 @@ PIXELS = (View(84, 56, "pixels"),)
 
 TRUTH = Box(0.1, 0.1, 0.3, 0.3)
 SAMPLE = Sample("s", "the kettle", Target(TRUTH, TRUTH))
+AS_PUBLISHED = pytest.approx(1, abs=1e-4)
+"""A full overlap: published is a millionth of the picture more in the denominator."""
 
 
 def answered(box: str, views: tuple[View, ...] = THOUSANDTHS) -> Completion:
@@ -455,7 +457,7 @@ def test_a_box_outside_the_answer_tags_is_unreadable_and_only_legacy_sees_it() -
     completion = Completion("<think>(100,100),(300,300)</think>", THOUSANDTHS)
     score = TASK.score(SAMPLE, completion)
     assert score.parsed is None
-    assert score.metrics == {"iou": 0.0, "acc@0.5": 0.0, "legacy_iou": pytest.approx(1)}
+    assert score.metrics == {"iou": 0.0, "acc@0.5": 0.0, "legacy_iou": AS_PUBLISHED}
 
 
 def test_legacy_overlap_is_taken_with_the_first_shape() -> None:
@@ -463,7 +465,27 @@ def test_legacy_overlap_is_taken_with_the_first_shape() -> None:
     # 0.2 x 0.2 of 0.4 x 0.2: half of the strict truth, all of the legacy one
     score = TASK.score(sample, answered("(100,100),(300,300)"))
     assert score.metrics["iou"] == pytest.approx(0.5)
-    assert score.metrics["legacy_iou"] == pytest.approx(1)
+    assert score.metrics["legacy_iou"] == AS_PUBLISHED
+
+
+LEGACY_SCORES = [
+    # 0.04 of 0.04, with the published millionth in the denominator
+    ("(100,100),(300,300)", 0.04 / 0.040001),
+    # corners in another order overlap nothing
+    ("(300,300),(100,100)", 0.0),
+    ("(300,100),(100,300)", 0.0),
+    # outside of the picture area counts: 0.04 of 1.44
+    ("(0,0),(1200,1200)", 0.04 / 1.440001),
+    # no area, no overlap, no box
+    ("(200,200),(200,200)", 0.0),
+    ("(800,800),(900,900)", 0.0),
+    ("", 0.0),
+]
+
+
+@pytest.mark.parametrize(("text", "score"), LEGACY_SCORES)
+def test_the_legacy_score_is_the_published_one_with_its_bugs(text: str, score: float) -> None:
+    assert TASK.score(SAMPLE, answered(text)).metrics["legacy_iou"] == pytest.approx(score)
 
 
 LEGACY_REWARDS = [
@@ -509,7 +531,7 @@ def test_legacy_rewards_read_pixels_where_the_model_writes_pixels() -> None:
     completion = answered("(21,14),(42,28)", PIXELS)
     sample = Sample("s", "", target)
     assert task.rewards()["legacy"](sample, completion) == pytest.approx(2)
-    assert task.score(sample, completion).metrics["legacy_iou"] == pytest.approx(1)
+    assert task.score(sample, completion).metrics["legacy_iou"] == AS_PUBLISHED
 
 
 @pytest.mark.timeout(20)

@@ -72,6 +72,17 @@ def test_equal_boxes_of_truth_and_answers_are_all_seen() -> None:
     assert ImageColor.getrgb(BEFORE) in colours(image)  # its outline is covered, its label is not
 
 
+def test_every_true_box_leaves_a_rim_and_no_answer_does() -> None:
+    left, right = Box(0.1, 0.25, 0.4, 0.75), Box(0.6, 0.25, 0.9, 0.75)
+    answers = [Mark(box, "answer", PREDICTED) for box in (left, right)]
+    truths = [Mark(box, "true", TRUTH) for box in (left, right)]
+    both, alone = (drawing.draw_marks(plain(), m, side=401) for m in (truths + answers, answers))
+    for x in (40, 240):  # the left sides: 0.1 and 0.6 of 400 steps
+        assert both.getpixel((x - 2, 200)) == ImageColor.getrgb(TRUTH)
+        assert both.getpixel((x + 1, 200)) == ImageColor.getrgb(PREDICTED)
+        assert alone.getpixel((x - 2, 200)) == GREY
+
+
 @pytest.mark.parametrize(
     "box",
     [
@@ -83,7 +94,8 @@ def test_equal_boxes_of_truth_and_answers_are_all_seen() -> None:
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_label_never_leaves_the_picture(box: Box, number: int) -> None:
     marks = [Mark(Box(0.4, 0.4, 0.6, 0.6), "", "#000000")] * number
-    image = drawing.draw_marks(plain(), [*marks, Mark(box, "true", "#ff0000")])
+    label = "answer" if number else "true"
+    image = drawing.draw_marks(plain(), [*marks, Mark(box, label, "#ff0000")])
     red = sum(count for count, colour in image.getcolors(1 << 24) or [] if colour == (255, 0, 0))
     assert red > 150  # at least the label's ground
 

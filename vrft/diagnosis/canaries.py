@@ -17,11 +17,11 @@ from torch import Tensor
 from vrft.boxes import iou
 from vrft.diagnosis.alarms import Alarm
 from vrft.diagnosis.coordinates import box_in, corners_of
-from vrft.diagnosis.watchdogs import is_form
 from vrft.errors import UserError
 from vrft.models.encoding import Encoded
 from vrft.policy import Policy
 from vrft.rewards import rewards_of
+from vrft.rewards.metric_names import rewards_form
 from vrft.rewards.task_rewards import TaskWithRewards
 from vrft.task import Task
 from vrft.types import Completion, Rollout, Sample, View
@@ -225,7 +225,7 @@ def gold_earns(
         except UserError as error:
             return [Alarm("gold_answer", f"{where} has no reward ({error})")]
         values = {name: value for name, value in earned.items() if value is not None}
-        answer = [value for name, value in values.items() if not is_form(name)]
+        answer = [value for name, value in values.items() if not rewards_form(name)]
         shown = ", ".join(f"{name} {value:g}" for name, value in values.items())
         if answer and max(answer) <= 0:
             complaint = "earns nothing, so that right answers are not rewarded"

@@ -86,7 +86,7 @@ def ids_of(task: Task[Any], split: str, run: Path) -> list[str]:
 
 def is_annotated(task: Any, split: str) -> bool:
     """Return whether a task's data are COCO's json, or json beside pictures."""
-    name, root = getattr(task, "data_format", None), paths.expanded(task.data_dir)
+    name, root = getattr(task, "data_format", None), paths.expanded(source_of(task))
     if name is not None or not os.path.exists(root):  # of the hub there are rows alone
         return name in labelled.TITLES
     return labelled.kind_of(root, split, getattr(task, "encoding", "")) is not None
@@ -95,7 +95,7 @@ def is_annotated(task: Any, split: str) -> bool:
 def rows(task: Any, split: str) -> Iterator[Record]:
     """Return the rows of a split, read by the settings of a task."""
     return records.read(
-        task.data_dir,
+        source_of(task),
         split,
         columns=task.columns,
         limit=getattr(task, "rows", None),
@@ -103,6 +103,11 @@ def rows(task: Any, split: str) -> Iterator[Record]:
         config=getattr(task, "config", None),
         allow_outside=getattr(task, "allow_outside", False),
     )
+
+
+def source_of(task: Any) -> str:
+    """Return where a task reads its rows: its ``source``, or else the setting ``data_dir``."""
+    return getattr(task, "source", None) or str(task.data_dir)
 
 
 def text_of(record: Record, id: str, out: Path) -> str:

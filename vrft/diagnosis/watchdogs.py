@@ -15,6 +15,7 @@ from typing import Any
 
 from vrft.diagnosis.alarms import Alarm
 from vrft.diagnosis.coordinates import FRAMES, METRIC, READ
+from vrft.rewards.metric_names import rewards_form
 
 Row = Mapping[str, float]
 """The watched metrics of a step that are finite."""
@@ -163,15 +164,10 @@ def lengths_explode(early: Sequence[Row], rows: Sequence[Row]) -> str | None:
     )
 
 
-def is_form(reward: str) -> bool:
-    """Return whether a reward is of the form of an answer and not of what it says, by its name."""
-    return "format" in reward
-
-
 def format_only(early: Sequence[Row], rows: Sequence[Row]) -> str | None:
     """Say that only rewards of the form rise."""
     rises = {name: halves(values) for name, values in reward_means(rows).items()}
-    forms = [name for name in rises if is_form(name)]
+    forms = [name for name in rises if rewards_form(name)]
     others = [name for name in rises if name not in forms]
     rising = [name for name in forms if rises[name][1] - rises[name][0] >= 0.1]
     if not rising or not others:

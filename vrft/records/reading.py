@@ -73,6 +73,8 @@ def read(
     damaged, or of several splits in one.
     """
     # No generator function itself, so that missing data is an error before the first row is asked.
+    if not str(source):  # as a path it would be the current folder
+        raise UserError("no data: set task.data_dir to a file, a folder or a hub id")
     root = paths.expanded(source)
     if os.path.exists(root):  # unlike Path.exists, also for a name that is too long
         folders: tuple[Path, ...] = (root,) if root.is_dir() else ()

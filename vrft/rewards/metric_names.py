@@ -1,4 +1,4 @@
-"""The names of a task's metrics, which every answer has: a mean is taken over all of them."""
+"""The names of a task's rewards and metrics, of which every answer has each metric."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from vrft.task import Task
 from vrft.types import Sample, Score
 
 REMEDY = "give every answer every metric, at its worst value where it cannot be read"
+
+
+def rewards_form(name: str) -> bool:
+    """Tell by its name whether a reward pays for the form of an answer and not for being right."""
+    return "format" in name
 
 
 def check_primary(task: Task[Any], sample: Sample[Any], score: Score) -> None:

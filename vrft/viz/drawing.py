@@ -34,8 +34,8 @@ def draw_marks(
     image = image.resize(size, Image.Resampling.LANCZOS)
     canvas = ImageDraw.Draw(image)
     # All outlines first: no label may be crossed by the outline of a later mark.
-    for number, mark in enumerate(marks):
-        draw_outline(canvas, mark, size, number)
+    for mark in marks:
+        draw_outline(canvas, mark, size)
     for number, mark in enumerate(marks):
         draw_label(canvas, mark, size, number)
     return image
@@ -50,13 +50,11 @@ def notice(text: str, side: int = SIDE) -> Image.Image:
     return sheet
 
 
-def draw_outline(
-    canvas: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int], number: int
-) -> None:
+def draw_outline(canvas: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int]) -> None:
     """Draw a mark's box, between thin white lines, on a picture of ``size`` (width, height)."""
     line = max(2, round(max(size) / 130))
-    # Mark 0, the truth, is drawn twice as thick and outwards: an equal box leaves a rim of it.
-    rim = line if number == 0 else 0
+    # A true box is drawn twice as thick and outwards: an equal box leaves a rim of it.
+    rim = line if mark.is_true else 0
     # The last pixel has the index size - 1, where the fraction 1.0 belongs.
     x1, y1, x2, y2 = mark.box.pixels(size[0] - 1, size[1] - 1)
     outer = (x1 - rim, y1 - rim, x2 + rim, y2 + rim)
@@ -68,19 +66,19 @@ def draw_outline(
 def draw_label(canvas: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int], number: int) -> None:
     """Draw a mark's label outside its box, or inside where the picture ends.
 
-    Mark 0 has its label at the top left, the others at the bottom left and bottom right in turn,
-    so that the labels of equal boxes do not cover each other.
+    A true box has its label at the top left, the others at the bottom left and bottom right in
+    turn, so that the labels of equal boxes do not cover each other.
     """
     font = typeface(max(10, round(max(size) / 28)))
     # The text's own box begins at (left, top) and not at (0, 0): letters hang below the origin.
     left, top, right, bottom = font.getbbox(mark.label)
     width, height = right - left + 6, bottom - top + 6  # a margin of 3 pixels all round
     x1, y1, x2, y2 = mark.box.pixels(size[0] - 1, size[1] - 1)
-    x = x2 - width if number > 0 and number % 2 == 0 else x1
+    x = x2 - width if not mark.is_true and number % 2 == 0 else x1
     # Pushed in from the right edge first: a label wider than the picture begins at its left edge.
     x = min(max(0.0, x), max(0.0, size[0] - width))
     above, below = y1 - height, y2
-    if number == 0:
+    if mark.is_true:
         y = above if above >= 0 else y1
     else:
         y = below if below + height <= size[1] else y2 - height

@@ -11,6 +11,9 @@ from PIL import Image
 from vrft.boxes import Box
 from vrft.viz.palette import PREDICTED, TRUTH
 
+TRUE = "true"
+"""The label of true boxes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -19,6 +22,11 @@ class Mark:
     box: Box
     label: str
     colour: str
+
+    @property
+    def is_true(self) -> bool:
+        """Return whether this is a true box, which its label "true" says."""
+        return self.label == TRUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +63,4 @@ class Exhibit:
     def marks(self) -> tuple[Mark, ...]:
         """Return the marks of all boxes, the true ones first, so that answers lie on top."""
         answered = [Mark(box, a.name, a.colour) for a in self.answers for box in a.boxes]
-        return (*(Mark(box, "true", TRUTH) for box in self.truth), *answered)
+        return (*(Mark(box, TRUE, TRUTH) for box in self.truth), *answered)

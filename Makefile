@@ -54,7 +54,7 @@ test-distributed: .venv/installed-deepspeed
 		tests/training/test_rollouts_together.py tests/training/test_optimizers.py \
 		tests/training/test_quantized_runs.py tests/models/test_quantization.py \
 		tests/training/test_offload.py tests/sft/test_together.py \
-		'tests/checks/test_rehearsal.py::test_the_predicted_peak_is_the_measured_one[qwen2_vl, four bits]'
+		'tests/step_plans/test_rehearsal.py::test_the_predicted_peak_is_the_measured_one[qwen2_vl, four bits]'
 
 # Rollouts and evaluations on a real vLLM server on the CPU, in an environment of its own. The files
 # are shared in this order, by which two processes start about as many servers each.

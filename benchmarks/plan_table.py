@@ -7,10 +7,10 @@ from pathlib import Path
 
 from benchmarks.publishing import ROOT, markdown
 from vrft import config
-from vrft.checks import cards, lengths, shape, step_plan
-from vrft.checks.budget import Devices
-from vrft.checks.cards import GIB
-from vrft.checks.step_plan import Job
+from vrft.step_plans import cards, lengths, shape, step_plan
+from vrft.step_plans.budget import Devices
+from vrft.step_plans.cards import GIB
+from vrft.step_plans.step_plan import Job
 
 PAGE = ROOT / "docs" / "plan.md"
 

@@ -23,10 +23,10 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from benchmarks.publishing import ROOT, commit, versions
 from vrft import policy
-from vrft.checks import shape
 from vrft.config.rollout import SamplingConfig
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.models import families, processors
+from vrft.step_plans import shape
 from vrft.types import Prompt
 
 RESULT = ROOT / "benchmarks" / "true_shape.json"

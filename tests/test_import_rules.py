@@ -22,24 +22,25 @@ HEAVY = {
     *("math_verify", "sympy"),
 }
 
-REHEARSING = {
-    *("account", "budget", "costs", "lengths", "memory_plan"),
-    *("meta_device", "plan_report", "rehearsal", "rehearsed_vision", "shape", "step_plan"),
-}
-"""Modules of the room `checks` that rehearse a step with torch, or tell what it holds."""
-
 LIGHT = (
     "vrft",
     *(f"vrft.{path.stem}" for path in sorted((ROOT / "vrft").glob("[!_]*.py"))),
     *(f"vrft.{name}" for name in ("cli", "config", "evaluation")),
-    *(
-        f"vrft.checks.{path.stem}"
-        for path in sorted((ROOT / "vrft/checks").glob("[!_]*.py"))
-        if path.stem not in REHEARSING
-    ),
+    *(f"vrft.checks.{path.stem}" for path in sorted((ROOT / "vrft/checks").glob("[!_]*.py"))),
+    *(f"vrft.step_plans.{name}" for name in ("cards", "verdicts")),
     *(f"vrft.evaluation.{name}" for name in ("comparison", "predictions", "report", "stats")),
     *(f"vrft_tasks.{module.name}" for module in pkgutil.iter_modules(vrft_tasks.__path__)),
 )
+
+
+# --- the map
+
+
+def test_every_room_is_on_the_map_for_contributors() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
+    named = set(re.findall(r"`([a-z_]+)/`", "".join(rows)))
+    rooms = {path.parent.name for path in (ROOT / "vrft").glob("*/__init__.py")}
+    assert named >= rooms, rooms - named
 
 
 # --- contracts and circles

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vrft.api.plan import plan
     from vrft.api.results import CheckpointsResult, CheckResult, EvalResult, Plan, TrainResult
     from vrft.api.training import check, train
-    from vrft.checks.findings import StepPlan
+    from vrft.step_plans.verdicts import StepPlan
 
 __all__ = [
     "CheckResult",

@@ -7,12 +7,10 @@ import json
 import pytest
 
 from vrft.checks.findings import (
-    CardPlan,
     Finding,
     Findings,
     SplitCheck,
     Spread,
-    StepPlan,
     TaskCheck,
     name_samples,
 )
@@ -94,28 +92,3 @@ def test_in_json_problems_and_notes_stand_beside_the_other_fields() -> None:
             }
         ],
     }
-
-
-PLANNED = StepPlan(
-    "model  a\ndata  b",
-    (
-        CardPlan("24GB", 20.5, 22.0, (), "24GB fits"),
-        CardPlan("A10", 30.0, 22.0, ("model.lora.r=64",), "A10 by an adapter"),
-        CardPlan("T4", 30.0, 14.0, None, "T4 does not fit"),
-    ),
-)
-
-
-def test_a_card_that_fits_with_other_settings_fits() -> None:
-    assert PLANNED.fits == {"24GB": True, "A10": True, "T4": False}
-
-
-def test_a_plan_is_printed_with_its_cards_behind_its_facts() -> None:
-    lines = ["model  a", "data  b", "24GB fits", "A10 by an adapter", "T4 does not fit"]
-    assert str(PLANNED).splitlines() == lines
-
-
-def test_a_plan_is_json() -> None:
-    planned = json.loads(json.dumps(PLANNED.to_json()))
-    assert planned["facts"] == ["model  a", "data  b"]
-    assert [card["settings"] for card in planned["cards"]] == [[], ["model.lora.r=64"], None]

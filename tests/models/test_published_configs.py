@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vrft.checks import shape
-from vrft.checks.rehearsal import Load, PromptShape, rehearse
 from vrft.config.rollout import SamplingConfig
 from vrft.config.schema import ModelConfig
+from vrft.step_plans import shape
+from vrft.step_plans.rehearsal import Load, PromptShape, rehearse
 
 TOTALS = {
     "Qwen/Qwen2-VL-2B-Instruct": 2_208_985_600,

@@ -29,11 +29,11 @@ from trl import GRPOTrainer
 from trl.experimental.gmpo import GMPOTrainer
 
 from vrft import policy
-from vrft.checks import step_plan
 from vrft.config.methods import METHODS, AlgorithmConfig, method
 from vrft.config.schema import Config, LoraConfig, ModelConfig
 from vrft.objectives import algorithms, entropy, objective
 from vrft.objectives.types import Batch, RewardedGroup, TokenStats
+from vrft.step_plans import step_plan
 from vrft.task import Reward
 from vrft.training import step as step_module
 from vrft.training.collect import collect

@@ -14,9 +14,9 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from torch import nn
 
-from vrft.checks import budget
 from vrft.config.schema import TrainConfig
 from vrft.errors import UserError
+from vrft.step_plans import budget
 from vrft.training import optimizers
 
 SETTINGS = TrainConfig(learning_rate=0.01, weight_decay=0.1)

@@ -11,9 +11,9 @@ from typing import Any
 from vrft.api.memory import Data
 from vrft.api.rewards import Rewards, named_rewards, with_rewards
 from vrft.api.training import Model, parsed
-from vrft.checks.findings import StepPlan
 from vrft.cli import plan as command
 from vrft.errors import UserError
+from vrft.step_plans.verdicts import StepPlan
 
 
 def plan(

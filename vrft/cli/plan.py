@@ -18,10 +18,10 @@ from vrft.cli.configuration import configured, resolve
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
-    from vrft.checks.findings import StepPlan
-    from vrft.checks.lengths import Lengths
-    from vrft.checks.shape import Shape
     from vrft.config.schema import Config
+    from vrft.step_plans.lengths import Lengths
+    from vrft.step_plans.shape import Shape
+    from vrft.step_plans.verdicts import StepPlan
 
 SIZES = ("24GB", "40GB", "80GB")
 """The cards that a plan is made for where none is named."""
@@ -48,7 +48,7 @@ def check_options(args: argparse.Namespace, rewards: Sequence[str] = ()) -> None
     ``rewards`` are further ones, beside those of ``--reward``.
     """
     from vrft import config
-    from vrft.checks import cards
+    from vrft.step_plans import cards
 
     if described(args):
         place = config.load(None, args.settings).task.settings.get("data_dir")
@@ -67,9 +67,9 @@ def check_options(args: argparse.Namespace, rewards: Sequence[str] = ()) -> None
 
 def step_plan_of(config: Config, args: argparse.Namespace) -> StepPlan:
     """Return the plan of a configuration for the cards and devices that the options name."""
-    from vrft.checks import cards, plan_report, shape, step_plan
-    from vrft.checks.budget import Devices
     from vrft.models import quantization
+    from vrft.step_plans import cards, plan_report, shape, step_plan
+    from vrft.step_plans.budget import Devices
 
     quantization.check_settings(config)
     quantization.check_launch(config.model, sharded=bool(args.zero))
@@ -104,9 +104,9 @@ def described(args: argparse.Namespace) -> bool:
 def measured(args: argparse.Namespace, config: Config, model: Shape) -> Lengths:
     """Return the lengths of the data's prompts, or of the one that the options describe."""
     from vrft import registry
-    from vrft.checks import lengths
     from vrft.evaluation.scoring import read_samples
     from vrft.models import prompt_tokens
+    from vrft.step_plans import lengths
 
     try:
         counter = prompt_tokens.load_counter(config.model)

@@ -13,7 +13,6 @@ from typing import Any
 from accelerate import Accelerator
 
 from vrft import paths, policy
-from vrft.checks import memory_plan
 from vrft.config.schema import Config
 from vrft.models import quantization
 from vrft.objectives import algorithms, ppo
@@ -22,6 +21,7 @@ from vrft.processes import distributed
 from vrft.processes.same_start import check_same
 from vrft.rollouts import rollout_plan
 from vrft.runs.bad_pictures import BadPictures
+from vrft.step_plans import memory_plan
 from vrft.task import Task
 from vrft.training import best, canary_trial, optimizers, plan, resume, reward_workers
 from vrft.training.stream import encode_sample

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from vrft import models
-from vrft.checks import shape
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
 from vrft.models.loaded import LoadedModel
+from vrft.step_plans import shape
 
 
 def test_a_folder_has_its_own_shape(model_folder: Callable[[str], Path]) -> None:

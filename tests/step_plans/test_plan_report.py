@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from vrft import config
-from vrft.checks import budget, cards, lengths, plan_report, shape, step_plan
-from vrft.checks.step_plan import Job
+from vrft.step_plans import budget, cards, lengths, plan_report, shape, step_plan
+from vrft.step_plans.step_plan import Job
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from vrft.checks.account import Account
 from vrft.models.loaded import LoadedModel
 from vrft.models.vision_features import FeatureCache, PatchedPicture, VisionEncoder
 from vrft.models.vision_graphs import VisionGraphs
+from vrft.step_plans.account import Account
 
 
 class Graphs(VisionGraphs):

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vrft.checks.account import Place, Work
-from vrft.checks.cards import REACHED, REACHED_BANDWIDTH, Card
-from vrft.checks.rehearsal import Rehearsal
+from vrft.step_plans.account import Place, Work
+from vrft.step_plans.cards import REACHED, REACHED_BANDWIDTH, Card
+from vrft.step_plans.rehearsal import Rehearsal
 
 TERA = 1e12
 GIGA = 1e9

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vrft.checks.account import Peak
-from vrft.checks.rehearsal import Rehearsal
 from vrft.config.schema import Config
 from vrft.models import quantization
 from vrft.models.folders import is_adapter
+from vrft.step_plans.account import Peak
+from vrft.step_plans.rehearsal import Rehearsal
 
 STATE_BYTES = {"adamw_bnb_8bit": 2 + 2 * 4 / 256}
 """Bytes a weight of optimizers whose two moments are not in the weight's own type: bitsandbytes

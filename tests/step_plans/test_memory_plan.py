@@ -15,10 +15,10 @@ from fakes.folders import FAKES
 from torch import nn
 
 from vrft import config, policy
-from vrft.checks import memory_plan
 from vrft.models import vision_graphs
 from vrft.policy import onednn
 from vrft.processes import distributed
+from vrft.step_plans import memory_plan
 from vrft.training import plan, train
 from vrft.training.step import step
 

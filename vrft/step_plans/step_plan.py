@@ -8,13 +8,6 @@ from typing import Any
 
 import torch
 
-from vrft.checks import budget as budgets
-from vrft.checks import rehearsal, shape
-from vrft.checks.budget import Devices, PeakMemory, States
-from vrft.checks.lengths import Lengths
-from vrft.checks.meta_device import Device
-from vrft.checks.rehearsal import Load, PromptShape, Rehearsal
-from vrft.checks.shape import Shape
 from vrft.config import coercion
 from vrft.config.loading import merge, parse_override
 from vrft.config.schema import Config
@@ -22,6 +15,13 @@ from vrft.errors import UserError
 from vrft.images import resized_size
 from vrft.models import quantization, vision_graphs
 from vrft.models.loading import precision, weight_dtype
+from vrft.step_plans import budget as budgets
+from vrft.step_plans import rehearsal, shape
+from vrft.step_plans.budget import Devices, PeakMemory, States
+from vrft.step_plans.lengths import Lengths
+from vrft.step_plans.meta_device import Device
+from vrft.step_plans.rehearsal import Load, PromptShape, Rehearsal
+from vrft.step_plans.shape import Shape
 
 DEVICE: Device = "cuda"
 """Plans are for graphics cards."""

@@ -9,12 +9,12 @@ import pytest
 import torch
 from fakes.folders import ROOT
 
-from vrft.checks import budget, shape
-from vrft.checks.account import Peak, Place
-from vrft.checks.budget import Devices
-from vrft.checks.rehearsal import Rehearsal
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.models import quantization
+from vrft.step_plans import budget, shape
+from vrft.step_plans.account import Peak, Place
+from vrft.step_plans.budget import Devices
+from vrft.step_plans.rehearsal import Rehearsal
 
 NAME = "Qwen/Qwen2-VL-2B-Instruct"
 WEIGHTS = 2_208_985_600

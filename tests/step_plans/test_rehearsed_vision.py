@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from vrft import models
-from vrft.checks import rehearsal, shape
-from vrft.checks.account import Account, Place
-from vrft.checks.meta_device import MetaDevice, kernels
-from vrft.checks.rehearsal import Load, PromptShape, Rehearsal, rehearse
-from vrft.checks.rehearsed_vision import Graphs
 from vrft.config.rollout import SamplingConfig
 from vrft.config.schema import ModelConfig
 from vrft.demo import tiny
 from vrft.demo.course import Size
 from vrft.models import vision_graphs
+from vrft.step_plans import rehearsal, shape
+from vrft.step_plans.account import Account, Place
+from vrft.step_plans.meta_device import MetaDevice, kernels
+from vrft.step_plans.rehearsal import Load, PromptShape, Rehearsal, rehearse
+from vrft.step_plans.rehearsed_vision import Graphs
 
 SIZE = Size(64, 128, 2, 2, 1, 48, 3, 3)
 

@@ -15,10 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vrft.checks import shape as shapes
-from vrft.checks.account import Account, Peak, Place, Work
-from vrft.checks.meta_device import Device, MetaDevice, kernels, run_backward
-from vrft.checks.rehearsed_vision import Features
 from vrft.config.rollout import SamplingConfig
 from vrft.models.encoding import Encoded
 from vrft.models.loaded import LoadedModel
@@ -26,6 +22,10 @@ from vrft.models.vision_features import PatchedPicture
 from vrft.policy import sampling
 from vrft.policy.decode_step import STRATEGIES, weight_copies
 from vrft.policy.logprobs import GroupLogps, token_logps
+from vrft.step_plans import shape as shapes
+from vrft.step_plans.account import Account, Peak, Place, Work
+from vrft.step_plans.meta_device import Device, MetaDevice, kernels, run_backward
+from vrft.step_plans.rehearsed_vision import Features
 
 STEPS = 3
 """Tokens that are decoded in a rehearsal; all others cost the same."""

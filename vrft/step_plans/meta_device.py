@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map_only
 from vrft.attention import flash
 from vrft.attention.flash import Kernel
 from vrft.attention.packed_attention import PLAIN_ATTENTION, Gradients, SequenceLayout
-from vrft.checks.account import GROUPED, Account
+from vrft.step_plans.account import GROUPED, Account
 
 Device = Literal["cuda", "cpu"]
 

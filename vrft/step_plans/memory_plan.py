@@ -6,13 +6,13 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
-from vrft.checks import budget
 from vrft.config.schema import Config
 from vrft.models import vision_graphs
 from vrft.models.loading import weight_dtype
 from vrft.models.vision_features import is_fixed, is_whole
 from vrft.policy import ModelPolicy
 from vrft.policy.decode_step import weight_copies
+from vrft.step_plans import budget
 
 
 def text(actor: ModelPolicy, config: Config, accelerator: Accelerator) -> str:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from vrft import config
-from vrft.checks import budget as budgets
-from vrft.checks import lengths, shape, step_plan
-from vrft.checks.budget import Devices
-from vrft.checks.cards import usable
-from vrft.checks.step_plan import Job
 from vrft.models import vision_graphs
+from vrft.step_plans import budget as budgets
+from vrft.step_plans import lengths, shape, step_plan
+from vrft.step_plans.budget import Devices
+from vrft.step_plans.cards import usable
+from vrft.step_plans.step_plan import Job
 
 
 def job(*settings: str, launch: Devices | None = None) -> Job:

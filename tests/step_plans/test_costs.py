@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from vrft.checks import costs
-from vrft.checks.account import Place, Work
-from vrft.checks.cards import Card
-from vrft.checks.costs import Cost
-from vrft.checks.rehearsal import Rehearsal
+from vrft.step_plans import costs
+from vrft.step_plans.account import Place, Work
+from vrft.step_plans.cards import Card
+from vrft.step_plans.costs import Cost
+from vrft.step_plans.rehearsal import Rehearsal
 
 WORK = {
     Place("prefill", "decoder"): [Work(1e12, 1e9, False)],

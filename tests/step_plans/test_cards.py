@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vrft.checks import cards
 from vrft.errors import UserError
+from vrft.step_plans import cards
 
 
 @pytest.mark.parametrize(

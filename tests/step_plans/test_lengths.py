@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from vrft.checks import lengths, shape
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
+from vrft.step_plans import lengths, shape
 from vrft.types import Prompt, Sample, Turn
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from vrft.checks.account import Account, Place
+from vrft.step_plans.account import Account, Place
 
 KIB = 1024
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vrft.checks.account import GROUPED, Account, Place
-from vrft.checks.meta_device import MetaDevice, run_backward
+from vrft.step_plans.account import GROUPED, Account, Place
+from vrft.step_plans.meta_device import MetaDevice, run_backward
 
 FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "linear": lambda x, w: F.linear(x, w),

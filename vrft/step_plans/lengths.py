@@ -8,12 +8,12 @@ from statistics import median
 from typing import Any
 
 from vrft import images
-from vrft.checks.rehearsal import PromptShape
 from vrft.checks.samples import PromptCounter
-from vrft.checks.shape import Shape
 from vrft.config.schema import ModelConfig
 from vrft.errors import PictureError, UserError
 from vrft.progress import with_progress
+from vrft.step_plans.rehearsal import PromptShape
+from vrft.step_plans.shape import Shape
 from vrft.task import Task
 from vrft.types import Prompt, Sample
 

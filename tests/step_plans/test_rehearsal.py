@@ -15,10 +15,6 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from vrft import models
-from vrft.checks import budget, rehearsal, shape
-from vrft.checks.budget import Devices
-from vrft.checks.rehearsal import Load, PromptShape, rehearse
-from vrft.checks.shape import Shape
 from vrft.config.rollout import SamplingConfig
 from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.demo import tiny, tiny_configs
@@ -29,6 +25,10 @@ from vrft.models.loaded import LoadedModel
 from vrft.models.vision_features import PatchedPicture
 from vrft.policy import onednn, sampling
 from vrft.policy.logprobs import GroupLogps
+from vrft.step_plans import budget, rehearsal, shape
+from vrft.step_plans.budget import Devices
+from vrft.step_plans.rehearsal import Load, PromptShape, rehearse
+from vrft.step_plans.shape import Shape
 
 SIZE = Size(128, 384, 3, 4, 2, 96, 3, 3)
 """Some millions of parameters in float32, and activations of some MB beside them."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vrft.checks import costs, step_plan
-from vrft.checks.budget import PeakMemory
-from vrft.checks.cards import GIB, Card, usable
-from vrft.checks.findings import CardPlan, StepPlan
-from vrft.checks.step_plan import Job
+from vrft.step_plans import costs, step_plan
+from vrft.step_plans.budget import PeakMemory
+from vrft.step_plans.cards import GIB, Card, usable
+from vrft.step_plans.step_plan import Job
+from vrft.step_plans.verdicts import CardPlan, StepPlan
 
 
 def report(job: Job, asked: Sequence[tuple[str, float, Sequence[Card]]]) -> StepPlan:

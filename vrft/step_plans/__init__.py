@@ -1,0 +1,1 @@
+"""``vrft plan``: what a training step holds and takes, rehearsed on the shape of its model."""

@@ -106,7 +106,7 @@ class Scenes(Task[Scene]):
 
     def prompt(self, sample: Sample[Scene]) -> Prompt:
         # Drawn when it is needed: thousands of pictures would fill the memory.
-        return Prompt(sample.question, (sample.answer.draw(),), system="")
+        return Prompt(sample.question, (sample.answer.draw(),))
 
     def reference(self, sample: Sample[Scene], views: tuple[View, ...]) -> str:
         return f"<answer>{sample.answer.text}</answer>"

@@ -72,7 +72,7 @@ class Walks(Task[str]):
         ]
 
     def prompt(self, sample: Sample[str]) -> Prompt:
-        return Prompt(sample.question, system="")
+        return Prompt(sample.question)
 
     def reference(self, sample: Sample[str], views: tuple[View, ...]) -> str:
         return f"<think>{sample.answer}</think><answer>{sample.answer[-1]}</answer>"

@@ -146,6 +146,15 @@ def read_legacy_answer(text: str, view: View) -> tuple[DetectedBox, ...]:
     return tuple(detected.values())
 
 
+def check_categories(asked: Sequence[str], known: Sequence[str]) -> None:
+    """Raise UserError for a category that is asked for and that the data do not have."""
+    for name in asked:
+        if name not in known:
+            raise UserError(
+                f"task.categories: no {name!r} in the data; there is {', '.join(known)}"
+            )
+
+
 def coco_samples(
     instances: coco.Instances, categories: Sequence[str], queries: Literal["present", "all"]
 ) -> list[Sample[Objects]]:
@@ -154,10 +163,7 @@ def coco_samples(
     Nothing is asked of a category of which a picture shows only a crowd. Raises UserError for a
     category that the data does not have.
     """
-    for name in categories:
-        if name not in instances.categories:
-            known = ", ".join(instances.categories)
-            raise UserError(f"task.categories: no {name!r} in the data; there is {known}")
+    check_categories(categories, list(instances.categories))
     samples = []
     for picture in instances.pictures:
         asked = [

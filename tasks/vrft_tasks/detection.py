@@ -27,6 +27,7 @@ from vrft_tasks._detection import (
     NO_OBJECTS,
     Answer,
     Objects,
+    check_categories,
     coco_samples,
     honesty,
     mean,
@@ -110,7 +111,8 @@ class Detection(Task[Objects]):
             allow_outside=self.allow_outside,
         )
         # A row names its category itself, so `categories` chooses among the rows.
-        samples = records.read_each(rows, read_row)
+        samples = list(records.read_each(rows, read_row))
+        check_categories(self.categories, sorted({sample.question for sample in samples}))
         return [s for s in samples if not self.categories or s.question in self.categories]
 
     def prompt(self, sample: Sample[Objects]) -> Prompt:

@@ -121,6 +121,12 @@ class Grounding(Task[Target]):
             number = getattr(self, name)
             if number is not None and number < 1:
                 raise UserError(f"task.{name}: expected at least 1, got {number}")
+        if not 0 < self.radius <= 1:  # which nan is not either
+            raise UserError("task.radius: expected a fraction of the sides, above 0 and at most "
+                            f"1, got {self.radius:g}")  # fmt: skip
+        if not 1 <= self.min_pixels <= self.max_pixels:
+            raise UserError(f"task.min_pixels: expected 1 to task.max_pixels={self.max_pixels}, "
+                            f"got {self.min_pixels}")  # fmt: skip
 
     def samples(self, split: str) -> Sequence[Sample[Target]]:
         reading = self.read(split)

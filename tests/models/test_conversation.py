@@ -50,6 +50,14 @@ PROMPTS: list[tuple[Prompt, list[dict[str, Any]]]] = [
             {"role": "user", "content": [IMAGE, words("And now?")]},
         ],
     ),
+    # a system text that is empty, and so not that of the model's template
+    (
+        Prompt("Which one?", ("a",), ""),  # type: ignore[arg-type]
+        [
+            {"role": "system", "content": ""},
+            {"role": "user", "content": [IMAGE, words("Which one?")]},
+        ],
+    ),
     # at the beginning with LLaVA's line end, in the middle, at the end, two without words between
     (
         Prompt("<image>\nWhere is it?", ("a",)),  # type: ignore[arg-type]

@@ -99,7 +99,9 @@ def test_rows_by_hand_name_the_category_and_list_the_boxes() -> None:
     a, b = task.samples("train")
     assert (a.id, a.question, a.answer) == ("a", "cat", Objects((LEFT, RIGHT)))
     assert (b.id, b.question, b.answer) == ("b", "cat", Objects(()))
-    assert replace(task, categories=("dog",)).samples("train") == []
+    assert replace(task, categories=("cat",)).samples("train") == [a, b]
+    with pytest.raises(UserError, match=r"task\.categories: no 'dog' in the data; there is cat$"):
+        replace(task, categories=("cat", "dog")).samples("train")
 
 
 ROW = {"images": [str(HERE / "coco/val2017/000000000139.jpg")], "question": "cat"}

@@ -344,6 +344,12 @@ def test_settings_have_their_names_of_the_command_line() -> None:
         Grounding("x", picture=0)
     with pytest.raises(UserError, match=r"task\.template: write \{question\}"):
         Grounding("x", template="Well?")
+    for radius in (0.0, -0.1, 50.0, float("nan")):
+        with pytest.raises(UserError, match=r"task\.radius: expected a fraction of the sides"):
+            Grounding("x", radius=radius)
+    for least, largest in ((0, 9), (10, 9)):
+        with pytest.raises(UserError, match=r"task\.min_pixels: expected 1 to task\.max_pixels=9"):
+            Grounding("x", min_pixels=least, max_pixels=largest)
 
 
 def test_the_size_of_a_picture_is_read_once_for_all_its_rows(

@@ -147,6 +147,16 @@ def test_a_gallery_needs_a_column(columns: int) -> None:
         viz.gallery([exhibit()], columns=columns)
 
 
+@pytest.mark.parametrize("side", [0, 23, -336])
+def test_a_side_has_room_for_letters(side: int) -> None:
+    doors = (lambda: viz.draw(plain(), side=side), lambda: viz.panel(exhibit(), side),
+             lambda: viz.gallery([], side=side))  # fmt: skip
+    for door in doors:
+        with pytest.raises(UserError, match=f"^side: expected at least 24 pixels, got {side}$"):
+            door()
+    assert viz.panel(exhibit(), 24).image().width == viz.gallery([], side=24).image().width == 24
+
+
 def test_the_example_of_the_package_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = doctest.testmod(viz)

@@ -23,9 +23,6 @@ BYTES_OF_A_TOKEN = 4
 TEMPLATE_TOKENS = 20
 """Tokens that a chat template is then taken to add to a prompt."""
 
-LIMITS = {14: (4 * 28**2, 16384 * 28**2), 16: (64 * 32**2, 16384 * 32**2)}
-"""The smallest and largest area of a picture in published checkpoints, by the side of a patch."""
-
 
 @dataclass(frozen=True)
 class Lengths:
@@ -80,8 +77,8 @@ def limits(shape: Shape, settings: ModelConfig, counter: PromptCounter | None) -
     """Return the smallest and largest area at which the model sees a picture, in pixels."""
     if counter is not None and counter.pixels:
         return counter.pixels
-    smallest, largest = LIMITS.get(shape.vision.patch_size, LIMITS[14])
-    return settings.min_pixels or smallest, settings.max_pixels or largest
+    family = shape.family
+    return settings.min_pixels or family.min_pixels, settings.max_pixels or family.max_pixels
 
 
 def of_sizes(

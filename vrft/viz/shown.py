@@ -24,6 +24,9 @@ from vrft.viz.palette import COLOURS, LINES, TRUTH
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 """The ends of the names of files that are saved as pictures."""
 
+LEAST = 24
+"""The least side in pixels: that of a panel whose letters are a pixel high."""
+
 TEXT = "margin: 4px 0; white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate"
 QUIET = f"{TEXT}; opacity: 0.75"
 
@@ -215,28 +218,42 @@ def draw(
 
     ``boxes`` are lists of boxes by their giver, of which "true", "answer", "before" and "after"
     have the colours of the viewer; or marks, with labels and colours of their own. Later ones lie
-    on top. Raises UserError for a picture that cannot be read and for boxes that are none.
+    on top. Raises UserError for a picture that cannot be read, for boxes that are none, and for a
+    side under LEAST.
     """
+    check_side(side)
     image, marks = open_image(picture), tuple(marks_of(boxes))
     return Drawing(marks, image.size, draw_marks(image, marks, side))
 
 
 def panel(exhibit: Exhibit, side: int = SIDE) -> Panel:
-    """Return a sample with its answers, ``side`` pixels wide: ``vrft.evaluate(...).exhibits()``."""
+    """Return a sample with its answers, ``side`` pixels wide: ``vrft.evaluate(...).exhibits()``.
+
+    Raises UserError for a side under LEAST.
+    """
+    check_side(side)
     return Panel(exhibit, side)
 
 
 def gallery(exhibits: Sequence[Exhibit], columns: int = 4, side: int = SIDE) -> Gallery:
     """Return samples beside each other, ``columns`` in a row.
 
-    Without any, as where none was lost, the gallery says so. Raises UserError for no column.
+    Without any, as where none was lost, the gallery says so. Raises UserError for no column, and
+    for a side under LEAST.
     """
+    check_side(side)
     if columns < 1:
         raise UserError(f"a gallery needs at least one column, not {columns}")
     return Gallery(tuple(exhibits), columns, side)
 
 
 # --- their parts
+
+
+def check_side(side: int) -> None:
+    """Raise UserError for a side that leaves no room for letters."""
+    if side < LEAST:
+        raise UserError(f"side: expected at least {LEAST} pixels, got {side}")
 
 
 def marks_of(boxes: Mapping[str, Sequence[Box]] | Sequence[Mark]) -> list[Mark]:

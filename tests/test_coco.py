@@ -1,7 +1,7 @@
 """``vrft.coco`` is the name by which tasks reach COCO's reader."""
 
 from vrft import coco
-from vrft.records.annotations import coco as reader
+from vrft.annotations import coco as reader
 
 
 def test_tasks_reach_the_reader_by_its_flat_name() -> None:

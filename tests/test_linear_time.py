@@ -21,12 +21,14 @@ import pytest
 import vrft
 import vrft_tasks
 from vrft import answers, boxes, classes, images, mathverify, wrapping
+from vrft.annotations import written_shapes
 from vrft.boxes import Box
 from vrft.classes import ClassList
 from vrft.config import yaml_text
 from vrft.errors import UserError
+from vrft.formats import option_letters, options
 from vrft.numbers import Quantity, compact, is_compound
-from vrft.records import files, nested, option_letters, options, texts, written_shapes
+from vrft.records import files, nested, texts
 from vrft.types import View
 from vrft_tasks import (
     _detection,
@@ -192,7 +194,7 @@ BOUNDED: dict[str, tuple[int, str]] = {
     "vrft.answers.assertions.LAST_WORD": (30, "the characters before a number: TAIL"),
     "vrft.answers.assertions.NO_PHRASE": (30, "the characters before a number: TAIL"),
     "vrft.wrapping.COUNTER": (120, "matched from the start of a text alone"),
-    "vrft.records.annotations.labelled.COCO_HEAD": (256, "the first bytes of a file"),
+    "vrft.annotations.labelled.COCO_HEAD": (256, "the first bytes of a file"),
     "vrft.cli.completion.BREAKS": (100, "a word that is being typed"),
     "vrft.config.reward_source.REWARD_SOURCE": (256, "a word of the command line"),
 }

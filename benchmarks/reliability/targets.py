@@ -21,15 +21,15 @@ from PIL import Image
 
 from benchmarks.reliability.mutations import mutated, mutated_json
 from vrft import answers, config, images, wrapping
+from vrft.annotations import labelled
 from vrft.boxes import Box, share_in_fractions, written_in_fractions
 from vrft.classes import ClassList
 from vrft.config import coercion, yaml_text
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.evaluation import predictions
+from vrft.formats import kept_reading
 from vrft.numbers import Quantity
-from vrft.records import kept_reading
-from vrft.records.annotations import labelled
 from vrft.types import Completion, Sample, View
 from vrft_tasks import _detection, _grounding, _lisa_grounding, _math, _spatial, _vqa
 from vrft_tasks import counting as counting_task

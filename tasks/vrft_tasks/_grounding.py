@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from vrft import wrapping
+from vrft.annotations import written_shapes
+from vrft.annotations.frames import BoxFormat, Frame, Numbers, Point, Shape
 from vrft.boxes import NUMBER, OPENING, WRITTEN, Box, iou, is_denied, units
+from vrft.formats import placing
+from vrft.formats.rows import Row
 from vrft.images import StoredSize, stored_size
-from vrft.records import placing, shown, written_shapes
-from vrft.records.frames import BoxFormat, Frame, Numbers, Point, Shape
-from vrft.records.rows import Row
+from vrft.records import shown
 from vrft.types import Turn, View
 
 Kind = Literal["box", "boxes", "point", "points"]

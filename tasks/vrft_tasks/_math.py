@@ -8,12 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 from vrft import answers
+from vrft.formats.row_pictures import check_none
 from vrft.numbers import Quantity
 from vrft.numbers.units import MULTIPLES, NO_UNITS
 from vrft.records import Record, flattened, shown
 from vrft.records.nested import holds_null
 from vrft.records.record import is_finite, number_text
-from vrft.records.row_pictures import check_none
 from vrft.types import Sample
 
 BOX = re.compile(r"\\boxed\s*+\{")

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vrft import answers, mathverify
-from vrft.records import Record
-from vrft.records.option_letters import (
+from vrft.formats.option_letters import (
     check_letters,
     check_order,
     lists_options,
     without_letters,
 )
-from vrft.records.options import check_count, counted
+from vrft.formats.options import check_count, counted
+from vrft.records import Record
 from vrft.types import Sample
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vrft import answers, wrapping
-from vrft.numbers import Quantity, compact, is_compound
-from vrft.records.option_letters import (
+from vrft.formats.option_letters import (
     OWN_MARK,
     check_letters,
     check_order,
     lists_options,
     options_in,
 )
-from vrft.records.options import check_count, counted
-from vrft.records.rows import Row
+from vrft.formats.options import check_count, counted
+from vrft.formats.rows import Row
+from vrft.numbers import Quantity, compact, is_compound
 from vrft.types import PLACE, Turn
 from vrft_tasks._vqa_answers import (
     INITIALS,

@@ -10,12 +10,12 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from vrft import answers, wrapping
+from vrft.formats.option_letters import OWN_MARK, options_in
+from vrft.formats.options import list_in_text
+from vrft.formats.rows import Row
 from vrft.numbers import Quantity, is_compound
 from vrft.records import nested, shown
-from vrft.records.option_letters import OWN_MARK, options_in
-from vrft.records.options import list_in_text
 from vrft.records.record import is_finite, number_text
-from vrft.records.rows import Row
 
 Kind = Literal["option", "number", "yes_no", "text"]
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
 from vrft.errors import UserError
-from vrft.records.option_letters import options_in
-from vrft.records.rows import Row
+from vrft.formats.option_letters import options_in
+from vrft.formats.rows import Row
 from vrft_tasks._vqa_answers import (
     FITS,
     INITIALS,

@@ -1,6 +1,6 @@
 """Grounding: anyone's rows about pictures, answered by one or several boxes, or by points.
 
-``data_dir`` is a hub id, a file or a folder with rows of any format of ``vrft.records.formats``,
+``data_dir`` is a hub id, a file or a folder with rows of any of ``vrft.formats``,
 such as
 
     {"id": "a1", "images": ["a.jpg"], "question": "the red cup", "answer": [10, 20, 110, 220]}
@@ -17,14 +17,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 
 from vrft import answers
+from vrft.annotations.frames import MAX_PIXELS, MIN_PIXELS, PIXELS, BoxFormat, Frame, Shape, Unit
 from vrft.base_prompts import Style, base_prompt, beginning, format_reward
 from vrft.boxes import THOUSANDTHS, Box, Coordinates, share_in_fractions, view_in
 from vrft.errors import UserError
+from vrft.formats import kept_reading
+from vrft.formats.recognition import FormatName, Reading
+from vrft.formats.rows import Row
 from vrft.progress import with_progress
-from vrft.records import kept_reading
-from vrft.records.formats import FormatName, Reading
-from vrft.records.frames import MAX_PIXELS, MIN_PIXELS, PIXELS, BoxFormat, Frame, Shape, Unit
-from vrft.records.rows import Row
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, Scored, View
 from vrft_tasks._grounding import Kind, Sizes, Target, kind_of, match, read_answer, target_of

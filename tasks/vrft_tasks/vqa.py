@@ -1,6 +1,6 @@
 """Questions and answers: anyone's rows about pictures, answered by an option, number, text or yes.
 
-``data_dir`` is a hub id, a file or a folder with rows of any format of ``vrft.records.formats``,
+``data_dir`` is a hub id, a file or a folder with rows of any of ``vrft.formats``,
 such as
 
     {"id": "a1", "images": ["a.jpg"], "question": "What is it made of?", "answer": "wood"}
@@ -20,10 +20,10 @@ from typing import Literal
 from vrft import answers
 from vrft.base_prompts import Style, base_prompt, beginning, format_reward
 from vrft.errors import UserError
+from vrft.formats import kept_reading
+from vrft.formats.recognition import FormatName, Reading
+from vrft.formats.rows import Row
 from vrft.progress import with_progress
-from vrft.records import kept_reading
-from vrft.records.formats import FormatName, Reading
-from vrft.records.rows import Row
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, View
 from vrft_tasks._vqa import Gold, gold_of, readable, right

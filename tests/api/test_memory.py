@@ -17,7 +17,7 @@ from PIL import Image
 
 from vrft.api import memory
 from vrft.errors import UserError
-from vrft.records import formats
+from vrft.formats import recognition
 
 RED = Image.new("RGB", (56, 28), "red")
 
@@ -129,7 +129,7 @@ def test_a_data_frame_is_rows_and_its_gaps_are_null() -> None:
     gaps = pandas.DataFrame(table | {"answer": [2, None], "note": ["", float("nan")]})
     assert stored(gaps)[1] == {"question": "1 + 2?", "answer": None, "note": None}
     with pytest.raises(UserError, match=r"answer is empty \(null\)"):
-        formats.read(memory.data_source(gaps, {}), "train")
+        recognition.read(memory.data_source(gaps, {}), "train")
     dated = pandas.DataFrame(table | {"when": pandas.to_datetime(["2026-01-01", None])})
     with pytest.raises(UserError, match=r"row 0: when holds .* write it as a text, or leave"):
         stored(dated)
@@ -142,7 +142,7 @@ def test_rows_in_memory_read_like_their_file(name: str, monkeypatch: pytest.Monk
     monkeypatch.chdir(RECORDS / "formats")
     rows = [json.loads(line) for line in Path(name).read_text(encoding="utf-8").splitlines()]
     source = memory.data_source(rows, {})
-    before, now = formats.read(name, "train"), formats.read(source, "train")
+    before, now = recognition.read(name, "train"), recognition.read(source, "train")
     assert (now.name, now.unit) == (before.name, before.unit)
     for old, new in zip(before.rows, now.rows, strict=True):
         assert (old.id, old.question, old.answer) == (new.id, new.question, new.answer)
@@ -161,7 +161,7 @@ def test_splits_become_a_folder() -> None:
         "test": datasets.Dataset.from_dict({"question": ["1 + 1?"], "answer": [2]}),
     }
     source = memory.data_source(splits, {})
-    assert [formats.read(source, split).rows[0].answer for split in splits] == [4, 2]
+    assert [recognition.read(source, split).rows[0].answer for split in splits] == [4, 2]
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from vrft.boxes import Box
 from vrft.checks import gold_answers
 from vrft.checks.samples import OpenedSample
 from vrft.errors import UserError
+from vrft.formats.rows import read_canonical
 from vrft.numbers import Quantity
 from vrft.records import Record
-from vrft.records.rows import read_canonical
 from vrft.rewards import legacy_format, with_rewards
 from vrft.task import Reward
 from vrft.types import Completion, Sample, Score, View

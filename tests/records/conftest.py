@@ -1,26 +1,5 @@
 """Fixtures of the tests of vrft/records."""
 
-from __future__ import annotations
+from fakes.record_fixtures import cache, content
 
-import io
-from collections.abc import Callable
-from pathlib import Path
-
-import pytest
-from PIL import Image
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test a cache of its own."""
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("VRFT_CACHE", str(folder))
-    return folder
-
-
-@pytest.fixture
-def content(picture: Callable[..., Image.Image]) -> bytes:
-    """Return the bytes of a PNG file of 9 x 5 pixels."""
-    file = io.BytesIO()
-    picture(9, 5).save(file, "PNG")
-    return file.getvalue()
+__all__ = ["cache", "content"]

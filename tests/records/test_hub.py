@@ -12,8 +12,9 @@ from PIL import Image
 
 from vrft import config, records, registry
 from vrft.errors import UserError
+from vrft.formats import recognition
 from vrft.images import open_image
-from vrft.records import formats, hub
+from vrft.records import hub
 from vrft.task import Task
 from vrft.types import Sample
 
@@ -74,7 +75,7 @@ def test_a_configuration_is_read_by_its_name(
         assert rows[0].where == f"{folder} {name} {split}: row 0"
         # a path in a row begins at the folder
         assert rows[0].images("image") == (folder / "a.png",)
-    reading = formats.read(folder, split, config=name)
+    reading = recognition.read(folder, split, config=name)
     assert [row.question for row in reading.rows] == [question] * 2
 
 
@@ -118,7 +119,7 @@ def test_what_has_no_configurations_is_refused_with_one(folder: Path, tmp_path: 
     coco = {"info": {}, "images": [], "annotations": [], "categories": []}
     (tmp_path / "coco.json").write_text(json.dumps(coco))
     with pytest.raises(UserError, match=r"COCO's json.* has no configurations; remove"):
-        formats.read(tmp_path / "coco.json", "train", config="cats")
+        recognition.read(tmp_path / "coco.json", "train", config="cats")
 
 
 TASKS = ["vqa", "grounding", "counting", "spatial", "math", "geoqa", "detection"]

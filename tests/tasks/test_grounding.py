@@ -13,11 +13,11 @@ import pytest
 from fakes.folders import RECORDS
 
 from vrft import config, registry
+from vrft.annotations.frames import Point, Shape
 from vrft.boxes import IN_FRACTIONS, THOUSANDTHS, Box
 from vrft.checks import check
 from vrft.errors import UserError
 from vrft.images import stored_size
-from vrft.records.frames import Point, Shape
 from vrft.rewards import rewards_of, with_rewards
 from vrft.types import Completion, Prediction, Sample, Scored, Turn, View
 from vrft_tasks import _grounding

@@ -90,7 +90,7 @@ def convert(args: argparse.Namespace) -> int:
     """Write data in another format."""
     from vrft import config, registry
     from vrft.config.schema import TaskConfig
-    from vrft.records import foreign
+    from vrft.formats import foreign
 
     if args.to not in foreign.WRITERS:
         raise UserError(f"--to {args.to}: expected one of {', '.join(foreign.WRITERS)}")

@@ -11,11 +11,11 @@ from typing import Any
 from PIL import Image
 
 from vrft import paths, records
+from vrft.annotations import labelled
 from vrft.diagnosis import difficulty
 from vrft.diagnosis.difficulty import Bounds
 from vrft.errors import UserError
 from vrft.records import Record
-from vrft.records.annotations import labelled
 from vrft.records.picture_files import SUFFIXES
 from vrft.task import Task
 

@@ -1,9 +1,8 @@
 """Rows of data sets, whatever file, hub or format they come from: the public names.
 
 ``read`` gives the records of a split, asked by the names that tasks use, and ``read_each`` makes a
-task's samples of them. Beside them stand the modules on which the tasks for anyone's rows are
-built: ``formats`` recognises foreign formats, ``foreign`` writes them, ``frames`` knows the units
-of boxes.
+task's samples of them. What the rows of others say, as questions and answers, ``vrft.formats``
+knows, and json beside pictures ``vrft.annotations``.
 """
 
 from vrft.records.data_folder import check_inside

@@ -65,7 +65,7 @@ def test_the_json_names_every_offender() -> None:
 
 def test_pixel_limits_count_as_the_processor_does() -> None:
     # at most 28 x 56 pixels: two tokens of the six remain at most
-    result = check(GROUNDING, ("val",), pixels=(784, 2 * 784))
+    result = check(GROUNDING, ("val",), seen=(784, 2 * 784, 28))
     assert result.splits[0].spreads["image tokens"].largest <= 2
 
 
@@ -89,7 +89,7 @@ def test_prompts_are_counted_by_the_given_reader_and_samples_limited() -> None:
 
 
 def test_the_readers_limits_come_before_the_given_ones() -> None:
-    result = check(GROUNDING, ("val",), Letters((784, 2 * 784)), pixels=(784, 100 * 784))
+    result = check(GROUNDING, ("val",), Letters((784, 2 * 784)), seen=(784, 100 * 784, 28))
     assert result.splits[0].spreads["image tokens"].largest <= 2
 
 

@@ -15,7 +15,8 @@ from fakes.command_line import complaint
 from PIL import Image
 
 from vrft import cli, config
-from vrft.cli import arguments
+from vrft.cli import arguments, training
+from vrft.config.schema import ModelConfig
 from vrft.runs import run_log
 
 ModelFolder = Callable[[str], Path]
@@ -296,8 +297,16 @@ def test_check_counts_prompts_by_the_model_that_is_configured(
 def test_check_without_its_model_says_so_and_checks_the_rest(capsys: Capture, data: Path) -> None:
     assert cli.main(check_data(data, "model=nobody/no-such-model")) == 0
     *_, note, verdict, _, _, _ = capsys.readouterr().out.splitlines()
-    assert note.startswith("note: prompts are not counted in tokens: model 'nobody/no-such-model'")
+    assert note.startswith(
+        "note: prompts are not counted in tokens, pictures as Qwen2-VL sees them: model 'nobody/no"
+    )
     assert verdict == "ready to train"
+
+
+@pytest.mark.parametrize(("model", "side"), [("Qwen2-VL-2B", 28), ("Qwen3-VL-2B", 32)])
+def test_check_without_its_model_sees_pictures_as_its_family_does(model: str, side: int) -> None:
+    seen, whose = training.picture_sizes(ModelConfig(f"Qwen/{model}-Instruct"))
+    assert seen[2] == side and whose == "this model"
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from vrft.images import FACTOR
 from vrft.task import Task, samples_of
 from vrft.types import A, Sample
 
-PIXELS = (4 * FACTOR**2, 16384 * FACTOR**2)
-"""The limits of a picture's area in Qwen2-VL's and Qwen2.5-VL's checkpoints: 4 and 16384 tokens."""
+SEEN = (4 * FACTOR**2, 16384 * FACTOR**2, FACTOR)
+"""How Qwen2-VL and Qwen2.5-VL see pictures: of 4 to 16384 tokens, each of 28 x 28 pixels."""
 
 
 def check(
@@ -36,7 +36,7 @@ def check(
     counter: PromptCounter | None = None,
     *,
     limit: int | None = None,
-    pixels: tuple[int, int] = PIXELS,
+    seen: tuple[int, int, int] = SEEN,
     longest: int | None = None,
     skip: bool = False,
     portable: Task[A] | None = None,
@@ -44,12 +44,12 @@ def check(
     """Check everything about these splits that needs no training; the first is the train split.
 
     ``counter`` counts the tokens of prompts, of which none may have more than ``longest``, and
-    knows the limits of a picture's area; without a counter these are ``pixels``. ``limit`` bounds
-    the samples of each split; ``skip`` is ``data.on_bad_picture=skip``. ``portable`` is the task as
-    another process can have it: without reward functions that only this one has in memory. Raises
-    UserError for data that the task cannot read.
+    knows how the model sees pictures; without a counter it is ``seen``: the limits of their area
+    and the side of an image token, in pixels. ``limit`` bounds the samples of each split; ``skip``
+    is ``data.on_bad_picture=skip``. ``portable`` is the task as another process can have it:
+    without reward functions that only this one has in memory. Raises UserError for data that the
+    task cannot read.
     """
-    seen = (*pixels, FACTOR)
     if counter and counter.pixels:
         seen = (*counter.pixels, counter.factor)
     checked = [

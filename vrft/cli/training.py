@@ -6,6 +6,7 @@ Imports of rooms stand inside the functions: `vrft --help` must not wait for tor
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from vrft.runs.console import logs_on_error
 
 if TYPE_CHECKING:
     from vrft.checks.findings import Findings, TaskCheck
-    from vrft.config.schema import Config
+    from vrft.config.schema import Config, ModelConfig
     from vrft.task import Task
 
 
@@ -104,26 +105,45 @@ def checked(config: Config, splits: Sequence[str], limit: int | None) -> TaskChe
     task = registry.build_rewarded(config.task, config.algorithm)
     data.say_reading(task, splits[0])
     task = reward_workers.isolated_for_check(config, task, splits[0])
+    seen, counter, uncounted = check.SEEN, None, Findings()
     try:
         # By the model's processor alone: counting a prompt's tokens needs no weights.
-        counter, uncounted = prompt_tokens.load_counter(config.model), Findings()
+        counter = prompt_tokens.load_counter(config.model)
     except UserError as error:
         # A check of the data is worth having without the model: offline, or before its download.
-        note = Finding(f"prompts are not counted in tokens: {error}")
-        counter, uncounted = None, Findings(notes=(note,))
-    smallest, largest = check.PIXELS
+        seen, whose = picture_sizes(config.model)
+        note = f"prompts are not counted in tokens, pictures as {whose} sees them: {error}"
+        uncounted = Findings(notes=(Finding(note),))
     result = check.check(
         task,
         splits,
         counter,
         limit=limit,
-        pixels=(config.model.min_pixels or smallest, config.model.max_pixels or largest),
+        seen=seen,
         longest=config.sampling.max_prompt_length,
         skip=config.data.on_bad_picture == "skip",
         portable=portable_task(config),
     )
     reward_workers.close(task)
     return replace(result, findings=result.findings + uncounted + rollout_findings(config))
+
+
+def picture_sizes(config: ModelConfig) -> tuple[tuple[int, int, int], str]:
+    """Return how a model without its processor sees pictures, as ``check.check`` takes it.
+
+    The second is the name of the model that sees them so: this one, if its shape is at hand, or
+    Qwen2-VL.
+    """
+    from vrft.checks import check
+    from vrft.step_plans import shape
+
+    (smallest, largest, factor), whose = check.SEEN, "Qwen2-VL"
+    with contextlib.suppress(UserError):
+        model = shape.read(config.name)
+        if model.family.has_vision:
+            smallest, largest = model.family.min_pixels, model.family.max_pixels
+            factor, whose = model.factor, "this model"
+    return (config.min_pixels or smallest, config.max_pixels or largest, factor), whose
 
 
 def rollout_findings(config: Config) -> Findings:

@@ -128,6 +128,7 @@ def test_a_time_of_day_to_wait_for_is_read_and_nonsense_is_none() -> None:
     assert 25 < asked_pause(formatdate(time.time() + 30, usegmt=True)) <= 30
     assert asked_pause(formatdate(time.time() - 30, usegmt=True)) == 0
     assert [asked_pause(text) for text in (None, "", "soon", "-5", "nan", "1e9")] == [0] * 6
+    assert asked_pause("Mon, 01 Jan 99999 00:00:00 GMT") == 0
 
 
 def test_a_server_that_asks_for_a_day_ends_the_asking() -> None:

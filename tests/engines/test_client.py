@@ -20,6 +20,21 @@ from vrft.policy.policy import ModelPolicy
 
 
 @pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:80000", "http://127.0.0.1:port", "http://[::1", "http://127.0.0.1:8000/vllm",
+     "http://127.0.0.1:8000?a=1", "http://me@127.0.0.1:8000", "https://127.0.0.1:8000", ""],
+)  # fmt: skip
+def test_what_is_no_address_of_a_server_is_refused(url: str) -> None:
+    with pytest.raises(UserError, match="give the address of a server on this machine"):
+        Client(url)
+
+
+def test_the_address_of_a_server_is_taken_apart() -> None:
+    client = Client("HTTP://[::1]:8000/")
+    assert (client.host, client.port) == ("::1", 8000)
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ('{"error": {"message": "n must\\n be less"}}', "n must be less"),

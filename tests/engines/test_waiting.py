@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -13,7 +15,7 @@ from fakes import vllm_server as fake
 from fakes.attached import SAMPLING, attached, encode
 
 from vrft.engines import waiting
-from vrft.engines.client import ServerFailure
+from vrft.engines.client import Client, ServerFailure
 from vrft.engines.waiting import Patience
 from vrft.errors import UserError
 from vrft.policy.policy import ModelPolicy
@@ -28,6 +30,27 @@ def test_a_server_that_hangs_ends_the_run(
         engine.sample(encode(model), 4, SAMPLING, [3, 4])
     assert not server[1].hang.is_set()  # no answer has come
     engine.close()
+
+
+def test_an_answer_that_stops_halfway_is_given_up_also_where_the_connection_was_to_close() -> None:
+    half = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 100\r\n\r\n{"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = Client(f"http://127.0.0.1:{listener.getsockname()[1]}")
+
+        def answer() -> None:
+            # the first call is the request, and those behind it ask for signs of life
+            with contextlib.ExitStack() as open_calls, contextlib.suppress(OSError):
+                while True:
+                    call = open_calls.enter_context(listener.accept()[0])
+                    call.recv(4096)
+                    call.sendall(half)
+
+        server = threading.Thread(target=answer, daemon=True)
+        server.start()
+        with pytest.raises(ServerFailure, match="hangs"):
+            waiting.answers(client, [{}], Patience(1.0), lambda: None)
+        listener.shutdown(socket.SHUT_RDWR)
+        server.join(5)
 
 
 def test_a_server_that_dies_while_weights_are_exchanged_is_noticed(

@@ -122,3 +122,12 @@ def test_a_checkpoint_draws_no_bar_into_the_runs_own(
     with closing(RunLog(tmp_path)):
         model.save_pretrained(tmp_path / "meanwhile")
     assert capsys.readouterr().err == ""
+
+
+def test_a_line_that_was_cut_within_a_letter_is_no_row(tmp_path: Path) -> None:
+    whole = '{"step": 1, "rewards/длина": 1.0}\n'
+    for end in range(1, len(whole.encode())):
+        (tmp_path / "metrics.jsonl").write_bytes(
+            (whole + whole).encode()[: len(whole.encode()) + end]
+        )
+        assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1]

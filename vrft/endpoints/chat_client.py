@@ -258,4 +258,7 @@ def asked_pause(header: str | None) -> float:
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", header.strip()):
         return float(header)
     date = email.utils.parsedate_tz(header)
-    return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else 0.0
+    try:
+        return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else 0.0
+    except (ValueError, OverflowError):  # a date of no calendar, as in the year 99999
+        return 0.0

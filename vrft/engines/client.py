@@ -40,12 +40,16 @@ class Client:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        parts = urlsplit(self.url)
-        if parts.scheme != "http" or not parts.hostname:
+        try:
+            parts = urlsplit(self.url)
+            host, port = parts.hostname, parts.port
+        except ValueError:  # a port that is no number, or half of an IPv6 address
+            host, port = None, None
+        if not host or self.url.casefold() != f"http://{parts.netloc}".casefold() or "@" in url:
             raise UserError(f"rollout.vllm.url={url!r}: give the address of a server on this "
                             "machine, such as http://127.0.0.1:8000")  # fmt: skip
-        self.host, self.port = parts.hostname, parts.port or 80
-        self.connections: set[http.client.HTTPConnection] = set()
+        self.host, self.port = host, port or 80
+        self.sockets: set[socket.socket] = set()
         self.lock = threading.Lock()
 
     def call(self, method: str, path: str, body: Any = None, timeout: float | None = 10.0) -> Any:
@@ -69,9 +73,14 @@ class Client:
         refuses.
         """
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
-        with self.lock:
-            self.connections.add(connection)
+        held: socket.socket | None = None
         try:
+            connection.connect()
+            # Held here, as the connection forgets it while the answer of a server is still read
+            # that closes it afterwards.
+            held = connection.sock
+            with self.lock:
+                self.sockets |= {held}
             content = None if body is None else json.dumps(body)
             connection.request(method, path, content, {"Content-Type": "application/json"})
             answer = connection.getresponse()
@@ -84,7 +93,7 @@ class Client:
             raise ServerFailure(f"no answer to {path} ({reason})") from error
         finally:
             with self.lock:
-                self.connections.discard(connection)
+                self.sockets -= {held}
             connection.close()
         if status == 200:
             return text
@@ -96,10 +105,9 @@ class Client:
     def abandon(self) -> None:
         """Break off all calls that wait for an answer; they raise ServerFailure."""
         with self.lock:
-            for connection in self.connections:
-                if connection.sock is not None:
-                    with contextlib.suppress(OSError):  # it is closed already
-                        connection.sock.shutdown(socket.SHUT_RDWR)
+            for held in self.sockets:
+                with contextlib.suppress(OSError):  # it is closed already
+                    held.shutdown(socket.SHUT_RDWR)
 
     def version(self) -> str:
         """Return the server's version of vLLM."""

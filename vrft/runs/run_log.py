@@ -122,7 +122,8 @@ class RunLog:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read the rows of a metrics.jsonl, except a last line that a kill left without its end."""
-    complete = path.read_text(encoding="utf-8").split("\n")[:-1]
+    # As bytes, as a kill may have cut it within a letter.
+    complete = path.read_bytes().split(b"\n")[:-1]
     return [json.loads(line) for line in complete]
 
 

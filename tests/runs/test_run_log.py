@@ -130,4 +130,4 @@ def test_a_line_that_was_cut_within_a_letter_is_no_row(tmp_path: Path) -> None:
         (tmp_path / "metrics.jsonl").write_bytes(
             (whole + whole).encode()[: len(whole.encode()) + end]
         )
-        assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == [1]
+        assert [row["step"] for row in run_log.read_metrics(tmp_path / "metrics.jsonl")] == [1]

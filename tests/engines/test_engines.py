@@ -13,6 +13,7 @@ from fakes.bigram import BigramPolicy
 from vrft.config.rollout import RolloutConfig, SamplingConfig, VllmConfig
 from vrft.config.schema import Config
 from vrft.engines import engines
+from vrft.engines.client import ServerFailure
 from vrft.engines.vllm import VllmEngine
 from vrft.errors import UserError
 
@@ -58,3 +59,13 @@ def test_a_card_that_is_shared_gets_freed_memory_back_before_a_server_starts(
     with pytest.raises(Unstarted):
         VllmEngine.launch(engine)
     assert events == ["given back", "server"]
+
+
+@pytest.mark.parametrize(("version", "advice"), [(0, "mend what it says of"), (1, "checkpoint")])
+def test_a_checkpoint_is_advised_only_after_a_step(version: int, advice: str) -> None:
+    died = SimpleNamespace(close=lambda: None, last_words=lambda: "ValueError: no room")
+    engine: Any = SimpleNamespace(
+        server=died, settings=VllmConfig(python="p"), restarts=0, log="vllm.log", version=version
+    )
+    with pytest.raises(UserError, match=rf"no room \(vllm\.log\); .*{advice}"):
+        VllmEngine.end_server(engine, ServerFailure("it has ended"))

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from fakes import processes
 from vrft.engines import launcher as vllm_launcher
 
 LAUNCHER = Path(vllm_launcher.__file__)
+OWNED = vllm_launcher.OWNED
 
 # In the place of vLLM's server: it starts a process of its own, as vLLM's engine is one, and both
 # take no notice of SIGTERM, as an engine that is stuck does.
@@ -59,8 +62,10 @@ def script(tmp_path: Path) -> Path:
     return path
 
 
-def serve(script: Path, seconds: float) -> list[str]:
-    return [sys.executable, str(script), "serve", str(script.parent / "scratch"), str(seconds)]
+def serve(script: Path, seconds: float, *owned: str) -> list[str]:
+    """Return the command of a server that ends after some seconds, started by hand or owned."""
+    scratch = str(script.parent / "scratch")
+    return [sys.executable, str(script), "serve", scratch, *owned, str(seconds)]
 
 
 def test_it_describes_the_environment_it_runs_in() -> None:
@@ -74,14 +79,14 @@ def test_it_describes_the_environment_it_runs_in() -> None:
 
 
 def test_what_a_server_leaves_behind_ends_with_it(script: Path) -> None:
-    launcher = subprocess.Popen(serve(script, 1.0), start_new_session=True)
+    launcher = subprocess.Popen(serve(script, 1.0, OWNED), start_new_session=True)
     assert launcher.wait(timeout=60) == 5  # the server's own status
     assert processes.of_session(launcher.pid) == []
     assert (script.parent / "scratch").exists()  # its parent lives, and starts it again perhaps
 
 
 def test_a_launcher_that_is_told_to_end_kills_what_does_not(script: Path) -> None:
-    launcher = subprocess.Popen(serve(script, 600), start_new_session=True)
+    launcher = subprocess.Popen(serve(script, 600, OWNED), start_new_session=True)
     processes.wait_until(lambda: len(processes.of_session(launcher.pid)) == 3)
     launcher.terminate()
     assert launcher.wait(timeout=60) == 1
@@ -93,7 +98,7 @@ def test_shared_memory_of_a_server_that_is_killed_is_deleted(
 ) -> None:
     named = script.parent / "name"
     monkeypatch.setenv("WITH_MEMORY", str(named))
-    launcher = subprocess.Popen(serve(script, 600), start_new_session=True)
+    launcher = subprocess.Popen(serve(script, 600, OWNED), start_new_session=True)
     processes.wait_until(lambda: named.is_file() and named.read_text(), 60)
     memory = Path("/dev/shm") / named.read_text()
     assert memory.is_file()
@@ -105,7 +110,9 @@ def test_shared_memory_of_a_server_that_is_killed_is_deleted(
 
 def test_a_parent_that_is_killed_takes_all_with_it(script: Path) -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, *serve(script, 600)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PARENT, *serve(script, 600, OWNED)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert parent.stdout is not None
     session = int(parent.stdout.readline())
@@ -115,3 +122,91 @@ def test_a_parent_that_is_killed_takes_all_with_it(script: Path) -> None:
     parent.stdout.close()
     processes.wait_until(lambda: not processes.of_session(session))
     processes.wait_until(lambda: not (script.parent / "scratch").exists())
+
+
+# --- started by hand
+
+# The user's shell, which has another process in its session, and goes on behind the server.
+TERMINAL = """
+sleep 600 & echo $!
+"$@" & echo $!
+wait $!
+echo ended with $?
+"""
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """A function that runs a command in a shell of its own session, as a terminal does."""
+    shells = []
+
+    def run(*command: str) -> subprocess.Popen[str]:
+        shell = ["bash", "-c", TERMINAL, "bash", *command]
+        shells.append(
+            subprocess.Popen(shell, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        )
+        return shells[-1]
+
+    yield run
+    for shell in shells:
+        for process in processes.of_session(shell.pid):
+            os.kill(process, signal.SIGKILL)
+        shell.communicate()
+
+
+def line(shell: subprocess.Popen[str]) -> str:
+    """Return the next line that a shell prints."""
+    assert shell.stdout is not None
+    return shell.stdout.readline().strip()
+
+
+def test_a_server_of_a_terminal_ends_nothing_else_in_it_and_deletes_nothing_of_the_user(
+    script: Path, terminal: Callable[..., subprocess.Popen[str]]
+) -> None:
+    thesis = script.parent / "scratch/thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("years of work")
+    shell = terminal(*serve(script, 1.0))
+    neighbour, _, ended = int(line(shell)), line(shell), line(shell)
+    assert ended == "ended with 5"  # the server's own status
+    os.kill(neighbour, 0)  # it runs
+    assert [*thesis.parent.iterdir()] == [thesis]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_server_of_a_terminal_ends_with_its_launcher(
+    script: Path, terminal: Callable[..., subprocess.Popen[str]], number: signal.Signals
+) -> None:
+    shell = terminal(*serve(script, 600))
+    neighbour, launcher = int(line(shell)), int(line(shell))
+    owner = session_below(launcher)
+    assert len([*(script.parent / "scratch").iterdir()]) == 1
+    os.kill(launcher, number)
+    processes.wait_until(lambda: not processes.of_session(owner))
+    processes.wait_until(lambda: not [*(script.parent / "scratch").iterdir()])
+    os.kill(neighbour, 0)  # it runs
+
+
+def test_a_server_of_a_terminal_outlives_it_by_nohup(
+    script: Path, terminal: Callable[..., subprocess.Popen[str]]
+) -> None:
+    shell = terminal("nohup", *serve(script, 600))
+    neighbour, launcher = int(line(shell)), int(line(shell))
+    owner = session_below(launcher)
+    shell.kill()
+    for process in (neighbour, launcher):
+        os.kill(process, signal.SIGHUP)  # as a terminal that is closed tells all in it
+    processes.wait_until(lambda: neighbour not in processes.of_session(shell.pid))
+    time.sleep(1.0)  # five looks at the parent
+    assert len(processes.of_session(owner)) == 3
+    os.kill(launcher, signal.SIGTERM)
+    processes.wait_until(lambda: not processes.of_session(owner))
+
+
+def session_below(launcher: int) -> int:
+    """Return the session of a launcher's server, once all three processes of it run."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children")
+    processes.wait_until(lambda: bool(children.read_text().split()))
+    owner = int(children.read_text().split()[0])
+    processes.wait_until(lambda: len(processes.of_session(owner)) == 3)
+    return owner

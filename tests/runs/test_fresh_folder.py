@@ -53,6 +53,19 @@ def test_warnings_stay_and_leave_the_folder_free(tmp_path: Path) -> None:
     assert names == {"config.yaml", WARNINGS}
 
 
+@pytest.mark.parametrize(("said", "names"), [("no room", {"config.yaml", "vllm.log"}), ("", set())])
+def test_what_a_server_has_said_stays(said: str, names: set[str], alone: Path) -> None:
+    with (
+        pytest.raises(UserError),
+        fresh_folder.unnamed(Config()) as name,
+        fresh_folder.held(Path(name), lambda: 0),
+    ):
+        (Path(name) / "config.yaml").touch()
+        (Path(name) / "vllm.log").write_text(said)
+        raise REFUSED
+    assert {path.name for path in Path().rglob("*") if path.is_file()} == names
+
+
 @pytest.mark.parametrize(("error", "steps"), [(REFUSED, 1), (ZeroDivisionError(), 0)])
 def test_a_run_that_took_a_step_and_a_bug_leave_everything(
     error: Exception, steps: int, tmp_path: Path

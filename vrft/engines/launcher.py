@@ -6,9 +6,10 @@ standard library:
     python launcher.py describe                      versions in this environment, as JSON
     python launcher.py serve FOLDER --model M ...    vLLM's server, as rollouts need it
 
-FOLDER is for scratch files, and is deleted once the parent is gone. A server that is only killed
-leaves its engine and its workers behind, and the trainer itself may be killed without a chance to
-end anything.
+A server that is only killed leaves its engine and its workers behind, and the trainer itself may be
+killed without a chance to end anything. For the trainer, which says ``--owned`` behind FOLDER, the
+server ends with its parent, and FOLDER is deleted once that is gone. By hand, FOLDER may be any
+folder and the parent is a shell: the server outlives a logout, and what is in FOLDER stays.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from importlib import metadata, util
@@ -50,6 +52,9 @@ VARIABLES = {
 }
 """The environment variables of such a server."""
 
+OWNED = "--owned"
+"""The word by which the trainer says that the session and FOLDER are the server's alone."""
+
 PATIENCE = 5.0
 """Seconds that the server's processes have to end by themselves before they are killed."""
 
@@ -71,20 +76,53 @@ def describe() -> dict[str, str]:
     return versions
 
 
-def serve(scratch: Path, arguments: list[str]) -> int:
-    """Run the server until it ends, this process is told to end, or its parent is gone.
+def serve_by_hand(folder: Path, arguments: list[str]) -> int:
+    """Run the server in a session of its own until it ends, or this process is told to end.
 
-    All processes of the session are ended then. A parent that is gone cannot delete the folder
-    ``scratch``, with the weights in it, so this process does.
+    This process is in the session of a terminal, whose other processes are the user's. Scratch
+    files go to a fresh folder in ``folder``, which alone is deleted.
     """
-    parent = os.getppid()
+    ending = told_to_end()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix="vrft-vllm-", dir=folder, ignore_cleanup_errors=True
+    ) as scratch:
+        owner = subprocess.Popen(
+            [sys.executable, __file__, "serve", scratch, OWNED, *arguments],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while owner.poll() is None:
+            if ending:
+                owner.terminate()
+            time.sleep(0.2)
+    return 1 if owner.returncode < 0 else owner.returncode
+
+
+def told_to_end() -> list[int]:
+    """Return a list to which each signal is added from now on that tells this process to end.
+
+    Ctrl-C and a terminal that is closed are no such signals where they are ignored, as by nohup.
+    """
     ending: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:
         ending.append(number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, end)
+        if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
+    return ending
+
+
+def serve(scratch: Path, arguments: list[str]) -> int:
+    """Run the server until it ends, this process is told to end, or its parent is gone.
+
+    This process leads its session, all processes of which are ended then. A parent that is gone
+    cannot delete the folder ``scratch``, with the weights in it, so this process does.
+    """
+    parent = os.getppid()
+    ending = told_to_end()
     modules = scratch / "python"
     modules.mkdir(parents=True, exist_ok=True)
     shutil.copy(Path(__file__).with_name("worker.py"), modules / f"{EXTENSION}.py")
@@ -133,13 +171,14 @@ def is_tracker(process: int) -> bool:
 
 
 def others() -> list[int]:
-    """Return the ids of all running processes of this session but this one; Linux's /proc has them.
+    """Return the ids of all running processes but this one of the session that this one leads.
 
-    Processes that have ended, but that nobody has waited for, are not running.
+    Linux's /proc has them; where this process leads none, there are none. Processes that have
+    ended, but that nobody has waited for, are not running.
     """
-    session, ids = os.getsid(0), []
+    session, ids = os.getpid(), []
     for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+        if not folder.name.isdigit() or int(folder.name) == session:
             continue
         try:
             # The name, in brackets, may contain blanks: the fields are counted behind it.
@@ -157,7 +196,10 @@ def main(arguments: list[str]) -> int:
     if command == "describe":
         print(json.dumps(describe()))
         return 0
-    return serve(Path(rest[0]), rest[1:])
+    folder, *given = rest
+    if given[:1] == [OWNED]:
+        return serve(Path(folder), given[1:])
+    return serve_by_hand(Path(folder), given)
 
 
 if __name__ == "__main__":

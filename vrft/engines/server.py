@@ -16,6 +16,7 @@ from typing import Any
 from vrft.config.rollout import VllmConfig
 from vrft.config.schema import Config
 from vrft.engines.client import Client, ServerFailure
+from vrft.engines.launcher import OWNED
 from vrft.models.families import read_config
 from vrft.models.loading import precision
 from vrft.policy.adapter_weights import served_rank
@@ -69,7 +70,7 @@ class Server:
         port = self.reserved.getsockname()[1]
         self.client = Client(f"http://127.0.0.1:{port}")
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = [self.settings.python, str(LAUNCHER), "serve", str(scratch),
+        command = [self.settings.python, str(LAUNCHER), "serve", str(scratch), OWNED,
                    *arguments(config, model, port, cpu=cpu)]  # fmt: skip
         with log.open("ab") as file:
             self.began = file.tell()  # its last words are not those of a server before it

@@ -151,10 +151,14 @@ class VllmEngine(ServedEngine):
         if self.settings.url:
             raise UserError(f"{line} (look at the server's own log)") from failure
         if self.restarts == 0:
-            raise UserError(
-                f"{line} ({self.log}); go on from the last checkpoint, or let "
-                "rollout.vllm.restarts start it again"
-            ) from failure
+            log = f" ({self.log})" if words else ""
+            # Without an update there is no checkpoint, and what has failed would fail again.
+            advice = (
+                "go on from the last checkpoint, or let rollout.vllm.restarts start it again"
+                if self.version
+                else "mend what it says of, and start the run again"
+            )
+            raise UserError(f"{line}{log}; {advice}") from failure
         self.restarts -= 1
         print(f"{line}; starting it again ({self.restarts} restarts left)", file=sys.stderr)
 

@@ -12,6 +12,9 @@ from vrft.errors import UserError
 from vrft.runs import run_folder
 from vrft.runs.run_log import WARNINGS
 
+SERVER_LOG = "vllm.log"
+"""The file in a run's folder in which a server says why it does not start."""
+
 
 @contextmanager
 def held(folder: Path, steps: Callable[[], int]) -> Iterator[None]:
@@ -50,9 +53,11 @@ def give_up(folder: Path, made: Sequence[Path]) -> None:
 
     Folders above it go with it as far as they were made and nothing else is in them. A folder that
     was there before keeps all but the empty log by which the next start would take it for a run's,
-    and so does one with warnings, which say more than the refusal.
+    and so does one with warnings or the log of a server, which say more than the refusal.
     """
-    if folder not in made or (folder / WARNINGS).exists():
+    said = folder / SERVER_LOG
+    telling = (folder / WARNINGS).exists() or (said.exists() and said.stat().st_size)
+    if folder not in made or telling:
         log = folder / "metrics.jsonl"
         if log.exists() and not log.stat().st_size:
             log.unlink()

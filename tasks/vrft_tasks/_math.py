@@ -23,16 +23,14 @@ DOLLARS = re.compile(r"\$++([^$]*+)\$++|\$++")
 LONGEST_RESULT = 1000
 """Characters, far more than any result of the data sets has."""
 
-WORDS = re.compile(
-    r"[0-9}]\s*+(?:\\(?:text|mathrm)\s*+\{\s*+)?(?:\\[ ,;]\s*+)?((?:or )?[a-zA-Z]{2,20}+)"
-)
-"""A word behind a number, in LaTeX's frame or without."""
-OTHER_NUMBERS = NO_UNITS - {"and", "or", "plus", "minus", "times"} | {
-    "or more",
-    "or less",
-    "or fewer",
-}
-"""Words behind a number that make another one of it."""
+BEHIND = r"[0-9}]\s*+(?:\\(?:text|mathrm)\s*+\{\s*+)?(?:\\[ ,;]\s*+)?"
+"""The end of a number, and what may stand before its word: LaTeX's frame of texts, or a space."""
+WORDS = re.compile(BEHIND + r"([a-zA-Z]{2,20}+)(?!-)")
+"""A word behind a number; the first half of "two-digit" is none."""
+LAST_WORD = re.compile(BEHIND + r"((?:or )?[a-zA-Z]{2,20}+)\s*+\}?+\s*+\.?+$")
+"""The word behind a number with which a result ends."""
+OTHER_NUMBERS = NO_UNITS - {"times"} | {"or more", "or less", "or fewer"}
+"""Words behind a number that make another one of it; 10 times is how often."""
 HALF_DAY = re.compile(r"[0-9]\s*+(?:\\(?:text|mathrm)\s*+\{\s*+)?([ap])\.? ?m\b")
 
 SUBSETS = ("subset", "subject", "type", "subfield")
@@ -127,14 +125,15 @@ def by_words(gold: str, result: str) -> bool | None:
     """
     if len(gold) > LONGEST_RESULT or len(result) > LONGEST_RESULT:
         return None
-    both = [{word.lower() for word in WORDS.findall(text)} for text in (gold, result)]
     quantities = [Quantity.parse(text.replace("{,}", ",")) for text in (gold, result)]
-    if any(words & MULTIPLES.keys() for words in both) and None not in quantities:
+    words = {word.lower() for text in (gold, result) for word in WORDS.findall(text)}
+    if words & MULTIPLES.keys() and None not in quantities:
         one, other = quantities
         assert one is not None and other is not None
         return one.agrees(other)
-    for words, beside in zip(both, reversed(quantities), strict=True):
-        if words & OTHER_NUMBERS and not (both[0] & both[1]) and beside is not None:
+    last = [{word.lower() for word in LAST_WORD.findall(text)} for text in (gold, result)]
+    for ending, beside in zip(last, reversed(quantities), strict=True):
+        if ending & OTHER_NUMBERS and last[0] != last[1] and beside is not None:
             return False
     halves = [HALF_DAY.findall(text.lower()) for text in (gold, result)]
     return False if all(halves) and halves[0] != halves[1] else None

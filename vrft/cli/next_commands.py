@@ -92,8 +92,14 @@ def benchmark_of(config: Config, *, own_rows: bool) -> list[str] | None:
     if not asking:
         # The run says which task it is; where no data are named, a setting has to.
         return [f"task={config.task.name}"] if folder is None else ["--data", str(folder)]
-    # A benchmark that brings its data is that of a training on data of the same name.
+    # A benchmark that brings its data is that of a training on data of the same name. Of several
+    # it is the one with most of the run's settings and fewest others, as of examples in prompts.
     own = [each for each, place in brought.items() if place == folder]
+    alike = {
+        each: sum(1 if given.get(name) == value else -1 for name, value in asking[each].items())
+        for each in own
+    }
+    own = [each for each in own if alike[each] == max(alike.values())]
     fitting = {
         each: asking[each]
         for each in own or [each for each, place in brought.items() if place is None]

@@ -1,9 +1,8 @@
-"""Shared rewards, and the rewards and scores of a task with every value checked."""
+"""The rewards and scores of a task, with every value checked."""
 
 from __future__ import annotations
 
 import math
-import pickle
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ import pytest
 import torch
 
 from vrft import mathverify, rewards
-from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.mathverify import verdicts
 from vrft.mathverify.worker import Verdict
@@ -64,21 +62,6 @@ def test_a_completion_has_every_reward_by_name_and_none_where_it_does_not_apply(
     good = Completion("<think>1, 2, 3</think><answer>3</answer>")
     assert rewards.rewards_of(task, three, good) == {"exact": 1.0, "odd": 1.0, "format": 1.0}
     assert rewards.rewards_of(task, four, good) == {"exact": 0.0, "odd": None, "format": 1.0}
-
-
-def test_the_two_format_rewards_differ_on_empty_tags_and_outer_whitespace() -> None:
-    empty = Completion("<think></think><answer></answer>")
-    spaced = Completion("<think>a</think><answer>b</answer>\n")
-    assert rewards.follows_format(SAMPLE, empty) == 0.0
-    assert rewards.legacy_format(SAMPLE, empty) == 1.0
-    assert rewards.follows_format(SAMPLE, spaced) == 1.0
-    assert rewards.legacy_format(SAMPLE, spaced) == 0.0
-
-
-def test_an_unreadable_box_scores_zero() -> None:
-    # half of the true box: 0.1 of 0.2
-    assert rewards.overlap(Box(0, 0, 0.2, 1), Box(0, 0, 0.1, 1)) == pytest.approx(0.5)
-    assert rewards.overlap(Box(0, 0, 0.2, 1), None) == 0.0
 
 
 @dataclass(frozen=True)
@@ -226,29 +209,6 @@ def test_a_score_of_another_type_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
 
 def brief(sample: Sample[int], completion: Completion) -> float:
     return -len(completion.text) / 100
-
-
-def test_a_task_with_further_rewards_is_otherwise_the_task() -> None:
-    task = Counting()
-    both: Any = rewards.with_rewards(task, {"brief": brief})
-    assert list(both.rewards()) == ["exact", "odd", "format", "brief"]
-    assert both.score(SAMPLE, Completion("3")) == task.score(SAMPLE, Completion("3"))
-    assert (both.primary, both.data) == ("exact", "nothing")
-    assert both.samples("train") == task.samples("train")
-    assert both.prompt(SAMPLE) == task.prompt(SAMPLE)
-    assert both.reference(SAMPLE, ()) == task.reference(SAMPLE, ())
-    assert both.boxes(SAMPLE) == () and both.region(SAMPLE) is None and both.aggregates([]) == {}
-    again = pickle.loads(pickle.dumps(both))
-    assert rewards.rewards_of(again, SAMPLE, Completion("3"))["brief"] == -0.01
-    giving: Any = rewards.with_rewards(Giving(metric=2.0), {"brief": brief})
-    assert giving.metric == 2.0
-    with pytest.raises(AttributeError):
-        giving.nothing  # noqa: B018
-
-
-def test_every_method_of_a_task_is_handed_on() -> None:
-    methods = {name for name, member in vars(Task).items() if callable(member) and name[0] != "_"}
-    assert methods <= vars(rewards.TaskWithRewards).keys()
 
 
 def test_answers_that_math_verify_judges_have_a_budget_and_their_share_over_it_is_a_metric(

@@ -22,7 +22,7 @@ from vrft.models.encoding import Encoded
 from vrft.policy import Policy
 from vrft.rewards import rewards_of
 from vrft.rewards.metric_names import rewards_form
-from vrft.rewards.task_rewards import TaskWithRewards
+from vrft.rewards.rewarded_task import TaskWithRewards
 from vrft.task import Task
 from vrft.types import Completion, Rollout, Sample, View
 

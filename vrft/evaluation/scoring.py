@@ -21,7 +21,7 @@ from vrft.errors import UserError
 from vrft.images import image_size
 from vrft.rewards import score_of
 from vrft.rewards.metric_names import check_primary, check_same
-from vrft.rewards.task_rewards import own_task
+from vrft.rewards.rewarded_task import own_task
 from vrft.task import Task, samples_of
 from vrft.types import A, Completion, Prediction, Prompt, Sample, Score, Scored, View
 

@@ -1,4 +1,4 @@
-"""Rows of data sets, whatever file, hub or format they come from: the public names.
+"""Rows of data sets, whatever file or hub they come from: the public names.
 
 ``read`` gives the records of a split, asked by the names that tasks use, and ``read_each`` makes a
 task's samples of them. What the rows of others say, as questions and answers, ``vrft.formats``

@@ -12,7 +12,7 @@ from vrft.rewards.function_reward import FileFunction, FunctionReward, parameter
 from vrft.rewards.messages import CannotTravel, to_message
 from vrft.rewards.origins import is_own
 from vrft.rewards.reward_worker import RewardWorker, raise_error
-from vrft.rewards.task_rewards import TaskWithRewards, further_rewards
+from vrft.rewards.rewarded_task import TaskWithRewards, further_rewards
 from vrft.rewards.trl import GroupReward, RewardLog, TrainerState
 from vrft.rewards.values import from_line
 from vrft.rewards.worker_process import Limits

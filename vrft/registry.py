@@ -89,7 +89,8 @@ def build(task: TaskConfig) -> Task[Any]:
             raise UserError(
                 f"task {task.name} needs task.{field.name}{meaning}; give task.{field.name}=VALUE"
             )
-        if field.name == "data_dir" and field.default != "" == settings.get("data_dir"):
+        # An empty default stands for data that the task knows; elsewhere it is the current folder.
+        if field.name == "data_dir" and settings.get("data_dir") == "" and field.default != "":
             raise UserError(f"task.data_dir is empty; set it to {cls.data or 'the data'}")
     return coercion.build(cls, settings, prefix="task.", root=Config)
 

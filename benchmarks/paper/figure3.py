@@ -15,7 +15,7 @@ from benchmarks.paper import trials
 from benchmarks.paper.tables import CLASSIFICATION
 from benchmarks.publishing import figure, over_seeds, save_figure
 from vrft.errors import UserError
-from vrft.evaluation.predictions import write_json
+from vrft.evaluation.settings_file import write_json
 from vrft.runs.run_log import read_metrics
 
 NAME = "figure3"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vrft.evaluation.predictions import write_json
+from vrft.evaluation.settings_file import write_json
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"

@@ -383,7 +383,7 @@ TARGETS: Mapping[str, Target] = {
         on_text(answers.answer_text, answers.last_answer, answers.legacy_format,
                 answers.legacy_answer, answers.follows_format, wrapping.bare, wrapping.uncounted,
                 _math.bare, _math.last_box, math_task.final_result, _vqa.truth, _vqa.plain,
-                lambda text: _math.other_units("7 cm", text)),
+                lambda text: _math.told_by_words("7 cm", text)),
         texts("\\boxed{", "```", "**", "So the answer is ", "\\frac{1}{2}", "yes", "$$"),
     ),
     "choices": Target(

@@ -20,7 +20,7 @@ from benchmarks.speed.prefixes import Update
 from benchmarks.speed.race import Race
 from vrft.checks.environment import versions_and_devices
 from vrft.config import coercion
-from vrft.evaluation.predictions import write_json
+from vrft.evaluation.settings_file import write_json
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"

@@ -117,35 +117,24 @@ def bare(text: str) -> str:
     return last_box(text) or ((dollars[1] or "").strip() if dollars else text)
 
 
-def by_words(gold: str, result: str) -> bool | None:
-    """Return whether two results are the same by the words behind their numbers; None without any.
+def told_by_words(gold: str, result: str) -> bool | None:
+    """Return whether the words behind numbers make two results the same; None if they do not tell.
 
-    math-verify leaves out all words, and so takes 14 million for 14, 5 squared for 5, and 2 p.m.
-    for 2 a.m.
+    math-verify leaves out all words, and so takes 14 million for 14, 5 squared for 5, 5 cm for 5 m,
+    and 2 p.m. for 2 a.m.
     """
     if len(gold) > LONGEST_RESULT or len(result) > LONGEST_RESULT:
         return None
-    quantities = [Quantity.parse(text.replace("{,}", ",")) for text in (gold, result)]
-    words = {word.lower() for text in (gold, result) for word in WORDS.findall(text)}
-    if words & MULTIPLES.keys() and None not in quantities:
-        one, other = quantities
-        assert one is not None and other is not None
-        return one.agrees(other)
+    one, other = (Quantity.parse(text.replace("{,}", ",")) for text in (gold, result))
+    if one is not None and other is not None:
+        words = {word.lower() for text in (gold, result) for word in WORDS.findall(text)}
+        if words & MULTIPLES.keys():
+            return one.agrees(other)
+        if one.unit and other.unit and not one.agrees(other):
+            return False
     last = [{word.lower() for word in LAST_WORD.findall(text)} for text in (gold, result)]
-    for ending, beside in zip(last, reversed(quantities), strict=True):
+    for ending, beside in zip(last, (other, one), strict=True):
         if ending & OTHER_NUMBERS and last[0] != last[1] and beside is not None:
             return False
     halves = [HALF_DAY.findall(text.lower()) for text in (gold, result)]
     return False if all(halves) and halves[0] != halves[1] else None
-
-
-def other_units(gold: str, result: str) -> bool:
-    """Return whether two results have units that do not agree, such as 5 cm and 5 m.
-
-    math-verify leaves units out.
-    """
-    one = Quantity.parse(gold)
-    if one is None or not one.unit:  # most results have no unit, and the other is not read
-        return False
-    other = Quantity.parse(result)
-    return other is not None and bool(other.unit) and not one.agrees(other)

@@ -27,7 +27,7 @@ from vrft.errors import UserError
 from vrft.rewards import FormatRule
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, Turn, View
-from vrft_tasks._math import Gold, bare, by_words, last_box, other_units, read_sample
+from vrft_tasks._math import Gold, bare, last_box, read_sample, told_by_words
 from vrft_tasks._math_spelling import spelled
 
 SYSTEM = (
@@ -124,6 +124,7 @@ def final_result(text: str) -> str | None:
 
 def spelling(result: str) -> str:
     """Return a result without what changes only its looks, so that maj@k counts equal ones once."""
+    result = spelled(wrapping.unified(result))
     result = re.sub(r"\\(?:left|right)(?![a-zA-Z])|\\[,;:!]|\$", "", result)
     result = re.sub(r"\\[dt]frac(?![a-zA-Z])", r"\\frac", result)
     # A space between two letters stays: in "\cdot x" it ends the name of the command.
@@ -137,10 +138,10 @@ def accuracy(sample: Sample[Gold], completion: Completion) -> float | None:
     """
     gold = wrapping.unified(sample.answer.result)
     result = bare(wrapping.unified(final_result(completion.text) or ""))
-    if (told := by_words(gold, result)) is not None:
-        return float(told)
-    same = mathverify.equivalent(spelled(gold), spelled(result))
-    return None if same is None else float(same and not other_units(gold, result))
+    same = told_by_words(gold, result)
+    if same is None:
+        same = mathverify.equivalent(spelled(gold), spelled(result))
+    return None if same is None else float(same)
 
 
 def cosine_reward(sample: Sample[Gold], completion: Completion, longest: int) -> float | None:

@@ -28,7 +28,15 @@ from vrft.config.schema import ModelConfig
 from vrft.endpoints.endpoint_settings import EndpointConfig
 from vrft.engines.server import reserved_port
 from vrft.errors import UserError
-from vrft.evaluation import comparison, endpoint, evaluate, predictions, report, table_text
+from vrft.evaluation import (
+    comparison,
+    endpoint,
+    evaluate,
+    predictions,
+    report,
+    settings_file,
+    table_text,
+)
 from vrft.evaluation.benchmark import Benchmark, load_benchmark
 from vrft.types import View
 
@@ -77,7 +85,7 @@ def test_an_endpoint_has_the_scores_of_the_same_answers_by_a_model(
     assert asked.metrics["iou"].mean == pytest.approx(0.375)
     pairing = comparison.pair(tmp_path / "model", tmp_path / "endpoint")
     assert (pairing.changes, len(pairing.metrics)) == ((), len(own.metrics))
-    written = predictions.read_settings(tmp_path / "endpoint")["endpoint"]
+    written = settings_file.read_settings(tmp_path / "endpoint")["endpoint"]
     assert (written["model"], written["url"]) == ("m", server.url)
 
 

@@ -27,6 +27,7 @@ from vrft.evaluation import (
     report,
     results,
     segmentation,
+    settings_file,
     table_text,
 )
 from vrft.evaluation.benchmark import GREEDY
@@ -312,7 +313,7 @@ def test_a_fresh_evaluation_forgets_everything_but_what_is_not_its_own(
         (out / name).write_text("old")
     other = ModelConfig(name="other")
     evaluate.run(benchmark(data), other, out, policy=Scripted(), fresh=True)
-    assert predictions.read_settings(out)["model"]["name"] == "other"
+    assert settings_file.read_settings(out)["model"]["name"] == "other"
     assert not (out / "worst.html").exists()
     assert (out / "notes.txt").exists()
 
@@ -322,9 +323,9 @@ def test_a_folder_of_a_version_without_fingerprints_is_continued(
 ) -> None:
     out = tmp_path / "out"
     evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
-    settings = predictions.read_settings(out)
+    settings = settings_file.read_settings(out)
     del settings["fingerprint"]
-    predictions.write_json(out / "settings.json", settings)
+    settings_file.write_json(out / "settings.json", settings)
     silent = Scripted()
     evaluate.run(benchmark(data), MODEL, out, policy=silent)
     assert silent.asked == []

@@ -7,11 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrft.config import coercion
-from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.evaluation import predictions
-from vrft.evaluation.benchmark import Benchmark
+from vrft.evaluation import predictions, settings_file
 from vrft.types import Prediction, View
 
 SETTINGS = {"model": {"name": "m"}, "limit": None}
@@ -91,7 +88,7 @@ def test_a_new_folder_gets_settings_and_appended_lines(tmp_path: Path) -> None:
     answers = [Prediction("a", "x"), Prediction("b", "y")]
     assert list(predictions.append(folder, answers)) == answers
     assert predictions.prepare(folder, SETTINGS) == answers
-    assert predictions.read_settings(folder) == SETTINGS
+    assert settings_file.read_settings(folder) == SETTINGS
 
 
 def test_each_prediction_is_on_disk_before_the_next_is_made(tmp_path: Path) -> None:
@@ -126,7 +123,7 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
 def test_settings_of_an_evaluation_that_never_answered_are_replaced(tmp_path: Path) -> None:
     predictions.prepare(tmp_path, {"model": {"name": "mistyped"}})
     assert predictions.prepare(tmp_path, SETTINGS) == []
-    assert predictions.read_settings(tmp_path) == SETTINGS
+    assert settings_file.read_settings(tmp_path) == SETTINGS
 
 
 @pytest.mark.parametrize("way", ["prepare", "store"])
@@ -136,7 +133,7 @@ def test_a_kill_leaves_no_old_answers_beside_new_settings(
 ) -> None:
     predictions.prepare(tmp_path, {"model": {"name": "old"}})
     list(predictions.append(tmp_path, [Prediction("a", "of the old model")]))
-    write_json = predictions.write_json
+    write_json = settings_file.write_json
 
     def killed(path: Path, value: Any) -> None:
         if done:
@@ -168,24 +165,6 @@ def test_predictions_without_settings_are_not_continued(tmp_path: Path) -> None:
     (tmp_path / predictions.PREDICTIONS).write_text('{"id": "a", "text": "x"}\n')
     with pytest.raises(UserError, match=r"settings\.json: not found"):
         predictions.prepare(tmp_path, SETTINGS)
-
-
-@pytest.mark.parametrize("text", ["{", "[]"])  # broken; not a mapping
-def test_settings_that_are_none_are_refused(text: str, tmp_path: Path) -> None:
-    (tmp_path / predictions.SETTINGS).write_text(text)
-    with pytest.raises(UserError, match=r"settings\.json"):
-        predictions.read_settings(tmp_path)
-
-
-def test_a_setting_that_an_earlier_version_did_not_have_was_its_default(tmp_path: Path) -> None:
-    now = {"benchmark": coercion.to_plain(Benchmark()), "model": coercion.to_plain(ModelConfig())}
-    before = {part: dict(tree) for part, tree in now.items()}
-    del before["benchmark"]["repeats"], before["model"]["dtype"]
-    (tmp_path / predictions.SETTINGS).write_text(json.dumps(before), encoding="utf-8")
-    predictions.check_same(tmp_path, now)
-    twice = {**now, "benchmark": {**now["benchmark"], "repeats": 2}}
-    with pytest.raises(UserError, match=r"benchmark\.repeats: 1, not 2"):
-        predictions.check_same(tmp_path, twice)
 
 
 def test_an_evaluation_that_is_refused_before_its_first_answer_leaves_no_folder(

@@ -11,7 +11,7 @@ from fakes.scripted import ANSWERS, Scripted, benchmark, write_reasonseg
 from vrft import folder_lock
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.evaluation import comparison, evaluate, predictions, rescoring, results
+from vrft.evaluation import comparison, evaluate, predictions, rescoring, results, settings_file
 
 MODEL = ModelConfig(name="scripted")
 
@@ -48,7 +48,7 @@ def test_answers_of_another_tool_are_scored_and_published(
     assert (report.metrics["iou"].mean, report.missing) == (pytest.approx(0.25), 3)
     scores = json.loads((tmp_path / "scored" / "scores.json").read_text())
     assert (scores["unreadable"], scores["missing"]) == (3, 3)
-    assert predictions.read_settings(tmp_path / "scored")["predictions"].endswith("other.jsonl")
+    assert settings_file.read_settings(tmp_path / "scored")["predictions"].endswith("other.jsonl")
 
 
 def test_scored_answers_leave_a_folder_that_can_be_loaded_and_compared(

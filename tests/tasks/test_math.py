@@ -248,6 +248,11 @@ def test_the_result_is_in_the_last_box_after_the_reasoning(text: str, result: st
         ("x + 1.", "x+1"),
         (r"2\,000", "2000"),
         ("$5$", "5"),
+        # what accuracy reads as the same
+        ("90°", r"90^\circ"),
+        ("(-∞, 3)", r"(-\infty, 3)"),
+        ("x²", "x^{2}"),
+        (r"50\text{ percent}", r"50\%"),
     ],
 )
 def test_looks_do_not_split_a_vote(one: str, other: str) -> None:

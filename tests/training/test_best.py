@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fakes.folders import FAKES
@@ -120,6 +119,15 @@ def test_pruning_spares_the_best(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-2", "checkpoint-4"]
 
 
+def beginning(
+    method: str, scores: list[float], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Path]:
+    """Return what begins a run of a method, whose evaluations have these scores in turn."""
+    values = iter(scores)
+    monkeypatch.setattr(evaluate, "while_training", lambda *_: {"eval_different": next(values)})
+    return fine_tune.train if method == "sft" else train.train
+
+
 @pytest.mark.parametrize("method", ["gpg", "sft"])
 def test_a_run_keeps_its_best_checkpoint_and_names_it_also_after_it_was_resumed(
     method: str,
@@ -128,13 +136,7 @@ def test_a_run_keeps_its_best_checkpoint_and_names_it_also_after_it_was_resumed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    values = iter([0.2, 0.6, 0.6, 0.3, 0.5, 0.7])
-
-    def scored(*_: Any) -> dict[str, float]:
-        return {"eval_different": next(values)}
-
-    monkeypatch.setattr(evaluate, "while_training", scored)
-    begin = fine_tune.train if method == "sft" else train.train
+    begin = beginning(method, [0.2, 0.6, 0.6, 0.3, 0.5, 0.7], monkeypatch)
     few = (
         f"algorithm={method}",
         "train.save_steps=0",
@@ -168,13 +170,7 @@ def test_a_run_that_is_killed_before_it_names_its_best_does_so_when_it_goes_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    values = iter([0.9, 0.1])
-
-    def scored(*_: Any) -> dict[str, float]:
-        return {"eval_different": next(values)}
-
-    monkeypatch.setattr(evaluate, "while_training", scored)
-    begin = fine_tune.train if method == "sft" else train.train
+    begin = beginning(method, [0.9, 0.1], monkeypatch)
     given = letters(
         *(f"algorithm={method}", "train.save_steps=0", "train.save_total_limit=1"),
         *(f"model={model_folder('qwen2_vl')}", f"train.output_dir={tmp_path / 'run'}"),

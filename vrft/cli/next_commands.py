@@ -129,11 +129,11 @@ def comparable(out: Path) -> Path | None:
 
     It lies beside this one, or in runs/eval where none does.
     """
-    from vrft.evaluation import locate, predictions
+    from vrft.evaluation import locate, predictions, settings_file
 
     def asked(folder: Path) -> Any:
         try:
-            settings = predictions.read_settings(folder)
+            settings = settings_file.read_settings(folder)
         except UserError:
             return None  # a folder of another tool
         questions = [settings.get(name) for name in ("benchmark", "limit", "blank_images")]

@@ -73,18 +73,13 @@ class Client:
         refuses.
         """
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
-        held: socket.socket | None = None
         try:
             connection.connect()
-            # Held here, as the connection forgets it while the answer of a server is still read
-            # that closes it afterwards.
-            held = connection.sock
-            with self.lock:
-                self.sockets |= {held}
-            content = None if body is None else json.dumps(body)
-            connection.request(method, path, content, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            status, text = answer.status, answer.read().decode("utf-8", errors="replace")
+            with self.abandonable(connection.sock):
+                content = None if body is None else json.dumps(body)
+                connection.request(method, path, content, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                status, text = answer.status, answer.read().decode("utf-8", errors="replace")
         except TimeoutError as error:
             limit = "" if timeout is None else f" within {timeout:g} s"
             raise Late(f"no answer to {path}{limit}") from error
@@ -92,8 +87,6 @@ class Client:
             reason = str(error) or type(error).__name__
             raise ServerFailure(f"no answer to {path} ({reason})") from error
         finally:
-            with self.lock:
-                self.sockets -= {held}
             connection.close()
         if status == 200:
             return text
@@ -101,6 +94,21 @@ class Client:
         if 400 <= status < 500:
             raise UserError(f"the vLLM server at {self.url} refuses {path}: {reason}")
         raise ServerFailure(f"status {status} to {path}: {reason}")
+
+    @contextlib.contextmanager
+    def abandonable(self, held: socket.socket) -> Iterator[None]:
+        """Let ``abandon`` break off what waits for an answer within, on a connection's socket.
+
+        The connection itself forgets its socket while it still reads the answer of a server that
+        closes it afterwards.
+        """
+        with self.lock:
+            self.sockets.add(held)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.sockets.discard(held)
 
     def abandon(self) -> None:
         """Break off all calls that wait for an answer; they raise ServerFailure."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.evaluation import evaluate, locate, predictions, report
+from vrft.evaluation import evaluate, locate, predictions, report, settings_file
 from vrft.evaluation.benchmark import Benchmark
 from vrft.types import Report
 
@@ -34,5 +34,5 @@ def run_all(
             reports[path.name] = evaluate.run(benchmark, one, out / path.name, **options)
         rows = [{"model": name, **report.to_json(value)} for name, value in reports.items()]
         summary = {"benchmark": benchmark.name, "run": str(run.resolve()), "models": rows}
-        predictions.write_json(out / SUMMARY, summary)
+        settings_file.write_json(out / SUMMARY, summary)
     return reports

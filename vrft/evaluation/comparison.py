@@ -18,8 +18,8 @@ from vrft.config import coercion
 from vrft.errors import UserError
 from vrft.evaluation import stats
 from vrft.evaluation.benchmark import Benchmark
-from vrft.evaluation.predictions import WORDS
 from vrft.evaluation.results import Evaluation, about_boxes, exhibit, load_evaluation
+from vrft.evaluation.settings_file import WORDS
 from vrft.evaluation.summary import (
     absent,
     aggregates_and_folds,

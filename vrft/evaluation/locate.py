@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vrft import launched, paths
 from vrft.errors import UserError
-from vrft.evaluation import predictions
+from vrft.evaluation import predictions, settings_file
 
 CHECKPOINT = re.compile(r"checkpoint-([0-9]+)")
 
@@ -141,7 +141,7 @@ def evaluates(folder: Path, run: Path) -> bool:
     Settings that cannot be read are another tool's, or of an evaluation that was never finished.
     """
     try:
-        made = predictions.read_settings(folder).get("model")
+        made = settings_file.read_settings(folder).get("model")
     except UserError:
         return False
     name = made.get("name") if isinstance(made, dict) else None

@@ -12,7 +12,7 @@ from PIL import Image
 
 from vrft import launched, registry
 from vrft.errors import PictureError, UserError
-from vrft.evaluation import fingerprint, predictions
+from vrft.evaluation import fingerprint, settings_file
 from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.scoring import read_samples
 from vrft.images import image_size, open_image
@@ -90,7 +90,7 @@ def say_left_out(left_out: Mapping[str, str], count: int) -> None:
 def sample_seed(seed: int, sample_id: str) -> int:
     """Return the seed of one sample, in [0, 2**32) and the same in every process."""
     # Python's own hash() of a text differs from process to process.
-    text = f"{seed}/{sample_id}".encode(errors=predictions.ESCAPED)
+    text = f"{seed}/{sample_id}".encode(errors=settings_file.ESCAPED)
     return int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from vrft.columns import counted
 from vrft.config import coercion
-from vrft.evaluation import predictions
+from vrft.evaluation import settings_file
 from vrft.evaluation.summary import absent
 from vrft.evaluation.table_text import printable
 from vrft.types import Comparison, Interval, Pairing, Report
@@ -191,4 +191,4 @@ def without_nan(tree: Any) -> Any:
 def json_text(value: Report | Comparison | Pairing) -> str:
     """Return the report or comparison as indented JSON that any terminal can print."""
     text = json.dumps(to_json(value), indent=2, ensure_ascii=False)
-    return text.encode("utf-8", predictions.ESCAPED).decode("utf-8")
+    return text.encode("utf-8", settings_file.ESCAPED).decode("utf-8")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vrft.config import coercion
 from vrft.errors import UserError
-from vrft.evaluation import fingerprint, predictions, results, saved_answers
+from vrft.evaluation import fingerprint, predictions, results, saved_answers, settings_file
 from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.questions import Questions
 from vrft.evaluation.scoring import Written
@@ -95,10 +95,10 @@ def make_way(out: Path, settings: Mapping[str, Any], *, in_place: bool, fresh: b
     answers = out / predictions.PREDICTIONS
     if fresh:
         predictions.forget_derived(out)
-    elif (out / predictions.SETTINGS).is_file() or (
+    elif (out / settings_file.SETTINGS).is_file() or (
         not in_place and answers.is_file() and answers.stat().st_size
     ):
-        predictions.check_same(out, {**settings, "fingerprint": {}})
+        settings_file.check_same(out, {**settings, "fingerprint": {}})
 
 
 def settings_in_place(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -107,11 +107,11 @@ def settings_in_place(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     Raises UserError if they were made for another benchmark or limit, or of other questions: what
     made answers does not change by their being scored.
     """
-    if not (out / predictions.SETTINGS).is_file():
+    if not (out / settings_file.SETTINGS).is_file():
         return settings
-    made = predictions.read_settings(out)
+    made = settings_file.read_settings(out)
     now = {"benchmark": settings["benchmark"], "limit": settings["limit"], "fingerprint": {}}
-    predictions.check_same(out, {**made, **now}, ELSEWHERE)
+    settings_file.check_same(out, {**made, **now}, ELSEWHERE)
     asked, known = settings["fingerprint"], made.get("fingerprint") or {}
     if known.get("questions", asked["questions"]) != asked["questions"]:
         change = f"{fingerprint.CHANGED['questions']} changed since its answers were made"

@@ -11,7 +11,7 @@ from typing import Any, Generic
 from vrft import registry
 from vrft.config import coercion
 from vrft.errors import UserError
-from vrft.evaluation import fingerprint, predictions, report, segmentation
+from vrft.evaluation import fingerprint, predictions, report, segmentation, settings_file
 from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.scoring import (
     has_boxes,
@@ -89,9 +89,11 @@ def load_evaluation(path: Path) -> Evaluation[Any]:
     """
     path = path / predictions.PREDICTIONS if path.is_dir() else path
     answers = predictions.read_predictions(path)
-    settings = predictions.read_settings(path.parent)
+    settings = settings_file.read_settings(path.parent)
     if not isinstance(settings.get("benchmark"), Mapping):
-        raise UserError(f"{path.parent / predictions.SETTINGS}: not the settings of an evaluation")
+        raise UserError(
+            f"{path.parent / settings_file.SETTINGS}: not the settings of an evaluation"
+        )
     # The benchmark as it was when the answers were made, not as its YAML file reads today.
     benchmark = coercion.build(Benchmark, settings["benchmark"])
     task: Task[Any] = registry.build(benchmark.task)
@@ -121,7 +123,7 @@ def check_samples(
 def publish(evaluation: Evaluation[Any], folder: Path) -> None:
     """Write scores.json, the report of an evaluation, to its folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    predictions.write_json(folder / predictions.SCORES, report.to_json(evaluation.report))
+    settings_file.write_json(folder / predictions.SCORES, report.to_json(evaluation.report))
 
 
 def worst_first(evaluation: Evaluation[A]) -> list[Scored[A]]:

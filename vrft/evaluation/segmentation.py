@@ -21,8 +21,8 @@ from PIL import Image
 from vrft import masks
 from vrft.boxes import Box
 from vrft.errors import UserError
-from vrft.evaluation.predictions import ESCAPED
 from vrft.evaluation.scoring import parsed_boxes
+from vrft.evaluation.settings_file import ESCAPED
 from vrft.images import image_size, open_image
 from vrft.masks import Mask, Region
 from vrft.progress import progress

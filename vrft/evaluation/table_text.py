@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from vrft import columns
-from vrft.evaluation import predictions
+from vrft.evaluation import settings_file
 from vrft.viz.markup import in_order
 
 UNBOUNDED = 10_000
@@ -95,4 +95,4 @@ def printable(text: str) -> str:
     """
     text = in_order(text)
     text = CONTROLS.sub(lambda control: f"\\x{ord(control[0]):02x}", text)
-    return text.encode("utf-8", predictions.ESCAPED).decode("utf-8")
+    return text.encode("utf-8", settings_file.ESCAPED).decode("utf-8")

@@ -38,9 +38,8 @@ def chat_messages(prompt: Prompt, *, has_vision: bool) -> list[dict[str, Any]]:
     strings, as the chat templates of text models take no others.
     """
     messages: list[dict[str, Any]] = []
-    if (
-        prompt.system is not None
-    ):  # without one, Qwen's templates put in "You are a helpful assistant."
+    # Without one, Qwen's templates put in "You are a helpful assistant."
+    if prompt.system is not None:
         messages.append({"role": "system", "content": prompt.system})
     turns = [(turn.role, turn.text) for turn in prompt.turns]
     for role, text in [*turns, ("user", prompt.text)]:

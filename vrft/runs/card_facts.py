@@ -14,7 +14,7 @@ from vrft import paths
 from vrft.config import loading, yaml_text
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.evaluation import locate, predictions
+from vrft.evaluation import locate, settings_file
 from vrft.models import folders
 from vrft.models.loaded import LoadedModel
 from vrft.runs.model_card import Facts
@@ -88,8 +88,8 @@ def scores_of(run: Path | None, source: str) -> list[Path]:
 
 def evaluated_model(folder: Path) -> str | None:
     """Return the model whose answers an evaluation holds; None where nobody knows."""
-    path = folder / predictions.SETTINGS
-    model = predictions.read_settings(folder).get("model") if path.is_file() else None
+    path = folder / settings_file.SETTINGS
+    model = settings_file.read_settings(folder).get("model") if path.is_file() else None
     return model.get("name") if isinstance(model, dict) else None
 
 

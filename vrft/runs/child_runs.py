@@ -7,7 +7,6 @@ with all its processes, whatever sessions they have made.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from vrft.errors import UserError
 from vrft.rewards.processes import with_word
+from vrft.runs.run_log import read_metrics
 
 LAUNCH = "VRFT_LAUNCH"
 """The variable of the environment by which all processes of a run are known. A server of rollouts
@@ -135,5 +135,4 @@ def step_ends(run: Path) -> dict[int, float]:
     path = run / "metrics.jsonl"
     if not path.is_file():
         return {}
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # the last may be in the making
-    return {row["step"]: row["time"] for row in map(json.loads, lines)}
+    return {row["step"]: row["time"] for row in read_metrics(path)}

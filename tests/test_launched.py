@@ -14,7 +14,7 @@ def test_a_process_without_a_launcher_is_alone(monkeypatch: pytest.MonkeyPatch) 
     for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     assert (launched.process(), launched.processes(), launched.local_processes()) == (0, 1, 1)
-    assert launched.speaks()
+    assert launched.speaks() and not launched.several_machines()
     assert (launched.engine(), launched.shards()) == ("one device", False)
 
 
@@ -22,8 +22,16 @@ def test_of_several_processes_the_first_speaks(monkeypatch: pytest.MonkeyPatch) 
     for name, value in (("RANK", "9"), ("WORLD_SIZE", "16"), ("LOCAL_WORLD_SIZE", "8")):
         monkeypatch.setenv(name, value)
     assert (launched.process(), launched.processes(), launched.local_processes()) == (9, 16, 8)
-    assert not launched.speaks()
+    assert not launched.speaks() and launched.several_machines()
     assert (launched.engine(), launched.shards()) == ("DDP", False)
+
+
+def test_processes_of_this_machine_alone_are_those_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert not launched.several_machines()  # of which this launcher says nothing
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert not launched.several_machines()
 
 
 @pytest.mark.parametrize(("asked", "engine"), [("DEEPSPEED", "DeepSpeed"), ("FSDP", "FSDP2")])

@@ -24,6 +24,11 @@ def local_processes() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
+def several_machines() -> bool:
+    """Return whether other machines than this one train too, False where the launcher says not."""
+    return "LOCAL_WORLD_SIZE" in os.environ and local_processes() < processes()
+
+
 def speaks() -> bool:
     """Return whether this process is the one that prints for all."""
     return process() == 0

@@ -81,7 +81,40 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
         Client(url)
 
 
+def test_tokens_are_counted_or_the_server_is_refused(server: tuple[str, fake.Answers]) -> None:
+    url, answers = server
+    answers.text["/metrics"] = (
+        "# TYPE vllm:generation_tokens_total counter\n"
+        'vllm:generation_tokens_total{engine="0"} 7.0\n'
+        'vllm:generation_tokens_total{engine="1"} 1.5e3\n'
+        'vllm:prompt_tokens_total{engine="0"} 100.0\n'
+        'vllm:generation_tokens_created{engine="0"} 1.79e9\n'
+    )
+    assert Client(url).tokens_made() == 1607
+    answers.text["/metrics"] = "vllm:prompt_tokens_total many\n"
+    with pytest.raises(ServerFailure, match="/metrics cannot be read"):
+        Client(url).tokens_made()
+    answers.text["/metrics"] = "# TYPE python_info gauge\n"
+    with pytest.raises(
+        UserError, match=r"does not count .*; start it without --disable"
+    ):
+        Client(url).tokens_made()
+    answers.status["/metrics"] = 503
+    with pytest.raises(ServerFailure, match="status 503 to /metrics"):
+        Client(url).tokens_made()
+
+
 # --- attaching, hanging, failing
+
+
+def test_a_server_that_does_not_count_its_tokens_is_refused_before_it_is_waited_for(
+    model: ModelPolicy, server: tuple[str, fake.Answers], tmp_path: Path
+) -> None:
+    url, answers = server
+    answers.text["/metrics"] = "# TYPE python_info gauge\n"
+    with pytest.raises(UserError, match="does not count its tokens at /metrics"):
+        attached(model, url, tmp_path)
+    assert GENERATE not in [path for path, _ in answers.asked]
 
 
 def test_a_server_of_another_version_or_with_too_short_prompts_is_refused(

@@ -47,9 +47,12 @@ def test_a_server_is_either_attached_to_or_started() -> None:
             server_check.check(config(**both_or_none))
 
 
-def test_a_running_server_is_given_no_graphics_cards() -> None:
-    with pytest.raises(UserError, match=r"rollout\.vllm\.devices=7: a running server has its GPUs"):
-        server_check.check(config(url="http://127.0.0.1:8000", devices="7"))
+def test_processes_on_several_machines_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("RANK", "9"), ("WORLD_SIZE", "16"), ("LOCAL_WORLD_SIZE", "8")):
+        monkeypatch.setenv(name, value)
+    for vllm in ({"url": "http://127.0.0.1:8000"}, {"python": sys.executable}):
+        with pytest.raises(UserError, match="processes are on several machines, and a server is"):
+            server_check.check(config(**vllm))
 
 
 def test_a_python_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -86,3 +86,34 @@ def test_a_resumed_run_goes_on_with_what_it_began_with() -> None:
 @pytest.mark.parametrize("name", paths.names("configs"))
 def test_shipped_configurations_have_no_setting_that_is_ignored(name: str) -> None:
     unused_settings.check(config.load(name, ["model=demo"]))
+
+
+SERVED = ("rollout.engine=vllm", "rollout.vllm.url=http://127.0.0.1:8000")
+
+
+@pytest.mark.parametrize("given", ["url=http://127.0.0.1:8000", "python=p", "strict=True"])
+def test_settings_of_a_server_without_one_are_refused(given: str) -> None:
+    with pytest.raises(UserError, match=rf"^rollout\.vllm\.{given}: is for rollout\.engine=vllm"):
+        plan.check(settings(f"rollout.vllm.{given}"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["devices=7", "restarts=1", "arguments=['--seed', '3']", "max_num_seqs=128",
+     "tensor_parallel_size=2", "gpu_memory_utilization=0.5"],
+)  # fmt: skip
+def test_a_running_server_is_not_given_what_a_started_one_is(given: str) -> None:
+    name = given.partition("=")[0]
+    wrong = settings(*SERVED, f"rollout.vllm.{given}")
+    with pytest.raises(UserError, match=rf"^rollout\.vllm\.{name}=.*: a running server was given"):
+        unused_settings.check(wrong)
+    started = ("rollout.engine=vllm", "rollout.vllm.python=p", f"rollout.vllm.{given}")
+    unused_settings.check(settings(*started))
+    # Resumed on a running server, a run has left the one that it began with.
+    unused_settings.check(wrong, fresh=False)
+
+
+def test_a_running_server_is_waited_for_and_held_to_limits_of_the_run() -> None:
+    limits = ("timeout=60", "start_timeout=60", "strict=true", "max_model_length=900",
+              "max_logprob_difference=0.1")  # fmt: skip
+    unused_settings.check(settings(*SERVED, *(f"rollout.vllm.{each}" for each in limits)))

@@ -43,7 +43,8 @@ Groups = list[list[tuple[Rollout, ...]]]
 Settings = Callable[..., list[str]]
 
 
-STARTED = (f"rollout.vllm.python={PYTHON}", "rollout.vllm.timeout=300")
+SERVED = ("rollout.engine=vllm", "rollout.vllm.strict=true", "rollout.vllm.timeout=300")
+STARTED = (*SERVED, f"rollout.vllm.python={PYTHON}", "rollout.vllm.max_num_seqs=16")
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +56,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def attached(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
     """The settings of a run that attaches to a server, which is ended with this file."""
     folder = tmp_path_factory.mktemp("server")
-    asked = config.load(None, ["rollout.engine=vllm", "sampling.max_prompt_length=500", *STARTED])
+    asked = config.load(None, ["sampling.max_prompt_length=500", *STARTED])
     server = vllm_server.Server(asked, model, folder / "scratch", folder / "vllm.log", cpu=True)
     try:
         server.wait()
-        yield (f"rollout.vllm.url={server.client.url}", "rollout.vllm.python=''",
-               "rollout.vllm.timeout=300")  # fmt: skip
+        yield (*SERVED, f"rollout.vllm.url={server.client.url}", "rollout.vllm.python=''")
     finally:
         server.close()
 
@@ -74,8 +74,7 @@ def settings(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
         return [f"task={FAKES / 'mixed_task.py'}", f"model={model}", "model.dtype=float32",
                 "algorithm.num_generations=4", "sampling.max_completion_length=12",
                 "train.per_device_train_batch_size=4", "train.max_steps=3", "train.save_steps=1",
-                "train.learning_rate=1e-3", "train.adam_epsilon=1e-3", "rollout.engine=vllm",
-                "rollout.vllm.strict=true", "rollout.vllm.max_num_seqs=16",
+                "train.learning_rate=1e-3", "train.adam_epsilon=1e-3",
                 "algorithm.importance_sampling=off", "sampling.max_prompt_length=400",
                 f"train.output_dir={folder / name}", *more]  # fmt: skip
 
@@ -182,7 +181,7 @@ def test_three_steps_are_those_of_our_own_engine_given_the_same_tokens(
         return Rollouts(Recorded(actor, recorded), config, accelerator, step)
 
     monkeypatch.setattr(rollouts, "start", replay)
-    own = settings("own", "rollout.engine=vrft", "rollout.vllm.url=''")
+    own = settings("own")
     own_folder = train.train(config.load(None, own))
     start = Path(config.load(None, own).model.name)
     moved = distance(start, folder / "final")

@@ -180,6 +180,13 @@ SCALARS: Mapping[Any, Callable[[Any], Any]] = {
 """The converter of each type that is not made of others."""
 
 
+def changed(settings: Any) -> dict[str, Any]:
+    """Return the settings of a section that have another value than by default, by their names."""
+    usual = type(settings)()
+    return {field.name: value for field in dataclasses.fields(settings)
+            if (value := getattr(settings, field.name)) != getattr(usual, field.name)}  # fmt: skip
+
+
 def to_plain(value: Any) -> Any:
     """Return dataclasses, tuples and paths as the mappings, lists and texts of YAML and JSON."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -23,6 +23,9 @@ SUPPORTED = "0.32"
 GENERATE = "/inference/v1/generate"
 """The path of requests for completions."""
 
+COUNTERS = ("vllm:generation_tokens_total", "vllm:prompt_tokens_total")
+"""The first words of the lines of /metrics that count tokens."""
+
 
 class ServerFailure(Exception):
     """A server that has died, does not answer, or answers what cannot be right.
@@ -130,19 +133,19 @@ class Client:
         return str(name), int(limit)
 
     def tokens_made(self) -> float:
-        """Return how many tokens the server has read and made: the sign that it is at work."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=5.0)
+        """Return how many tokens the server has read and made: the sign that it is at work.
+
+        Raises ServerFailure where it does not say so now, and UserError where it never will.
+        """
+        text = self.text("GET", "/metrics", None, timeout=5.0)
+        counts = [line for line in text.splitlines() if line.startswith(COUNTERS)]
+        if not counts:
+            raise UserError(
+                f"the vLLM server at {self.url} does not count its tokens at /metrics, so that one "
+                "at work cannot be told from one that hangs; start it without --disable-log-stats"
+            )
         try:
-            connection.request("GET", "/metrics")
-            text = connection.getresponse().read().decode("utf-8", errors="replace")
-        except (OSError, http.client.HTTPException) as error:
-            raise ServerFailure(f"no answer to /metrics ({error})") from error
-        finally:
-            connection.close()
-        names = ("vllm:generation_tokens_total", "vllm:prompt_tokens_total")
-        try:
-            return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines()
-                       if line.startswith(names))  # fmt: skip
+            return sum(float(line.rsplit(" ", 1)[1]) for line in counts)
         except (ValueError, IndexError) as error:
             raise ServerFailure("/metrics cannot be read") from error
 

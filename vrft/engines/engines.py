@@ -16,7 +16,6 @@ from vrft.config.rollout import SamplingConfig
 from vrft.config.schema import Config
 from vrft.engines import server_check
 from vrft.engines.vllm import VllmEngine
-from vrft.errors import UserError
 from vrft.policy.policy import ModelPolicy, Policy
 from vrft.types import Rollout
 
@@ -73,13 +72,8 @@ def check(config: Config) -> None:
 
     Nothing is started; of vLLM's environment only the versions are asked for.
     """
-    settings = config.rollout.vllm
     if config.rollout.engine == "vllm":
         server_check.check(config)
-    elif settings.url or settings.python:
-        raise UserError(
-            "rollout.vllm.url and .python are for rollout.engine=vllm; set it, or leave them out"
-        )
 
 
 def start(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vrft import paths
+from vrft import launched, paths
 from vrft.config.schema import Config
 from vrft.engines import server
 from vrft.engines.client import SUPPORTED, Client
@@ -33,10 +33,11 @@ def check(config: Config) -> None:
             "rollout.engine=vllm: give either rollout.vllm.url of a running server, or "
             "rollout.vllm.python of an environment in which to start one"
         )
-    if settings.url and settings.devices:
+    if launched.several_machines():
         raise UserError(
-            f"rollout.vllm.devices={settings.devices}: a running server has its GPUs already; "
-            "leave it out, or give rollout.vllm.python in the place of rollout.vllm.url"
+            "rollout.engine=vllm: the run's processes are on several machines, and a server is "
+            "given weights and asked on its own machine alone; launch them on one, or set "
+            "rollout.engine=vrft"
         )
     if settings.python and config.algorithm.num_generations > settings.max_num_seqs:
         raise UserError(

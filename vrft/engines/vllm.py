@@ -118,7 +118,11 @@ class VllmEngine(ServedEngine):
         self.first_request()
 
     def first_request(self) -> None:
-        """Sample a token of a prompt with a picture: that a server is up proves nothing."""
+        """Sample a token of a prompt with a picture: that a server is up proves nothing.
+
+        Raises UserError for a server that does not count its tokens, by which it is waited for.
+        """
+        self.client.tokens_made()
         loaded = self.policy.loaded
         images = (Image.new("RGB", (64, 64), "grey"),) if loaded.family.has_vision else ()
         encoded = encoding.encode(loaded, Prompt("Hello", images, raw=True))

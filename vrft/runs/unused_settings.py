@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
-from typing import Any
 
-from vrft.config.coercion import to_plain
-from vrft.config.schema import Config, EvalConfig, LoraConfig
+from vrft.config.coercion import changed, to_plain
+from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.models import folders
+
+OF_STARTED_SERVERS = (
+    "arguments", "devices", "gpu_memory_utilization", "max_num_seqs", "restarts",
+    "tensor_parallel_size",
+)  # fmt: skip
+"""The settings of ``rollout.vllm`` for servers that a run starts, not for running ones."""
 
 
 def check(config: Config, *, fresh: bool = True) -> None:
     """Raise UserError for a setting that the run would not use.
 
-    A run that is not ``fresh`` keeps the adapter that it began with, if any, and may have its
-    warm-up and evaluations behind it.
+    A run that is not ``fresh`` keeps the adapter that it began with, if any, may have its warm-up
+    and evaluations behind it, and may have left the server that it started for a running one.
     """
     mistakes = [*evaluation_mistakes(config), *budget_mistakes(config)]
     if fresh:
         mistakes += [*adapter_mistakes(config), *warm_up_mistakes(config)]
-        mistakes += best_mistakes(config)
+        mistakes += [*best_mistakes(config), *server_mistakes(config)]
     if mistakes:
         raise UserError(mistakes[0])
 
@@ -31,7 +35,7 @@ def evaluation_mistakes(config: Config) -> Iterator[str]:
     if config.eval.split:
         return
     given = {"train.eval_steps": config.train.eval_steps} if config.train.eval_steps else {}
-    given |= {f"eval.{name}": value for name, value in chosen(config.eval, EvalConfig()).items()}
+    given |= {f"eval.{name}": value for name, value in changed(config.eval).items()}
     for path, value in given.items():
         yield (
             f"{path}={value}: without eval.split nothing is evaluated while training; give one, "
@@ -43,7 +47,7 @@ def adapter_mistakes(config: Config) -> Iterator[str]:
     """Yield a line for each setting of an adapter where none is made or trained on."""
     if config.model.lora.r or folders.is_adapter(config.model.name):
         return
-    for name, value in chosen(config.model.lora, LoraConfig()).items():
+    for name, value in changed(config.model.lora).items():
         yield (
             f"model.lora.{name}={to_plain(value)}: without model.lora.r there is no adapter, and "
             "all weights are trained; set model.lora.r, such as 8, or leave it out"
@@ -80,7 +84,15 @@ def best_mistakes(config: Config) -> Iterator[str]:
         )
 
 
-def chosen(settings: Any, default: Any) -> dict[str, Any]:
-    """Return the settings of a section that have another value than by default."""
-    pairs = {f.name: (getattr(settings, f.name), getattr(default, f.name)) for f in fields(default)}
-    return {name: value for name, (value, usual) in pairs.items() if value != usual}
+def server_mistakes(config: Config) -> Iterator[str]:
+    """Yield a line for each setting of a server where none samples, or where it was not asked."""
+    vllm = config.rollout.vllm
+    for name, value in changed(vllm).items():
+        given = f"rollout.vllm.{name}={to_plain(value)}"
+        if config.rollout.engine != "vllm":
+            yield f"{given}: is for rollout.engine=vllm; set it, or leave {given} out"
+        elif vllm.url and name in OF_STARTED_SERVERS:
+            yield (
+                f"{given}: a running server was given its own when it was started; leave it out, "
+                "or give rollout.vllm.python in the place of rollout.vllm.url"
+            )

@@ -95,9 +95,7 @@ def test_tokens_are_counted_or_the_server_is_refused(server: tuple[str, fake.Ans
     with pytest.raises(ServerFailure, match="/metrics cannot be read"):
         Client(url).tokens_made()
     answers.text["/metrics"] = "# TYPE python_info gauge\n"
-    with pytest.raises(
-        UserError, match=r"does not count .*; start it without --disable"
-    ):
+    with pytest.raises(UserError, match=r"does not count .*; start it without --disable"):
         Client(url).tokens_made()
     answers.status["/metrics"] = 503
     with pytest.raises(ServerFailure, match="status 503 to /metrics"):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,3 +113,36 @@ def test_weights_that_do_not_fit_are_told_and_leave_nothing(
     with pytest.raises(UserError, match=r"is not written \(No space left.*set TMPDIR"):
         PolicyFiles(ModelPolicy(load_tiny("qwen2")), torch.float32)
     assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from vrft import folder_lock
+
+with folder_lock.held(Path(sys.argv[1]), "a training"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_trainer_has_left_is_deleted_and_nothing_else(
+    load_tiny: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(vllm_files, "SHARED_MEMORY", tmp_path / "missing")
+    policy = ModelPolicy(load_tiny("qwen2"))
+    killed, recent = tmp_path / "vrft-vllm-killed", tmp_path / "vrft-vllm-recent"
+    for folder in (killed, recent):
+        assert subprocess.run([sys.executable, "-c", KILLED, folder]).returncode == -signal.SIGKILL
+        (folder / "weights.safetensors").write_text("weights")
+    unlocked = tmp_path / "vrft-vllm-of-a-server"
+    unlocked.mkdir()
+    running = PolicyFiles(policy, torch.float32)
+    for folder in (killed, running.folder):
+        os.utime(folder / ".lock", (0, 0))
+    files = PolicyFiles(policy, torch.float32)
+    # A recent lock may be that of a trainer which is about to take it.
+    assert set(tmp_path.iterdir()) == {recent, unlocked, running.folder, files.folder}
+    assert running.weights.is_file()
+    for each in (running, files):
+        each.delete()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vrft import folder_lock
 from vrft.errors import UserError
 from vrft.models.processors import write_preprocessors
 from vrft.policy.adapter_weights import adapter_weights, write_adapter
@@ -19,12 +22,19 @@ from vrft.policy.policy import ModelPolicy, strip_prefix
 
 SHARED_MEMORY = Path("/dev/shm")
 
+PREFIX = "vrft-vllm-"
+"""The first part of the name of each folder with a policy's files."""
+
+SETTLED = 60.0
+"""Seconds after which a folder's lock was taken, if ever."""
+
 
 class PolicyFiles:
     """A folder in shared memory, or in that of temporary files where the weights do not fit.
 
     It holds all weights, an adapter merged into them. With ``as_adapter`` they are those of the
-    base, and ``adapter`` is the folder of the newest adapter.
+    base, and ``adapter`` is the folder of the newest adapter. It is locked as long as this process
+    lives, so that another can tell it from one that a killed trainer has left.
     """
 
     def __init__(
@@ -42,7 +52,10 @@ class PolicyFiles:
         self.policy, self.dtype, self.as_adapter = policy, dtype, as_adapter
         tensors = self.served((base_weights if as_adapter else merged_weights)(
             policy.loaded, named(weights)))  # fmt: skip
-        self.folder = Path(tempfile.mkdtemp(prefix="vrft-vllm-", dir=place_for(tensors)))
+        delete_abandoned()
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place_for(tensors)))
+        self.held = ExitStack()
+        self.held.enter_context(folder_lock.held(self.folder, "a training"))
         self.model, self.weights = self.folder / "model", self.folder / "weights.safetensors"
         self.adapters = 0
         try:
@@ -107,7 +120,21 @@ class PolicyFiles:
 
     def delete(self) -> None:
         """Delete the folder with all that is in it."""
+        self.held.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def delete_abandoned() -> None:
+    """Delete folders whose trainers were killed: with a running server, nobody else deletes them.
+
+    Whatever cannot be told to be such a folder, or be deleted, stays.
+    """
+    for place in {SHARED_MEMORY, Path(tempfile.gettempdir())}:
+        for folder in place.glob(f"{PREFIX}*"):
+            with suppress(OSError, UserError):  # it is gone, another user's, or in use
+                if time.time() - (folder / folder_lock.NAME).stat().st_mtime > SETTLED:
+                    folder_lock.check(folder)
+                    shutil.rmtree(folder)
 
 
 def named(weights: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:

@@ -49,6 +49,44 @@ def test_a_benchmark_is_evaluated_by_its_name() -> None:
     assert result.report.n == 1 and result.folder.name == "demo_grounding-demo-blank-first1"
 
 
+def test_settings_of_the_model_are_those_of_the_command_line() -> None:
+    run, short = trained("run"), FAST["sampling"]
+    small = {"max_pixels": 3136}
+    result = vrft.evaluate({"name": run, **small}, ROWS, out="a", sampling=short)
+    vrft.evaluate(run, ROWS, out="b", sampling=short, **{"model.max_pixels": 3136})
+    vrft.evaluate_checkpoints(run, ROWS, out="c", sampling=short, model=small)
+    vrft.evaluate(vrft.load(run, **small), ROWS, out="d", sampling=short)
+    files = [Path(out) / "settings.json" for out in ("a", "b", "c/final", "d")]
+    models = [json.loads(file.read_text())["model"] for file in files]
+    assert models == [models[0]] * 4 and models[0]["max_pixels"] == 3136
+    assert result.report.n == len(ROWS)
+
+
+def test_settings_of_a_model_that_is_loaded_or_not_asked_are_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"^model\.dtype=.*loaded already; give its settings to vrft"
+    ):
+        vrft.evaluate(vrft.load("demo"), ROWS, **{"model.dtype": "float32"})
+    with pytest.raises(UserError, match=r"model\.dtype=.*is for a model that is asked"):
+        vrft.evaluate(data=ROWS, predictions="a.jsonl", model={"dtype": "float32"})
+    with pytest.raises(UserError, match=r"give a model to ask, or predictions=FILE"):
+        vrft.evaluate({"dtype": "float32"}, ROWS)
+    with pytest.raises(UserError, match=r"unknown setting model\.dtyp; did you mean model\.dtype"):
+        vrft.evaluate({"name": "demo", "dtyp": "float32"}, ROWS)
+
+
+def test_an_adapter_on_another_base_than_it_was_trained_on_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained("run")
+    file = run.folder / "config.yaml"
+    file.write_text(file.read_text().replace("quantization: null", "quantization: nf4"))
+    monkeypatch.setattr("vrft.models.is_adapter", lambda name: True)
+    vrft.evaluate(run, ROWS, sampling=FAST["sampling"])
+    said = "was trained on a base in nf4, and is asked on one in full; add"
+    assert said in capsys.readouterr().err
+
+
 def test_an_evaluation_without_data_is_refused() -> None:
     with pytest.raises(UserError, match="give data or benchmark=NAME"):
         vrft.evaluate("demo")

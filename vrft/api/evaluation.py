@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vrft.api.memory import Data, data_source
 from vrft.api.model import LoadedPolicy
-from vrft.api.options import columns_of, folder_of, model_name, options, overrides
+from vrft.api.options import Model, columns_of, folder_of, model_name, options, overrides
 from vrft.api.results import CheckpointsResult, EvalResult, TrainResult
 from vrft.cli import arguments, evaluation
 from vrft.errors import UserError
@@ -26,7 +26,7 @@ Boxes = Literal["thousandths", "pixels", "fractions"]
 
 
 def evaluate(
-    model: str | os.PathLike[str] | TrainResult | LoadedPolicy | None = None,
+    model: Model | LoadedPolicy | None = None,
     data: Data | None = None,
     *,
     predictions: str | os.PathLike[str] | EvalResult | None = None,
@@ -42,11 +42,12 @@ def evaluate(
 ) -> EvalResult:
     """Evaluate a model as ``vrft eval`` does: on a benchmark, or on the rows of ``data``.
 
-    A model of a run is asked as it was trained. Instead of a model, ``predictions`` are answers
-    that are scored as they are: a file with ``id`` and ``text`` in each line, of this toolkit or
-    another, or a result; ``boxes`` says how another tool writes boxes. The other options are those
-    of the command line. Without ``out``, scored answers are not written anywhere. Raises UserError
-    for what the user can mend.
+    A model of a run is asked as it was trained; settings of the model are given as
+    ``model={"name": "runs/mine", "quantization": "nf4"}``. Instead of a model, ``predictions`` are
+    answers that are scored as they are: a file with ``id`` and ``text`` in each line, of this
+    toolkit or another, or a result; ``boxes`` says how another tool writes boxes. The other options
+    are those of the command line. Without ``out``, scored answers are not written anywhere. Raises
+    UserError for what the user can mend.
 
     >>> import vrft
     >>> from PIL import Image
@@ -63,30 +64,37 @@ def evaluate(
     >>> vrft.evaluate(data=rows, predictions="answers.jsonl").metrics
     {'accuracy': 1.0}
     """
-    from vrft.config.schema import ModelConfig
     from vrft.evaluation import evaluate, locate, rescoring
 
+    if isinstance(model, Mapping):
+        others = {name: value for name, value in model.items() if name != "name"}
+        model, settings = model.get("name"), {**settings, "model": others}
     if (model is None) == (predictions is None):
         raise UserError("give a model to ask, or predictions=FILE to score, and not both")
     file = predictions.answers if isinstance(predictions, EvalResult) else predictions
-    chosen = ModelConfig()
+    name = None
     if isinstance(model, LoadedPolicy):
-        chosen = model.config
+        name = model.config.name
     elif model is not None:
-        chosen = ModelConfig(locate.model(model_name(model)))
+        name = locate.model(model_name(model))
     words = {"--benchmark": benchmark, "--out": out, "--limit": limit, "--fresh": fresh}
     # Its default is none that was given: to answers that are made already it says nothing.
     size = None if file is not None and batch_size == evaluation.BATCH_SIZE else batch_size
     words |= {"--batch-size": size, "--blank-images": blank_images, "--boxes": boxes}
-    words |= {"--predictions": file, "--model": None if model is None else chosen.name}
+    words |= {"--predictions": file, "--model": name}
     args, asked = asked_by(words, data, task, settings)
     if file is not None:
         scored = rescoring.score_file(args.predictions, asked, **evaluation.scoring_options(args))
         return EvalResult(scored, args.out, Path(file))
     folder = args.out or evaluation.results_folder(args, asked)
-    policy = model.policy if isinstance(model, LoadedPolicy) else None
     request = evaluation.asking_options(args)
-    return EvalResult.of(evaluate.run(asked, chosen, folder, policy=policy, **request), folder)
+    if isinstance(model, LoadedPolicy):
+        for word in filter(evaluation.is_of_model, args.settings):
+            raise UserError(f"{word}: the model is loaded already; give its settings to vrft.load")
+        report = evaluate.run(asked, model.config, folder, policy=model.policy, **request)
+    else:
+        report = evaluate.run(asked, evaluation.model_of(args), folder, **request)
+    return EvalResult.of(report, folder)
 
 
 def evaluate_checkpoints(
@@ -104,8 +112,9 @@ def evaluate_checkpoints(
 ) -> CheckpointsResult:
     """Evaluate every checkpoint of a run, and its final model, as ``vrft eval`` does.
 
-    That is ``vrft eval --all-checkpoints``; the options are those of ``evaluate``. What was
-    evaluated before is not asked again. Raises UserError for a folder without models, and for what
+    That is ``vrft eval --all-checkpoints``; the options are those of ``evaluate``, and
+    ``model={"quantization": "nf4"}`` are settings of all models. What was evaluated before is not
+    asked again. Raises UserError for a folder without models, and for what
     the user can mend.
 
     >>> import vrft
@@ -123,7 +132,6 @@ def evaluate_checkpoints(
     >>> list(result.results)
     ['checkpoint-1', 'checkpoint-2', 'final']
     """
-    from vrft.config.schema import ModelConfig
     from vrft.evaluation import checkpoints
 
     words = {"--benchmark": benchmark, "--out": out, "--limit": limit, "--fresh": fresh}
@@ -134,7 +142,7 @@ def evaluate_checkpoints(
     reports = checkpoints.run_all(
         args.all_checkpoints,
         asked,
-        ModelConfig(args.model),
+        evaluation.model_of(args),
         folder,
         **evaluation.asking_options(args),
     )

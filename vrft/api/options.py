@@ -22,6 +22,9 @@ ELSEWHERE = {
 }
 """Arguments of TRL's trainers -> how these are given here."""
 
+Model = str | os.PathLike[str] | Mapping[str, Any] | TrainResult
+"""A folder or hub id, a run, or several settings below ``model``."""
+
 
 def model_name(model: Any) -> str:
     """Return the name of a model that is given by a name, a path or a run."""

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vrft.api.memory import Data
+from vrft.api.options import Model
 from vrft.api.rewards import Rewards, named_rewards, with_rewards
-from vrft.api.training import Model, parsed
+from vrft.api.training import parsed
 from vrft.cli import plan as command
 from vrft.errors import UserError
 from vrft.step_plans.verdicts import StepPlan

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from vrft.api.memory import Data, data_source
-from vrft.api.options import columns_of, folder_of, name_of, options, overrides
+from vrft.api.options import Model, columns_of, folder_of, name_of, options, overrides
 from vrft.api.results import CheckResult, Plan, TrainResult
 from vrft.api.rewards import Rewards, named_rewards, with_rewards
 from vrft.cli import arguments, training
@@ -28,9 +28,6 @@ from vrft.errors import UserError
 if TYPE_CHECKING:
     from vrft.config.schema import Config
     from vrft.rewards.trl import TrlReward
-
-Model = str | os.PathLike[str] | Mapping[str, Any] | TrainResult
-"""A folder or hub id, a run, or several settings below ``model``."""
 
 
 @overload

@@ -45,13 +45,11 @@ def evaluate(args: argparse.Namespace) -> int:
         args.model = str(args.all_checkpoints)
     elif args.model is not None and args.endpoint is None:
         args.model = locate.model(args.model)
-    # A benchmark is a task with its sampling; the model's settings belong to what is measured.
-    of_model = [word for word in args.settings if key_of(word).startswith("model.")]
     asked = endpoint.settings_of(
         args, [word for word in args.settings if endpoint.is_setting(word)]
     )
-    others = [word for word in args.settings if word not in of_model]
-    benchmark = benchmark_of(args, [word for word in others if not endpoint.is_setting(word)])
+    others = [word for word in args.settings if not endpoint.is_setting(word)]
+    benchmark = benchmark_of(args, others)
     if args.endpoint is not None and asked is not None:
         args.out = args.out or results_folder(args, benchmark)
         return say_result(endpoint.evaluate(args, benchmark, asked), args, args.out)
@@ -59,8 +57,7 @@ def evaluate(args: argparse.Namespace) -> int:
         options = scoring_options(args)
         result = rescoring.score_file(args.predictions, benchmark, endpoint=asked, **options)
         return say_result(result, args, args.out)
-    model = dataclasses.replace(config.load(None, of_model).model, name=str(args.model))
-    say_quantization(model)
+    model = model_of(args)
     out, options = args.out or results_folder(args, benchmark), asking_options(args)
     if args.all_checkpoints is not None:
         reports = checkpoints.run_all(args.all_checkpoints, benchmark, model, out, **options)
@@ -87,6 +84,21 @@ def say_result(result: Report, args: argparse.Namespace, out: Path | None) -> in
         print(f"results: {out}")
     next_commands.say(*next_commands.after_eval(args, out))
     return 0
+
+
+def model_of(args: argparse.Namespace) -> ModelConfig:
+    """Return the model to ask, with the settings that are below ``model``."""
+    from vrft import config
+
+    given = [word for word in args.settings if is_of_model(word)]
+    model = dataclasses.replace(config.load(None, given).model, name=str(args.model))
+    say_quantization(model)
+    return model
+
+
+def is_of_model(word: str) -> bool:
+    """Return whether a setting is one of the model: of what is measured, not of the benchmark."""
+    return key_of(word).startswith("model.")
 
 
 def say_quantization(model: ModelConfig) -> None:
@@ -140,14 +152,16 @@ def key_of(word: str) -> str:
 
 
 def benchmark_of(args: argparse.Namespace, settings: Sequence[str]) -> Benchmark:
-    """Return the benchmark of the options, and say how its data are read.
+    """Return the benchmark of the options and settings, and say how its data are read.
 
-    Without a benchmark the task is the one that a setting names, or else that of the model's run,
-    or else vqa or grounding, as the data are; a model of a run is then asked as it was trained. The
-    benchmark of vqa or grounding is left in ``args``.
+    Settings of the model are none of the benchmark's. Without a benchmark the task is the one that
+    a setting names, or else that of the model's run, or else vqa or grounding, as the data are; a
+    model of a run is then asked as it was trained. The benchmark of vqa or grounding is left in
+    ``args``.
     """
     from vrft.evaluation.benchmark import load_benchmark, of_task
 
+    settings = [word for word in settings if not is_of_model(word)]
     task = None
     if args.benchmark is None:
         task = own_task(args, settings) or task_of_rows(args, settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ from fakes.colour_rows import FAST, ROWS, trained
 import vrft
 from vrft.api import training
 from vrft.errors import UserError
+from vrft.training import loop
+from vrft.training.run import Run
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +122,27 @@ def test_the_plan_of_a_resumed_run_says_what_changes() -> None:
     plan = vrft.train(dry_run=True, **longer)
     assert "train.max_steps" in plan.text.splitlines()[-1]
     assert [row["step"] for row in run.metrics] == [1]
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_ctrl_c_interrupts_python_after_a_checkpoint(
+    number: signal.Signals, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = loop.step
+
+    def stop(made: Run) -> Any:
+        result = plain(made)
+        signal.raise_signal(number)
+        return result
+
+    two = {**FAST, "train": {"max_steps": 2, "output_dir": "run"}}
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(loop, "step", stop)
+        vrft.train(ROWS, model="demo", **two)
+    assert vrft.train(ROWS, resume="run").folder == Path("run")
+    assert Path("run/final/config.json").is_file() and Path("run/checkpoint-1").is_dir()
 
 
 def test_a_check_tells_problems_by_split_and_shows_them(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -66,7 +67,7 @@ def train(
     without them the data choose the task vqa or grounding. ``resume`` is a run to go on with, which
     wants the functions that it was trained with again. With ``dry_run`` nothing is trained, and
     the plan of the run is returned. Raises UserError for what the user can mend, with ``dry_run``
-    the same.
+    the same, and KeyboardInterrupt for Ctrl-C, after a checkpoint of the step that it came in.
 
     >>> import vrft
     >>> from PIL import Image
@@ -95,9 +96,14 @@ def train(
     words = {"--resume": run}
     functions, resolved = resolved_by("train", data, reward, task, config, words, model, settings)
     with registry.reward_functions(functions):
-        if not dry_run:
+        if dry_run:
+            return Plan(training.planned(resolved, run))
+        try:
             return TrainResult(training.begin(resolved, run))
-        return Plan(training.planned(resolved, run))
+        except SystemExit as stopped:
+            if stopped.code == 128 + signal.SIGINT:  # the status of a command, which this is none
+                raise KeyboardInterrupt from None
+            raise
 
 
 def check(

@@ -237,6 +237,31 @@ CHOICES = [
 ]
 
 
+SPELLINGS = [
+    ("2.5m", ("2 m", "2.5 m"), 1),
+    ("2.5 m", ("2m", "2.5m"), 1),
+    ("1000", ("1,000", "2,000"), 0),
+    ("1,000 km", ("1000 km", "2000 km"), 0),
+    ("3 x 4", ("3x4", "4x3"), 0),
+    ("30°", ("30 °", "60 °"), 0),
+    ("The answer is 5 cm.", ("5cm", "10cm"), 0),
+    ("12:30 p.m.", ("12:30pm", "12:30am"), 0),
+    # a blank between two digits parts two numbers
+    ("2 5", ("25", "30"), None),
+    # options that differ in nothing else are told apart by it
+    ("2.5 m", ("2.5m", "2.5 m"), 1),
+    ("2.5  m", ("2.5m", "2.5 m"), 1),
+    ("2.5m", ("2.5m", "2.5 m"), 0),
+]
+
+
+@pytest.mark.parametrize(("text", "options", "index"), SPELLINGS)
+def test_an_option_is_named_with_or_without_blanks_beside_its_digits(
+    text: str, options: tuple[str, ...], index: int | None
+) -> None:
+    assert answers.choice(text, options) == index
+
+
 @pytest.mark.parametrize(("text", "options", "index"), CHOICES)
 def test_a_choice_names_one_option_by_letter_or_text(
     text: str, options: tuple[str, ...], index: int | None

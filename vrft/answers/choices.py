@@ -14,6 +14,7 @@ from vrft.answers.assertions import (
     is_denial,
     makes_another,
 )
+from vrft.numbers.compounds import compact
 from vrft.wrapping import uncounted, unwrapped, without_stops, without_wordings
 
 QUOTES = "*`\"'“”‘’ "
@@ -53,7 +54,7 @@ def choice(text: str, options: Sequence[str], lettered: bool = True) -> int | No
 
     An answer names an option
 
-    - by being its text, in any case;
+    - by being its text, in any case, and with or without blanks beside digits and signs;
     - by its letter: alone, in brackets, or before a stop at the start ("B", "(b)", "B. below");
     - by its text within a sentence, where it is a word or number of its own.
 
@@ -69,6 +70,10 @@ def choice(text: str, options: Sequence[str], lettered: bool = True) -> int | No
     for answer in (_normalised(line), _normalised(without_wordings(line))):
         if answer and answer in wanted:
             return wanted.index(answer)
+        # 2.5m is the option "2.5 m", unless two options differ in nothing but such a blank.
+        spelled = [compact(option) for option in wanted]
+        if answer and spelled.count(compact(answer)) == 1:
+            return spelled.index(compact(answer))
     if SEVERAL_LETTERS.fullmatch(answer):
         return None
 

@@ -78,6 +78,15 @@ def test_it_describes_the_environment_it_runs_in() -> None:
     assert described["torch"].startswith("2.")
 
 
+@pytest.mark.parametrize(
+    "words", [[], ["serve"], ["serve", "--model", "m"], ["serv", "f", "--model", "m"]]
+)
+def test_a_command_line_that_starts_nothing_is_answered_by_one_that_does(words: list[str]) -> None:
+    done = subprocess.run([sys.executable, LAUNCHER, *words], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("usage: PYTHON launcher.py serve FOLDER --model MODEL")
+
+
 def test_what_a_server_leaves_behind_ends_with_it(script: Path) -> None:
     launcher = subprocess.Popen(serve(script, 1.0, OWNED), start_new_session=True)
     assert launcher.wait(timeout=60) == 5  # the server's own status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import time
 from collections.abc import Iterator
 
@@ -45,6 +46,14 @@ def test_a_process_that_is_dropped_ends() -> None:
     del made
     gc.collect()
     assert has_ended(number)
+
+
+def test_a_process_that_does_not_start_leaves_no_pipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(os.listdir("/dev/fd"))
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(FileNotFoundError):
+        WorkerProcess([], None, Limits(), OutputLog())
+    assert set(os.listdir("/dev/fd")) == before
 
 
 def test_a_forked_process_leaves_the_worker_of_its_parent_alone(process: WorkerProcess) -> None:

@@ -55,6 +55,8 @@ VARIABLES = {
 OWNED = "--owned"
 """The word by which the trainer says that the session and FOLDER are the server's alone."""
 
+USAGE = "usage: PYTHON launcher.py serve FOLDER --model MODEL --port 8000, or describe"
+
 PATIENCE = 5.0
 """Seconds that the server's processes have to end by themselves before they are killed."""
 
@@ -192,11 +194,13 @@ def others() -> list[int]:
 
 def main(arguments: list[str]) -> int:
     """Run a command line of this script."""
-    command, *rest = arguments
-    if command == "describe":
+    if arguments == ["describe"]:
         print(json.dumps(describe()))
         return 0
-    folder, *given = rest
+    if len(arguments) < 2 or arguments[0] != "serve" or arguments[1].startswith("-"):
+        print(USAGE, file=sys.stderr)
+        return 2
+    _, folder, *given = arguments
     if given[:1] == [OWNED]:
         return serve(Path(folder), given[1:])
     return serve_by_hand(Path(folder), given)

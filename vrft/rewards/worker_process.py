@@ -254,6 +254,10 @@ def started(word: str) -> tuple[subprocess.Popen[bytes], int, int, int]:
             start_new_session=True,  # Ctrl-C is for the run, and a kill for all of the session
             env={**os.environ, WORD: word},
         )
+    except OSError:  # no memory for a process, or too many of them
+        for ours in (request, answer, printed):
+            os.close(ours)
+        raise
     finally:
         for theirs in (read, write, output_end):
             os.close(theirs)

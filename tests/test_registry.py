@@ -176,23 +176,6 @@ def test_a_task_in_one_file_can_be_pickled_to_another_process(task_file: Path) -
     assert out.stdout == "no\n"
 
 
-def test_a_file_named_like_another_module_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    path = tmp_path / "json.py"
-    path.write_text(TASK_FILE)
-    with pytest.raises(UserError, match=r"another module is called json; rename the file"):
-        registry.task_class(str(path))
-
-
-def test_a_file_that_python_cannot_import_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "my-task.py"
-    path.write_text(TASK_FILE)
-    with pytest.raises(UserError, match=r"needs a name that Python can import"):
-        registry.task_class(str(path))
-
-
 @pytest.mark.parametrize(
     ("content", "found"),
     [
@@ -308,28 +291,6 @@ def test_an_unknown_setting_of_data_has_the_nearest_of_all(name: str, key: str, 
     with pytest.raises(UserError) as error:
         registry.build(TaskConfig(name, {"data_dir": "rows.jsonl", key: "skip"}))
     assert said in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("code", "message"),
-    [
-        ("import not_a_module", "cannot be imported .*not_a_module.*; install it"),
-        ("from .helper import x", "cannot be imported .*relative.*from helper import x"),
-        ("import sys; sys.exit(3)", r"ends Python when it is imported \(status 3\)"),
-        ("primary = = 1", r"line 1: not readable Python \(invalid syntax\)"),
-    ],
-)
-def test_a_file_whose_import_fails_is_one_line(code: str, message: str, task_file: Path) -> None:
-    task_file.write_text(f"{code}\n{TASK_FILE}")
-    with pytest.raises(UserError, match=rf"{task_file.stem}\.py: {message}") as caught:
-        registry.task_class(str(task_file))
-    assert "\n" not in str(caught.value)
-
-
-def test_a_bug_in_a_file_keeps_its_traceback(task_file: Path) -> None:
-    task_file.write_text(f"1 / 0\n{TASK_FILE}")
-    with pytest.raises(ZeroDivisionError):
-        registry.task_class(str(task_file))
 
 
 @pytest.mark.parametrize(

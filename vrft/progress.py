@@ -5,15 +5,15 @@ While a bar is shown, whatever is printed, logged or warned of appears above it.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
+from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar
 
 from vrft import launched
+from vrft.log_handlers import handlers_followed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -257,49 +257,3 @@ def bar(shown: Bar, stream: TextIO) -> Iterator[Bar]:
             live.refresh()
     finally:
         OPEN.remove(shown)
-
-
-class CurrentError:
-    """A stream that writes to whatever standard error is at the moment of writing."""
-
-    def write(self, text: str) -> int:
-        """Write a text."""
-        return sys.stderr.write(text)
-
-    def flush(self) -> None:
-        """Flush standard error."""
-        sys.stderr.flush()
-
-
-@contextmanager
-def handlers_followed() -> Iterator[None]:
-    """Let the handlers of all loggers follow standard error within the block.
-
-    Libraries keep the stream that they met at their import, and would write into the bar.
-    """
-    terminal = {id(sys.__stderr__)} | {id(stream) for stream in unwrapped(sys.stderr)}
-    named = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict)]
-    moved: list[tuple[logging.StreamHandler[Any], Any]] = [
-        (handler, handler.stream)
-        for logger in (logging.root, *named)
-        for handler in logger.handlers
-        if isinstance(handler, logging.StreamHandler)
-        and id(vars(handler).get("stream")) in terminal
-    ]
-    for handler, _ in moved:
-        handler.stream = CurrentError()
-    try:
-        yield
-    finally:
-        for handler, stream in moved:
-            handler.stream = stream
-
-
-def unwrapped(stream: Any) -> list[Any]:
-    """Return a stream, and those that it stands for, from the outermost inwards."""
-    streams = [stream]
-    for name in ("rich_proxied_file", "stream"):
-        inner = getattr(streams[-1], name, None)
-        if inner is not None:
-            streams.append(inner)
-    return streams

@@ -11,14 +11,13 @@ import importlib.metadata
 import importlib.util
 import inspect
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
-from vrft import paths
+from vrft import paths, python_files
 from vrft.config import coercion
 from vrft.config.loading import DATA_NAMES, DATA_OF_RUN
 from vrft.config.methods import AlgorithmConfig
@@ -58,7 +57,7 @@ def task_class(name: str) -> type[Task[Any]]:
     Raises UserError for an unknown name, a missing file, or a module without exactly one Task.
     """
     if name.endswith(".py"):
-        return _only_task(_import_file(Path(name), "task"))
+        return _only_task(python_files.load(Path(name), "task"))
     modules = _modules()
     if not name:
         raise UserError(
@@ -183,7 +182,7 @@ def _reward(source: RewardSource, task: Task[Any]) -> Reward[Any]:
             )
         parameters(given, source.name)
         return FunctionReward(given, source.name, prompt=task.prompt)
-    module = _import_file(Path(source.file), "reward")
+    module = python_files.load(Path(source.file), "reward")
     function = getattr(module, source.name, None)
     if not callable(function) or inspect.isclass(function):
         known = [
@@ -217,51 +216,6 @@ def _modules() -> dict[str, tuple[str, Path]]:
             if other != module:
                 raise UserError(f"two tasks {path.stem!r}: {other}, {module}; uninstall one")
     return modules
-
-
-def _import_file(path: Path, kind: Literal["task", "reward"]) -> Any:
-    """Import the module in a file under the file's stem, so that its classes can be pickled."""
-    if not path.is_file():
-        other = " or the name of a task" if kind == "task" else ""
-        raise UserError(f"no {kind} file {path}; give a Python file{other}")
-    if not path.stem.isidentifier():
-        raise UserError(
-            f"{path}: a {kind} file needs a name that Python can import, as my_{kind}.py"
-        )
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        # Last, so that no file beside the task hides an installed module. Worker processes inherit
-        # sys.path and can import the task by its name.
-        sys.path.append(folder)
-    module = _imported(path)
-    if Path(module.__file__ or "").resolve() != path.resolve():
-        raise UserError(f"{path}: another module is called {path.stem}; rename the file")
-    return module
-
-
-def _imported(path: Path) -> Any:
-    """Import the module of a file; raise UserError in one line for one that cannot be imported.
-
-    An error of another kind in its code keeps its traceback.
-    """
-    try:
-        return importlib.import_module(path.stem)
-    except SyntaxError as error:
-        where = f"{error.filename or path}: line {error.lineno}"
-        raise UserError(f"{where}: not readable Python ({error.msg}); correct it") from error
-    except ImportError as error:
-        relative = "relative import" in str(error)
-        remedy = (
-            "name a file beside it by itself, as in `from helper import x`"
-            if relative
-            else "install it, or put its file beside this one"
-        )
-        raise UserError(f"{path}: cannot be imported ({error}); {remedy}") from error
-    except SystemExit as error:
-        raise UserError(
-            f"{path}: ends Python when it is imported (status {error.code}); put what is no "
-            'definition below `if __name__ == "__main__":`'
-        ) from error
 
 
 def _only_task(module: Any) -> type[Task[Any]]:

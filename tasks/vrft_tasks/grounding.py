@@ -14,18 +14,18 @@ another custom or ``data.boxes=`` names another unit; they are checked against t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import astuple, dataclass, replace
 
 from vrft import answers
 from vrft.annotations.frames import MAX_PIXELS, MIN_PIXELS, PIXELS, BoxFormat, Frame, Shape, Unit
-from vrft.base_prompts import Style, base_prompt, beginning, format_reward
 from vrft.boxes import THOUSANDTHS, Box, Coordinates, share_in_fractions, view_in
 from vrft.errors import UserError
 from vrft.formats import kept_reading
-from vrft.formats.recognition import FormatName, Reading
+from vrft.formats.recognition import Reading
 from vrft.formats.rows import Row
 from vrft.progress import with_progress
-from vrft.task import Reward, Task, check_template
+from vrft.rows_task import RowsTask
+from vrft.task import Reward
 from vrft.types import Completion, Prompt, Sample, Score, Scored, View
 from vrft_tasks._grounding import Kind, Sizes, Target, kind_of, match, read_answer, target_of
 
@@ -63,20 +63,9 @@ SHOWN: Mapping[Kind, str] = {
 
 
 @dataclass(frozen=True)
-class Grounding(Task[Target]):
+class Grounding(RowsTask[Target]):
     """Pointing at what a question means; the reward is the overlap of boxes, or points that hit."""
 
-    data_dir: str
-    columns: Mapping[str, str] = field(default_factory=dict)
-    """Our name of a column -> the data's, as in ``data.columns.answer=reward_model.truth``."""
-    data_format: FormatName | None = None
-    """The format of the rows; None: the one that their columns tell."""
-    encoding: str = ""
-    """The encoding of texts without a byte order mark; UTF-8 unless given."""
-    config: str | None = None
-    """The configuration of a data set that has several, as its page on the hub lists them."""
-    allow_outside: bool = False
-    """Whether rows may name pictures outside the folder of the data."""
     box_unit: Unit | None = None
     """The unit of the data's boxes; None: the custom of their format."""
     box_format: BoxFormat = "xyxy"
@@ -97,30 +86,15 @@ class Grounding(Task[Target]):
     The prompt does not tell them: ``template`` can. Boxes in fractions are refused, and counted in
     the report, unless this asks for them.
     """
-    style: Style = "chat"
-    """The kind of prompt: "chat" asks in the chat template of an instruct model; "base" is plain
-    text for a model without one to continue, and opens its <think>."""
-    template: str | None = None
-    """The user's text, or all of it for "base"; None: that of the style.
-
-    {question} is replaced, {answer} and {form} by the kind's words, and for "base" {turns} by the
-    row's earlier turns.
-    """
-    system: str | None = None
-    """A system text for the rows that have none."""
-    rows: int | None = None
-    """Only the first rows of a split; from the hub no more are fetched."""
 
     primary = "match"
     data = "rows of questions and boxes or points: a hub id, a file or a folder"
+    chat, base = CHAT, BASE
 
     def __post_init__(self) -> None:
-        if self.template is not None:
-            check_template(self.template, "question")
-        for name in ("rows", "picture"):
-            number = getattr(self, name)
-            if number is not None and number < 1:
-                raise UserError(f"task.{name}: expected at least 1, got {number}")
+        super().__post_init__()
+        if self.picture is not None and self.picture < 1:
+            raise UserError(f"task.picture: expected at least 1, got {self.picture}")
         if not 0 < self.radius <= 1:  # which nan is not either
             raise UserError("task.radius: expected a fraction of the sides, above 0 and at most "
                             f"1, got {self.radius:g}")  # fmt: skip
@@ -137,19 +111,6 @@ class Grounding(Task[Target]):
         sizes: Sizes = {}
         left = with_progress(rows, f"samples of {split!r}")
         return [self.sample(row, kind, frame, sizes) for row in left]
-
-    def read(self, split: str) -> Reading:
-        """Read the rows of a split, without opening a picture."""
-        return kept_reading.read(
-            self.data_dir,
-            split,
-            name=self.data_format,
-            columns=self.columns,
-            limit=self.rows,
-            encoding=self.encoding,
-            config=self.config,
-            allow_outside=self.allow_outside,
-        )
 
     def frame(self, reading: Reading) -> Frame:
         """Return the frame of the data's boxes: that of the settings, or the format's custom."""
@@ -174,8 +135,7 @@ class Grounding(Task[Target]):
         if place >= len(files):
             raise row.record.error(f"no picture {place + 1}, in which its boxes should be")
         target = target_of(row, kind, frame, files[place], sizes)
-        columns = row.record.plain()
-        return Sample(row.id, row.question, target, files, row.subset, columns)
+        return Sample(row.id, row.question, target, files, row.subset, row.columns())
 
     def describe(self, split: str) -> str:
         """Return in one line how a split is read: format, boxes, and the first prompt."""
@@ -184,30 +144,13 @@ class Grounding(Task[Target]):
         units = {row.unit or frame.unit for row in reading.rows}
         # Readers of annotations have divided the file's pixels by the size of the picture.
         spelt = {replace(frame, unit=unit) for unit in units} if reading.own_units else {PIXELS}
-        first = self.prompt(self.sample(reading.rows[0], kind, frame, {}))
-        return (
-            f"read as {reading.title}, {SHOWN[kind]} in {' or '.join(sorted(map(str, spelt)))}; "
-            f"first prompt: {beginning(first)}"
-        )
+        first = self.sample(reading.rows[0], kind, frame, {})
+        where = " or ".join(sorted(map(str, spelt)))
+        return self.reading_line(reading, f"{SHOWN[kind]} in {where}", first)
 
     def prompt(self, sample: Sample[Target]) -> Prompt:
-        target = sample.answer
-        answer, form = ASKED[target.kind]
-        system = self.system if target.system is None else target.system
-        if self.style == "base":
-            return base_prompt(
-                BASE if self.template is None else self.template,
-                {"answer": answer, "form": form},
-                sample.question,
-                images=sample.images,
-                system=system,
-                turns=target.turns,
-            )
-        text = CHAT if self.template is None else self.template
-        text = text.replace("{answer}", answer).replace("{form}", form)
-        # The question last: braces in it are the user's own.
-        text = text.replace("{question}", sample.question)
-        return Prompt(text, sample.images, system, turns=target.turns)
+        answer, form = ASKED[sample.answer.kind]
+        return self.ask(sample, sample.question, {"answer": answer, "form": form})
 
     def reference(self, sample: Sample[Target], views: tuple[View, ...]) -> str:
         view, fractions = self.view(views), self.coordinates == "fractions"
@@ -216,10 +159,6 @@ class Grounding(Task[Target]):
 
     def rewards(self) -> Mapping[str, Reward[Target]]:
         return {"match": self.match_reward, "format": self.follows_format}
-
-    def follows_format(self, sample: Sample[Target], completion: Completion) -> float:
-        """Return 1 for an answer that keeps the think-and-answer contract exactly, else 0."""
-        return format_reward(self.style, completion)
 
     def match_reward(self, sample: Sample[Target], completion: Completion) -> float:
         """Return how well the answered shapes match the true ones, in [0, 1]; 0 if unreadable."""

@@ -14,17 +14,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from vrft import answers
-from vrft.base_prompts import Style, base_prompt, beginning, format_reward
 from vrft.errors import UserError
 from vrft.formats import kept_reading
-from vrft.formats.recognition import FormatName, Reading
 from vrft.formats.rows import Row
 from vrft.progress import with_progress
-from vrft.task import Reward, Task, check_template
+from vrft.rows_task import RowsTask
+from vrft.task import Reward
 from vrft.types import Completion, Prompt, Sample, Score, View
 from vrft_tasks._vqa import Gold, gold_of, readable, right
 from vrft_tasks._vqa_answers import Kind, Rules
@@ -62,23 +61,9 @@ ASKED: Mapping[Kind, str] = {
 
 
 @dataclass(frozen=True)
-class Vqa(Task[Gold]):
-    """Answering questions about pictures; the reward is 1 for the right answer.
+class Vqa(RowsTask[Gold]):
+    """Answering questions about pictures; the reward is 1 for the right answer."""
 
-    Earlier turns and a system text of a row are kept in each style of prompt.
-    """
-
-    data_dir: str
-    columns: Mapping[str, str] = field(default_factory=dict)
-    """Our name of a column -> the data's, as in ``data.columns.answer=reward_model.truth``."""
-    data_format: FormatName | None = None
-    """The format of the rows; None: the one that their columns tell."""
-    encoding: str = ""
-    """The encoding of texts without a byte order mark; UTF-8 unless given."""
-    config: str | None = None
-    """The configuration of a data set that has several, as its page on the hub lists them."""
-    allow_outside: bool = False
-    """Whether rows may name pictures outside the folder of the data."""
     kind: KindSetting | None = None
     """The kind of answer; None: the one that all rows of a split have; "by_row": each row's own."""
     accept_any: bool = False
@@ -86,28 +71,13 @@ class Vqa(Task[Gold]):
     option_index: Literal[0, 1] | None = None
     """The number of the first option where answers are numbers that count the options; None: an
     answer is the letter or the text of its option."""
-    style: Style = "chat"
-    """The kind of prompt: "chat" asks in the chat template of an instruct model; "base" is plain
-    text for a model without one to continue, and opens its <think>."""
-    template: str | None = None
-    """The user's text, or all of it for "base"; None: that of the style.
-
-    {question} is replaced, {answer} by what the kind of answer asks for, and for "base" {turns} by
-    the row's earlier turns.
-    """
-    system: str | None = None
-    """A system text for the rows that have none."""
-    rows: int | None = None
-    """Only the first rows of a split; from the hub no more are fetched."""
 
     primary = "accuracy"
     data = "rows of questions and answers: a hub id, a file or a folder"
+    chat, base = CHAT, BASE
 
     def __post_init__(self) -> None:
-        if self.template is not None:
-            check_template(self.template, "question")
-        if self.rows is not None and self.rows < 1:
-            raise UserError(f"task.rows: expected at least 1, got {self.rows}")
+        super().__post_init__()
         if self.option_index is not None and self.kind not in (None, "option", "by_row"):
             raise UserError(
                 f"task.option_index={self.option_index} counts options, and task.kind={self.kind} "
@@ -129,32 +99,16 @@ class Vqa(Task[Gold]):
             for row, kind in zip(with_progress(rows, f"samples of {split!r}"), kinds, strict=True)
         ]
 
-    def read(self, split: str) -> Reading:
-        """Read the rows of a split, without opening a picture."""
-        return kept_reading.read(
-            self.data_dir,
-            split,
-            name=self.data_format,
-            columns=self.columns,
-            limit=self.rows,
-            encoding=self.encoding,
-            config=self.config,
-            allow_outside=self.allow_outside,
-        )
-
     def describe(self, split: str) -> str:
         """Return in one line how a split is read: format, kind of answer and the first prompt."""
         reading = self.read(split)
         kinds = kinds_of(reading.rows, self.kind, self.rules)
-        first = self.prompt(read_sample(reading.rows[0], kinds[0], self.rules))
+        first = read_sample(reading.rows[0], kinds[0], self.rules)
         said = WORDS[kinds[0]]
         if self.kind == "by_row":
             said = f"of each row's own kind: {counted(Counter(kinds))}"
         why = "; ".join(self.notes(reading.rows, kinds))
-        return (
-            f"read as {reading.title}, answers are {said}{f' ({why})' if why else ''}; "
-            f"first prompt: {beginning(first)}"
-        )
+        return self.reading_line(reading, f"answers are {said}{f' ({why})' if why else ''}", first)
 
     def notes(self, rows: Sequence[Row], kinds: Sequence[Kind]) -> list[str]:
         """Return what a user should know of the answers of rows and their kinds."""
@@ -171,21 +125,7 @@ class Vqa(Task[Gold]):
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:
         gold = sample.answer
-        asked, question = ASKED[gold.kind], gold.asked(sample.question)
-        system = self.system if gold.system is None else gold.system
-        if self.style == "base":
-            return base_prompt(
-                BASE if self.template is None else self.template,
-                {"answer": asked},
-                question,
-                images=sample.images,
-                system=system,
-                turns=gold.turns,
-            )
-        text = (CHAT if self.template is None else self.template).replace("{answer}", asked)
-        # The question last: braces in it are the user's own.
-        text = text.replace("{question}", question)
-        return Prompt(text, sample.images, system, turns=gold.turns)
+        return self.ask(sample, gold.asked(sample.question), {"answer": ASKED[gold.kind]})
 
     def reference(self, sample: Sample[Gold], views: tuple[View, ...]) -> str:
         return f"<think>I look at the picture.</think>\n<answer>{sample.answer.text}</answer>"
@@ -193,10 +133,6 @@ class Vqa(Task[Gold]):
     def rewards(self) -> Mapping[str, Reward[Gold]]:
         # A method, as the reading depends on the style.
         return {"accuracy": accuracy, "format": self.follows_format}
-
-    def follows_format(self, sample: Sample[Gold], completion: Completion) -> float:
-        """Return 1 for an answer that keeps the think-and-answer contract exactly, else 0."""
-        return format_reward(self.style, completion)
 
     def score(self, sample: Sample[Gold], completion: Completion) -> Score:
         answer = answers.last_answer(completion.text)
@@ -212,5 +148,5 @@ def accuracy(sample: Sample[Gold], completion: Completion) -> float:
 
 def read_sample(row: Row, kind: Kind, rules: Rules) -> Sample[Gold]:
     """Return the sample of a row; raise UserError where an answer is of another kind."""
-    gold, columns = gold_of(row, kind, rules), row.record.plain()
-    return Sample(row.id, row.question, gold, row.files(), row.subset, columns)
+    gold = gold_of(row, kind, rules)
+    return Sample(row.id, row.question, gold, row.files(), row.subset, row.columns())

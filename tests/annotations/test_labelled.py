@@ -16,7 +16,7 @@ from vrft.annotations import labelled
 from vrft.annotations.labelled import kind_of
 from vrft.boxes import Box
 from vrft.errors import UserError
-from vrft.formats import foreign, recognition
+from vrft.formats import recognition
 from vrft.images import open_image
 
 HERE = RECORDS / "formats"
@@ -338,7 +338,7 @@ def test_further_fields_are_columns_for_rewards_and_named_where_they_are_left_ou
     assert got.items() >= columns.items() and "imageData" not in got
     lost = {"coco": [], "labelme": ["version"], "reasonseg": ["is_sentence"]}[name]
     # flags, which labelme leaves empty, are no loss
-    assert foreign.left_out(reading) == [*lost, "licence"]
+    assert reading.left_out() == [*lost, "licence"]
 
 
 def test_settings_of_reading_are_applied_to_annotations_or_refused(tmp_path: Path) -> None:
@@ -387,7 +387,7 @@ def test_a_referring_expression_in_a_caption_is_asked_and_not_the_category(tmp_p
         [[0.5, 0.5, 0.9, 0.9], [0, 0, 0.5, 0.5]],
     ]
     assert reading.title == "COCO's json with captions, a question for each caption"
-    assert "caption" not in foreign.left_out(reading)
+    assert "caption" not in reading.left_out()
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,64 @@ def test_rows_in_memory_read_like_their_file(name: str, monkeypatch: pytest.Monk
         assert [f.read_bytes() for f in old.files()] == [f.read_bytes() for f in new.files()]
 
 
+FORMS = [
+    # of Pillow; bytes; the hub's, of a datasets.Image that is not decoded
+    lambda colour: Image.new("RGB", (28, 28), colour),
+    lambda colour: content(colour),
+    lambda colour: {"bytes": content(colour), "path": "gone.png"},
+]
+
+
+def content(colour: str) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (28, 28), colour).save(file, "JPEG")
+    return file.getvalue()
+
+
+def read(rows: Any, columns: Mapping[str, str] | None = None) -> list[list[Path]]:
+    """Return the pictures of each row of a split."""
+    source = memory.data_source(rows, columns or {})
+    return [
+        list(row.files()) for row in recognition.read(source, "train", columns=columns or {}).rows
+    ]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", [list, datasets.Dataset.from_list])
+def test_pictures_in_numbered_columns_are_joined_as_those_of_a_file(kind: Any, form: Any) -> None:
+    row = {"question": "Which?", "answer": "red", "image_1": form("red"), "image_2": form("blue")}
+    rows = kind([row])
+    for columns in ({}, {"images": "image_1"}):
+        (pictures,) = read(rows, columns)
+        colours = [Image.open(path).convert("RGB").getpixel((9, 9)) for path in pictures]
+        assert [max(range(3), key=colour.__getitem__) for colour in colours] == [0, 2]  # type: ignore[union-attr, arg-type, index]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", [list, datasets.Dataset.from_list])
+def test_a_picture_in_a_column_that_no_format_reads_is_refused(kind: Any, form: Any) -> None:
+    rows = kind([{"question": "Which?", "answer": "red", "chart": form("red")}])
+    with pytest.raises(UserError, match=r"column .chart. holds one; name it by data\.columns\.im"):
+        read(rows)
+    assert len(read(rows, {"images": "chart"})[0]) == 1
+
+
+def test_paths_in_numbered_columns_are_those_of_the_script() -> None:
+    row = {"question": "Which?", "answer": "red", "image_1": "a.png", "image_2": "a.png"}
+    assert read([row]) == [[Path("a.png").absolute()] * 2]
+    (kept,) = stored([{"question": "?", "answer": 1, "image_1": "a red square", "image": "a.png"}])
+    assert kept["image_1"] == "a red square"
+
+
+def test_lists_that_pandas_has_read_are_lists(tmp_path: Path) -> None:
+    rows = [{"question": "Which?", "options": ["red", "blue"], "answer": "red",
+             "images": [{"bytes": png(), "path": None}] * 2}]  # fmt: skip
+    datasets.Dataset.from_list(rows).to_parquet("rows.parquet")
+    frame = pandas.read_parquet("rows.parquet")
+    assert [len(pictures) for pictures in read(frame)] == [2]
+    assert stored(frame)[0]["options"] == ["red", "blue"]
+
+
 def test_the_same_rows_are_the_same_file_and_others_are_another() -> None:
     one, two = [{"question": "?", "answer": 1}], [{"question": "?", "answer": 2}]
     assert memory.data_source(one, {}) == memory.data_source(iter(one), {})

@@ -184,7 +184,7 @@ def test_columns_without_a_place_are_named(tmp_path: Path) -> None:
     rows.append({"question": "?", "answer": "3", "note": float("nan")})  # type: ignore[dict-item]
     file = tmp_path / "rows.json"
     file.write_text(json.dumps(rows), encoding="utf-8")
-    assert foreign.left_out(recognition.read(file, "train")) == ["source"]
+    assert recognition.read(file, "train").left_out() == ["source"]
 
 
 @pytest.mark.parametrize("kind", [*FORMATS, "MPO"])

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vrft.errors import UserError
-from vrft.formats import foreign, recognition
+from vrft.formats import recognition
 from vrft.formats.rows import Row
 
 
@@ -100,4 +100,4 @@ def test_marks_that_do_not_fit_the_pictures_are_refused(
 def test_numbered_columns_are_carried_into_other_formats(folder: Path) -> None:
     read(folder, question="<image 1><image 2>")
     reading = recognition.read(folder / "rows.jsonl", "train")
-    assert foreign.left_out(reading) == []
+    assert reading.left_out() == []

@@ -113,6 +113,17 @@ def test_a_column_that_tells_of_a_picture_is_no_question_without_one() -> None:
     check_read(Record(row | {"images": []}, "rows.jsonl: line 1", 0))
 
 
+@pytest.mark.parametrize(
+    "name", ["image_url", "img_url", "coco_url", "img", "picture", "photo", "image_path", "imgs"]
+)
+def test_a_link_or_name_of_a_picture_is_no_question_without_one(name: str) -> None:
+    row = {"question": "Is it?", name: "http://images.cocodataset.org/1.jpg", "answer": "no"}
+    with pytest.raises(UserError, match=rf"no picture is read, .*'{name}'"):
+        check_read(Record(row, "rows.jsonl: line 1", 0))
+    for empty in (None, "", False):
+        check_read(Record(row | {name: empty}, "rows.jsonl: line 1", 0))
+
+
 def test_a_row_may_say_that_it_has_no_picture() -> None:
     for value in ([], None):
         check_read(Record({"images": value, "file": "a.png"}, "rows.jsonl: line 1", 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 from vrft.errors import UserError
 from vrft.images import open_image
 from vrft.records.picture_cache import cached_picture, png
+from vrft.records.picture_files import SUFFIXES
 
 
 def test_a_picture_is_written_once_and_opens_as_it_was(
@@ -26,6 +28,31 @@ def test_a_picture_is_written_once_and_opens_as_it_was(
     other = cached_picture(png(picture(5, 9)), "row 3")
     # and nothing but the two pictures is left, no file under a passing name
     assert {file for file in cache.rglob("*") if file.is_file()} == {path, other}
+
+
+@pytest.mark.parametrize(
+    ("form", "ending"),
+    [("JPEG", ".jpg"), ("PNG", ".png"), ("GIF", ".gif"), ("BMP", ".bmp"), ("TIFF", ".tif"),
+     ("WEBP", ".webp"), ("PPM", ".ppm"), ("JPEG2000", ".jp2")],
+)  # fmt: skip
+def test_the_name_of_a_file_tells_that_it_is_a_picture(
+    form: str, ending: str, picture: Callable[..., Image.Image], cache: Path
+) -> None:
+    file = io.BytesIO()
+    picture(16, 16).convert("RGB").save(file, form)
+    path = cached_picture(file.getvalue(), "row 1")
+    assert path.suffix == ending and ending in SUFFIXES
+    assert cached_picture(file.getvalue(), "row 2") == path
+    assert [each for each in cache.rglob("*") if each.is_file()] == [path]
+
+
+def test_a_file_that_lost_its_bytes_is_written_again(
+    picture: Callable[..., Image.Image], cache: Path
+) -> None:
+    content = png(picture(9, 5))
+    path = cached_picture(content, "row 1")
+    path.write_bytes(content[:9])
+    assert cached_picture(content, "row 1") == path and path.read_bytes() == content
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"%!PS-Adobe-3.0 EPSF-3.0"])

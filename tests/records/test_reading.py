@@ -33,6 +33,30 @@ def parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
+@pytest.mark.parametrize("there", [(0, 2), (1, 2, 3), (0,)])
+def test_a_split_without_one_of_its_numbered_parts_is_refused(
+    there: tuple[int, ...], tmp_path: Path
+) -> None:
+    for number in there:
+        parquet(tmp_path / "data" / f"train-{number:05}-of-00004.parquet", [{"n": number}])
+    parquet(tmp_path / "data" / "test-00000-of-00001.parquet", [{"n": 9}])
+    missing = min({0, 1, 2, 3} - set(there))
+    with pytest.raises(
+        UserError, match=rf"data: train-0000{missing}-of-00004\.parquet is missing, "
+    ):
+        list(records.read(tmp_path, "train"))
+    assert len(list(records.read(tmp_path, "test"))) == 1
+
+
+def test_a_split_that_is_not_there_is_answered_with_the_files_of_data(tmp_path: Path) -> None:
+    parquet(tmp_path / "data" / "validation-00000-of-00001.parquet", [{"n": 9}])
+    (tmp_path / "README.md").write_text("")
+    with pytest.raises(
+        UserError, match=r"no split 'val'; .*there is data/validation-00000-of-00001"
+    ):
+        list(records.read(tmp_path, "val"))
+
+
 def test_the_canonical_rows_are_read_in_order() -> None:
     rows = list(records.read(HERE / "canonical.jsonl", "test"))
     assert [row.id for row in rows] == ["a1", "a2", "2", "7"]

@@ -14,8 +14,8 @@ import pytest
 from fakes.processes import wait_until
 
 from vrft.errors import UserError
-from vrft.rewards.processes import with_word
 from vrft.runs import child_runs
+from vrft.system_processes import with_word
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from vrft import config, registry
 from vrft.checks import check
 from vrft.errors import UserError
 from vrft.evaluation.benchmark import load_benchmark
-from vrft.rewards import rewards_of
+from vrft.rewards import from_trl, rewards_of
 from vrft.types import Completion, Sample, Turn
 from vrft_tasks._vqa import Gold, right
 from vrft_tasks._vqa_answers import Kind
@@ -674,6 +674,34 @@ def test_samples_carry_their_columns_and_can_be_pickled() -> None:
     sample = Vqa(str(HERE / "canonical_vqa.jsonl")).samples("train")[0]
     assert sample.columns["options"] == ["red", "blue"]
     assert pickle.loads(pickle.dumps(sample)) == sample
+
+
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    [
+        ({"question": "?", "answer": "14"}, {}),
+        ({"query": "?", "label": ["14"]}, {"question": "query", "answer": "label.0"}),
+        ({"prompt": "?", "solution": "<answer>14</answer>"}, {}),
+        ({"conversations": [{"from": "human", "value": "?"}, {"from": "gpt", "value": "14"}],
+          "image": None}, {}),
+        ({"prompt": [{"role": "user", "content": "?"}], "reward_model": {"ground_truth": "14"}},
+         {}),
+    ],
+)  # fmt: skip
+def test_a_reward_of_trl_gets_the_answer_whatever_the_data_call_it(
+    row: dict[str, Any], columns: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    task = Vqa(str(tmp_path / "rows.jsonl"), columns=columns)
+    (sample,) = task.samples("train")
+    seen: list[Any] = []
+
+    def right(completions: Any, answer: Any, **more: Any) -> list[float]:
+        seen.extend(answer)
+        return [float(c[0]["content"] == a) for c, a in zip(completions, answer, strict=True)]
+
+    assert from_trl(right)(sample, Completion("14", ())) == 1.0
+    assert seen == ["14"]
 
 
 def test_mistakes_in_the_settings_are_named() -> None:

@@ -29,7 +29,8 @@ def data_source(data: Data, columns: Mapping[str, str]) -> str:
     """
     if isinstance(data, str | os.PathLike):
         return os.fspath(data)
-    pictures = {"images", "image", columns.get("images"), columns.get("image")}
+    named = ("images", "image", columns.get("images"), columns.get("image"))
+    pictures = {name for name in named if name is not None}
     if not isinstance(data, Mapping):
         lines = "".join(json_lines(data, "row", pictures))
         if not lines:
@@ -57,15 +58,18 @@ def check_splits(data: Mapping[str, Any]) -> None:
             )
 
 
-def json_lines(rows: Any, where: str, pictures: Collection[str | None]) -> Iterator[str]:
+def json_lines(rows: Any, where: str, pictures: Collection[str]) -> Iterator[str]:
     """Yield rows as lines of JSON, with paths of files for the pictures in them.
 
-    ``pictures`` are the columns in which texts are paths of pictures. Raises UserError that names
-    row and column for anything but mappings of values that JSON can hold.
+    ``pictures`` are the columns in which texts are paths of pictures; in those of the same names
+    with other numbers, as image_2 beside image_1, they may be. Raises UserError that names row and
+    column for anything but mappings of values that JSON can hold.
     """
+    from vrft.formats.row_pictures import is_numbered, is_picture
     from vrft.records import Record, class_names
     from vrft.rewards.values import described, to_json
 
+    stems = {name.rstrip("0123456789").rstrip("_") for name in pictures}
     classes: Mapping[str, Any] = {}
     if hasattr(rows, "with_format") and hasattr(rows, "features"):  # of the package datasets
         rows = unformatted(rows)
@@ -82,8 +86,9 @@ def json_lines(rows: Any, where: str, pictures: Collection[str | None]) -> Itera
         record = Record({}, place, number)
         plain = {}
         for name, value in class_names.name_classes(row, classes).items():
+            numbered = any(is_numbered(name, stem) for stem in stems) and is_picture(value)
             try:
-                plain[name] = to_json(with_files(value, name in pictures, record))
+                plain[name] = to_json(with_files(value, name in pictures or numbered, record))
             except TypeError as error:
                 raise UserError(
                     f"{place}: {name} holds {error}, which JSON cannot hold; write it as a text, "
@@ -124,6 +129,8 @@ def with_files(value: Any, picture: bool, record: Any) -> Any:
 
     from vrft.records import listed
 
+    if getattr(getattr(value, "dtype", None), "kind", "") == "O":  # a list, as pandas reads it
+        value = value.tolist()
     value = listed(value) if picture else value
     if isinstance(value, list | tuple):
         return [with_files(item, picture, record) for item in value]

@@ -101,7 +101,7 @@ def convert(args: argparse.Namespace) -> int:
     reading = task.read(args.split)
     count = foreign.convert(reading, task.frame(reading), args.to, args.out)
     print(f"read as {reading.title}", file=sys.stderr)
-    if columns := foreign.left_out(reading):
+    if columns := reading.left_out():
         print(f"left out: the columns {', '.join(columns)}", file=sys.stderr)
     print(f"{args.out}: {count} rows")
     given = ["--data", str(args.out)]

@@ -68,10 +68,7 @@ class Setting:
 def settings_of(task: type[Task[Any]]) -> list[Setting]:
     """Return the settings of a task, in the order of its class."""
     hints = typing.get_type_hints(task, include_extras=True)
-    texts: dict[str, str] = {}
-    for base in reversed(task.__mro__):  # a task in a file may build on a shipped one
-        if dataclasses.is_dataclass(base):
-            texts |= remarks(base)
+    texts = remarks(task)
     settings = []
     for field in dataclasses.fields(task):  # type: ignore[arg-type]
         default = field.default

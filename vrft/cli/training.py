@@ -100,11 +100,11 @@ def checked(config: Config, splits: Sequence[str], limit: int | None) -> TaskChe
     from vrft.checks import check
     from vrft.checks.findings import Finding, Findings
     from vrft.models import prompt_tokens
-    from vrft.training import reward_workers
+    from vrft.training import isolated_rewards
 
     task = registry.build_rewarded(config.task, config.algorithm)
     data.say_reading(task, splits[0])
-    task = reward_workers.isolated_for_check(config, task, splits[0])
+    task = isolated_rewards.isolated_for_check(config, task, splits[0])
     seen, counter, uncounted = check.SEEN, None, Findings()
     try:
         # By the model's processor alone: counting a prompt's tokens needs no weights.
@@ -124,7 +124,7 @@ def checked(config: Config, splits: Sequence[str], limit: int | None) -> TaskChe
         skip=config.data.on_bad_picture == "skip",
         portable=portable_task(config),
     )
-    reward_workers.close(task)
+    isolated_rewards.close(task)
     return replace(result, findings=result.findings + uncounted + rollout_findings(config))
 
 

@@ -10,8 +10,17 @@ import textwrap
 def remarks(cls: type) -> dict[str, str]:
     """Return field -> the text below it, or the comments above it, in one line.
 
-    A field with neither is left out.
+    A field with neither is left out. Those of the dataclasses that it builds on come first.
     """
+    texts: dict[str, str] = {}
+    for each in reversed(cls.__mro__):
+        if "__dataclass_fields__" in vars(each):
+            texts |= own_remarks(each)
+    return texts
+
+
+def own_remarks(cls: type) -> dict[str, str]:
+    """Return the remarks on the fields in a dataclass's own source."""
     source = textwrap.dedent(inspect.getsource(cls))
     lines = source.splitlines()
     (definition,) = ast.parse(source).body

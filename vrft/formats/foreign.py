@@ -20,11 +20,9 @@ from vrft.errors import UserError
 from vrft.formats import foreign_rows
 from vrft.formats.foreign_rows import Written
 from vrft.formats.recognition import FormatName, Reading
-from vrft.formats.row_pictures import numbered_columns
 from vrft.images import read_header
 from vrft.records.data_folder import is_inside
 from vrft.records.picture_files import SUFFIXES, is_picture_file
-from vrft.records.record import is_null
 
 
 def convert(reading: Reading, frame: Frame, name: FormatName, out: Path) -> int:
@@ -198,25 +196,3 @@ WRITERS: Mapping[FormatName, tuple[Writer, str]] = {
 
 HOLDING: frozenset[FormatName] = frozenset({"openai", "verl", "easyr1", "labelme", "reasonseg"})
 """Formats that hold pictures themselves, or have them in their own folder; others name files."""
-
-CARRIED = frozenset({
-    *("id", "idx", "images", "image", "question", "problem", "prompt", "conversations", "messages"),
-    *("answer", "solution", "reward_model", "extra_info", "objects", "options", "choices"),
-    *("system", "turns", "subset", "data_source", "ability", "normalized_solution"),
-})  # fmt: skip
-"""The columns of a format of rows whose content is in a ``Row``."""
-
-
-def left_out(reading: Reading) -> list[str]:
-    """Return the columns that no other format has a place for, and some row a value, in order."""
-    carried = labelled.CARRIED.get(reading.name, CARRIED)
-    carried |= {own for row in reading.rows[:1] for own in row.record.columns.values()}
-    carried |= {own for row in reading.rows for own in numbered_columns(row.record)}
-    filled = (
-        name
-        for row in reading.rows
-        for name, value in row.record.values.items()
-        # Empty flags of labelme, and cells without a value, are no loss.
-        if name not in carried and not is_null(value) and value not in ("", [], {})
-    )
-    return list(dict.fromkeys(filled))

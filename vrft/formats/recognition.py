@@ -26,12 +26,19 @@ from vrft.formats.rows import Row
 from vrft.records import reading
 from vrft.records.nested import shown
 from vrft.records.reading import AS_NAMED
-from vrft.records.record import Record
+from vrft.records.record import Record, is_null
 
 FormatName = Literal[
     "canonical", "trl", "llava", "vlm-r1", "vlm-r1-rec", "sharegpt", "swift", "openai", "verl",
     "easyr1", "r1v", "coco", "labelme", "reasonseg",
 ]  # fmt: skip
+
+CARRIED = frozenset({
+    *("id", "idx", "images", "image", "question", "problem", "prompt", "conversations", "messages"),
+    *("answer", "solution", "reward_model", "extra_info", "objects", "options", "choices"),
+    *("system", "turns", "subset", "data_source", "ability", "normalized_solution"),
+})  # fmt: skip
+"""The columns of a format of rows whose content is in a ``Row``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,24 @@ class Reading:
     def own_units(self) -> bool:
         """Return whether boxes stand in the unit of the data, and not in fractions already."""
         return self.name in FORMATS
+
+    def left_out(self, first: int | None = None) -> list[str]:
+        """Return the columns that are not read, and have a value in some row, in order.
+
+        Rewards get them nevertheless. With ``first``, so many rows are looked at.
+        """
+        rows = self.rows[:first]
+        carried = labelled.CARRIED.get(self.name, CARRIED)
+        carried |= {own for row in rows[:1] for own in row.record.columns.values()}
+        carried |= {own for row in rows for own in row_pictures.numbered_columns(row.record)}
+        filled = (
+            name
+            for row in rows
+            for name, value in row.record.values.items()
+            # Empty flags of labelme, and cells without a value, are no loss.
+            if name not in carried and not is_null(value) and value not in ("", [], {})
+        )
+        return list(dict.fromkeys(filled))
 
     @property
     def geometric(self) -> bool:

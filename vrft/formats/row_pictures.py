@@ -16,12 +16,11 @@ from PIL import Image
 from vrft.errors import UserError
 from vrft.images.sources import HUB_KEYS, URL
 from vrft.records.nested import flattened, listed
+from vrft.records.picture_cache import HEADS
 from vrft.records.picture_files import SUFFIXES
 from vrft.records.record import Record, is_null
 from vrft.types import PLACE
 
-HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
-"""How the bytes of a picture's file begin."""
 BASE64_HEADS = ("data:image/", "/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")
 """How the text of a picture begins: a data URI, or a JPEG, PNG, GIF or WebP file in base64."""
 
@@ -32,7 +31,9 @@ TEXTS = frozenset({
 """Columns that are read already, or that name a row: an id is often the name of a picture."""
 
 PICTURE_NAME = re.compile(
-    r"(?:image|img|picture|photo)[_ ]?(?:id|idx|index|name|file|file_?name)", re.IGNORECASE
+    r"(?:image|img|picture|photo)[_ ]?(?:id|idx|index|name|file|file_?name|path|src|ur[il]|link)"
+    r"|(?:img|picture|photo)s?|(?:coco|flickr)_url",
+    re.IGNORECASE,
 )
 """Names of columns that tell of which picture a row is, without a path that ends as one."""
 
@@ -124,7 +125,8 @@ def check_read(record: Record) -> None:
                 f"no picture is read, while the column {name!r:.60} holds one; name it by "
                 f"data.columns.images={name:.60}, or give images: [] where none is to be seen"
             )
-        if name not in taken and PICTURE_NAME.fullmatch(name) and not is_empty(value):
+        tells = PICTURE_NAME.fullmatch(name) and not isinstance(value, bool)
+        if name not in taken and tells and not is_empty(value):
             raise record.error(
                 f"no picture is read, while the column {name!r:.60} tells which one is asked "
                 "about; write its file as image, or images: [] where none is to be seen"
@@ -237,7 +239,7 @@ def is_picture(value: Any) -> bool:
         # Nothing is fetched, so that a page's picture is no picture of the row.
         return (path and not URL.match(value)) or value.startswith(BASE64_HEADS)
     if isinstance(value, bytes | bytearray):
-        return bytes(value[:4]).startswith(HEADS)
+        return bytes(value[:4]).startswith(tuple(HEADS))
     if isinstance(value, list | tuple):
         # The first tells: lists hold values of one kind, or nulls that fill them up.
         return any(is_picture(item) for item in value[:1] if not isinstance(item, list | tuple))

@@ -54,6 +54,14 @@ class Row:
         """Return the files of the pictures; raise UserError for one that is not there."""
         return tuple(self.record.picture(value) for value in self.pictures)
 
+    def columns(self) -> Mapping[str, Any]:
+        """Return the columns for reward functions: the data's, and ``answer`` if it is not one.
+
+        Functions of TRL compare completions with it, whatever the data call the answer.
+        """
+        own = self.record.plain()
+        return own if "answer" in own else {**own, "answer": self.answer}
+
 
 def with_places(row: Row) -> Row:
     """Return a row that has as many places for pictures as pictures, or none before its only turn.

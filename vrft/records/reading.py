@@ -17,7 +17,7 @@ import glob
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -36,6 +36,9 @@ T = TypeVar("T")
 
 KINDS = files.KINDS
 HUB_ID = re.compile(r"[\w-][\w.-]{0,99}/[\w-][\w.-]{0,99}")
+
+PART = re.compile(r"(.*-)[0-9]{5}-of-([0-9]{5})(\.\w+)")
+"""The name of a numbered part of a split, as the hub's are: train-00000-of-00004.parquet."""
 
 MOST_NAMES = 8
 """Names of files that a message lists."""
@@ -168,13 +171,34 @@ def split_files(root: Path, split: str) -> list[Path]:
     for pattern in patterns:
         for kind in KINDS:
             if parts := sorted(root.glob(pattern + kind)):
+                check_parts(parts)
                 return parts
-    there = ", ".join(sorted(os.listdir(root))[:MOST_NAMES])
+    inside = [path.relative_to(root).as_posix() for path in sorted(root.glob("data/*"))]
+    names = [name for name in sorted(os.listdir(root)) if name != "data" or not inside]
+    there = ", ".join([*inside, *names][:MOST_NAMES])
     raise UserError(
         f"{root}: no split {split!r}; expected {split}.parquet, {split}.jsonl, {split}.json, "
         f"{split}.csv, {split}-*.parquet, such files in data/ or {split}/, or what save_to_disk "
         f"writes; there is {there or 'nothing':.200}"
     )
+
+
+def check_parts(files: Sequence[Path]) -> None:
+    """Raise UserError where a file of a split that is numbered 2 of 4 lacks one of the other three.
+
+    An interrupted download leaves some, which would pass for all of the split.
+    """
+    names = {path.name for path in files}
+    parts = filter(None, map(PART.fullmatch, sorted(names)))
+    groups = {(part[1], part[2], part[3]): part[0] for part in parts}
+    for (head, total, ending), name in groups.items():
+        every = (f"{head}{number:05}-of-{total}{ending}" for number in range(int(total)))
+        missing = next((other for other in every if other not in names), None)
+        if missing is not None:
+            raise UserError(
+                f"{files[0].parent}: {missing} is missing, while {name} is there; fetch all "
+                f"{int(total)} parts of the split"
+            )
 
 
 def file_rows(path: Path, encoding: str = "") -> Iterator[Row]:

@@ -21,13 +21,13 @@ from vrft.models import quantization
 from vrft.models.conversation import check_answer, check_prompt
 from vrft.objectives import algorithm_plan, algorithms
 from vrft.progress import with_progress
+from vrft.reward_workers.isolation import WorkerReward
 from vrft.rewards import FunctionReward, rewards_and_missing
-from vrft.rewards.isolation import WorkerReward
 from vrft.rollouts import rollout_plan
 from vrft.runs import run_folder, trackers, unused_settings
 from vrft.runs.bad_pictures import refusal
 from vrft.task import Task
-from vrft.training import best, optimizers, resume, reward_workers
+from vrft.training import best, isolated_rewards, optimizers, resume
 from vrft.types import Completion, Sample
 
 
@@ -52,7 +52,7 @@ def check(config: Config, *, fresh: bool = True) -> tuple[Task[Any], Sequence[Sa
     samples = read_samples(task, "train")
     check_prompts(task, samples, "train", skip=skip)
     if config.algorithm.by_reward:
-        task = reward_workers.isolated(config, task, samples[0])
+        task = isolated_rewards.isolated(config, task, samples[0])
         try_rewards(task, samples)
     asked: Sequence[Sample[Any]] = ()
     if config.eval.split:

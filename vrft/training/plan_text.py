@@ -23,7 +23,7 @@ from vrft.rollouts import rollout_plan
 from vrft.runs.bad_pictures import BadPictures
 from vrft.step_plans import memory_plan
 from vrft.task import Task
-from vrft.training import best, canary_trial, optimizers, plan, resume, reward_workers
+from vrft.training import best, canary_trial, isolated_rewards, optimizers, plan, resume
 from vrft.training.stream import encode_sample
 from vrft.types import Sample
 
@@ -39,7 +39,7 @@ def plan_text(config: Config, run: Path | None = None) -> str:
     task, samples = plan.check(config, fresh=run is None)
     tried = None
     with contextlib.ExitStack() as stack:
-        stack.callback(reward_workers.close, task)
+        stack.callback(isolated_rewards.close, task)
         check_same(accelerator, config, samples)
         name = config.model.name if run is None else resume.model_of(config, run)
         model = replace(config.model, name=name)

@@ -36,11 +36,11 @@ from vrft.training import (
     canary_trial,
     checkpoint,
     health,
+    isolated_rewards,
     optimizers,
     own_folder,
     plan,
     plan_text,
-    reward_workers,
 )
 from vrft.training import resume as resumption
 from vrft.training.loop import loop
@@ -75,7 +75,7 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
         config = own_folder.named(config, accelerator, stack)
         folder = Path(config.train.output_dir)
         latest = None if fresh else own_folder.held_checkpoint(folder, accelerator, stack)
-        stack.callback(reward_workers.close, task)
+        stack.callback(isolated_rewards.close, task)
         run = prepare(config, task, samples, accelerator, latest)
         stack.callback(run.close)
         if latest is not None:
@@ -85,7 +85,7 @@ def train_together(config: Config, accelerator: Accelerator, resume: Path | None
         exchange.wait_for_everyone(accelerator)
         if main:
             enter_folder(run, folder, latest, stack, fresh=fresh)
-        reward_workers.begin(config, task, folder)
+        isolated_rewards.begin(config, task, folder)
         stack.enter_context(steady(folder))
         stack.enter_context(disk_errors.explained(folder))
         if config.algorithm.rewards and main:

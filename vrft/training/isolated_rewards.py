@@ -9,8 +9,8 @@ from typing import Any
 
 from vrft import launched
 from vrft.config.schema import Config, TrainConfig
-from vrft.rewards import isolation
-from vrft.rewards.worker_process import GIB, Limits
+from vrft.reward_workers import isolation
+from vrft.reward_workers.worker_process import GIB, Limits
 from vrft.task import Task, samples_of
 from vrft.training.stream import step_seed
 from vrft.types import A, Sample

@@ -21,7 +21,7 @@ from PIL import Image
 
 from vrft.boxes import Box
 from vrft.images import open_image
-from vrft.rewards.messages import CannotTravel, from_message, to_message
+from vrft.reward_workers.messages import CannotTravel, from_message, to_message
 from vrft.types import Completion, Rollout, Sample, View
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vrft.errors import PictureError, UserError
-from vrft.rewards.output_log import OutputLog
+from vrft.reward_workers.output_log import OutputLog
+from vrft.reward_workers.worker_process import LimitReached, Limits, WorkerProcess
 from vrft.rewards.task_rewards import LostReward
-from vrft.rewards.worker_process import LimitReached, Limits, WorkerProcess
 
 
 class RewardError(Exception):

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic
 
 from vrft.errors import UserError
+from vrft.reward_workers.messages import CannotTravel, to_message
+from vrft.reward_workers.reward_worker import RewardWorker, raise_error
+from vrft.reward_workers.worker_process import Limits
 from vrft.rewards.function_reward import FileFunction, FunctionReward, parameters
-from vrft.rewards.messages import CannotTravel, to_message
 from vrft.rewards.origins import is_own
-from vrft.rewards.reward_worker import RewardWorker, raise_error
 from vrft.rewards.rewarded_task import TaskWithRewards, further_rewards
 from vrft.rewards.trl import GroupReward, RewardLog, TrainerState
 from vrft.rewards.values import from_line
-from vrft.rewards.worker_process import Limits
 from vrft.task import Reward, Task
 from vrft.types import A, Completion, Group, Prompt, Rollout, Sample
 

@@ -13,8 +13,9 @@ from typing import Any
 from fakes import trl_rewards
 
 from vrft.errors import PictureError, UserError
-from vrft.rewards import TrainerState, worker
-from vrft.rewards.messages import to_message
+from vrft.reward_workers import worker
+from vrft.reward_workers.messages import to_message
+from vrft.rewards import TrainerState
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
 
 GROUP = Group(Sample("s", "?", "red"), Prompt("?"), (Rollout(Completion("abc"), (1,), True),))
@@ -83,8 +84,8 @@ def test_the_users_main_module_is_not_imported(tmp_path: Path) -> None:
         "from fakes.naming import Naming\n"
         "from vrft.rewards import FunctionReward, rewards_of, with_rewards\n"
         "from vrft.rewards.function_reward import FileFunction\n"
-        "from vrft.rewards.isolation import isolated\n"
-        "from vrft.rewards.worker_process import Limits\n"
+        "from vrft.reward_workers.isolation import isolated\n"
+        "from vrft.reward_workers.worker_process import Limits\n"
         "from vrft.types import Completion, Sample\n"
         "mine = FunctionReward(FileFunction('fakes.trl_rewards', 'counted'), 'counted')\n"
         "sample = Sample('s', '?', 'red')\n"

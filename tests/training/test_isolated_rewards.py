@@ -16,11 +16,11 @@ from fakes.naming import Naming
 
 from vrft import cli
 from vrft.config.schema import Config, TrainConfig
+from vrft.reward_workers.isolation import workers_of
 from vrft.rewards import FunctionReward, with_rewards
 from vrft.rewards.function_reward import FileFunction
-from vrft.rewards.isolation import workers_of
 from vrft.runs.run_log import read_metrics
-from vrft.training import reward_workers
+from vrft.training import isolated_rewards
 from vrft.types import Completion, Sample
 
 SAMPLE = Sample("s", "?", "red")
@@ -28,7 +28,7 @@ SAMPLE = Sample("s", "?", "red")
 
 def isolated(**settings: Any) -> Any:
     mine: Any = FunctionReward(FileFunction("fakes.hostile_rewards", "prints_a_little"), "mine")
-    return reward_workers.isolated(
+    return isolated_rewards.isolated(
         settings_of(settings), with_rewards(Naming(), {"mine": mine}), SAMPLE
     )
 
@@ -61,8 +61,8 @@ def test_output_is_kept_in_the_folder_of_the_run_and_not_shown(
 ) -> None:
     task = isolated()
     task.rewards()["mine"](SAMPLE, Completion("bad"))
-    reward_workers.begin(CONFIG, task, tmp_path)
-    reward_workers.close(task)
+    isolated_rewards.begin(CONFIG, task, tmp_path)
+    isolated_rewards.close(task)
     log = tmp_path / "rewards" / "fakes.hostile_rewards.log"
     assert log.read_text() == "a word of the reward\n"
     assert capfd.readouterr() == ("", "")
@@ -73,7 +73,7 @@ def test_each_process_of_a_launch_has_its_own_log(
 ) -> None:
     monkeypatch.setenv("RANK", "1")
     task = isolated()
-    reward_workers.begin(CONFIG, task, tmp_path)
+    isolated_rewards.begin(CONFIG, task, tmp_path)
     paths = {worker.output.path for worker in workers_of(task)}
     assert tmp_path / "rewards" / "fakes.hostile_rewards-1.log" in paths
 
@@ -83,7 +83,7 @@ def test_a_reward_without_a_worker_is_named(
 ) -> None:
     mine: Any = FunctionReward(lambda completions: [0.0], "mine")
     task = with_rewards(Naming(), {"mine": mine})
-    reward_workers.begin(CONFIG, reward_workers.isolated(CONFIG, task, SAMPLE), tmp_path)
+    isolated_rewards.begin(CONFIG, isolated_rewards.isolated(CONFIG, task, SAMPLE), tmp_path)
     assert "note: mine: computed in this process, without limits" in capsys.readouterr().err
 
 
@@ -92,7 +92,7 @@ def test_a_step_has_a_seed_on_each_device(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("RANK", "1")
     # The place of step 3 on the second of two devices is 7: the seed of `training.step.step`.
     expected = np.random.SeedSequence([42, 7]).generate_state(1, np.uint32)[0]
-    assert reward_workers.seed_of_step(TrainConfig(), 3) == expected
+    assert isolated_rewards.seed_of_step(TrainConfig(), 3) == expected
 
 
 REWARDS = '''

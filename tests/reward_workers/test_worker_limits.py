@@ -16,12 +16,12 @@ from fakes import hostile_rewards
 from fakes.naming import Naming
 
 from vrft.errors import UserError
+from vrft.reward_workers.isolation import TaskInWorkers, WorkerReward
+from vrft.reward_workers.reward_worker import RewardError, RewardWorker
+from vrft.reward_workers.worker_process import WORD, Limits
 from vrft.rewards import GroupRewards, TrainerState, group_rewards, with_rewards
 from vrft.rewards.function_reward import FileFunction, FunctionReward
-from vrft.rewards.isolation import TaskInWorkers, WorkerReward
-from vrft.rewards.processes import with_word
-from vrft.rewards.reward_worker import RewardError, RewardWorker
-from vrft.rewards.worker_process import WORD, Limits
+from vrft.system_processes import with_word
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
 
 pytestmark = pytest.mark.faults

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from vrft.errors import UserError
+from vrft.reward_workers.reward_worker import RewardWorker
+from vrft.reward_workers.worker_process import LimitReached, Limits
 from vrft.rewards import LostReward
-from vrft.rewards.reward_worker import RewardWorker
-from vrft.rewards.worker_process import LimitReached, Limits
 
 
 class Broken:

@@ -18,10 +18,10 @@ from vrft import registry
 from vrft.boxes import Box
 from vrft.config.schema import TaskConfig
 from vrft.errors import UserError
+from vrft.reward_workers.isolation import TaskInWorkers, in_process, isolated, workers_of
+from vrft.reward_workers.worker_process import Limits
 from vrft.rewards import FunctionReward, TrainerState, group_rewards, with_rewards
 from vrft.rewards.function_reward import FileFunction
-from vrft.rewards.isolation import TaskInWorkers, in_process, isolated, workers_of
-from vrft.rewards.worker_process import Limits
 from vrft.task import Reward
 from vrft.types import Completion, Group, Prompt, Rollout, Sample, View
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from vrft.rewards.output_log import OutputLog
+from vrft.reward_workers.output_log import OutputLog
 
 
 def test_output_is_held_until_there_is_a_folder_and_then_written(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from vrft.rewards.output_log import OutputLog
-from vrft.rewards.worker_process import LimitReached, Limits, WorkerProcess
+from vrft.reward_workers.output_log import OutputLog
+from vrft.reward_workers.worker_process import LimitReached, Limits, WorkerProcess
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vrft.rewards import worker
-from vrft.rewards.output_log import OutputLog
-from vrft.rewards.processes import memory_of, of_session, shares_of, with_word
+from vrft.reward_workers import worker
+from vrft.reward_workers.output_log import OutputLog
+from vrft.system_processes import memory_of, of_session, shares_of, with_word
 
 GIB = 2**30
 PIPE = 2**20

@@ -94,7 +94,7 @@ def prepared(start: Mapping[str, Any]) -> Any:
     """Import the modules of the rewards, and return their task, None for functions of a file."""
     import numpy  # noqa: F401, so that a reward which draws from it is seeded like any other
 
-    from vrft.rewards.messages import from_message
+    from vrft.reward_workers.messages import from_message
 
     for module in start["modules"]:
         importlib.import_module(module)
@@ -114,8 +114,8 @@ def seeded(seed: int | None) -> None:
 
 def rewarded(request: Mapping[str, Any], task: Task[Any] | None) -> dict[str, Any]:
     """Return the values of a reward for a group, and what it logged."""
+    from vrft.reward_workers.messages import from_message
     from vrft.rewards.function_reward import FileFunction, FunctionReward
-    from vrft.rewards.messages import from_message
     from vrft.rewards.task_rewards import group_values
     from vrft.rewards.trl import RewardLog, TrainerState
     from vrft.rewards.values import to_line

@@ -24,6 +24,7 @@ from typing import Literal
 
 from vrft import answers, mathverify, records, wrapping
 from vrft.errors import UserError
+from vrft.numbers import compact
 from vrft.rewards import FormatRule
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, Turn, View
@@ -141,7 +142,14 @@ def accuracy(sample: Sample[Gold], completion: Completion) -> float | None:
     same = told_by_words(gold, result)
     if same is None:
         same = mathverify.equivalent(spelled(gold), spelled(result))
+        if same is False:  # as of 6:00 PM and 6:00 \text{ PM}, and of a text in another frame
+            same = plain_words(gold) == plain_words(result)
     return None if same is None else float(same)
+
+
+def plain_words(result: str) -> str:
+    """Return a result as it is read aloud: without LaTeX's frames, and blanks beside digits."""
+    return compact(wrapping.bare(result))
 
 
 def cosine_reward(sample: Sample[Gold], completion: Completion, longest: int) -> float | None:

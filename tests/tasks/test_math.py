@@ -302,6 +302,27 @@ def test_accuracy_is_equality_of_meaning(gold: str, result: str, right: float | 
     assert accuracy(sample(gold), answered(result)) == right
 
 
+WORDS = [
+    ("6:00 \\text{ PM}", "6:00\\text{ PM}", 1.0),
+    ("6:00 PM", "6:00 \\text{ PM}", 1.0),
+    ("4:30 \\text{ p.m.}", "4:30 p.m.", 1.0),
+    ("\\text{June 20}", "June 20", 1.0),
+    ("\\text{A and B}", "A and B", 1.0),
+    ("\\text{I and III}", "I and III", 1.0),
+    ("\\text{Column } 3", "\\text{Column 3}", 1.0),
+    ("\\text{3 dogs and 2 cats}", "3 dogs and 2 cats", 1.0),
+    ("6:00 \\text{ PM}", "6:30 \\text{ PM}", 0.0),
+    ("\\text{June 20}", "June 2 0", 0.0),
+    ("\\text{I and III}", "I and II", 0.0),
+    ("\\text{Column } 3", "\\text{Column } 31", 0.0),
+]
+
+
+@pytest.mark.parametrize(("gold", "result", "right"), WORDS)
+def test_the_same_words_are_right_in_whatever_frame(gold: str, result: str, right: float) -> None:
+    assert accuracy(sample(gold), answered(result)) == right
+
+
 @pytest.mark.parametrize(
     ("gold", "result"),
     [

@@ -88,15 +88,15 @@ class TrainResult:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the metrics of every logged step, the oldest first; [] before the first.
+        """Return a row of metrics for every logged step, the oldest first; [] before the first.
 
         Raises UserError for a folder that holds no run.
         """
-        from vrft.runs.run_log import read_metrics
+        from vrft.runs.run_log import by_step, read_metrics
 
         file = self.folder / "metrics.jsonl"
         if file.is_file():
-            return read_metrics(file)
+            return by_step(read_metrics(file))
         if not (self.folder / "config.yaml").is_file():
             raise UserError(f"{self.folder}: no run there, config.yaml is missing")
         return []

@@ -127,6 +127,17 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in complete]
 
 
+def by_step(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row for each step, with the metrics of all of its rows.
+
+    An evaluation and the loss of its step may be written one after the other, each with its own.
+    """
+    steps: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        steps.setdefault(row["step"], {}).update(row)
+    return list(steps.values())
+
+
 def to_json(row: Mapping[str, Any], *, compact: bool = False) -> str:
     """Return a row as one line of JSON, with null for NaN and infinity, which JSON cannot write.
 

@@ -17,6 +17,7 @@ from vrft.errors import UserError
 from vrft.runs.run_log import RunLog, read_metrics
 from vrft.runs.stop_signal import StopSignal
 from vrft.runs.tracked_rollouts import RolloutGroup, Row
+from vrft.runs.tracker_names import TrackerNames
 from vrft.task import Reward
 from vrft.training import checkpoint, loop
 from vrft.training.step import check_weights
@@ -74,7 +75,7 @@ def test_trackers_get_completions_at_their_own_steps(
         told.append((step, sum(len(group.rows) for group in shown)))
 
     monkeypatch.setattr(log, "rollouts", rollouts)
-    log.trackers = [MagicMock()]
+    log.trackers, log.names = [MagicMock()], [TrackerNames("mine")]
     with StopSignal() as stop:
         loop.loop(made, tmp_path, log, stop)
     log.close()

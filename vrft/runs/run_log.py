@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vrft import durable
 from vrft.runs import tracked_rollouts, trackers
 from vrft.runs.tracked_rollouts import RolloutGroup, Row
+from vrft.runs.tracker_names import TrackerNames
 
 if TYPE_CHECKING:
     pass
@@ -55,10 +56,12 @@ class RunLog:
             # Trackers first: a folder counts as a run's from its first metrics.jsonl on, and a
             # tracker that does not start (no login, no network) leaves the folder free.
             self.trackers = []
+            self.names: list[TrackerNames] = []
             for name in wanted:
                 tracker = trackers.start_tracker(name, folder, resume_step, settings or {})
                 stack.callback(tracker.finish)
                 self.trackers.append(tracker)
+                self.names.append(TrackerNames(name))
             if resume_step is not None:
                 self.forget_after(resume_step)
             stack.enter_context(library_bars_hidden())
@@ -73,8 +76,8 @@ class RunLog:
         row = {"step": step, "time": round(time.time(), 3), **values}
         self.file.write(to_json(row) + "\n")
         self.file.flush()  # a killed run keeps every step but the one it was in
-        for tracker in self.trackers:
-            tracker.log(dict(values), step=step)
+        for tracker, names in zip(self.trackers, self.names, strict=True):
+            tracker.log(names.of(values), step=step)
 
     def completions(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write the completions of a step, one JSON object a line, to completions/<step>.jsonl."""

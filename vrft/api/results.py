@@ -224,10 +224,11 @@ class CheckpointsResult:
         from vrft.evaluation import report
 
         first, means_of = next(iter(self.reports.values())), report.means_by_name(self.reports)
+        counts = report.answer_counts(self.reports)
         rows = [
-            (name, *map(report.percent, means.values()), str(self.reports[name].unreadable))
-            for name, means in means_of.items()
+            (name, *map(report.percent, means.values()), *counted)
+            for (name, means), *counted in zip(means_of.items(), *counts.values(), strict=True)
         ]
         title = f"{first.benchmark}: {first.n} samples, in %"
         metrics = next(iter(means_of.values()))
-        return html_table(title, ("model", *metrics, "unreadable"), rows, first.notes)
+        return html_table(title, ("model", *metrics, *counts), rows, first.notes)

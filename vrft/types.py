@@ -200,6 +200,11 @@ class Scored(Generic[A]):
     missing: bool = False
     """Whether there is no prediction, so that an empty text stands for it."""
 
+    @property
+    def cut(self) -> bool:
+        """Return whether the answer was cut off at the limit of its length."""
+        return not (self.prediction.finished or self.missing)
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -230,6 +235,8 @@ class Report:
     """How many samples lack an answer, or one of several; a missing answer counts as wrong."""
     paper_by_metric: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Another metric -> method -> its published value, in percent."""
+    cut: int = 0
+    """How many answers were cut at the limit of their length, by what their predictions say."""
     notes: tuple[str, ...] = ()
     """Remarks beside the numbers, such as the reason for which published values are left out."""
 

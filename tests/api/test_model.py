@@ -10,7 +10,9 @@ import pytest
 from fakes.colour_rows import ROWS
 
 import vrft
+from vrft import config
 from vrft.api import model
+from vrft.config.rollout import SamplingConfig
 from vrft.errors import UserError
 
 
@@ -36,6 +38,23 @@ def test_a_policy_answers_with_places_system_and_turns() -> None:
     assert len(model.generate("Who?", n=2, system="Be brief.", turns=turns, **options)) == 2
     with pytest.raises(UserError, match=r"did you mean sampling\.temperature"):
         model.generate("Who?", temprature=1)
+
+
+def test_a_model_of_a_run_may_write_as_long_as_in_its_training(tmp_path: Path) -> None:
+    asked: list[SamplingConfig] = []
+
+    class Recorder:
+        def generate(self, prompts: Any, n: int, sampling: SamplingConfig, seeds: Any) -> Any:
+            asked.append(sampling)
+            return [()]
+
+    trained = config.load(None, ["sampling.max_completion_length=2048"])
+    (tmp_path / "config.yaml").write_text(config.to_yaml(trained), encoding="utf-8")
+    for name in (str(tmp_path / "final"), "demo"):
+        made = model.LoadedPolicy(Recorder(), config.ModelConfig(name=name))  # type: ignore[arg-type]
+        made.generate("Who?")
+        made.generate("Who?", max_completion_length=8)
+    assert [sampling.max_completion_length for sampling in asked] == [2048, 8, 256, 8]
 
 
 def test_earlier_messages_are_turns_or_mappings_as_trl_has_them() -> None:

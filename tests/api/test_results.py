@@ -32,6 +32,17 @@ def test_a_run_tells_its_metrics_and_its_curve_of_rewards(tmp_path: Path) -> Non
     assert shown.count("<polyline") == 1 and ">step 3</text>" in shown
 
 
+def test_the_rows_of_a_step_are_one(tmp_path: Path) -> None:
+    rows = ['{"step": 1, "loss": 2.0}', '{"step": 2, "eval_accuracy": 0.5}']
+    rows += ['{"step": 2, "loss": 1.0}', '{"step": 2, "train_loss": 1.5}']
+    (tmp_path / "metrics.jsonl").write_text("\n".join([*rows, ""]), encoding="utf-8")
+    run = TrainResult(tmp_path)
+    last = {"step": 2, "eval_accuracy": 0.5, "loss": 1.0, "train_loss": 1.5}
+    assert run.metrics == [{"step": 1, "loss": 2.0}, last]
+    shown = run._repr_html_()
+    assert "<td>eval_accuracy</td><td>0.5</td>" in shown and "<td>loss</td><td>1</td>" in shown
+
+
 def test_a_run_is_named_by_a_text_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("run").mkdir()

@@ -53,6 +53,38 @@ def test_a_model_is_asked_by_the_task_of_its_run_though_its_data_are_rows(tmp_pa
     assert asked(Path("demo"), rows, "task=counting").task.settings == {"data_dir": str(rows)}
 
 
+@pytest.mark.parametrize(
+    ("trained", "given", "lengths"),
+    [
+        # as long as in training; not shorter than the model that it began with
+        (("2048", "4096"), (), (2048, 4096)),
+        (("256", "64"), (), (512, 4096)),
+        # a long prompt, and any
+        (("256", "9000"), (), (512, 9000)),
+        (("256", "null"), (), (512, None)),
+        # what is given counts
+        (("2048", "9000"), ("sampling.max_completion_length=99",), (99, 9000)),
+    ],
+)
+@pytest.mark.parametrize("task", ["vqa", "counting", "grounding"])
+def test_a_model_may_write_as_long_as_in_its_run(
+    task: str,
+    trained: tuple[str, str],
+    given: tuple[str, ...],
+    lengths: tuple[int, int | None],
+    tmp_path: Path,
+) -> None:
+    names = ("sampling.max_completion_length", "sampling.max_prompt_length")
+    words = [f"{name}={value}" for name, value in zip(names, trained, strict=True)]
+    run = run_of(tmp_path / "run", f"task={task}", *words)
+    sampling = asked(run, HERE / "canonical_vqa.jsonl", *given).sampling
+    assert (sampling.max_completion_length, sampling.max_prompt_length) == lengths
+    # a benchmark that is named asks all models alike
+    rows = ["--data", str(HERE / "canonical_vqa.jsonl"), "--model", str(run)]
+    args = arguments.parse(["eval", "--benchmark", "vqa", *rows])
+    assert evaluation.benchmark_of(args, ()).sampling.max_completion_length == 512
+
+
 def test_the_file_of_a_runs_task_may_lie_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

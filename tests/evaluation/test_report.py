@@ -117,6 +117,20 @@ def test_a_missing_answer_does_not_make_a_sample_with_another_one_unreadable() -
     assert report.sample_counts(one) == "1 sample, 0 unreadable, 1 with answers missing"
 
 
+def test_answers_that_were_cut_off_are_counted_where_there_are_any() -> None:
+    cut = replace(FULL, cut=28)
+    assert report.sample_counts(cut).endswith(
+        "7 unreadable, 2 with answers missing, 28 answers cut off"
+    )
+    assert "cut" not in report.sample_counts(FULL)
+    assert report.to_json(cut)["cut"] == 28 and report.to_json(FULL)["cut"] == 0
+    reports = {"checkpoint-1": cut, "final": FULL}
+    shown = report.checkpoint_table(reports)
+    assert list(shown.columns[-1].cells) == ["28", "0"] and shown.columns[-1].header == "cut off"
+    html = CheckpointsResult(reports, Path())._repr_html_()
+    assert "cut off" in html and "<td>28</td>" in html
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_checkpoints_with_and_without_answers_in_fractions_share_a_table(turned: bool) -> None:
     some = replace(FULL, metrics={**FULL.metrics, IN_FRACTIONS: Interval(0.25, 0.2, 0.3, 200)})

@@ -49,6 +49,19 @@ def test_missing_answers_are_unreadable_and_never_shrink_the_denominator(task: T
     assert report.metrics["iou"].mean == pytest.approx(0.25)  # 1 of 4, not 1 of 1
 
 
+def test_answers_that_were_cut_at_the_limit_are_counted(task: Task[Any]) -> None:
+    samples = task.samples("test")
+    answers = [
+        replace(each, finished=each.sample_id not in ("a", "b")) for each in predictions(ALL)
+    ]
+    report = summary.summarize(task, samples, answers, "four")
+    assert report.cut == 2
+    # an answer that is missing was not cut, and of several to a sample each counts
+    again = [replace(answer, repeat=1) for answer in answers[:1]]
+    report = summary.summarize(task, samples, [*answers, *again], "four", repeats=2)
+    assert (report.cut, report.missing) == (3, 3)
+
+
 def test_several_answers_to_a_sample_score_their_mean(task: Task[Any]) -> None:
     samples = task.samples("test")[:2]
     # a: right, then unreadable: (1 + 0) / 2. b: never answered, so unreadable. (0.5 + 0) / 2.

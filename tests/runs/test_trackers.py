@@ -139,6 +139,22 @@ def test_mlflow_gets_a_run_of_the_folders_name_in_the_experiment_vrft(
     assert mlflow.start_run.call_args.kwargs["run_name"] == "run"
 
 
+def test_mlflow_is_told_of_metrics_and_settings_by_names_that_it_takes(
+    package: Callable[[str], MagicMock], tmp_path: Path
+) -> None:
+    mlflow = package("mlflow")
+    mlflow.search_experiments.return_value = []
+    mlflow.utils.validation.MAX_PARAM_VAL_LENGTH = 6000
+    mlflow.utils.validation.MAX_PARAMS_TAGS_PER_BATCH = 100
+    log = RunLog(tmp_path, ["mlflow"], settings={"algorithm.weights.mine.py:near": 2.0})
+    log.metrics(1, {"reward": 0.5, "eval_acc@0.5": 0.25})
+    log.close()
+    assert mlflow.log_params.call_args == call({"algorithm.weights.mine.py_near": 2.0})
+    assert mlflow.log_metrics.call_args == call({"reward": 0.5, "eval_acc_at_0.5": 0.25}, step=1)
+    # our own file has our own names
+    assert "eval_acc@0.5" in run_log.read_metrics(tmp_path / "metrics.jsonl")[0]
+
+
 def test_a_tracker_gets_the_settings_once_and_then_the_metrics_of_each_step(
     package: Callable[[str], MagicMock], tmp_path: Path
 ) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,16 @@ def test_the_table_holds_every_answer_in_columns(view: answers.AnswersView) -> N
     assert [table["pictures"][k] for k in table["picture"]] == [names[0] for names in view.names]
     assert table["unreadable"] == [0, 0, 0, 1] and table["missing"] == [0, 0, 0, 0]
     assert [view.entry["subsets"][k] for k in table["subset"]] == ["class", "class", "use", "use"]
+
+
+def test_an_answer_that_is_missing_was_not_cut_off(view: answers.AnswersView) -> None:
+    one, two, *others = view.evaluation.scored
+    one, two = (
+        replace(each, prediction=replace(each.prediction, finished=False)) for each in (one, two)
+    )
+    scored = (one, replace(two, missing=True), *others)
+    made = answers.AnswersView(replace(view.evaluation, scored=scored), "", view.folder)
+    assert made.document("table")["cut"] == [1, 0, 0, 0]
 
 
 def test_texts_give_prompt_truth_answer_and_boxes(view: answers.AnswersView) -> None:

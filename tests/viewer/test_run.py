@@ -19,6 +19,13 @@ def test_metrics_are_columns_beside_the_steps(view: run.RunView) -> None:
     assert metrics["step"] == [1, 2, 3] and metrics["reward"] == [1.1, 1.2, 1.3]
 
 
+def test_the_rows_of_a_step_are_one_place_of_the_columns(view: run.RunView) -> None:
+    rows = ['{"step": 1, "loss": 2}', '{"step": 2, "eval_iou": 0.5}', '{"step": 2, "loss": 1}']
+    (view.folder / "metrics.jsonl").write_text("\n".join([*rows, ""]), encoding="utf-8")
+    told = {"step": [1, 2], "loss": [2, 1], "eval_iou": [None, 0.5]}
+    assert view.document("metrics") == told
+
+
 def test_warnings_stand_by_their_step(view: run.RunView) -> None:
     (warning,) = view.document("warnings")
     assert (warning["step"], warning["text"]) == (2, "rewards have not moved")

@@ -58,6 +58,23 @@ def test_a_step_without_a_finite_value_is_a_gap(gap: Any) -> None:
     assert [x for x, _ in first] == [52.0, 151.5] and [x for x, _ in second] == [350.5, 450.0]
 
 
+def test_the_rows_of_one_step_are_one_and_a_step_without_the_metric_is_no_gap() -> None:
+    # as fine-tuning writes them: the evaluation of a step before its loss, the account at the end
+    rows: list[dict[str, Any]] = [
+        {"step": 1, "loss": 3.0},
+        {"step": 2, "eval_accuracy": 0.25},
+        {"step": 2, "loss": 2.0},
+        {"step": 3, "loss": 1.0},
+        {"step": 4, "eval_accuracy": 0.75},
+        {"step": 4, "loss": 0.5},
+        {"step": 4, "train_loss": 1.6},
+    ]
+    shown = viz.curves(Measures(rows), metrics=["eval_accuracy", "loss"])
+    accuracy, loss = (chart.lines["run 1"] for chart in shown.charts)
+    assert accuracy == {2: 0.25, 4: 0.75} and loss == {1: 3.0, 2: 2.0, 3: 1.0, 4: 0.5}
+    assert len(lines(shown)) == 2  # neither is cut into pieces
+
+
 def test_a_run_of_one_step_is_seen() -> None:
     (line,) = lines(viz.curves(run([0.5])))
     assert len(line) == 2

@@ -43,16 +43,21 @@ class LoadedPolicy:
 
         ``<image>`` in the question is the place of a picture; without any, the pictures stand
         before it. ``turns`` are earlier messages, each a Turn or as ``{"role": "user", "content":
-        "Look."}``. ``sampling`` are settings such as ``temperature=0.7``. Raises UserError for
-        arguments of another type, and for ``n`` below one.
+        "Look."}``. ``sampling`` are settings such as ``temperature=0.7``; a model of a run may
+        write as long as in its training. Raises UserError for arguments of another type, and for
+        ``n`` below one.
         """
         from vrft import config
+        from vrft.cli import data
+        from vrft.config.rollout import SamplingConfig
 
         for name, text in {"question": question, "system": system}.items():
             if not isinstance(text, str) and (text is not None or name == "question"):
                 raise UserError(f"{name}: expected a text, got {described(text)}")
         count, start = coerce(Count, n, "n"), coerce(Seed, seed, "seed")
-        drawn = config.load(None, overrides({"sampling": sampling})).sampling
+        usual = SamplingConfig().max_completion_length
+        lengths = data.lengths_of_run(self.config.name, usual)
+        drawn = config.load(None, [*lengths, *overrides({"sampling": sampling})]).sampling
         prompt = Prompt(question, pictures, system, turns=turns_of(turns))
         (rollouts,) = self.policy.generate([prompt], count, drawn, [start])
         return [rollout.completion.text for rollout in rollouts]

@@ -88,15 +88,15 @@ class TrainResult:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the metrics of every logged step, the oldest first; [] before the first.
+        """Return a row of metrics for every logged step, the oldest first; [] before the first.
 
         Raises UserError for a folder that holds no run.
         """
-        from vrft.runs.run_log import read_metrics
+        from vrft.runs.run_log import by_step, read_metrics
 
         file = self.folder / "metrics.jsonl"
         if file.is_file():
-            return read_metrics(file)
+            return by_step(read_metrics(file))
         if not (self.folder / "config.yaml").is_file():
             raise UserError(f"{self.folder}: no run there, config.yaml is missing")
         return []
@@ -224,10 +224,11 @@ class CheckpointsResult:
         from vrft.evaluation import report
 
         first, means_of = next(iter(self.reports.values())), report.means_by_name(self.reports)
+        counts = report.answer_counts(self.reports)
         rows = [
-            (name, *map(report.percent, means.values()), str(self.reports[name].unreadable))
-            for name, means in means_of.items()
+            (name, *map(report.percent, means.values()), *counted)
+            for (name, means), *counted in zip(means_of.items(), *counts.values(), strict=True)
         ]
         title = f"{first.benchmark}: {first.n} samples, in %"
         metrics = next(iter(means_of.values()))
-        return html_table(title, ("model", *metrics, "unreadable"), rows, first.notes)
+        return html_table(title, ("model", *metrics, *counts), rows, first.notes)

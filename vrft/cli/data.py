@@ -13,7 +13,7 @@ from vrft.cli import next_commands
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
-    from vrft.config.schema import TaskConfig
+    from vrft.config.schema import Config, TaskConfig
     from vrft.task import Task
 
 TASKS = ("grounding", "vqa")
@@ -76,14 +76,43 @@ def settings_of_run(model: str, *tasks: str) -> list[str]:
     return [config.to_override(f"task.{k}", v) for k, v in own.items()]
 
 
+def lengths_of_run(model: str, least: int) -> list[str]:
+    """Return the limits of answers and prompts of a model's run, where they are above the usual.
+
+    An answer that the run let a model write to its end is not cut where it is measured; below
+    ``least`` tokens no answer is cut either, so that a run with a low limit is asked as the model
+    that it began with. [] for a model that is from no run here.
+    """
+    from vrft import config
+    from vrft.config.rollout import SamplingConfig
+
+    if (trained := config_of_run(model)) is None:
+        return []
+    longest = SamplingConfig().max_prompt_length or 0
+    answer, prompt = trained.sampling.max_completion_length, trained.sampling.max_prompt_length
+    given: dict[str, int | None] = {}
+    if answer > least:
+        given["max_completion_length"] = answer
+    if prompt is None or prompt > longest:
+        given["max_prompt_length"] = prompt
+    return [config.to_override(f"sampling.{name}", value) for name, value in given.items()]
+
+
 def task_of_run(model: str) -> TaskConfig:
     """Return the task of a model's run; a TaskConfig without a name if the model is from no run."""
-    from vrft import config
     from vrft.config.schema import TaskConfig
+
+    trained = config_of_run(model)
+    return TaskConfig() if trained is None else trained.task
+
+
+def config_of_run(model: str) -> Config | None:
+    """Return the settings of the run that a model is from; None for one of no run here."""
+    from vrft import config
     from vrft.evaluation import locate
 
     folder = locate.run_of(model)
-    return TaskConfig() if folder is None else config.load(str(folder / "config.yaml")).task
+    return None if folder is None else config.load(str(folder / "config.yaml"))
 
 
 def convert(args: argparse.Namespace) -> int:

@@ -159,13 +159,14 @@ def benchmark_of(args: argparse.Namespace, settings: Sequence[str]) -> Benchmark
     model of a run is then asked as it was trained. The benchmark of vqa or grounding is left in
     ``args``.
     """
-    from vrft.evaluation.benchmark import load_benchmark, of_task
+    from vrft.evaluation.benchmark import LONGEST_ANSWER, load_benchmark, of_task
 
     settings = [word for word in settings if not is_of_model(word)]
     task = None
     if args.benchmark is None:
-        task = own_task(args, settings) or task_of_rows(args, settings)
-        settings = [*data.settings_of_run(model_here(args), task), *settings]
+        task, model = own_task(args, settings) or task_of_rows(args, settings), model_here(args)
+        trained = [*data.settings_of_run(model, task), *data.lengths_of_run(model, LONGEST_ANSWER)]
+        settings = [*trained, *settings]
         args.benchmark = task if task in data.TASKS else None
     if task is not None and args.benchmark is None:
         check_file_and_data(task, args)

@@ -165,7 +165,8 @@ class TrainConfig:
     greater_is_better: bool | None = None
     """Whether a greater value of that metric is better; None: unless its name ends in "loss"."""
     logging_steps: Count = 1
-    """Write metrics, and completions, at every so many steps and at the last."""
+    """Write metrics, and completions, at every so many steps and at the last; the scores of an
+    evaluation are always written."""
     log_completions: bool = True
     """Write every logged step's completions with their rewards to completions/ in the run, and give
     trackers histograms of their rewards, advantages and lengths."""

@@ -65,10 +65,20 @@ def published_rows(report: Report) -> list[tuple[str, str, float, float]]:
 def sample_counts(report: Report) -> str:
     """Return the numbers of samples in words: "300 samples, 4 unreadable, 1 with answers missing".
 
-    Of several answers to a sample, one that is missing does not make it unreadable.
+    Of several answers to a sample, one that is missing does not make it unreadable. Behind them
+    stands how many answers were cut off, where some were.
     """
     missing = f", {report.missing} with answers missing" if report.missing else ""
-    return f"{counted(report.n, 'sample')}, {report.unreadable} unreadable{missing}"
+    cut = f", {counted(report.cut, 'answer')} cut off" if report.cut else ""
+    return f"{counted(report.n, 'sample')}, {report.unreadable} unreadable{missing}{cut}"
+
+
+def answer_counts(reports: Mapping[str, Report]) -> dict[str, list[str]]:
+    """Return heading -> a text for each report: of the unreadable, and of any that were cut off."""
+    columns = {"unreadable": [report.unreadable for report in reports.values()]}
+    if any(cut := [report.cut for report in reports.values()]):
+        columns["cut off"] = cut
+    return {heading: list(map(str, counts)) for heading, counts in columns.items()}
 
 
 # --- tables
@@ -100,12 +110,13 @@ def checkpoint_table(reports: Mapping[str, Report]) -> Table:
     shown.add_column("")
     rows = means_by_name(reports)
     names = list(next(iter(rows.values())))
-    for heading in (names[0], "95 % interval", *names[1:], "unreadable"):
+    counts = answer_counts(reports)
+    for heading in (names[0], "95 % interval", *names[1:], *counts):
         shown.add_column(heading, justify="right")
-    for name, report in reports.items():
+    for (name, report), *counted_answers in zip(reports.items(), *counts.values(), strict=True):
         means = [percent(value) for value in rows[name].values()]
         primary = ends(report.metrics[names[0]])
-        shown.add_row(name, means[0], primary, *means[1:], str(report.unreadable))
+        shown.add_row(name, means[0], primary, *means[1:], *counted_answers)
     return shown
 
 

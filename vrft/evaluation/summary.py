@@ -57,6 +57,7 @@ def report_on(
         subsets={subset: metric_intervals(task, subsets[subset]) for subset in sorted(subsets)},
         paper=paper or {},
         missing=sum(any(answer.missing for answer in group) for group in groups),
+        cut=sum(answer.cut for answer in scored),
     )
 
 

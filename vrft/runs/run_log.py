@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vrft import durable
 from vrft.runs import tracked_rollouts, trackers
 from vrft.runs.tracked_rollouts import RolloutGroup, Row
+from vrft.runs.tracker_names import TrackerNames
 
 if TYPE_CHECKING:
     pass
@@ -55,10 +56,12 @@ class RunLog:
             # Trackers first: a folder counts as a run's from its first metrics.jsonl on, and a
             # tracker that does not start (no login, no network) leaves the folder free.
             self.trackers = []
+            self.names: list[TrackerNames] = []
             for name in wanted:
                 tracker = trackers.start_tracker(name, folder, resume_step, settings or {})
                 stack.callback(tracker.finish)
                 self.trackers.append(tracker)
+                self.names.append(TrackerNames(name))
             if resume_step is not None:
                 self.forget_after(resume_step)
             stack.enter_context(library_bars_hidden())
@@ -73,8 +76,8 @@ class RunLog:
         row = {"step": step, "time": round(time.time(), 3), **values}
         self.file.write(to_json(row) + "\n")
         self.file.flush()  # a killed run keeps every step but the one it was in
-        for tracker in self.trackers:
-            tracker.log(dict(values), step=step)
+        for tracker, names in zip(self.trackers, self.names, strict=True):
+            tracker.log(names.of(values), step=step)
 
     def completions(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write the completions of a step, one JSON object a line, to completions/<step>.jsonl."""
@@ -125,6 +128,17 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     # As bytes, as a kill may have cut it within a letter.
     complete = path.read_bytes().split(b"\n")[:-1]
     return [json.loads(line) for line in complete]
+
+
+def by_step(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row for each step, with the metrics of all of its rows.
+
+    An evaluation and the loss of its step may be written one after the other, each with its own.
+    """
+    steps: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        steps.setdefault(row["step"], {}).update(row)
+    return list(steps.values())
 
 
 def to_json(row: Mapping[str, Any], *, compact: bool = False) -> str:

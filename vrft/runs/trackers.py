@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vrft import durable, paths
 from vrft.errors import UserError
+from vrft.runs.tracker_names import TrackerNames
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
@@ -72,7 +73,7 @@ def start_tracker(
     # TensorBoard keeps hyper-parameters in a sub-run for each call, and has those of the start.
     resumed = resume_step is not None
     if settings and name != "trackio" and not (name == "tensorboard" and resumed):
-        tracker.store_init_configuration(dict(settings))
+        tracker.store_init_configuration(TrackerNames(name).of(settings))
     return tracker
 
 

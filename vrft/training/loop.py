@@ -6,7 +6,6 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from vrft.evaluation import evaluate
 from vrft.processes import distributed, exchange
@@ -17,7 +16,7 @@ from vrft.runs.run_log import RunLog
 from vrft.runs.stop_signal import StopSignal
 from vrft.training import best, checkpoint, health, trainer_state
 from vrft.training.run import Run
-from vrft.training.step import check_weights, step
+from vrft.training.step import Rows, check_weights, step
 from vrft.waiting import waiting
 
 
@@ -42,18 +41,19 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: StopSignal) -> None:
                     print(line, file=sys.stderr)
             alarms = health.new_alarms(run, metrics)
             improved: best.Best | None = None
+            scores: dict[str, float] = {}
             if run.config.eval.split and is_due(done.step, settings.eval_steps, steps):
                 gathered = distributed.gathered_weights(accelerator, run.policy.module)
                 with accelerator.autocast(), gathered:  # in the precision of the rollouts
                     scores = evaluate.while_training(run.config, run.task, run.policy)
-                metrics |= scores
                 evaluated = scores
                 improved = best.better(run.config, folder, done.step, scores) if log else None
                 improved = exchange.from_main(accelerator, improved)  # all save, or none
-            if log and is_due(done.step, settings.logging_steps, steps):
-                log.metrics(done.step, metrics)
-                if settings.log_completions:
-                    log_completions(run, log, rows())
+            logged = is_due(done.step, settings.logging_steps, steps)
+            if log and (logged or scores):  # evaluations are rare: none is left out
+                log.metrics(done.step, {**metrics, **scores} if logged else scores)
+            if log and settings.log_completions:
+                log_completions(run, log, rows, logged=logged)
             health.report(run, folder, alarms)
             display.note(*step_texts(metrics, evaluated))
             display.advance(1)
@@ -70,17 +70,24 @@ def loop(run: Run, folder: Path, log: RunLog | None, stop: StopSignal) -> None:
                 raise SystemExit(128 + signal)
 
 
-def log_completions(run: Run, log: RunLog, rows: Sequence[dict[str, Any]]) -> None:
-    """Log the completions of this step, and give trackers those that they are to show."""
+def log_completions(run: Run, log: RunLog, rows: Rows, *, logged: bool) -> None:
+    """Log the completions of a ``logged`` step, and give trackers those that they are to show.
+
+    Trackers have steps of their own, which need not be logged ones.
+    """
     settings, step = run.config.train, run.progress.step
-    log.completions(step, rows)
-    if not log.trackers:
+    due = step == 1 or is_due(step, settings.log_completions_steps, run.total_steps)
+    shows = due and bool(log.trackers)
+    if not (logged or shows):
         return
+    made = rows()
+    if logged:
+        log.completions(step, made)
     shown: Sequence[tracked_rollouts.RolloutGroup] = ()
-    if step == 1 or is_due(step, settings.log_completions_steps, run.total_steps):
+    if shows:
         size, count = run.config.algorithm.num_generations, settings.num_completions_to_print
-        shown = tracked_rollouts.groups(run.task, run.samples, rows, size, count)
-    log.rollouts(step, rows, shown, pictures=settings.log_multimodal)
+        shown = tracked_rollouts.groups(run.task, run.samples, made, size, count)
+    log.rollouts(step, made, shown, pictures=settings.log_multimodal)
 
 
 def is_due(step: int, every: int, steps: int) -> bool:

@@ -93,7 +93,7 @@ class AnswersView:
             "subset": [place[answer.sample.subset] for answer in scored],
             "repeat": [answer.prediction.repeat for answer in scored],
             "tokens": [answer.prediction.tokens for answer in scored],
-            "cut": [int(not answer.prediction.finished) for answer in scored],
+            "cut": [int(answer.cut) for answer in scored],
             "unreadable": [int(answer.score.parsed is None) for answer in scored],
             "missing": [int(answer.missing) for answer in scored],
             # The first picture of each, whose thumbnail stands in the list.

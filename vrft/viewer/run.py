@@ -20,7 +20,7 @@ from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.evaluation.scoring import has_boxes, picture_with_boxes
 from vrft.runs import launches
-from vrft.runs.run_log import WARNINGS, read_metrics
+from vrft.runs.run_log import WARNINGS, by_step, read_metrics
 from vrft.task import Task
 from vrft.types import Sample
 from vrft.viewer.pictures import picture_file
@@ -89,7 +89,7 @@ class RunView:
     def document(self, name: str) -> Any:
         """Return a document; KeyError for a name that is none."""
         if name == "metrics":
-            return columns(self.rows("metrics"))
+            return columns(by_step(self.rows("metrics")))
         if name == "warnings":
             return self.rows("warnings")
         if name == "changes":

@@ -84,8 +84,9 @@ def curves(
     """Draw metrics of runs over their steps, each in a chart with a line for every run.
 
     ``runs`` are results of ``vrft.train``, or mappings of names to them; others are called by their
-    folders. A step without a value, or with one that is not finite, leaves a gap. Raises UserError
-    for what is no run, and for a metric that none of them has.
+    folders. A value that is not finite leaves a gap; a metric that is not measured at each step,
+    such as an evaluation's, is a line from one of its steps to the next. Raises UserError for what
+    is no run, and for a metric that none of them has.
     """
     rows = {name: rows_of(name, run) for name, run in named(runs).items()}
     if not rows:
@@ -124,8 +125,11 @@ def rows_of(name: str, run: Any) -> Sequence[Mapping[str, Any]]:
 
 
 def points(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[int, float]:
-    """Return step -> value of a metric; NaN where a row has no finite value of it."""
-    values = {row["step"]: row.get(metric) for row in rows}
+    """Return step -> value of a metric where it was measured; NaN for one that is no number.
+
+    A step may have several rows, as of its evaluation and of its loss: each has its own metrics.
+    """
+    values = {row["step"]: row[metric] for row in rows if metric in row}
     return {
         step: float(value) if isinstance(value, int | float) else math.nan
         for step, value in values.items()

@@ -151,7 +151,8 @@ vrft.reportBox = (view) => {
   return vrft.el("details", { class: "report" },
     vrft.el("summary", {}, vrft.el("strong", {}, `${view.primary} ${vrft.percent(main.mean)}`),
       interval, ` · ${view.benchmark} · ${view.report.unreadable} unreadable`,
-      view.report.missing ? `, ${view.report.missing} with answers missing` : ""),
+      view.report.missing ? `, ${view.report.missing} with answers missing` : "",
+      view.report.cut ? `, ${view.report.cut} cut off` : ""),
     vrft.facts(rows),
     view.published.length ? vrft.facts(view.published.map(([method, name, ours, paper]) =>
       [`paper: ${method}, ${name}`, vrft.percent(paper), `ours ${vrft.signed(ours - paper)}`])) : null,

@@ -169,18 +169,36 @@ def test_a_tracker_gets_the_settings_once_and_then_the_metrics_of_each_step(
     run.finish.assert_called_once_with()
 
 
-def test_a_tracker_that_fails_to_close_costs_neither_the_metrics_nor_the_other_trackers(
-    package: Callable[[str], MagicMock], tmp_path: Path
+def test_a_tracker_that_fails_costs_neither_the_metrics_nor_the_other_trackers(
+    package: Callable[[str], MagicMock], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wandb, trackio = package("wandb"), package("trackio")
+    trackio.init.return_value.log.side_effect = ConnectionError("no\nnetwork")
     trackio.init.return_value.finish.side_effect = ConnectionError("no network")
+    log = RunLog(tmp_path, ["trackio", "wandb"])
+    for step in (1, 2):
+        log.metrics(step, {"loss": 0.5})
+    log.close()
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: train.report_to=trackio: no network; it gets no more of this run, whose records "
+        f"are in {tmp_path}"
+    ]
+    assert trackio.init.return_value.log.call_count == 1
+    assert wandb.init.return_value.log.call_count == 2
+    wandb.init.return_value.finish.assert_called_once_with()
+    assert [row["step"] for row in run_log.read_metrics(tmp_path / "metrics.jsonl")] == [1, 2]
+
+
+def test_a_tracker_that_fails_to_close_is_told_of_and_the_others_are_closed(
+    package: Callable[[str], MagicMock], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wandb, trackio = package("wandb"), package("trackio")
+    trackio.init.return_value.finish.side_effect = ConnectionError
     log = RunLog(tmp_path, ["wandb", "trackio"])
-    log.metrics(1, {"loss": 0.5})
-    with pytest.raises(ConnectionError, match="no network"):
-        log.close()
+    log.close()
+    assert "train.report_to=trackio: ConnectionError; it gets no more" in capsys.readouterr().err
     assert log.file.closed
     wandb.init.return_value.finish.assert_called_once_with()
-    assert [row["loss"] for row in run_log.read_metrics(tmp_path / "metrics.jsonl")] == [0.5]
 
 
 def test_a_tracker_that_does_not_start_leaves_the_folder_free_and_the_others_closed(
@@ -188,7 +206,9 @@ def test_a_tracker_that_does_not_start_leaves_the_folder_free_and_the_others_clo
 ) -> None:
     wandb, trackio = package("wandb"), package("trackio")
     trackio.init.side_effect = ConnectionError("no network")
-    with pytest.raises(ConnectionError):
+    with pytest.raises(
+        UserError, match=r"^train\.report_to=trackio: does not start \(no network\)"
+    ):
         RunLog(tmp_path, ["wandb", "trackio"])
     wandb.init.return_value.finish.assert_called_once_with()
     assert not (tmp_path / "metrics.jsonl").exists()

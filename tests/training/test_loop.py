@@ -75,14 +75,14 @@ def test_trackers_get_completions_at_their_own_steps(
         told.append((step, sum(len(group.rows) for group in shown)))
 
     monkeypatch.setattr(log, "rollouts", rollouts)
-    log.trackers, log.names = [MagicMock()], [TrackerNames("mine")]
+    log.trackers, log.names = {"mine": MagicMock()}, {"mine": TrackerNames("mine")}
     with StopSignal() as stop:
         loop.loop(made, tmp_path, log, stop)
     log.close()
     assert told == [(1, 8), (3, 8), (4, 0), (6, 8), (8, 8)]
     written = sorted(path.stem for path in (tmp_path / "completions").iterdir())
     assert written == ["000004", "000008"]
-    assert [call.kwargs["step"] for call in log.trackers[0].log.mock_calls] == [4, 8]
+    assert [call.kwargs["step"] for call in log.trackers["mine"].log.mock_calls] == [4, 8]
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrft import durable
+from vrft.errors import UserError
 from vrft.runs import tracked_rollouts, trackers
 from vrft.runs.tracked_rollouts import RolloutGroup, Row
 from vrft.runs.tracker_names import TrackerNames
+from vrft.server_words import one_line
 
 if TYPE_CHECKING:
-    pass
+    from accelerate.tracking import GeneralTracker
 
 ESCAPED = "backslashreplace"
 """How the log holds half a surrogate pair, as ids may have: as an escape, which JSON reads back."""
@@ -37,7 +39,8 @@ class RunLog:
     steps are dropped, so that every step stands in the log once. ``settings`` are the flat
     hyper-parameters that each tracker shows beside the metrics. While the log is open, other
     libraries' progress bars are hidden, since the run shows its own. Raises UserError for a
-    tracker that is unknown or not installed.
+    tracker that is unknown, not installed or does not start; one that fails later is warned of, and
+    the run goes on.
     """
 
     def __init__(
@@ -55,20 +58,24 @@ class RunLog:
         with ExitStack() as stack:
             # Trackers first: a folder counts as a run's from its first metrics.jsonl on, and a
             # tracker that does not start (no login, no network) leaves the folder free.
-            self.trackers = []
-            self.names: list[TrackerNames] = []
+            self.trackers: dict[str, GeneralTracker] = {}
+            self.names = {name: TrackerNames(name) for name in wanted}
             for name in wanted:
-                tracker = trackers.start_tracker(name, folder, resume_step, settings or {})
-                stack.callback(tracker.finish)
-                self.trackers.append(tracker)
-                self.names.append(TrackerNames(name))
+                try:
+                    tracker = trackers.start_tracker(name, folder, resume_step, settings or {})
+                except Exception as error:  # of whatever kind: it comes from a library
+                    raise UserError(
+                        f"train.report_to={name}: does not start ({words_of(error)}); mend what it "
+                        "says, or leave it out"
+                    ) from error
+                stack.callback(self.finish, name, tracker)
+                self.trackers[name] = tracker
             if resume_step is not None:
                 self.forget_after(resume_step)
             stack.enter_context(library_bars_hidden())
             stack.callback(self.sync)  # once the file is closed: no checkpoint follows the last row
             self.file = stack.enter_context(self.path.open("a", encoding="utf-8", errors=ESCAPED))
-            # Last in, first out: the file is closed before a tracker is given a chance to fail,
-            # and one tracker that fails does not leave the others open.
+            # Last in, first out: the file is closed before a tracker is given a chance to fail.
             self.open = stack.pop_all()
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -76,8 +83,9 @@ class RunLog:
         row = {"step": step, "time": round(time.time(), 3), **values}
         self.file.write(to_json(row) + "\n")
         self.file.flush()  # a killed run keeps every step but the one it was in
-        for tracker, names in zip(self.trackers, self.names, strict=True):
-            tracker.log(names.of(values), step=step)
+        for name, tracker in [*self.trackers.items()]:
+            with self.going_on_without(name):
+                tracker.log(self.names[name].of(values), step=step)
 
     def completions(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write the completions of a step, one JSON object a line, to completions/<step>.jsonl."""
@@ -91,8 +99,32 @@ class RunLog:
         self, step: int, rows: Sequence[Row], shown: Sequence[RolloutGroup], *, pictures: bool
     ) -> None:
         """Give the trackers histograms of a step's completions, and some groups to be looked at."""
-        for tracker in self.trackers:
-            tracked_rollouts.log(tracker, step, rows, shown, pictures)
+        for name, tracker in [*self.trackers.items()]:
+            with self.going_on_without(name):
+                tracked_rollouts.log(tracker, step, rows, shown, pictures)
+
+    @contextmanager
+    def going_on_without(self, name: str) -> Iterator[None]:
+        """Let a tracker that fails in the block get no more records, while the run goes on.
+
+        A warning on standard error says so, once for each tracker.
+        """
+        try:
+            yield
+        # Of whatever kind: it comes from a library, its network or its server, and all that it
+        # would have shown lies in the run's folder.
+        except Exception as error:
+            if self.trackers.pop(name, None) is not None:
+                print(
+                    f"warning: train.report_to={name}: {words_of(error)}; it gets no more of this "
+                    f"run, whose records are in {self.path.parent}",
+                    file=sys.stderr,
+                )
+
+    def finish(self, name: str, tracker: GeneralTracker) -> None:
+        """Close a tracker; one that fails is told of, unless it has failed before."""
+        with self.going_on_without(name):
+            tracker.finish()
 
     def sync(self) -> None:
         """Wait until the records so far are on the disk, as they must be before a checkpoint is.
@@ -107,7 +139,7 @@ class RunLog:
         self.unsynced = []
 
     def close(self) -> None:
-        """Close the files, then every tracker; raise what a tracker raised once all are closed."""
+        """Close the files, then every tracker."""
         self.open.close()
 
     def forget_after(self, step: int) -> None:
@@ -121,6 +153,11 @@ class RunLog:
             # Files of other names, such as notes.jsonl, are the user's.
             if path.stem.isascii() and path.stem.isdigit() and int(path.stem) > step:
                 path.unlink()
+
+
+def words_of(error: Exception) -> str:
+    """Return what an error of a library says in one line: its name, where it says nothing."""
+    return one_line(str(error)) or type(error).__name__
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

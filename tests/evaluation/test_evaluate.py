@@ -309,13 +309,29 @@ def test_a_fresh_evaluation_forgets_everything_but_what_is_not_its_own(
 ) -> None:
     out = tmp_path / "out"
     evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
-    for name in ("worst.html", "notes.txt"):
+    for name in ("masks.jsonl", "worst.html", "notes.txt"):
         (out / name).write_text("old")
     other = ModelConfig(name="other")
     evaluate.run(benchmark(data), other, out, policy=Scripted(), fresh=True)
     assert settings_file.read_settings(out)["model"]["name"] == "other"
-    assert not (out / "worst.html").exists()
-    assert (out / "notes.txt").exists()
+    assert not (out / "masks.jsonl").exists()
+    assert (out / "worst.html").exists() and (out / "notes.txt").exists()
+
+
+def test_a_fresh_evaluation_that_cannot_begin_leaves_the_former_answers(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    evaluate.run(benchmark(data), MODEL, out, policy=Scripted())
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def broken(model: ModelConfig) -> Scripted:
+        raise UserError(f"model {model.name}: no processor")
+
+    monkeypatch.setattr(evaluate, "load_policy", broken)
+    with pytest.raises(UserError, match="no processor"):
+        evaluate.run(benchmark(data), ModelConfig(name="other"), out, fresh=True)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_a_folder_of_a_version_without_fingerprints_is_continued(

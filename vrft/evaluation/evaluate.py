@@ -99,12 +99,19 @@ def complete(
     benchmark, prompts = questions.benchmark, questions.prompts
     settings = {**settings, "fingerprint": questions.fingerprint()}
     total = len(prompts) * benchmark.repeats
+
+    def ready() -> Answers:
+        """Load what answers, once a score of the task is known to be of use."""
+        first = questions.samples[0]
+        try_metrics(questions.task, first, prompts[first.id])
+        return load()
+
     with predictions.held(out):
+        # Before former answers are forgotten: what cannot be asked must not cost them.
+        answer = ready() if fresh and total else None
         answers = predictions.prepare(out, settings, fresh=fresh)
         if len(answers) < total:
-            first = questions.samples[0]
-            try_metrics(questions.task, first, prompts[first.id])
-            answer = load()
+            answer = answer or ready()
             done = {(prediction.sample_id, prediction.repeat) for prediction in answers}
             with progress(total, benchmark.name, done=len(answers)) as shown:
                 made = answer(prompts, done=done, note=shown.note)

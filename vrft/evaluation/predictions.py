@@ -22,7 +22,7 @@ PREDICTIONS = "predictions.jsonl"
 
 SCORES = "scores.json"
 
-DERIVED = (SCORES, "index.html", "worst.html", "masks.jsonl")
+DERIVED = (SCORES, "masks.jsonl")
 """The files beside them that were made from answers, and are of no use without them."""
 
 # --- one line

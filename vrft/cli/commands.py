@@ -25,7 +25,7 @@ from vrft.cli import (
     view,
 )
 from vrft.errors import UserError
-from vrft.runs import console
+from vrft.runs import console, memory_errors
 
 QUIET = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS", "TQDM_DISABLE")
 """Variables by which the hub, datasets, transformers and TRL draw no bars beside ours."""
@@ -53,6 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader, such as `head`, has seen enough; Python must not try to write the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except (MemoryError, RuntimeError) as error:
+        line = memory_errors.line_of(error)
+        if line is None:
+            raise
+        print("vrft: error:", line, file=sys.stderr)
+        return 2
 
 
 def demo(args: argparse.Namespace) -> int:

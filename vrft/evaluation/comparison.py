@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vrft.columns import counted
-from vrft.config import coercion
 from vrft.errors import UserError
-from vrft.evaluation import stats
-from vrft.evaluation.benchmark import Benchmark
+from vrft.evaluation import asked_alike, stats
 from vrft.evaluation.results import Evaluation, about_boxes, exhibit, load_evaluation
-from vrft.evaluation.settings_file import WORDS
 from vrft.evaluation.summary import (
     absent,
     aggregates_and_folds,
@@ -36,8 +33,8 @@ from vrft.viz import Exhibit
 def compare(name: str, before: Path, after: Path) -> Comparison:
     """Compare the primary metric of the evaluations in two folders, as the row ``name``.
 
-    Of different limits, the common samples are compared. Raises UserError if the two do not hold
-    the same benchmark, pictures and blanking of pictures.
+    Of different limits, the common samples are compared. Raises UserError if the two have asked
+    different things; where their data lay makes no difference.
     """
     first, second = load_both(before, after)
     primary = first.task.primary
@@ -117,7 +114,7 @@ def change_sections(before: Path, after: Path, count: int = 12) -> list[tuple[st
 def load_both(before: Path, after: Path) -> tuple[Evaluation[Any], Evaluation[Any]]:
     """Load two evaluations, of both only the samples that the other has too.
 
-    Raises UserError if they differ in the benchmark, the pictures or their blanking.
+    Raises UserError if they have asked different things.
     """
     return on_common_samples(
         load_evaluation(before), load_evaluation(after), f"{before} and {after}"
@@ -131,44 +128,24 @@ def on_common_samples(
 
     Their limits may differ. Raises UserError, which calls them ``both``, if anything else does.
     """
-    old, new = asked_settings(first), asked_settings(second)
-    for key in old:
-        if old[key] != new[key]:
-            raise UserError(f"{both} differ in {key}; compare two models on the same samples")
-    limits = [evaluation.settings.get("limit") for evaluation in (first, second)]
-    pictures = [
-        (evaluation.settings.get("fingerprint") or {}).get("pictures")
-        for evaluation in (first, second)
-    ]
-    # Of fewer samples there are fewer pictures; saved answers were scored without looking at any.
-    if limits[0] == limits[1] and None not in pictures and pictures[0] != pictures[1]:
-        raise UserError(f"{both} were asked about different pictures; evaluate one of them again")
-    ids = [{answer.sample.id for answer in evaluation.scored} for evaluation in (first, second)]
+    asked_alike.check(first, second, both)
+    ids = [list(dict.fromkeys(answer.sample.id for answer in each.scored))
+           for each in (first, second)]  # fmt: skip
     if ids[0] == ids[1]:
         return first, second
-    common = ids[0] & ids[1]
+    others = set(ids[1])
+    common = [id for id in ids[0] if id in others]
     if not common:
         raise UserError(f"{both} have no sample in common; compare two models on the same samples")
     return restricted(first, common), restricted(second, common)
 
 
-def restricted(evaluation: Evaluation[A], ids: Collection[str]) -> Evaluation[A]:
-    """Return an evaluation of some of its samples, with their report."""
-    scored = tuple(answer for answer in evaluation.scored if answer.sample.id in ids)
+def restricted(evaluation: Evaluation[A], ids: Sequence[str]) -> Evaluation[A]:
+    """Return an evaluation of some of its samples in the order of ``ids``, with their report."""
+    groups = {group[0].sample.id: group for group in group_by_sample(evaluation.scored)}
+    scored = tuple(answer for id in ids for answer in groups[id])
     report = report_on(evaluation.task, scored, evaluation.report.benchmark)
     return replace(evaluation, scored=scored, report=report)
-
-
-def asked_settings(evaluation: Evaluation[Any]) -> dict[str, Any]:
-    """Return the settings that decide what was asked, without the model's and the limit."""
-    settings = evaluation.settings
-    # Built again, so that a setting left out equals its default written down.
-    benchmark = coercion.to_plain(coercion.build(Benchmark, settings["benchmark"]))
-    return {
-        "benchmark": {key: value for key, value in benchmark.items() if key not in WORDS},
-        # Scored answers of another tool have no such entry.
-        "blank_images": settings.get("blank_images", False),
-    }
 
 
 def compare_metrics(first: Evaluation[A], second: Evaluation[A]) -> tuple[Comparison, ...]:

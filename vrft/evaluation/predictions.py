@@ -15,7 +15,13 @@ from typing import Any
 
 from vrft import durable, folder_lock
 from vrft.errors import UserError
-from vrft.evaluation.settings_file import ESCAPED, SETTINGS, check_same, write_json
+from vrft.evaluation.settings_file import (
+    ESCAPED,
+    SETTINGS,
+    check_same,
+    read_settings,
+    write_json,
+)
 from vrft.types import Prediction, Space, View
 
 PREDICTIONS = "predictions.jsonl"
@@ -114,6 +120,7 @@ def prepare(folder: Path, settings: Mapping[str, Any], *, fresh: bool = False) -
     """Make ``folder`` ready for more predictions, and return those that it holds already.
 
     A last line that a kill has cut off is removed. ``fresh`` forgets the evaluation in the folder.
+    Data that were moved are noted in its settings, where they are still the same.
     Raises UserError if the folder holds predictions that were made with other settings, from other
     data or by other code.
     """
@@ -126,8 +133,11 @@ def prepare(folder: Path, settings: Mapping[str, Any], *, fresh: bool = False) -
         # Nothing was answered yet, so that mistyped settings may be replaced.
         write_json(folder / SETTINGS, settings)
         return []
-    check_same(folder, settings)
+    moved = check_same(folder, settings)
     # Only after the settings are known to agree: a refused folder stays as it was.
+    if moved:
+        benchmark = {"benchmark": settings["benchmark"]}  # which says where the data lie now
+        write_json(folder / SETTINGS, read_settings(folder) | benchmark)
     os.truncate(path, complete)
     return read_predictions(path)
 

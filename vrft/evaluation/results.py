@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -85,7 +86,7 @@ def load_evaluation(path: Path) -> Evaluation[Any]:
     """Load an evaluation from its folder or predictions.jsonl, and score its answers again.
 
     Raises UserError if the predictions or the settings.json beside them cannot be read, and if the
-    questions of the data have changed since they were answered. Pictures are not compared.
+    data have gone, or their questions changed, since they were answered. Pictures are not compared.
     """
     path = path / predictions.PREDICTIONS if path.is_dir() else path
     answers = predictions.read_predictions(path)
@@ -96,10 +97,21 @@ def load_evaluation(path: Path) -> Evaluation[Any]:
         )
     # The benchmark as it was when the answers were made, not as its YAML file reads today.
     benchmark = coercion.build(Benchmark, settings["benchmark"])
+    check_place(benchmark, path.parent)
     task: Task[Any] = registry.build(benchmark.task)
     samples = read_samples(task, benchmark.split, settings.get("limit"))
     check_samples(samples, settings, path.parent)
     return score_predictions(benchmark, task, samples, answers, settings, folder=path.parent)
+
+
+def check_place(benchmark: Benchmark, folder: Path) -> None:
+    """Raise UserError if the data of the evaluation in ``folder`` no longer lie where they lay."""
+    place = benchmark.task.settings.get("data_dir")
+    if isinstance(place, str) and Path(place).is_absolute() and not Path(place).exists():
+        raise UserError(
+            f"{folder}: its data are no longer at {place}; where they were moved, the same `vrft "
+            f"eval` with their new place and --out {shlex.quote(str(folder))} asks nothing anew"
+        )
 
 
 def check_samples(

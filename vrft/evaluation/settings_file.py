@@ -31,6 +31,17 @@ WORDS = (
 )
 """The fields of a benchmark on which no answer depends."""
 
+READ_BY = ("data_dir", "allow_outside", "columns", "config", "data_format", "encoding", "rows")
+"""The settings of tasks that say where their data lie and how they are read."""
+
+PLACES = frozenset(
+    (
+        *("benchmark.name", "benchmark.split", "benchmark.task.name"),
+        *(f"benchmark.task.settings.{name}" for name in READ_BY),
+    )
+)
+"""The settings that may differ where questions, answers, prompts, pictures and code do not."""
+
 BESIDE = ("fingerprint", "boxes", "notes")
 """The entries of settings.json that say nothing of how answers were asked for."""
 
@@ -41,15 +52,20 @@ that reads back as what it was."""
 ANEW = "choose another folder, or begin anew with --fresh"
 
 
-def check_same(folder: Path, settings: Mapping[str, Any], remedy: str = ANEW) -> None:
-    """Raise UserError if the evaluation in ``folder`` is another than that of ``settings``.
+def check_same(folder: Path, settings: Mapping[str, Any], remedy: str = ANEW) -> bool:
+    """Return whether the data of the evaluation in ``folder`` now lie in another place.
 
-    Its line ends with the ``remedy`` for settings that differ.
+    Raises UserError if it is another than that of ``settings``. Its line ends with the ``remedy``
+    for settings that differ.
     """
     old = read_settings(folder)
     # A folder of an earlier version has no fingerprint that could differ.
     known, now = old.get("fingerprint") or {}, settings.get("fingerprint") or {}
-    for name, was, new in differences(asked(old), asked(settings)):
+    differ = differences(asked(old), asked(settings))
+    same = all(part in known and known[part] == now.get(part) for part in CHANGED)
+    for name, was, new in differ:
+        if same and name in PLACES:
+            continue
         raise UserError(f"{folder}: holds an evaluation with {name}: {was}, not {new}; {remedy}")
     for part, change in CHANGED.items():
         if part in known and part in now and known[part] != now[part]:
@@ -57,6 +73,7 @@ def check_same(folder: Path, settings: Mapping[str, Any], remedy: str = ANEW) ->
                 f"{folder}: {change} changed since its answers were made; --fresh asks all anew, "
                 "another --out keeps them, and `vrft eval --predictions` scores them as they are"
             )
+    return bool(differ)
 
 
 def asked(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from fakes.folders import FAKES, RECORDS
 
 from vrft import config
-from vrft.cli import arguments, evaluation
+from vrft.cli import arguments, evaluated_task, evaluation
 from vrft.errors import UserError
 from vrft.evaluation.benchmark import Benchmark
 
@@ -24,7 +24,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def asked(model: Path, rows: Path, *settings: str) -> Benchmark:
     """The benchmark of ``vrft eval --data`` for a model."""
     args = arguments.parse(["eval", "--data", str(rows), "--model", str(model)])
-    return evaluation.benchmark_of(args, settings)
+    return evaluated_task.benchmark_of(args, settings)
 
 
 def run_of(folder: Path, *settings: str) -> Path:
@@ -76,7 +76,7 @@ def test_a_task_without_data_is_evaluated_without(tmp_path: Path) -> None:
     for words in (["eval", "--model", str(run)], ["eval", *asks, f"task={drawn}"]):
         args = arguments.parse(words)
         evaluation.check_options(args)
-        assert evaluation.benchmark_of(args, args.settings).task.name == str(drawn)
+        assert evaluated_task.benchmark_of(args, args.settings).task.name == str(drawn)
     with pytest.raises(UserError, match="has no data_dir; leave --data out"):
         asked(run, Path("rows"))
     # data that a task has by itself are not those of a run

@@ -15,7 +15,7 @@ from vrft.api.memory import Data, data_source
 from vrft.api.model import LoadedPolicy
 from vrft.api.options import Model, columns_of, folder_of, model_name, options, overrides
 from vrft.api.results import CheckpointsResult, EvalResult, TrainResult
-from vrft.cli import arguments, evaluation
+from vrft.cli import arguments, evaluated_task, evaluation
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def evaluate(
     folder = args.out or evaluation.results_folder(args, asked)
     request = evaluation.asking_options(args)
     if isinstance(model, LoadedPolicy):
-        for word in filter(evaluation.is_of_model, args.settings):
+        for word in filter(evaluated_task.is_of_model, args.settings):
             raise UserError(f"{word}: the model is loaded already; give its settings to vrft.load")
         report = evaluate.run(asked, model.config, folder, policy=model.policy, **request)
     else:
@@ -169,9 +169,9 @@ def asked_by(
     source = None if data is None else data_source(data, columns)
     args = arguments.parse(["eval", *options({**words, "--data": source})])
     args.settings = given
-    if evaluation.asks_nothing(args, given):
+    if evaluated_task.asks_nothing(args, given):
         raise UserError("give data or benchmark=NAME; `vrft eval --list` lists the benchmarks")
     evaluation.check_options(args)
     if args.all_checkpoints is not None:
         args.model = str(args.all_checkpoints)
-    return args, evaluation.benchmark_of(args, given)
+    return args, evaluated_task.benchmark_of(args, given)

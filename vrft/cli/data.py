@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,22 +33,21 @@ KINDS = {
 """``task.kind`` -> the task that has it."""
 
 
-def task_of(data: str, split: str, settings: Sequence[str]) -> str:
+def task_of(settings: Mapping[str, Any], split: str) -> str:
     """Return the task that reads a split: "grounding" for boxes and points, else "vqa".
 
-    ``settings`` are those of the command line, such as ``data.format=trl``; ``task.kind`` decides
-    where it is given, and ``task.accept_any``, by which a list is no box but several answers.
+    ``settings`` are those of the task, the data among them; ``kind`` decides where it is given, and
+    ``accept_any``, by which a list is no box but several answers.
     """
-    from vrft import config, registry
+    from vrft import registry
     from vrft.config.schema import TaskConfig
 
-    given = config.load(None, settings).task.settings
-    if given.get("kind") in KINDS:
-        return KINDS[given["kind"]]
-    if given.get("accept_any"):
+    if (kind := settings.get("kind")) in KINDS:
+        return KINDS[kind]
+    if settings.get("accept_any"):
         return "vqa"
-    reading = {name: value for name, value in given.items() if name in READING}
-    task: Any = registry.build(TaskConfig("vqa", {**reading, "data_dir": data}))
+    reading = {name: settings[name] for name in ("data_dir", *READING) if name in settings}
+    task: Any = registry.build(TaskConfig("vqa", reading))
     return "grounding" if task.read(split).geometric else "vqa"
 
 

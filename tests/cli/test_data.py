@@ -178,29 +178,18 @@ def test_a_model_of_a_run_is_asked_as_it_was_trained(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(config.to_yaml(run), encoding="utf-8")
     (tmp_path / "final").mkdir()
     for folder in (tmp_path, tmp_path / "final"):
-        settings = data.settings_of_run(str(folder), "vqa")
+        settings = data.settings_of_run(str(folder), None, "vqa")
         assert settings == ['task.template="{question}: now!"']
         assert config.load(None, settings).task.settings == {"template": "{question}: now!"}
-    assert data.settings_of_run(str(tmp_path), "grounding") == []
-    assert data.settings_of_run("Qwen/Qwen2-VL-2B-Instruct", "vqa") == []
-
-
-def test_rows_are_read_by_the_columns_of_the_models_run(tmp_path: Path) -> None:
-    run = config.load("vqa", ["data.columns.question=q", "data.columns.answer=a"])
-    (tmp_path / "config.yaml").write_text(config.to_yaml(run), encoding="utf-8")
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text('{"q": "?", "a": "1"}\n', encoding="utf-8")
-    args = arguments.parse(["eval", "--data", str(rows), "--model", str(tmp_path)])
-    benchmark = evaluated_task.benchmark_of(args, [])
-    assert benchmark.name == "vqa"
-    assert benchmark.task.settings["columns"] == {"question": "q", "answer": "a"}
+    assert data.settings_of_run(str(tmp_path), None, "grounding") == []
+    assert data.settings_of_run("Qwen/Qwen2-VL-2B-Instruct", None, "vqa") == []
 
 
 def test_letters_of_a_runs_settings_reach_the_evaluation_of_its_model(tmp_path: Path) -> None:
     told = {"template": "{question} \U0001f600\x7f\x85\u2028 é"}
     run = replace(config.Config(), task=config.TaskConfig("vqa", told))
     (tmp_path / "config.yaml").write_text(config.to_yaml(run), encoding="utf-8")
-    assert config.load(None, data.settings_of_run(str(tmp_path), "vqa")).task.settings == told
+    assert config.load(None, data.settings_of_run(str(tmp_path), None, "vqa")).task.settings == told
 
 
 def test_a_configuration_beside_a_model_that_is_no_runs_is_not_its(
@@ -212,11 +201,11 @@ def test_a_configuration_beside_a_model_that_is_no_runs_is_not_its(
     for name in ("demo", "mine", "checkpoint-5", "final"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")
-    assert [data.settings_of_run(name, "vqa") for name in ("demo", "mine")] == [[], []]
+    assert [data.settings_of_run(name, None, "vqa") for name in ("demo", "mine")] == [[], []]
     assert [data.task_of_run(name).name for name in ("checkpoint-5", "final", ".")] == ["vqa"] * 3
     # another tool's, in the folder of a model
     (tmp_path / "mine" / "config.yaml").write_text("loss: focal\n")
-    assert data.settings_of_run("mine", "vqa") == []
+    assert data.settings_of_run("mine", None, "vqa") == []
 
 
 def test_results_of_other_data_lie_in_other_folders() -> None:

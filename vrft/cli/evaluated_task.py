@@ -22,16 +22,21 @@ def benchmark_of(args: argparse.Namespace, settings: Sequence[str]) -> Benchmark
 
     Settings of the model are none of the benchmark's. Without a benchmark the task is the one that
     a setting names, or else that of the model's run, or else vqa or grounding, as the data are; a
-    model of a run is then asked as it was trained. The benchmark of vqa or grounding is left in
-    ``args``.
+    model of a run is then asked as it was trained, and data other than the run's are read by
+    themselves. The benchmark of vqa or grounding is left in ``args``.
     """
+    from vrft import config
     from vrft.evaluation.benchmark import load_benchmark, of_task
 
     settings = [word for word in settings if not is_of_model(word)]
     task = None
     if args.benchmark is None:
-        task = own_task(args, settings) or task_of_rows(args, settings)
-        settings = [*data.settings_of_run(model_here(args), task), *settings]
+        model, place = model_here(args), data_of(args, settings)
+        named = own_task(args, settings)
+        given = config.load(None, about_data(settings)).task.settings
+        data.say_reading_of_run(model, place, [*given], *([named] if named else data.TASKS))
+        task = named or task_of_rows(args, settings)
+        settings = [*data.settings_of_run(model, place, task), *settings]
         args.benchmark = task if task in data.TASKS else None
     if task is not None and args.benchmark is None:
         check_file_and_data(task, args)
@@ -66,6 +71,14 @@ def model_here(args: argparse.Namespace) -> str:
     return "" if served else str(args.model or getattr(args, "all_checkpoints", None) or "")
 
 
+def data_of(args: argparse.Namespace, settings: Sequence[str]) -> str | None:
+    """Return the data that are evaluated, by ``--data`` or a setting; None for the task's own."""
+    from vrft import config
+
+    place = config.load(None, about_data(settings)).task.settings.get("data_dir")
+    return args.data if args.data is not None or place is None else str(place)
+
+
 def own_task(args: argparse.Namespace, settings: Sequence[str]) -> str:
     """Return the task that settings name, or else that of the model's run unless it reads rows.
 
@@ -92,9 +105,9 @@ def task_of_rows(args: argparse.Namespace, settings: Sequence[str]) -> str:
     from vrft import config
 
     model = model_here(args)
-    read_by = data.settings_of_run(model, *data.TASKS)
-    given = [config.parse_override(word) for word in settings if key_of(word) == "split"]
-    split = str(given[-1]["split"]) if given else "test"
+    read_by = data.settings_of_run(model, args.data, *data.TASKS)
+    splits = [config.parse_override(word) for word in settings if key_of(word) == "split"]
+    split = str(splits[-1]["split"]) if splits else "test"
     reading = config.load(None, [*read_by, *about_data(settings)]).task.settings
     task = data.task_of({**reading, "data_dir": args.data}, split)
     if (trained := data.task_of_run(model).name) not in ("", task):

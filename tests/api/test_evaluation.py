@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import doctest
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.colour_rows import FAST, ROWS, trained
-from fakes.folders import RECORDS
+from fakes.folders import FAKES, RECORDS
 
 import vrft
 from vrft.api import evaluation
@@ -158,6 +159,20 @@ def test_rows_of_a_run_are_read_as_in_its_training_and_other_rows_by_themselves(
     )
     assert vrft.evaluate(run, rows[:1], sampling=short, task=columns).report.n == 1
     assert "note" not in capsys.readouterr().err
+
+
+def test_a_task_file_that_was_edited_is_evaluated_as_it_is_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    code = (FAKES / "letters_task.py").read_text(encoding="utf-8")
+    Path("answers.jsonl").write_text('{"id": "test-0", "text": "abcde"}\n')
+    scores = []
+    for most in (20, 10):
+        Path("edited_letters.py").write_text(code.replace("/ 20", f"/ {most}"))
+        result = vrft.evaluate(predictions="answers.jsonl", task={"name": "edited_letters.py"})
+        scores.append(result.metrics["different"] * 12)
+    assert scores == pytest.approx([5 / 20, 5 / 10])
 
 
 def test_boxes_of_another_tool_are_read_as_they_are_said_to_be_written() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from vrft import python_files
 from vrft.api.memory import Data, data_source
 from vrft.api.model import LoadedPolicy
 from vrft.api.options import Model, columns_of, folder_of, model_name, options, overrides
@@ -164,6 +165,7 @@ def asked_by(
     """
     from vrft.evaluation import locate
 
+    python_files.forget_changed()
     given = overrides({"task": task, **settings})
     model = words.get("--model") or words.get("--all-checkpoints")
     run = None if model is None or words["--benchmark"] else locate.run_of(str(model))

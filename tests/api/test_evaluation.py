@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import doctest
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.colour_rows import FAST, ROWS, trained
-from fakes.folders import RECORDS
+from fakes.folders import FAKES, RECORDS
 
 import vrft
 from vrft.api import evaluation
@@ -139,14 +140,39 @@ def test_saved_answers_are_scored_again_from_a_file_and_from_a_result() -> None:
     assert twice.metrics == again.metrics
 
 
-def test_columns_of_a_run_name_the_pictures_of_rows_that_its_model_is_asked() -> None:
-    run = trained("run", **{"data.columns.images": "images"})
-    settings = Path("run/config.yaml").read_text()
-    assert settings.count("images: images") == 1
-    Path("run/config.yaml").write_text(settings.replace("images: images", "images: img"))
+def test_rows_of_a_run_are_read_as_in_its_training_and_other_rows_by_themselves(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     ROWS[0]["images"][0].save("a.png")
-    rows = [{"img": "a.png", "question": "Which colour?", "answer": "red"}]
-    assert vrft.evaluate(run, rows, sampling=FAST["sampling"]).report.n == 1
+    rows = [{"img": "a.png", "question": "Which colour?", "answer": "red"}] * 2
+    columns = {"columns": {"images": "img"}}
+    train = {"max_steps": 1, "output_dir": "run"}
+    run = vrft.train(rows, model="demo", train=train, task=columns, **FAST)
+    capsys.readouterr()
+    short = FAST["sampling"]
+    assert vrft.evaluate(run, iter(rows), sampling=short, limit=1).report.n == 1
+    assert "note" not in capsys.readouterr().err
+    assert vrft.evaluate(run, ROWS[:1], sampling=short).report.n == 1
+    assert (
+        """note: run/final was trained on other data, read by 'data.columns={"images": "img"}'"""
+        in (capsys.readouterr().err)
+    )
+    assert vrft.evaluate(run, rows[:1], sampling=short, task=columns).report.n == 1
+    assert "note" not in capsys.readouterr().err
+
+
+def test_a_task_file_that_was_edited_is_evaluated_as_it_is_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    code = (FAKES / "letters_task.py").read_text(encoding="utf-8")
+    Path("answers.jsonl").write_text('{"id": "test-0", "text": "abcde"}\n')
+    scores = []
+    for most in (20, 10):
+        Path("edited_letters.py").write_text(code.replace("/ 20", f"/ {most}"))
+        result = vrft.evaluate(predictions="answers.jsonl", task={"name": "edited_letters.py"})
+        scores.append(result.metrics["different"] * 12)
+    assert scores == pytest.approx([5 / 20, 5 / 10])
 
 
 def test_boxes_of_another_tool_are_read_as_they_are_said_to_be_written() -> None:

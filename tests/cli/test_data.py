@@ -11,7 +11,7 @@ import pytest
 from fakes.folders import RECORDS
 
 from vrft import cli, config
-from vrft.cli import arguments, configuration, data, evaluation
+from vrft.cli import arguments, configuration, data, evaluated_task, evaluation
 from vrft.errors import UserError
 from vrft.evaluation.benchmark import Benchmark
 
@@ -50,11 +50,54 @@ def test_several_right_answers_are_no_box(
     file = tmp_path / "rows.jsonl"
     lines = [{"images": [str(HERE / "a.png")], "question": "?", "answer": a} for a in answers]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    settings = ["data.allow_outside=true", "task.accept_any=true"]
-    assert data.task_of(str(file), "train", settings) == "vqa"
-    assert data.task_of(str(file), "train", [*settings, "task.kind=box"]) == "grounding"
+    settings = {"data_dir": str(file), "allow_outside": True}
+    assert data.task_of({**settings, "accept_any": True}, "train") == "vqa"
+    boxes = {**settings, "accept_any": True, "kind": "box"}
+    assert data.task_of(boxes, "train") == "grounding"
     if len(answers) == 1:
-        assert data.task_of(str(file), "train", ["data.allow_outside=true"]) == "grounding"
+        assert data.task_of(settings, "train") == "grounding"
+
+
+@pytest.mark.parametrize(
+    ("rows", "task"), [("vlm_r1.jsonl", "grounding"), ("canonical_vqa.jsonl", "vqa")]
+)
+def test_data_choose_their_task_beside_a_configuration_that_names_none(
+    rows: str, task: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("model: demo\ntrain: {max_steps: 3}\n", encoding="utf-8")
+    place = str(HERE / rows)
+    args = arguments.parse(["train", "--config", str(file), "--data", place])
+    resolved = configuration.resolve(args)
+    assert resolved.task == config.TaskConfig(task, {"data_dir": place})
+    assert (resolved.model.name, resolved.train.max_steps) == ("demo", 3)
+    # Of the file the data may come, too, or of a setting.
+    file.write_text(f"model: demo\ntask: {{data_dir: {place}}}\n", encoding="utf-8")
+    for words in (["--config", str(file)], [f"task.data_dir={place}"]):
+        assert configuration.resolve(arguments.parse(["check", *words])).task.name == task
+
+
+def test_the_settings_of_a_configuration_say_which_task_reads_its_data(tmp_path: Path) -> None:
+    rows, file = tmp_path / "rows.jsonl", tmp_path / "mine.yaml"
+    rows.write_text('{"q": "?", "a": "1"}\n', encoding="utf-8")
+    file.write_text("data: {columns: {question: q, answer: a}}\n", encoding="utf-8")
+    args = arguments.parse(["check", "--config", str(file), "--data", str(rows)])
+    assert configuration.resolve(args).task.name == "vqa"
+
+
+def test_data_choose_their_task_for_a_benchmark_that_names_none(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("title: mine\nsampling: {max_completion_length: 9}\n", encoding="utf-8")
+    place = str(HERE / "vlm_r1.jsonl")
+    words = ["eval", "--benchmark", str(file), "--model", "demo"]
+    benchmark = evaluated_task.benchmark_of(arguments.parse([*words, "--data", place]), [])
+    assert benchmark.task == config.TaskConfig("grounding", {"data_dir": place})
+    assert benchmark.sampling.max_completion_length == 9
+    assert capsys.readouterr().err.startswith("read as VLM-R1 conversations")
+    with pytest.raises(UserError, match="names no task; add `task: NAME` to it, or give --data"):
+        evaluated_task.benchmark_of(arguments.parse(words), [])
 
 
 def test_a_named_task_keeps_its_data() -> None:
@@ -135,29 +178,18 @@ def test_a_model_of_a_run_is_asked_as_it_was_trained(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(config.to_yaml(run), encoding="utf-8")
     (tmp_path / "final").mkdir()
     for folder in (tmp_path, tmp_path / "final"):
-        settings = data.settings_of_run(str(folder), "vqa")
+        settings = data.settings_of_run(str(folder), None, "vqa")
         assert settings == ['task.template="{question}: now!"']
         assert config.load(None, settings).task.settings == {"template": "{question}: now!"}
-    assert data.settings_of_run(str(tmp_path), "grounding") == []
-    assert data.settings_of_run("Qwen/Qwen2-VL-2B-Instruct", "vqa") == []
-
-
-def test_rows_are_read_by_the_columns_of_the_models_run(tmp_path: Path) -> None:
-    run = config.load("vqa", ["data.columns.question=q", "data.columns.answer=a"])
-    (tmp_path / "config.yaml").write_text(config.to_yaml(run), encoding="utf-8")
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text('{"q": "?", "a": "1"}\n', encoding="utf-8")
-    args = arguments.parse(["eval", "--data", str(rows), "--model", str(tmp_path)])
-    benchmark = evaluation.benchmark_of(args, [])
-    assert benchmark.name == "vqa"
-    assert benchmark.task.settings["columns"] == {"question": "q", "answer": "a"}
+    assert data.settings_of_run(str(tmp_path), None, "grounding") == []
+    assert data.settings_of_run("Qwen/Qwen2-VL-2B-Instruct", None, "vqa") == []
 
 
 def test_letters_of_a_runs_settings_reach_the_evaluation_of_its_model(tmp_path: Path) -> None:
     told = {"template": "{question} \U0001f600\x7f\x85\u2028 é"}
     run = replace(config.Config(), task=config.TaskConfig("vqa", told))
     (tmp_path / "config.yaml").write_text(config.to_yaml(run), encoding="utf-8")
-    assert config.load(None, data.settings_of_run(str(tmp_path), "vqa")).task.settings == told
+    assert config.load(None, data.settings_of_run(str(tmp_path), None, "vqa")).task.settings == told
 
 
 def test_a_configuration_beside_a_model_that_is_no_runs_is_not_its(
@@ -169,11 +201,11 @@ def test_a_configuration_beside_a_model_that_is_no_runs_is_not_its(
     for name in ("demo", "mine", "checkpoint-5", "final"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")
-    assert [data.settings_of_run(name, "vqa") for name in ("demo", "mine")] == [[], []]
+    assert [data.settings_of_run(name, None, "vqa") for name in ("demo", "mine")] == [[], []]
     assert [data.task_of_run(name).name for name in ("checkpoint-5", "final", ".")] == ["vqa"] * 3
     # another tool's, in the folder of a model
     (tmp_path / "mine" / "config.yaml").write_text("loss: focal\n")
-    assert data.settings_of_run("mine", "vqa") == []
+    assert data.settings_of_run("mine", None, "vqa") == []
 
 
 def test_results_of_other_data_lie_in_other_folders() -> None:
@@ -267,9 +299,9 @@ def test_columns_of_no_other_format_are_said_to_be_left_out(
 def test_settings_reach_the_choice_of_the_task(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"q": "?", "a": "1"}\n', encoding="utf-8")
-    settings = ["data.columns.question=q", "data.columns.answer=a"]
-    assert data.task_of(str(file), "train", settings) == "vqa"
+    settings = {"data_dir": str(file), "columns": {"question": "q", "answer": "a"}}
+    assert data.task_of(settings, "train") == "vqa"
     with pytest.raises(UserError, match="no known format"):
-        data.task_of(str(file), "train", [])
+        data.task_of({"data_dir": str(file)}, "train")
     for kind, task in (("text", "vqa"), ("by_row", "vqa"), ("points", "grounding")):
-        assert data.task_of("unread", "train", [f"task.kind={kind}"]) == task
+        assert data.task_of({"data_dir": "unread", "kind": kind}, "train") == task

@@ -8,7 +8,7 @@ import pytest
 from fakes.folders import FAKES, RECORDS
 
 from vrft import config
-from vrft.cli import arguments, evaluation
+from vrft.cli import arguments, data, evaluated_task, evaluation
 from vrft.errors import UserError
 from vrft.evaluation.benchmark import Benchmark
 
@@ -24,7 +24,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def asked(model: Path, rows: Path, *settings: str) -> Benchmark:
     """The benchmark of ``vrft eval --data`` for a model."""
     args = arguments.parse(["eval", "--data", str(rows), "--model", str(model)])
-    return evaluation.benchmark_of(args, settings)
+    return evaluated_task.benchmark_of(args, settings)
 
 
 def run_of(folder: Path, *settings: str) -> Path:
@@ -108,7 +108,7 @@ def test_a_task_without_data_is_evaluated_without(tmp_path: Path) -> None:
     for words in (["eval", "--model", str(run)], ["eval", *asks, f"task={drawn}"]):
         args = arguments.parse(words)
         evaluation.check_options(args)
-        assert evaluation.benchmark_of(args, args.settings).task.name == str(drawn)
+        assert evaluated_task.benchmark_of(args, args.settings).task.name == str(drawn)
     with pytest.raises(UserError, match="has no data_dir; leave --data out"):
         asked(run, Path("rows"))
     # data that a task has by itself are not those of a run
@@ -128,3 +128,65 @@ def test_rows_of_another_kind_than_the_runs_are_noted(tmp_path: Path, capsys: Ca
     )
     assert asked(run, HERE / "canonical_vqa.jsonl").name == "vqa"
     assert "note" not in capsys.readouterr().err
+
+
+def test_the_runs_own_data_are_read_as_in_its_training(tmp_path: Path, capsys: Capture) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"q": "?", "a": "1"}\n', encoding="utf-8")
+    reading = ["data.columns.question=q", "data.columns.answer=a"]
+    run = run_of(tmp_path / "run", "task=vqa", f"task.data_dir={rows}", *reading)
+    link = tmp_path / "linked.jsonl"
+    link.symlink_to(rows)
+    for place in (rows, link):
+        told = asked(run, place).task.settings
+        assert told == {"columns": {"question": "q", "answer": "a"}, "data_dir": str(place)}
+    assert "note" not in capsys.readouterr().err
+
+
+def test_data_that_are_not_the_runs_are_read_by_themselves_and_asked_in_its_words(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    asking = ["task.template='{question} Now!'", "task.kind=box", "task.coordinates=thousandths"]
+    reading = ["data.box_format=xywh", "data.boxes=fractions", "data.columns.question=problem"]
+    trained = f"task.data_dir={tmp_path / 'train.jsonl'}"
+    run = run_of(tmp_path / "run", "task=grounding", trained, *asking, *reading)
+    words = {"template": "{question} Now!", "kind": "box", "coordinates": "thousandths"}
+    rows = HERE / "vlm_r1.jsonl"
+    assert asked(run, rows).task.settings == {**words, "data_dir": str(rows)}
+    note, line, *_ = capsys.readouterr().err.splitlines()
+    columns = """'data.columns={"question": "problem"}'"""
+    assert note == (
+        f"""note: {run} was trained on other data, read by 'data.box_format="xywh"' """
+        f"""'data.boxes="fractions"' {columns}; {rows}: read without; add what holds for """
+        "them too"
+    )
+    assert line.startswith("read as VLM-R1 conversations")
+    # One that is given is nothing to be told, and neither is a run without any.
+    given = (reading[0], "data.boxes=pixels", "data.columns.id=id")
+    spelt = {"columns": {"id": "id"}, "box_format": "xywh", "box_unit": "pixels"}
+    assert asked(run, rows, *given).task.settings == {**words, **spelt, "data_dir": str(rows)}
+    plain = run_of(tmp_path / "plain", "task=grounding", trained, *asking)
+    assert asked(plain, rows).task.settings == {**words, "data_dir": str(rows)}
+    assert "note" not in capsys.readouterr().err
+
+
+def test_files_of_one_folder_are_one_data_set_and_read_alike(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.jsonl").write_text("")
+    reading = ["data.box_format=xywh", "data.columns.question=problem", "task.kind=box"]
+    trained = f"task.data_dir={tmp_path / 'train.jsonl'}"
+    run = run_of(tmp_path / "run", "task=grounding", trained, *reading)
+    test, elsewhere = tmp_path / "test.jsonl", tmp_path / "else" / "test.jsonl"
+    given = data.settings_of_run(str(run), str(test), "grounding")
+    assert 'task.box_format="xywh"' in given and 'task.columns={"question": "problem"}' in given
+    assert data.settings_of_run(str(run), str(elsewhere), "grounding") == ['task.kind="box"']
+
+
+def test_other_tasks_read_data_that_are_not_their_runs_by_themselves_too(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    reading = ["task.columns.answer=n", "task.allow_outside=true"]
+    run = run_of(tmp_path / "run", "task=counting", "task.data_dir=train.jsonl", *reading)
+    rows = HERE / "canonical_vqa.jsonl"
+    assert asked(run, rows).task.settings == {"data_dir": str(rows)}
+    assert 'data.columns={"answer": "n"}' in capsys.readouterr().err

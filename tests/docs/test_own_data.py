@@ -165,10 +165,8 @@ def test_the_settings_of_a_public_set_read_its_columns(name: str, tmp_path: Path
     (tmp_path / "a.png").write_bytes(png())
     file = tmp_path / "train.parquet"
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), file)
-    settings = table()[name]
-    task = data.task_of(str(file), "train", settings)
-    fields = {**config.load(None, settings).task.settings, "data_dir": str(file)}
-    built = registry.build(TaskConfig(task, fields))
+    fields = {**config.load(None, table()[name]).task.settings, "data_dir": str(file)}
+    built = registry.build(TaskConfig(data.task_of(fields, "train"), fields))
     (sample,) = built.samples("train")
     assert len(sample.images) == 1
     view = View(1000, 1000, "thousandths")

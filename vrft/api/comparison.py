@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from vrft import python_files
 from vrft.api.options import folder_of
 from vrft.api.results import EvalResult, TrainResult
 from vrft.errors import UserError
@@ -47,6 +48,7 @@ class CompareResult:
         """
         from vrft.evaluation import comparison
 
+        python_files.forget_changed()
         if order not in SECTIONS:
             raise UserError(f"order: expected {', '.join(SECTIONS)}; got {order!r}")
         return dict(comparison.change_sections(self.before, self.after, count))[SECTIONS[order]]
@@ -95,6 +97,7 @@ def compare(before: Evaluated, after: Evaluated) -> CompareResult:
     """
     from vrft.evaluation import comparison
 
+    python_files.forget_changed()
     first, second = place_of(before), place_of(after)
     return CompareResult(comparison.pair(first, second), first, second)
 

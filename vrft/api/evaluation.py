@@ -6,16 +6,19 @@ Rooms are imported inside functions: ``import vrft`` must not wait for torch.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from vrft import python_files
 from vrft.api.memory import Data, data_source
 from vrft.api.model import LoadedPolicy
 from vrft.api.options import Model, columns_of, folder_of, model_name, options, overrides
 from vrft.api.results import CheckpointsResult, EvalResult, TrainResult
-from vrft.cli import arguments, evaluation
+from vrft.cli import arguments, evaluated_task, evaluation
+from vrft.cli import data as command_data
 from vrft.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,7 +45,8 @@ def evaluate(
 ) -> EvalResult:
     """Evaluate a model as ``vrft eval`` does: on a benchmark, or on the rows of ``data``.
 
-    A model of a run is asked as it was trained; settings of the model are given as
+    A model of a run is asked as it was trained, and rows other than the run's are read by
+    themselves, with what ``task`` says of them; settings of the model are given as
     ``model={"name": "runs/mine", "quantization": "nf4"}``. Instead of a model, ``predictions`` are
     answers that are scored as they are: a file with ``id`` and ``text`` in each line, of this
     toolkit or another, or a result; ``boxes`` says how another tool writes boxes. The other options
@@ -89,7 +93,7 @@ def evaluate(
     folder = args.out or evaluation.results_folder(args, asked)
     request = evaluation.asking_options(args)
     if isinstance(model, LoadedPolicy):
-        for word in filter(evaluation.is_of_model, args.settings):
+        for word in filter(evaluated_task.is_of_model, args.settings):
             raise UserError(f"{word}: the model is loaded already; give its settings to vrft.load")
         report = evaluate.run(asked, model.config, folder, policy=model.policy, **request)
     else:
@@ -161,17 +165,38 @@ def asked_by(
     """
     from vrft.evaluation import locate
 
+    python_files.forget_changed()
     given = overrides({"task": task, **settings})
     model = words.get("--model") or words.get("--all-checkpoints")
     run = None if model is None or words["--benchmark"] else locate.run_of(str(model))
-    # A model of a run is asked as it was trained.
-    columns = columns_of(given, None if run is None else str(run / "config.yaml"))
-    source = None if data is None else data_source(data, columns)
+    source = None if data is None else source_of(data, given, run)
     args = arguments.parse(["eval", *options({**words, "--data": source})])
     args.settings = given
-    if evaluation.asks_nothing(args, given):
+    if evaluated_task.asks_nothing(args, given):
         raise UserError("give data or benchmark=NAME; `vrft eval --list` lists the benchmarks")
     evaluation.check_options(args)
     if args.all_checkpoints is not None:
         args.model = str(args.all_checkpoints)
-    return args, evaluation.benchmark_of(args, given)
+    return args, evaluated_task.benchmark_of(args, given)
+
+
+def source_of(data: Data, given: Sequence[str], run: Path | None) -> str:
+    """Return data as a command names them, which for those of the model's ``run`` are its own.
+
+    Rows in memory lie in the cache by their content, to which the names of their columns of
+    pictures belong: ``given`` settings name them, and for the run's own rows its settings do.
+    """
+    columns = columns_of(given)
+    if run is None or isinstance(data, str | os.PathLike):
+        return data_source(data, columns)
+    # Rows that can be read once only are kept, as they are read twice here.
+    if isinstance(data, Mapping):
+        data = {k: list(v) if isinstance(v, Iterator) else v for k, v in data.items()}
+    elif isinstance(data, Iterator):
+        data = list(data)
+    trained = command_data.task_of_run(str(run)).settings.get("data_dir")
+    with contextlib.suppress(UserError):  # columns of others, which say nothing of these rows
+        own = data_source(data, columns_of(given, str(run / "config.yaml")))
+        if command_data.same_data(trained, own):
+            return own
+    return data_source(data, columns)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from vrft import python_files
 from vrft.checks import findings
 from vrft.errors import UserError
 from vrft.types import Prediction, Report
@@ -159,6 +160,7 @@ class EvalResult:
 
         if self.folder is None:
             raise UserError("saved answers were scored without a folder; evaluate with out=FOLDER")
+        python_files.forget_changed()
         evaluation = results.load_evaluation(self.folder)
         match order:
             case "worst":

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from vrft import python_files
 from vrft.api.memory import Data, data_source
 from vrft.api.options import Model, columns_of, folder_of, name_of, options, overrides
 from vrft.api.results import CheckResult, Plan, TrainResult
@@ -191,6 +192,7 @@ def parsed(
 
     Raises UserError as the command does.
     """
+    python_files.forget_changed()
     sections = {"task": task if isinstance(task, Mapping) else None, "model": model, **settings}
     given = overrides(sections)
     named = {

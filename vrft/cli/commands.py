@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from vrft import python_files
 from vrft.cli import (
     arguments,
     completion,
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # a process of its own, which may tell libraries how to behave
         for name in QUIET:
             os.environ.setdefault(name, "1")
+    python_files.forget_changed()
     try:
         args = arguments.parse(sys.argv[1:] if argv is None else argv)
         with console.warnings_in_words(), console.logs_on_error():

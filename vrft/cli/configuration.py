@@ -34,20 +34,17 @@ def configured(args: argparse.Namespace, resume: Path | None = None) -> Config:
 
     A model that is a run's folder, or RUN/best, is the one that ``locate.model`` finds there.
     Without a file, a run to resume brings its own configuration, and a task takes the shipped one
-    of its name, whether ``--task`` or a setting names it. Data without a task are for the one that
-    reads them, vqa or grounding. A resumed run stays in its folder, wherever that has been moved
-    to. Raises UserError where ``resume`` holds no run, and for settings that cannot change within
-    a run.
+    of its name, whether ``--task`` or a setting names it. Data without a task, be there a file or
+    not, are for the one that reads them, vqa or grounding. A resumed run stays in its folder,
+    wherever that has been moved to. Raises UserError where ``resume`` holds no run, and for
+    settings that cannot change within a run.
     """
     from vrft import config
     from vrft.evaluation import locate
 
     source, name = args.config, args.task
-    if source is None and name is None and resume is None:
-        name = config.load(None, args.settings).task.name or None
-        if name is None and args.data is not None:
-            split = getattr(args, "splits", ["train"])[0]
-            name = data.task_of(args.data, split, args.settings)
+    if name is None and resume is None:
+        name = named_or_read(args)
     if source is None and resume is not None:
         if not (resume / "config.yaml").is_file():
             raise UserError(f"--resume {resume}: no run there, config.yaml is missing")
@@ -76,6 +73,20 @@ def configured(args: argparse.Namespace, resume: Path | None = None) -> Config:
         rewards = (*resolved.algorithm.rewards, *map(os.path.abspath, args.reward))
         resolved = replace(resolved, algorithm=replace(resolved.algorithm, rewards=rewards))
     return resolved if resume is None else resumed(resolved, resume, args.settings)
+
+
+def named_or_read(args: argparse.Namespace) -> str | None:
+    """Return the task that the file or settings name, or else that which reads their data.
+
+    None for neither.
+    """
+    from vrft import config
+
+    task = config.load(args.config, args.settings).task
+    settings = task.settings if args.data is None else {**task.settings, "data_dir": args.data}
+    if not task.name and "data_dir" in settings:
+        return data.task_of(settings, getattr(args, "splits", ["train"])[0])
+    return task.name or None
 
 
 def resumed(config: Config, run: Path, settings: Sequence[str]) -> Config:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vrft import launched
+from vrft import launched, paths
 from vrft.cli import next_commands
 from vrft.errors import UserError
 
@@ -26,6 +28,9 @@ READING = ("allow_outside", "columns", "config", "data_format", "encoding", "row
 CONVERSION = (*READING, "box_format", "box_unit", "max_pixels", "min_pixels")
 """The settings of the task ``grounding`` that say how rows and their boxes are read."""
 
+OF_DATA = (*CONVERSION, "accept_any", "option_index", "picture")
+"""The settings of any task that tell how one file of data is read; the others say how to ask."""
+
 KINDS = {
     **dict.fromkeys(("option", "number", "yes_no", "text", "by_row"), "vqa"),
     **dict.fromkeys(("box", "boxes", "point", "points"), "grounding"),
@@ -33,22 +38,21 @@ KINDS = {
 """``task.kind`` -> the task that has it."""
 
 
-def task_of(data: str, split: str, settings: Sequence[str]) -> str:
+def task_of(settings: Mapping[str, Any], split: str) -> str:
     """Return the task that reads a split: "grounding" for boxes and points, else "vqa".
 
-    ``settings`` are those of the command line, such as ``data.format=trl``; ``task.kind`` decides
-    where it is given, and ``task.accept_any``, by which a list is no box but several answers.
+    ``settings`` are those of the task, the data among them; ``kind`` decides where it is given, and
+    ``accept_any``, by which a list is no box but several answers.
     """
-    from vrft import config, registry
+    from vrft import registry
     from vrft.config.schema import TaskConfig
 
-    given = config.load(None, settings).task.settings
-    if given.get("kind") in KINDS:
-        return KINDS[given["kind"]]
-    if given.get("accept_any"):
+    if (kind := settings.get("kind")) in KINDS:
+        return KINDS[kind]
+    if settings.get("accept_any"):
         return "vqa"
-    reading = {name: value for name, value in given.items() if name in READING}
-    task: Any = registry.build(TaskConfig("vqa", {**reading, "data_dir": data}))
+    reading = {name: settings[name] for name in ("data_dir", *READING) if name in settings}
+    task: Any = registry.build(TaskConfig("vqa", reading))
     return "grounding" if task.read(split).geometric else "vqa"
 
 
@@ -59,21 +63,67 @@ def say_reading(task: Task[Any], split: str) -> None:
         print(describe(split), file=sys.stderr)
 
 
-def settings_of_run(model: str, *tasks: str) -> list[str]:
+def settings_of_run(model: str, place: str | None, *tasks: str) -> list[str]:
     """Return the task's settings of the run that a model is from, but for the data themselves.
 
-    A model asked in other words than it was trained on would be measured wrongly. [] for a model
-    that is from no run here, or from a run of another task than ``tasks``. A task's file may lie
-    elsewhere by now.
+    A model asked in other words than it was trained on would be measured wrongly. Settings that
+    tell how data are read, OF_DATA, are among them where the data in ``place`` are the run's own:
+    data of elsewhere may have other columns, and boxes of another format. [] for a model that is
+    from no run here, or from a run of another task than ``tasks``. A task's file may lie elsewhere
+    by now.
     """
     from vrft import config
 
     run = task_of_run(model)
-    files = [Path(task).name for task in tasks if task.endswith(".py")]
-    if run.name not in tasks and Path(run.name).name not in files:
+    if not is_any_of(run.name, tasks):
         return []
-    own = {k: v for k, v in run.settings.items() if k not in ("data_dir", "rows")}
-    return [config.to_override(f"task.{k}", v) for k, v in own.items()]
+    ours = same_data(run.settings.get("data_dir"), place)
+    return [
+        config.to_override(f"task.{name}", value)
+        for name, value in run.settings.items()
+        if name not in ("data_dir", "rows") and (ours or name not in OF_DATA)
+    ]
+
+
+def say_reading_of_run(model: str, place: str | None, given: Sequence[str], *tasks: str) -> None:
+    """Note the settings by which a model's run has read its data, if other data are in ``place``.
+
+    ``given`` are the names of settings that say themselves how these are read.
+    """
+    from vrft import config
+
+    run = task_of_run(model)
+    if not is_any_of(run.name, tasks) or same_data(run.settings.get("data_dir"), place):
+        return
+    left = [
+        shlex.quote(config.to_override(spelt(name), value))
+        for name, value in run.settings.items()
+        if name in OF_DATA and name not in given
+    ]
+    if left and launched.speaks():
+        print(f"note: {model} was trained on other data, read by {' '.join(left)}; "
+              f"{place or 'the data of the task'}: read without; add what holds for them too",
+              file=sys.stderr)  # fmt: skip
+
+
+def is_any_of(task: str, tasks: Sequence[str]) -> bool:
+    """Return whether a task is one of several, those in files by the names of their files."""
+    files = [Path(other).name for other in tasks if other.endswith(".py")]
+    return task in tasks or Path(task).name in files
+
+
+def same_data(trained: object, place: str | None) -> bool:
+    """Return whether two ``data_dir`` are the same data: a hub id, a file or folder, or its files.
+
+    Files of one folder, as train.jsonl and test.jsonl, are the splits of one data set, but those of
+    the cache are rows in memory of any kind.
+    """
+    if not isinstance(trained, str) or place is None:
+        return trained is place
+    ours, theirs = (os.path.realpath(os.path.expanduser(each)) for each in (trained, place))
+    folder = os.path.dirname(ours)
+    siblings = folder == os.path.dirname(theirs) != os.path.realpath(paths.rows())
+    return ours == theirs or (siblings and os.path.isfile(ours) and os.path.isfile(theirs))
 
 
 def lengths_of_run(model: str, least: int) -> list[str]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vrft import paths
 from vrft.cli import data, endpoint, next_commands, view
+from vrft.cli.evaluated_task import asks_nothing, benchmark_of, is_of_model, key_of
 from vrft.cli.imports import lasting
 from vrft.cli.listing import print_listing
 from vrft.errors import UserError
@@ -96,11 +96,6 @@ def model_of(args: argparse.Namespace) -> ModelConfig:
     return model
 
 
-def is_of_model(word: str) -> bool:
-    """Return whether a setting is one of the model: of what is measured, not of the benchmark."""
-    return key_of(word).startswith("model.")
-
-
 def say_quantization(model: ModelConfig) -> None:
     """Say in a line if an adapter is asked on another base than its run has trained it on."""
     from vrft import config
@@ -144,108 +139,6 @@ def check_model_settings(args: argparse.Namespace) -> None:
         if key_of(word) in ("model", "model.name"):
             raise UserError(f"{word}: --model and --all-checkpoints name the model to evaluate; "
                             "leave it out")  # fmt: skip
-
-
-def key_of(word: str) -> str:
-    """Return the path of a setting, such as "model.dtype" of model.dtype=float32."""
-    return word.partition("=")[0].strip()
-
-
-def benchmark_of(args: argparse.Namespace, settings: Sequence[str]) -> Benchmark:
-    """Return the benchmark of the options and settings, and say how its data are read.
-
-    Settings of the model are none of the benchmark's. Without a benchmark the task is the one that
-    a setting names, or else that of the model's run, or else vqa or grounding, as the data are; a
-    model of a run is then asked as it was trained. The benchmark of vqa or grounding is left in
-    ``args``.
-    """
-    from vrft.evaluation.benchmark import LONGEST_ANSWER, load_benchmark, of_task
-
-    settings = [word for word in settings if not is_of_model(word)]
-    task = None
-    if args.benchmark is None:
-        task, model = own_task(args, settings) or task_of_rows(args, settings), model_here(args)
-        trained = [*data.settings_of_run(model, task), *data.lengths_of_run(model, LONGEST_ANSWER)]
-        settings = [*trained, *settings]
-        args.benchmark = task if task in data.TASKS else None
-    if task is not None and args.benchmark is None:
-        check_file_and_data(task, args)
-        return of_task(task, settings, args.data)
-    benchmark = load_benchmark(args.benchmark, settings, args.data)
-    if benchmark.task.name in data.TASKS:
-        from vrft import registry
-
-        data.say_reading(registry.build(benchmark.task), benchmark.split)
-    return benchmark
-
-
-def model_here(args: argparse.Namespace) -> str:
-    """Return the model to load, which may be a run's; "" for none, and for one behind a server."""
-    served = getattr(args, "endpoint", None) is not None
-    return "" if served else str(args.model or getattr(args, "all_checkpoints", None) or "")
-
-
-def own_task(args: argparse.Namespace, settings: Sequence[str]) -> str:
-    """Return the task that settings name, or else that of the model's run unless it reads rows.
-
-    "" for none: the data decide between the tasks that read rows.
-    """
-    trained = data.task_of_run(model_here(args)).name
-    return named_task(settings) or ("" if trained in data.TASKS else trained)
-
-
-def named_task(settings: Sequence[str]) -> str:
-    """Return the task that settings name, "" for none."""
-    from vrft import config
-
-    return config.load(None, about_data(settings)).task.name
-
-
-def about_data(settings: Sequence[str]) -> list[str]:
-    """Return those of an evaluation's settings that are about its task and data."""
-    return [word for word in settings if key_of(word).split(".")[0] in ("task", "data")]
-
-
-def task_of_rows(args: argparse.Namespace, settings: Sequence[str]) -> str:
-    """Return the task that reads rows, vqa or grounding, and note if the run had the other one."""
-    from vrft import config
-
-    model = model_here(args)
-    read_by = data.settings_of_run(model, *data.TASKS)
-    given = [config.parse_override(word) for word in settings if key_of(word) == "split"]
-    split = str(given[-1]["split"]) if given else "test"
-    task = data.task_of(args.data, split, [*read_by, *about_data(settings)])
-    if (trained := data.task_of_run(model).name) not in ("", task):
-        print(
-            f"note: {model} was trained on the task {trained}, and these rows are read as {task}; "
-            f"add task={trained} to ask as it was trained",
-            file=sys.stderr,
-        )
-    return task
-
-
-def check_file_and_data(task: str, args: argparse.Namespace) -> None:
-    """Raise UserError for a task file that is gone, and for ``--data`` where the task has none."""
-    if task.endswith(".py") and not Path(task).is_file():
-        raise UserError(f"no task file {task}; name the file by task=PATH/{Path(task).name}")
-    if args.data is not None and not takes_data(task):
-        raise UserError(f"--data {args.data}: the task {task} has no data_dir; leave --data out")
-
-
-def takes_data(task: str) -> bool:
-    """Return whether a task has the setting that ``--data`` gives."""
-    from vrft import registry
-
-    fields = dataclasses.fields(registry.task_class(task))  # type: ignore[arg-type]
-    return "data_dir" in [field.name for field in fields]
-
-
-def asks_nothing(args: argparse.Namespace, settings: Sequence[str]) -> bool:
-    """Return whether the options name nothing to ask: no benchmark, data or task with its own."""
-    if args.benchmark is not None or args.data is not None or named_task(settings):
-        return False
-    task = own_task(args, settings)
-    return not task or takes_data(task)
 
 
 def asking_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import argparse
 
 from vrft.cli import next_commands
 from vrft.cli.endpoint import is_setting
-from vrft.cli.evaluation import benchmark_of, named_task
+from vrft.cli.evaluated_task import benchmark_of, named_task
 from vrft.errors import UserError
 
 

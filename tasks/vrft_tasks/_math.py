@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from vrft import answers
+from vrft.errors import UserError
 from vrft.formats.row_pictures import check_none
 from vrft.numbers import Quantity
 from vrft.numbers.units import MULTIPLES, NO_UNITS
-from vrft.records import Record, flattened, shown
+from vrft.records import Record, flattened, listed, read_each, shown
 from vrft.records.nested import holds_null
 from vrft.records.record import is_finite, number_text
 from vrft.types import Sample
@@ -20,6 +22,17 @@ BOX = re.compile(r"\\boxed\s*+\{")
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 """A brace, or any escaped character: ``\\{`` is text and closes nothing."""
 DOLLARS = re.compile(r"\$++([^$]*+)\$++|\$++")
+FRAME = re.compile(r"\\fbox\s*+\{")
+BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s*+([-+]?[0-9]++(?:\.[0-9]++)?|[A-Za-z](?![A-Za-z]))")
+"""A result behind its command without braces."""
+WORD = re.compile(r"[\u3400-\u9fff]{2}|(?<![\\A-Za-z])[^\W\d_\u3400-\u9fff]{2,}+")
+"""A word of a sentence, and no command of LaTeX."""
+MOST_OF_SOLUTION, MOST_OF_ANSWER = 8, 30
+"""Words of a result in these columns; a text with more is a derivation."""
+NO_RESULTS = ("proof", "notfound")
+"""What NuminaMath-1.5 writes as the answer where there is none."""
+SENTENCE = re.compile(r"[a-z)$][.!?] +[A-Z]|[\u3400-\u9fff][。！？].")
+"""The end of a sentence that another one follows."""
 LONGEST_RESULT = 1000
 """Characters, far more than any result of the data sets has."""
 
@@ -57,19 +70,40 @@ def last_box(text: str) -> str | None:
     return None
 
 
+def read_samples(records: Iterable[Record]) -> list[Sample[Gold]]:
+    """Read all rows of a split as ``read_sample`` does.
+
+    Raises UserError that counts the rows which tell no result, as those of a proof do.
+    """
+    untold: list[str] = []
+
+    def read_one(record: Record) -> Sample[Gold]:
+        sample = read_sample(record)
+        if tells_no_result(record):
+            untold.append(record.where)
+        return sample
+
+    samples = read_each(records, read_one)
+    if untold:
+        raise UserError(
+            f"{untold[0]}: a derivation without a result (no \\boxed{{...}}, <answer> or last line "
+            f"#### 7), which no answer could equal; {len(untold)} of {len(samples)} rows are such: "
+            "write each result into the column `answer`, or remove the rows, as proofs"
+        )
+    return samples
+
+
 def read_sample(record: Record) -> Sample[Gold]:
     """Read one row; the true result is its answer, or else the last box of its solution.
 
-    Raises UserError where there is neither, for a row with pictures, and as ``check_result``.
+    Raises UserError where there is neither, for a row with pictures, and as ``checked``.
     """
     check_none(record)
-    for name in ("answer", "solution"):
-        check_result(record, name)
-    results = (bare(written(record.get(name))) for name in ("answer", "solution"))
-    result = next(filter(None, results), None)
-    if result is None:
-        raise record.error("no answer and no solution; write one or remove the row")
-    solution = written(record.get("solution"))
+    answer = checked(record, "answer", answer_of(record))
+    solution = written(checked(record, "solution", record.get("solution")))
+    result = bare(written(answer)) or bare(boxed(solution))
+    if not result:
+        raise record.error(f"no answer and no solution; {remedy_of(record)}")
     # The reference puts the solution between think tags; tags inside would break the contract.
     has_tags = any(tag in solution for tag in answers.TAGS)
     return Sample(
@@ -81,12 +115,66 @@ def read_sample(record: Record) -> Sample[Gold]:
     )
 
 
-def check_result(record: Record, name: str) -> None:
-    """Raise UserError for a column that holds null, NaN, infinity or an object in a list or alone.
+def answer_of(record: Record) -> Any:
+    """Return the value of a row's answer, which rows of verl have in their ``reward_model``."""
+    answer = record.get("answer")
+    if answer is not None or record.has("answer", "solution"):
+        return answer
+    truth = listed(record.get("reward_model"))
+    return truth.get("ground_truth") if isinstance(truth, dict) else None
+
+
+def remedy_of(record: Record) -> str:
+    """Return in words what to do about a row in whose columns no result stands.
+
+    Columns that have our names in theirs are named, as Problem and Answer of AIME_2024.
+    """
+    if record.has("answer", "solution"):
+        return "write one or remove the row"
+    known = {"answer": ("answer", "result"), "question": ("question", "problem")}
+    if record.has("problem", "question", "prompt"):
+        del known["question"]
+    settings = []
+    for ours, words in known.items():
+        near = (name for word in words for name in record.values if word in name.casefold())
+        settings.append(f"data.columns.{ours}={next(near, 'NAME')}")
+    there = ", ".join(record.values) or "nothing"
+    return f"there is {there:.200}; say which column it is by {' '.join(settings)}"
+
+
+def boxed(solution: str) -> str:
+    """Return a solution with the braces of \\boxed around a result that stands in \\fbox or bare.
+
+    A few rows of MATH write \\fbox{2} and \\boxed 2.
+    """
+    if BOX.search(solution):
+        return solution
+    return FRAME.sub(r"\\boxed{", BARE_BOX.sub(r"\\boxed{\1}", solution))
+
+
+def tells_no_result(record: Record) -> bool:
+    """Return whether a row has sentences where its result should stand, or a word for none.
+
+    A result may be a short text: "42", "x = 3", "all even n".
+    """
+    answer = written(answer_of(record))
+    if answer in NO_RESULTS:
+        return True
+    text = answer or boxed(written(record.get("solution")))
+    if answers.last_answer(text) or answers.last_line(text) or last_box(text):
+        return False
+    words = len(WORD.findall(text))
+    if answer:
+        return words > MOST_OF_ANSWER
+    lines = "\n" in text and "\\begin" not in text
+    return lines or words > MOST_OF_SOLUTION or SENTENCE.search(text) is not None
+
+
+def checked(record: Record, name: str, value: Any) -> Any:
+    """Return a value; raise UserError for null, NaN, infinity or an object in a list or alone.
 
     A column without a value is none of these.
     """
-    value = record.get(name)
     kinds = all(isinstance(item, str | int | float | Decimal) for item in flattened(value))
     numbers = (item for item in flattened(value) if isinstance(item, float | Decimal))
     lacking = isinstance(value, list) and holds_null(value)
@@ -95,6 +183,7 @@ def check_result(record: Record, name: str) -> None:
             f"{name} holds something else than texts and finite numbers: {shown(value)}; correct "
             "the row"
         )
+    return value
 
 
 def written(value: Any) -> str:

@@ -63,7 +63,9 @@ def read_sample(row: Record, seed: int, option_index: int | None = None) -> Samp
     if not lettered:
         # SAT lists the right option first. Drawn by row, the order is the same in every run.
         order = random.Random(f"{seed} {row.id}").sample(range(len(options)), len(options))
-        options, right = tuple(options[old] for old in order), order.index(right)
+        # An option that stands twice is named by its text, which is the first one's.
+        said, options = options[right], tuple(options[old] for old in order)
+        right = options.index(said)
     choice = Choice(options, right, lettered, str(row.get("source") or ""))
     question = question if listed else ask(question, choice)
     subset = str(row.get("subset", "task", "question_type") or "")

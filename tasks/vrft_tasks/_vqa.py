@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,10 +14,10 @@ from vrft.formats.option_letters import (
     lists_options,
     options_in,
 )
-from vrft.formats.options import check_count, counted
+from vrft.formats.options import check_count, check_once, counted
 from vrft.formats.rows import Row
 from vrft.numbers import Quantity, compact, is_compound
-from vrft.types import PLACE, Turn
+from vrft.types import Turn
 from vrft_tasks._vqa_answers import (
     INITIALS,
     WORDS,
@@ -125,17 +124,8 @@ def option_of(row: Row, answer: Any, first: int | None) -> Gold:
         raise row.record.error(f"the answer {text!r:.60} is none of {named}{remedy}")
     if first is None:
         check_count(row.record, answer, options, index)
-    said = plain(options[index])
-    if said and answers_alike(options, said) > 1:
-        raise row.record.error(
-            f"the right option {options[index]!r:.60} stands twice among the options; remove one"
-        )
+    check_once(row.record, options, index)
     return Gold("option", LETTERS[index], options, listed, row.system, row.turns)
-
-
-def answers_alike(options: Sequence[str], said: str) -> int:
-    """Return how many options have this text; 0 for pictures, which are not compared here."""
-    return 0 if PLACE in said else sum(plain(option) == said for option in options)
 
 
 def readable(gold: Gold, answer: str) -> str | None:

@@ -9,8 +9,8 @@ test sets such as MATH-500 and AIME, which write the answer apart,
 
     {"problem": "...", "answer": "\\frac{1}{2}", "solution": "...", "subject": "Algebra"}
 
-or rows written by hand, with ``question`` and ``answer``. ``subject`` or ``type`` names the part of
-the data that reports count separately.
+rows of verl, or rows written by hand, with ``question`` and ``answer``. ``subject`` or ``type``
+names the part of the data that reports count separately.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vrft.numbers import compact
 from vrft.rewards import FormatRule
 from vrft.task import Reward, Task, check_template
 from vrft.types import Completion, Prompt, Sample, Score, Turn, View
-from vrft_tasks._math import Gold, bare, last_box, read_sample, told_by_words
+from vrft_tasks._math import Gold, bare, last_box, read_samples, told_by_words
 from vrft_tasks._math_spelling import spelled
 
 SYSTEM = (
@@ -79,7 +79,7 @@ class Math(Task[Gold]):
             encoding=self.encoding,
             config=self.config,
         )
-        return records.read_each(rows, read_sample)
+        return read_samples(rows)
 
     def prompt(self, sample: Sample[Gold]) -> Prompt:
         turns: list[Turn] = []

@@ -26,6 +26,8 @@ SIZE = (120, 90)
         ("mask", [[12, 18], [60, 45]], (12, 18, 60, 45)),
         # radius 5 = the distance of (3, 4)
         ("circle", [[30, 30], [33, 34]], (25, 25, 35, 35)),
+        # a rectangle at an angle, of tools that write labelme's json
+        ("rotation", [[36, 18], [60, 30], [36, 45], [12, 33]], (12, 18, 60, 45)),
         # no type: a polygon, as in ReasonSeg
         (None, [[12, 18], [60, 20], [30, 45]], (12, 18, 60, 45)),
     ],

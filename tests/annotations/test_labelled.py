@@ -189,7 +189,8 @@ def test_annotations_are_read_in_the_encoding_that_is_named_or_marked(
     ("change", "complaint"),
     [
         # shapes that have no place, or none inside the picture
-        ({"shapes": []}, "expected `shapes` with at least one shape"),
+        ({"shapes": None}, "expected `shapes` with at least one shape"),
+        ({"shapes": {}}, "expected `shapes` with at least one shape"),
         ({"shapes": [{"points": [[1, 2], [3, 4]]}]}, "shape 0: expected an object with label"),
         (
             {"shapes": [shape_of("star", [[1, 2], [3, 4]])]},
@@ -221,6 +222,30 @@ def test_mistakes_in_labelmes_files_are_named(
     with pytest.raises(UserError, match=r"x\.json") as error:
         labelled.read(tmp_path / "set", "train", "labelme")
     assert complaint in str(error.value)
+
+
+def test_pictures_on_which_nothing_is_marked_are_counted(tmp_path: Path) -> None:
+    root = labelled_set(tmp_path, a=None, b=None, c=None)
+    for stem in ("a", "b", "c"):
+        picture(tmp_path / f"{stem}.jpg")
+    for stem in ("a", "c"):  # as labelme saves backgrounds
+        (tmp_path / f"{stem}.json").write_text('{"shapes": [], "imagePath": "a.jpg"}')
+    reading = recognition.read(root, "train", limit=1)
+    assert [row.id for row in reading.rows] == ["b#it"]
+    assert reading.title.endswith("label of a picture (2 without a box or point, not asked)")
+    (tmp_path / "b.json").unlink()
+    with pytest.raises(UserError, match="has no box with an area in the split 'train': nothing"):
+        recognition.read(root, "train")
+
+
+def test_pictures_of_coco_without_a_box_are_counted(tmp_path: Path) -> None:
+    shutil.copytree(HERE, tmp_path / "data")
+    file = tmp_path / "data" / "coco.json"
+    tree = json.loads(file.read_text(encoding="utf-8"))
+    tree["images"].append(tree["images"][0] | {"id": 99})
+    file.write_text(json.dumps(tree), encoding="utf-8")
+    assert "(1 without a box or point, not asked)" in recognition.read(file, "train").title
+    assert "not asked" not in recognition.read(HERE / "coco.json", "train").title
 
 
 @pytest.mark.parametrize(

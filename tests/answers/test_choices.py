@@ -262,6 +262,44 @@ def test_an_option_is_named_with_or_without_blanks_beside_its_digits(
     assert answers.choice(text, options) == index
 
 
+GENES = ("tt", "Tt", "TT")
+CASES = [
+    # as they are written, with what models wrap around them, and within a sentence
+    ("TT", GENES, 2),
+    ("Tt", GENES, 1),
+    ("**TT**.", GENES, 2),
+    ("The answer is Tt.", GENES, 1),
+    ("The genotype is Tt", GENES, 1),
+    ("5MW", ("5 mW", "5 MW"), 1),
+    # with a letter in any case, of which each is its own option's
+    ("(B) Tt", GENES, 1),
+    ("b. Tt", GENES, 1),
+    ("B. TT", GENES, None),
+    ("C", GENES, 2),
+    # what is none of them, and two of them
+    ("tT", GENES, None),
+    ("5mw", ("5 mW", "5 MW"), None),
+    ("TT or Tt", GENES, None),
+    ("not Tt", GENES, None),
+    # options beside them have any case
+    ("none of THESE", (*GENES, "None of these"), 3),
+    ("It is Tt x TT", (*GENES, "Tt x TT"), 3),
+    # and so with stops and quotation marks, in which nothing else is told apart
+    ("I go!", ("I go.", "I go!"), 1),
+    ("(B) I go!", ("I go.", "I go!"), 1),
+    ("I go", ("I go.", "I go!"), None),
+    ("?", (".", "?", "!"), 1),
+    ('"a"', ("a", '"a"'), 1),
+]
+
+
+@pytest.mark.parametrize(("text", "options", "index"), CASES)
+def test_options_that_differ_in_case_or_stops_alone_are_named_as_they_are_written(
+    text: str, options: tuple[str, ...], index: int | None
+) -> None:
+    assert answers.choice(text, options) == index
+
+
 @pytest.mark.parametrize(("text", "options", "index"), CHOICES)
 def test_a_choice_names_one_option_by_letter_or_text(
     text: str, options: tuple[str, ...], index: int | None

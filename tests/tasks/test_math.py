@@ -95,6 +95,25 @@ def test_a_benchmark_reads_rows_of_its_published_form(name: str) -> None:
         # as GSM8K has them, and with the box in thoughts alone
         ({"question": "q", "answer": "3+4=<<3+4=7>>7\n#### 7"}, "7"),
         ({"question": "q", "answer": r"<think>\boxed{7}</think> It is seven."}, "7"),
+        # without the braces of a box, as a few rows of MATH have it
+        ({"problem": "q", "solution": r"So it is \boxed 2$."}, "2"),
+        ({"problem": "q", "solution": r"So it is \fbox{2x}."}, "2x"),
+        # short results that stand alone, and a long one in a box
+        ({"problem": "q", "solution": "x = 3"}, "x = 3"),
+        ({"problem": "q", "solution": "no real solutions"}, "no real solutions"),
+        (
+            {"problem": "q", "solution": r"It is \boxed{\text{a b}}. For n of all of these."},
+            r"\text{a b}",
+        ),
+        # as DAPO-Math-17k has them in the columns of verl
+        (
+            {
+                "prompt": [{"role": "user", "content": "q"}],
+                "reward_model": {"ground_truth": "34", "style": "rule"},
+            },
+            "34",
+        ),
+        ({"prompt": "q", "reward_model": '{"ground_truth": 34}'}, "34"),
         # in the columns of another data set
         ({"query": "q", "gt": r"so it is \boxed{1}, no, \boxed{2}"}, "2"),
     ],
@@ -115,6 +134,64 @@ def test_a_row_without_an_answer_is_the_users_mistake(tmp_path: Path) -> None:
         path.write_text(f'{{"problem": "q", "answer": {answer}}}\n')
         with pytest.raises(UserError, match=r"line 1: answer holds something else than texts and"):
             Math(str(path)).samples("train")
+
+
+PROOF = "Assume n is odd. Then its square is odd, too. Hence n is even."
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"solution": PROOF},
+        {"solution": "2 + 2 = 4\nSo 4"},
+        {"solution": "设 n 为奇数，则其平方为奇数。矛盾。故 n 为偶数。"},
+        {"solution": PROOF, "answer": "proof"},  # as in NuminaMath-1.5
+        {"answer": PROOF * 3},  # as in Orca-Math
+        {"solution": r"Therefore the result of this sum is of course \boxed{3"},  # cut off
+    ],
+)
+def test_derivations_without_a_result_are_counted_and_refused(
+    row: dict[str, str], tmp_path: Path
+) -> None:
+    rows = [{"problem": "q", "answer": 4}, {"problem": "q", **row}, {"problem": "q", **row}]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    complaint = (
+        r"train\.jsonl: line 2: a derivation without a result .*; 2 of 3 rows are such: write each "
+        "result into the column `answer`, or remove the rows"
+    )
+    with pytest.raises(UserError, match=complaint):
+        Math(str(tmp_path)).samples("train")
+
+
+@pytest.mark.parametrize(
+    ("row", "settings"),
+    [
+        # AIME_2024
+        ({"ID": 1, "Problem": "q", "Solution": "s", "Answer": 7},
+         "data.columns.answer=Answer data.columns.question=Problem"),
+        ({"problem": "q", "final_answer": ["7"]}, "data.columns.answer=final_answer"),
+        ({"problem": "q", "expected_answer": "7"}, "data.columns.answer=expected_answer"),
+        ({"prompt": "q", "y": "7"}, "data.columns.answer=NAME"),
+    ],
+)  # fmt: skip
+def test_a_result_in_another_column_is_asked_for_by_the_nearest_name(
+    row: dict[str, object], settings: str, tmp_path: Path
+) -> None:
+    (tmp_path / "train.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    there = ", ".join(row)
+    with pytest.raises(UserError) as error:
+        Math(str(tmp_path)).samples("train")
+    assert str(error.value).endswith(
+        f"no answer and no solution; there is {there}; say which column it is by {settings}"
+    )
+
+
+def test_the_columns_of_aime_2024_can_be_named(tmp_path: Path) -> None:
+    row = {"ID": 1, "Problem": "q", "Solution": "s", "Answer": 7}
+    (tmp_path / "train.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    task = Math(str(tmp_path), columns={"answer": "Answer", "question": "Problem"})
+    (found,) = task.samples("train")
+    assert (found.question, found.answer.result) == ("q", "7")
 
 
 def test_rows_with_pictures_are_not_trained_blind(tmp_path: Path) -> None:

@@ -63,6 +63,20 @@ def test_sat_is_read_with_its_options_whole_and_the_right_one_kept() -> None:
     assert not any(sample.answer.lettered for sample in samples)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_right_option_is_told_from_others_as_it_is_written(seed: int, tmp_path: Path) -> None:
+    def row(answer: str, *options: str) -> dict[str, Any]:
+        return {"question": "Which?", "options": options, "answer": answer, "image": "a.png"}
+
+    alleles, twice = row("TT", "tt", "Tt", "TT"), row("cup", "cup", "jug", "cup")
+    task = Spatial(rows(tmp_path / "rows.jsonl", alleles, twice), seed=seed)
+    genes, cups = task.samples("train")
+    accuracy = task.rewards()["accuracy"]
+    assert [accuracy(genes, answered(said)) for said in ("TT", "Tt", "tt")] == [1, 0, 0]
+    # the options of SAT have no letters, so that one that stands twice is as right in both places
+    assert [accuracy(cups, answered(said)) for said in ("cup", "jug")] == [1, 0]
+
+
 def test_pictures_of_sat_are_whole_upright_and_may_be_several() -> None:
     samples = Spatial(str(HERE)).samples("train")
     sizes = [[image_size(image) for image in sample.images] for sample in samples]

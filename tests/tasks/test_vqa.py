@@ -195,7 +195,7 @@ def test_a_list_within_a_text_is_refused_unless_it_is_read(
         ({"question": "Q?", "answer": float("inf")}, "answer is no finite number"),
         # options that name the right one twice
         ({"question": "Q?", "answer": 1, "options": ["cup", "jug"]}, "counts the options"),
-        ({"question": "Q?", "answer": "B", "options": ["red", "Red.", "blue"]}, "stands twice"),
+        ({"question": "Q?", "answer": "B", "options": ["red", "red", "blue"]}, "stands twice"),
         ({"question": "Q?", "answer": "B", "options": ["B. jug", "A. cup"]}, "letters B, A"),
         ({"question": "Q?", "answer": "A", "options": ["B", "A"]}, "letters B, A"),
         (
@@ -262,6 +262,31 @@ def test_equal_options_that_are_wrong_do_no_harm(tmp_path: Path) -> None:
     row = {"question": "Q?", "answer": "A", "options": ["blue", "red", "red"]}
     (sample,) = task_of(tmp_path, [row]).samples("train")
     assert sample.answer.text == "A"
+
+
+@pytest.mark.parametrize(
+    ("options", "letter", "answer", "others"),
+    [
+        # alleles and prefixes of units differ in case alone, sentences in their last stop
+        (["tt", "Tt", "TT"], "C", "TT", ("tt", "Tt", "tT")),
+        (["tt", "Tt", "TT"], "B", "Tt", ("TT", "tt")),
+        (["5 mW", "5 MW"], "B", "5 MW", ("5 mW", "5mw")),
+        (["You see me.", "You see me?"], "B", "You see me?", ("You see me.", "You see me")),
+    ],
+)
+def test_options_that_differ_in_case_or_stops_alone_are_told_apart(
+    options: list[str], letter: str, answer: str, others: tuple[str, ...], tmp_path: Path
+) -> None:
+    row = {"question": "Which?", "answer": answer, "options": options}
+    (sample,) = task_of(tmp_path, [row]).samples("train")
+    assert sample.answer.text == letter
+    assert accuracies(sample, letter, answer, f"({letter}) {answer}") == [1, 1, 1]
+    assert set(accuracies(sample, *others)) == {0}
+    # a question that lists them in another order is refused, and not asked as it stands
+    marks = [f"({mark}) {option}" for mark, option in zip("ABC", options[::-1], strict=False)]
+    listed = {**row, "question": "\n".join(["Which?", *marks])}
+    with pytest.raises(UserError, match="by other letters than those of their places"):
+        task_of(tmp_path, [listed]).samples("train")
 
 
 def test_options_may_be_pictures(tmp_path: Path) -> None:

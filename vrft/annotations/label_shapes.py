@@ -10,6 +10,7 @@ from vrft.annotations.frames import ROUNDED, Point, Shape, shown
 from vrft.boxes import Box, in_fractions, is_bounded
 from vrft.errors import UserError
 from vrft.images import StoredSize
+from vrft.masks import outline
 
 Turn = Callable[[float, float], tuple[float, float]]
 """Takes a point from the frame of its annotation into the upright picture, both in pixels."""
@@ -73,8 +74,8 @@ def read_shape(
 
     ``turn`` takes a point of the file, in pixels, into the upright picture of ``size``.
 
-    A circle is given by its centre and a point on its rim; of any other area the box spans all
-    points. Shapes of ReasonSeg have no type and are polygons.
+    Areas are those of ``masks.outline``, whose box spans all points. Shapes of ReasonSeg have no
+    type and are polygons.
     """
     points = shape.get("points")
     kind = shape.get("shape_type") or "polygon"
@@ -83,17 +84,16 @@ def read_shape(
     match kind:
         case "point" | "points" if pairs:
             return [_placed(pair, size, where) for pair in pairs]
-        case "circle" if len(pairs) == 2:
-            (x, y), (rim_x, rim_y) = pairs
-            radius = ((x - rim_x) ** 2 + (y - rim_y) ** 2) ** 0.5
-            pairs = [(x - radius, y - radius), (x + radius, y + radius)]
-        case "rectangle" | "polygon" | "linestrip" | "line" | "mask" if len(pairs) >= 2:
+        case "line" | "linestrip" | "mask" if len(pairs) >= 2:
             pass
         case _:
-            raise UserError(
-                f"{where}: a {kind!r} of {len(pairs)} points; expected a rectangle, polygon, "
-                "circle, line, linestrip, mask, point or points"
-            )
+            try:
+                pairs = [*outline(kind, pairs)]
+            except ValueError as error:
+                raise UserError(
+                    f"{where}: a {kind!r} of {len(pairs)} points; expected a rectangle, rotation, "
+                    "polygon, circle, line, linestrip, mask, point or points"
+                ) from error
     (left, top), (right, bottom) = (
         map(min, zip(*pairs, strict=True)),
         map(max, zip(*pairs, strict=True)),

@@ -51,7 +51,10 @@ ROBOFLOW = "_annotations.coco.json"
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A question about one picture, answered by boxes or by points in fractions of it."""
+    """A question about one picture, answered by boxes or by points in fractions of it.
+
+    Without shapes it is no question: an entry of a picture that shows nothing.
+    """
 
     id: str
     question: str
@@ -88,6 +91,7 @@ def read(
 ) -> list[Labelled]:
     """Read the annotations of a split; raise UserError that names file and entry of a fault.
 
+    A picture on which nothing is marked has one entry, without shapes.
     Faults are also shapes without a picture beside them, instructions in some files and not in
     others, and a picture outside the folder of the data, unless ``allow_outside``.
     """
@@ -161,6 +165,8 @@ def _coco(root: Path, split: str, encoding: str, allow_outside: bool) -> Iterato
             yield from _captioned(annotated, f"{root}: image {annotated.id}")
             continue
         picture = annotated.upright() if annotated.boxes else annotated
+        if not picture.boxes:
+            yield _blank(picture.id, picture.file, f"{root}: image {picture.id}")
         for name, boxes in picture.boxes.items():
             where = f"{root}: image {picture.id}"
             columns = {"category": name, **picture.entry}
@@ -170,12 +176,18 @@ def _coco(root: Path, split: str, encoding: str, allow_outside: bool) -> Iterato
 def _captioned(annotated: coco.Picture, where: str) -> Iterator[Labelled]:
     """Yield the question of a picture with a caption, which all of its boxes answer together."""
     if not annotated.boxes and not annotated.crowds:
+        yield _blank(annotated.id, annotated.file, where)
         return
     picture = annotated.upright()
     # One box around many objects answers a caption as any other does.
     groups = (*picture.boxes.values(), *picture.crowds.values())
     boxes = tuple(itertools.chain.from_iterable(groups))
     yield Labelled(picture.id, picture.caption, boxes, picture.file, where, picture.entry)
+
+
+def _blank(name: str, picture: Path, where: str) -> Labelled:
+    """Return the entry of a picture on which nothing is marked."""
+    return Labelled(name, "", (), picture, where)
 
 
 def title(kind: str, columns: Mapping[str, Any]) -> str:
@@ -205,6 +217,9 @@ def _labelled(
     The picture may not leave the folders ``allowed``; None: it may lie anywhere.
     """
     shapes = tree.get("shapes") if isinstance(tree, dict) else None
+    if kind == "labelme" and shapes == []:
+        yield _blank(path.stem, picture, str(path))
+        return
     if not isinstance(shapes, list) or not shapes:
         raise UserError(f"{path}: expected `shapes` with at least one shape, beside its picture")
     columns = {name: value for name, value in tree.items() if name != "imageData"}

@@ -27,9 +27,11 @@ LISTED_MARK = re.compile(
     rf"(?:(?P<line>^[ \t]*+(?:[-*+•][ \t]++)?)|(?<=[\s?:)\u3400-\u9fff])){MARK}", re.MULTILINE
 )
 """A mark at the beginning of a line, be it a list's, or behind a word."""
-KNOWN_MARK = re.compile(r"(?<![a-z0-9])([a-z])(?:\*\*)?(?:[)\]][.:]?|[.:])(?:\*\*)? ?")
-"""A mark whose option is known, in lower case, wherever it stands."""
-GOES_ON = re.compile(r"[a-z0-9]|[.,][0-9]")
+KNOWN_MARK = re.compile(
+    r"(?<![a-z0-9])([a-z])(?:\*\*)?(?:[)\]][.:]?|[.:])(?:\*\*)? ?", re.IGNORECASE
+)
+"""A mark whose option is known, wherever it stands."""
+GOES_ON = re.compile(r"[a-z0-9]|[.,][0-9]", re.IGNORECASE)
 """The rest of a longer word or number, of which an option is the beginning."""
 NEXT_SENTENCE = re.compile(r"[.!] (?=[A-Z])")
 
@@ -81,10 +83,15 @@ def check_order(record: Record, question: str, options: Sequence[str]) -> None:
 
 
 def letters_behind(question: str, options: Sequence[str]) -> list[set[int]]:
-    """Return of each option the places of the letters behind which it stands in a question."""
+    """Return of each option the places of the letters behind which it stands in a question.
+
+    It may do so in any case, unless options differ in nothing else.
+    """
     asked, *wanted = (
-        " ".join(text.translate(LOOKS_ALIKE).split()).casefold() for text in (question, *options)
+        " ".join(text.translate(LOOKS_ALIKE).split()) for text in (question, *options)
     )
+    if len(set(wanted)) == len({option.casefold() for option in wanted}):
+        asked, wanted = asked.casefold(), [option.casefold() for option in wanted]
     behind: list[set[int]] = [set() for _ in wanted]
     for mark in KNOWN_MARK.finditer(asked):
         for places, option in zip(behind, wanted, strict=True):
@@ -92,7 +99,7 @@ def letters_behind(question: str, options: Sequence[str]) -> list[set[int]]:
                 # Texts of East Asia have no spaces between an option and the next letter.
                 word = option[-1].isascii() and option[-1].isalnum()
                 if not (word and GOES_ON.match(asked, mark.end() + len(option))):
-                    places.add(ord(mark[1]) - ord("a"))
+                    places.add(ord(mark[1].lower()) - ord("a"))
     return behind
 
 

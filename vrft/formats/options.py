@@ -12,6 +12,7 @@ from typing import Any
 from vrft.formats.option_letters import LETTERS, without_letters
 from vrft.records.nested import is_list_of_texts, listed, shown
 from vrft.records.record import Record, is_finite, is_null, number_text
+from vrft.types import PLACE
 
 NUMBERS = tuple(map(str, range(100)))
 OPTION = re.compile(r"(?:option|choice)[_ ]?([a-z]|[0-9]{1,2})", re.IGNORECASE)
@@ -132,4 +133,17 @@ def check_count(record: Record, answer: Any, options: Sequence[str], index: int)
             f"the answer {answer} is the text of one option, and the place of another if they are "
             "counted from 0; set task.option_index=0 or 1, the number of the first, if it counts "
             f'them, or write it as a text, "{answer}"'
+        )
+
+
+def check_once(record: Record, options: Sequence[str], index: int) -> None:
+    """Raise UserError where another option is written as the right one is.
+
+    "Tt" and "TT", or "Go." and "Go!", are two options. Pictures are not compared here, nor options
+    whose texts are not known.
+    """
+    right = options[index].split()
+    if right and PLACE not in options[index] and [*map(str.split, options)].count(right) > 1:
+        raise record.error(
+            f"the right option {options[index]!r:.60} stands twice among the options; remove one"
         )

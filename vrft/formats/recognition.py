@@ -58,6 +58,8 @@ class Reading:
 
     name: FormatName
     rows: tuple[Row, ...]
+    blank: int = 0
+    """Annotated pictures on which nothing is marked, which ask nothing."""
 
     @property
     def title(self) -> str:
@@ -65,6 +67,7 @@ class Reading:
         form = FORMATS.get(self.name)
         if form is None:
             title = labelled.title(self.name, self.rows[0].record.values)
+            title += f" ({self.blank} without a box or point, not asked)" if self.blank else ""
         else:
             title = form.title
         left_out = sum(row.reply_left_out for row in self.rows)
@@ -162,11 +165,13 @@ def read(
         if columns:
             raise UserError(f"{source!s:.200}: {labelled.TITLES[kind]}, has no columns to name; "
                             f"remove data.columns.{next(iter(columns))}")  # fmt: skip
-        entries = labelled.read(root, split, kind, encoding, allow_outside)[:limit]
-        if not entries:
+        entries = labelled.read(root, split, kind, encoding, allow_outside)
+        asked = [entry for entry in entries if entry.shapes]
+        if not asked:
             raise UserError(f"{source!s:.200}: {labelled.TITLES[kind]}, has no box with an area in "
                             f"the split {split!r}: nothing to ask")  # fmt: skip
-        return Reading(kind, tuple(map(rows.of_picture, entries, itertools.count())))
+        questions = tuple(map(rows.of_picture, asked[:limit], itertools.count()))
+        return Reading(kind, questions, len(entries) - len(asked))
     stream = reading.read(
         source,
         split,

@@ -48,6 +48,27 @@ def test_a_split_without_one_of_its_numbered_parts_is_refused(
     assert len(list(records.read(tmp_path, "test"))) == 1
 
 
+HASH, OTHER_HASH = "-725687bf7a18d64b", "-0123456789abcdef"
+
+
+def test_parts_with_a_hash_behind_are_counted_too(tmp_path: Path) -> None:
+    parquet(tmp_path / "data" / f"train-00000-of-00002{HASH}.parquet", [{"n": 0}])
+    with pytest.raises(UserError, match=r"data: train-00001-of-00002\.parquet is missing, "):
+        list(records.read(tmp_path, "train"))
+    parquet(tmp_path / "data" / f"train-00001-of-00002{OTHER_HASH}.parquet", [{"n": 1}])
+    assert [row.values["n"] for row in records.read(tmp_path, "train")] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "other", [f"train-00000-of-00001{OTHER_HASH}", "train-00000-of-00001", "train-00000-of-00002"]
+)
+def test_parts_of_two_versions_of_a_split_are_refused(other: str, tmp_path: Path) -> None:
+    for name in (f"train-00000-of-00001{HASH}", other):
+        parquet(tmp_path / "data" / f"{name}.parquet", [{"n": 0}])
+    with pytest.raises(UserError, match=r"are parts of two versions of the split; remove"):
+        list(records.read(tmp_path, "train"))
+
+
 def test_a_split_that_is_not_there_is_answered_with_the_files_of_data(tmp_path: Path) -> None:
     parquet(tmp_path / "data" / "validation-00000-of-00001.parquet", [{"n": 9}])
     (tmp_path / "README.md").write_text("")
@@ -274,9 +295,40 @@ def test_rows_share_the_names_of_their_columns_and_their_folder(tmp_path: Path, 
 
 
 def test_rows_of_two_splits_in_one_file_are_refused(tmp_path: Path) -> None:
-    named = ["Train", "training", None, "hard", "train", "dev"]
+    named = ["Train", "training", None, " ", "train", "dev"]
     rows = "".join(json.dumps({"question": "Why?", "split": name}) + "\n" for name in named)
     stream = records.read(write(tmp_path / "rows.jsonl", rows), "train")
     assert [next(stream).row for _ in range(5)] == [0, 1, 2, 3, 4]
-    with pytest.raises(UserError, match=r"rows.jsonl: line 6: its split is 'dev', .* 'train'"):
+    with pytest.raises(UserError, match=r"rows.jsonl: line 6: its split is 'dev', .* 'Train'"):
         next(stream)
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        ("train", "testA"),  # RefCOCO
+        ("train", "restval"),  # Karpathy's COCO
+        ("train", "test_seen"),  # Hateful Memes
+        ("dev_seen", "dev_unseen"),
+        ("train", "minival"),
+        ("eval", "heldout"),
+        (0, 1),
+        ("0", "1"),  # CSV
+        (False, True),
+        ("train", ["test"]),
+    ],
+)
+def test_two_splits_in_one_file_are_refused_whatever_their_names(
+    first: object, other: object, tmp_path: Path
+) -> None:
+    rows = [{"question": "Why?", "split": split} for split in (first, first, other)]
+    path = write(tmp_path / "rows.jsonl", "\n".join(map(json.dumps, rows)))
+    with pytest.raises(UserError, match=r"rows.jsonl: line 3: its split is .*; write a file for"):
+        list(records.read(path, "train"))
+
+
+def test_one_split_by_several_names_of_it_is_read(tmp_path: Path) -> None:
+    for number, named in enumerate((["val", "Valid", "validation", "dev"], [1, 1.0, "1", None])):
+        rows = [{"question": "Why?", "split": split} for split in named]
+        path = write(tmp_path / f"{number}.jsonl", "\n".join(map(json.dumps, rows)))
+        assert len(list(records.read(path, "val"))) == 4

@@ -18,10 +18,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vrft import paths
 from vrft.errors import UserError
@@ -30,15 +31,18 @@ from vrft.records import files, hub
 from vrft.records.data_folder import is_inside
 from vrft.records.hub import Row
 from vrft.records.nested import shown
-from vrft.records.record import Record
+from vrft.records.record import Record, is_null, is_whole
 
 T = TypeVar("T")
 
 KINDS = files.KINDS
 HUB_ID = re.compile(r"[\w-][\w.-]{0,99}/[\w-][\w.-]{0,99}")
 
-PART = re.compile(r"(.*-)[0-9]{5}-of-([0-9]{5})(\.\w+)")
-"""The name of a numbered part of a split, as the hub's are: train-00000-of-00004.parquet."""
+PART = re.compile(r"(.*-)([0-9]{5})-of-([0-9]{5})(?:-[0-9a-f]{8,64})?(\.\w+)")
+"""The name of a numbered part of a split, as the hub's are: train-00000-of-00004.parquet.
+
+Older ones have a hash behind: train-00000-of-00004-725687bf7a18d64b.parquet.
+"""
 
 MOST_NAMES = 8
 """Names of files that a message lists."""
@@ -48,7 +52,7 @@ SPLITS = {
     "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
-"""What a column ``split`` calls a split -> the name of that split."""
+"""What a column ``split`` calls a split -> its name; any other value is a name of its own."""
 
 AS_NAMED: Mapping[str, str] = MappingProxyType({})
 """The renaming of no column."""
@@ -110,18 +114,31 @@ def read(
 def of_one_split(records: Iterable[Record]) -> Iterator[Record]:
     """Yield records; raise UserError for one whose column ``split`` names another than before.
 
-    Such a file, read for every split, would train on the rows that it is tested by.
+    Such a file, read for every split, would train on the rows that it is tested by. Rows without a
+    value there are of any split.
     """
-    known = None
+    known, first = None, None
     for record in records:
         value = record.values.get("split")
-        named = SPLITS.get(value.strip().lower()) if isinstance(value, str) else None
-        if named is not None and named != (known := known or named):
-            raise record.error(
-                f"its split is {shown(value)}, and that of rows before it {known!r}; write a file "
-                "for each, or remove the column"
-            )
+        if (named := split_name(value)) is not None:
+            if known is None:
+                known, first = named, value
+            if named != known:
+                raise record.error(
+                    f"its split is {shown(value)}, and that of rows before it {shown(first)}; "
+                    "write a file for each, or remove the column"
+                )
         yield record
+
+
+def split_name(value: Any) -> str | None:
+    """Return the name of a split by the value of a column, a text or a number; None for none."""
+    if is_null(value) or (isinstance(value, str) and not value.strip()):
+        return None
+    if isinstance(value, float | Decimal) and is_whole(value):
+        value = int(value)  # pandas writes 1.0 where another row has no number
+    said = value.strip().lower() if isinstance(value, str) else shown(value)
+    return SPLITS.get(said, said)
 
 
 def read_each(records: Iterable[Record], read_row: Callable[[Record], T]) -> list[T]:
@@ -184,20 +201,32 @@ def split_files(root: Path, split: str) -> list[Path]:
 
 
 def check_parts(files: Sequence[Path]) -> None:
-    """Raise UserError where a file of a split that is numbered 2 of 4 lacks one of the other three.
+    """Raise UserError where a split lacks one of its numbered parts, or has one twice.
 
-    An interrupted download leaves some, which would pass for all of the split.
+    An interrupted download leaves some, which would pass for all of the split; one into the folder
+    of an older one leaves the rows of both.
     """
-    names = {path.name for path in files}
-    parts = filter(None, map(PART.fullmatch, sorted(names)))
-    groups = {(part[1], part[2], part[3]): part[0] for part in parts}
-    for (head, total, ending), name in groups.items():
-        every = (f"{head}{number:05}-of-{total}{ending}" for number in range(int(total)))
-        missing = next((other for other in every if other not in names), None)
+    folder, groups = files[0].parent, dict[tuple[str, str], dict[str, str]]()
+    totals: dict[tuple[str, str], tuple[str, str]] = {}
+    for part in filter(None, (PART.fullmatch(path.name) for path in files)):
+        head, number, total, ending = part.groups()
+        parts = groups.setdefault((head, ending), {})
+        given, name = totals.setdefault((head, ending), (total, part[0]))
+        twice = name if given != total else parts.get(number)
+        if twice is not None:
+            raise UserError(
+                f"{folder}: {twice} and {part[0]} are parts of two versions of the split; remove "
+                "the files of the older one"
+            )
+        parts[number] = part[0]
+    for (head, ending), parts in groups.items():
+        total, name = totals[head, ending]
+        numbers = (f"{number:05}" for number in range(int(total)))
+        missing = next((number for number in numbers if number not in parts), None)
         if missing is not None:
             raise UserError(
-                f"{files[0].parent}: {missing} is missing, while {name} is there; fetch all "
-                f"{int(total)} parts of the split"
+                f"{folder}: {head}{missing}-of-{total}{ending} is missing, while {name} is there; "
+                f"fetch all {int(total)} parts of the split"
             )
 
 

@@ -27,7 +27,8 @@ def test_options_have_values_or_stand_alone_or_are_left_out() -> None:
         ({"train": {"max_steps": 2}}, ["train.max_steps=2"]),
         ({"model": None}, []),
         ({"train": {"max_steps": None}}, ["train.max_steps=null"]),  # a setting may be none
-        ({"model": TrainResult(Path("run"))}, ['model="run/final"']),
+        ({"model": TrainResult(Path("run"))}, ['model="run"']),  # whose model is looked for
+        ({"model": {"name": TrainResult(Path("run"))}}, ['model.name="run"']),
         ({"task": {"data_dir": Path("rows")}}, ['task.data_dir="rows"']),
         ({"task": {"names": ["ä", 1]}}, ['task.names=["ä", 1]']),
         # nothing to set, but a name to check; a value that is worth no complaint, as its name is

@@ -43,6 +43,18 @@ def test_the_rows_of_a_step_are_one(tmp_path: Path) -> None:
     assert "<td>eval_accuracy</td><td>0.5</td>" in shown and "<td>loss</td><td>1</td>" in shown
 
 
+def test_the_model_of_a_run_that_was_stopped_is_its_last_checkpoint(tmp_path: Path) -> None:
+    for name in ("checkpoint-8", "checkpoint-16"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "trainer_state.json").write_text("{}")
+    assert TrainResult(tmp_path).model == tmp_path / "checkpoint-16"
+    (tmp_path / "final").mkdir()
+    assert TrainResult(tmp_path).model == tmp_path / "checkpoint-16"  # it holds no model
+    (tmp_path / "final" / "config.json").write_text("{}")
+    assert TrainResult(tmp_path).model == tmp_path / "final"
+
+
 def test_a_run_is_named_by_a_text_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("run").mkdir()

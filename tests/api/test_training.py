@@ -141,6 +141,8 @@ def test_ctrl_c_interrupts_python_after_a_checkpoint(
     with monkeypatch.context() as patch, pytest.raises(error):
         patch.setattr(loop, "step", stop)
         vrft.train(ROWS, model="demo", **two)
+    plan = vrft.train(ROWS, model=vrft.TrainResult(Path("run")), dry_run=True, **FAST)
+    assert plan.facts["model"].startswith("run/checkpoint-1: ")  # as on the command line
     assert vrft.train(ROWS, resume="run").folder == Path("run")
     assert Path("run/final/config.json").is_file() and Path("run/checkpoint-1").is_dir()
 

@@ -67,6 +67,41 @@ def test_the_folder_of_another_run_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "config.yaml").read_text() == "task: other\n"
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("checkpoint-500", "checkpoint-1000", "checkpoint-1500"),  # as transformers names them
+        ("final",),
+        ("config.yaml",),  # a user's own, or another tool's
+        ("metrics.jsonl",),  # of another tool: without config.yaml it is no run of ours
+        ("checkpoint-0", "final", "metrics.jsonl", "config.yaml"),
+    ],
+)
+def test_a_folder_with_models_or_settings_of_another_tool_is_left_alone(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "trainer_state.json").write_text("{}")
+    with pytest.raises(UserError, match="choose another folder") as caught:
+        run_folder.claim(into(tmp_path))
+    assert all(name in str(caught.value) for name in names) and "\n" not in str(caught.value)
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+
+
+def test_a_refusal_counts_what_it_does_not_name(tmp_path: Path) -> None:
+    for step in range(6):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    with pytest.raises(UserError, match="checkpoint-3 and 2 more of another tool"):
+        run_folder.check_free(into(tmp_path))
+
+
+def test_other_files_leave_a_folder_free(tmp_path: Path) -> None:
+    for name in ("checkpoint-best", "checkpoint-8.bak", "notes.txt", "runs"):
+        (tmp_path / name).mkdir()
+    run_folder.check_free(into(tmp_path))
+
+
 def test_a_run_that_failed_before_its_first_record_leaves_its_folder_free(tmp_path: Path) -> None:
     run_folder.claim(into(tmp_path, seed=1))
     run_folder.claim(into(tmp_path, seed=2))

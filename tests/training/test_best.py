@@ -113,9 +113,9 @@ def test_a_metric_that_no_evaluation_has_is_refused_before_the_first_step(
 
 def test_pruning_spares_the_best(tmp_path: Path) -> None:
     for step in (1, 2, 3, 4):
-        checkpoint.path_of(tmp_path, step).mkdir()
-        (checkpoint.path_of(tmp_path, step) / trainer_state.STATE).write_text("{}")
-    checkpoint.prune(tmp_path, 1, checkpoint.path_of(tmp_path, 2))
+        with checkpoint.written_whole(checkpoint.path_of(tmp_path, step)) as temporary:
+            (temporary / trainer_state.STATE).write_text("{}")
+    checkpoint.prune(tmp_path, 4, 1, checkpoint.path_of(tmp_path, 2))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-2", "checkpoint-4"]
 
 

@@ -115,16 +115,35 @@ def test_a_checkpoint_in_the_making_is_not_taken_for_one(tmp_path: Path) -> None
     assert checkpoint.latest(tmp_path) is None
 
 
+def saved(run: Path, step: int) -> Path:
+    """Write a checkpoint of a step that holds its state alone."""
+    folder = checkpoint.path_of(run, step)
+    with checkpoint.written_whole(folder) as temporary:
+        (temporary / trainer_state.STATE).write_text("{}")
+    return folder
+
+
 def test_old_checkpoints_are_deleted_but_for_the_newest(tmp_path: Path) -> None:
     for step in (3, 20, 100):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / trainer_state.STATE).write_text("{}")
+        saved(tmp_path, step)
     assert checkpoint.latest(tmp_path) == tmp_path / "checkpoint-100"  # not the last by name
-    checkpoint.prune(tmp_path, 2)
+    checkpoint.prune(tmp_path, 100, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-100", "checkpoint-20"]
     for keep in (None, 2, 3, 4):  # fewer are there than may be kept: none is deleted
-        checkpoint.prune(tmp_path, keep)
+        checkpoint.prune(tmp_path, 100, keep)
         assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_checkpoints_of_others_are_neither_counted_nor_deleted(tmp_path: Path) -> None:
+    """Those without a manifest are another trainer's, later steps those of another run."""
+    for step in (1, 500):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / trainer_state.STATE).write_text("{}")
+    for step in (2, 3, 4, 1000):
+        saved(tmp_path, step)
+    checkpoint.prune(tmp_path, 4, 1)
+    steps = [checkpoint.step_of(path) for path in checkpoint.complete(tmp_path)]
+    assert steps == [1, 4, 500, 1000]
 
 
 def test_a_kill_while_pruning_leaves_no_half_of_a_checkpoint(
@@ -138,7 +157,7 @@ def test_a_kill_while_pruning_leaves_no_half_of_a_checkpoint(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(shutil, "rmtree", killed)
-        checkpoint.prune(tmp_path, 1)
+        checkpoint.prune(tmp_path, 2, 1)
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-2"]
     run_folder.sweep(tmp_path)
     assert [path.name for path in tmp_path.glob("*checkpoint-*")] == ["checkpoint-2"]
@@ -250,7 +269,7 @@ def test_a_run_without_an_undamaged_checkpoint_is_refused_and_not_begun_anew(
 def test_damaged_checkpoints_do_not_count_to_those_that_are_kept(tmp_path: Path) -> None:
     take_steps(tmp_path, 3)
     halve(tmp_path / "checkpoint-3" / "table.pt")
-    checkpoint.prune(tmp_path, 1)
+    checkpoint.prune(tmp_path, 3, 1)
     assert [path.name for path in checkpoint.complete(tmp_path)] == ["checkpoint-2", "checkpoint-3"]
 
 

@@ -53,4 +53,4 @@ def test_a_state_of_no_run_is_one_line_with_the_file_and_a_remedy(
     with pytest.raises(UserError, match=r"trainer_state\.json: not the state of a run") as caught:
         trainer_state.progress_in(tmp_path)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
-    assert "delete this checkpoint to resume from the one before" in str(caught.value)
+    assert "move this checkpoint elsewhere to resume from the one before" in str(caught.value)

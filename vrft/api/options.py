@@ -95,7 +95,8 @@ def overrides(sections: Mapping[str, Any], prefix: str = "") -> list[str]:
         if path in ELSEWHERE:
             raise UserError(f"unknown setting {path}; {ELSEWHERE[path]}")
         if isinstance(value, TrainResult):
-            value = str(value.model)
+            # The folder, for which a command takes ``final`` or the last checkpoint, and says so.
+            value = str(value.folder if path in ("model", "model.name") else value.model)
         if isinstance(value, Mapping):
             # An empty mapping changes nothing, but its name may be wrong.
             words += overrides(value, f"{path}.") or [config.to_override(path, {})]

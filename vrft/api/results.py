@@ -77,8 +77,13 @@ class TrainResult:
 
     @property
     def model(self) -> Path:
-        """Return the folder of the trained model, which plain transformers loads too."""
-        return self.folder / "final"
+        """Return the folder of the trained model, which plain transformers loads too.
+
+        That is ``final``, or the last checkpoint of a run that was stopped before its end.
+        """
+        from vrft.evaluation import locate
+
+        return next(reversed(locate.models_of(self.folder)), self.folder / "final")
 
     @property
     def best(self) -> Path:

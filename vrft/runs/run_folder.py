@@ -20,6 +20,12 @@ from vrft.runs import disk_errors, moved_files, trackers
 UNNAMED = "runs"
 """The folder in which a run that names none gets its own."""
 
+MODEL = re.compile(r"checkpoint-[0-9]+|final")
+"""The names of the models in a run's folder; transformers names its checkpoints so too."""
+
+SHOWN = 4
+"""Names that a message shows of those that are in the way."""
+
 TEMPORARY = re.compile(
     r"\.(?P<name>final|checkpoint-[0-9]+|saving|(config|config-[0-9]+|fingerprint|best|launches|wandb)\.(yaml|json)"
     r"|(metrics|bad_pictures|warnings|difficulty)\.jsonl)(?P<former>\.former)?"
@@ -30,8 +36,8 @@ TEMPORARY = re.compile(
 def claim(config: Config) -> None:
     """Make the folder that a fresh run names and write its config.yaml, also as config-1.yaml.
 
-    Raises UserError if the folder holds another run or cannot be made, and for a tracker that
-    cannot be had.
+    Raises UserError if the folder holds another run or models, or cannot be made, and for a tracker
+    that cannot be had.
     """
     trackers.check_trackers(config.train.report_to)  # before a folder is made in vain
     check_free(config)
@@ -88,15 +94,36 @@ def sweep(run: Path) -> None:
 
 
 def check_free(config: Config) -> None:
-    """Raise UserError if ``train.output_dir`` holds another run; nothing is written."""
-    folder = config.train.output_dir
+    """Raise UserError if ``train.output_dir`` holds another run, or models; nothing is written."""
+    if not config.train.output_dir:
+        return
+    folder = Path(config.train.output_dir)
     # A folder is taken from the first metrics.jsonl on: a run that failed before leaves it free,
     # so that its command can be given again once the mistake is mended.
-    if folder and (Path(folder) / "metrics.jsonl").exists():
+    if (folder / "metrics.jsonl").exists() and (folder / "config.yaml").is_file():
         raise UserError(
             f"train.output_dir={folder} holds another run; go on with `{resume_command(folder)}` "
             "or choose another folder"
         )
+    if others := replaced(folder):
+        more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+        raise UserError(
+            f"train.output_dir={folder} holds {', '.join(others[:SHOWN])}{more} "
+            "of another tool, or of a run without its log, which a run there would replace or "
+            "delete; choose another folder, or move them away"
+        )
+
+
+def replaced(folder: Path) -> list[str]:
+    """Return the names of what others have put into a folder and a fresh run would replace.
+
+    Those are checkpoints and models, as other trainers name theirs too, a log, and a configuration:
+    a run that failed at its start has left its own with the history of it.
+    """
+    names = sorted(path.name for path in folder.glob("*") if MODEL.fullmatch(path.name))
+    names += [name for name in ("metrics.jsonl",) if (folder / name).exists()]
+    own = (folder / "config-1.yaml").is_file()
+    return names + (["config.yaml"] if (folder / "config.yaml").exists() and not own else [])
 
 
 def resume_command(folder: Path | str) -> str:

@@ -175,7 +175,8 @@ class RunCallback(TrainerCallback):
             return
         best.publish(self.folder, checkpoint.path_of(self.folder, state.global_step))
         spared = best.folder_of(self.folder, self.config)
-        checkpoint.prune(self.folder, self.config.train.save_total_limit, spared)
+        limit = self.config.train.save_total_limit
+        checkpoint.prune(self.folder, state.global_step, limit, spared)
 
 
 def mean_loss(state: TrainerState) -> float:

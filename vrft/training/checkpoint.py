@@ -97,8 +97,8 @@ def set_aside(run: Path) -> list[str]:
     newest = latest(run)
     if newest is not None and not manifest.is_in(newest):
         lines.append(
-            f"note: {newest} has no {manifest.NAME}, as an earlier version saved it: whether its "
-            "files are undamaged cannot be told"
+            f"note: {newest} has no {manifest.NAME}, as an earlier version or another trainer "
+            "saved it: whether its files are undamaged, and this run's, cannot be told"
         )
     return lines
 
@@ -231,15 +231,22 @@ def set_schedule(scheduler: Any, step: int) -> None:
         group["lr"] = rate
 
 
-def prune(run: Path, keep: int | None, spared: Path | None = None) -> None:
-    """Delete all but the ``keep`` newest checkpoints and the one ``spared``; None keeps all.
+def prune(run: Path, step: int, keep: int | None, spared: Path | None = None) -> None:
+    """Delete a run's checkpoints but the ``keep`` newest and the one ``spared``; None keeps all.
 
-    A damaged checkpoint is neither counted nor deleted.
+    Its own are those with a manifest, of steps up to the ``step`` that it has taken: others in the
+    folder, as another trainer names its own, are neither counted nor deleted, and no damaged ones.
     """
     if keep is None:
         return
     # By sizes: the newest was hashed as it was read back a moment ago.
-    folders = [path for path in complete(run) if manifest.damage(path, hashed=False) is None]
+    folders = [
+        path
+        for path in complete(run)
+        if step_of(path) <= step
+        and manifest.is_in(path)
+        and manifest.damage(path, hashed=False) is None
+    ]
     # Not [:-keep]: with fewer checkpoints than `keep` the end is negative and must mean none.
     for path in folders[: max(len(folders) - keep, 0)]:
         if path != spared:

@@ -121,5 +121,5 @@ def save(run: Run, folder: Path, improved: best.Best | None = None) -> None:
         health.publish(folder, target)
         best.publish(folder, target)
         spared = best.folder_of(folder, run.config)
-        checkpoint.prune(folder, run.config.train.save_total_limit, spared)
+        checkpoint.prune(folder, done.step, run.config.train.save_total_limit, spared)
     accelerator.wait_for_everyone()

@@ -65,8 +65,8 @@ def read(folder: Path) -> dict[str, Any]:
 def broken(folder: Path, reason: str) -> UserError:
     """Return the error for a checkpoint whose state cannot be that of a run."""
     return UserError(
-        f"{folder / STATE}: not the state of a run ({reason}); delete this checkpoint to resume "
-        "from the one before"
+        f"{folder / STATE}: not the state of a run ({reason}); move this checkpoint elsewhere "
+        "to resume from the one before"
     )
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 
 from vrft import images
 from vrft.boxes import Box
+from vrft.config.schema import ModelConfig
 from vrft.demo import tiny
 from vrft.errors import UserError
-from vrft.models import encoding, processors
+from vrft.models import encoding, load_model, processors, prompt_tokens
 from vrft.models.families import FAMILIES
 from vrft.models.loaded import LoadedModel
 from vrft.types import Prompt, View
@@ -130,6 +136,41 @@ def test_a_text_model_refuses_pictures(
     for raw in (False, True):
         with pytest.raises(UserError, match="reads no pictures"):
             encoding.encode(load_tiny("qwen2"), Prompt("Where?", (picture(),), raw=raw))
+
+
+def test_a_prompt_has_the_beginning_of_a_text_once_whoever_writes_it(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    # As DeepSeek-R1-Distill-Qwen is published: the chat template writes the token at the beginning,
+    # and so does the tokenizer.
+    folder = shutil.copytree(model_folder("qwen2"), tmp_path / "model")
+    words = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    first = "<|endoftext|>"
+    number = words.token_to_id(first)
+    words.post_processor = TemplateProcessing(  # type: ignore[no-untyped-call]
+        single=f"{first} $A", special_tokens=[(first, number)]
+    )
+    words.save(str(folder / "tokenizer.json"))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"bos_token": first}))
+    template = folder / "chat_template.jinja"
+    template.write_text("{{- bos_token -}}" + template.read_text())
+    loaded = load_model(ModelConfig(str(folder)), device="cpu")
+    counter = prompt_tokens.load_counter(ModelConfig(str(folder)))
+    chat: Any = loaded.tokenizer
+    stock = chat.apply_chat_template(
+        [{"role": "user", "content": "Why?"}], add_generation_prompt=True, return_dict=True
+    )
+    for prompt, expected in [
+        (Prompt("Why?"), stock["input_ids"]),
+        # A base model is asked as its tokenizer says, ...
+        (Prompt("Why?", raw=True), chat("Why?")["input_ids"]),
+        # ... also by a text that writes the token itself.
+        (Prompt(f"{first}Why?", raw=True), chat("Why?")["input_ids"]),
+    ]:
+        tokens = encoding.encode(loaded, prompt).tokens.tolist()
+        assert tokens == expected and tokens.count(number) == 1
+        assert counter.read(prompt, ()) == (len(tokens), 0)
 
 
 def test_prompts_lie_one_after_the_other_and_positions_go_on_after_each(

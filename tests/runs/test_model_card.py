@@ -197,5 +197,7 @@ def test_the_lines_that_ask_write_the_prompt_as_it_was_trained(
     else:
         assert names["text"] == "turns" + prompt.prefill
         assert asked["messages"] == conversation.chat_messages(prompt, has_vision=has_vision)
+    # The template has written the special tokens of its text.
+    assert ("add_special_tokens=False" in code) == (not prompt.raw)
     assert ("images=pictures" in code) == bool(prompt.images)
     assert "max_new_tokens=256" in code  # sampling.max_completion_length

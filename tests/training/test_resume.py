@@ -21,6 +21,7 @@ from vrft import cli, config
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.models import manifest
+from vrft.models.loaded import LoadedModel
 from vrft.runs import data_fingerprint, launches, run_folder
 from vrft.runs.run_log import read_metrics
 from vrft.sft import fine_tune
@@ -644,6 +645,23 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 
 # What the launch is
+
+
+def test_a_run_without_a_checkpoint_goes_on_with_its_variables_of_the_template(
+    tmp_path: Path, load_tiny: Callable[..., LoadedModel], model_folder: Callable[[str], Path]
+) -> None:
+    given = {"enable_thinking": False}
+    made = config.load(None, [f"task={LETTERS}", f"train.output_dir={tmp_path / 'run'}",
+                              f"model={model_folder('qwen3_5')}",
+                              "model.chat_template_kwargs={enable_thinking: false}"])  # fmt: skip
+    run_folder.claim(made)
+    run = tmp_path / "run"
+    processor = load_tiny("qwen3_5", chat_template_kwargs=given).processor
+    launches.write(run, launches.today(1, "cpu", "float32", processor))
+    resume.check_processor(made, run)
+    other = replace(made, model=replace(made.model, chat_template_kwargs={"enable_thinking": True}))
+    with pytest.raises(UserError, match="the chat template of"):
+        resume.check_processor(other, run)
 
 
 @pytest.mark.slow

@@ -91,6 +91,16 @@ def render(processor: Processor, prompt: Prompt) -> str:
     return text + prompt.prefill
 
 
+def text_tokens(tokenizer: Any, text: str, *, raw: bool) -> list[int]:
+    """Return the token ids of a prompt's text, which ``render`` has written.
+
+    A chat template writes the special tokens of a prompt itself. A ``raw`` prompt has those that
+    the tokenizer puts around a text, unless it begins with the first of them already.
+    """
+    begun = tokenizer.bos_token is not None and text.startswith(tokenizer.bos_token)
+    return list(tokenizer(text, add_special_tokens=raw and not begun)["input_ids"])
+
+
 def encode(loaded: LoadedModel, prompt: Prompt, max_length: int | None = None) -> Encoded:
     """Encode one prompt, with its pictures opened, resized and counted; threads may call it.
 
@@ -114,7 +124,7 @@ def encode(loaded: LoadedModel, prompt: Prompt, max_length: int | None = None) -
         text = before + "".join(
             IMAGE_TOKEN * count + words for count, words in zip(counts, between, strict=True)
         )
-    tokens = torch.tensor(loaded.tokenizer(text)["input_ids"])  # [P]
+    tokens = torch.tensor(text_tokens(loaded.tokenizer, text, raw=prompt.raw))  # [P]
     positions = loaded.rope_positions(tokens, grids)
     encoded = Encoded(tokens, positions, pictures, views, sum(counts), opened)
     if max_length is not None and len(tokens) > max_length:

@@ -46,7 +46,7 @@ class TokenCounter:
         text = encoding.render(self.processor, prompt)
         places = text.count(IMAGE_TOKEN) if self.pixels else 0
         # Each place is one token of the text, and becomes as many as its picture has.
-        words = len(self.tokenizer(text)["input_ids"]) - places
+        words = len(encoding.text_tokens(self.tokenizer, text, raw=prompt.raw)) - places
         return words + sum(images.image_tokens(*size, self.factor) for size in sizes), places
 
 

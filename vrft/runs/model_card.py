@@ -229,6 +229,8 @@ def asking_lines(facts: Facts) -> str:
     if names:
         lines += [f"pictures = [Image.open(name).convert('RGB') for name in {names!r}]"]
     given = "text=[text], images=pictures" if names else "text=[text]" if not text else "[text]"
+    if not prompt.raw:
+        given += ", add_special_tokens=False"  # the chat template has written them already
     length = facts.config.sampling.max_completion_length if facts.config else 256
     lines += [
         f"inputs = processor({given}, return_tensors='pt').to(model.device)",

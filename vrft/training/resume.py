@@ -22,6 +22,7 @@ from vrft.config import loading
 from vrft.config.rollout import VllmConfig
 from vrft.config.schema import Config
 from vrft.errors import UserError
+from vrft.models.conversation import give_arguments
 from vrft.models.processors import load_processor
 from vrft.processes import distributed
 from vrft.runs import data_fingerprint, launches, moved_files, run_folder
@@ -204,6 +205,7 @@ def check_processor(config: Config, run: Path) -> None:
         return
     source = model_of(config, run)
     processor = load_processor(source, config.model.min_pixels, config.model.max_pixels)
+    give_arguments(processor, config.model.chat_template_kwargs)  # a checkpoint's has them already
     launches.check_readings(run, before, launches.readings(processor), source)
 
 

@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from vrft.evaluation.stats import (
     pass_at,
     ratio,
     ratio_difference,
+    tango,
     wilson,
 )
 
@@ -60,11 +62,25 @@ def test_the_bootstrap_draws_what_numpy_draws_from_the_same_seed() -> None:
     assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=1e-12)
 
 
-def test_equal_values_have_a_point_for_an_interval() -> None:
-    # the percentile interval of a constant is that constant; other methods of scipy give NaN
-    estimate = bootstrap([0.3] * 7)
-    assert (estimate.mean, estimate.low, estimate.high) == pytest.approx((0.3, 0.3, 0.3))
-    assert ratio([(1.0, 4.0)] * 7).low == pytest.approx(0.25)
+@pytest.mark.parametrize("n", [2, 5, 300])
+def test_equal_values_are_no_certainty(n: int) -> None:
+    # z^2 / (n + z^2) of the samples may have another value: 0 at the least, 1 at the most
+    share = 3.841459 / (n + 3.841459)
+    estimate = bootstrap([0.3] * n)
+    assert (estimate.mean, estimate.n) == (pytest.approx(0.3), n)
+    ends = (0.3 - 0.3 * share, 0.3 + 0.7 * share)
+    assert (estimate.low, estimate.high) == pytest.approx(ends, abs=1e-6)
+    for right in (0, n):
+        none = bootstrap(throws(right, n))
+        same = wilson(right, n)
+        assert (none.low, none.high) == pytest.approx((same.low, same.high), abs=1e-9)
+
+
+def test_samples_of_one_ratio_have_no_interval() -> None:
+    unknown = ratio([(1.0, 4.0)] * 7), ratio_difference([(1.0, 4.0)] * 7, [(2.0, 4.0)] * 7)
+    for estimate, value in zip(unknown, (0.25, 0.25), strict=True):
+        assert estimate.mean == pytest.approx(value)
+        assert math.isnan(estimate.low) and math.isnan(estimate.high)
 
 
 def test_a_value_that_is_not_a_number_leaves_nothing_known() -> None:
@@ -114,10 +130,75 @@ def test_a_metric_of_zeros_and_ones_has_wilsons_interval_and_others_the_bootstra
 
 
 def test_a_paired_difference_sees_what_the_spread_of_samples_hides() -> None:
-    before = np.linspace(0.0, 0.9, 20)
-    estimate = paired_difference(before.tolist(), (before + 0.05).tolist())
-    # Every sample gains 0.05, so there is no doubt, though the samples themselves range widely.
-    assert (estimate.mean, estimate.low, estimate.high) == pytest.approx((0.05, 0.05, 0.05))
+    before = np.linspace(0.0, 0.9, 200)
+    gained = before + np.tile([0.04, 0.06], 100)
+    estimate = paired_difference(before.tolist(), gained.tolist())
+    # Every sample gains about 0.05, so there is no doubt, though the samples themselves range
+    # widely: 0.05 -+ 1.96 * 0.01 / sqrt(200).
+    ends = (estimate.mean, estimate.low, estimate.high)
+    assert ends == pytest.approx((0.05, 0.0486, 0.0514), abs=3e-4)
+
+
+@pytest.mark.parametrize(
+    ("gains", "losses", "n", "low", "high"),
+    [
+        # nothing changed: -+ 3.841459 / (5 + 3.841459)
+        (0, 0, 5, -0.43448, 0.43448),
+        (0, 0, 300, -0.012643, 0.012643),
+        # all became right: (5 - 3.841459) / (5 + 3.841459), or wrong
+        (5, 0, 5, 0.13104, 1.0),
+        (0, 5, 5, -1.0, -0.13104),
+        (1, 0, 1, -0.58691, 1.0),
+    ],
+)
+def test_differences_that_are_all_equal_are_no_certainty(
+    gains: int, losses: int, n: int, low: float, high: float
+) -> None:
+    before = throws(losses, n)
+    after = [*[0.0] * losses, *throws(gains, n - losses)]
+    estimate = paired_difference(before, after)
+    assert (estimate.mean, estimate.n) == ((gains - losses) / n, n)
+    assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=2e-5)
+
+
+def test_answers_that_are_not_right_or_wrong_and_did_not_change_are_no_certainty() -> None:
+    estimate = paired_difference([0.25, 0.5, 0.75], [0.25, 0.5, 0.75])
+    share = 3.841459 / (3 + 3.841459)
+    assert (estimate.low, estimate.high) == pytest.approx((-share, share), abs=1e-6)
+
+
+def test_tangos_interval_holds_0_where_mcnemars_test_sees_no_difference() -> None:
+    for gains in range(12):
+        for losses in range(12):
+            if not gains + losses:
+                continue
+            for n in (gains + losses, 40):
+                estimate = tango(gains, losses, n)
+                assert -1 <= estimate.low <= estimate.mean <= estimate.high <= 1
+                # (b - c)^2 / (b + c) of McNemar against the 95 % point of chi square
+                none = (gains - losses) ** 2 / (gains + losses) < 3.841459
+                assert (estimate.low < 0 < estimate.high) == none, (gains, losses, n)
+                turned = tango(losses, gains, n)
+                assert (turned.low, turned.high) == pytest.approx(
+                    (-estimate.high, -estimate.low), abs=1e-9
+                )
+
+
+def test_tangos_interval_holds_the_truth_about_95_times_in_100() -> None:
+    """Of 12 samples a share of 0.3 becomes right and of 0.1 wrong: the truth is 0.2."""
+    draws = np.random.default_rng(0).multinomial(12, [0.3, 0.1, 0.6], 2000).tolist()
+    counts = Counter((gains, losses) for gains, losses, _ in draws)
+    intervals = {each: (tango(*each, 12), count) for each, count in counts.items()}
+    held = sum(count for i, count in intervals.values() if i.low <= 0.2 <= i.high)
+    # 1900 of 2000 should, with a spread of 10; the bootstrap's hold it 1793 times
+    assert 1870 <= held <= 1950
+
+
+def test_many_changes_have_the_bootstraps_interval_which_is_tangos_by_then() -> None:
+    before, after = throws(40, 400), [0.0] * 40 + throws(100, 360)
+    estimate, exact = paired_difference(before, after), tango(100, 40, 400)
+    assert estimate == bootstrap([b - a for a, b in zip(before, after, strict=True)])
+    assert (estimate.low, estimate.high) == pytest.approx((exact.low, exact.high), abs=3e-3)
 
 
 def test_a_loss_is_a_negative_difference() -> None:
@@ -214,15 +295,15 @@ def test_a_ratio_that_is_not_defined_has_no_interval() -> None:
         assert math.isnan(estimate.mean) and math.isnan(estimate.low)
     assert ratio([(1, 4)]).mean == 0.25 and math.isnan(ratio([(1, 4)]).low)
     # some draws have no denominator: they are left out
-    assert ratio([(0.0, 0.0), (1.0, 2.0)]).high == pytest.approx(0.5)
+    assert ratio([(0.0, 0.0), (1.0, 2.0), (1.0, 4.0)]).high == pytest.approx(0.5)
 
 
 def test_the_difference_of_ratios_is_paired() -> None:
-    # each sample gains 0.1 of its denominator: so do all draws
+    # each sample gains 0.1 of its denominator, or 0.11: so do all draws, between the two
     before = [(1.0, 10.0), (5.0, 10.0), (3.0, 20.0)]
-    after = [(2.0, 10.0), (6.0, 10.0), (5.0, 20.0)]
+    after = [(2.0, 10.0), (6.0, 10.0), (5.2, 20.0)]
     estimate = ratio_difference(before, after)
-    assert (estimate.mean, estimate.low, estimate.high) == pytest.approx((0.1, 0.1, 0.1))
+    assert (estimate.mean, estimate.low, estimate.high) == pytest.approx((0.105, 0.1, 0.11))
     with pytest.raises(ValueError):
         ratio_difference(before, after[:2])
 

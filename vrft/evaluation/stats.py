@@ -21,8 +21,14 @@ from vrft.types import Interval
 RESAMPLES = 10_000
 FOLDS = 10
 """Parts of the samples that the jackknife leaves out in turn."""
+POINT = 1e-12
+"""A spread of values in [0, 1] that is none but for rounding."""
 TAILS = (0.025, 0.975)
 """Both ends of a 95 % interval, as quantiles."""
+
+FEW_CHANGES = 30
+"""Samples that changed between right and wrong below which their difference has Tango's interval:
+of fewer the bootstrap sees too little of what might have been, of more the two agree."""
 
 INDICES_AT_ONCE = 250_000
 """How many random indices the bootstrap draws at a time: 2 MB, and as much for their values.
@@ -42,11 +48,13 @@ def interval(values: Sequence[float]) -> Interval:
     return bootstrap(values)
 
 
-def bootstrap(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """Return the mean of ``values`` with its percentile bootstrap interval.
+def bootstrap(
+    values: Sequence[float], *, resamples: int = RESAMPLES, seed: int = 0, least: float = 0.0
+) -> Interval:
+    """Return the mean of ``values`` in [``least``, 1] with its percentile bootstrap interval.
 
     The same seed gives the same ends. Fewer than two values have no interval: its ends are NaN,
-    and the mean of no values is NaN too.
+    and the mean of no values is NaN too. Values that are all equal have that of ``equal``.
     """
     data = np.asarray(values, dtype=np.float64)
     n = data.size
@@ -56,6 +64,8 @@ def bootstrap(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int 
     if math.isnan(mean):
         # Checked here because scipy warns of a NaN among the resampled means.
         return Interval(mean, math.nan, math.nan, n)
+    if np.ptp(data) < POINT:
+        return equal(mean, n, least)
     low, high = resample(data, np.mean, resamples, seed).confidence_interval
     return Interval(mean, float(low), float(high), n)
 
@@ -63,9 +73,55 @@ def bootstrap(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int 
 def paired_difference(before: Sequence[float], after: Sequence[float]) -> Interval:
     """Return the mean of ``after - before`` over the same samples in the same order.
 
-    Raises ValueError if the two differ in length.
+    Its interval is the bootstrap's, or Tango's where few answers became right or wrong. Raises
+    ValueError if the two differ in length.
     """
-    return bootstrap([b - a for a, b in zip(before, after, strict=True)])
+    differences = [b - a for a, b in zip(before, after, strict=True)]
+    gains, losses = differences.count(1.0), differences.count(-1.0)
+    ternary = gains + losses + differences.count(0.0) == len(differences) > 0
+    if ternary and gains + losses < FEW_CHANGES:
+        return tango(gains, losses, len(differences))
+    return bootstrap(differences, least=-1.0)
+
+
+def equal(value: float, n: int, least: float) -> Interval:
+    """Return the mean of ``n`` values in [``least``, 1] that all equal ``value``, and its interval.
+
+    Resampling finds no spread in them and would be certain. By Wilson's interval of none in n, a
+    share of z^2 / (n + z^2) of all samples may have another value, at worst the least or the
+    greatest. For a metric of 0 or 1 this is Wilson's own interval, for its differences Tango's.
+    """
+    share = wilson(0, n).high
+    return Interval(value, value + share * (least - value), value + share * (1.0 - value), n)
+
+
+def tango(gains: int, losses: int, n: int) -> Interval:
+    """Return (gains - losses) / n, a difference of paired proportions, with Tango's score interval.
+
+    Of ``n`` samples so many became right and so many wrong. The interval holds 0 exactly where
+    McNemar's test sees no difference (Tango, Statistics in Medicine 17, 1998, 891-908).
+    """
+    from scipy import optimize, stats
+
+    estimate, z = (gains - losses) / n, float(stats.norm.ppf(TAILS[1]))
+
+    def score(difference: float) -> float:
+        """Return the deviation from a supposed difference in standard errors."""
+        # The likeliest share of losses, if the difference of the shares is the supposed one.
+        b = (2 * n - gains + losses) * difference - gains - losses
+        c = -losses * difference * (1 - difference)
+        share = (math.sqrt(b * b - 8 * n * c) - b) / (4 * n)
+        variance = 2 * share + difference * (1 - difference)
+        deviation = math.sqrt(n) * (estimate - difference)
+        return deviation / math.sqrt(max(variance, POINT**2)) if deviation else 0.0
+
+    def end(edge: float, sign: float) -> float:
+        """Return where the score is z standard errors, between the estimate and an edge."""
+        return float(optimize.brentq(lambda d: score(d) - sign * z, *sorted((edge, estimate))))
+
+    low = end(-1.0, 1.0) if estimate > -1 else -1.0
+    high = end(1.0, -1.0) if estimate < 1 else 1.0
+    return Interval(estimate, low, high, n)
 
 
 def wilson(successes: int, n: int) -> Interval:
@@ -86,7 +142,8 @@ def ratio(parts: Sequence[tuple[float, float]]) -> Interval:
     """Return the sum of the numerators over that of the denominators, with its bootstrap interval.
 
     ``parts`` holds (numerator, denominator) of every sample. Fewer than two samples have no
-    interval; the ratio is NaN where the denominators sum to 0.
+    interval, nor have samples that all have the same ratio; the ratio is NaN where the denominators
+    sum to 0.
     """
     # The difference from 0 / n is the ratio itself.
     return ratio_difference([(0.0, 1.0)] * len(parts), parts)
@@ -113,7 +170,10 @@ def ratio_difference(
     sums = resample(data.T, np.sum, RESAMPLES, 0).bootstrap_distribution  # [4, RESAMPLES]
     # A draw of samples that all have the denominator 0 has no ratio, and is left out.
     sums = sums[:, (sums[1] > 0) & (sums[3] > 0)]
-    low, high = np.quantile(sums[2] / sums[3] - sums[0] / sums[1], TAILS)
+    drawn = sums[2] / sums[3] - sums[0] / sums[1]
+    if np.ptp(drawn) < POINT:  # equal ratios are no certainty
+        return Interval(value, math.nan, math.nan, n)
+    low, high = np.quantile(drawn, TAILS)
     return Interval(value, float(low), float(high), n)
 
 
@@ -157,7 +217,7 @@ def jackknife(value: float, without: Sequence[float], n: int) -> Interval:
     Student's with FOLDS - 1 degrees of freedom. The ends are NaN where ``without`` is empty.
     """
     # Equal values are no certainty: a mAP of 0 stays 0 whichever samples are left out.
-    if not without or np.ptp(without) < 1e-12:
+    if not without or np.ptp(without) < POINT:
         return Interval(value, math.nan, math.nan, n)
     from scipy import stats
 

@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 from vrft.errors import PictureError
 from vrft.images import open_image
 from vrft.viz.exhibits import Exhibit, Mark
-from vrft.viz.lettering import typeface, wrap
+from vrft.viz.lettering import wrap
 from vrft.viz.palette import FAINT, INK, PAPER, TABLE
+from vrft.viz.typefaces import typeface
 
 SIDE = 336
 """The default longer side of a drawn picture in pixels; smaller pictures are enlarged to it."""
@@ -43,7 +44,7 @@ def draw_marks(
 
 def notice(text: str, side: int = SIDE) -> Image.Image:
     """Draw a text in the place of a picture that cannot be read, ``side`` pixels wide."""
-    margin, font = side // 28, typeface(side // 24)
+    margin, font = side // 28, typeface(side // 24, text)
     sheet = Image.new("RGB", (side, side // 2), TABLE)
     lines = "\n".join(wrap(text, font, side - 2 * margin))
     ImageDraw.Draw(sheet).multiline_text((margin, margin), lines, fill=INK, font=font)
@@ -69,7 +70,7 @@ def draw_label(canvas: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int], n
     A true box has its label at the top left, the others at the bottom left and bottom right in
     turn, so that the labels of equal boxes do not cover each other.
     """
-    font = typeface(max(10, round(max(size) / 28)))
+    font = typeface(max(10, round(max(size) / 28)), mark.label)
     # The text's own box begins at (left, top) and not at (0, 0): letters hang below the origin.
     left, top, right, bottom = font.getbbox(mark.label)
     width, height = right - left + 6, bottom - top + 6  # a margin of 3 pixels all round
@@ -91,13 +92,15 @@ def draw_label(canvas: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int], n
 
 def draw_panel(exhibit: Exhibit, side: int = SIDE) -> Image.Image:
     """Draw an exhibit ``side`` pixels wide: its picture, then question, answers and metrics."""
-    margin, font = side // 28, typeface(side // 24)
+    told = [(f"{answer.name}: {answer.text}", answer.caption) for answer in exhibit.answers]
+    texts = (exhibit.question, *(text for both in told for text in both))
+    margin, font = side // 28, typeface(side // 24, "".join(texts))
     room = side - 2 * margin
     # The lines are broken before anything is drawn, as their number decides the sheet's height.
     lines = [(line, INK) for line in wrap(exhibit.question, font, room)]
-    for answer in exhibit.answers:
-        lines += [(line, FAINT) for line in wrap(f"{answer.name}: {answer.text}", font, room)]
-        lines += [(line, INK) for line in wrap(answer.caption, font, room)]
+    for text, caption in told:
+        lines += [(line, FAINT) for line in wrap(text, font, room)]
+        lines += [(line, INK) for line in wrap(caption, font, room)]
     pitch = round(font.size * 1.35)
     picture = draw_exhibit(exhibit, side)
     top = picture.height if picture else 0

@@ -1,19 +1,8 @@
-"""Letters on pictures: the typeface, and texts broken into lines."""
+"""Texts on pictures, broken into lines."""
 
 from __future__ import annotations
 
 from PIL import ImageFont
-
-
-def typeface(size: int) -> ImageFont.FreeTypeFont:
-    """Return Pillow's own typeface at a size in pixels.
-
-    Raises RuntimeError for a Pillow that cannot scale letters.
-    """
-    font = ImageFont.load_default(size)
-    if not isinstance(font, ImageFont.FreeTypeFont):
-        raise RuntimeError("this Pillow was built without FreeType; install one of its wheels")
-    return font
 
 
 def wrap(text: str, font: ImageFont.FreeTypeFont, width: float, most: int = 12) -> list[str]:

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from vrft import python_files
+from vrft import disk_errors, python_files
 from vrft.cli import (
     arguments,
     completion,
@@ -55,6 +55,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader, such as `head`, has seen enough; Python must not try to write the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if not (line := disk_errors.line(error)):
+            raise
+        print("vrft: error:", line, file=sys.stderr)
+        discard_unwritable_output()
+        return 2
+
+
+def discard_unwritable_output() -> None:
+    """Let what is left of the printed output go to nowhere if its disk is full.
+
+    Python would else try to write it at its exit, and complain.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def demo(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ error), 130 interrupted, 141 cut off by a closed pipe. Bugs keep their traceback
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # a process of its own, which may tell libraries how to behave
         for name in QUIET:
             os.environ.setdefault(name, "1")
+        print_any_letter()
     python_files.forget_changed()
     try:
         args = arguments.parse(sys.argv[1:] if argv is None else argv)
@@ -61,6 +63,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("vrft: error:", line, file=sys.stderr)
         discard_unwritable_output()
         return 2
+
+
+def print_any_letter() -> None:
+    """Let letters that the output's encoding cannot hold be printed as escapes.
+
+    A name of a file may be no text of any encoding, and a terminal's may lack an arrow.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def discard_unwritable_output() -> None:

@@ -20,6 +20,9 @@ from vrft.runs import moved_files, trackers
 UNNAMED = "runs"
 """The folder in which a run that names none gets its own."""
 
+UNPAIRED = re.compile(r"[\ud800-\udfff]")
+"""A byte of a file's name that is no text, as Python holds it."""
+
 TEMPORARY = re.compile(
     r"\.(?P<name>final|checkpoint-[0-9]+|saving|(config|config-[0-9]+|fingerprint|best|launches|wandb)\.(yaml|json)"
     r"|(metrics|bad_pictures|warnings|difficulty)\.jsonl)(?P<former>\.former)?"
@@ -88,8 +91,16 @@ def sweep(run: Path) -> None:
 
 
 def check_free(config: Config) -> None:
-    """Raise UserError if ``train.output_dir`` holds another run; nothing is written."""
+    """Raise UserError if ``train.output_dir`` holds another run; nothing is written.
+
+    A name that is no text is refused too: libraries of tokenizers cannot write to it.
+    """
     folder = config.train.output_dir
+    if UNPAIRED.search(folder):
+        raise UserError(
+            f"train.output_dir={folder}: the name is not in UTF-8, and no model can be saved there;"
+            " choose another folder"
+        )
     # A folder is taken from the first metrics.jsonl on: a run that failed before leaves it free,
     # so that its command can be given again once the mistake is mended.
     if folder and (Path(folder) / "metrics.jsonl").exists():

@@ -7,6 +7,7 @@ seconds later, and a machine that stops in between leaves an empty file under th
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -16,10 +17,15 @@ def write_text(path: Path, text: str, errors: str = "strict") -> None:
     ``errors`` says what becomes of half a surrogate pair, as in ``open``.
     """
     temporary = path.with_name(f".{path.name}")
-    with temporary.open("w", encoding="utf-8", errors=errors, newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with temporary.open("w", encoding="utf-8", errors=errors, newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        with suppress(OSError):  # a part of it would take what is left of a full disk
+            temporary.unlink(missing_ok=True)
+        raise
     replace(temporary, path)
 
 

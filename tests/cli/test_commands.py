@@ -289,3 +289,15 @@ def test_no_folder_is_given_to_two_trainings_of_the_documents() -> None:
                 trainings.setdefault(folder, set()).add(line)
     assert len(trainings) > 8
     assert {folder: lines for folder, lines in trainings.items() if len(lines) > 1} == {}
+
+
+def test_a_name_that_is_no_text_is_printed_with_escapes(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.makedirs(folder)
+    rows = Path(os.fsdecode(folder), "rows.jsonl")
+    rows.write_text('{"question": "Which?", "answer": "red"}\n')
+    command = [sys.executable, "-m", "vrft", "check", "--data", os.fsencode(rows), "model=demo"]
+    made = {**os.environ, "PYTHONIOENCODING": "utf-8:strict", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(command, capture_output=True, env=made, check=False)
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
+    assert rb"caf\udce9/rows.jsonl" in done.stdout

@@ -53,17 +53,22 @@ def test_warnings_stay_and_leave_the_folder_free(tmp_path: Path) -> None:
     assert names == {"config.yaml", WARNINGS}
 
 
-@pytest.mark.parametrize(("said", "names"), [("no room", {"config.yaml", "vllm.log"}), ("", set())])
-def test_what_a_server_has_said_stays(said: str, names: set[str], alone: Path) -> None:
+@pytest.mark.parametrize(
+    "log", ["vllm.log", "rewards/mine.log", "rewards/mine-1.log", "console.log"]
+)
+@pytest.mark.parametrize("said", ["no room", ""])
+def test_what_a_server_or_a_reward_has_said_stays(said: str, log: str, alone: Path) -> None:
     with (
         pytest.raises(UserError),
         fresh_folder.unnamed(Config()) as name,
         fresh_folder.held(Path(name), lambda: 0),
     ):
         (Path(name) / "config.yaml").touch()
-        (Path(name) / "vllm.log").write_text(said)
+        (Path(name) / log).parent.mkdir(exist_ok=True)
+        (Path(name) / log).write_text(said)
         raise REFUSED
-    assert {path.name for path in Path().rglob("*") if path.is_file()} == names
+    left = {str(path.relative_to(name)) for path in Path().rglob("*") if path.is_file()}
+    assert left == ({"config.yaml", log} if said else set())
 
 
 @pytest.mark.parametrize(("error", "steps"), [(REFUSED, 1), (ZeroDivisionError(), 0)])

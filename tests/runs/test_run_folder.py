@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -145,3 +146,9 @@ def test_two_runs_cannot_hold_one_folder(tmp_path: Path) -> None:
         ):
             pass
         assert (tmp_path / ".checkpoint-4").is_dir()
+
+
+def test_a_folder_in_which_no_model_can_be_saved_is_refused(tmp_path: Path) -> None:
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")  # a name that is no text
+    with pytest.raises(UserError, match="the name is not in UTF-8, and no model can be saved"):
+        run_folder.check_free(config.load(None, [config.to_override("train.output_dir", folder)]))

@@ -126,3 +126,16 @@ def test_a_resumption_tells_what_changed(view: run.RunView) -> None:
     (view.folder / "config-3.yaml").write_text("trian: {}")
     with pytest.raises(UserError, match="trian"):
         view.document("changes")
+
+
+def test_the_steps_of_a_run_are_listed_once_for_all_their_documents(
+    view: run.RunView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [name for name in view.documents() if name.startswith("step-")]
+    assert len(names) == 3
+
+    def listed(*_: object) -> list[int]:
+        raise AssertionError("listed again")
+
+    monkeypatch.setattr(run.RunView, "steps", listed)
+    assert all(view.document(name)["groups"] for name in names)

@@ -124,3 +124,45 @@ def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no evaluation"):
         views.open_site([tmp_path])
+
+
+def test_a_folder_of_runs_brings_all_of_them_with_their_evaluations(tmp_path: Path) -> None:
+    before, after = viewed.evaluations(tmp_path)
+    runs = tmp_path / "runs"
+    for name in ("one", "two", "broken", "arms/three"):
+        viewed.run(runs / name, tmp_path / "data")
+    (runs / "broken" / "config.yaml").write_text("trian: {}")
+    before.rename(runs / "before")
+    (runs / "one" / "eval").mkdir()
+    after.rename(runs / "one" / "eval" / "after")
+    site = views.open_site([runs])
+    shown = {view.entry["title"]: view.entry["kind"] for view in site.views.values()}
+    assert shown == {
+        "one": "run", "two": "run", "three": "run", "broken": "unreadable", "before": "answers",
+        "after": "answers", "before → after": "comparison",
+    }  # fmt: skip
+    assert "trian" in next(
+        view.problem for view in site.views.values() if isinstance(view, views.UnreadableView)
+    )
+    with pytest.raises(UserError, match="trian"):  # it was named itself
+        views.open_site([runs, runs / "broken"])
+    # Runs alone need no evaluation.
+    assert [*views.open_site([runs / "arms"]).views] == ["r0"]
+
+
+def test_a_run_that_has_not_logged_a_step_is_shown(tmp_path: Path) -> None:
+    viewed.evaluations(tmp_path)
+    folder = viewed.run(tmp_path / "run", tmp_path / "data")
+    for file in (folder / "metrics.jsonl", *(folder / "completions").iterdir()):
+        file.unlink()
+    (folder / "config-1.yaml").write_bytes((folder / "config.yaml").read_bytes())
+    site = views.open_site([folder], live=True)
+    assert site.views["r0"].document("metrics") == {} and site.views["r0"].document("steps") == []
+
+
+def test_a_folder_of_no_run_is_not_advised_to_be_evaluated(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no evaluation and no run in it; name the folder of one"):
+        views.open_site([tmp_path])
+    (tmp_path / "config.json").write_text("{}")  # a model
+    with pytest.raises(UserError, match="make one with `vrft eval --model"):
+        views.open_site([tmp_path])

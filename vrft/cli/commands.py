@@ -7,11 +7,12 @@ error), 130 interrupted, 141 cut off by a closed pipe. Bugs keep their traceback
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from vrft import python_files
+from vrft import disk_errors, python_files
 from vrft.cli import (
     arguments,
     completion,
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # a process of its own, which may tell libraries how to behave
         for name in QUIET:
             os.environ.setdefault(name, "1")
+        print_any_letter()
     python_files.forget_changed()
     try:
         args = arguments.parse(sys.argv[1:] if argv is None else argv)
@@ -55,12 +57,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader, such as `head`, has seen enough; Python must not try to write the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (MemoryError, RuntimeError) as error:
-        line = memory_errors.line_of(error)
-        if line is None:
+    except (MemoryError, OSError, RuntimeError) as error:
+        line = (
+            disk_errors.line(error) if isinstance(error, OSError) else memory_errors.line_of(error)
+        )
+        if not line:
             raise
         print("vrft: error:", line, file=sys.stderr)
+        discard_unwritable_output()
         return 2
+
+
+def print_any_letter() -> None:
+    """Let letters that the output's encoding cannot hold be printed as escapes.
+
+    A name of a file may be no text of any encoding, and a terminal's may lack an arrow.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def discard_unwritable_output() -> None:
+    """Let what is left of the printed output go to nowhere if its disk is full.
+
+    Python would else try to write it at its exit, and complain.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def demo(args: argparse.Namespace) -> int:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from vrft import columns, paths
+from vrft import columns, durable, paths
 from vrft.cli import next_commands
 from vrft.errors import UserError
 
@@ -91,7 +90,7 @@ def config_copy(args: argparse.Namespace) -> int:
     if target.exists():
         raise UserError(f"{target} exists already; give another name: vrft config copy NAME FILE")
     try:
-        shutil.copyfile(source, target)
+        durable.write_text(target, source.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror})") from error
     print(target)

@@ -79,7 +79,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="RUN|EVAL|FILE",
-        help="runs with their evaluations, folders of evaluations, files of predictions",
+        help="runs with their evaluations, folders of runs or evaluations, files of predictions",
     )
     verb.add_argument("--export", type=Path, metavar="DIR", help="write a folder, serve nothing")
     verb.add_argument("--follow", action="store_true", help="follow a run that goes on")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vrft import disk_errors
 from vrft.endpoints.chat_requests import ChatAnswer, read_answer
 from vrft.errors import UserError
 from vrft.server_words import one_line, reason_of
@@ -49,10 +50,22 @@ def write_requests(
     """Write (sample id, body) as requests into one file, or into several of at most ``max_bytes``.
 
     Several are named out-1.jsonl, out-2.jsonl ... Raises UserError where one of them is there
-    already, and for a request that is larger than a file may be. No file is seen half-written.
+    already or cannot be written, and for a request that is larger than a file may be. No file is
+    seen half-written.
     """
     if out.exists() or numbered(out, 1).exists():
         raise UserError(f"{out}: is there already; delete it, or name another file")
+    try:
+        with disk_errors.explained(out, then="and write the requests again"):
+            return written(out, bodies, max_bytes)
+    except (FileExistsError, NotADirectoryError) as error:  # a file where a folder should be
+        raise UserError(f"{out}: cannot be written ({error.strerror}); name another") from error
+
+
+def written(
+    out: Path, bodies: Iterable[tuple[str, Mapping[str, Any]]], max_bytes: int
+) -> list[Path]:
+    """Write requests as ``write_requests`` does, under other names until all are complete."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partials: list[Path] = []
     size = requests = 0

@@ -112,6 +112,8 @@ def evaluation(path: Path) -> Path:
         return path
     folders = evaluations(path)
     if not folders:
+        if not is_model(path) and not (path / "config.yaml").is_file():
+            raise UserError(f"{path}: no evaluation and no run in it; name the folder of one")
         raise UserError(
             f"{path}: no evaluation in it or of it in {EVALUATIONS}; make one with `vrft eval "
             f"--model {shlex.quote(str(path))}` with --benchmark NAME or --data FILE, or name its "

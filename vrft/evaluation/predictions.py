@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vrft import durable, folder_lock
+from vrft import disk_errors, durable, folder_lock
 from vrft.errors import UserError
 from vrft.evaluation.settings_file import (
     ESCAPED,
@@ -30,6 +30,9 @@ SCORES = "scores.json"
 
 DERIVED = (SCORES, "masks.jsonl")
 """The files beside them that were made from answers, and are of no use without them."""
+
+AGAIN = "and evaluate again: what is answered there is not asked again"
+"""What to do after a disk that was full."""
 
 # --- one line
 
@@ -163,11 +166,16 @@ def held(folder: Path) -> Iterator[None]:
     """Hold the folder of an evaluation, so that no other process writes into it meanwhile.
 
     An evaluation that is refused before its first answer leaves nothing of what it has made there.
-    Raises UserError where another process holds the folder, or it cannot be written.
+    Raises UserError where another process holds the folder, or it cannot be written, be it that the
+    disk is full in the middle.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        with folder_lock.held(folder, "an evaluation"), emptied_if_refused(folder):
+        with (
+            folder_lock.held(folder, "an evaluation"),
+            emptied_if_refused(folder),
+            disk_errors.explained(folder, then=AGAIN),
+        ):
             yield
     except UserError:
         for made in missing:

@@ -7,12 +7,16 @@ refuses a row that the format cannot hold, and what no other format has a place 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from vrft import disk_errors
 from vrft.annotations import labelled
 from vrft.annotations.frames import PIXELS, Frame, Shape
 from vrft.boxes import Box
@@ -39,12 +43,27 @@ def convert(reading: Reading, frame: Frame, name: FormatName, out: Path) -> int:
     if out.suffix != suffix:
         expected = f"a file {out.stem}{suffix}" if suffix else "a folder, without a suffix"
         raise UserError(f"{out}: {name} is {expected}")
+    partial = out.with_name(f".{out.name}")  # beside it, as pictures are named from there
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        writer(rows, out)
+        with disk_errors.explained(out, then="and convert again"):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            remove(partial)
+            writer(rows, partial)
+            os.replace(partial, out)
     except OSError as error:
-        raise UserError(f"{out}: cannot be written ({error.strerror})") from error
+        raise UserError(f"{out}: cannot be written ({error.strerror or error})") from error
+    finally:
+        remove(partial)
     return len(rows)
+
+
+def remove(path: Path) -> None:
+    """Delete what is left of a file or folder that was not written to its end."""
+    with suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def names_outside(reading: Reading, name: FormatName, out: Path) -> bool:

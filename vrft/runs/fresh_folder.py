@@ -9,11 +9,17 @@ from pathlib import Path
 
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.runs import run_folder
-from vrft.runs.run_log import WARNINGS
+from vrft.runs import console, run_folder
+from vrft.runs.run_log import BAD_PICTURES, WARNINGS
 
 SERVER_LOG = "vllm.log"
 """The file in a run's folder in which a server says why it does not start."""
+
+REWARDS = "rewards"
+"""The folder in a run's folder in which the output of its rewards is kept."""
+
+LOGS = (SERVER_LOG, f"{REWARDS}/*.log", console.NAME, BAD_PICTURES)
+"""The files in a run's folder in which others have said what went wrong."""
 
 
 @contextmanager
@@ -53,10 +59,11 @@ def give_up(folder: Path, made: Sequence[Path]) -> None:
 
     Folders above it go with it as far as they were made and nothing else is in them. A folder that
     was there before keeps all but the empty log by which the next start would take it for a run's,
-    and so does one with warnings or the log of a server, which say more than the refusal.
+    and so does one with warnings or a log of LOGS, which say more than the refusal and may be named
+    by it.
     """
-    said = folder / SERVER_LOG
-    telling = (folder / WARNINGS).exists() or (said.exists() and said.stat().st_size)
+    logs = (path for pattern in LOGS for path in folder.glob(pattern))
+    telling = (folder / WARNINGS).exists() or any(path.stat().st_size for path in logs)
     if folder not in made or telling:
         log = folder / "metrics.jsonl"
         if log.exists() and not log.stat().st_size:

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vrft import durable, folder_lock
+from vrft import disk_errors, durable, folder_lock
 from vrft.config.loading import to_yaml
 from vrft.config.schema import Config
 from vrft.errors import UserError
-from vrft.runs import disk_errors, moved_files, trackers
+from vrft.runs import moved_files, trackers
 
 UNNAMED = "runs"
 """The folder in which a run that names none gets its own."""
@@ -25,6 +25,9 @@ MODEL = re.compile(r"checkpoint-[0-9]+|final")
 
 SHOWN = 4
 """Names that a message shows of those that are in the way."""
+
+UNPAIRED = re.compile(r"[\ud800-\udfff]")
+"""A byte of a file's name that is no text, as Python holds it."""
 
 TEMPORARY = re.compile(
     r"\.(?P<name>final|checkpoint-[0-9]+|saving|(config|config-[0-9]+|fingerprint|best|launches|wandb)\.(yaml|json)"
@@ -94,10 +97,18 @@ def sweep(run: Path) -> None:
 
 
 def check_free(config: Config) -> None:
-    """Raise UserError if ``train.output_dir`` holds another run, or models; nothing is written."""
+    """Raise UserError if ``train.output_dir`` holds another run, or models; nothing is written.
+
+    A name that is no text is refused too: libraries of tokenizers cannot write to it.
+    """
     if not config.train.output_dir:
         return
     folder = Path(config.train.output_dir)
+    if UNPAIRED.search(str(folder)):
+        raise UserError(
+            f"train.output_dir={folder}: the name is not in UTF-8, and no model can be saved there;"
+            " choose another folder"
+        )
     # A folder is taken from the first metrics.jsonl on: a run that failed before leaves it free,
     # so that its command can be given again once the mistake is mended.
     if (folder / "metrics.jsonl").exists() and (folder / "config.yaml").is_file():

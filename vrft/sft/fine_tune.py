@@ -22,13 +22,13 @@ from accelerate import PartialState
 from datasets import Dataset
 from transformers import PrinterCallback
 
-from vrft import policy
+from vrft import disk_errors, policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.processes import distributed, exchange
 from vrft.processes.peers import guarded
 from vrft.processes.same_start import check_same
-from vrft.runs import disk_errors, fresh_folder, launches, run_folder
+from vrft.runs import fresh_folder, launches, run_folder
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady
 from vrft.runs.run_log import RunLog

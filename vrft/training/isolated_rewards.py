@@ -11,12 +11,10 @@ from vrft import launched
 from vrft.config.schema import Config, TrainConfig
 from vrft.reward_workers import isolation
 from vrft.reward_workers.worker_process import GIB, Limits
+from vrft.runs import fresh_folder
 from vrft.task import Task, samples_of
 from vrft.training.stream import step_seed
 from vrft.types import A, Sample
-
-FOLDER = "rewards"
-"""The folder of a run in which the output of its rewards is kept."""
 
 
 def isolated(config: Config, task: Task[A], sample: Sample[A]) -> Task[A]:
@@ -56,7 +54,7 @@ def begin(config: Config, task: Task[Any], folder: Path) -> None:
     process = launched.process()
     for worker in isolation.workers_of(task):
         name = worker.name if process == 0 else f"{worker.name}-{process}"
-        worker.output.keep_in(folder / FOLDER / f"{name}.log")
+        worker.output.keep_in(folder / fresh_folder.REWARDS / f"{name}.log")
     free = isolation.in_process(task)
     if free and config.train.reward_timeout and launched.speaks():
         print(

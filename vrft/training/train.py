@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from transformers import get_scheduler
 
-from vrft import policy
+from vrft import disk_errors, policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.engines.engines import OwnEngine
@@ -25,7 +25,7 @@ from vrft.processes import distributed, exchange
 from vrft.processes.peers import guarded
 from vrft.processes.same_start import check_same
 from vrft.rollouts import rollouts
-from vrft.runs import disk_errors, fresh_folder, launches
+from vrft.runs import fresh_folder, launches
 from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady
 from vrft.runs.run_log import RunLog

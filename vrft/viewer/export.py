@@ -9,10 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
+from vrft import disk_errors
 from vrft.errors import UserError
 from vrft.progress import progress
 from vrft.viewer import pictures
 from vrft.viewer.site import APP, CATALOGUE, PICTURES, RECEIVE, REFUSE, THUMBNAILS, Site
+
+AGAIN = "and write the page again"
+"""What to do after a disk that was full."""
 
 DATA = "data"
 """The folder of the documents in an export."""
@@ -26,18 +30,26 @@ def export(site: Site, folder: Path) -> Path:
     """Write the app, all documents and all pictures to a folder, and return its first page.
 
     An earlier export is replaced. Raises UserError for a file, for a folder that holds something
-    else, and for one that cannot be made.
+    else, and for one that cannot be made or written.
     """
-    page = folder / "index.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        others = any(folder.iterdir()) and not is_export(folder)
+        fresh = not any(folder.iterdir())
+        others = not fresh and not is_export(folder)
     except FileExistsError as error:
         raise UserError(f"{folder}: is a file; name an empty or a new folder") from error
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
     if others:
         raise UserError(f"{folder}: holds other files; name an empty or a new folder")
+    # A folder that was empty is to be one again: without its catalogue it is no export's.
+    with disk_errors.explained(folder, discard=folder if fresh else None, then=AGAIN):
+        write(site, folder)
+    return folder / "index.html"
+
+
+def write(site: Site, folder: Path) -> None:
+    """Write the app, all documents and all pictures to a folder."""
     # The catalogue is the first of all files: by it an export that was interrupted is known again.
     for name in site.documents():
         target = folder / DATA / f"{name}.js"
@@ -50,7 +62,6 @@ def export(site: Site, folder: Path) -> Path:
         if file.is_file():
             shutil.copyfile(file, folder / file.name)
     write_pictures(site, folder)
-    return page
 
 
 def is_export(folder: Path) -> bool:

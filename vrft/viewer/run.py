@@ -97,9 +97,11 @@ class RunView:
         if name == "steps":
             return self.steps()
         kind, _, number = name.partition("-")
-        if kind != "step" or not number.isdecimal() or int(number) not in self.steps():
+        # By its file: an export that listed all steps for each would take N squared.
+        step = int(number) if kind == "step" and number.isdecimal() else -1
+        if not self.log_of(step).is_file():
             raise KeyError(name)
-        return self.groups(int(number))
+        return self.groups(step)
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """Return the rows of a file of the run; [] where there is none."""
@@ -111,9 +113,13 @@ class RunView:
         names = (path.stem for path in (self.folder / "completions").glob("*.jsonl"))
         return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
+    def log_of(self, step: int) -> Path:
+        """Return the file of a step's completions, if they were logged."""
+        return self.folder / "completions" / f"{step:06}.jsonl"
+
     def groups(self, step: int) -> dict[str, Any]:
         """Return the groups of a step, each with its prompt, truth, pictures and answers."""
-        rows = logged_rows(self.folder / "completions" / f"{step:06}.jsonl")
+        rows = logged_rows(self.log_of(step))
         size = self.config.algorithm.num_generations
         cut = [rows[first : first + size] for first in range(0, len(rows), size)]
         return {"note": self.data[2], "groups": [self.group(part) for part in cut]}

@@ -21,7 +21,7 @@ from vrft.viewer.site import Site, Tab, check_views
 
 @dataclass(frozen=True)
 class UnreadableView:
-    """An evaluation that cannot be read, with the line that says why; it has no documents."""
+    """An evaluation or run that cannot be read, with the line that says why; without documents."""
 
     title: str
     folder: Path
@@ -58,16 +58,17 @@ class UnreadableView:
 def open_site(paths: Sequence[Path], *, live: bool = False) -> Site:
     """Return the site of runs and evaluations, those of a run or of a folder included.
 
-    Two evaluations alone are opened at their comparison. Raises UserError for a path that is
-    neither, for a run whose settings cannot be read, and for an evaluation that cannot be read and
-    was named itself; one that a run or a folder brings along is then shown with the reason.
+    A folder of runs brings all of them. Two evaluations alone are opened at their comparison.
+    Raises UserError for a path that is neither, and for a run or an evaluation that cannot be read
+    and was named itself; one that a run or a folder brings along is then shown with the reason.
     """
     runs = run_views(paths)
-    views = evaluation_views(paths)
+    views = evaluation_views([*paths, *(run for path in paths for run in runs_of(path))])
     answers = {id: view for id, view in views.items() if isinstance(view, AnswersView)}
-    if not runs and not answers:
-        for view in views.values():
-            raise UserError(view.entry["problem"])
+    shown = [*runs.values(), *views.values()]
+    problems = [view.problem for view in shown if isinstance(view, UnreadableView)]
+    if problems and len(problems) == len(shown):
+        raise UserError(problems[0])
     compared = comparisons(answers)
     every: dict[str, Tab] = {**runs, **views, **compared}
     check_views(every)
@@ -77,15 +78,36 @@ def open_site(paths: Sequence[Path], *, live: bool = False) -> Site:
 
 
 def run_views(paths: Sequence[Path]) -> dict[str, Tab]:
-    """Return the views of the training runs among paths, each once."""
+    """Return the views of the training runs among paths and in them, each once."""
     folders: dict[Path, Path] = {}
-    for path in filter(is_run, paths):
-        folders.setdefault(path.resolve(), path)
+    for run in [*filter(is_run, paths), *(run for path in paths for run in runs_of(path))]:
+        folders.setdefault(run.resolve(), run)
     titles = distinct(list(folders))
     return {
-        f"r{number}": RunView(folder, title)
+        f"r{number}": run_view(folder, title, named=folder in paths)
         for number, (folder, title) in enumerate(zip(folders.values(), titles, strict=True))
     }
+
+
+def run_view(folder: Path, title: str, *, named: bool) -> RunView | UnreadableView:
+    """Return the view of a run; of one that was named, ``check_views`` tells what is unreadable."""
+    view = RunView(folder, title)
+    try:
+        if not named:
+            dict(view.entry)
+    except UserError as error:
+        return UnreadableView(title, folder, str(error))
+    return view
+
+
+def runs_of(path: Path) -> list[Path]:
+    """Return the runs in a folder that is none itself, or in the folders in it, by their names."""
+    if not path.is_dir() or is_run(path):
+        return []
+    inside = [
+        file.parent for pattern in ("*", "*/*") for file in path.glob(f"{pattern}/config.yaml")
+    ]
+    return sorted(filter(is_run, inside))
 
 
 def evaluation_views(paths: Sequence[Path]) -> dict[str, AnswersView | UnreadableView]:
@@ -103,15 +125,19 @@ def evaluation_views(paths: Sequence[Path]) -> dict[str, AnswersView | Unreadabl
 
 
 def is_run(path: Path) -> bool:
-    """Return whether a path is the folder of a training run."""
-    return (path / "config.yaml").is_file() and (path / "metrics.jsonl").is_file()
+    """Return whether a path is the folder of a training run, be it that its model is still loaded.
+
+    A run's first settings lie in config-1.yaml too, from its start on.
+    """
+    begun = any((path / name).is_file() for name in ("metrics.jsonl", "config-1.yaml"))
+    return begun and (path / "config.yaml").is_file()
 
 
 def evaluations_of(path: Path) -> list[tuple[Path, bool]]:
     """Return the evaluations that a path names, each with whether it was named itself.
 
     A run has those in its folder and in runs/eval, another folder those below it; the oldest come
-    first. Raises UserError for a path that holds none.
+    first. Raises UserError for a path that holds none, and no run.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; name a run, an evaluation or its answers")
@@ -120,7 +146,7 @@ def evaluations_of(path: Path) -> list[tuple[Path, bool]]:
     if path.is_file() or ((path / PREDICTIONS).is_file() and not is_run(path)):
         return [(path, True)]
     folders = locate.evaluations(path)
-    if not folders and not is_run(path):
+    if not folders and not is_run(path) and not runs_of(path):
         locate.evaluation(path)  # says how to make one
     return [(folder, False) for folder in folders]
 

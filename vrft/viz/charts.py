@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from vrft import paths
+from vrft import durable, paths
 from vrft.errors import UserError
 from vrft.viz.markup import escaped, page
 from vrft.viz.palette import LINES
@@ -70,7 +70,7 @@ class Curves:
             raise UserError(f"{target}: curves are saved as .svg or .html; name it so")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(made[target.suffix.lower()](), encoding="utf-8")
+            durable.write_text(target, made[target.suffix.lower()]())
         except OSError as error:
             raise UserError(f"{target} cannot be written: {error.strerror or error}") from error
         return target

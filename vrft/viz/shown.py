@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from vrft import durable
 from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import image_size, open_image
@@ -69,7 +70,7 @@ class Shown(ABC):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if end == ".html":
-                target.write_text(page(repr(self), self._repr_html_()), encoding="utf-8")
+                durable.write_text(target, page(repr(self), self._repr_html_()))
             else:
                 self.image().save(target, quality=88)
         except OSError as error:

@@ -61,6 +61,17 @@ def explained(
         ) from error
 
 
+def line(error: OSError) -> str:
+    """Return in a line that a disk takes no more of what a command writes; "" for other errors.
+
+    ``explained`` knows the folder; this is for what lies in none, such as the printed output.
+    """
+    if error.errno not in FULL:
+        return ""
+    place = error.filename if isinstance(error.filename, str) else "the output"
+    return f"{place}: cannot be written ({os.strerror(error.errno)}); {REMEDIES[error.errno]}"
+
+
 def disk_error(error: BaseException, folder: Path) -> int | None:
     """Return the number of the system's error behind an error, None unless it is one of a disk.
 
@@ -85,11 +96,15 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def is_below(error: BaseException, folder: Path) -> bool:
-    """Return whether the file that an error names lies in or beside a folder; True without one."""
+    """Return whether the file that an error names lies in, beside or on the way to a folder.
+
+    An error of safetensors names none.
+    """
     name = getattr(error, "filename", None)
     if not isinstance(name, str):
         return isinstance(error, SafetensorError)
-    return Path(name).absolute().is_relative_to(folder.parent.absolute())
+    path, place = Path(name).absolute(), folder.absolute()
+    return path.is_relative_to(place.parent) or place.is_relative_to(path)
 
 
 def room(folder: Path, needed: int) -> str:

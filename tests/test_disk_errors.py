@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from vrft import disk_errors
 from vrft.errors import UserError
-from vrft.runs import disk_errors
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
@@ -56,7 +56,11 @@ def test_other_errors_keep_their_traceback(error: Exception, tmp_path: Path) -> 
     assert tmp_path.is_dir()
 
 
-def test_a_file_of_the_folder_without_the_right_to_write_is_one_line(tmp_path: Path) -> None:
-    error = PermissionError(errno.EACCES, "permission denied", str(tmp_path / "metrics.jsonl"))
-    with pytest.raises(UserError, match="Permission denied"), disk_errors.explained(tmp_path):
+@pytest.mark.parametrize("place", ["a/b/metrics.jsonl", "a/b", "a"])
+def test_a_file_of_the_folder_without_the_right_to_write_is_one_line(
+    place: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a" / "b"
+    error = PermissionError(errno.EACCES, "permission denied", str(tmp_path / place))
+    with pytest.raises(UserError, match="Permission denied"), disk_errors.explained(folder):
         raise error

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,77 +32,6 @@ def test_boxes_and_crowds_are_read_by_picture_and_category() -> None:
     # the cat has no width; the second dog, half a pixel over the edge, is cut
     assert second.boxes == {"dog": (Box(0.1, 0.2, 0.3, 0.8), Box(0.9, 0.8, 1, 1))}
     assert third.boxes == third.crowds == {}
-
-
-ONE = "instances_val2017.json"
-
-
-def laid_out(root: Path, file: str, pictures: str) -> Path:
-    """Copy COCO's file to a place in a folder, and its pictures to another; return the file."""
-    (root / file).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(HERE / "coco/annotations" / ONE, root / file)
-    shutil.copytree(HERE / "coco/val2017", root / pictures, dirs_exist_ok=True)
-    return root / file
-
-
-@pytest.mark.parametrize(
-    ("file", "pictures"),
-    [
-        (f"annotations/{ONE}", "annotations"),
-        (f"annotations/{ONE}", "val2017"),
-        (f"annotations/{ONE}", "images"),
-        (f"annotations/{ONE}", "images/val2017"),
-        (f"annotations/{ONE}", ""),
-        ("annotations/val2017.json", "val2017"),
-        ("json/val2017.json", "images"),
-    ],
-)
-def test_one_file_has_its_pictures_in_one_of_the_usual_folders(
-    file: str, pictures: str, tmp_path: Path
-) -> None:
-    given = coco.find(laid_out(tmp_path, file, pictures), "whatever")
-    assert given is not None
-    picture = given.pictures[0]
-    assert picture.source() == tmp_path / pictures / "000000000139.jpg"
-    if file.startswith("annotations/") and pictures != "annotations":
-        folder = coco.find(tmp_path, "val2017")
-        assert folder is not None and folder.pictures[0].source() == picture.file
-
-
-def test_pictures_in_no_usual_folder_are_refused_with_those_that_were_looked_in(
-    tmp_path: Path,
-) -> None:
-    for file in (f"annotations/{ONE}", f"json/{ONE}"):
-        given = coco.find(laid_out(tmp_path, file, "json/val"), "whatever")
-        assert given is not None
-        at = (tmp_path / file).parent
-        looked = [f"{tmp_path}/val2017", f"{tmp_path}/images/val2017", f"{tmp_path}/images"]
-        looked += [str(tmp_path)] if at.name == "annotations" else []
-        message = f"no picture {at}/000000000139.jpg; unpack COCO's pictures there, or into "
-        with pytest.raises(UserError) as error:
-            given.pictures[0].source()
-        assert str(error.value) == message + ", ".join(looked)
-
-
-def test_a_file_names_no_picture_above_a_folder_of_any_name(tmp_path: Path) -> None:
-    given = coco.find(laid_out(tmp_path, f"json/{ONE}", ""), "whatever")
-    assert given is not None
-    with pytest.raises(UserError, match="no picture"):
-        given.pictures[0].source()
-
-
-def test_rows_come_before_annotations_in_a_folder_beside_them(tmp_path: Path) -> None:
-    laid_out(tmp_path, f"annotations/{ONE}", "val2017")
-    row = {"image": "val2017/000000000139.jpg", "question": "?", "answer": "red"}
-    (tmp_path / "train.jsonl").write_text(json.dumps(row))
-    assert recognition.read(tmp_path, "train").name == "canonical"
-    assert recognition.read(tmp_path, "val2017").name == "coco"
-    # and a folder of other pictures' json is no COCO
-    (tmp_path / "annotations" / ONE).unlink()
-    (tmp_path / "annotations" / "a.json").write_text('{"shapes": []}')
-    assert recognition.read(tmp_path, "train").name == "canonical"
-    with pytest.raises(UserError, match=r"no split 'val2017'; expected val2017\.parquet"):
-        recognition.read(tmp_path, "val2017")
 
 
 def test_other_data_is_left_to_others(tmp_path: Path) -> None:

@@ -48,6 +48,15 @@ def test_one_file_has_its_pictures_in_one_of_the_usual_folders(
         assert folder is not None and folder.pictures[0].source() == picture.file
 
 
+def test_the_folder_of_the_annotations_stands_for_that_above_it(tmp_path: Path) -> None:
+    annotations = laid_out(tmp_path, f"annotations/{ONE}", "val2017").parent
+    reading = recognition.read(annotations, "val2017")
+    assert reading.name == "coco"
+    assert reading.rows[0].files() == (tmp_path / "val2017/000000000139.jpg",)
+    with pytest.raises(UserError, match=r"no split 'train' in .*; there is val2017$"):
+        recognition.read(annotations, "train")
+
+
 def test_pictures_in_no_usual_folder_are_refused_with_those_that_were_looked_in(
     tmp_path: Path,
 ) -> None:

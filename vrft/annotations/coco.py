@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vrft.annotations.coco_files import parts, picture_folders, split_of
+from vrft.annotations.coco_files import folder_of, parts, picture_folders, split_of
 from vrft.annotations.frames import ROUNDED, turned_box
 from vrft.boxes import Box, in_fractions, is_bounded
 from vrft.errors import UserError
@@ -136,11 +136,11 @@ def find(
 ) -> Instances | None:
     """Read the instances of a split; None where ``root`` holds data of another kind.
 
-    ``root`` is COCO's folder, with annotations/instances_<split>.json or annotations/<split>.json
-    and the pictures in <split>/, images/ or images/<split>/, or with both in <split>/, as Roboflow
-    exports them; or one such file, with the pictures beside it or where they lie for a folder. A
-    picture that lies elsewhere is refused when it is asked for, unless ``allow_outside``. Raises
-    UserError for an unknown split and for a file that cannot be read.
+    ``root`` is COCO's folder, or annotations/ in it, with annotations/instances_<split>.json or
+    annotations/<split>.json and the pictures in <split>/, images/ or images/<split>/, or with both
+    in <split>/, as Roboflow exports them; or one such file, with the pictures beside it or where
+    they lie for a folder. A picture that lies elsewhere is refused when it is asked for, unless
+    ``allow_outside``. Raises UserError for an unknown split and for a file that cannot be read.
     """
     if os.path.isfile(root):
         # COCO's file is an object, a file of rows a list of objects or one a line.
@@ -152,6 +152,7 @@ def find(
         if not root.parent.name.lower().startswith("annotation"):
             beside.remove(root.parent.parent)
         return read(root, beside, encoding, None if allow_outside else tuple(beside))
+    root = folder_of(root)
     named = parts(root)
     if not named:
         return None

@@ -29,6 +29,12 @@ def parts(root: Path) -> dict[str, Path]:
     return {**{split_of(path): path for path in listed}, **roboflow}
 
 
+def folder_of(root: Path) -> Path:
+    """Return COCO's folder for that of its annotations, and any other path as it is."""
+    given = os.path.isdir(root) and root.name.lower() == "annotations"
+    return root.parent if given and any(root.glob("instances_*.json")) else root
+
+
 def split_of(path: Path) -> str:
     """Return the split that a file of instances is named by."""
     return path.stem.removeprefix("instances_")

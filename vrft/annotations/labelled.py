@@ -68,7 +68,8 @@ def kind_of(root: Path, split: str, encoding: str = "") -> Kind | None:
     """
     if root.is_file():
         return "coco" if coco_files.is_instances(root, encoding) else None
-    if roboflow(root, split) or (coco_files.parts(root) and not coco_files.has_rows(root, split)):
+    instances = coco_files.parts(coco_files.folder_of(root))
+    if roboflow(root, split) or (instances and not coco_files.has_rows(root, split)):
         return "coco"
     files, pictures = _label_files(root, split)
     # Rows may lie in such files too: only an object with shapes is an annotation.

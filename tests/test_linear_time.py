@@ -196,7 +196,8 @@ BOUNDED: dict[str, tuple[int, str]] = {
     "vrft.answers.assertions.LAST_WORD": (30, "the characters before a number: TAIL"),
     "vrft.answers.assertions.NO_PHRASE": (30, "the characters before a number: TAIL"),
     "vrft.wrapping.COUNTER": (120, "matched from the start of a text alone"),
-    "vrft.annotations.labelled.COCO_HEAD": (256, "the first bytes of a file"),
+    "vrft.annotations.coco_files.COCO_HEAD": (256, "the first bytes of a file"),
+    "vrft.records.reading.PART": (255, "the name of a file"),
     "vrft.cli.completion.BREAKS": (100, "a word that is being typed"),
     "vrft.config.reward_source.REWARD_SOURCE": (256, "a word of the command line"),
 }

@@ -93,7 +93,9 @@ class Detection(Task[Objects]):
 
     def samples(self, split: str) -> Sequence[Sample[Objects]]:
         root = paths.expanded(self.data_dir)
-        instances = coco.find(root, split, self.encoding, self.allow_outside)
+        instances = None
+        if not coco.has_rows(root, split):  # which come before annotations beside them
+            instances = coco.find(root, split, self.encoding, self.allow_outside)
         if instances is not None:
             for name in self.columns:
                 raise UserError(f"{root}: COCO's json has no columns to name; remove "

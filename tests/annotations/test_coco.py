@@ -34,14 +34,6 @@ def test_boxes_and_crowds_are_read_by_picture_and_category() -> None:
     assert third.boxes == third.crowds == {}
 
 
-def test_one_file_has_its_pictures_beside_it() -> None:
-    found = coco.find(HERE / "coco/annotations/instances_val2017.json", "whatever")
-    assert found is not None
-    assert found.pictures[0].file == HERE / "coco/annotations/000000000139.jpg"
-    with pytest.raises(UserError, match=r"no picture .*139\.jpg; unpack"):
-        found.pictures[0].source()
-
-
 def test_other_data_is_left_to_others(tmp_path: Path) -> None:
     rows = tmp_path / "rows.json"
     rows.write_text("[]")
@@ -168,7 +160,7 @@ def annotated(tmp_path: Path) -> Callable[..., coco.Picture]:
             "categories": [{"id": 2, "name": "cat"}],
         }
         (tmp_path / "a.json").write_text(json.dumps(tree))
-        (picture,) = coco.read(tmp_path / "a.json", tmp_path).pictures
+        (picture,) = coco.read(tmp_path / "a.json", [tmp_path]).pictures
         return picture
 
     return write

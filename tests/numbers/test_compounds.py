@@ -36,7 +36,8 @@ def test_several_numbers_or_one_of_a_kind_are_a_compound(text: str) -> None:
     [
         # one number, a ratio, a fraction, a mixed number
         "", "5", "-5", "€5", "3 cm", "3:4", "16:9", "3/4", "1 1/2", "3-1/2 in", "10-3/4inches",
-        # powers of ten, roots and π
+        # powers of ten, roots and π, units with a power
+        "5 s^-1", "9.8 m s^-2", "3x10^8 m/s", "3×10⁸ m/s", "10^-3", "2^10",
         "1e-6", "1e-6 m", "3×10^8 m/s", "3*10^{-5}", "3×10²", "4-2π", "4-2pi", "2π-3", "2pi-3",
         "4πcm-2cm", "2√3-2",
         # equations, sums, brackets within

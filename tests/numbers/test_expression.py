@@ -36,6 +36,14 @@ VALUES = [
     ("1.5\\frac{1}{2}", 0.75),
     # a digit without brackets is all of a group
     ("\\frac12", 0.5),
+    # an exponent of several digits, or a negative one, where LaTeX would raise the first sign
+    ("2^10", 1024),
+    ("10^-3", 0.001),
+    ("2^1/2", 1),
+    ("3*10^8", 3e8),
+    # powers of ten as programs write them
+    ("3e8*2", 6e8),
+    ("1.5E-3", 0.0015),
     # thousands
     ("1,234.5", 1234.5),
     # a root with a degree
@@ -57,8 +65,8 @@ def test_an_expression_has_the_value_of_its_grammar(text: str, value: float) -> 
         ("3 cm", 3, " cm"),
         ("3 (cm)", 3, " (cm)"),
         ("4 4", 4, "4"),
-        # of an exponent without brackets one digit is read
-        ("2^10", 2, "0"),
+        # of an exponent without brackets that is no whole number one digit is read
+        ("2^1.5", 2, ".5"),
     ],
 )
 def test_the_parser_stops_where_no_expression_goes_on(text: str, value: float, rest: str) -> None:

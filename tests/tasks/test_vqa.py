@@ -77,6 +77,8 @@ def test_every_format_passes_the_check(file: str) -> None:
         # numbers however they are held: repr() would write 5e-05
         ([5e-05, 0.5, "€3.50", "12 500", "1½"], "number",
          ["0.00005", "0.5", "€3.50", "12 500", "1½"]),
+        (["5 N", "9.8 m/s²", "3×10⁸ m/s"], "number", ["5 N", "9.8 m/s²", "3×10⁸ m/s"]),
+        (["12A", "3C"], "text", ["12A", "3C"]),
         (["$5M", "$300", "5 m"], "number", ["$5M", "$300", "5 m"]),
         # neither grams nor seconds
         (["4G", "5G"], "text", ["4G", "5G"]),
@@ -570,6 +572,13 @@ def test_a_denial_in_an_option_of_the_question_denies_nothing(tmp_path: Path) ->
         ("number", "$5M", "$5 million", True, "$5 million"),
         ("number", "$5M", "5 m", False, "5 m"),
         ("number", "$50", "50 cents", False, "50 cents"),
+        ("number", "9.8", "9.8 m/s²", True, "9.8 m/s²"),
+        ("number", "9.8 m/s²", "9.8 m/s", False, "9.8 m/s"),
+        ("number", "5", "5 N", True, "5 N"),
+        ("number", "5 N", "5 J", False, "5 J"),
+        ("number", "3e8", "3×10⁸ m/s", True, "3×10⁸ m/s"),
+        ("number", "1024", "2^10", True, "2^10"),
+        ("number", "0.001", "10^-3", True, "10^-3"),
         ("number", "-5", "10-15", False, None),
         ("number", "-5 cm", "10cm - 15cm", False, None),
         # yes and no: by the first word, unless both are named

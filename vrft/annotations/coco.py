@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from vrft.annotations.coco_files import folder_of, parts, picture_folders, split_of
 from vrft.annotations.frames import ROUNDED, turned_box
 from vrft.boxes import Box, in_fractions, is_bounded
 from vrft.errors import UserError
@@ -15,8 +16,8 @@ from vrft.images import StoredSize, stored_size
 from vrft.records import files, texts
 from vrft.records.data_folder import check_inside as check_in_folder
 
-ROBOFLOW = "_annotations.coco.json"
-"""The file that Roboflow puts among the pictures of a split."""
+LOOKED_IN = 20
+"""Pictures of a file of which one tells in which of the usual folders they lie."""
 
 CUT = 0.01
 """The share of a side by which a box may leave its picture, as in published sets, and is cut."""
@@ -45,6 +46,8 @@ class Picture:
     """The picture's entry in the file, with all its fields."""
     allowed: tuple[Path, ...] | None = field(default=None, repr=False, compare=False)
     """The folders that the file may not leave; None where it may lie anywhere."""
+    places: tuple[Path, ...] = field(default=(), repr=False, compare=False)
+    """The folders in which pictures of the file have been looked for, in vain."""
     phrases: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     """The parts of its caption that its boxes stand for, as ``tokens_positive`` counts them."""
 
@@ -58,7 +61,10 @@ class Picture:
         """Return the file; raise UserError if it is not there, or outside its data's folder."""
         # Looked for only when it is asked for: train2017 has 118,287 pictures, and few are needed.
         if not os.path.isfile(self.file):
-            raise UserError(f"no picture {self.file!s:.200}; unpack COCO's pictures there")
+            others = f", or into {', '.join(map(str, self.places[1:]))}" if self.places[1:] else ""
+            raise UserError(
+                f"no picture {self.file!s:.200}; unpack COCO's pictures there{others:.400}"
+            )
         if self.allowed is not None:
             check_in_folder(self.file, self.allowed, f"image {self.id:.60}")
         return self.file
@@ -130,9 +136,10 @@ def find(
 ) -> Instances | None:
     """Read the instances of a split; None where ``root`` holds data of another kind.
 
-    ``root`` is COCO's folder, with annotations/instances_<split>.json and the pictures in
-    <split>/, or with both in <split>/, as Roboflow exports them; or one such file, with the
-    pictures beside it. A picture that lies elsewhere is refused when it is asked for, unless
+    ``root`` is COCO's folder, or annotations/ in it, with annotations/instances_<split>.json or
+    annotations/<split>.json and the pictures in <split>/, images/ or images/<split>/, or with both
+    in <split>/, as Roboflow exports them; or one such file, with the pictures beside it or where
+    they lie for a folder. A picture that lies elsewhere is refused when it is asked for, unless
     ``allow_outside``. Raises UserError for an unknown split and for a file that cannot be read.
     """
     if os.path.isfile(root):
@@ -140,25 +147,31 @@ def find(
         is_object = root.suffix == ".json" and texts.first_character(root, encoding) == "{"
         if not is_object or files.is_json_lines(root, encoding):
             return None
-        return read(root, root.parent, encoding, None if allow_outside else (root.parent,))
-    parts = {
-        **{path.stem.removeprefix("instances_"): path
-           for path in sorted((root / "annotations").glob("instances_*.json"))},
-        **{path.parent.name: path for path in sorted(root.glob(f"*/{ROBOFLOW}"))},
-    }  # fmt: skip
-    if not parts:
+        beside = [root.parent, *picture_folders(root.parent.parent, split_of(root))]
+        # Above a folder of another name anything may lie: a row must not choose from all of it.
+        if not root.parent.name.lower().startswith("annotation"):
+            beside.remove(root.parent.parent)
+        return read(root, beside, encoding, None if allow_outside else tuple(beside))
+    root = folder_of(root)
+    named = parts(root)
+    if not named:
         return None
-    if split not in parts:
-        raise UserError(f"no split {split!r} in {root}; there is {', '.join(parts)}")
-    return read(parts[split], root / split, encoding, None if allow_outside else (root,))
+    if split not in named:
+        raise UserError(f"no split {split!r} in {root}; there is {', '.join(named)}")
+    folders = picture_folders(root, split)
+    return read(named[split], folders, encoding, None if allow_outside else (root,))
 
 
 def read(
-    path: Path, folder: Path, encoding: str = "", allowed: tuple[Path, ...] | None = None
+    path: Path,
+    folders: Sequence[Path],
+    encoding: str = "",
+    allowed: tuple[Path, ...] | None = None,
 ) -> Instances:
-    """Read the instances of a file, which names pictures from ``folder`` on.
+    """Read the instances of a file, which names pictures from one of ``folders`` on.
 
-    They may not leave the folders ``allowed``; None: they may lie anywhere.
+    It is the first that holds any of the file's first pictures. They may not leave the folders
+    ``allowed``; None: they may lie anywhere.
     Boxes that rounding has put over the edge are cut to their picture, and boxes without area are
     left out. Raises UserError that names the entry which cannot be read or leaves its picture, and
     for boxes in fractions.
@@ -191,6 +204,11 @@ def read(
             f"{path}: every bbox lies in 0..1, and COCO writes pixels; multiply x and width by the "
             "picture's width, y and height by its height"
         )
+    names_of = [str(image["file_name"]) for image in images[:LOOKED_IN]]
+    holding = (at for at in folders if any(os.path.isfile(at / name) for name in names_of))
+    folder = next(holding, None)
+    places = tuple(folders) if folder is None else ()
+    folder = folder or folders[0]
     pictures = [
         Picture(
             str(image["id"]),
@@ -200,6 +218,7 @@ def read(
             sizes[image["id"]],
             image,
             allowed,
+            places,
             frozenset(phrases.get(image["id"], ())),
         )
         for image in images

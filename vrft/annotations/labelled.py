@@ -7,13 +7,12 @@ its answer are the shapes of that name.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vrft.annotations import coco
+from vrft.annotations import coco, coco_files
 from vrft.annotations.frames import Shape
 from vrft.annotations.label_shapes import shapes_by_label
 from vrft.boxes import Box
@@ -21,9 +20,8 @@ from vrft.errors import UserError
 from vrft.images import stored_size
 from vrft.progress import with_progress
 from vrft.records.data_folder import check_inside
-from vrft.records.files import is_json_lines, read_json, read_western_json
+from vrft.records.files import read_western_json
 from vrft.records.picture_files import json_files, pictures_by_stem
-from vrft.records.texts import first_character, head_text
 
 Kind = Literal["coco", "labelme", "reasonseg"]
 
@@ -39,14 +37,6 @@ CARRIED: Mapping[str, frozenset[str]] = {
     "reasonseg": frozenset({"text", "shapes", "imagePath", "imageWidth", "imageHeight"}),
 }
 """The fields of each kind whose content is in a ``Labelled`` besides its ``columns``."""
-
-COCO_HEAD = re.compile(
-    r'\s*+\{\s*+(?:"info"\s*+:\s*+\{|"licenses"|'
-    r'"(?:images|annotations|categories)"\s*+:\s*+\[\s*+[{\]])'
-)
-"""The usual beginning of COCO's json. Rows may begin with such a column, but not with its form."""
-ROBOFLOW = "_annotations.coco.json"
-"""The name under which Roboflow exports COCO's json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +62,14 @@ class Labelled:
 
 
 def kind_of(root: Path, split: str, encoding: str = "") -> Kind | None:
-    """Return which kind of annotations a file or folder holds; None for data of another kind."""
+    """Return which kind of annotations a file or folder holds; None for data of another kind.
+
+    Rows of the split come before annotations that lie in a folder beside them.
+    """
     if root.is_file():
-        return "coco" if _is_coco(root, encoding) else None
-    if (root / "annotations").is_dir() or _roboflow(root, split):
+        return "coco" if coco_files.is_instances(root, encoding) else None
+    instances = coco_files.parts(coco_files.folder_of(root))
+    if roboflow(root, split) or (instances and not coco_files.has_rows(root, split)):
         return "coco"
     files, pictures = _label_files(root, split)
     # Rows may lie in such files too: only an object with shapes is an annotation.
@@ -120,19 +114,6 @@ def read(
     return entries
 
 
-def _is_coco(path: Path, encoding: str) -> bool:
-    """Return whether a file holds one object with COCO's lists, whichever field comes first."""
-    with path.open("rb") as file:
-        head = head_text(file.read(256), encoding)
-    if path.suffix != ".json" or is_json_lines(path, encoding):
-        return False
-    if COCO_HEAD.match(head):
-        return True
-    # Such an object is no rows: only one that begins unusually is read twice.
-    tree = read_json(path, encoding) if first_character(path, encoding) == "{" else None
-    return isinstance(tree, dict) and {"images", "annotations"} <= tree.keys()
-
-
 def _has_shapes(tree: Any) -> bool:
     """Return whether the content of a json file is the annotation of one picture."""
     return isinstance(tree, dict) and "shapes" in tree
@@ -143,22 +124,25 @@ def _instructs(tree: Any) -> bool:
     return isinstance(tree, dict) and tree.get("text") not in (None, "")
 
 
-def _roboflow(root: Path, split: str) -> Path | None:
+def roboflow(root: Path, split: str) -> Path | None:
     """Return COCO's json that lies among the pictures of a split, as Roboflow exports it."""
-    files = [folder / ROBOFLOW for folder in (root / split, root)]
+    files = [folder / coco_files.ROBOFLOW for folder in (root / split, root)]
     return next((file for file in files if file.is_file()), None)
 
 
 def _coco(root: Path, split: str, encoding: str, allow_outside: bool) -> Iterator[Labelled]:
     """Yield a question for each category that a picture of COCO's json shows, or its caption."""
-    inside = None if root.is_file() else _roboflow(root, split)
+    inside = None if root.is_file() else roboflow(root, split)
     if inside:
         allowed = None if allow_outside else (root,)
-        instances: coco.Instances | None = coco.read(inside, inside.parent, encoding, allowed)
+        instances: coco.Instances | None = coco.read(inside, [inside.parent], encoding, allowed)
     else:
         instances = coco.find(root, split, encoding, allow_outside)
     if instances is None:
-        raise UserError(f"{root}: no COCO json; give its file, or the folder above annotations/")
+        raise UserError(
+            f"{root}: no COCO json; give its file, or the folder above annotations/ with "
+            "instances_<split>.json"
+        )
     captioned = instances.captioned(root)
     for annotated in with_progress(instances.pictures, f"pictures of {split!r}"):
         if captioned:

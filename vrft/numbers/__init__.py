@@ -1,7 +1,8 @@
 """Quantities as geometry problems write them, read without ``eval`` and without sympy.
 
 ``quantity`` reads a number with its unit, ``expression`` is the grammar of the number, ``units``
-knows which words measure the same, ``compounds`` which numbers are no single amount.
+knows which words measure the same, ``si`` the symbols of physics, ``compounds`` which numbers are
+no single amount.
 """
 
 from vrft.numbers.compounds import compact, is_compound

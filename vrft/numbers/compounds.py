@@ -91,7 +91,7 @@ def _is_part(text: str) -> bool:
 def _is_unit(text: str) -> bool:
     """Return whether the text behind a number is nothing or a unit, and no power and no π."""
     unit = text.translate(POWERS).strip()
-    unread = unit.startswith("^") or "π" in unit or unit == "pi"
+    unread = unit.startswith("^") or unit.endswith("^") or "π" in unit or unit == "pi"
     return not unit or (not unread and unit_of(unit) is not None)
 
 

@@ -10,10 +10,16 @@ import math
 import re
 from dataclasses import dataclass, field
 
+from vrft.numbers import si
 from vrft.numbers.units import INNER_UNIT
 
 # With thousands separators ("1,000"), with or without decimals, or without a digit before them.
-DECIMAL = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+DECIMAL = re.compile(
+    r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)"
+    r"(?:[eE][-+]?[0-9]{1,2}(?![0-9.]))?"
+)
+EXPONENT = re.compile(r"[-+]?[0-9]{1,9}(?![0-9.])")
+"""An exponent without brackets: 10^-3 and 2^10, where LaTeX would raise the first digit alone."""
 DIGITS = r"\s*+(?:([0-9])|\{\s*+([0-9]++)\s*+\})"
 WHOLE_FRACTION = re.compile(rf"\s*+(\{{\s*+)?\\frac{DIGITS}{DIGITS}(?(1)\s*+\}})")
 """A fraction of whole numbers, in braces or not, as LaTeX's \\frac12 has one digit each."""
@@ -29,7 +35,7 @@ class ExpressionParser:
 
         sum     = [sign] product {("+" | "-") product}
         product = power [unit] {["*" | "/"] power [unit]}
-        power   = (mixed | factor) ["^" group]
+        power   = (mixed | factor) ["^" (whole number | group)]
         mixed   = whole number, fraction of whole numbers
         factor  = decimal | π | √ root | \\frac group group | bracket
         group   = bracket | digit | factor
@@ -84,7 +90,9 @@ class ExpressionParser:
         """Read a power and the unit behind it, if the expression goes on behind that."""
         value = self.power()
         self.peek()  # skips spaces
-        if unit := INNER_UNIT.match(self.text, self.position):
+        unit = INNER_UNIT.match(self.text, self.position)
+        # The first unit of a product or quotient of units, as in 5 km/s, is none of an expression.
+        if unit and si.spelled(self.text[self.position :].strip(" ()")) is None:
             self.position = unit.end()
             self.units.add(unit[0].lower())
         return value
@@ -94,8 +102,16 @@ class ExpressionParser:
         value = self.mixed()
         if self.take("^"):
             # math.pow raises OverflowError for 9^9^9, where `**` on integers would compute it.
-            value = math.pow(value, self.group())
+            value = math.pow(value, self.exponent())
         return value
+
+    def exponent(self) -> float:
+        """Read a whole number without brackets, or a group."""
+        self.peek()  # skips spaces
+        if number := EXPONENT.match(self.text, self.position):
+            self.position = number.end()
+            return float(number[0])
+        return self.group()
 
     def mixed(self) -> float:
         """Read a factor; a fraction of whole numbers behind a whole number is added to it.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from vrft import wrapping
 from vrft.numbers.expression import ExpressionParser
-from vrft.numbers.units import PERCENTS, UNITS, multiple_of, same_unit, unit_of
+from vrft.numbers.units import PERCENTS, measure_of, multiple_of, same_unit, unit_of
 
 LONGEST = 120
 """Characters; a longer text is no quantity."""
@@ -31,6 +31,12 @@ MIXED = re.compile(r"^([0-9]{1,9})-([0-9]{1,9})/([0-9]{1,9})(?= ?(?!pi|sqrt)[A-Z
 MONEY = re.compile(r"(?<!\w)(?:US ?)?\\?\$ ?(?=\.?[0-9])")
 """The dollar sign before an amount, if it is no delimiter of LaTeX's: $5, \\$5, US$5."""
 PRICE = r"^([+-]?) ?([€£¥￥₹]|USD|EUR|GBP|INR) ?"
+
+
+def _raised(signs: re.Match[str]) -> str:
+    """Return an exponent that is written above the line as one in LaTeX: ⁻³ is ^{-3}."""
+    return f"^{{{unicodedata.normalize('NFKC', signs[0]).replace('−', '-')}}}"
+
 
 # Applied in this order: a later pattern matches what an earlier one has left. "\left(" must go
 # before "(" is read, "^\circ" before "^", and "\text" before the unit inside it.
@@ -51,8 +57,10 @@ SPELLINGS = (
     (r"\\cdot|\\times|[×·⋅]", "*"),
     (r"\\div|[÷∶:]", "/"),
     (r"[–]", "-"),
-    (r"²", "^2"),
-    (r"³", "^3"),
+    (r"(?<=[0-9]) ?[xX] ?(?=10 ?\^)", "*"),
+    (r"[⁻⁺]?[⁰¹²³⁴-⁹]++", _raised),
+    (r"\\mu(?![a-z]) ?", "µ"),
+    (r"\\Omega(?![a-z])|\u2126", "Ω"),
     (r"['’′]", "′"),
 )
 """(pattern, sign): every way of writing a sign, and the one in which the parser reads it.
@@ -87,8 +95,11 @@ PLAIN = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,2})?")
 INTEGER = re.compile(r"-?[0-9]{1,100}")
 MINUTES = re.compile(r"([0-9]+)\s*°\s*([0-9]+)\s*′")
 SIGN = re.compile(r"(?<=\S)\s*[+-]")
-NO_METRES = re.compile(r"(?:[0-9][MGHS]|(?<![0-9.,])(?:1[0-9]|20)[0-9]0s)$")
-"""The end of a text that is no amount of metres, grams, hours or seconds: 5M, 5G, the 1990s."""
+NO_METRES = re.compile(r"(?:[0-9][MGHSACFKT]|(?<![0-9.,])(?:1[0-9]|20)[0-9]0s)$")
+"""The end of a text that is no amount of metres, grams, hours or seconds: 5M, 5G, the 1990s.
+
+Nor need the letter of a seat, 12A, or of a thousand, 5K, be a unit.
+"""
 COUNTED = re.compile(r"^\s*+[+-]?\s*+(?:[0-9.,/\s]|\\frac|[{}])++")
 """A number that "million" may stand behind: of which term of "3 + 4 million", nobody says."""
 
@@ -98,7 +109,7 @@ class Quantity:
     """A finite number with its unit; the unit is "" where none is written.
 
     A word that is no known unit stands as it is written, in lower case: "7 apples" is no "7 pears",
-    though "7 apple".
+    though "7 apple". Symbols of SI keep their case: "5 MW" is no "5 mW".
     """
 
     value: float
@@ -168,7 +179,7 @@ class Quantity:
             return self._share() != other._share() and _nearly_equal(
                 self.value * self._share(), other.value * other._share(), tolerance
             )
-        mine, theirs = UNITS.get(self.unit), UNITS.get(other.unit)
+        mine, theirs = measure_of(self.unit), measure_of(other.unit)
         if mine is None or theirs is None or mine[0] != theirs[0]:
             return False
         return _nearly_equal(self.value * mine[1], other.value * theirs[1], tolerance)

@@ -6,6 +6,8 @@ import math
 import re
 import unicodedata
 
+from vrft.numbers import si
+
 WORD = re.compile(r"[^\W\d_]{1,20}")
 PERCENTS = ("%", "percent")
 
@@ -148,11 +150,15 @@ def multiple_of(text: str) -> tuple[float, str]:
 def unit_of(text: str) -> str | None:
     """Read the unit that a text is, "" for none; None if it is neither a known unit nor a word.
 
-    A single Latin letter is no unit but an unknown, as in "2a"; nor are "squared" and "two".
+    A single Latin letter that is no symbol of SI is no unit but an unknown, as in "2a"; nor are
+    "squared" and "two". C and F alone may be degrees as well, and are none.
     """
     name = re.sub(r"[\s{}()^]", "", text).lower()
-    if name in UNITS or not name:
+    alone = text.strip(" (){}")
+    if (name in UNITS and not si.AMBIGUOUS.fullmatch(alone)) or not name:
         return name if UNITS.get(name, NO_UNIT) != NO_UNIT else ""
+    if alone not in ("C", "F") and (symbols := si.spelled(text.strip())) is not None:
+        return symbols
     unknown = name in NO_UNITS or (len(name) == 1 and name.isascii())
     unknown |= HAN_NUMBER.fullmatch(name) is not None
     # A digit in a circle or above the line is a letter to `re`.
@@ -160,12 +166,17 @@ def unit_of(text: str) -> str | None:
     return name if WORD.fullmatch(text.strip()) and not unknown else None
 
 
+def measure_of(unit: str) -> tuple[str, float] | None:
+    """Return the measure of a unit and its size in that measure; None for any other word."""
+    return UNITS.get(unit) or si.measure(unit)
+
+
 def same_unit(one: str, other: str) -> bool:
     """Return whether two units are the same word; of words that are no known unit, in any number.
 
     "7 apples" are "7 apple", while "m" and "ms" are two units.
     """
-    if one == other or one in UNITS or other in UNITS:
+    if one == other or measure_of(one) is not None or measure_of(other) is not None:
         return one == other
     return not _singulars(one).isdisjoint(_singulars(other))
 

@@ -14,7 +14,7 @@ from vrft.formats.option_letters import (
     lists_options,
     options_in,
 )
-from vrft.formats.options import check_count, check_once, counted
+from vrft.formats.options import check_count, check_named, check_once, counted
 from vrft.formats.rows import Row
 from vrft.numbers import Quantity, compact, is_compound
 from vrft.types import Turn
@@ -124,6 +124,7 @@ def option_of(row: Row, answer: Any, first: int | None) -> Gold:
         raise row.record.error(f"the answer {text!r:.60} is none of {named}{remedy}")
     if first is None:
         check_count(row.record, answer, options, index)
+        check_named(row.record, text, options, index)
     check_once(row.record, options, index)
     return Gold("option", LETTERS[index], options, listed, row.system, row.turns)
 

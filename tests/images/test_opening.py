@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
 
 from vrft import images
 from vrft.errors import PictureError, UserError
@@ -212,57 +211,6 @@ def test_a_picture_that_is_too_long_is_named(tmp_path: Path) -> None:
             UserError, match=r"long\.png: a picture of 2010x10 is too long: .*cut it"
         ):
             opener(tmp_path / "long.png")
-
-
-def png_with(late: bytes) -> bytes:
-    """Return a PNG with a chunk behind its pixels, before its last chunk of 12 bytes."""
-    file = io.BytesIO()
-    left_red_right_blue().save(file, "PNG")
-    return file.getvalue()[:-12] + late + file.getvalue()[-12:]
-
-
-XMP = b'XML:com.adobe.xmp\0\0\0\0\0<x tiff:Orientation="6"/>'
-EXIF = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-"""The orientation 6, as EXIF has it."""
-
-
-def refuse_to_decode(picture: Image.Image) -> None:
-    pytest.fail("the picture is decoded")
-
-
-@pytest.mark.parametrize(
-    "late",
-    [
-        b"",
-        # what ImageMagick writes
-        chunk(b"tEXt", b"date:create\x002026-01-01T00:00:00+00:00"),
-        chunk(b"tIME", b"\x07\xea\x01\x01\0\0\0"),
-    ],
-)
-def test_the_size_of_a_png_is_told_without_decoding_it(
-    late: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(PngImageFile, "load", refuse_to_decode)
-    assert images.image_size(png_with(late)) == (40, 20)
-
-
-@pytest.mark.parametrize(
-    "late",
-    [
-        chunk(b"eXIf", EXIF),
-        chunk(b"iTXt", XMP),
-        chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(
-            b"\nexif\n      32\n" + (b"Exif\0\0" + EXIF).hex().encode())),
-    ],
-)  # fmt: skip
-def test_an_orientation_behind_the_pixels_of_a_png_counts(late: bytes) -> None:
-    assert images.stored_size(png_with(late)).orientation == 6
-    assert images.image_size(png_with(late)) == images.open_image(png_with(late)).size == (20, 40)
-
-
-def test_a_png_that_is_cut_off_has_no_size() -> None:
-    with pytest.raises(PictureError, match="damaged picture"):
-        images.image_size(png_with(b"")[:-40])
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

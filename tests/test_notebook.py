@@ -106,6 +106,24 @@ def test_a_notebook_uses_the_public_names_alone(path: Path) -> None:
                     assert node.attr in vrft.__all__, ast.unparse(node)
 
 
+def test_a_run_is_evaluated_into_a_folder_that_no_other_run_has() -> None:
+    """All cells can be run again: the second run has a folder of its own, and its answers too."""
+    cells = [cell for path in NOTEBOOKS for cell in code(read(path))]
+    calls = [
+        node
+        for cell in cells
+        if not cell.source.startswith("%%")
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("vrft.evaluate", "vrft.train")
+    ]
+    assert not any("output_dir" in ast.unparse(call) for call in calls)
+    of_runs = [call for call in calls if call.args and ast.unparse(call.args[0]) == "run"]
+    assert len(of_runs) == 3
+    for call in of_runs:
+        folders = [word.value for word in call.keywords if word.arg == "out"]
+        assert not any(isinstance(folder, ast.Constant) for folder in folders), ast.unparse(call)
+
+
 @pytest.mark.notebooks
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -85,3 +85,10 @@ def test_a_long_name_is_cut_and_told_apart_from_its_like(tmp_path: Path) -> None
     for name in (one, other):
         assert len(name.encode()) <= paths.LONGEST_NAME
         (tmp_path / name).mkdir()
+
+
+def test_a_tilde_is_home_for_the_cache_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("VRFT_CACHE", "~/cache")  # as it stands in a file for Docker
+    assert paths.cache() == tmp_path / "cache"
+    assert paths.expanded("~nobody-of-that-name/x") == Path("~nobody-of-that-name/x")

@@ -122,6 +122,16 @@ def test_a_task_is_built_with_its_settings_coerced() -> None:
     assert set(task.rewards()) == {"legacy", "format"}
 
 
+def test_a_tilde_is_home_in_the_data_of_any_task(
+    tmp_path: Path, task_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    own = task_file.read_text().replace("    times: int", "    data_dir: str\n    times: int")
+    task_file.write_text(own)
+    task = registry.build(TaskConfig(str(task_file), {"data_dir": "~/rows"}))
+    assert task.data_dir == f"{tmp_path}/rows"  # type: ignore[attr-defined]
+
+
 def test_the_demo_data_stands_behind_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     from vrft.demo import data
 

@@ -35,12 +35,21 @@ LAUNCH = "accelerate/"
 def cache() -> Path:
     """Return the folder of files that can be made again: $VRFT_CACHE, else ~/.cache/vrft."""
     # The variable may be set to "", which means the same as unset.
-    return Path(os.environ.get("VRFT_CACHE") or Path.home() / ".cache" / "vrft")
+    return expanded(os.environ.get("VRFT_CACHE") or "~/.cache/vrft")
 
 
-def expanded(path: str | Path) -> Path:
-    """Return a path with ``~`` written out; that of an unknown user stays, and leads nowhere."""
-    return Path(os.path.expanduser(path))  # Path.expanduser raises RuntimeError for it
+def at_home(name: str) -> str:
+    """Return a path, or another name, with ``~`` at its beginning written out.
+
+    A shell writes it out in ``--out ~/x``, but neither in ``--out=~/x`` nor in a setting. That of
+    an unknown user stays, and leads nowhere.
+    """
+    return os.path.expanduser(name)  # Path.expanduser raises RuntimeError for an unknown user
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with ``~`` written out, as ``at_home`` does."""
+    return Path(at_home(os.fspath(path)))
 
 
 def rows() -> Path:
@@ -84,7 +93,7 @@ def find(kind: str, name: str) -> Path:
 
     Raises UserError, with the nearest shipped name, if there is no such file.
     """
-    path = Path(name)
+    path = expanded(name)
     if path.suffix in {".yaml", ".yml"}:
         if path.is_file():
             return path

@@ -79,6 +79,8 @@ def build(task: TaskConfig) -> Task[Any]:
         from vrft.demo import data  # other data need none of the code that draws it
 
         settings["data_dir"] = str(data.folder(task.name))
+    if isinstance(settings.get("data_dir"), str):
+        settings["data_dir"] = paths.at_home(settings["data_dir"])
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     check_data_names(settings, [field.name for field in fields])
     for field in fields:

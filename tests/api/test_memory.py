@@ -150,10 +150,12 @@ def test_rows_in_memory_read_like_their_file(name: str, monkeypatch: pytest.Monk
 
 
 FORMS = [
-    # of Pillow; bytes; the hub's, of a datasets.Image that is not decoded
+    # of Pillow; bytes; the hub's, of a datasets.Image that is not decoded; of NumPy, which datasets
+    # keeps in lists of numbers
     lambda colour: Image.new("RGB", (28, 28), colour),
     lambda colour: content(colour),
     lambda colour: {"bytes": content(colour), "path": "gone.png"},
+    lambda colour: np.asarray(Image.new("RGB", (28, 28), colour)),
 ]
 
 
@@ -189,6 +191,53 @@ def test_a_picture_in_a_column_that_no_format_reads_is_refused(kind: Any, form: 
     with pytest.raises(UserError, match=r"column .chart. holds one; name it by data\.columns\.im"):
         read(rows)
     assert len(read(rows, {"images": "chart"})[0]) == 1
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        list,
+        pandas.DataFrame,
+        datasets.Dataset.from_list,
+        lambda rows: datasets.Dataset.from_list(rows).to_iterable_dataset(),
+    ],
+)
+def test_a_picture_is_read_from_any_container_and_column(kind: Any, form: Any) -> None:
+    asked: dict[str, Any] = {"question": "Which?", "answer": "red"}
+    part = [{"type": "image", "image": form("red")}, {"type": "text", "text": "Which?"}]
+    said = [{"type": "text", "text": "red"}]
+    turns = [{"role": "user", "content": part}, {"role": "assistant", "content": said}]
+    for row in (
+        {**asked, "images": [form("red"), form("blue")]},
+        {**asked, "image": form("red")},
+        {"messages": turns},
+    ):
+        (pictures,) = read(kind([row]))
+        assert len(pictures) == len(row.get("images", [1]))
+        assert pixels(str(pictures[0]))[0] == (28, 28)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((3, 56, 56), dtype=np.uint8),  # channels first
+        np.zeros((56, 56, 3), dtype=np.float32),  # in [0, 1]
+        np.full((56, 56, 3), 256),
+    ],
+)
+@pytest.mark.parametrize("kind", [list, datasets.Dataset.from_list])
+def test_pixels_that_are_no_picture_are_refused_and_not_left_out(kind: Any, array: Any) -> None:
+    with pytest.raises(UserError, match=r"row 0: a picture as an array of .* height x"):
+        read(kind([{"question": "Which?", "answer": "red", "decoded_image": array}]))
+
+
+def test_arrays_that_are_no_pixels_stay_numbers() -> None:
+    given = {"mask": np.ones((28, 28), bool), "boxes": np.ones((30, 4), int), "n": np.int64(3)}
+    points = np.ones((17, 28, 3)).tolist()
+    (row,) = stored([{"question": "?", "answer": 1, "points": points, "image_1": 3, **given}])
+    assert row["points"] == points and row["n"] == 3 == row["image_1"]
+    assert np.shape(row["boxes"]) == (30, 4) and np.shape(row["mask"]) == (28, 28)
 
 
 def test_paths_in_numbered_columns_are_those_of_the_script() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
 from vrft import config
 from vrft.cli import arguments, commands, data
+from vrft.cli.options import Parser
 from vrft.endpoints import endpoint_settings
 from vrft.errors import UserError
 from vrft.evaluation import benchmark
@@ -131,3 +133,20 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit, match="0"):
         arguments.parse(["--version"])
     assert capsys.readouterr().out == f"vrft {version('vrft')}\n"
+
+
+def test_a_tilde_is_home_in_every_option_that_takes_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell leaves it as it stands in --out=~/x."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    verbs: list[Parser] = [arguments.parser()]
+    seen = []
+    for verb in verbs:
+        verbs += verb.commands.values()
+        for action in verb._actions:
+            named = str(action.metavar or action.dest).upper()
+            if action.nargs != 0 and re.search(r"DIR|FILE|RUN|BEFORE|AFTER|EVAL|OUT", named):
+                assert str(verb._get_value(action, "~/x")) == f"{tmp_path}/x", (verb.prog, action)
+                seen.append(named)
+    assert len(seen) > 40 and {"NAME|FILE.PY", "OUT", "RUN|MODEL", "AFTER"} < {*seen}

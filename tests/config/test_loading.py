@@ -244,3 +244,19 @@ def test_names_of_columns_reach_the_task() -> None:
 def test_data_is_no_section_by_a_scalar() -> None:
     with pytest.raises(UserError, match="data: expected DataConfig"):
         config.load(None, ["data=here"])
+
+
+def test_a_tilde_is_home_in_every_setting_that_is_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x.yaml").write_text("extends: ~/y.yaml\ntrain: {output_dir: ~/run}\n")
+    (tmp_path / "y.yaml").write_text("model: ~/weights\n")
+    overrides = ["task=~/mine.py", "rollout.vllm.python=~/v/bin/python"]
+    made = config.load("~/x.yaml", [*overrides, "algorithm.rewards=[~/r.py:f=0.5, python:g]"])
+    assert made.train.output_dir == f"{tmp_path}/run"
+    assert made.model.name == f"{tmp_path}/weights"
+    assert made.task.name == f"{tmp_path}/mine.py"
+    assert made.rollout.vllm.python == f"{tmp_path}/v/bin/python"
+    assert made.algorithm.rewards == (f"{tmp_path}/r.py:f=0.5", "python:g")
+    assert config.load(None, ["model=Qwen/a~b"]).model.name == "Qwen/a~b"

@@ -26,7 +26,9 @@ def test_the_code_of_the_page_runs(
     Path("rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     (block,) = re.findall(r"```python looking.py\n(.*?)```", PAGE, re.DOTALL)
     assert '"max_steps": 20}' in block
-    exec(compile(block.replace('"max_steps": 20}', '"max_steps": 1}'), "looking.py", "exec"), {})
+    code = compile(block.replace('"max_steps": 20}', '"max_steps": 1}'), "looking.py", "exec")
+    for _ in range(2):  # as cells are run again
+        exec(code, {})
     made = {path.name for path in Path("runs").iterdir()}
     assert {"curves.svg", "worst.html", "change.png"} <= made
 

@@ -34,6 +34,7 @@ def test_every_form_of_a_picture_is_the_same_picture(tmp_path: Path) -> None:
         {"image_url": {"url": f"data:image/png;base64,{as_base64(content)}"}},
         # pixels
         picture, {"image": picture}, np.asarray(picture), np.asarray(picture.convert("RGBA")),
+        {"image": np.asarray(picture)}, {"image_url": {"url": np.asarray(picture)}},
     ]  # fmt: skip
     for form in forms:
         opened = images.open_image(form)

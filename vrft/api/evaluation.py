@@ -89,7 +89,7 @@ def evaluate(
     args, asked = asked_by(words, data, task, settings)
     if file is not None:
         scored = rescoring.score_file(args.predictions, asked, **evaluation.scoring_options(args))
-        return EvalResult(scored, args.out, Path(file))
+        return EvalResult(scored, args.out, args.predictions)
     folder = args.out or evaluation.results_folder(args, asked)
     request = evaluation.asking_options(args)
     if isinstance(model, LoadedPolicy):

@@ -7,12 +7,15 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vrft import paths
 from vrft.errors import UserError
+
+SMALLEST = 28
+"""Sides from which an array in any column is taken for a picture: a model sees no smaller one."""
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -86,7 +89,9 @@ def json_lines(rows: Any, where: str, pictures: Collection[str]) -> Iterator[str
         record = Record({}, place, number)
         plain = {}
         for name, value in class_names.name_classes(row, classes).items():
-            numbered = any(is_numbered(name, stem) for stem in stems) and is_picture(value)
+            numbered = any(is_numbered(name, stem) for stem in stems) and (
+                is_picture(value) or getattr(value, "ndim", 0) > 1
+            )
             try:
                 plain[name] = to_json(with_files(value, name in pictures or numbered, record))
             except TypeError as error:
@@ -131,6 +136,7 @@ def with_files(value: Any, picture: bool, record: Any) -> Any:
 
     if getattr(getattr(value, "dtype", None), "kind", "") == "O":  # a list, as pandas reads it
         value = value.tolist()
+    value = pixels(value)
     value = listed(value) if picture else value
     if isinstance(value, list | tuple):
         return [with_files(item, picture, record) for item in value]
@@ -140,9 +146,45 @@ def with_files(value: Any, picture: bool, record: Any) -> Any:
         inside = ("image", "path", "url", "image_url") if part else ()
         return {key: with_files(item, key in inside, record) for key, item in value.items()}
     binary = isinstance(value, bytes | bytearray | memoryview | Image.Image | os.PathLike)
-    if value is None or not (picture or binary):
+    if value is None or not (picture or binary or is_pixels(value)):
         return value
     return os.path.abspath(record.picture(value))
+
+
+def pixels(value: Any) -> Any:
+    """Return the pixels of a picture in lists, as ``datasets`` keeps an array, as an array of them.
+
+    It is of uint8 where all are whole numbers of a byte. Any other value is returned as it is.
+    """
+    numbers: Any = value
+    sizes: list[int] = []
+    while isinstance(numbers, list) and numbers and len(sizes) < 4:
+        sizes.append(len(numbers))
+        numbers = numbers[0]
+    if not is_size(sizes) or isinstance(numbers, bool) or not isinstance(numbers, int | float):
+        return value
+    import numpy as np
+
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        return value
+    whole = array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255
+    return array.astype(np.uint8) if whole else array
+
+
+def is_pixels(value: Any) -> bool:
+    """Return whether a value is an array with the pixels of a picture, right for one or not."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    return kind in ("i", "u", "f") and is_size(getattr(value, "shape", ()))
+
+
+def is_size(sizes: Sequence[int]) -> bool:
+    """Return whether an array of these sizes may be a picture, its channels last or first."""
+    if len(sizes) != 3:
+        return False
+    last, first = (sizes[2], *sizes[:2]), (sizes[0], *sizes[1:])
+    return any(n in (1, 3, 4) and min(sides) >= SMALLEST for n, *sides in (last, first))
 
 
 def stored(content: str | Mapping[str, str]) -> Path:

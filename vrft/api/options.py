@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vrft import paths
 from vrft.api.results import TrainResult
 from vrft.errors import UserError
 
@@ -53,7 +54,7 @@ def folder_of(run: str | os.PathLike[str] | TrainResult) -> Path:
     if isinstance(run, TrainResult):
         return run.folder
     if isinstance(run, str | os.PathLike):
-        return Path(run)
+        return paths.expanded(run)
     raise UserError(f"run: expected its folder or vrft.train's result, not {type(run).__name__}")
 
 

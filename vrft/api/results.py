@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from vrft import python_files
+from vrft import paths, python_files
 from vrft.checks import findings
 from vrft.errors import UserError
 from vrft.types import Prediction, Report
@@ -73,7 +73,7 @@ class TrainResult:
 
     def __post_init__(self) -> None:
         """Take the folder as a path."""
-        object.__setattr__(self, "folder", Path(self.folder))
+        object.__setattr__(self, "folder", paths.expanded(self.folder))
 
     @property
     def model(self) -> Path:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vrft import paths
 from vrft.errors import UserError
 from vrft.rewards.trl import TrlReward
 
@@ -43,7 +44,7 @@ def named_rewards(reward: Any) -> tuple[dict[str, TrlReward], list[str]]:
                 raise UserError(f"reward {name}: the weight {reward[item]!r} is no finite number")
             weight = f"={number!r}"
         if isinstance(item, str):
-            sources.append(os.path.abspath(item) + weight)
+            sources.append(os.path.abspath(paths.at_home(item)) + weight)
             continue
         if not callable(item) or not name.isidentifier():
             raise UserError(f"reward {name}: expected a function with a name; write it with def")

@@ -127,7 +127,11 @@ def parser() -> Root:
         verbs, "tasks", "list the tasks, or the settings of one", "vrft tasks grounding"
     )
     verb.add_argument(
-        "name", nargs="?", metavar="NAME|FILE.py", help="the task whose settings are listed"
+        "name",
+        nargs="?",
+        type=paths.at_home,
+        metavar="NAME|FILE.py",
+        help="the task whose settings are listed",
     )
     add_json(verb)
     add_json(add_verb(verbs, "algorithms", "compare the training methods", "vrft algorithms"))
@@ -172,7 +176,7 @@ def add_config(verbs: Any) -> None:
         "print a configuration with every setting of a run, and those of its task that are given",
         "vrft config show demo/lisa_grounding train.max_steps=20",
     )
-    verb.add_argument("name", metavar="NAME|FILE.yaml")
+    verb.add_argument("name", type=paths.at_home, metavar="NAME|FILE.yaml")
     add_json(verb)
     add_settings(verb, OVERRIDES.format(example="train.learning_rate=1e-6"))
     verb = add_verb(
@@ -198,7 +202,7 @@ def add_data(verbs: Any) -> None:
         "write data in another format",
         "vrft data convert --from rows.jsonl --to swift --out swift.jsonl",
     )
-    source = {"dest": "source", "metavar": "DIR|FILE|ID"}
+    source: dict[str, Any] = {"dest": "source", "metavar": "DIR|FILE|ID", "type": paths.at_home}
     verb.add_argument("--from", required=True, help="data of any known format", **source)
     verb.add_argument("--to", required=True, metavar="FORMAT", help="trl, llava, swift, coco ...")
     verb.add_argument("--out", required=True, type=Path, metavar="FILE|DIR", help="a new file")
@@ -219,6 +223,7 @@ def add_filter(actions: Any) -> None:
     verb.add_argument("--run", required=True, type=Path, metavar="RUN", help="the run's folder")
     verb.add_argument(
         "--data",
+        type=paths.at_home,
         metavar="DIR|FILE|ID",
         help="where the run's data lie now; default: as it had them",
     )

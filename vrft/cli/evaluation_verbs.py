@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from vrft import paths
 from vrft.cli import export, view
 from vrft.cli.options import Parser, add_json, add_processor, add_settings, add_verb, positive
 
@@ -17,11 +18,14 @@ def add_eval(verbs: Any) -> None:
         "evaluate a model, or saved answers, on a benchmark",
         "vrft eval --benchmark lisa_val --data ReasonSeg --model runs/my_run",
     )
-    verb.add_argument("--benchmark", metavar="NAME|FILE.yaml", help="what to evaluate on")
+    verb.add_argument(
+        "--benchmark", type=paths.at_home, metavar="NAME|FILE.yaml", help="what to evaluate on"
+    )
     verb.add_argument("--list", action="store_true", help="list the benchmarks and stop")
     add_answers(verb)
     verb.add_argument(
         "--data",
+        type=paths.at_home,
         metavar="DIR|FILE|ID",
         help="where the benchmark's data lies; without --benchmark, data of the task of the "
         "model's run, or rows of any known format",
@@ -63,6 +67,7 @@ def add_answers(verb: Parser) -> None:
     source = verb.add_mutually_exclusive_group()
     source.add_argument(
         "--model",
+        type=paths.at_home,
         metavar="DIR|ID",
         help="a folder, a hub id, or `demo`; a run for its final or last checkpoint, or RUN/best; "
         "the server's name for it with --endpoint",
@@ -100,8 +105,15 @@ def add_prompts(verbs: Any) -> None:
         "vrft prompts --data rows.jsonl --model NAME --out requests.jsonl \\\n"
         "    endpoint.family=qwen2_5_vl",
     )
-    verb.add_argument("--benchmark", metavar="NAME|FILE.yaml", help="what to ask")
-    verb.add_argument("--data", metavar="DIR|FILE|ID", help="where the benchmark's data lies")
+    verb.add_argument(
+        "--benchmark", type=paths.at_home, metavar="NAME|FILE.yaml", help="what to ask"
+    )
+    verb.add_argument(
+        "--data",
+        type=paths.at_home,
+        metavar="DIR|FILE|ID",
+        help="where the benchmark's data lies",
+    )
     verb.add_argument("--out", type=Path, metavar="FILE", required=True, help="a new file")
     verb.add_argument("--model", metavar="NAME", help="the service's name for the model")
     add_processor(verb)

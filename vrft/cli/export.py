@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vrft import paths
 from vrft.errors import PictureError, UserError
 
 if TYPE_CHECKING:
@@ -26,7 +27,12 @@ LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE")
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
     """Add the options of ``vrft export``."""
-    verb.add_argument("model", metavar="RUN|MODEL", help="a run, a checkpoint or any model")
+    verb.add_argument(
+        "model",
+        type=paths.at_home,
+        metavar="RUN|MODEL",
+        help="a run, a checkpoint or any model",
+    )
     verb.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new folder")
     verb.add_argument("--merge", action="store_true", help="add a LoRA adapter to its base")
     verb.add_argument(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
+from vrft import paths
 from vrft.errors import UserError
 
 
@@ -18,6 +20,10 @@ class Parser(argparse.ArgumentParser):
     summary = example = ""
     commands: Mapping[str, Parser] = {}
     """The parsers of the commands below this one, by name."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.register("type", Path, paths.expanded)
 
     def format_help(self) -> str:
         """Return the help, the example first."""
@@ -92,20 +98,28 @@ def add_run(verb: Parser, example: str) -> None:
 
     ``example`` is a setting, for the help. All are read by ``configuration.configured``.
     """
-    verb.add_argument("--task", metavar="NAME|FILE.py", help="a name of `vrft tasks`, or a file")
+    verb.add_argument(
+        "--task",
+        type=paths.at_home,
+        metavar="NAME|FILE.py",
+        help="a name of `vrft tasks`, or a file",
+    )
     verb.add_argument(
         "--config",
+        type=paths.at_home,
         metavar="NAME|FILE.yaml",
         help="a name of `vrft config list`, or a file; default: the one named like the task",
     )
     verb.add_argument(
         "--data",
+        type=paths.at_home,
         metavar="DIR|FILE|ID",
         help="the data, short for task.data_dir=...; without --task, rows of any known format, "
         "which choose vqa or grounding",
     )
     verb.add_argument(
         "--reward",
+        type=paths.at_home,
         action="append",
         default=[],
         metavar="FILE.py:FUNCTION[=WEIGHT]",
@@ -123,6 +137,7 @@ def add_processor(verb: Parser) -> None:
     """Add ``--processor``, by which the pictures of an endpoint are resized."""
     verb.add_argument(
         "--processor",
+        type=paths.at_home,
         metavar="DIR|ID",
         help="the model's folder or hub id: an endpoint is sent pictures as its processor resizes "
         "them; or give endpoint.family=NAME",

@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m vrft.cold_start")
     parser.add_argument("task", choices=sorted(data.MODULES))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("cold_start"), help="folder of the runs")
+    where = Path("cold_start")
+    parser.add_argument("--out", type=paths.expanded, default=where, help="folder of the runs")
     options = parser.parse_args(argv)
     course = data.demo(options.task).COURSE
     if course is None:

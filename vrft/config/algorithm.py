@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from vrft.config.coercion import Above0, Amount, Count, Fraction, Range, Size
+from vrft.config.coercion import Above0, Amount, Count, Fraction, Place, Range, Size
 from vrft.config.reward_source import reward_source
 
 
@@ -131,7 +131,7 @@ class AlgorithmConfig:
     normalised within its group, which ``f_norm=batch_std`` then normalises over the batch."""
     reward_weights: Mapping[str, float] = field(default_factory=dict)
     """Weight of each reward by name; 1 where none is given."""
-    rewards: tuple[str, ...] = ()
+    rewards: tuple[Place, ...] = ()
     """Reward functions beside the task's own, ``file.py:function`` or ``file.py:function=weight``,
     with TRL's signature; ``--reward`` adds one."""
     missing_rewards: Literal["error", "none"] = "error"

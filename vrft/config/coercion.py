@@ -39,6 +39,8 @@ Size = Annotated[int, Range(0)]
 Fraction = Annotated[float, Range(0, 1)]
 Amount = Annotated[float, Range(0)]
 Above0 = Annotated[float, Range(0, open=True)]
+Place = Annotated[str, paths.at_home]
+"""A path, or a name that may be one, such as a model's: ``~`` at its beginning is written out."""
 
 
 def build(cls: type[T], tree: Mapping[str, Any], prefix: str = "", root: type | None = None) -> T:
@@ -59,7 +61,7 @@ def check(
     Settings of the dataclass may be missing.
     """
     check_names(cls, tree, prefix, paths_of(root) if root else paths_of(cls, prefix))
-    hints = typing.get_type_hints(cls, include_extras=True)  # with the Range of an Annotated
+    hints = typing.get_type_hints(cls, include_extras=True)  # with what an Annotated says further
     return {key: coerce(hints[key], value, prefix + key) for key, value in tree.items()}
 
 
@@ -102,10 +104,12 @@ def coerce(hint: Any, value: Any, where: str) -> Any:
     if hint is Any:
         return value
     if origin is Annotated:
-        number = coerce(args[0], value, where)
-        if number not in args[1]:
+        inner = coerce(args[0], value, where)
+        if not isinstance(args[1], Range):
+            return args[1](inner)
+        if inner not in args[1]:
             raise UserError(f"{where}: expected {args[1]}, got {value!r:.100}")
-        return number
+        return inner
     if origin in (Union, types.UnionType):
         if value is None and type(None) in args:
             return None
@@ -175,7 +179,7 @@ SCALARS: Mapping[Any, Callable[[Any], Any]] = {
     int: to_int,
     float: to_float,
     str: to_text,
-    Path: Path,
+    Path: paths.expanded,
 }
 """The converter of each type that is not made of others."""
 

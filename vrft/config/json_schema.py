@@ -61,7 +61,7 @@ def of_type(hint: Any) -> dict[str, Any]:
     """Return the schema of a value, by its annotation."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return of_type(args[0]) | limits(args[1])
+        return of_type(args[0]) | (limits(args[1]) if isinstance(args[1], Range) else {})
     if origin in (Union, types.UnionType):
         inner = of_type(next(arg for arg in args if arg is not type(None)))
         return {"anyOf": [inner, {"type": "null"}]}

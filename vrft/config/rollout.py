@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from vrft.config.coercion import Above0, Amount, Count, Range, Size
+from vrft.config.coercion import Above0, Amount, Count, Place, Range, Size
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class VllmConfig:
 
     url: str = ""
     """Address of a server on this machine, such as http://127.0.0.1:8000."""
-    python: str = ""
+    python: Place = ""
     """Python of the environment in which vLLM is installed, such as .venv-vllm/bin/python."""
     arguments: tuple[str, ...] = ()
     """Further arguments of ``vllm serve`` for a server that is started."""

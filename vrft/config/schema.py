@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from vrft.config.coercion import Above0, Amount, Count, Fraction, Range, Size
+from vrft.config.coercion import Above0, Amount, Count, Fraction, Place, Range, Size
 from vrft.config.methods import AlgorithmConfig
 from vrft.config.rollout import RolloutConfig, SamplingConfig
 
@@ -21,7 +21,7 @@ from vrft.config.rollout import RolloutConfig, SamplingConfig
 class TaskConfig:
     """The task by name or file, and its own settings: the fields of its dataclass."""
 
-    name: str = ""
+    name: Place = ""
     """A task by its name, as ``vrft tasks`` lists them, or the path of its Python file."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The task's own settings by name. They are given beside the task's, as ``task.data_dir=...``;
@@ -47,7 +47,7 @@ class LoraConfig:
 class ModelConfig:
     """The model: a hub id, a folder, or ``demo`` for the embedded one."""
 
-    name: str = "Qwen/Qwen2-VL-2B-Instruct"
+    name: Place = "Qwen/Qwen2-VL-2B-Instruct"
     """A hub id, a folder of weights, a run, a LoRA adapter's folder, or ``demo``."""
     # auto: compute in bfloat16 on a GPU, in float32 on a CPU. Weights that are trained themselves,
     # without LoRA, are held in float32 whatever stands here: bfloat16 would lose a step of 1e-6.
@@ -90,7 +90,7 @@ class ModelConfig:
 class TrainConfig:
     """The training loop, with the names of transformers' and TRL's trainers."""
 
-    output_dir: str = ""
+    output_dir: Place = ""
     """Folder of the run; empty: runs/<task>-<date>-<time>."""
     max_steps: Annotated[int, Range(-1)] = -1
     """Steps, each a batch of prompts with all its updates, whereas TRL counts updates; -1: as many

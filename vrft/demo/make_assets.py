@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from vrft import paths
 from vrft.demo import fashion
 from vrft.demo.instructions import CLASSES
 
@@ -136,7 +137,7 @@ def clothes(folder: Path) -> None:
 def main() -> None:
     """Write all shipped pictures into a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="where the pictures are written")
+    parser.add_argument("folder", type=paths.expanded, help="where the pictures are written")
     folder = parser.parse_args().folder
     for artist, package in PACKAGES.items():
         collection = icons(package)

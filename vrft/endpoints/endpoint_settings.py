@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from vrft import config, paths
 from vrft.config import coercion
-from vrft.config.coercion import Above0, Count, Size
+from vrft.config.coercion import Above0, Count, Place, Size
 from vrft.endpoints.server_address import read_address
 from vrft.errors import UserError
 
@@ -31,7 +31,7 @@ class EndpointConfig:
     family: str = ""
     """The model's family, by the name in its config.json, such as qwen2_5_vl: at which size it sees
     pictures, and in which space it writes coordinates, both as its published models do."""
-    processor: str = ""
+    processor: Place = ""
     """The model's folder or hub id instead, whose processor says both; prompts are counted too."""
     min_pixels: Count | None = None
     max_pixels: Count | None = None

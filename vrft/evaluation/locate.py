@@ -27,6 +27,7 @@ def model(name: str) -> str:
     RUN/best means the best checkpoint of a run. Any other name is returned as it is. Which was
     taken is said in a line on standard error. Raises UserError for a run that has no model yet.
     """
+    name = paths.at_home(name)
     folder = Path(name)
     if folder.name == "best" and not folder.exists() and (folder.parent / "config.yaml").is_file():
         checkpoint = best(folder.parent)

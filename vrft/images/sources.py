@@ -38,7 +38,8 @@ def as_picture(value: Any) -> Picture:
     """
     while isinstance(value, Mapping):
         given = (value.get(key) for key in HUB_KEYS)
-        value = next((v for v in given if v is not None and v != "" and v != b""), None)
+        # Asked by type, as an array that is compared with a text gives no single answer.
+        value = next((v for v in given if v is not None and not is_empty(v)), None)
     if isinstance(value, str) and value:
         return _of_text(value)
     if isinstance(value, bytes | bytearray | memoryview):
@@ -50,6 +51,11 @@ def as_picture(value: Any) -> Picture:
     if hasattr(value, "__array_interface__"):
         return _of_array(value)
     raise PictureError(f"a picture is a path or the bytes of a file, not {_shown(value)}")
+
+
+def is_empty(value: Any) -> bool:
+    """Return whether a value is an empty text, or the bytes of an empty file."""
+    return isinstance(value, str | bytes) and not value
 
 
 def picture_name(source: Any) -> str:

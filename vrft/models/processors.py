@@ -19,6 +19,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerBase,
     ProcessorMixin,
+    Qwen2_5_VLConfig,
 )
 from transformers.utils.hub import cached_file
 
@@ -56,7 +57,7 @@ def load_processor(
             source = base
     try:
         if family.has_vision:
-            processor = load_vision_processor(source, family, config)
+            processor = load_vision_processor(source, family)
         else:
             processor = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError) as error:
@@ -93,7 +94,7 @@ def limit_area(processor: Any, min_pixels: int | None, max_pixels: int | None, s
     processor.image_processor.size = size
 
 
-def load_vision_processor(source: str, family: Family, config: Any) -> Any:
+def load_vision_processor(source: str, family: Family) -> Any:
     """Load a processor by transformers' own class, or by ``image_only`` where that refuses.
 
     Without a chat template of its own it has its tokenizer's, where older checkpoints have theirs.
@@ -104,11 +105,9 @@ def load_vision_processor(source: str, family: Family, config: Any) -> Any:
         # The stock class insists on a video processor, which exists only with torchvision, and
         # on folders saved without one. Everything else about it works without.
         made = image_only(family)
-        pictures = settings_in(source, "preprocessor_config.json")
-        if pictures.get("image_processor_type") in FORMER_CLASSES:
+        if has_former_class(source):
             processor = made(
-                # Given the model's configuration, transformers takes the class that it has now.
-                AutoImageProcessor.from_pretrained(source, config=config, trust_remote_code=False),
+                load_pictures(source),
                 AutoTokenizer.from_pretrained(source, trust_remote_code=False),
                 chat_template=made.get_processor_dict(source)[0].get("chat_template"),
             )
@@ -118,6 +117,19 @@ def load_vision_processor(source: str, family: Family, config: Any) -> Any:
     if not processor.chat_template:
         processor.chat_template = processor.tokenizer.chat_template
     return processor
+
+
+def load_pictures(source: str) -> Any:
+    """Load the processing of pictures of a hub id or folder, also under its class's former name."""
+    # Given a configuration, transformers takes the class that the family's pictures have today.
+    config = Qwen2_5_VLConfig() if has_former_class(source) else None
+    return AutoImageProcessor.from_pretrained(source, config=config, trust_remote_code=False)
+
+
+def has_former_class(source: str) -> bool:
+    """Return whether a hub id or folder names a class of pictures that transformers has no more."""
+    settings = settings_in(source, "preprocessor_config.json")
+    return settings.get("image_processor_type") in FORMER_CLASSES
 
 
 def settings_in(source: str, name: str) -> dict[str, Any]:

@@ -97,6 +97,7 @@ def test_several_answers_are_asked_for_together_and_extras_are_added() -> None:
 def test_servers_that_know_more_are_told_all_that_they_would_take_from_the_checkpoint() -> None:
     made = body(Prompt("?"), server="vllm")
     assert (made["top_k"], made["min_p"], made["repetition_penalty"]) == (-1, 0.0, 1.0)
+    assert made["skip_special_tokens"] is False  # tags of an answer may be special tokens
     sampling = replace(GREEDY, temperature=1.0, top_k=5, repetition_penalty=1.1)
     made = body(Prompt("?"), server="sglang", sampling=sampling)
     assert (made["top_k"], made["repetition_penalty"]) == (5, 1.1)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
@@ -14,6 +15,7 @@ from vrft.errors import UserError
 from vrft.models import families
 from vrft.models.families import FAMILIES, VISION_TOKENS
 from vrft.models.loaded import LoadedModel
+from vrft.step_plans import shape
 
 PROJECTIONS = {
     "qwen3_vl_moe": 2 * 4,  # the weights of experts are no modules
@@ -79,3 +81,36 @@ def test_another_family_is_refused_in_one_line(
 def test_the_image_token_is_one_of_the_markers_that_are_never_sampled() -> None:
     assert families.IMAGE_TOKEN in VISION_TOKENS
     assert families.IMAGE_TEXT.count(families.IMAGE_TOKEN) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"max_position_embeddings": 32768.0}, "none of a model .*'max_position_embeddings'"),
+        ({"layer_types": ["full_attention"]}, "none of a model .*`num_hidden_layers`"),
+        ({"rope_parameters": "x"}, "none of a model .*'rope_parameters'"),
+        ({"dtype": "bf16"}, "none of a model .*'bf16'"),
+        ({"quantization_config": "x"}, "none of a model"),
+        ({"attention_dropout": 0.1}, "config.json has attention_dropout=0.1, .* set it to 0.0"),
+        (
+            # of the older kind, which names no layers
+            {
+                "use_sliding_window": True,
+                "sliding_window": 64,
+                "max_window_layers": 1,
+                "layer_types": None,
+            },
+            "config.json has layers of sliding_attention .*use_sliding_window",
+        ),
+    ],
+)
+def test_a_configuration_with_which_no_model_can_be_made_is_refused_in_one_line(
+    changes: dict[str, Any], words: str, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    config = json.loads((model_folder("qwen2") / "config.json").read_text()) | changes
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    # When a model is loaded, and when its step is planned.
+    for read in (families.read_family, shape.read):
+        with pytest.raises(UserError, match=words) as caught:
+            read(str(tmp_path))
+        assert "\n" not in str(caught.value)

@@ -49,6 +49,66 @@ def test_limits_of_area_replace_those_of_the_checkpoint(
         limits(112 * 112 + 1)
 
 
+def older(model_folder: Path, folder: Path, **pictures: object) -> Path:
+    """Return the folder of a model as transformers 4 wrote it, with other settings of pictures."""
+    shutil.copytree(model_folder, folder)
+    (folder / "processor_config.json").unlink()
+    path = folder / "preprocessor_config.json"
+    settings = json.loads(path.read_text())
+    for name in ("min_pixels", "max_pixels"):
+        settings.pop(name)
+    path.write_text(json.dumps(settings | pictures))
+    return folder
+
+
+@pytest.mark.parametrize("kind", processors.FORMER_CLASSES)
+def test_the_former_class_of_a_published_checkpoint_is_read_as_todays(
+    kind: str, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = older(model_folder("qwen2_5_vl"), tmp_path / "model", image_processor_type=kind)
+    today = processors.load_processor(str(model_folder("qwen2_5_vl")))
+    processor = processors.load_processor(str(folder))
+    assert type(processor).__name__ == "Qwen2_5_VLProcessor"
+    assert processor.chat_template == today.chat_template
+    assert processor.image_processor.to_dict() == today.image_processor.to_dict()
+    with pytest.raises(UserError, match=r"no processor in .*Unrecognized image processor"):
+        other = older(
+            model_folder("qwen2_5_vl"), tmp_path / "other", image_processor_type="MyImageProcessor"
+        )
+        processors.load_processor(str(other))
+
+
+def test_areas_are_read_under_their_plain_names_and_asked_for_where_there_are_none(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    plain = {"min_pixels": 3136, "max_pixels": 12544}
+    folder = older(model_folder("qwen2_vl"), tmp_path / "plain", size=plain)
+    limits = {"shortest_edge": 3136, "longest_edge": 12544}
+    assert dict(processors.load_processor(str(folder)).image_processor.size) == limits
+    sides = older(model_folder("qwen2_vl"), tmp_path / "sides", size={"height": 448, "width": 448})
+    with pytest.raises(
+        UserError, match=r"sides/preprocessor_config.json: its size .*'height': 448"
+    ):
+        processors.load_processor(str(sides))
+    read = processors.load_processor(str(sides), 3136, 12544)
+    assert dict(read.image_processor.size) == limits
+
+
+def test_a_chat_template_beside_the_tokenizer_alone_is_the_processors(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model_folder("qwen2_vl"), tmp_path / "model")
+    template = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").unlink()
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": template}))
+    processor = processors.load_processor(str(folder))
+    assert processor.chat_template == template
+    processor.save_pretrained(tmp_path / "final")
+    shutil.copy(folder / "config.json", tmp_path / "final")
+    assert processors.load_processor(str(tmp_path / "final")).chat_template == template
+
+
 @pytest.mark.skipif(
     importlib.util.find_spec("torchvision") is not None, reason="transformers saves them itself"
 )

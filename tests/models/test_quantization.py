@@ -5,8 +5,11 @@ Whatever needs bitsandbytes is skipped without it, and run by `make test-distrib
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +20,13 @@ from PIL import Image
 from vrft.config.rollout import RolloutConfig, SamplingConfig
 from vrft.config.schema import AlgorithmConfig, Config, LoraConfig, ModelConfig
 from vrft.errors import UserError
-from vrft.models import encoding, families, quantization
+from vrft.models import encoding, families, load_model, quantization
 from vrft.models.loaded import LoadedModel
 from vrft.policy import sampling
 from vrft.policy.logprobs import GroupLogps
 from vrft.types import Prompt
 
+LORA = ModelConfig(lora=LoraConfig(r=4))
 NF4 = ModelConfig(quantization="nf4", lora=LoraConfig(r=4))
 
 
@@ -149,6 +153,86 @@ def test_settings_that_cannot_run_are_refused_by_name(
     with pytest.raises(UserError, match=rf"^model.quantization=nf4: .*{words}"):
         quantization.check_training(Config(model=model, **others))
     quantization.check_training(Config(model=replace(model, quantization=None), **others))
+
+
+AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"}
+BNB = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+
+
+def quantised_already(model_folder: Path, folder: Path, settings: dict[str, Any]) -> str:
+    """Return a folder whose config.json says that its weights are quantised."""
+    shutil.copytree(model_folder, folder)
+    said = json.loads((folder / "config.json").read_text()) | {"quantization_config": settings}
+    (folder / "config.json").write_text(json.dumps(said))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "words"),
+    [
+        # also with an adapter: layers of these kinds are no linear ones
+        (
+            AWQ,
+            {"model": LORA},
+            r"quantised \(awq\), and no adapter is trained on such weights here",
+        ),
+        ({"quant_method": "gptq", "bits": 4}, {}, r"\(gptq\), and no adapter"),
+        ({"quant_method": "fp8"}, {"model": LORA}, r"\(fp8\), and no adapter"),
+        (BNB | {"load_in_4bit": False, "load_in_8bit": True}, {"model": LORA}, "8 bits"),
+        # before methods had names
+        ({"load_in_4bit": True}, {}, r"\(bitsandbytes, 4 bits\): weights of four bits cannot be"),
+        (BNB, {}, "cannot be trained themselves; set model.lora.r .* or name the model that they"),
+        (BNB, {"model": LORA, "algorithm": AlgorithmConfig(name="sft")}, "algorithm=sft runs in"),
+        (BNB, {"model": LORA, "rollout": RolloutConfig(engine="vllm")}, "engine=vllm would sample"),
+        (BNB, {"model": NF4}, "are quantised already; name the model .*, or leave it out"),
+        (BNB, {"model": LORA}, "which needs the package bitsandbytes; pip install 'vrft"),
+        ({"odd": 1}, {"model": LORA}, "by no method that it names"),
+    ],
+)
+def test_a_checkpoint_that_is_quantised_already_is_refused_before_a_run_and_when_it_is_loaded(
+    settings: dict[str, Any],
+    changes: dict[str, Any],
+    words: str,
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quantization, "find_spec", lambda name: None)
+    name = quantised_already(model_folder("qwen2"), tmp_path / "model", settings)
+    config = Config(**changes)
+    config = replace(config, model=replace(config.model, name=name))
+    with pytest.raises(UserError, match=words) as caught:
+        quantization.check_training(config)
+    assert "\n" not in str(caught.value)
+    assert quantization.kind_of(str(model_folder("qwen2"))) == ""
+    if {*changes} <= {"model"} and "needs the package" not in words:
+        with pytest.raises(UserError, match=words):
+            load_model(config.model, train=True, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("settings", "package"),
+    [
+        (AWQ, "gptqmodel"),
+        ({"quant_method": "gptq", "bits": 4}, "optimum"),
+        ({"quant_method": "compressed-tensors", "format": "pack-quantized"}, "compressed-tensors"),
+        ({"quant_method": "mine"}, "Unknown quantization type"),
+    ],
+)
+def test_a_quantised_checkpoint_without_its_package_is_refused_in_one_line(
+    settings: dict[str, Any],
+    package: str,
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    if find_spec(package.replace("-", "_")) is not None:
+        pytest.skip(f"{package} is installed")
+    name = quantised_already(model_folder("qwen2"), tmp_path / "model", settings)
+    with pytest.raises(
+        UserError, match=rf"cannot be loaded here \(.*{package}.*\); install what"
+    ) as e:
+        load_model(ModelConfig(name), device="cpu")
+    assert "\n" not in str(e.value)
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

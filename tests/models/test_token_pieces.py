@@ -16,6 +16,7 @@ TEXTS = [
     "  two\n\tlines <b>",
     "猫 и кот 🐱 é",  # several bytes, and so several tokens, to a character
     "<think>it is</think>\n<answer>4</answer>",
+    "the <|object_ref_start|>key<|object_ref_end|>",  # special tokens are written like any other
 ]
 
 
@@ -30,15 +31,16 @@ def test_every_byte_has_a_letter_of_its_own() -> None:
 def test_pieces_join_to_the_text_in_every_family(
     family: str, text: str, load_tiny: Callable[..., LoadedModel]
 ) -> None:
-    tokenizer: Any = load_tiny(family).tokenizer
-    tokens = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-    written = tokenizer.decode(tokens, skip_special_tokens=True)
-    lengths = TokenPieces(tokenizer).lengths(tokens, written)
+    loaded = load_tiny(family)
+    tokenizer: Any = loaded.tokenizer
+    words = tokenizer(text, add_special_tokens=False)["input_ids"]
+    tokens, written = [*words, tokenizer.eos_token_id], tokenizer.decode(words)
+    lengths = TokenPieces(tokenizer, loaded.unwritten_ids).lengths(tokens, written)
     assert len(lengths) == len(tokens) and sum(lengths) == len(written)
     assert lengths[-1] == 0  # the end token writes nothing
     # Each piece is what its own tokens decode to, up to the place where the piece ends.
     for count in range(1, len(tokens) + 1):
-        part = tokenizer.decode(tokens[:count], skip_special_tokens=True)
+        part = tokenizer.decode(words[:count])
         assert part.rstrip("\ufffd") == written[: sum(lengths[:count])]
 
 
@@ -47,9 +49,9 @@ def test_a_character_that_was_cut_off_belongs_to_the_last_token(
 ) -> None:
     tokenizer: Any = load_tiny("qwen2").tokenizer
     tokens = tokenizer("a🐱", add_special_tokens=False)["input_ids"][:-1]
-    text = tokenizer.decode(tokens, skip_special_tokens=True)
+    text = tokenizer.decode(tokens)
     assert "\ufffd" in text
-    lengths = TokenPieces(tokenizer).lengths(tokens, text)
+    lengths = TokenPieces(tokenizer, frozenset()).lengths(tokens, text)
     assert sum(lengths) == len(text) and lengths[-1] > 0
 
 
@@ -58,7 +60,7 @@ def test_a_text_that_the_tokens_do_not_write_has_no_pieces(
 ) -> None:
     tokenizer: Any = load_tiny("qwen2").tokenizer
     tokens = tokenizer("the key", add_special_tokens=False)["input_ids"]
-    pieces = TokenPieces(tokenizer)
+    pieces = TokenPieces(tokenizer, frozenset())
     # The chat template had opened the thoughts: their tag is no token's.
     assert sum(pieces.lengths(tokens, "<think>\nthe key")) == len("the key")
     assert pieces.lengths(tokens, "another text") == []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 from vrft import policy
 from vrft.config.rollout import SamplingConfig
@@ -58,6 +61,26 @@ def test_a_rollout_is_read_behind_the_thoughts_that_the_chat_template_opens(
     rollout = made.rollout(words, prompt)
     assert rollout.completion.text == "<think>\nthe key</think><answer>4</answer>"
     assert rollout.tokens == tuple(words)  # the prompt's part is no token of the completion
+
+
+def test_a_rollout_has_the_tags_that_are_special_tokens_of_the_checkpoint(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    # As a cold start leaves them that adds its tags by `additional_special_tokens`.
+    folder = shutil.copytree(model_folder("qwen2"), tmp_path / "model")
+    words: Any = AutoTokenizer.from_pretrained(folder)
+    tags = ["<think>", "</think>", "<answer>", "</answer>"]
+    words.add_special_tokens({"additional_special_tokens": tags})
+    words.save_pretrained(folder)
+    made = policy.load(ModelConfig(str(folder)), device="cpu")
+    assert {*tags} <= {*made.loaded.tokenizer.all_special_tokens}
+    answer = "<think>it is</think>\n<answer>4</answer>"
+    pad = made.loaded.tokenizer.pad_token_id
+    tokens = [*words(answer)["input_ids"], words.eos_token_id]
+    (prompt,) = made.encode([Prompt("Where?")])
+    assert made.rollout(tokens, prompt).completion.text == answer
+    # A base model's pad token, where its generation config does not name it as an end.
+    assert made.rollout([pad, *tokens], prompt).completion.text == answer
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -131,9 +131,6 @@ def test_a_score_that_json_cannot_hold_is_one_line() -> None:
 class Letters:
     """A tokenizer of three letters, the numbers 0 to 2, and the end, 3."""
 
-    def __init__(self) -> None:
-        self.added_tokens_decoder = {3: SimpleNamespace(special=True)}
-
     def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
         return ["abc!"[id] for id in ids]
 
@@ -153,7 +150,7 @@ def test_a_row_has_the_log_probabilities_of_the_engine_that_sampled(
     logprobs: Any, drawn: Any, entropy: Any, expected: Any
 ) -> None:
     rollout = Rollout(Completion("ab", (), 3), (0, 1, 3), True, logprobs, drawn, entropy)
-    row = token_columns(rollout, TokenPieces(Letters()))
+    row = token_columns(rollout, TokenPieces(Letters(), frozenset({3})))
     if expected:
         expected = dict(zip(TOKEN_COLUMNS, (expected[0], [1, 1, 0], expected[1]), strict=True))
     assert row == expected

@@ -153,6 +153,8 @@ def parameters(sampling: SamplingConfig, seed: int, server: str, sight: Sight) -
         "top_k": sampling.top_k or -1,
         "min_p": 0.0,
         "repetition_penalty": sampling.repetition_penalty,
+        # As in our own rollouts: an answer's tags may be special tokens of the checkpoint.
+        "skip_special_tokens": False,
     }
     if sight.counter is not None:
         # As in the model's own evaluation: any of its ends ends a turn, and no picture is written.

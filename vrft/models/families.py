@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 from vrft.config.schema import ModelConfig
@@ -152,16 +153,37 @@ FAMILIES = {
 
 
 def read_config(source: str) -> Any:
-    """Return the configuration of a hub id or folder; raise UserError where there is none."""
+    """Return the configuration of a hub id or folder.
+
+    Raises UserError where there is none, and for one with values that transformers refuses.
+    """
     folders.check_settings(source)
     try:
         # Never a class from the folder, as transformers would ask whether to run its code.
         return AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except (StrictDataclassError, TypeError, LookupError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"model {source!r}: its config.json is none of a model ({reason}); copy it "
+                        "from the published model") from error  # fmt: skip
     except (OSError, ValueError) as error:
         reason = first_line(error)
         default = " (the default of model=)" if source == ModelConfig().name else ""
         raise UserError(f"model {source!r}{default}: no model there ({reason}); give a hub id or a "
                         "folder with a config.json") from error  # fmt: skip
+
+
+def check_attention(source: str, config: Any) -> None:
+    """Raise UserError for layers in which the completions of a group could not share a prompt."""
+    text = config.get_text_config()
+    kinds = {*(getattr(text, "layer_types", None) or [])}
+    others = sorted(kinds - {"full_attention", "linear_attention"})
+    if others:
+        raise UserError(f"model {source!r}: its config.json has layers of {others[0]} (layer_types "
+                        "or use_sliding_window), in which a group cannot share its prompt; take "
+                        "a model with full attention in all layers")  # fmt: skip
+    if dropout := getattr(text, "attention_dropout", 0):
+        raise UserError(f"model {source!r}: its config.json has attention_dropout={dropout}, with "
+                        "which a group cannot share its prompt; set it to 0.0")  # fmt: skip
 
 
 def read_family(source: str) -> Family:
@@ -180,6 +202,7 @@ def read_family(source: str) -> Family:
     if family is None:
         known = ", ".join(FAMILIES)
         raise UserError(f"model {source!r}: its family is {config.model_type!r}, not {known}")
+    check_attention(base, config)
     return family
 
 

@@ -78,6 +78,16 @@ class LoadedModel:
         """Return the device of the weights, to which a launch may have moved them."""
         return next(self.core.parameters()).device  # type: ignore[no-any-return]
 
+    @property
+    def unwritten_ids(self) -> frozenset[int]:
+        """Return the tokens that end or pad a completion, and are no part of its text.
+
+        All others are, for an answer's tags may be special tokens of a checkpoint, which rewards
+        have to see.
+        """
+        pad = self.tokenizer.pad_token_id
+        return self.end_ids if pad is None else self.end_ids | {pad}
+
     def until_end(self, tokens: Sequence[int]) -> list[int]:
         """Return a completion's tokens up to the first that ends it, or all of them."""
         ends = (place for place, token in enumerate(tokens, 1) if token in self.end_ids)

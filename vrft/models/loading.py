@@ -48,6 +48,7 @@ def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto"
     if base != source:
         manifest.check_model(Path(base), named_in=Path(source) / folders.ADAPTER)
     family = read_family(source)
+    quantization.check_loading(base, config, train=train)
     processor = load_processor(config.name, config.min_pixels, config.max_pixels)
     give_arguments(processor, config.chat_template_kwargs)
     model = load_weights(base, family, config, weight_dtype(config, device, train=train), device)

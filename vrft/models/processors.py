@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import (
+    AutoImageProcessor,
+    AutoProcessor,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    ProcessorMixin,
+    Qwen2_5_VLConfig,
+)
 from transformers.utils.hub import cached_file
 
 from vrft import paths
@@ -23,6 +30,11 @@ from vrft.models.families import MARKERS, Family, first_line, read_config, read_
 
 Processor = ProcessorMixin | PreTrainedTokenizerBase
 """A processor, or the tokenizer of a text-only model, as in transformers and TRL."""
+
+
+FORMER_CLASSES = ("Qwen2_5_VLImageProcessor", "Qwen2_5_VLImageProcessorFast")
+"""Classes of pictures that published checkpoints name and that transformers has no more, as
+Qwen2.5-VL reads its pictures as Qwen2-VL does."""
 
 
 def load_processor(
@@ -55,18 +67,27 @@ def load_processor(
     folders.check_template(source, processor)
     if not family.has_vision:
         return processor  # type: ignore[no-any-return]
-    limit_area(processor, min_pixels, max_pixels)
+    limit_area(processor, min_pixels, max_pixels, source)
     return processor  # type: ignore[no-any-return]
 
 
-def limit_area(processor: Any, min_pixels: int | None, max_pixels: int | None) -> None:
+def limit_area(processor: Any, min_pixels: int | None, max_pixels: int | None, source: str) -> None:
     """Set the limits of a picture's area in pixels; None leaves the processor's own.
 
-    Raises UserError where the smallest area would exceed the largest.
+    Raises UserError where the smallest area would exceed the largest, and for one that neither the
+    processor nor the caller names.
     """
-    size = dict(processor.image_processor.size)
-    size["shortest_edge"] = min_pixels or size["shortest_edge"]  # areas in pixels, in spite of
-    size["longest_edge"] = max_pixels or size["longest_edge"]  # their names in transformers
+    given = processor.image_processor.size
+    # Areas in pixels, in spite of their names in transformers; some files have the plain names.
+    size = {
+        "shortest_edge": min_pixels or given.get("shortest_edge") or given.get("min_pixels"),
+        "longest_edge": max_pixels or given.get("longest_edge") or given.get("max_pixels"),
+    }
+    if None in size.values():
+        raise UserError(f"{source}/preprocessor_config.json: its size {dict(given)} does not "
+                        "say the smallest and largest area in pixels (shortest_edge, "
+                        "longest_edge); copy the file from the published model, or set "
+                        "model.min_pixels and model.max_pixels")  # fmt: skip
     if size["shortest_edge"] > size["longest_edge"]:
         raise UserError(f"model.min_pixels {size['shortest_edge']} exceeds model.max_pixels "
                         f"{size['longest_edge']}; raise one or lower the other")  # fmt: skip
@@ -74,23 +95,54 @@ def limit_area(processor: Any, min_pixels: int | None, max_pixels: int | None) -
 
 
 def load_vision_processor(source: str, family: Family) -> Any:
-    """Load a processor by transformers' own class, or by ``image_only`` where that refuses."""
+    """Load a processor by transformers' own class, or by ``image_only`` where that refuses.
+
+    Without a chat template of its own it has its tokenizer's, where older checkpoints have theirs.
+    """
     try:
-        return AutoProcessor.from_pretrained(source, trust_remote_code=False)
+        processor: Any = AutoProcessor.from_pretrained(source, trust_remote_code=False)
     except (ImportError, OSError, AttributeError, ValueError):
         # The stock class insists on a video processor, which exists only with torchvision, and
         # on folders saved without one. Everything else about it works without.
-        processor = image_only(family).from_pretrained(source, trust_remote_code=False)
+        made = image_only(family)
+        if has_former_class(source):
+            processor = made(
+                load_pictures(source),
+                AutoTokenizer.from_pretrained(source, trust_remote_code=False),
+                chat_template=made.get_processor_dict(source)[0].get("chat_template"),
+            )
+        else:
+            processor = made.from_pretrained(source, trust_remote_code=False)
         processor.video_settings = video_settings(source) or processor.video_settings
-        return processor
+    if not processor.chat_template:
+        processor.chat_template = processor.tokenizer.chat_template
+    return processor
+
+
+def load_pictures(source: str) -> Any:
+    """Load the processing of pictures of a hub id or folder, also under its class's former name."""
+    # Given a configuration, transformers takes the class that the family's pictures have today.
+    config = Qwen2_5_VLConfig() if has_former_class(source) else None
+    return AutoImageProcessor.from_pretrained(source, config=config, trust_remote_code=False)
+
+
+def has_former_class(source: str) -> bool:
+    """Return whether a hub id or folder names a class of pictures that transformers has no more."""
+    settings = settings_in(source, "preprocessor_config.json")
+    return settings.get("image_processor_type") in FORMER_CLASSES
+
+
+def settings_in(source: str, name: str) -> dict[str, Any]:
+    """Return the settings in a file of a model; none where it has no such file."""
+    path = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
+    return folders.read_json(Path(path)) if path else {}
 
 
 def video_settings(source: str) -> Mapping[str, Any] | None:
     """Return the settings of a model's video processor as it publishes them; None for none."""
     for name, key in (("processor_config.json", "video_processor"),
                       ("video_preprocessor_config.json", None)):  # fmt: skip
-        path = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
-        settings = folders.read_json(Path(path)) if path else {}
+        settings = settings_in(source, name)
         settings = settings.get(key, {}) if key else settings
         if settings:
             return settings

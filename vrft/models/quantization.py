@@ -7,19 +7,28 @@ stay as they are loaded.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig
+from transformers.quantizers.auto import AutoHfQuantizer
 
+from vrft import paths
 from vrft.config.schema import Config, ModelConfig
 from vrft.errors import UserError
-from vrft.models import folders
-from vrft.models.families import Family, read_config
+from vrft.models import folders, hub
+from vrft.models.families import Family, first_line, read_config
 
 PACKAGE = "bitsandbytes"
+
+FOUR_BITS = f"{PACKAGE}, 4 bits"
+"""The kind of quantised checkpoints on which an adapter can be trained."""
+
+NAME_SOURCE = "name the model that they were made of"
 
 BLOCK, SCALES = 64, 256
 """The numbers that have a scale together, and the scales that have one: bitsandbytes' own."""
@@ -31,11 +40,14 @@ without gradients, and from then on computes in bfloat16 and gives no gradients.
 
 def check(config: ModelConfig) -> None:
     """Raise UserError for quantised weights whose package is not installed."""
-    if config.quantization and find_spec(PACKAGE) is None:
-        raise UserError(
-            f"model.quantization={config.quantization} needs the package {PACKAGE}; "
-            "pip install 'vrft[bitsandbytes]', or leave it out"
-        )
+    if find_spec(PACKAGE) is not None:
+        return
+    needs = f"needs the package {PACKAGE}; pip install 'vrft[bitsandbytes]', or"
+    if config.quantization:
+        raise UserError(f"model.quantization={config.quantization} {needs} leave it out")
+    if kind_of(config.name) == FOUR_BITS:
+        raise UserError(f"model {config.name!r}: its weights are quantised ({FOUR_BITS}), which "
+                        f"{needs} {NAME_SOURCE}")  # fmt: skip
 
 
 def check_training(config: Config) -> None:
@@ -45,44 +57,120 @@ def check_training(config: Config) -> None:
 
 
 def check_settings(config: Config) -> None:
-    """Raise UserError for settings with which a quantised model cannot be trained."""
+    """Raise UserError for settings with which a quantised model cannot be trained.
+
+    A model of the hub that is not on this machine is looked at when it is loaded.
+    """
     model = config.model
-    if not model.quantization:
+    kind = kind_of(model.name)
+    if not model.quantization and not kind:
         return
-    asked = f"model.quantization={model.quantization}"
-    if not model.lora.r and not folders.is_adapter(model.name):
-        raise UserError(
-            f"{asked}: weights of four bits cannot be trained themselves; set model.lora.r to "
-            "train an adapter on them, or leave it out"
-        )
+    check_trainable(model, kind)
+    asked, remedy = words_of(model, kind)
     if not config.algorithm.by_reward:
         raise UserError(
             f"{asked}: algorithm=sft runs in TRL's trainer, which would hold the adapter in "
-            "bfloat16, where small steps are lost; leave it out"
+            f"bfloat16, where small steps are lost; {remedy}"
         )
     if config.rollout.engine != "vrft":
         raise UserError(
             f"{asked}: rollout.engine={config.rollout.engine} would sample from weights of four "
-            "bits that it cannot be sent; set rollout.engine=vrft, or leave it out"
+            f"bits that it cannot be sent; set rollout.engine=vrft, or {remedy}"
         )
+
+
+def check_trainable(model: ModelConfig, kind: str) -> None:
+    """Raise UserError for quantised weights that cannot be trained, with an adapter or without.
+
+    ``kind`` is that of a checkpoint whose weights are quantised already, or "".
+    """
+    asked, remedy = words_of(model, kind)
+    if model.quantization and kind:
+        raise already(model.name)
+    if kind not in ("", FOUR_BITS):
+        raise UserError(f"{asked}, and no adapter is trained on such weights here; {remedy}")
+    if not model.lora.r and not folders.is_adapter(model.name):
+        raise UserError(
+            f"{asked}: weights of four bits cannot be trained themselves; set model.lora.r to "
+            f"train an adapter on them, or {remedy}"
+        )
+
+
+def words_of(model: ModelConfig, kind: str) -> tuple[str, str]:
+    """Return how a message names the quantised weights of a model, and how to do without them."""
+    if model.quantization:
+        return f"model.quantization={model.quantization}", "leave it out"
+    return f"model {model.name!r}: its weights are quantised ({kind})", NAME_SOURCE
 
 
 def check_launch(config: ModelConfig, *, sharded: bool) -> None:
     """Raise UserError for quantised weights in a launch whose devices hold parts of a model."""
-    if config.quantization and sharded:
+    kind = kind_of(config.name) if sharded else ""
+    if sharded and (config.quantization or kind):
+        asked, remedy = words_of(config, kind)
         raise UserError(
-            f"model.quantization={config.quantization}: DeepSpeed and FSDP cannot cut weights of "
-            "four bits into parts; launch without them, or leave it out"
+            f"{asked}: DeepSpeed and FSDP cannot cut weights of four bits into parts; launch "
+            f"without them, or {remedy}"
         )
+
+
+def kind_of(name: str) -> str:
+    """Return how the weights of a model on this machine are quantised in its own files.
+
+    "" for one whose weights are not, or that is not here. The hub is not asked.
+    """
+    source = folders.base_of(paths.model(name))
+    folder = Path(source) if Path(source).is_dir() else hub.cached(source)
+    if folder is None or not (folder / "config.json").is_file():
+        return ""
+    settings = folders.read_json(folder / "config.json")
+    text = settings.get("text_config")
+    return kind_in(settings) or kind_in(text if isinstance(text, dict) else {})
+
+
+def kind_in(settings: Mapping[str, Any]) -> str:
+    """Return the kind of quantisation that a configuration names; "" for none."""
+    given = settings.get("quantization_config")
+    if not isinstance(given, Mapping) or not given:
+        return ""
+    bits = next((bits for bits in (4, 8) if given.get(f"load_in_{bits}bit")), 0)
+    method = str(given.get("quant_method", PACKAGE if bits else "by no method that it names"))
+    return f"{method}, {bits} bits" if bits else method
+
+
+def check_loading(base: str, config: ModelConfig, *, train: bool) -> None:
+    """Raise UserError for a checkpoint of quantised weights that cannot be loaded here.
+
+    With ``train``, also for one that cannot be trained. Its package may be missing, or its device.
+    """
+    shape = read_config(base)
+    kind = kind_in(shape.to_dict())
+    if not kind:
+        return
+    if config.quantization:
+        raise already(base)
+    if train:
+        check_trainable(config, kind)
+    try:
+        quantizer = AutoHfQuantizer.from_config(shape.quantization_config, pre_quantized=True)
+        quantizer.validate_environment(device_map=None, weights_only=True)
+    except (ImportError, RuntimeError, ValueError, TypeError) as error:
+        reason = first_line(error).rstrip(".")
+        raise UserError(f"model {base!r}: its weights are quantised ({kind}), and cannot be loaded "
+                        f"here ({reason}); install what is missing, or {NAME_SOURCE}"
+                        ) from error  # fmt: skip
+
+
+def already(name: str) -> UserError:
+    """Return the error for weights that are to be quantised, and are so already."""
+    return UserError(f"model.quantization: the weights of {name!r} are quantised already; "
+                     f"{NAME_SOURCE}, or leave it out")  # fmt: skip
 
 
 def check_base(name: str, shape: Any) -> None:
     """Raise UserError for a model by its configuration that cannot be quantised at loading."""
     if getattr(shape, "quantization_config", None):
-        raise UserError(
-            f"model.quantization: the weights of {name!r} are quantised already; name the model "
-            "that they were made of, or leave it out"
-        )
+        raise already(name)
     if getattr(shape.get_text_config(), "num_experts", 0):
         raise UserError(
             f"model.quantization: {name!r} has experts, which {PACKAGE} would leave as they are; "

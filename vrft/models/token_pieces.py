@@ -29,24 +29,22 @@ def token_bytes(name: str) -> bytes:
 
 
 class TokenPieces:
-    """The pieces of texts that the tokens of one tokenizer write."""
+    """The pieces of texts that the tokens of one tokenizer write, but for ``unwritten`` ones."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
-        added = tokenizer.added_tokens_decoder
-        self.special = frozenset(id for id, token in added.items() if token.special)
+    def __init__(self, tokenizer: Any, unwritten: frozenset[int]) -> None:
+        self.tokenizer, self.unwritten = tokenizer, unwritten
 
     def lengths(self, tokens: Sequence[int], text: str) -> list[int]:
         """Return how many characters (code points) of a completion's text each token has written.
 
         Their pieces, in order, are exactly the end of the text; before them stands only what the
-        chat template had opened. A special token has written none, and a character of several
-        tokens belongs to the last of these. [] for a tokenizer whose tokens do not add up so.
+        chat template had opened. An unwritten token has written none, and a character of
+        several tokens belongs to the last of these. [] where the tokens do not add up so.
         """
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         names = self.tokenizer.convert_ids_to_tokens(list(tokens))
         pieces = [
-            "" if token in self.special else decoder.decode(token_bytes(name))
+            "" if token in self.unwritten else decoder.decode(token_bytes(name))
             for token, name in zip(tokens, names, strict=True)
         ]
         if pieces:

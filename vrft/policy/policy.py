@@ -119,11 +119,13 @@ class ModelPolicy:
         return [tuple(rollouts[first : first + num_generations]) for first in firsts]
 
     def rollout(self, tokens: Sequence[int], prompt: Encoded) -> Rollout:
-        """Return token ids as a rollout of a prompt, whose text has no special tokens.
+        """Return token ids as a rollout of a prompt.
 
-        The text begins with the tag of thoughts that the chat template has opened in the prompt.
+        Its text has no tokens that end or pad it, and any other special token, such as an answer's
+        tag. It begins with the tag of thoughts that the chat template has opened in the prompt.
         """
-        written = self.loaded.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        unwritten = self.loaded.unwritten_ids
+        written = self.loaded.tokenizer.decode([t for t in tokens if t not in unwritten])
         text = f"{prompt.opened}{written}"
         # Without an end token as its last the completion was cut at the limit.
         finished = tokens[-1] in self.loaded.end_ids

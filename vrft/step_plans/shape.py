@@ -23,7 +23,7 @@ from vrft.attention import group_attention, group_delta
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.models import folders, prompt_tokens, quantization
-from vrft.models.families import FAMILIES, Family, first_line, read_config
+from vrft.models.families import FAMILIES, Family, check_attention, first_line, read_config
 from vrft.models.loaded import LoadedModel
 from vrft.models.loading import multiply_patches, narrow_frozen, prepare_training
 
@@ -101,6 +101,7 @@ def read(name: str) -> Shape:
         raise UserError(
             f"model {name!r}: its family is {config.model_type!r}, not {', '.join(FAMILIES)}"
         )
+    check_attention(name, config)
     return Shape(name, config, family, source)
 
 

@@ -94,7 +94,7 @@ def token_pieces(run: Run) -> TokenPieces | None:
     loaded = getattr(run.policy, "loaded", None)
     if loaded is None or not run.config.train.logs_token_logprobs:
         return None
-    return TokenPieces(loaded.tokenizer)
+    return TokenPieces(loaded.tokenizer, loaded.unwritten_ids)
 
 
 def begin_next(run: Run) -> None:

@@ -184,8 +184,14 @@ def adapted_modules(model: nn.Module, lora: LoraConfig, family: Family) -> list[
 def check_adapter(model: PeftModel, asked: LoraConfig, family: Family) -> None:
     """Raise UserError where settings ask for another adapter than the one that is trained on.
 
-    A setting that stands at its default asks for nothing.
+    A setting that stands at its default asks for nothing. Raises it also for an adapter of the
+    output layer: ``token_logps`` reads that layer's weights, and no forward that would add to them.
     """
+    core: Any = model.get_base_model()
+    if isinstance(core.get_output_embeddings(), LoraLayer):
+        raise UserError("model: the adapter that training begins with changes the output layer, "
+                        "whose own weights alone an update would read; merge it by `vrft export "
+                        "MODEL --merge --to FOLDER`, and begin with that")  # fmt: skip
     loaded, default = model.peft_config["default"], LoraConfig()
     settings: dict[str, tuple[Any, Any]] = {
         name: (getattr(asked, name), getattr(loaded, name, None))

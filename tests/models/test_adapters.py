@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
 from vrft import models
-from vrft.config.schema import ModelConfig
+from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
 from vrft.models import adapters, folders
 from vrft.models.families import FAMILIES
@@ -93,6 +93,47 @@ def test_settings_that_peft_writes_by_default_are_read(
     made_elsewhere(target_modules=["q_proj"])
     written = json.loads((tmp_path / folders.ADAPTER).read_text())
     assert adapters.read_settings(tmp_path).r == written["r"] == 4
+
+
+def test_an_adapter_of_the_output_layer_is_read_and_not_trained(
+    made_elsewhere: MadeElsewhere, tmp_path: Path
+) -> None:
+    made = made_elsewhere(target_modules=["q_proj", "lm_head"])
+    tokens = torch.tensor([[5, 9, 11, 7]])
+    loaded = load(tmp_path)
+    with torch.no_grad():
+        hidden = loaded.model(input_ids=tokens, output_hidden_states=True).hidden_states[-1]
+        torch.testing.assert_close(loaded.head(hidden), made(input_ids=tokens).logits)
+    with pytest.raises(UserError, match=r"changes the output layer, .* merge it by `vrft export"):
+        load(tmp_path, train=True)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "learns"),
+    [
+        ({}, {"language_model", "visual"}),
+        ({"freeze_language_model": True}, {"visual"}),
+        ({"freeze_vision_tower": True}, {"language_model"}),
+    ],
+)
+def test_a_part_is_frozen_with_the_adapter_in_it(
+    frozen: dict[str, bool], learns: set[str], made_elsewhere: MadeElsewhere, tmp_path: Path
+) -> None:
+    made_elsewhere(target_modules=["q_proj", "qkv"])
+    loaded = load(tmp_path, train=True, **frozen)
+    trained = [name for name, p in loaded.model.named_parameters() if p.requires_grad]
+    assert {part for part in ("language_model", "visual") for n in trained if part in n} == learns
+    assert all("lora_" in name for name in trained)
+
+
+def test_an_adapter_that_would_be_frozen_is_refused(
+    made_elsewhere: MadeElsewhere, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"freeze_language_model=true: the adapter of model\.lora"):
+        load(model_folder("qwen2_vl"), train=True, freeze_language_model=True, lora=LoraConfig(r=4))
+    made_elsewhere(target_modules=["q_proj"])
+    with pytest.raises(UserError, match=r"everything is frozen; unfreeze a part$"):
+        load(tmp_path, train=True, freeze_language_model=True)
 
 
 def with_former_names(folder: Path) -> list[str]:

@@ -128,13 +128,17 @@ def prepare_training(model: Any, config: ModelConfig, family: Family) -> Any:
     if isinstance(model, PeftModel):
         check_adapter(model, config.lora, family)
     elif config.lora.r:
+        if config.freeze_language_model:
+            raise UserError("model.freeze_language_model=true: the adapter of model.lora.r lies in "
+                            "the language model and would be frozen with it; leave out one of them"
+                            )  # fmt: skip
         model = make_adapter(model, config.lora, family)
     core: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     for part in frozen_parts(core, config, family):
         part.requires_grad_(False)
     # An optimizer without weights would fail much later, and less clearly.
     if not any(weight.requires_grad for weight in model.parameters()):
-        raise UserError("model: everything is frozen; unfreeze a part or set model.lora.r")
+        raise UserError("model: everything is frozen; unfreeze a part")
     if config.gradient_checkpointing:
         core.activation_checkpointing_enable()
     return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import sys
 from dataclasses import replace
@@ -53,6 +54,25 @@ def test_processes_on_several_machines_are_refused(monkeypatch: pytest.MonkeyPat
     for vllm in ({"url": "http://127.0.0.1:8000"}, {"python": sys.executable}):
         with pytest.raises(UserError, match="processes are on several machines, and a server is"):
             server_check.check(config(**vllm))
+
+
+@pytest.mark.parametrize(
+    ("settings", "lora", "said"),
+    [
+        ({"use_dora": True}, "merged", "an adapter with use_dora cannot be sent"),
+        ({"modules_to_save": ["lm_head"]}, "adapter", "with modules_to_save cannot be sent"),
+        ({"alpha_pattern": {"q_proj": 8}}, "adapter", "alpha_pattern, and vLLM reads a single"),
+        ({"peft_type": "IA3"}, "merged", "the kind 'IA3', and only LORA is read"),
+    ],
+)
+def test_an_adapter_that_cannot_be_sent_is_refused_by_its_settings(
+    settings: dict[str, Any], lora: str, said: str, tmp_path: Path
+) -> None:
+    """They alone are read: `vrft check` loads no weights."""
+    written = {"peft_type": "LORA", "r": 8, "base_model_name_or_path": "nobody/model"} | settings
+    (tmp_path / "adapter_config.json").write_text(json.dumps(written))
+    with pytest.raises(UserError, match=said):
+        server_check.check(config(tmp_path, url="http://127.0.0.1:8000", lora=lora))
 
 
 def test_a_python_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -7,12 +7,15 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from vrft.config.schema import LoraConfig
 from vrft.errors import UserError
 from vrft.models import processors
 from vrft.models.families import FAMILIES
+from vrft.models.loaded import LoadedModel
 
 
 @pytest.mark.parametrize("name", [name for name, row in FAMILIES.items() if row.has_vision])
@@ -107,6 +110,36 @@ def test_a_chat_template_beside_the_tokenizer_alone_is_the_processors(
     processor.save_pretrained(tmp_path / "final")
     shutil.copy(folder / "config.json", tmp_path / "final")
     assert processors.load_processor(str(tmp_path / "final")).chat_template == template
+
+
+@pytest.mark.parametrize("has", ["tokenizer", "pictures", "nested pictures", "both", "neither"])
+def test_what_an_adapters_folder_has_not_is_its_bases(
+    has: str, load_tiny: Callable[..., LoadedModel], tmp_path: Path
+) -> None:
+    loaded = load_tiny("qwen2_vl", train=True, lora=LoraConfig(r=4), max_pixels=84 * 84)
+    loaded.model.save_pretrained(str(tmp_path))
+    processor: Any = loaded.processor
+    if has in ("tokenizer", "both"):
+        processor.tokenizer.chat_template = "Other: {{ messages[0]['content'][0]['text'] }}"
+        processor.tokenizer.save_pretrained(tmp_path)
+    if has in ("pictures", "both"):
+        processors.write_preprocessors(processor, tmp_path)
+    elif has == "nested pictures":
+        nested = {"image_processor": processor.image_processor.to_dict()}
+        (tmp_path / "processor_config.json").write_text(json.dumps(nested))
+    read: Any = processors.load_processor(str(tmp_path))
+    assert type(read).__name__ == "Qwen2VLProcessor"
+    own_pictures = has in ("pictures", "nested pictures", "both")
+    assert read.image_processor.size["longest_edge"] == (84 * 84 if own_pictures else 112 * 112)
+    own_words = has in ("tokenizer", "both")
+    assert str(read.chat_template or read.tokenizer.chat_template).startswith("Other") == own_words
+    assert read.image_token_id == read.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    # and saved again, as by a training that goes on with it, it is whole
+    read.save_pretrained(tmp_path / "saved")
+    shutil.copy(Path(str(loaded.core.name_or_path)) / "config.json", tmp_path / "saved")
+    again: Any = processors.load_processor(str(tmp_path / "saved"))
+    assert again.chat_template == read.chat_template
+    assert again.image_processor.size == read.image_processor.size
 
 
 @pytest.mark.skipif(

@@ -87,6 +87,18 @@ def test_an_adapter_that_is_no_plain_product_is_refused(
         adapter_weights(loaded)
 
 
+@pytest.mark.parametrize("name", ["rank_pattern", "alpha_pattern"])
+def test_an_adapter_of_several_ranks_or_scales_is_sent_merged_alone(
+    name: str, load_tiny: Callable[..., LoadedModel]
+) -> None:
+    loaded = load_tiny("qwen2", train=True, lora=LoraConfig(r=4))
+    assert loaded.adapter is not None
+    setattr(loaded.adapter.peft_config["default"], name, {"q_proj": 2})
+    assert merged_weights(loaded)
+    with pytest.raises(UserError, match=f"has a {name}.*set rollout.vllm.lora=merged"):
+        adapter_weights(loaded)
+
+
 @pytest.mark.parametrize(
     ("rank", "served"), [(1, 1), (2, 8), (8, 8), (9, 16), (64, 64), (300, 320), (512, 512)]
 )

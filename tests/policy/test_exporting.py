@@ -1,18 +1,21 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig as PeftLoraConfig
+from peft import get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, GenerationConfig
 
-from vrft.config.schema import LoraConfig
+from vrft.config.schema import LoraConfig, ModelConfig
 from vrft.errors import UserError
 from vrft.models.loaded import LoadedModel
 from vrft.policy import exporting
-from vrft.policy.policy import ModelPolicy
+from vrft.policy.policy import ModelPolicy, load
 from vrft.types import Prompt
 
 Load = Callable[..., LoadedModel]
@@ -56,6 +59,51 @@ def test_a_merged_model_gives_plain_transformers_the_adapters_logits(
         after = plain.from_pretrained(tmp_path / "out")(input_ids=tokens).logits
     torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
     assert (after - without).abs().max() > 1e-3  # the adapter is in it
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target_modules": ["q_proj", "lm_head"]},
+        {"target_modules": ["q_proj", "embed_tokens"]},
+        {"target_modules": ["lm_head", "embed_tokens"]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
+        {"target_modules": ["q_proj", "lm_head"], "modules_to_save": ["embed_tokens"]},
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+def test_a_merged_model_has_embeddings_and_output_layer_apart_where_one_is_adapted(
+    settings: dict[str, Any], tied: bool, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    base = AutoModelForImageTextToText.from_pretrained(model_folder("qwen2_vl"))
+    assert base.config.tie_word_embeddings
+    source = model_folder("qwen2_vl")
+    if not tied:
+        base.lm_head.weight = torch.nn.Parameter(base.lm_head.weight.detach() * 0.7)
+        base.config.tie_word_embeddings = base.config.text_config.tie_word_embeddings = False
+        source = shutil.copytree(source, tmp_path / "base")
+        (source / "manifest.json").unlink(missing_ok=True)
+        base.save_pretrained(source)
+    made = get_peft_model(base, PeftLoraConfig(r=4, **settings)).eval()
+    made.peft_config["default"].base_model_name_or_path = str(source)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in made.parameters():
+            if weight.requires_grad:
+                weight += 0.1 * torch.randn(weight.shape, generator=generator)
+    made.save_pretrained(tmp_path / "adapter")
+    tokens = torch.tensor([[5, 9, 11, 7]])
+    policy = load(ModelConfig(name=str(tmp_path / "adapter")), device="cpu")
+    exporting.write(policy, tmp_path / "out", merge=True, dtype="float32")
+    merged = AutoModelForImageTextToText.from_pretrained(tmp_path / "out")
+    with torch.no_grad():
+        expected, logits = (model(input_ids=tokens).logits for model in (made, merged))
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
+    written = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert not written["tie_word_embeddings"]
+    assert not written["text_config"]["tie_word_embeddings"]
 
 
 def test_a_merged_model_answers_as_before(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig as PeftLoraConfig
+from peft import PeftModel, get_peft_model
 from safetensors import safe_open
 
 from vrft.config.schema import LoraConfig
@@ -70,6 +72,24 @@ def test_gathered_weights_take_the_place_of_the_models_own(
             weight.zero_()  # as where a device holds other parts
     merged = merged_weights(loaded, gathered)
     assert all(torch.equal(merged[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "said"),
+    [
+        ("qwen2", {"target_modules": ["q_proj", "embed_tokens"]}, "a change of embed_tokens"),
+        ("qwen2_vl", {"target_modules": ["q_proj", "patch_embed.proj"]}, "a change of proj"),
+        ("qwen3_vl_moe", {"target_parameters": ["experts.down_proj"]}, "target_parameters"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+def test_an_adapter_of_other_modules_than_linear_ones_is_refused(
+    family: str, settings: dict[str, Any], said: str, load_tiny: Callable[..., LoadedModel]
+) -> None:
+    loaded = load_tiny(family)
+    adapted: Any = get_peft_model(loaded.core, PeftLoraConfig(r=4, **settings))
+    with pytest.raises(UserError, match=f"an adapter with {said} cannot be sent to a server"):
+        merged_weights(LoadedModel(adapted, loaded.processor, loaded.family))
 
 
 def test_an_adapter_that_is_no_plain_product_is_refused(

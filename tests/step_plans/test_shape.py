@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,10 +65,13 @@ def test_an_adapters_folder_has_the_shape_of_its_base_and_the_adapter(
     assert any(trained for _, trained in expected.values())
 
 
-def test_an_adapter_of_another_kind_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "adapter_config.json").write_text('{"peft_type": "IA3"}')
-    with pytest.raises(UserError, match="of the kind 'IA3'; plan with one of LORA"):
-        shape.read_adapter(tmp_path)
+def test_an_adapter_of_another_kind_is_refused(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    settings = {"peft_type": "IA3", "base_model_name_or_path": str(model_folder("qwen2"))}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    with pytest.raises(UserError, match="of the kind 'IA3', and only LORA is read"):
+        shape.read(str(tmp_path))
 
 
 def test_layers_of_four_bits_are_those_that_are_quantised(

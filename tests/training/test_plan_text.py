@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from fakes.bigram import CONFIG, Echo, with_algorithm
 from fakes.folders import FAKES
+from peft import LoraConfig, get_peft_model
 
 from vrft import config
+from vrft.errors import UserError
+from vrft.models.loaded import LoadedModel
 from vrft.training.plan_text import plan_text, rewards_text
 
 LETTERS = FAKES / "letters_task.py"
@@ -77,3 +80,16 @@ def test_a_dry_run_says_which_canaries_it_has_tried(
     line = "canaries   gold answers of the first 1 prompt(s) tried; those that need answers of "
     assert (line in text) is tried
     assert ("canaries" in text) is tried
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+def test_a_dry_run_refuses_an_adapter_that_no_server_can_be_sent(
+    model_folder: Callable[[str], Path], load_tiny: Callable[..., LoadedModel], tmp_path: Path
+) -> None:
+    base = load_tiny("qwen2").core
+    base.name_or_path = str(model_folder("qwen2"))
+    adapted = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "embed_tokens"]))
+    adapted.save_pretrained(str(tmp_path))
+    served = ("rollout.engine=vllm", "rollout.vllm.url=http://127.0.0.1:8000")
+    with pytest.raises(UserError, match="with a change of embed_tokens cannot be sent to a server"):
+        plan_of(tmp_path, *served)

@@ -77,9 +77,11 @@ class ModelConfig:
     """Pass each prompt through the model once for its whole group. False repeats the prompt and its
     pictures for each completion, by plain transformers: several times slower, to compare with."""
     freeze_vision_tower: bool = False
-    """Leave the vision tower as it is, its projection into the language model included."""
+    """Leave the vision tower as it is, its projection into the language model included, and an
+    adapter in it that was made elsewhere."""
     freeze_language_model: bool = False
-    """Leave the language model and its output layer as they are; adapters of LoRA learn."""
+    """Leave the language model and its output layer as they are, and an adapter in them that was
+    made elsewhere. A new one, by ``model.lora.r``, would lie there alone, and is refused."""
     gradient_checkpointing: bool = False
     """Keep only the inputs of layers for the backward pass, which computes the rest again: less
     memory, more time."""

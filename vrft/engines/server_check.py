@@ -15,8 +15,10 @@ from vrft.engines import server
 from vrft.engines.client import SUPPORTED, Client
 from vrft.errors import UserError
 from vrft.models import folders
+from vrft.models.adapters import read_settings
 from vrft.models.families import read_config
 from vrft.policy.adapter_weights import served_rank
+from vrft.policy.merged_weights import check_served
 
 CPU_HEADS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """Sizes of attention heads that vLLM computes on a CPU; others end the engine at a request."""
@@ -52,6 +54,9 @@ def check(config: Config) -> None:
         )
     if settings.lora == "adapter":
         served_rank(config.model)
+    if folders.is_adapter(config.model.name):
+        adapter = read_settings(Path(paths.model(config.model.name)))
+        check_served(adapter, by_itself=settings.lora == "adapter")
     if settings.url:
         Client(settings.url)  # refuses what is no address
     cpu = bool(settings.python) and is_cpu(describe(settings.python))

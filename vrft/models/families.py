@@ -42,6 +42,9 @@ class Family:
     it takes no dictionary. ``lora_layers`` is a regular expression for the paths of the decoder's
     layers, and ``lora_modules`` are the linear modules in them that LoRA adapts by default.
     ``float32`` are the last names of weights that stay float32 where all others are bfloat16.
+    ``former_names`` are pairs of a regular expression and its replacement that turn what weights
+    were called before transformers 4.52 into their names of today; the first that matches counts.
+    transformers renames a checkpoint's so by itself, and peft an adapter's no longer.
     ``decoder_layer`` is the class of the decoder's layers where ``vrft.models.token_pass`` computes
     them, or "" where it does not.
 
@@ -62,6 +65,7 @@ class Family:
     # Names that no vision tower has, whose attention is `qkv` and `proj`.
     lora_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     float32: tuple[str, ...] = ()
+    former_names: tuple[tuple[str, str], ...] = ()
     decoder_layer: str = ""
     has_vision: bool = False
     vision_tower: str = ""
@@ -75,6 +79,12 @@ class Family:
     min_pixels: int = 4 * 28**2
     max_pixels: int = 16384 * 28**2
 
+
+FORMER_VISION = (
+    (r"^visual\.", "model.visual."),
+    (r"^model\.(?!language_model\.|visual\.)", "model.language_model."),
+)
+"""Former names of Qwen2-VL and Qwen2.5-VL, whose decoder and vision tower stood side by side."""
 
 QWEN3_VL = Family(
     auto_model=AutoModelForImageTextToText,
@@ -119,6 +129,7 @@ FAMILIES = {
     "qwen2_vl": Family(
         auto_model=AutoModelForImageTextToText,
         decoder="model.language_model",
+        former_names=FORMER_VISION,
         decoder_layer="Qwen2VLDecoderLayer",
         has_vision=True,
         vision_tower="model.visual",
@@ -129,6 +140,7 @@ FAMILIES = {
     "qwen2_5_vl": Family(
         auto_model=AutoModelForImageTextToText,
         decoder="model.language_model",
+        former_names=FORMER_VISION,
         decoder_layer="Qwen2_5_VLDecoderLayer",
         has_vision=True,
         vision_tower="model.visual",

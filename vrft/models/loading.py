@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import sys
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig as PeftLoraConfig
-from peft import PeftModel, get_peft_model, get_peft_model_state_dict
-from peft.tuners.lora import LoraLayer
-from safetensors import safe_open
+from peft import PeftModel
 from torch import Tensor, nn
 from transformers.utils.logging import disable_progress_bar
 
 from vrft import paths
 from vrft.attention import group_attention, group_delta
-from vrft.config.schema import LoraConfig, ModelConfig
+from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.models import folders, hub, manifest, quantization
+from vrft.models.adapters import check_adapter, load_adapter, make_adapter, read_settings
 from vrft.models.conversation import give_arguments
-from vrft.models.families import Family, first_line, read_family
+from vrft.models.families import Family, read_family
 from vrft.models.loaded import LoadedModel
 from vrft.models.processors import load_processor, write_preprocessors
-
-ALL_LINEAR = "all-linear"
-"""Peft's word for an adapter on every linear module."""
 
 
 def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto") -> LoadedModel:
@@ -47,6 +40,7 @@ def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto"
     base = folders.base_of(source)  # whose weights an adapter's folder does not hold
     if base != source:
         manifest.check_model(Path(base), named_in=Path(source) / folders.ADAPTER)
+        read_settings(Path(source))  # before the weights of its base, which take longer
     family = read_family(source)
     quantization.check_loading(base, config, train=train)
     processor = load_processor(config.name, config.min_pixels, config.max_pixels)
@@ -58,7 +52,7 @@ def load_model(config: ModelConfig, *, train: bool = False, device: str = "auto"
         multiply_patches(model, family.patch_embedding)
     model.to(device)
     if base != source:
-        model = load_adapter(model, source, base, train=train)
+        model = load_adapter(model, source, base, family, train=train)
     if train:
         model = prepare_training(model, config, family)
         narrow_frozen(model, config, family, getattr(torch, precision(config, device)))
@@ -107,33 +101,6 @@ def load_weights(
     return model
 
 
-def load_adapter(model: Any, source: str, base: str, *, train: bool) -> PeftModel:
-    """Put the adapter of a folder on its base model; UserError unless all its weights are there."""
-    folders.check_weights(source)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Found missing adapter keys")  # an error, below
-            adapted = PeftModel.from_pretrained(model, source, is_trainable=train)
-    except (RuntimeError, ValueError) as error:  # of other shapes, or for other modules
-        raise UserError(f"adapter {source!r} does not fit its base model {base!r} "
-                        f"({first_line(error)}); name the right one in {folders.ADAPTER}"
-                        ) from error  # fmt: skip
-    file = Path(source) / "adapter_model.safetensors"
-    if file.is_file():
-        with safe_open(file, framework="pt") as weights:
-            # Without embeddings: peft would ask the hub whether the base model's were changed.
-            asked = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-            lacking = sorted({*asked} - {*weights.keys()})
-        if lacking:
-            raise UserError(f"{file}: lacks {len(lacking)} tensor(s) that {folders.ADAPTER} asks "
-                            f"for, such as {lacking[0]}; copy both from the same run")  # fmt: skip
-    # Written again with every checkpoint: an absolute path, and the class instead of a task type,
-    # without which `AutoPeftModel` takes it for any family.
-    settings = adapted.peft_config["default"]
-    settings.base_model_name_or_path, settings.task_type = base, None
-    return adapted
-
-
 def precision(config: ModelConfig, device: str) -> str:
     """Return the dtype in which a model computes: ``auto`` is float32 on a CPU, else bfloat16."""
     if config.dtype != "auto":
@@ -162,67 +129,20 @@ def prepare_training(model: Any, config: ModelConfig, family: Family) -> Any:
     if isinstance(model, PeftModel):
         check_adapter(model, config.lora, family)
     elif config.lora.r:
-        projections = "|".join(adapted_modules(model, config.lora, family))
-        adapter = PeftLoraConfig(
-            r=config.lora.r,
-            lora_alpha=config.lora.lora_alpha,
-            lora_dropout=config.lora.lora_dropout,
-            # A regular expression, not a list of names, which would match the vision tower's too.
-            target_modules=rf"{family.lora_layers}\.({projections})",
-        )
-        model = get_peft_model(model, adapter)
+        if config.freeze_language_model:
+            raise UserError("model.freeze_language_model=true: the adapter of model.lora.r lies in "
+                            "the language model and would be frozen with it; leave out one of them"
+                            )  # fmt: skip
+        model = make_adapter(model, config.lora, family)
     core: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     for part in frozen_parts(core, config, family):
         part.requires_grad_(False)
     # An optimizer without weights would fail much later, and less clearly.
     if not any(weight.requires_grad for weight in model.parameters()):
-        raise UserError("model: everything is frozen; unfreeze a part or set model.lora.r")
+        raise UserError("model: everything is frozen; unfreeze a part")
     if config.gradient_checkpointing:
         core.activation_checkpointing_enable()
     return model
-
-
-def adapted_modules(model: nn.Module, lora: LoraConfig, family: Family) -> list[str]:
-    """Return the names of the modules that an adapter is asked for, the family's where none are.
-
-    They are all linear modules for all-linear, and lie in the decoder's layers. Raises UserError
-    for a name that no linear module there has.
-    """
-    linear = {
-        path.rpartition(".")[2]: None
-        for path, module in model.named_modules()
-        if isinstance(module, nn.Linear | LoraLayer)
-        and not re.search(r"\.(base_layer|lora_)", path)  # parts of an adapted module
-        and re.fullmatch(rf"{family.lora_layers}\.\w+", path)
-    }
-    asked = lora.target_modules or family.lora_modules
-    names = linear if ALL_LINEAR in asked else asked
-    for name in names:
-        if name not in linear:
-            raise UserError(f"model.lora.target_modules: the model has no {name!r}; "
-                            f"{paths.suggest(name, [*linear, ALL_LINEAR])}")  # fmt: skip
-    return list(names)
-
-
-def check_adapter(model: PeftModel, asked: LoraConfig, family: Family) -> None:
-    """Raise UserError where settings ask for another adapter than the one that is trained on.
-
-    A setting that stands at its default asks for nothing.
-    """
-    loaded, default = model.peft_config["default"], LoraConfig()
-    settings: dict[str, tuple[Any, Any]] = {
-        name: (getattr(asked, name), getattr(loaded, name, None))
-        for name in ("r", "lora_alpha", "lora_dropout")
-        if getattr(asked, name) != getattr(default, name)
-    }
-    if asked.target_modules != default.target_modules:
-        layers = (path for path, part in model.named_modules() if isinstance(part, LoraLayer))
-        has = sorted({path.rpartition(".")[2] for path in layers})
-        settings["target_modules"] = (sorted(adapted_modules(model, asked, family)), has)
-    for name, (setting, has) in settings.items():
-        if setting != has:
-            raise UserError(f"model.lora.{name}={setting}: the adapter that training begins with "
-                            f"has {has}; leave it out, or begin with the base model")  # fmt: skip
 
 
 def frozen_parts(core: Any, config: ModelConfig, family: Family) -> Iterator[nn.Module]:

@@ -44,31 +44,57 @@ def load_processor(
 ) -> Processor:
     """Load the processor of a model, with or without torchvision, with these limits of area.
 
-    A limit that is None stays as the checkpoint has it. Both are saved with the processor. An
-    adapter's folder without a processor has its base model's. Raises UserError where there is no
-    processor, or not the model's, and where the smallest area would exceed the largest.
+    A limit that is None stays as the checkpoint has it. Both are saved with the processor. What an
+    adapter's folder has not, a tokenizer or settings of pictures, is its base model's. Raises
+    UserError where there is no processor, or not the model's, and where the smallest area would
+    exceed the largest.
     """
     source = paths.model(name)
     base = folders.base_of(source)
     family, config = read_family(source), read_config(base)
+    pictures = source
     if base != source:
         folders.check_settings(source)
-        if not (Path(source) / "tokenizer_config.json").is_file():
-            source = base
+        pictures = source if has_picture_settings(Path(source)) else base
+        source = source if (Path(source) / "tokenizer_config.json").is_file() else base
     try:
-        if family.has_vision:
+        if not family.has_vision:
+            processor = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        elif source == pictures:
             processor = load_vision_processor(source, family)
         else:
-            processor = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            processor = join_processor(source, pictures, base, family)
     except (OSError, ValueError) as error:
         raise UserError(f"model {name!r}: no processor in {source} ({first_line(error)}); copy its "
                         "files from the published model") from error  # fmt: skip
     folders.check_tokenizer(source, getattr(processor, "tokenizer", processor), config)
     folders.check_template(source, processor)
     if not family.has_vision:
-        return processor  # type: ignore[no-any-return]
-    limit_area(processor, min_pixels, max_pixels, source)
-    return processor  # type: ignore[no-any-return]
+        return processor
+    limit_area(processor, min_pixels, max_pixels, pictures)
+    return processor
+
+
+def has_picture_settings(folder: Path) -> bool:
+    """Return whether a folder says how pictures are processed, in a file of either layout."""
+    nested = folder / "processor_config.json"
+    if nested.is_file() and "image_processor" in folders.read_json(nested):
+        return True
+    return (folder / "preprocessor_config.json").is_file()
+
+
+def join_processor(source: str, pictures: str, base: str, family: Family) -> Any:
+    """Return the processor of a base with a tokenizer or settings of pictures from elsewhere.
+
+    A tokenizer brings its chat template, if it has one.
+    """
+    processor = load_vision_processor(base, family)
+    if source != base:
+        processor.tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        processor.chat_template = processor.tokenizer.chat_template or processor.chat_template
+    if pictures != base:
+        processor.image_processor = load_pictures(pictures)
+    return processor
 
 
 def limit_area(processor: Any, min_pixels: int | None, max_pixels: int | None, source: str) -> None:

@@ -48,9 +48,9 @@ def adapter_weights(
 
     ``weights`` are the model's by their names in ``loaded.model``, gathered where devices hold only
     parts of them; None: the model's own. Raises UserError for an adapter that is not a plain
-    low-rank product.
+    low-rank product of one rank and one scale.
     """
-    check_plain(loaded)
+    check_plain(loaded, by_itself=True)
     given = loaded.model.state_dict() if weights is None else dict(weights)
     own: dict[str, Tensor] = get_peft_model_state_dict(
         loaded.adapter, given, ADAPTER, save_embedding_layers=False

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from peft.tuners.lora import LoraLayer
 from transformers import GenerationConfig
 
 from vrft import durable, folder_lock, models
@@ -86,11 +87,26 @@ def write(policy: ModelPolicy, folder: Path, *, merge: bool, dtype: Dtype) -> No
     if merge:
         check_has_adapter(loaded)
         assert loaded.adapter is not None
+        untie(loaded)
         model = loaded.adapter.merge_and_unload()
     cast(model, loaded.family, dtype)
     loaded.core.generation_config = decoding(loaded)
     plain = LoadedModel(model, loaded.processor, loaded.family, 0, loaded.shared_prefix)
     models.save_model(plain, folder)
+
+
+def untie(loaded: LoadedModel) -> None:
+    """Give the output layer weights of its own where those of the embeddings become others.
+
+    An adapter of one of the two would be added to both where they are the same.
+    """
+    core: Any = loaded.core
+    ends: tuple[Any, Any] = core.get_input_embeddings(), core.get_output_embeddings()
+    embeddings, head = (getattr(end, "base_layer", end) for end in ends)  # below an adapter
+    if any(isinstance(end, LoraLayer) for end in ends) and head.weight is embeddings.weight:
+        head.weight = torch.nn.Parameter(head.weight.detach().clone())
+    if head.weight is not embeddings.weight:
+        core.config.tie_word_embeddings = core.config.get_text_config().tie_word_embeddings = False
 
 
 def check_has_adapter(loaded: LoadedModel) -> None:

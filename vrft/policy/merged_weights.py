@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from peft.tuners.lora import LoraLayer
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.core_model_loading import revert_weight_conversion
 
 from vrft.errors import UserError
@@ -82,16 +82,42 @@ def plain_name(name: str) -> str:
     return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
 
 
-def check_plain(loaded: LoadedModel) -> None:
-    """Raise UserError for an adapter that is more than a change of weights by scaling * B A."""
-    adapter: Any = loaded.adapter
-    settings = adapter.peft_config[ADAPTER]
-    extras = ("use_dora", "modules_to_save", "lora_bias", "fan_in_fan_out")
+def check_plain(loaded: LoadedModel, *, by_itself: bool = False) -> None:
+    """Raise UserError for an adapter that is more than a change of weights by scaling * B A.
+
+    ``by_itself``: whether a server is sent the adapter as it is, and not merged.
+    """
+    if loaded.adapter is None:
+        return
+    check_served(loaded.adapter.peft_config[ADAPTER], by_itself=by_itself)
+    for path, layer in loaded.model.named_modules():
+        # Embeddings, convolutions and experts, whose B A has other axes than the weight.
+        if isinstance(layer, LoraLayer) and not isinstance(layer.get_base_layer(), nn.Linear):
+            raise not_served(f"a change of {path.rpartition('.')[2]}")
+
+
+def check_served(settings: Any, *, by_itself: bool) -> None:
+    """Raise UserError for peft's settings of an adapter that cannot be sent to a server.
+
+    One that is sent an adapter ``by_itself`` knows a single rank and a single scale.
+    """
+    extras = ("use_dora", "modules_to_save", "lora_bias", "fan_in_fan_out", "target_parameters")
     others = [name for name in extras if getattr(settings, name, None)]
     if settings.bias != "none":
         others.append(f"bias={settings.bias}")
     if others:
-        raise UserError(
-            f"rollout.engine=vllm: an adapter with {others[0]} cannot be sent to a server; train a "
-            "plain LoRA adapter, or set rollout.engine=vrft"
-        )
+        raise not_served(others[0])
+    for name in ("rank_pattern", "alpha_pattern"):
+        if by_itself and getattr(settings, name):
+            raise UserError(
+                f"rollout.vllm.lora=adapter: the adapter has a {name}, and vLLM reads a single "
+                "rank and scale of it; set rollout.vllm.lora=merged"
+            )
+
+
+def not_served(what: str) -> UserError:
+    """Return the error for an adapter with more than a server can be sent."""
+    return UserError(
+        f"rollout.engine=vllm: an adapter with {what} cannot be sent to a server; train a plain "
+        "LoRA adapter, or set rollout.engine=vrft"
+    )

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import yaml
-from peft import LoraConfig as PeftLoraConfig
 from peft import get_peft_model
 from torch import Tensor, nn
 from transformers import AutoConfig
@@ -22,8 +21,8 @@ from transformers import AutoConfig
 from vrft.attention import group_attention, group_delta
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
-from vrft.models import folders, prompt_tokens, quantization
-from vrft.models.families import FAMILIES, Family, check_attention, first_line, read_config
+from vrft.models import adapters, folders, prompt_tokens, quantization
+from vrft.models.families import FAMILIES, Family, check_attention, read_config
 from vrft.models.loaded import LoadedModel
 from vrft.models.loading import multiply_patches, narrow_frozen, prepare_training
 
@@ -94,7 +93,9 @@ def read(name: str) -> Shape:
     else:
         if folders.is_adapter(folder):
             base = read(folders.base_of(folder))
-            return replace(base, name=name, adapter=read_adapter(Path(folder)))
+            adapter = adapters.read_settings(Path(folder))
+            adapter.inference_mode = False
+            return replace(base, name=name, adapter=adapter)
         config, source = read_config(folder), f"{folder}/config.json"
     family = FAMILIES.get(config.model_type)
     if family is None:
@@ -103,22 +104,6 @@ def read(name: str) -> Shape:
         )
     check_attention(name, config)
     return Shape(name, config, family, source)
-
-
-def read_adapter(folder: Path) -> PeftLoraConfig:
-    """Return the configuration of an adapter to train on; UserError for another kind than LoRA."""
-    path = folder / folders.ADAPTER
-    kind = folders.read_json(path).get("peft_type")
-    if kind != "LORA":
-        raise UserError(f"{path}: an adapter of the kind {kind!r}; plan with one of LORA")
-    try:
-        adapter = PeftLoraConfig.from_pretrained(str(folder))
-    except (TypeError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: no configuration of peft's ({first_line(error)}); copy it again"
-                        ) from error  # fmt: skip
-    assert isinstance(adapter, PeftLoraConfig)
-    adapter.inference_mode = False
-    return adapter
 
 
 @cache

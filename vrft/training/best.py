@@ -65,8 +65,9 @@ def full_name(metric: str) -> str:
 def read(run: Path, metric: str | None) -> Best | None:
     """Return the best checkpoint by that metric so far; None where there is none or it has gone."""
     best = of(run)
-    by_metric = best is not None and metric is not None and best.metric == full_name(metric)
-    return best if by_metric and checkpoint.path_of(run, best.step).is_dir() else None
+    if best is None or metric is None or best.metric != full_name(metric):
+        return None
+    return best if checkpoint.path_of(run, best.step).is_dir() else None
 
 
 def of(folder: Path) -> Best | None:

@@ -17,6 +17,7 @@ from vrft.config.schema import Config
 from vrft.models import quantization
 from vrft.objectives import algorithms, ppo
 from vrft.policy import ModelPolicy
+from vrft.policy.merged_weights import check_plain
 from vrft.processes import distributed
 from vrft.processes.same_start import check_same
 from vrft.rollouts import rollout_plan
@@ -44,6 +45,8 @@ def plan_text(config: Config, run: Path | None = None) -> str:
         name = config.model.name if run is None else resume.model_of(config, run)
         model = replace(config.model, name=name)
         actor = policy.load(model, train=True, device=accelerator.device.type)
+        if config.rollout.engine == "vllm":
+            check_plain(actor.loaded, by_itself=config.rollout.vllm.lora == "adapter")
         if tries_canaries(config, run):
             tried = canary_trial.try_gold_answers(config, task, samples, actor, accelerator)
     actor = ppo.with_critic(actor, config.algorithm)

@@ -230,3 +230,15 @@ def test_a_run_is_trained_in_a_thread_beside_the_main_one(
         run = pool.submit(work).result()
     assert (run.model / "config.json").is_file() and len(run.metrics) >= 1
     assert capsys.readouterr().err.count("Ctrl-C and SIGTERM cannot be awaited") == 1
+
+
+def test_a_check_compares_train_with_the_splits_beside_it() -> None:
+    leak = {"train": ROWS, "test": [{**ROWS[0], "id": "again", "question": "What <b>?"}]}
+    result = vrft.check(leak, model="demo")
+    assert not result.ok and [split.split for split in result.splits] == ["train"]
+    assert result.findings.problems[0].text == "1 of test show pictures of train: again"
+    assert vrft.check(leak, splits="train", model="demo").ok
+    # What cannot be read is noted, and fails no check of the training.
+    broken = {"train": ROWS, "test": [{"question": "Which?"}]}
+    result = vrft.check(broken, model="demo")
+    assert result.ok and "test is there and not compared: " in result.findings.notes[0].text

@@ -229,8 +229,8 @@ def test_the_task_of_the_docs_works(
     page = (ROOT / "docs" / "own-task.md").read_text("utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     Path("naming.py").write_text(code)
-    for name, colour in (("sky", "blue"), ("grass", "green")):
-        for split in ("train", "test"):
+    for name, colours in (("sky", ("blue", "navy")), ("grass", ("green", "lime"))):
+        for split, colour in zip(("train", "test"), colours, strict=True):
             Path("pictures", split, name).mkdir(parents=True)
             Image.new("RGB", (56, 56), colour).save(f"pictures/{split}/{name}/1.jpg")
     task = ["--task", "naming.py", "task.data_dir=pictures"]

@@ -271,6 +271,11 @@ def test_check_ends_with_0_for_good_data_and_1_for_bad(capsys: Capture, data: Pa
     (data / "val").mkdir()
     for name in ("a.jpg", "a.json"):  # the same picture again: a leak
         (data / "val" / name).write_bytes((data / "train" / name).read_bytes())
+    assert cli.main([*argv, "--splits", "train"]) == 0  # and nothing else
+    assert cli.main(argv) == 1
+    told = capsys.readouterr().out
+    assert "problem: 1 of val show pictures of train: a\n" in told
+    assert "note: compared with val, 1 sample; `--splits train,val` checks it too\n" in told
     assert cli.main([*argv, "--splits", "train,val", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["ok"] is False

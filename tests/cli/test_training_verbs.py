@@ -37,6 +37,6 @@ def test_a_value_out_of_range_is_named(argv: list[str], message: str) -> None:
 
 def test_what_is_not_given_has_the_value_that_the_help_names() -> None:
     check, plan = arguments.parse(["check"]), arguments.parse(["plan"])
-    assert (check.splits, check.limit, check.json) == (["train"], None, False)
+    assert (check.splits, check.limit, check.json) == (None, None, False)
     assert (plan.gpu, plan.devices, plan.zero) == (None, 1, 0)
     assert arguments.parse(["demo"]).seed == [42]

@@ -110,7 +110,7 @@ def train(
 def check(
     data: Data | None = None,
     *,
-    splits: str | Sequence[str] = "train",
+    splits: str | Sequence[str] | None = None,
     reward: Rewards | None = None,
     model: Model | None = None,
     task: str | Mapping[str, Any] | None = None,
@@ -121,9 +121,10 @@ def check(
     """Check a task and its data as ``vrft check`` does, before any training.
 
     Every picture is opened, every prompt counted in tokens, every gold answer tried with the
-    rewards and the score; splits after the first are compared with it. ``limit`` bounds the samples
-    of each. The other arguments are those of ``train``. Raises UserError for data that cannot be
-    read; what is wrong with single samples is a problem of the result.
+    rewards and the score; splits after the first are compared with it. Without ``splits``, "train"
+    is checked, and compared with the others in its folder. ``limit`` bounds the samples of each.
+    The other arguments are those of ``train``. Raises UserError for data that cannot be read; what
+    is wrong with single samples is a problem of the result.
 
     >>> import vrft
     >>> from PIL import Image
@@ -143,11 +144,11 @@ def check(
 
     if data is None and task is None and config is None:
         raise UserError("give data, task=NAME or config=NAME; `vrft tasks` lists the tasks")
-    names = joined(splits)
+    names = None if splits is None else joined(splits)
     words = {"--splits": names, "--limit": limit}
     functions, resolved = resolved_by("check", data, reward, task, config, words, model, settings)
     with registry.reward_functions(functions):
-        result = training.checked(resolved, split_names(names), limit)
+        result = training.checked(resolved, names and split_names(names), limit)
     return CheckResult(result.splits, result.findings)
 
 

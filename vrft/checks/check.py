@@ -21,6 +21,8 @@ from vrft.checks.samples import (
     picture_spreads,
     with_progress,
 )
+from vrft.columns import counted
+from vrft.errors import UserError
 from vrft.evaluation.scoring import check_texts
 from vrft.images import FACTOR
 from vrft.task import Task, samples_of
@@ -40,6 +42,7 @@ def check(
     longest: int | None = None,
     skip: bool = False,
     portable: Task[A] | None = None,
+    beside: Sequence[str] = (),
 ) -> TaskCheck:
     """Check everything about these splits that needs no training; the first is the train split.
 
@@ -47,7 +50,8 @@ def check(
     knows how the model sees pictures; without a counter it is ``seen``: the limits of their area
     and the side of an image token, in pixels. ``limit`` bounds the samples of each split; ``skip``
     is ``data.on_bad_picture=skip``. ``portable`` is the task as another process can have it:
-    without reward functions that only this one has in memory. Raises UserError for data that the
+    without reward functions that only this one has in memory. ``beside`` are splits with which the
+    first is compared and which are not checked themselves. Raises UserError for data that the
     task cannot read.
     """
     if counter and counter.pixels:
@@ -69,7 +73,36 @@ def check(
     for later, fingerprints in checked[1:]:
         train, learned = checked[0]
         findings += leaks.find_leaks(learned, fingerprints, (train.split, later.split))
+    for name in beside:
+        findings += compare_beside(task, name, *checked[0], limit, seen)
     return TaskCheck(tuple(split for split, _ in checked), findings)
+
+
+def compare_beside(
+    task: Task[A],
+    name: str,
+    first: SplitCheck,
+    learned: Sequence[Fingerprint],
+    limit: int | None,
+    seen: tuple[int, int, int],
+) -> Findings:
+    """Return the leaks of a checked split into one that is only compared with it, and a note of it.
+
+    The note says what of the other split takes no part: all of it if it cannot be read.
+    """
+    how = f"; `--splits {first.split},{name}` checks it"
+    try:
+        samples = samples_of(task, name)[:limit]
+    except UserError as error:
+        return Findings(notes=(Finding(f"{name} is there and not compared: {error}{how}"),))
+    pictures, _ = open_pictures(samples, name, skip=True)
+    opened = opened_samples(samples, pictures, seen[:2], seen[2])
+    left = len(samples) - len(opened)
+    damaged = f", but {counted(left, 'sample')} with a damaged picture" if left else ""
+    note = f"compared with {name}, {counted(len(samples), 'sample')}{damaged}{how} too"
+    others = [Fingerprint.of(sample) for sample in opened]
+    leaked = leaks.find_leaks(learned, others, (first.split, name))
+    return leaked + Findings(notes=(Finding(note),))
 
 
 def check_split(

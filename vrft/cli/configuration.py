@@ -85,7 +85,7 @@ def named_or_read(args: argparse.Namespace) -> str | None:
     task = config.load(args.config, args.settings).task
     settings = task.settings if args.data is None else {**task.settings, "data_dir": args.data}
     if not task.name and "data_dir" in settings:
-        return data.task_of(settings, getattr(args, "splits", ["train"])[0])
+        return data.task_of(settings, (getattr(args, "splits", None) or ["train"])[0])
     return task.name or None
 
 

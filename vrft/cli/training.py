@@ -90,19 +90,24 @@ def check(args: argparse.Namespace) -> int:
     return 0 if result.ok else 1
 
 
-def checked(config: Config, splits: Sequence[str], limit: int | None) -> TaskCheck:
+def checked(config: Config, splits: Sequence[str] | None, limit: int | None) -> TaskCheck:
     """Check the task of a configuration and its data; ``limit`` bounds the samples of a split.
 
+    Without ``splits`` that is the split "train", compared with others that lie in its folder.
     Prompts are counted by the model's processor where that can be had, and the result says so
     where it cannot.
     """
     from vrft import registry
-    from vrft.checks import check
+    from vrft.checks import check, other_splits
     from vrft.checks.findings import Finding, Findings
     from vrft.models import prompt_tokens
     from vrft.training import isolated_rewards
 
     task = registry.build_rewarded(config.task, config.algorithm)
+    beside: Sequence[str] = ()
+    if splits is None:
+        splits, place = ["train"], config.task.settings.get("data_dir")
+        beside = other_splits.beside(place, splits[0])
     data.say_reading(task, splits[0])
     task = isolated_rewards.isolated_for_check(config, task, splits[0])
     seen, counter, uncounted = check.SEEN, None, Findings()
@@ -123,6 +128,7 @@ def checked(config: Config, splits: Sequence[str], limit: int | None) -> TaskChe
         longest=config.sampling.max_prompt_length,
         skip=config.data.on_bad_picture == "skip",
         portable=portable_task(config),
+        beside=beside,
     )
     isolated_rewards.close(task)
     return replace(result, findings=result.findings + uncounted + rollout_findings(config))

@@ -21,9 +21,9 @@ def add_check(verbs: Any) -> None:
     verb.add_argument(
         "--splits",
         type=split_names,
-        default=["train"],
         metavar="A,B",
-        help="splits to check and to compare with the first; default: train",
+        help="splits to check and to compare with the first; default: train, compared with the "
+        "others in its folder",
     )
     verb.add_argument("--limit", type=positive, metavar="N", help="only N samples of each split")
     add_json(verb)

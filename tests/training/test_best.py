@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -117,6 +118,50 @@ def test_pruning_spares_the_best(tmp_path: Path) -> None:
             (temporary / trainer_state.STATE).write_text("{}")
     checkpoint.prune(tmp_path, 4, 1, checkpoint.path_of(tmp_path, 2))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-2", "checkpoint-4"]
+
+
+def best_at(step: int, value: float | None, run: Path, metric: str = "eval_different") -> Path:
+    """Write a checkpoint, which was the best by its value when it was written, if it has one."""
+    folder = checkpoint.path_of(run, step)
+    with checkpoint.written_whole(folder) as temporary:
+        (temporary / trainer_state.STATE).write_text("{}")
+        if value is not None:
+            best.write(temporary, best.Best(step, metric, value))
+    return folder
+
+
+def test_a_run_whose_best_checkpoint_is_damaged_goes_on_with_the_best_before(
+    tmp_path: Path,
+) -> None:
+    best_at(3, 0.5, tmp_path)
+    best_at(4, 0.1, tmp_path, "eval_other")  # by a metric that was asked for meanwhile
+    latest = best_at(5, None, tmp_path)
+    later = best_at(8, 0.9, tmp_path)
+    best.publish(tmp_path, later)
+    (later / trainer_state.STATE).write_text("{}    ")
+    assert checkpoint.latest(tmp_path) == latest
+    checkpoint.set_aside(tmp_path)
+    best.restore(tmp_path, latest, "different")
+    assert best.read(tmp_path, "different") == best.Best(3, "eval_different", 0.5)
+    best.restore(tmp_path, latest, "other")
+    assert best.read(tmp_path, "other") == best.Best(4, "eval_other", 0.1)
+
+
+def test_a_step_that_is_taken_anew_is_not_the_best_by_its_former_value(tmp_path: Path) -> None:
+    shutil.rmtree(best_at(8, 0.9, run_with(7, 0.8, tmp_path)))
+    (tmp_path / best.FILE).write_text('{"step": 8, "metric": "eval_different", "value": 0.9}')
+    best.restore(tmp_path, best_at(5, None, tmp_path), "different")
+    best_at(8, None, tmp_path)
+    assert best.read(tmp_path, "different") is None
+
+
+def test_a_best_checkpoint_of_an_earlier_version_which_the_run_alone_names_stays(
+    tmp_path: Path,
+) -> None:
+    best_at(3, None, tmp_path)
+    (tmp_path / best.FILE).write_text('{"step": 3, "metric": "eval_different", "value": 0.9}')
+    best.restore(tmp_path, best_at(5, None, tmp_path), "different")
+    assert best.read(tmp_path, "different") == best.Best(3, "eval_different", 0.9)
 
 
 def beginning(

@@ -104,7 +104,7 @@ def fit_held(
     log: RunLog | None = None
     if together.is_main_process:
         launches.write(folder, resumption.launch(config, step + 1, learner))
-        best.publish(folder, newest)
+        best.restore(folder, newest, config.train.metric_for_best_model)
         log = RunLog(folder, config.train.report_to, step if resume else None, flat(config))
     collator = collator_of(config, learner, lessons, samples)
     collator.bad_pictures.restore(folder, step)

@@ -20,6 +20,7 @@ from vrft import durable, paths
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.evaluation import evaluate, locate
+from vrft.models import manifest
 from vrft.task import Task
 from vrft.training import checkpoint
 from vrft.types import Sample
@@ -63,13 +64,19 @@ def full_name(metric: str) -> str:
 
 def read(run: Path, metric: str | None) -> Best | None:
     """Return the best checkpoint by that metric so far; None where there is none or it has gone."""
+    best = of(run)
+    if best is None or metric is None or best.metric != full_name(metric):
+        return None
+    return best if checkpoint.path_of(run, best.step).is_dir() else None
+
+
+def of(folder: Path) -> Best | None:
+    """Return the best checkpoint that a run's folder, or a checkpoint, names; None for none."""
     try:
-        row = json.loads((run / FILE).read_text(encoding="utf-8"))
-        best = Best(int(row["step"]), str(row["metric"]), float(row["value"]))
+        row = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return Best(int(row["step"]), str(row["metric"]), float(row["value"]))
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
-    by_metric = metric is not None and best.metric == full_name(metric)
-    return best if by_metric and checkpoint.path_of(run, best.step).is_dir() else None
 
 
 def better(config: Config, run: Path, step: int, scores: Mapping[str, float]) -> Best | None:
@@ -100,9 +107,29 @@ def write(checkpoint: Path, best: Best) -> None:
 
 
 def publish(run: Path, checkpoint: Path | None) -> None:
-    """Name a run's latest checkpoint as its best, if it was when it was written."""
+    """Name a checkpoint of a run as its best, if it was when it was written."""
     if checkpoint is not None and (checkpoint / FILE).is_file():
         durable.write_text(run / FILE, (checkpoint / FILE).read_text(encoding="utf-8"))
+
+
+def restore(run: Path, latest: Path | None, metric: str | None) -> None:
+    """Name the best checkpoint of a run that goes on from its ``latest``, None before its first.
+
+    That is the last one up to it that was the best by the metric when it was written: a later one
+    may be damaged or gone, and its step is taken anew.
+    """
+    step = 0 if latest is None else checkpoint.step_of(latest)
+    folders = [path for path in checkpoint.complete(run) if checkpoint.step_of(path) <= step]
+    for folder in reversed(folders):
+        best = of(folder)
+        by_metric = best is not None and (metric is None or best.metric == full_name(metric))
+        # By sizes: whoever loads it reads all bytes.
+        if by_metric and manifest.damage(folder, hashed=False) is None:
+            publish(run, folder)
+            return
+    former = of(run)
+    if former is not None and former.step > step:
+        (run / FILE).unlink()
 
 
 def folder_of(run: Path, config: Config) -> Path | None:

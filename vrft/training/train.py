@@ -117,7 +117,7 @@ def enter_folder(
         resumption.go_on(run.config, folder)
     launches.write(folder, resumption.launch(run.config, run.progress.step + 1, run.policy))
     health.publish(folder, latest)
-    best.publish(folder, latest)
+    best.restore(folder, latest, run.config.train.metric_for_best_model)
 
 
 def open_log(run: Run, folder: Path, stack: contextlib.ExitStack, *, fresh: bool) -> RunLog:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import math
@@ -144,6 +145,30 @@ def test_checkpoints_of_others_are_neither_counted_nor_deleted(tmp_path: Path) -
     checkpoint.prune(tmp_path, 4, 1)
     steps = [checkpoint.step_of(path) for path in checkpoint.complete(tmp_path)]
     assert steps == [1, 4, 500, 1000]
+
+
+def test_a_run_goes_on_beside_a_checkpoint_that_cannot_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one that is open elsewhere on a disk of a network, or that was protected."""
+
+    def busy(path: Path) -> None:
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
+
+    for step in (1, 2, 3):
+        saved(tmp_path, step)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", busy)
+        checkpoint.prune(tmp_path, 3, 1)
+        with run_folder.held(tmp_path):
+            pass
+    said = capsys.readouterr().err.splitlines()
+    name = tmp_path / "checkpoint-1"
+    assert said[0] == f"note: {name}: cannot be deleted (Directory not empty)" and len(said) == 4
+    assert checkpoint.complete(tmp_path) == [tmp_path / "checkpoint-3"]
+    with run_folder.held(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-3"]
 
 
 def test_a_kill_while_pruning_leaves_no_half_of_a_checkpoint(

@@ -6,6 +6,7 @@ import itertools
 import re
 import shlex
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,10 +91,24 @@ def sweep(run: Path) -> None:
             continue
         if match["former"] and not (run / match["name"]).exists():
             durable.replace(path, run / match["name"])
-        elif path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
         else:
-            path.unlink()
+            with deleting(path):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+
+@contextmanager
+def deleting(path: Path) -> Iterator[None]:
+    """Say in a line what the block could not delete, and go on: a run needs none of it.
+
+    A checkpoint may be protected, or be open elsewhere, which a disk of a network does not take.
+    """
+    try:
+        yield
+    except OSError as error:
+        print(f"note: {path}: cannot be deleted ({error.strerror})", file=sys.stderr)
 
 
 def check_free(config: Config) -> None:

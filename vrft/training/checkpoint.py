@@ -25,6 +25,7 @@ from vrft.errors import UserError
 from vrft.models import manifest
 from vrft.processes import optimizer_parts, shards
 from vrft.rollouts.rollout_rows import ROLLOUTS
+from vrft.runs import run_folder
 from vrft.training import trainer_state
 from vrft.training.trainer_state import STATE, Progress
 
@@ -251,6 +252,6 @@ def prune(run: Path, step: int, keep: int | None, spared: Path | None = None) ->
         if path != spared:
             # Renamed first: a kill leaves no half of a checkpoint under its name, and the next
             # start sweeps what it leaves.
-            hidden = temporary_of(path)
-            durable.replace(path, hidden)
-            shutil.rmtree(hidden)
+            with run_folder.deleting(path):
+                durable.replace(path, temporary_of(path))
+                shutil.rmtree(temporary_of(path))

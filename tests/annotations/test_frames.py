@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from vrft.annotations.frames import Frame, Point
@@ -82,6 +83,21 @@ def test_numbers_outside_the_picture_are_refused_with_the_remedy(
 def test_half_a_unit_of_rounding_is_no_fault() -> None:
     assert Frame("pixels").shape((-0.2, 0, 200.4, 100), SIZE) == Box(0, 0, 1, 1)
     assert Frame("pixels").shape((200, 100.5), SIZE) == Point(1, 1)
+
+
+def test_half_a_pixel_of_rounding_is_no_fault_in_fractions() -> None:
+    # A corner and a width of 32 bits that end at the edge: 0.01 + 0.99 is 1.0000000093.
+    x, width = np.float32(0.01).item(), np.float32(0.99).item()
+    assert x + width > 1
+    box = Frame("fractions", "xywh").shape((x, 0, width, 1), SIZE)
+    assert isinstance(box, Box) and (box.x2, box.y2) == (1, 1)
+    assert Frame("fractions").shape((0.5, 1.004), SIZE) == Point(0.5, 1)  # 0.4 of 100 pixels
+    with pytest.raises(ValueError, match="is no box inside its picture"):
+        Frame("fractions").shape((0.5, 1.006, 0.6, 1.2), SIZE)
+    # nor are such boxes taken for one pixel
+    for numbers in ((0.1, 0.2, 1.0000001, 1), (0.5, 1.0000001)):
+        with pytest.raises(ValueError, match=r"fractions, set data\.boxes=fractions"):
+            Frame("pixels").shape(numbers, SIZE)
 
 
 def test_a_point_of_whole_numbers_may_lie_in_a_corner() -> None:

@@ -24,7 +24,10 @@ MAX_PIXELS = 16384 * FACTOR**2
 """The limits of a resized picture's area in Qwen2-VL's and Qwen2.5-VL's checkpoints."""
 
 ROUNDED = 0.5
-"""Units by which a coordinate may leave the picture, as annotators' rounding has it."""
+"""Units by which a coordinate may leave the picture, as annotators' rounding has it.
+
+Of fractions it is pixels: a corner and a width in 32 bits seldom add up to 1 exactly.
+"""
 
 WORDS: dict[Unit, str] = {
     "pixels": "pixels of the original picture",
@@ -98,7 +101,9 @@ class Frame:
         """
         kind = "box" if len(numbers) == 4 else "point"
         # (0, 0) may be a point in a corner, and no box has one unit or less.
-        tiny = in_fractions(numbers) or (kind == "box" and max(map(abs, numbers)) <= 1)
+        beyond = ROUNDED / min(size)
+        clipped = [min(number, 1.0) if number <= 1 + beyond else number for number in numbers]
+        tiny = in_fractions(clipped) or (kind == "box" and max(map(abs, clipped)) <= 1)
         if tiny and self.unit != "fractions":
             raise ValueError(
                 f"the {kind} {shown(numbers)} lies in 0..1, and its numbers were taken for {self}; "
@@ -130,9 +135,10 @@ class Frame:
         corners = list(numbers)
         if len(corners) == 4 and self.box_format == "xywh":
             corners[2:] = corners[0] + corners[2], corners[1] + corners[3]
-        slack = 0.0 if self.unit == "fractions" else ROUNDED
         for place, value in enumerate(corners):
-            if not -slack <= value <= (height if place % 2 else width) + slack:
+            extent, pixels = (height, size[1]) if place % 2 else (width, size[0])
+            slack = ROUNDED / pixels if self.unit == "fractions" else ROUNDED
+            if not -slack <= value <= extent + slack:
                 return None
         if len(corners) == 2:
             x, y = corners[0] / width, corners[1] / height

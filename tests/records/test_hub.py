@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,31 @@ def test_a_hub_that_cannot_be_reached_is_said_at_once(
     (tmp_path / "owner___name").mkdir()
     hub.check_reachable("owner/name")
     hub.check_reachable(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "port"),
+    [
+        ("https://hub.example", 443),
+        ("http://mirror.local", 80),
+        ("http://mirror.local:8090/hub", 8090),
+    ],
+)
+def test_a_hub_is_asked_at_the_port_of_its_address(
+    endpoint: str, port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from huggingface_hub import constants
+
+    asked = []
+
+    def connect(address: tuple[str, int], patience: float) -> socket.socket:
+        asked.append(address[1])
+        return socket.socket()
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(hub, "getproxies", dict)
+    monkeypatch.setattr(hub, "caches", lambda: (tmp_path,))
+    monkeypatch.setattr(socket, "create_connection", connect)
+    hub.check_reachable("owner/name")
+    assert asked == [port]

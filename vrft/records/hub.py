@@ -69,8 +69,9 @@ def check_reachable(name: str) -> None:
     if os.path.isdir(name) or constants.HF_HUB_OFFLINE or getproxies() or fetched.is_dir():
         return
     address = urlsplit(constants.ENDPOINT)
+    port = address.port or (80 if address.scheme == "http" else 443)
     try:
-        socket.create_connection((address.hostname or "", address.port or 443), PATIENCE).close()
+        socket.create_connection((address.hostname or "", port), PATIENCE).close()
     except OSError as error:
         raise ConnectionError(f"{address.hostname} cannot be reached: {error}") from error
 

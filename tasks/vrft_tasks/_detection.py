@@ -15,7 +15,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
 from vrft import answers, coco, wrapping
@@ -176,7 +176,9 @@ def coco_samples(
         for name in asked:
             answer = Objects(shown.boxes.get(name, ()), shown.crowds.get(name, ()))
             named = f"{shown.id}#{name}"
-            samples.append(Sample(named, name, answer, (shown.file,), name, shown.entry))
+            # As `grounding` gives them: corners in fractions of the upright picture.
+            columns = {"answer": [list(astuple(box)) for box in answer.boxes], **shown.entry}
+            samples.append(Sample(named, name, answer, (shown.file,), name, columns))
     return samples
 
 
@@ -191,16 +193,17 @@ def read_row(record: Record) -> Sample[Objects]:
     images = record.images("images", "image")
     if len(images) != 1:
         raise record.error(f"{len(images)} pictures; expected one")
-    boxes = Objects(_true_boxes(record))
-    return Sample(record.id, category, boxes, images, category, record.plain())
-
-
-def _true_boxes(record: Record) -> tuple[Box, ...]:
-    """Read the boxes of a row's solution, in thousandths; () where it is "No Objects"."""
     solution = record.value("solution", "answer")
     if isinstance(solution, str):
-        text = answers.last_answer(solution) or solution.strip()
-        solution = [] if text == NO_OBJECTS else items(text)
+        solution = answers.last_answer(solution) or solution.strip()
+    boxes = Objects(_true_boxes(record, solution))
+    return Sample(record.id, category, boxes, images, category, record.for_rewards(solution))
+
+
+def _true_boxes(record: Record, solution: Any) -> tuple[Box, ...]:
+    """Read the boxes of a row's solution, in thousandths; () where it is "No Objects"."""
+    if isinstance(solution, str):
+        solution = [] if solution == NO_OBJECTS else items(solution)
     boxes = [_true_box(item) for item in solution] if isinstance(solution, list) else [None]
     readable = tuple(box for box in boxes if box is not None)
     if len(readable) < len(boxes):

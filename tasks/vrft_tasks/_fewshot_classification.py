@@ -132,13 +132,14 @@ def _read_row(record: Record) -> LabelledPicture:
     written = record.text("label", "answer", "solution")
     # Only `question`: the published `problem` and TRL's `prompt` bring a format of their own.
     question = record.get("question")
+    label = answers.last_answer(written) or written
     return LabelledPicture(
         record.id,
         record.images("image", "images"),
-        answers.last_answer(written) or written,
+        label,
         record.where,
         question if isinstance(question, str) else "",
-        record.plain(),
+        record.for_rewards(label),
     )
 
 
@@ -170,7 +171,7 @@ def _read_folders(
             (path,),
             folder.name,
             str(path),
-            columns={"label": folder.name},
+            columns={"label": folder.name, "answer": folder.name},
         )
         for folder, path in files
     ]

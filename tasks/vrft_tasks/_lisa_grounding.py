@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,9 @@ def read_reasonseg(
             check_inside(image, allowed, str(path))
         target = _read_target(record, path, stored_size(image))
         # Labelme may put the file of the picture into its record, as text.
-        columns = {name: value for name, value in record.items() if name != "imageData"}
+        kept = {name: value for name, value in record.items() if name != "imageData"}
+        # As `grounding` gives boxes of shapes: corners in fractions of the upright picture.
+        columns = {"answer": list(astuple(target.box)), **kept}
         for number, instruction in enumerate(texts if every_instruction else texts[:1]):
             name = f"{path.stem}#{number}" if every_instruction else path.stem
             subset = str(record.get("kind", ""))
@@ -197,4 +199,5 @@ def _read_conversation(
     # The published prompt ends in "... the instruction: the umbrella".
     question = request.partition("the instruction:")[2].strip() or request.strip()
     target = Target(box, box)
-    return Sample(str(record.get("id", row)), question, target, (source,), columns=record)
+    columns = {"answer": answered, **record}
+    return Sample(str(record.get("id", row)), question, target, (source,), columns=columns)

@@ -77,7 +77,7 @@ def read_sample(record: Record) -> Sample[Gold]:
         record.text("problem", "question", "prompt"),
         Gold(result, "" if has_tags else solution),
         subset=written(record.get(*SUBSETS)),
-        columns=record.plain(),
+        columns=record.for_rewards(result),
     )
 
 

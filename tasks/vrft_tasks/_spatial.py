@@ -18,6 +18,7 @@ from vrft.records import Record
 from vrft.types import Sample
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+GOLD_COLUMNS = ("answer", "correct_answer", "solution")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ def read_sample(row: Record, seed: int, option_index: int | None = None) -> Samp
     ``option_index`` is the number of the first option where answers count them.
     """
     options = without_letters(row.texts("options", "choices", "answers"))
-    gold = row.text("answer", "correct_answer", "solution")
+    written = row.value(*GOLD_COLUMNS)
+    gold = row.text(*GOLD_COLUMNS)
     gold = answers.last_answer(gold) or gold
     if not 2 <= len(options) <= len(LETTERS) or not all(map(str.strip, options)):
         raise row.error(f"expected 2 to {len(LETTERS)} options, none empty; got {options!r:.80}")
@@ -49,7 +51,7 @@ def read_sample(row: Record, seed: int, option_index: int | None = None) -> Samp
         right = counted(row, gold, options, option_index)
     elif (index := answers.choice(gold, options)) is not None:
         right = index
-        check_count(row, row.get("answer", "correct_answer", "solution"), options, right)
+        check_count(row, written, options, right)
     else:
         remedy = "; if it counts them, set task.option_index=0 or 1, the number of the first"
         raise row.error(
@@ -68,7 +70,8 @@ def read_sample(row: Record, seed: int, option_index: int | None = None) -> Samp
     question = question if listed else ask(question, choice)
     subset = str(row.get("subset", "task", "question_type") or "")
     pictures = row.images("images", "image", "image_bytes")
-    return Sample(row.id, question, choice, pictures, subset, row.plain())
+    columns = row.for_rewards(gold if isinstance(written, str) else written)
+    return Sample(row.id, question, choice, pictures, subset, columns)
 
 
 def named(choice: Choice, index: int) -> str:

@@ -130,4 +130,4 @@ def read_sample(row: Record) -> Sample[int]:
     question = row.text("question", "problem", "prompt")
     pictures = row.images("images", "image", "image_path", required=False)
     subset = str(row.get("subset") or "")
-    return Sample(row.id, question, gold, pictures, subset, row.plain())
+    return Sample(row.id, question, gold, pictures, subset, row.for_rewards(gold))

@@ -146,9 +146,9 @@ def legacy_reward(sample: Sample[Gold], completion: Completion) -> float:
 
 def read_sample(record: Record) -> Sample[Gold]:
     """Read one row in any of the three forms."""
-    written = record.value(*GOLD_COLUMNS)
+    given = record.value(*GOLD_COLUMNS)
     # JSON may hold the answer as a number; Record.text takes whole numbers only.
-    written = str(written) if isinstance(written, float) else record.text(*GOLD_COLUMNS)
+    written = str(given) if isinstance(given, float) else record.text(*GOLD_COLUMNS)
     text = answers.last_answer(written) or written
     if not text or "<answer>" in text:  # tags with nothing between them
         raise record.error(f"the answer is empty: {written!r:.60}; write it or remove the row")
@@ -157,5 +157,5 @@ def read_sample(record: Record) -> Sample[Gold]:
         record.text("question", "problem", "prompt"),
         Gold(text, Quantity.parse(text)),
         record.images("images", "image", "image_path"),
-        columns=record.plain(),
+        columns=record.for_rewards(text if isinstance(given, str) else given),
     )

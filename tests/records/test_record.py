@@ -186,3 +186,12 @@ def test_plain_columns_are_the_rows_own_without_bytes_of_pictures() -> None:
     values = {"q": "How many?", "answer": 3, "image": picture, "images": [[picture]], "raw": b"x"}
     record = Record({**values, "extra": {"a": [1]}}, "rows", 0, columns={"question": "q"})
     assert record.plain() == {"q": "How many?", "answer": 3, "extra": {"a": [1]}}
+
+
+def test_columns_for_rewards_have_the_answer_and_the_prompt_that_a_setting_names() -> None:
+    values = {"query": "Why?", "truth": "red"}
+    assert record(**values).for_rewards("red") == {**values, "answer": "red"}
+    named = record({"prompt": "query"}, **values)
+    assert named.for_rewards("red") == {**values, "answer": "red", "prompt": "Why?"}
+    own = record(answer=None)
+    assert own.for_rewards("red") is own.values  # the data's own column is left as it is

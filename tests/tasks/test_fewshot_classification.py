@@ -89,7 +89,7 @@ def test_rows_written_by_hand_are_read(tmp_path: Path, row: dict[str, object]) -
     # a row's own question is asked; prompts of other tools bring their own format
     asked = row.get("question", "This picture shows a plant. Which species is it?")
     assert found.question == asked
-    assert found.columns == row
+    assert found.columns == {"answer": found.answer.written, **row}
 
 
 def test_labels_make_the_classes_where_no_list_is_given(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_folder_per_split_and_class_is_read(folders: Callable[..., Path]) -> N
     assert Counter(s.answer.name for s in train) == {"barn_owl": 4, "owl": 4}
     assert Counter(s.answer.name for s in test) == {"barn_owl": 6, "owl": 6}
     assert test[0].id == "test/barn_owl/0.png"
-    assert test[0].columns == {"label": "barn_owl"}
+    assert test[0].columns == {"label": "barn_owl", "answer": "barn_owl"}
     assert test[0].images[0].is_file()  # type: ignore[union-attr]
     assert test[0].answer.classes.match("a Barn Owl!") == "barn_owl"
 

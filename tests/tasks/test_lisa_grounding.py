@@ -50,7 +50,9 @@ def test_evaluation_asks_the_first_instruction_of_a_picture() -> None:
 def test_samples_carry_the_fields_of_their_record() -> None:
     first, second, stool = TASK.samples("train")
     record = json.loads((RECORDS / "reasonseg/train/kettle.json").read_text(encoding="utf-8"))
-    assert first.columns == second.columns == record
+    answer = first.columns["answer"]
+    assert first.columns == second.columns == {**record, "answer": answer}
+    assert Box(*answer) == first.answer.box
     assert stool.columns["text"] == [stool.question]
 
 

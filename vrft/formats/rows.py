@@ -55,12 +55,8 @@ class Row:
         return tuple(self.record.picture(value) for value in self.pictures)
 
     def columns(self) -> Mapping[str, Any]:
-        """Return the columns for reward functions: the data's, and ``answer`` if it is not one.
-
-        Functions of TRL compare completions with it, whatever the data call the answer.
-        """
-        own = self.record.plain()
-        return own if "answer" in own else {**own, "answer": self.answer}
+        """Return the columns for reward functions, as ``Record.for_rewards``."""
+        return self.record.for_rewards(self.answer)
 
 
 def with_places(row: Row) -> Row:

@@ -215,6 +215,18 @@ class Record:
             return self.values  # as it is: a million rows need not be held twice
         return {name: value for name, value in self.values.items() if not holds_bytes(value)}
 
+    def for_rewards(self, answer: Any) -> dict[str, Any]:
+        """Return the columns for reward functions: plain ones, and what TRL's functions rely on.
+
+        That is ``answer``, the given value where the data have no column of that name, and the
+        ``prompt`` that a setting names.
+        """
+        own = self.plain()
+        added = {} if "answer" in own else {"answer": answer}
+        if "prompt" in self.columns:
+            added["prompt"] = look_up(self.values, self.columns["prompt"])
+        return {**own, **added} if added else own
+
     def error(self, complaint: str) -> UserError:
         """Return a UserError about this row, to be raised."""
         return UserError(f"{self.where}: {complaint}")

@@ -47,6 +47,10 @@ def prompt_pictures(prompts: Any, completions: Any) -> list[float]:
     return [float(sum(part["type"] == "image" for part in parts))] * len(completions)
 
 
+def texts(completions: Any) -> list[float]:
+    return [float(isinstance(completion, str)) for completion in completions]
+
+
 async def later(completions: Any, **columns: Any) -> list[float | None]:
     await asyncio.sleep(0)
     return [None, 2.0]

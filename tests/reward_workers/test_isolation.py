@@ -27,7 +27,7 @@ from vrft.types import Completion, Group, Prompt, Rollout, Sample, View
 
 FUNCTIONS = (
     *("everything", "pixels", "prompt_pictures", "later", "drawn", "counted"),
-    *("mistaken", "refusing"),
+    *("mistaken", "refusing", "texts"),
 )
 
 
@@ -100,6 +100,21 @@ def test_values_and_logs_are_those_of_this_process(
     missing = there.log.metrics.pop(f"rewards/{name}/missing")
     assert missing == [0.0] and there.log.metrics == here.log.metrics
     assert there.log.columns == here.log.columns
+
+
+@pytest.mark.parametrize(
+    ("columns", "value"),
+    [
+        ({"prompt": "Which?"}, 1.0),
+        ({"prompt": [{"role": "user", "content": "Which?"}]}, 0.0),
+        ({"question": "Which?"}, 0.0),
+    ],
+)
+def test_texts_are_given_where_the_rows_prompt_is_one(
+    columns: Any, value: float, everywhere: Any
+) -> None:
+    asked = group(Sample("s1", "Which?", "red", columns=columns))
+    assert group_rewards(only(everywhere, "texts"), asked).values["texts"] == [value, value]
 
 
 def test_random_numbers_are_seeded_at_each_step_as_the_run_seeds_its_own(everywhere: Any) -> None:

@@ -212,6 +212,38 @@ def test_a_raw_prompt_has_texts_and_a_prefill_opens_a_message() -> None:
     assert seen[1][1] == [[{"role": "assistant", "content": "<think>so"}]]
 
 
+MESSAGES = [{"role": "user", "content": "Why?"}]
+
+
+@pytest.mark.parametrize(
+    ("columns", "texts"),
+    [
+        ({"prompt": "Why?", "solution": "red"}, True),
+        ({"prompt": MESSAGES, "solution": "red"}, False),
+        # messages in a cell of CSV
+        ({"prompt": '[{"role": "user", "content": "Why?"}]'}, False),
+        ({"question": "Why?", "answer": "red"}, False),
+        ({"prompt": None, "question": "Why?"}, False),
+        ({}, False),
+    ],
+)
+def test_a_function_gets_texts_where_the_rows_own_prompt_is_a_text_as_in_trl(
+    columns: dict[str, Any], texts: bool
+) -> None:
+    seen: list[Any] = []
+
+    def reward(prompts: Any, completions: Any) -> list[float]:
+        seen.append((prompts[0], completions[0]))
+        return [0.0]
+
+    sample = Sample("r1", "Why?", "red", columns=columns)
+    group = group_of("so", sample=sample, prompt=Prompt("Why? Think."))
+    FunctionReward(reward, "mine").of_group(group, TrainerState(), RewardLog(1))
+    messages = [{"role": "user", "content": "Why? Think."}]
+    said = [{"role": "assistant", "content": "so"}]
+    assert seen == [("Why? Think.", "so") if texts else (messages, said)]
+
+
 def test_rewards_of_a_group_call_a_function_once() -> None:
     sizes: list[int] = []
 

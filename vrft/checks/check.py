@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vrft.checks import gold_answers, leaks
+from vrft.checks import constant_rewards, gold_answers, leaks
 from vrft.checks.findings import Finding, Findings, SplitCheck, TaskCheck
 from vrft.checks.leaks import Fingerprint
 from vrft.checks.regions import check_shapes
@@ -112,5 +112,6 @@ def check_split(
         gold, faults = gold_answers.try_gold_answers(task, answered)
         # Both depend on the task and hardly on its data: one sample is enough.
         findings += faults + gold_answers.try_garbage(task, opened[0])
+        findings += constant_rewards.find_constant(task, opened)
         findings += gold_answers.try_other_process(portable, opened[0])
     return SplitCheck(split, len(samples), len(pictures), spreads, gold, findings), fingerprints

@@ -11,6 +11,7 @@ from vrft.errors import UserError
 from vrft.reward_workers.messages import CannotTravel, to_message
 from vrft.reward_workers.reward_worker import RewardWorker, raise_error
 from vrft.reward_workers.worker_process import Limits
+from vrft.rewards.columns import in_texts
 from vrft.rewards.function_reward import FileFunction, FunctionReward, parameters
 from vrft.rewards.origins import is_own
 from vrft.rewards.rewarded_task import TaskWithRewards, further_rewards
@@ -96,8 +97,12 @@ class WorkerReward(Generic[A]):
             return Group(sample, asked, rollouts)
         taken = parameters(function, self.name)
         if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in taken.values()):
-            # A function of TRL's calls the answer its solution.
-            columns = {*taken, *(["answer"] if "solution" in taken else [])}
+            # A function of TRL's calls the answer its solution, and gets texts by a prompt in text.
+            columns = {
+                *taken,
+                *(["answer"] if "solution" in taken else []),
+                *(["prompt"] if in_texts(sample) else []),
+            }
             changes: dict[str, Any] = {
                 "columns": {key: sample.columns[key] for key in sample.columns if key in columns},
                 **({} if {"images", "image"} & columns else {"images": ()}),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from vrft.images import open_image
+from vrft.records.nested import with_messages
 from vrft.types import PLACE, Prompt, Sample
 
 if TYPE_CHECKING:
@@ -79,6 +80,14 @@ def columns_of(sample: Sample[Any]) -> Mapping[str, Any]:
     if len(sample.images) == 1:
         columns["image"] = Pictures(sample.images, single=True)
     return columns
+
+
+def in_texts(sample: Sample[Any]) -> bool:
+    """Return whether TRL would give prompts and completions of a row as texts, not as messages.
+
+    It does where the row's own column ``prompt`` is a text; a CSV's may hold messages as JSON.
+    """
+    return isinstance(with_messages(sample.columns.get("prompt")), str)
 
 
 def column(value: Any, size: int, *, named: bool) -> Sequence[Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from vrft.errors import UserError
-from vrft.rewards.columns import chat, column, columns_of, raw_prompt
+from vrft.rewards.columns import chat, column, columns_of, in_texts, raw_prompt
 from vrft.rewards.trl import GIVEN, NO_COLUMNS, RewardLog, TrainerState, TrlReward
 from vrft.rewards.values import described, noting, to_list
 from vrft.task import Reward
@@ -34,7 +34,8 @@ class FunctionReward(Generic[A]):
     ``completions``, ``completion_ids``, every column of the row, ``trainer_state``, ``log_metric``
     and ``log_extra``. It may be asynchronous. Pictures are Pillow's, opened only for a function
     that names or takes ``images`` or ``image``. Prompts and completions are messages if
-    ``conversational``, else texts; None: messages unless the prompt is ``raw``.
+    ``conversational``, else texts; None: as TRL decides, texts where the row's own ``prompt`` is a
+    text, and for a prompt that is ``raw``.
     """
 
     function: TrlReward
@@ -97,7 +98,7 @@ class FunctionReward(Generic[A]):
         A prefill opens the completion, as in TRL, where that is a message.
         """
         prompt, rollouts = group.prompt, group.rollouts
-        raw = prompt.raw if self.conversational is None else not self.conversational
+        raw = gets_texts(group) if self.conversational is None else not self.conversational
         texts = [rollout.completion.text for rollout in rollouts]
         messages = [[{"role": "assistant", "content": prompt.prefill + text}] for text in texts]
         taken = parameters(self.function, self.name)
@@ -118,6 +119,11 @@ class FunctionReward(Generic[A]):
         if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
             return given
         return {name: value for name, value in given.items() if name in taken}
+
+
+def gets_texts(group: Group[Any]) -> bool:
+    """Return whether a function gets a group's prompts and completions as texts, not messages."""
+    return group.prompt.raw or in_texts(group.sample)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from vrft.formats.option_letters import (
     lists_options,
     without_letters,
 )
-from vrft.formats.options import check_count, counted
+from vrft.formats.options import check_count, check_named, counted
 from vrft.records import Record
 from vrft.types import Sample
 
@@ -52,6 +52,7 @@ def read_sample(row: Record, seed: int, option_index: int | None = None) -> Samp
     elif (index := answers.choice(gold, options)) is not None:
         right = index
         check_count(row, written, options, right)
+        check_named(row, gold, options, right)
     else:
         remedy = "; if it counts them, set task.option_index=0 or 1, the number of the first"
         raise row.error(

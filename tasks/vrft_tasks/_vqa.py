@@ -15,7 +15,7 @@ from vrft.formats.option_letters import (
     lists_options,
     options_in,
 )
-from vrft.formats.options import check_count, counted
+from vrft.formats.options import check_count, check_named, counted
 from vrft.formats.rows import Row
 from vrft.numbers import Quantity, compact, is_compound
 from vrft.types import PLACE, Turn
@@ -125,6 +125,7 @@ def option_of(row: Row, answer: Any, first: int | None) -> Gold:
         raise row.record.error(f"the answer {text!r:.60} is none of {named}{remedy}")
     if first is None:
         check_count(row.record, answer, options, index)
+        check_named(row.record, text, options, index)
     said = plain(options[index])
     if said and answers_alike(options, said) > 1:
         raise row.record.error(

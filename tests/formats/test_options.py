@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from vrft import answers
 from vrft.errors import UserError
-from vrft.formats.options import option_texts, options_of
+from vrft.formats.options import check_count, check_named, option_texts, options_of
 from vrft.records import Record
 
 
@@ -125,3 +126,85 @@ def test_options_may_have_columns_of_their_letters() -> None:
         assert options_of(record(question="?", answer="B", **others)) == ()
     with pytest.raises(UserError, match=r"line 3: options: expected a list of texts"):
         options_of(record(**values, C=None, D="pot"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "options"),
+    [
+        # the text, in other letters, with a stop, and with wordings around it
+        ("red", ("red", "dark red")),
+        ("Red.", ("red", "dark red")),
+        ("The answer is red.", ("red", "dark red")),
+        ("**red**", ("red", "dark red")),
+        ("5cm", ("5 cm", "10 cm")),
+        # the letter
+        ("A", ("red", "dark red")),
+        ("(a)", ("red", "dark red")),
+        ("A.", ("red", "dark red")),
+        # both
+        ("A. red", ("red", "dark red")),
+        ("(A) red", ("red", "dark red")),
+        ("A red", ("red", "dark red")),
+        ("A.red", ("red", "dark red")),
+        ("A: Red", ("red", "dark red")),
+        # letters whose texts nobody knows
+        ("A. anything", ("", "")),
+    ],
+)
+def test_a_gold_answer_is_an_options_text_its_letter_or_both(
+    answer: str, options: tuple[str, ...]
+) -> None:
+    assert answers.choice(answer, options) == 0
+    check_named(record(), answer, options, 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "options"),
+    [
+        ("Red car", ("red", "dark red")),
+        ("Paris, Texas", ("Paris", "London")),
+        ("5 cm", ("5", "10")),
+        ("The left one, I think", ("left", "right")),
+        ("A, as one sees", ("cat", "dog")),
+        ("A. cats", ("cat", "dog")),
+    ],
+)
+def test_a_gold_answer_that_mentions_an_option_is_refused(
+    answer: str, options: tuple[str, ...]
+) -> None:
+    with pytest.raises(UserError, match=r"line 3: the answer .* all of an option; write its text"):
+        check_named(record(), answer, options, 0)
+
+
+@pytest.mark.parametrize(
+    ("where", "answer", "remedy"),
+    [
+        ("rows.jsonl: line 3", 2, 'write it as a text, "2"'),
+        ("rows.csv: row 3", "2", "write the option's letter"),
+        ("rows.CSV: row 3", " 2", "write the option's letter"),
+    ],
+)
+def test_a_whole_number_that_may_be_a_text_or_a_place_is_refused(
+    where: str, answer: Any, remedy: str
+) -> None:
+    row = Record({}, where, 3)
+    with pytest.raises(UserError, match=rf"place of another .*, or {remedy}$"):
+        check_count(row, answer, ("0", "2", "3", "1"), 1)
+    # at its own place, or behind the last one, it is a text
+    check_count(row, answer, ("0", "1", "2", "3"), 2)
+    check_count(row, answer, ("5", "2"), 1)
+
+
+@pytest.mark.parametrize(
+    ("where", "answer"),
+    [
+        ("rows.jsonl: line 3", "2"),
+        ("rows.csv: row 3", "2 dogs"),
+        ("rows.jsonl: line 3", True),
+        # measured numbers, as options too may be
+        ("rows.jsonl: line 3", 2.0),
+        ("rows.csv: line 3", "2.0"),
+    ],
+)
+def test_a_number_in_a_text_of_json_is_no_place(where: str, answer: Any) -> None:
+    check_count(Record({}, where, 3), answer, ("0", "2", "3", "1"), 1)

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from vrft import answers, wrapping
 from vrft.formats.option_letters import LETTERS, without_letters
+from vrft.numbers import compact
 from vrft.records.nested import is_list_of_texts, listed, shown
 from vrft.records.record import Record, is_finite, is_null, number_text
 
@@ -25,6 +27,11 @@ PYTHON_LIST = re.compile(rf"\[{PYTHON_TEXT}(?:, ?{PYTHON_TEXT})*+\]")
 """A list of texts as repr() writes it. Texts without a comma between are NumPy's or a slip."""
 LONGEST_LIST = 20_000
 """Characters; a longer text is no list of options or answers."""
+TABLE = re.compile(r"\.csv: ", re.IGNORECASE)
+"""Where a row of a file stands whose values have no types."""
+DIGITS = re.compile("[0-9]{1,3}")
+MARKS = " .:,;)]-–—*"
+"""Signs between the letter of an option and its text."""
 WHOLE = re.compile(r"[0-9]{1,3}(?:\.0)?")
 """A whole number of a table, 1, or 1.0 where another row has none."""
 
@@ -124,12 +131,40 @@ def counted(record: Record, answer: Any, options: Sequence[str], first: int) -> 
 def check_count(record: Record, answer: Any, options: Sequence[str], index: int) -> None:
     """Raise UserError for a whole number that is the text of an option and may be another's place.
 
-    ``index`` is that of the option whose text it is. A number within a text is no place.
+    ``index`` is that of the option whose text it is. A number within a text is no place, but in a
+    CSV, which has texts alone.
     """
-    number = isinstance(answer, int) and not isinstance(answer, bool)
-    if number and 0 <= answer < len(options) and answer != index:
+    typed = TABLE.search(record.where) is None
+    written = isinstance(answer, str) and not typed and DIGITS.fullmatch(answer.strip())
+    if not written and (not isinstance(answer, int) or isinstance(answer, bool)):
+        return
+    place = int(answer)
+    if 0 <= place < len(options) and place != index:
+        told = f'write it as a text, "{answer}"' if typed else "write the option's letter"
         raise record.error(
             f"the answer {answer} is the text of one option, and the place of another if they are "
             "counted from 0; set task.option_index=0 or 1, the number of the first, if it counts "
-            f'them, or write it as a text, "{answer}"'
+            f"them, or {told}"
         )
+
+
+def check_named(record: Record, answer: str, options: Sequence[str], index: int) -> None:
+    """Raise UserError unless a gold answer is all of an option: its text, its letter, or both.
+
+    An answer of a model may mention it in a sentence; of "Paris, Texas" as a gold answer nobody
+    knows that it means the option "Paris". Nothing is checked where no texts are known.
+    """
+    said, option = as_compared(answer), as_compared(options[index])
+    letter = re.match(rf"[(\[]?{chr(ord('a') + index)}(?![a-z0-9])[)\]]?", said)
+    rests = [said] + ([said[letter.end() :].lstrip(MARKS)] if letter else [])
+    if any(options) and option not in rests and "" not in rests:
+        raise record.error(
+            f"the answer {answer!r:.60} says more or less than the option {options[index]!r:.60}, "
+            "and a gold answer is all of an option; write its text or its letter"
+        )
+
+
+def as_compared(text: str) -> str:
+    """Return a text in lower case without wordings, and blanks beside digits, for a comparison."""
+    line = wrapping.uncounted(wrapping.bare(text).casefold())
+    return compact(line.strip(answers.QUOTES).rstrip(answers.STOPS).strip(answers.QUOTES))

@@ -113,6 +113,19 @@ def test_anything_but_one_proper_box_inside_the_picture_is_unreadable(text: str)
     assert Box.parse(text, THOUSANDTHS) is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"bbox_2d": [100, 200, 300, 400], "label": "cup (2)"}',
+        '{"label": "number [3], not this \\"(1,2)\\"", "bbox_2d": [100, 200, 300, 400]}',
+        "{'bbox_2d': [100, 200, 300, 400], 'name': 'the (100,200),(300,401) one'}",
+        '```json\n[{"bbox_2d": [100, 200, 300, 400], "label": "《(2)》 不是"}]\n```',
+    ],
+)
+def test_a_label_is_no_place_for_a_box(text: str) -> None:
+    assert Box.parse(text, THOUSANDTHS) == Box(0.1, 0.2, 0.3, 0.4)
+
+
 FRACTIONS = [
     ("(0.1,0.2),(0.3,0.4)", (0.1, 0.2, 0.3, 0.4)),
     ('```json\n{"bbox_2d": [0.1, 0.2, 0.3, 0.4]}\n```', (0.1, 0.2, 0.3, 0.4)),

@@ -26,6 +26,13 @@ WRITTEN = re.compile("|".join(FORMS))
 OPENING = re.compile(r"[(\[]\s*+[+-]?[0-9]")
 """The start of any point or box, complete or not."""
 
+LABEL = re.compile(
+    r"""(["'])(?:label|name|category|description|caption|text_content)\1\s*+:\s*+"""
+    r"""(?:"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+')""",
+    re.DOTALL,
+)
+"""What a JSON object calls the thing in its box: {"bbox_2d": [...], "label": "cup (2)"}."""
+
 DENIED = re.compile(
     r"(?:\b(?:not|never|neither|nor|except|excluding|without|than|instead of|anything but)"
     r"|n['’]t|不[是在]?)(?: (?:at|in|inside|within|be|the|a|box|region|area|around|for))*+"
@@ -146,7 +153,7 @@ class Box:
 
 def _only_corners(text: str) -> tuple[float, ...] | None:
     """Return x1, y1, x2, y2 of the only box in a text; None if it has none, or anything beside."""
-    text = wrapping.unwrapped(text)
+    text = wrapping.unwrapped(without_labels(text))
     matches = list(WRITTEN.finditer(text))
     if any(map(is_denied, matches)):
         return None
@@ -157,6 +164,11 @@ def _only_corners(text: str) -> tuple[float, ...] | None:
     if len(written) != 1 or OPENING.search(WRITTEN.sub(" ", text)):
         return None
     return written.pop()
+
+
+def without_labels(text: str) -> str:
+    """Return an answer without the labels of its JSON objects, which are no place for a box."""
+    return LABEL.sub('"label": ""', text)
 
 
 def is_denied(match: re.Match[str]) -> bool:

@@ -60,36 +60,49 @@ def read_answer(text: str, view: View, fractions: bool = False) -> Answer | None
     [0, 1], is senseless; an answer with no other items is unreadable. ``fractions`` says that
     coordinates are fractions of the picture.
     """
-    text = wrapping.bare(text)
-    if text.strip(" .'\"").casefold() == NO_OBJECTS.casefold():
+    if wrapping.bare(text).strip(" .'\"").casefold() == NO_OBJECTS.casefold():
         return Answer(())
-    listed = json_items(text)
+    listed = listed_items(text)
     read = [_strict_item(item, view, fractions) for item in listed or []]
     boxes = tuple(box for box in read if box is not None)
     # An empty list is no way to say that there are none: the prompt asks for "No Objects".
     return Answer(boxes, len(read) - len(boxes)) if boxes else None
 
 
-def json_items(text: str) -> list[Any] | None:
-    """Return the items of a list as JSON has it, or else as ``items`` reads Python's notation."""
-    try:
-        value = json.loads(text)  # first as it stands: a label may hold an apostrophe
-    except (ValueError, RecursionError):
-        return items(text)
-    return value if isinstance(value, list) else None
+def listed_items(answer: str) -> list[Any] | None:
+    """Return the items of an answer: of a list, or the only one, which Qwen2.5-VL writes alone.
+
+    JSON is read as it stands, in a fence or not, as a label may hold any sign; all else is read
+    without what wraps it, in the notation of JSON or Python.
+    """
+    text = answer.strip()
+    fence = wrapping.FENCE.match(text)
+    inner = text[fence.end() :].removesuffix("```") if fence else text
+    bare = wrapping.bare(text)
+    for written in (inner, bare, pythonic(bare)):
+        try:
+            value = json.loads(written)
+        except (ValueError, RecursionError):
+            continue
+        return value if isinstance(value, list) else [value] if isinstance(value, dict) else None
+    return None
 
 
 def wholly_in_fractions(text: str) -> bool:
     """Return whether every box that an answer lists is in fractions of the picture."""
-    listed = [_corners(item) for item in json_items(wrapping.bare(text)) or []]
+    listed = [_corners(item) for item in listed_items(text) or []]
     return bool(listed) and all(corners and in_fractions(corners) for corners in listed)
+
+
+def pythonic(text: str) -> str:
+    """Return a text with Python's quotes as JSON's. It is a model's: it must not reach eval."""
+    return text.replace("'", '"')
 
 
 def items(text: str) -> list[Any] | None:
     """Return the items of a list in the notation of Python or JSON; None for any other text."""
     try:
-        # Python's quotes become JSON's. The text is a model's: it must not reach eval.
-        value = json.loads(text.replace("'", '"'))
+        value = json.loads(pythonic(text))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, list) else None

@@ -11,7 +11,17 @@ from typing import Literal
 from vrft import wrapping
 from vrft.annotations import written_shapes
 from vrft.annotations.frames import BoxFormat, Frame, Numbers, Point, Shape
-from vrft.boxes import NUMBER, OPENING, WRITTEN, Box, iou, is_denied, units
+from vrft.boxes import (
+    NUMBER,
+    OPENING,
+    WRITTEN,
+    Box,
+    in_fractions,
+    iou,
+    is_denied,
+    units,
+    without_labels,
+)
 from vrft.formats import placing
 from vrft.formats.rows import Row
 from vrft.images import StoredSize, stored_size
@@ -123,8 +133,8 @@ def read_answer(
     None for no shape, for several where one is asked for, for a shape that is cut off, empty or
     outside the picture, and for shapes of the other kind. The one may be written again.
     """
-    text = wrapping.unwrapped(text)
-    pattern = WRITTEN if kind in ("box", "boxes") else POINT
+    text = wrapping.unwrapped(without_labels(text))
+    pattern = pattern_of(kind)
     matches = list(pattern.finditer(text))
     if not matches or any(map(is_denied, matches)):
         return None
@@ -144,12 +154,31 @@ def read_answer(
     return placed if len(placed) == len(shapes) else None
 
 
+def pattern_of(kind: Kind) -> re.Pattern[str]:
+    """Return the pattern of a box or a point, whichever answers of this kind have."""
+    return WRITTEN if kind in ("box", "boxes") else POINT
+
+
+def is_in_fractions(text: str, kind: Kind) -> bool:
+    """Return whether all boxes or points of an answer are in fractions of the picture."""
+    shapes = [
+        [float(number) for number in match.groups() if number is not None]
+        for match in pattern_of(kind).finditer(wrapping.unwrapped(without_labels(text)))
+    ]
+    return bool(shapes) and all(map(in_fractions, shapes))
+
+
 def read_point(text: str, view: View, fractions: bool = False) -> Point | None:
-    """Read a point as a model with this view writes it, or in fractions; None for one outside."""
+    """Read a point as a model with this view writes it, or in fractions; None for one outside.
+
+    As of a box, fractions of the picture are no point where they are not asked for.
+    """
     match = POINT.fullmatch(text)
     if match is None:
         return None
     x, y = (float(number) for number in match.groups() if number is not None)
+    if in_fractions((x, y)) and not fractions:
+        return None
     width, height = (1, 1) if fractions else units(view)
     return Point(x / width, y / height) if 0 <= x <= width and 0 <= y <= height else None
 

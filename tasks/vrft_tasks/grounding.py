@@ -18,7 +18,7 @@ from dataclasses import astuple, dataclass, replace
 
 from vrft import answers
 from vrft.annotations.frames import MAX_PIXELS, MIN_PIXELS, PIXELS, BoxFormat, Frame, Shape, Unit
-from vrft.boxes import THOUSANDTHS, Box, Coordinates, share_in_fractions, view_in
+from vrft.boxes import IN_FRACTIONS, THOUSANDTHS, Box, Coordinates, view_in
 from vrft.errors import UserError
 from vrft.formats import kept_reading
 from vrft.formats.recognition import Reading
@@ -27,7 +27,16 @@ from vrft.progress import with_progress
 from vrft.rows_task import RowsTask
 from vrft.task import Reward
 from vrft.types import Completion, Prompt, Sample, Score, Scored, View
-from vrft_tasks._grounding import Kind, Sizes, Target, kind_of, match, read_answer, target_of
+from vrft_tasks._grounding import (
+    Kind,
+    Sizes,
+    Target,
+    is_in_fractions,
+    kind_of,
+    match,
+    read_answer,
+    target_of,
+)
 
 CHAT = (
     "{question}\n"
@@ -83,8 +92,8 @@ class Grounding(RowsTask[Target]):
     coordinates: Coordinates | None = None
     """The numbers in which answers are written and read; None: those of the model's family.
 
-    The prompt does not tell them: ``template`` can. Boxes in fractions are refused, and counted in
-    the report, unless this asks for them.
+    The prompt does not tell them: ``template`` can. Boxes and points in fractions are refused, and
+    counted in the report, unless this asks for them.
     """
 
     primary = "match"
@@ -173,8 +182,11 @@ class Grounding(RowsTask[Target]):
     def aggregates(self, scored: Sequence[Scored[Target]]) -> Mapping[str, float]:
         if self.coordinates == "fractions":
             return {}
-        texts = [answers.last_answer(answer.prediction.text) for answer in scored]
-        return share_in_fractions(texts)
+        refused = 0
+        for answer in scored:
+            text = answers.last_answer(answer.prediction.text)
+            refused += text is not None and is_in_fractions(text, answer.sample.answer.kind)
+        return {IN_FRACTIONS: refused / len(scored)} if refused else {}
 
     def answered(self, sample: Sample[Target], completion: Completion) -> tuple[Shape, ...] | None:
         """Return the boxes or points of an answer; None where it cannot be read."""

@@ -10,7 +10,7 @@ import pytest
 from fakes.folders import RECORDS
 
 from vrft import config, registry
-from vrft.boxes import IN_FRACTIONS, Box
+from vrft.boxes import IN_FRACTIONS, THOUSANDTHS, Box
 from vrft.checks import check
 from vrft.config import coercion
 from vrft.errors import UserError
@@ -18,6 +18,7 @@ from vrft.evaluation import scoring, summary
 from vrft.evaluation.benchmark import load_benchmark
 from vrft.images import open_image
 from vrft.types import Completion, Prediction, Sample, View
+from vrft_tasks._detection import read_answer
 from vrft_tasks.detection import Detection, Objects
 
 HERE = RECORDS / "detection"
@@ -230,6 +231,25 @@ def test_saying_that_there_is_none_is_rewarded_where_there_is_none() -> None:
     assert rewards(NONE, f"[{item()}]") == (0.0, 0.0)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        # one object without a list around it, in Python's notation and as Qwen2.5-VL writes it
+        item(),
+        '{"bbox_2d": [100, 100, 400, 600], "label": "cup"}',
+        '```json\n{"bbox_2d": [100, 100, 400, 600], "label": "cup"}\n```',
+        # labels with signs that are unified or taken off elsewhere
+        '[{"bbox_2d": [100, 100, 400, 600], "label": "《cup》"}]',
+        '```json\n[{"bbox_2d": [100, 100, 400, 600], "label": "「cup」 \\"(2)\\""}]\n```',
+        # full-width signs of the notation itself
+        '[{"bbox_2d": [100，100，400，600]}]',
+    ],
+)
+def test_an_object_alone_is_read_and_its_label_is_none_of_its_notation(text: str) -> None:
+    read = read_answer(text, THOUSANDTHS)
+    assert read is not None and [box.box for box in read.boxes] == [LEFT] and not read.senseless
+
+
 def test_parsed_are_the_corners_of_all_boxes() -> None:
     score = TASK.score(TWO, answered(f"[{item()}, {item('500,500,900,900')}]"))
     assert score.parsed == [0.1, 0.1, 0.4, 0.6, 0.5, 0.5, 0.9, 0.9]
@@ -240,7 +260,7 @@ UNREADABLE = [
     "",
     "<answer></answer>",
     "there are two",
-    item(),
+    "7",
     "[]",
     f"[[{item()}]]",
     # inverted, without area, outside, three or five numbers

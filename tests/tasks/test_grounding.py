@@ -138,6 +138,28 @@ def test_answers_are_written_and_read_in_the_coordinates_of_the_setting(
     assert check.check(task, ["train"]).ok
 
 
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ([30, 30], "(0.5,0.5)"),
+        ([[30, 30], [10, 10], [5, 5]], "(0.5,0.5)\n(0.1,1)"),
+        ([[1, 2, 30, 40], [2, 3, 40, 45]], "(0.1,0.2),(0.5,0.5)\n(0,0.5),(1,1)"),
+    ],
+)
+def test_fractions_are_refused_and_counted_for_every_kind_of_answer(
+    answer: Any, text: str, tmp_path: Path
+) -> None:
+    task = task_of(tmp_path, [answer])
+    (sample,) = task.samples("train")
+    prompt, said = task.prompt(sample), f"<answer>{text}</answer>"
+    score = task.score(sample, Completion(said, (PIXELS,)))
+    assert score.parsed is None
+    scored = [Scored(sample, prompt, Prediction("0", said, (PIXELS,)), score)]
+    assert task.aggregates(scored) == {IN_FRACTIONS: 1.0}
+    asked = task_of(tmp_path, [answer], coordinates="fractions")
+    assert asked.score(sample, Completion(said, (PIXELS,))).parsed is not None
+
+
 def test_boxes_in_fractions_are_counted_with_the_setting_that_reads_them(tmp_path: Path) -> None:
     task = task_of(tmp_path, [[12, 18, 60, 45]])
     (sample,) = task.samples("train")

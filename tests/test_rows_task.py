@@ -98,3 +98,33 @@ def test_settings_that_are_wrong_are_refused() -> None:
         Loud("rows", rows=0)
     with pytest.raises(UserError, match="question"):
         Loud("rows", template="Say it.")
+
+
+def hinted(folder: Path, template: str, *hints: Any) -> Loud:
+    rows = [{"question": "{how} {hint}?", "answer": "red", "hint": hint} for hint in hints]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return Loud(str(folder / "rows.jsonl"), template=template)
+
+
+def with_columns(**columns: Any) -> Sample[Gold]:
+    return Sample("a", "{how} {hint}?", Gold("red"), columns=columns)
+
+
+@pytest.mark.parametrize("style", ["chat", "base"])
+def test_a_template_may_name_columns_of_the_row(style: Any) -> None:
+    task = Loud("", style=style, template="{hint} {question} {how}")
+    for hint, text in (("It {how}s.", "It {how}s."), (3.0, "3"), (None, ""), (float("nan"), "")):
+        prompt = task.prompt(with_columns(hint=hint, how="no word of the row"))
+        assert prompt.text == f"{text} {{how}} {{hint}}? it loudly!"
+    assert task.prompt(with_columns()).text == " {how} {hint}? it loudly!"
+    with pytest.raises(UserError, match=r"sample 'a': the column 'hint', .* is no text: \['a'\]"):
+        task.prompt(with_columns(hint=["a"]))
+
+
+def test_a_column_of_a_template_that_the_first_row_lacks_is_refused(tmp_path: Path) -> None:
+    task = hinted(tmp_path, "{hint} {question} \\boxed{x} {answer}", "look", None)
+    reading = task.read("train")
+    line = task.reading_line(reading, "texts", with_columns(hint="look"))
+    assert "columns left out" not in line and "look {how} {hint}? " in line
+    with pytest.raises(UserError, match=r"line 1: no column 'hnt', which task.template .*hint"):
+        hinted(tmp_path, "{hnt} {question}", "look").read("train")

@@ -59,12 +59,17 @@ def base_prompt(
     earlier = "".join(f"{SPEAKERS[turn.role]}: {turn.text}\n" for turn in turns)
     if images and not any(PLACE in text for text in (template, earlier, question)):
         question = PLACE * len(images) + question
-    given = {**words, "turns": earlier, "question": question}
-    # In one pass: a question may hold the name of a placeholder in braces.
-    names = "|".join(map(re.escape, given))
-    text = re.sub(rf"\{{({names})\}}", lambda match: given[match[1]], template)
+    text = filled(template, {**words, "turns": earlier}, question)
     before = f"{system}\n" if system else None
     return Prompt(text, tuple(images), before, OPENING, raw=True)
+
+
+def filled(template: str, words: Mapping[str, str], question: str) -> str:
+    """Return a template with its {question} and each {name} of ``words`` replaced."""
+    given = {**words, "question": question}
+    # In one pass: a question may hold the name of a placeholder in braces.
+    names = "|".join(map(re.escape, given))
+    return re.sub(rf"\{{({names})\}}", lambda match: given[match[1]], template)
 
 
 def full_text(style: Style, completion: Completion) -> str:

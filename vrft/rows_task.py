@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import ClassVar, Protocol, TypeVar
 
-from vrft.base_prompts import Style, base_prompt, beginning, format_reward
+from vrft.base_prompts import Style, base_prompt, beginning, filled, format_reward
 from vrft.errors import UserError
 from vrft.formats import kept_reading
 from vrft.formats.recognition import FormatName, Reading
+from vrft.records.nested import shown
+from vrft.records.record import is_null, number_text
 from vrft.task import Task, check_template
 from vrft.types import Completion, Prompt, Sample, Turn
+
+PLACEHOLDER = re.compile(r"(?<![\w}])\{([A-Za-z_]\w*)\}")
+"""A name in braces of a template; \\boxed{x} of LaTeX has none."""
+OURS = ("question", "answer", "form", "turns")
+"""The names in a template that stand for no column."""
 
 LOOKED_AT = 100
 """Rows of which the columns that are left out are told."""
@@ -63,7 +72,8 @@ class RowsTask(Task[R]):
     """The user's text, or all of it for "base"; None: that of the style.
 
     {question} is replaced, {answer} by what the kind of answer asks for, {form} by the form of
-    boxes and points, and for "base" {turns} by the row's earlier turns.
+    boxes and points, and for "base" {turns} by the row's earlier turns; any other name, as {hint},
+    by the row's column of that name, or by nothing where a row has no value in it.
     """
     system: str | None = None
     """A system text for the rows that have none."""
@@ -78,8 +88,11 @@ class RowsTask(Task[R]):
             raise UserError(f"task.rows: expected at least 1, got {self.rows}")
 
     def read(self, split: str) -> Reading:
-        """Read the rows of a split, without opening a picture."""
-        return kept_reading.read(
+        """Read the rows of a split, without opening a picture.
+
+        Raises UserError for a template with the name of a column that the first row has not.
+        """
+        reading = kept_reading.read(
             self.data_dir,
             split,
             name=self.data_format,
@@ -89,29 +102,64 @@ class RowsTask(Task[R]):
             config=self.config,
             allow_outside=self.allow_outside,
         )
+        there = reading.rows[0].record.plain() if reading.rows else {}
+        for name in self.asked_columns() if reading.rows else ():
+            if name not in there:
+                raise reading.rows[0].record.error(
+                    f"no column {name!r}, which task.template names; there is "
+                    f"{', '.join(there):.200}"
+                )
+        return reading
+
+    def asked_columns(self) -> list[str]:
+        """Return the names of columns in the template, in order."""
+        names = PLACEHOLDER.findall(self.template or "")
+        return [name for name in dict.fromkeys(names) if name not in OURS]
+
+    def column_texts(self, sample: Sample[R]) -> dict[str, str]:
+        """Return the values of a row's columns that the template names, as texts.
+
+        Raises UserError for a list or an object, which have no text.
+        """
+        texts = {}
+        for name in self.asked_columns():
+            value = sample.columns.get(name)
+            if is_null(value):
+                texts[name] = ""
+            elif isinstance(value, str):
+                texts[name] = value.strip()
+            elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+                texts[name] = number_text(value)
+            else:
+                raise UserError(
+                    f"sample {sample.id!r}: the column {name!r}, which task.template names, is no "
+                    f"text: {shown(value)}; name another"
+                )
+        return texts
 
     def reading_line(self, reading: Reading, answers: str, first: Sample[R]) -> str:
         """Return in one line how rows are read, with what their ``answers`` are, and asked."""
-        columns = reading.left_out(LOOKED_AT)
+        asked = self.asked_columns()
+        columns = [name for name in reading.left_out(LOOKED_AT) if name not in asked]
         more = ", ..." if len(columns) > MOST_NAMES else ""
         unread = f"; columns left out: {', '.join(columns[:MOST_NAMES])}{more}" if columns else ""
         prompt = beginning(self.prompt(first))
         return f"read as {reading.title}, {answers}{unread}; first prompt: {prompt}"
 
     def ask(self, sample: Sample[R], question: str, words: Mapping[str, str]) -> Prompt:
-        """Return the prompt with a question; ``words`` stand for others of the template's names."""
+        """Return the prompt with a question; ``words`` stand for others of the template's names.
+
+        Names of columns stand for the row's values. Braces in what is put in stay.
+        """
         own = sample.answer
         system = self.system if own.system is None else own.system
+        given = {**self.column_texts(sample), **words}
         if self.style == "base":
             template = self.base if self.template is None else self.template
             return base_prompt(
-                template, words, question, images=sample.images, system=system, turns=own.turns
+                template, given, question, images=sample.images, system=system, turns=own.turns
             )
-        text = self.chat if self.template is None else self.template
-        for name, value in words.items():
-            text = text.replace(f"{{{name}}}", value)
-        # The question last: braces in it are the user's own.
-        text = text.replace("{question}", question)
+        text = filled(self.chat if self.template is None else self.template, given, question)
         return Prompt(text, sample.images, system, turns=own.turns)
 
     def follows_format(self, sample: Sample[R], completion: Completion) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ PAGE = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
 def table() -> dict[str, list[str]]:
     """Return the sets of the page's table, each with its settings."""
     part = PAGE.partition("## Public sets")[2].partition("## ")[0]
-    return {name: said.split() for name, said in re.findall(r"\| ([A-Z].*?) \| `(.*)` \|", part)}
+    return {
+        name: shlex.split(said) for name, said in re.findall(r"\| ([A-Z].*?) \| `(.*)` \|", part)
+    }
 
 
 def png() -> bytes:

@@ -255,7 +255,8 @@ def test_a_folder_of_another_run_is_one_clear_line(
     capsys: Capture, data: Path, model_folder: ModelFolder
 ) -> None:
     (data.parent / "run").mkdir()
-    (data.parent / "run" / "metrics.jsonl").write_text("")
+    for name in ("metrics.jsonl", "config.yaml"):
+        (data.parent / "run" / name).write_text("")
     message = complaint(capsys, *train(data, model_folder("qwen2_vl")))
     assert "holds another run; go on with `vrft train --resume" in message
 

@@ -164,11 +164,16 @@ def test_a_prompt_that_a_later_step_would_meet_is_refused_by_both(
 def test_a_folder_that_holds_a_run_is_refused_by_both(
     model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    (tmp_path / "metrics.jsonl").write_text("")
+    for name in ("metrics.jsonl", "config.yaml"):
+        (tmp_path / name).write_text("")
     wanted = [f"task={LETTERS}", f"model={model_folder('qwen2_vl')}"]
     configured = config.load(None, [*wanted, f"train.output_dir={tmp_path}"])
     for start in (plan_text, train.train):
         with pytest.raises(UserError, match="holds another run"):
+            start(configured)
+    (tmp_path / "metrics.jsonl").rename(tmp_path / "checkpoint-500")  # as of another trainer
+    for start in (plan_text, train.train):
+        with pytest.raises(UserError, match=r"holds checkpoint-500, config\.yaml of another"):
             start(configured)
 
 

@@ -135,7 +135,7 @@ def check_free(config: Config) -> None:
         more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
         raise UserError(
             f"train.output_dir={folder} holds {', '.join(others[:SHOWN])}{more} "
-            "of another tool, or of a run without its log, which a run there would replace or "
+            "of another tool, or of an incomplete run, which a run there would replace or "
             "delete; choose another folder, or move them away"
         )
 

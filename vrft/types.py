@@ -117,7 +117,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The text of a model's answer, without its end token: the input of rewards and scores."""
+    """The text of a model's answer without marks such as its end, for rewards and scores."""
 
     text: str
     views: tuple[View, ...] = ()

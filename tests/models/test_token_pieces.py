@@ -16,7 +16,7 @@ TEXTS = [
     "  two\n\tlines <b>",
     "猫 и кот 🐱 é",  # several bytes, and so several tokens, to a character
     "<think>it is</think>\n<answer>4</answer>",
-    "the <|object_ref_start|>key<|object_ref_end|>",  # special tokens are written like any other
+    "the <|object_ref_start|>key<|object_ref_end|>",  # marks write nothing
 ]
 
 
@@ -34,13 +34,14 @@ def test_pieces_join_to_the_text_in_every_family(
     loaded = load_tiny(family)
     tokenizer: Any = loaded.tokenizer
     words = tokenizer(text, add_special_tokens=False)["input_ids"]
-    tokens, written = [*words, tokenizer.eos_token_id], tokenizer.decode(words)
+    tokens = [*words, tokenizer.eos_token_id]
+    written = tokenizer.decode(words, skip_special_tokens=True)
     lengths = TokenPieces(tokenizer, loaded.unwritten_ids).lengths(tokens, written)
     assert len(lengths) == len(tokens) and sum(lengths) == len(written)
     assert lengths[-1] == 0  # the end token writes nothing
     # Each piece is what its own tokens decode to, up to the place where the piece ends.
     for count in range(1, len(tokens) + 1):
-        part = tokenizer.decode(words[:count])
+        part = tokenizer.decode(words[:count], skip_special_tokens=True)
         assert part.rstrip("\ufffd") == written[: sum(lengths[:count])]
 
 

@@ -81,6 +81,9 @@ def test_a_rollout_has_the_tags_that_are_special_tokens_of_the_checkpoint(
     assert made.rollout(tokens, prompt).completion.text == answer
     # A base model's pad token, where its generation config does not name it as an end.
     assert made.rollout([pad, *tokens], prompt).completion.text == answer
+    # Marks of objects are left out, as transformers and TRL leave them out.
+    marks = words("<|object_ref_start|>4<|object_ref_end|>")["input_ids"]
+    assert made.rollout([*marks, *tokens], prompt).completion.text == f"4{answer}"
 
 
 @pytest.mark.parametrize("training", [True, False])

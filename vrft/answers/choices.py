@@ -20,6 +20,9 @@ from vrft.wrapping import uncounted, unwrapped, without_stops, without_wordings
 QUOTES = "*`\"'“”‘’ "
 STOPS = ".,;:!?"
 
+LONGEST_SPELLED = 200
+"""Characters of an answer that is compared with options in another spelling, too."""
+
 # The patterns match text on one line, in lower case but for options that differ in case alone.
 OPENING_LETTER = re.compile(r"([a-zA-Z])([).:,](?= |$|[\u3400-\u9fff])|$)")
 """A letter that begins an answer and is followed by a stop, or is all of it: "b. below", "b".
@@ -143,14 +146,15 @@ def _folded_answer(answer: str, cased: Sequence[str], twins: set[str]) -> str:
 def _index(answer: str, wanted: Sequence[str]) -> int | None:
     """Return the index of the option that an answer is; None for none.
 
-    2.5m is the option "2.5 m", unless two options differ in nothing but such a blank.
+    2.5m is the option "2.5 m", unless two options differ in nothing but such a blank. A long answer
+    is one as it is written alone.
     """
     if answer and answer in wanted:
         return wanted.index(answer)
-    spelled = [compact(option) for option in wanted]
-    if answer and spelled.count(compact(answer)) == 1:
-        return spelled.index(compact(answer))
-    return None
+    if not answer or len(answer) > LONGEST_SPELLED:
+        return None
+    spelled, said = [compact(option) for option in wanted], compact(answer)
+    return spelled.index(said) if spelled.count(said) == 1 else None
 
 
 def _opening_letter(answer: str, texts: tuple[str, ...]) -> re.Match[str] | None:

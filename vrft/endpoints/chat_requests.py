@@ -215,7 +215,8 @@ def read_choice(row: Mapping[str, Any]) -> Choice:
     if content is not None and not isinstance(content, str):
         raise ValueError(f"a message of type {type(content).__name__}")
     reason = row.get("finish_reason")
-    return Choice(content or "", reason == "stop", str(reason))
+    # Marks of turns or boxes, which come with an answer's tags, are no part of a text of ours.
+    return Choice(conversation.MARK.sub("", content or ""), reason == "stop", str(reason))
 
 
 def count(usage: Any, name: str) -> int:

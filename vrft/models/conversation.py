@@ -22,6 +22,12 @@ SPECIAL = re.compile("|".join(map(re.escape, (*TURN_TOKENS, *VISION_TOKENS))))
 Qwen's marks of boxes and objects are none of them, as its users write these into questions.
 """
 
+MARK = re.compile(r"<[|｜][^<>|｜]*+[|｜]>")
+"""A special token that frames turns, pictures, objects or boxes, as <|im_end|> does.
+
+No text of an answer has any. Tags such as <answer> are not spelt so, whether special or not.
+"""
+
 GIVEN = frozenset({"messages", "tools", "documents", "add_generation_prompt"})
 """Variables of a chat template that transformers sets in each call, beside the special tokens."""
 

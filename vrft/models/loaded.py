@@ -16,7 +16,7 @@ from transformers.vision_utils import (
 )
 
 from vrft.models.byte_cache import ByteCache
-from vrft.models.conversation import end_of_turn
+from vrft.models.conversation import MARK, end_of_turn
 from vrft.models.families import VISION_TOKENS, Family
 from vrft.models.processors import Processor
 from vrft.models.vision_features import DeepStack, FeatureCache, PatchedPicture
@@ -61,6 +61,12 @@ class LoadedModel:
         ends = [named] if isinstance(named, int) else list(named or [])
         ends += [self.tokenizer.eos_token_id, end_of_turn(self.processor)]
         self.end_ids = frozenset(token for token in ends if token is not None)
+        # Tokens that are no part of a completion's text. Special tokens of other forms are: a
+        # checkpoint may have made some of an answer's tags, which rewards have to see.
+        added = self.tokenizer.added_tokens_decoder
+        marks = {id for id, token in added.items() if token.special and MARK.fullmatch(str(token))}
+        pad = self.tokenizer.pad_token_id
+        self.unwritten_ids = self.end_ids | marks | ({pad} - {None})
         # Tokens that are never sampled: the markers of pictures, and the rows by which published
         # embeddings are longer than the vocabulary, which stand for no token.
         known = self.tokenizer.get_vocab()
@@ -77,16 +83,6 @@ class LoadedModel:
     def device(self) -> torch.device:
         """Return the device of the weights, to which a launch may have moved them."""
         return next(self.core.parameters()).device  # type: ignore[no-any-return]
-
-    @property
-    def unwritten_ids(self) -> frozenset[int]:
-        """Return the tokens that end or pad a completion, and are no part of its text.
-
-        All others are, for an answer's tags may be special tokens of a checkpoint, which rewards
-        have to see.
-        """
-        pad = self.tokenizer.pad_token_id
-        return self.end_ids if pad is None else self.end_ids | {pad}
 
     def until_end(self, tokens: Sequence[int]) -> list[int]:
         """Return a completion's tokens up to the first that ends it, or all of them."""

@@ -121,8 +121,8 @@ class ModelPolicy:
     def rollout(self, tokens: Sequence[int], prompt: Encoded) -> Rollout:
         """Return token ids as a rollout of a prompt.
 
-        Its text has no tokens that end or pad it, and any other special token, such as an answer's
-        tag. It begins with the tag of thoughts that the chat template has opened in the prompt.
+        Its text has no tokens that end, pad or mark it, but has an answer's tags, special tokens or
+        not. It begins with the tag of thoughts that the chat template has opened in the prompt.
         """
         unwritten = self.loaded.unwritten_ids
         written = self.loaded.tokenizer.decode([t for t in tokens if t not in unwritten])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -63,7 +63,8 @@ class WithoutWords:
     """A tokenizer that has a size and no words, as a plan reads no text."""
 
     chat_template = None
-    eos_token_id = 0
+    eos_token_id, pad_token_id = 0, None
+    added_tokens_decoder: Mapping[int, Any] = MappingProxyType({})
 
     def __init__(self, tokens: int) -> None:
         self.tokens = tokens

@@ -44,7 +44,7 @@ test-large: .venv/installed
 # Kills, power cuts, full disks, damaged files, signals: what was saved goes on bit for bit.
 test-faults: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -n $(PROCESSES) --dist loadfile \
-		tests/faults tests/rewards
+		tests/faults tests/reward_workers
 
 # DDP, DeepSpeed and FSDP2 in two processes on the CPU, and optimizers of other packages. Of the
 # rehearsals only that of four bits needs one of these packages; `make test` runs the others.

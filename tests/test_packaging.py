@@ -271,3 +271,17 @@ def test_what_continuous_integration_runs_refuses_an_old_make_in_one_line(tmp_pa
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == ".ci/run needs GNU make 4 or newer as make; put it first on the PATH\n"
+
+
+@pytest.mark.parametrize("mark", ["large", "faults", "vllm", "browser"])
+def test_the_target_of_a_mark_runs_every_folder_that_has_it(mark: str) -> None:
+    recipe = re.search(rf"pytest -m {mark}\b(?:.*\\\n)*.*", (ROOT / "Makefile").read_text())
+    assert recipe is not None
+    folders = re.findall(r"\btests(?:/\w+)*", recipe[0])
+    marked = [
+        path.relative_to(ROOT).as_posix()
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        if f"mark.{mark}" in path.read_text(encoding="utf-8") and path.name != "test_packaging.py"
+    ]
+    assert marked
+    assert [file for file in marked if not file.startswith(tuple(f"{f}/" for f in folders))] == []

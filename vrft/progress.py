@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar
 
 from vrft import launched
-from vrft.log_handlers import handlers_followed
+from vrft.system.log_handlers import handlers_followed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

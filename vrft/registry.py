@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from vrft import paths, python_files
+from vrft import paths
 from vrft.config import coercion
 from vrft.config.loading import DATA_NAMES, DATA_OF_RUN
 from vrft.config.methods import AlgorithmConfig
@@ -27,6 +27,7 @@ from vrft.errors import UserError
 from vrft.rewards import with_rewards
 from vrft.rewards.function_reward import FileFunction, FunctionReward, parameters
 from vrft.rewards.trl import TrlReward
+from vrft.system import python_files
 from vrft.task import Reward, Task
 
 GROUP = "vrft.tasks"

@@ -20,7 +20,7 @@ from benchmarks.replication.beds import BEDS, Bed
 from benchmarks.replication.ledger import Row, Trial
 from benchmarks.replication.trials import by_trial
 from vrft.errors import UserError
-from vrft.folder_lock import held
+from vrft.system.folder_lock import held
 
 LONGEST = 180.0
 """Seconds that a run may be expected to take before any has been timed."""

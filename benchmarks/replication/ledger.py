@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from vrft import durable
 from vrft.errors import UserError
+from vrft.system import durable
 
 T = TypeVar("T")
 

@@ -118,7 +118,7 @@ def test_weights_that_do_not_fit_are_told_and_leave_nothing(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from vrft import folder_lock
+from vrft.system import folder_lock
 
 with folder_lock.held(Path(sys.argv[1]), "a training"):
     os.kill(os.getpid(), signal.SIGKILL)

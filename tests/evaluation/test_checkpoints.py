@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from fakes.scripted import BETTER, Scripted, benchmark, write_reasonseg
 
-from vrft import cli, folder_lock
+from vrft import cli
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.evaluation import checkpoints, evaluate, report, table_text
+from vrft.system import folder_lock
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from fakes.scripted import ANSWERS, Scripted, benchmark, write_reasonseg
 from PIL import Image
 
-from vrft import cli, folder_lock, registry
+from vrft import cli, registry
 from vrft.boxes import Box
 from vrft.config.rollout import SamplingConfig
 from vrft.config.schema import ModelConfig
@@ -33,6 +33,7 @@ from vrft.evaluation import (
 from vrft.evaluation.benchmark import GREEDY
 from vrft.images import open_image
 from vrft.masks import Mask
+from vrft.system import folder_lock
 from vrft.task import Task
 from vrft.types import Prompt, Sample
 from vrft_tasks.lisa_grounding import LisaGrounding, Target

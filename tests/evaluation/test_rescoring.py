@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from fakes.scripted import ANSWERS, Scripted, benchmark, write_reasonseg
 
-from vrft import folder_lock
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.evaluation import comparison, evaluate, predictions, rescoring, results, settings_file
+from vrft.system import folder_lock
 
 MODEL = ModelConfig(name="scripted")
 

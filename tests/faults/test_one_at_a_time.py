@@ -12,11 +12,11 @@ from fakes.folders import FAKES
 from fakes.nursery import Nursery
 from fakes.scripted import benchmark, write_reasonseg
 
-from vrft import folder_lock
 from vrft.endpoints.endpoint_settings import EndpointConfig
 from vrft.errors import UserError
 from vrft.evaluation import endpoint
 from vrft.runs import run_comparison
+from vrft.system import folder_lock
 
 Settings = Callable[..., list[str]]
 Capture = pytest.CaptureFixture[str]

@@ -19,7 +19,7 @@ from fakes.processes import wait_until
 
 from vrft.processes import hangs
 from vrft.processes.hangs import Look, Rest, Thread, at_rest
-from vrft.waiting import waiting
+from vrft.system.waiting import waiting
 
 CODE = at_rest.__code__
 MAIN = Thread(1, "S", "9000 10 3", CODE, 12)

@@ -21,7 +21,7 @@ from vrft.reward_workers.reward_worker import RewardError, RewardWorker
 from vrft.reward_workers.worker_process import WORD, Limits
 from vrft.rewards import GroupRewards, TrainerState, group_rewards, with_rewards
 from vrft.rewards.function_reward import FileFunction, FunctionReward
-from vrft.system_processes import with_word
+from vrft.system.linux_processes import with_word
 from vrft.types import Completion, Group, Prompt, Rollout, Sample
 
 pytestmark = pytest.mark.faults

@@ -15,7 +15,7 @@ from fakes.processes import wait_until
 
 from vrft.errors import UserError
 from vrft.runs import child_runs
-from vrft.system_processes import with_word
+from vrft.system.linux_processes import with_word
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from vrft import python_files
 from vrft.api.options import folder_of
 from vrft.api.results import EvalResult, TrainResult
 from vrft.errors import UserError
+from vrft.system import python_files
 from vrft.types import Comparison, Pairing
 from vrft.viz.markup import html_table
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from vrft import python_files
 from vrft.api.memory import Data, data_source
 from vrft.api.model import LoadedPolicy
 from vrft.api.options import Model, columns_of, folder_of, model_name, options, overrides
@@ -20,6 +19,7 @@ from vrft.api.results import CheckpointsResult, EvalResult, TrainResult
 from vrft.cli import arguments, evaluated_task, evaluation
 from vrft.cli import data as command_data
 from vrft.errors import UserError
+from vrft.system import python_files
 
 if TYPE_CHECKING:
     from vrft.evaluation.benchmark import Benchmark

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from vrft import paths, python_files
+from vrft import paths
 from vrft.checks import findings
 from vrft.errors import UserError
+from vrft.system import python_files
 from vrft.types import Prediction, Report
 from vrft.viz.charts import curves
 from vrft.viz.markup import escaped, html_table

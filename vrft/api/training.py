@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from vrft import python_files
 from vrft.api.memory import Data, data_source
 from vrft.api.options import Model, columns_of, folder_of, name_of, options, overrides
 from vrft.api.results import CheckResult, Plan, TrainResult
@@ -26,6 +25,7 @@ from vrft.cli import arguments, training
 from vrft.cli.configuration import resolve
 from vrft.cli.options import split_names
 from vrft.errors import UserError
+from vrft.system import python_files
 
 if TYPE_CHECKING:
     from vrft.config.schema import Config

@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from vrft import disk_errors, python_files
 from vrft.cli import (
     arguments,
     completion,
@@ -28,6 +27,7 @@ from vrft.cli import (
 )
 from vrft.errors import UserError
 from vrft.runs import console, memory_errors
+from vrft.system import disk_errors, python_files
 
 QUIET = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS", "TQDM_DISABLE")
 """Variables by which the hub, datasets, transformers and TRL draw no bars beside ours."""

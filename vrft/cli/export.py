@@ -95,11 +95,11 @@ def written(
     It has its name once it is complete and was asked again. Raises UserError, and leaves nothing
     behind, where the disk takes no more and where float32 weights answer otherwise than before.
     """
-    from vrft import disk_errors
-    from vrft.durable import write_text
     from vrft.policy import exporting
     from vrft.runs import card_facts
     from vrft.runs.model_card import model_card
+    from vrft.system import disk_errors
+    from vrft.system.durable import write_text
 
     then = "and give the command again"
     with disk_errors.explained(args.to, then=then), exporting.staged(args.to) as folder:

@@ -10,9 +10,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from vrft import columns, durable, paths
+from vrft import columns, paths
 from vrft.cli import next_commands
 from vrft.errors import UserError
+from vrft.system import durable
 
 
 def tasks(args: argparse.Namespace) -> int:

@@ -17,10 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vrft import folder_lock, launched
+from vrft import launched
 from vrft.cli import next_commands
 from vrft.cli.configuration import resolve
 from vrft.errors import UserError
+from vrft.system import folder_lock
 
 if TYPE_CHECKING:
     from vrft.config.schema import Config

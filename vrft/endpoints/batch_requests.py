@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vrft import disk_errors
 from vrft.endpoints.chat_requests import ChatAnswer, read_answer
 from vrft.errors import UserError
-from vrft.server_words import one_line, reason_of
+from vrft.system import disk_errors
+from vrft.system.server_words import one_line, reason_of
 from vrft.types import Prediction
 
 URL = "/v1/chat/completions"

@@ -21,7 +21,7 @@ import httpx2 as httpx
 
 from vrft.endpoints.server_address import Address
 from vrft.errors import UserError
-from vrft.server_words import one_line, words_in
+from vrft.system.server_words import one_line, words_in
 
 BUSY = (408, 409, 425, 429)
 """The statuses of a refusal that may be none a moment later, beside all of 500 and above."""

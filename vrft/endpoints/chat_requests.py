@@ -13,7 +13,7 @@ from vrft.endpoints.sent_pictures import Sight
 from vrft.errors import UserError
 from vrft.models import conversation
 from vrft.models.families import VISION_TOKENS
-from vrft.server_words import reason_of
+from vrft.system.server_words import reason_of
 from vrft.types import Prompt, View
 
 NUMBER = operator.itemgetter(0)

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from vrft.errors import UserError
-from vrft.server_words import one_line, words_in
+from vrft.system.server_words import one_line, words_in
 
 SUPPORTED = "0.32"
 """The minor release of vLLM whose protocol is spoken here and in ``requests``."""

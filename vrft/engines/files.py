@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vrft import folder_lock
 from vrft.errors import UserError
 from vrft.models.processors import write_preprocessors
 from vrft.policy.adapter_weights import adapter_weights, write_adapter
 from vrft.policy.merged_weights import base_weights, merged_weights
 from vrft.policy.policy import ModelPolicy, strip_prefix
+from vrft.system import folder_lock
 
 SHARED_MEMORY = Path("/dev/shm")
 

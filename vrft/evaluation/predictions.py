@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vrft import disk_errors, durable, folder_lock
 from vrft.errors import UserError
 from vrft.evaluation.settings_file import (
     ESCAPED,
@@ -22,6 +21,7 @@ from vrft.evaluation.settings_file import (
     read_settings,
     write_json,
 )
+from vrft.system import disk_errors, durable, folder_lock
 from vrft.types import Prediction, Space, View
 
 PREDICTIONS = "predictions.jsonl"

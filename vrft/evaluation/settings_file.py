@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vrft import durable
 from vrft.config import coercion
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.evaluation.benchmark import Benchmark
 from vrft.evaluation.fingerprint import CHANGED
+from vrft.system import durable
 
 SETTINGS = "settings.json"
 

@@ -16,7 +16,6 @@ from typing import Any
 
 from PIL import Image
 
-from vrft import disk_errors
 from vrft.annotations import labelled
 from vrft.annotations.frames import PIXELS, Frame, Shape
 from vrft.boxes import Box
@@ -27,6 +26,7 @@ from vrft.formats.recognition import FormatName, Reading
 from vrft.images import read_header
 from vrft.records.data_folder import is_inside
 from vrft.records.picture_files import SUFFIXES, is_picture_file
+from vrft.system import disk_errors
 
 
 def convert(reading: Reading, frame: Frame, name: FormatName, out: Path) -> int:

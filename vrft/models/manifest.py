@@ -14,8 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from vrft import durable
 from vrft.errors import UserError
+from vrft.system import durable
 
 NAME = "manifest.json"
 

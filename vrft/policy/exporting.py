@@ -13,13 +13,14 @@ import torch
 from peft.tuners.lora import LoraLayer
 from transformers import GenerationConfig
 
-from vrft import durable, folder_lock, models
+from vrft import models
 from vrft.config.rollout import SamplingConfig
 from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.models.families import Family
 from vrft.models.loaded import LoadedModel
 from vrft.policy.policy import ModelPolicy, load
+from vrft.system import durable, folder_lock
 from vrft.types import Prompt
 
 Dtype = Literal["float32", "bfloat16", "float16"]

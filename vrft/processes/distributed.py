@@ -34,7 +34,7 @@ from vrft.config.schema import ModelConfig
 from vrft.errors import UserError
 from vrft.models.loading import precision
 from vrft.processes import shards
-from vrft.waiting import waiting
+from vrft.system.waiting import waiting
 
 
 def accelerator(config: ModelConfig, ddp_timeout: int = 1800) -> Accelerator:

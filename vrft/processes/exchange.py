@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 
-from vrft.waiting import waiting
+from vrft.system.waiting import waiting
 
 T = TypeVar("T")
 

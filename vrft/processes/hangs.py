@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
 
-from vrft.waiting import announced
+from vrft.system.waiting import announced
 
 PROC = Path("/proc")
 

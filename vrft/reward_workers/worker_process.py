@@ -20,7 +20,7 @@ from typing import Any
 
 from vrft.reward_workers import worker
 from vrft.reward_workers.output_log import OutputLog
-from vrft.system_processes import memory_of, of_session, shares_of, with_word
+from vrft.system.linux_processes import memory_of, of_session, shares_of, with_word
 
 GIB = 2**30
 PIPE = 2**20

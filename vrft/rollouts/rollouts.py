@@ -30,7 +30,7 @@ from vrft.processes import exchange
 from vrft.rollouts import rollout_rows, shared_server
 from vrft.rollouts.rollout_rows import Drawn, Sampled
 from vrft.rollouts.shared_server import SharedServer, gathered
-from vrft.waiting import waiting
+from vrft.system.waiting import waiting
 
 PROBED = (4, 32)
 """Prompts, and tokens of a completion of each, whose log-probabilities are compared before the

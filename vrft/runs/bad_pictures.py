@@ -20,7 +20,7 @@ from accelerate.utils import gather_object
 from vrft.config.schema import Config
 from vrft.errors import PictureError, UserError
 from vrft.runs.run_log import BAD_PICTURES, read_metrics
-from vrft.waiting import waiting
+from vrft.system.waiting import waiting
 
 T = TypeVar("T")
 R = TypeVar("R")

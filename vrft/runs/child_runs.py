@@ -18,7 +18,7 @@ from pathlib import Path
 
 from vrft.errors import UserError
 from vrft.runs.run_log import read_metrics
-from vrft.system_processes import with_word
+from vrft.system.linux_processes import with_word
 
 LAUNCH = "VRFT_LAUNCH"
 """The variable of the environment by which all processes of a run are known. A server of rollouts

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from vrft.log_handlers import CurrentError
+from vrft.system.log_handlers import CurrentError
 
 NAME = "console.log"
 """The file in a run's folder that takes what the console takes no more."""

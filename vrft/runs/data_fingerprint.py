@@ -17,10 +17,10 @@ from typing import Any
 
 from PIL import Image, ImageFile
 
-from vrft import durable
 from vrft.errors import UserError
 from vrft.evaluation.fingerprint import digest, plain
 from vrft.images import as_picture, content_hash
+from vrft.system import durable
 from vrft.types import Sample
 
 NAME = "fingerprint.json"

@@ -14,9 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from vrft import durable, launched
+from vrft import launched
 from vrft.errors import UserError
 from vrft.evaluation.fingerprint import digest
+from vrft.system import durable
 
 NAME = "launches.json"
 

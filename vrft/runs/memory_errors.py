@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from vrft.server_words import one_line
+from vrft.system.server_words import one_line
 
 FULL = re.compile(r"(?:CUDA|HIP|XPU|MPS backend) out of memory|DefaultCPUAllocator: ")
 """How torch says that memory is full; the class of the error differs by device and version."""

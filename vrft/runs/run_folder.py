@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vrft import disk_errors, durable, folder_lock
 from vrft.config.loading import to_yaml
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.runs import moved_files, trackers
+from vrft.system import disk_errors, durable, folder_lock
 
 UNNAMED = "runs"
 """The folder in which a run that names none gets its own."""

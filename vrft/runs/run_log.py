@@ -12,12 +12,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vrft import durable
 from vrft.errors import UserError
 from vrft.runs import tracked_rollouts, trackers
 from vrft.runs.tracked_rollouts import RolloutGroup, Row
 from vrft.runs.tracker_names import TrackerNames
-from vrft.server_words import one_line
+from vrft.system import durable
+from vrft.system.server_words import one_line
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker

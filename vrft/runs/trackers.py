@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vrft import durable, paths
+from vrft import paths
 from vrft.errors import UserError
 from vrft.runs.tracker_names import TrackerNames
+from vrft.system import durable
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker

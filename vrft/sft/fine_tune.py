@@ -22,7 +22,7 @@ from accelerate import PartialState
 from datasets import Dataset
 from transformers import PrinterCallback
 
-from vrft import disk_errors, policy
+from vrft import policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.processes import distributed, exchange
@@ -38,6 +38,7 @@ from vrft.sft.lessons import Collator, Lesson, SampleLessons
 from vrft.sft.shares import rows
 from vrft.sft.trainer import Trainer, arguments
 from vrft.sft.watch import RunCallback
+from vrft.system import disk_errors
 from vrft.task import Task
 from vrft.training import best, checkpoint, own_folder, plan
 from vrft.training import resume as resumption

@@ -17,8 +17,8 @@ from vrft.models.loaded import LoadedModel
 from vrft.processes import distributed, exchange
 from vrft.sft.lessons import IGNORED
 from vrft.sft.shares import EMPTY, EqualShares
+from vrft.system.waiting import waiting
 from vrft.training import best, checkpoint, trainer_state
-from vrft.waiting import waiting
 
 
 def arguments(config: Config, folder: Path, loaded: LoadedModel, steps: int) -> SFTConfig:

@@ -16,11 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vrft import durable, paths
+from vrft import paths
 from vrft.config.schema import Config
 from vrft.errors import UserError
 from vrft.evaluation import evaluate, locate
 from vrft.models import manifest
+from vrft.system import durable
 from vrft.task import Task
 from vrft.training import checkpoint
 from vrft.types import Sample

@@ -22,11 +22,11 @@ from vrft.policy import ModelPolicy, Policy
 from vrft.processes import distributed, exchange
 from vrft.rollouts.rollout_rows import Drawn
 from vrft.runs.bad_pictures import BadPictures
+from vrft.system.waiting import waiting
 from vrft.task import Task
 from vrft.training.run import Run
 from vrft.training.stream import block_of, draw, encode_sample, samples_from, upcoming
 from vrft.types import Rollout, Sample
-from vrft.waiting import waiting
 
 
 def try_canaries(run: Run, folder: Path) -> None:

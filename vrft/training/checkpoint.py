@@ -20,12 +20,13 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from vrft import disk_errors, durable, launched
+from vrft import launched
 from vrft.errors import UserError
 from vrft.models import manifest
 from vrft.processes import optimizer_parts, shards
 from vrft.rollouts.rollout_rows import ROLLOUTS
 from vrft.runs import run_folder
+from vrft.system import disk_errors, durable
 from vrft.training import trainer_state
 from vrft.training.trainer_state import STATE, Progress
 

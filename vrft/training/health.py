@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vrft import durable
 from vrft.boxes import Box
 from vrft.config.schema import Config
 from vrft.diagnosis import alarms, coordinates, difficulty
@@ -24,6 +23,7 @@ from vrft.objectives.types import Batch, RewardedGroup
 from vrft.processes import exchange
 from vrft.rewards import further_rewards, score_of
 from vrft.runs.run_log import WARNINGS
+from vrft.system import durable
 from vrft.task import Task
 from vrft.training.run import Run
 from vrft.types import Group

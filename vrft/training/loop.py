@@ -14,10 +14,10 @@ from vrft.runs import run_folder, tracked_rollouts
 from vrft.runs.console import step_texts
 from vrft.runs.run_log import RunLog
 from vrft.runs.stop_signal import StopSignal
+from vrft.system.waiting import waiting
 from vrft.training import best, checkpoint, health, trainer_state
 from vrft.training.run import Run
 from vrft.training.step import Rows, check_weights, step
-from vrft.waiting import waiting
 
 
 def loop(run: Run, folder: Path, log: RunLog | None, stop: StopSignal) -> None:

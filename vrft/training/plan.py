@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vrft import folder_lock, launched, paths, registry
+from vrft import launched, paths, registry
 from vrft.boxes import THOUSANDTHS
 from vrft.config.reward_source import reward_source
 from vrft.config.schema import Config
@@ -26,6 +26,7 @@ from vrft.rewards import FunctionReward, rewards_and_missing
 from vrft.rollouts import rollout_plan
 from vrft.runs import run_folder, trackers, unused_settings
 from vrft.runs.bad_pictures import refusal
+from vrft.system import folder_lock
 from vrft.task import Task
 from vrft.training import best, isolated_rewards, optimizers, resume
 from vrft.types import Completion, Sample

@@ -24,12 +24,12 @@ from vrft.objectives.micro_batches import Pass, passes
 from vrft.objectives.objective import loss, make_experience
 from vrft.objectives.types import Batch, Experience, TokenStats
 from vrft.processes import distributed, exchange
+from vrft.system.waiting import waiting
 from vrft.training import health, metrics
 from vrft.training.collect import collect
 from vrft.training.run import Run
 from vrft.training.stream import coming_prompts, step_seed
 from vrft.training.vision_reuse import reuses_vision
-from vrft.waiting import waiting
 
 Rows = Callable[[], list[dict[str, Any]]]
 """Makes the log's rows of a step's completions, when they are to be logged."""

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from transformers import get_scheduler
 
-from vrft import disk_errors, policy
+from vrft import policy
 from vrft.config.loading import flat
 from vrft.config.schema import Config
 from vrft.engines.engines import OwnEngine
@@ -30,6 +30,8 @@ from vrft.runs.bad_pictures import BadPictures
 from vrft.runs.console import steady
 from vrft.runs.run_log import RunLog
 from vrft.runs.stop_signal import StopSignal
+from vrft.system import disk_errors
+from vrft.system.waiting import waiting
 from vrft.task import Task
 from vrft.training import (
     best,
@@ -50,7 +52,6 @@ from vrft.training.step import check_weights
 from vrft.training.stream import coming_prompts, encode_sample
 from vrft.training.trainer_state import Progress
 from vrft.types import Sample
-from vrft.waiting import waiting
 
 
 def train(config: Config, *, resume: Path | None = None) -> Path:

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-from vrft import disk_errors
 from vrft.errors import UserError
 from vrft.progress import progress
+from vrft.system import disk_errors
 from vrft.viewer import pictures
 from vrft.viewer.site import APP, CATALOGUE, PICTURES, RECEIVE, REFUSE, THUMBNAILS, Site
 

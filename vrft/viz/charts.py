@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from vrft import durable, paths
+from vrft import paths
 from vrft.errors import UserError
+from vrft.system import durable
 from vrft.viz.markup import escaped, page
 from vrft.viz.palette import LINES
 

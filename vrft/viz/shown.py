@@ -12,10 +12,10 @@ from typing import Any
 
 from PIL import Image
 
-from vrft import durable
 from vrft.boxes import Box
 from vrft.errors import UserError
 from vrft.images import image_size, open_image
+from vrft.system import durable
 from vrft.viz import conversion
 from vrft.viz.drawing import SIDE, draw_exhibit, draw_gallery, draw_marks, draw_panel, notice
 from vrft.viz.exhibits import Exhibit, Mark

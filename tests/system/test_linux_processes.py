@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from vrft import system_processes
-from vrft.system_processes import all_processes, memory_of, of_session, shares_of, with_word
+from vrft.system import linux_processes
+from vrft.system.linux_processes import all_processes, memory_of, of_session, shares_of, with_word
 
 
 @pytest.fixture
@@ -55,5 +55,5 @@ def test_this_process_is_among_all() -> None:
 def test_a_system_without_proc_tells_of_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(system_processes, "PROC", tmp_path / "none")
+    monkeypatch.setattr(linux_processes, "PROC", tmp_path / "none")
     assert (of_session(1), with_word("A=b")) == ([], [])

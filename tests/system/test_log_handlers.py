@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vrft.log_handlers import handlers_followed
+from vrft.system.log_handlers import handlers_followed
 
 
 class Proxy(io.StringIO):

@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 from fakes.processes import wait_until
 
-from vrft import folder_lock
 from vrft.errors import UserError
+from vrft.system import folder_lock
 
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from vrft import folder_lock
+from vrft.system import folder_lock
 with folder_lock.held(Path(sys.argv[1]), "an evaluation"):
     if "fork" in sys.argv and os.fork() == 0:
         time.sleep(60)

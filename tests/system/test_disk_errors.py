@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vrft import disk_errors
 from vrft.errors import UserError
+from vrft.system import disk_errors
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])

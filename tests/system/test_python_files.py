@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vrft import python_files
 from vrft.errors import UserError
+from vrft.system import python_files
 
 CODE = """
 from dataclasses import dataclass

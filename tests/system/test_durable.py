@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fakes.disk import DiskCalls
 
-from vrft import durable
+from vrft.system import durable
 
 
 def test_a_file_is_synced_before_its_name_and_its_folder_after(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vrft.server_words import one_line, words_in
+from vrft.system.server_words import one_line, words_in
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from vrft.waiting import ANNOUNCED, announced, waiting
+from vrft.system.waiting import ANNOUNCED, announced, waiting
 
 
 def test_a_wait_is_announced_within_its_block_alone() -> None:

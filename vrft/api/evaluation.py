@@ -23,6 +23,7 @@ from vrft.system import python_files
 
 if TYPE_CHECKING:
     from vrft.evaluation.benchmark import Benchmark
+    from vrft.types import Report
 
 Boxes = Literal["thousandths", "pixels", "fractions"]
 """How boxes of another tool's answers are written; pixels are those of the picture's file."""
@@ -68,7 +69,7 @@ def evaluate(
     >>> vrft.evaluate(data=rows, predictions="answers.jsonl").metrics
     {'accuracy': 1.0}
     """
-    from vrft.evaluation import evaluate, locate, rescoring
+    from vrft.evaluation import locate, rescoring
 
     if isinstance(model, Mapping):
         others = {name: value for name, value in model.items() if name != "name"}
@@ -91,14 +92,22 @@ def evaluate(
         scored = rescoring.score_file(args.predictions, asked, **evaluation.scoring_options(args))
         return EvalResult(scored, args.out, args.predictions)
     folder = args.out or evaluation.results_folder(args, asked)
-    request = evaluation.asking_options(args)
-    if isinstance(model, LoadedPolicy):
-        for word in filter(evaluated_task.is_of_model, args.settings):
-            raise UserError(f"{word}: the model is loaded already; give its settings to vrft.load")
-        report = evaluate.run(asked, model.config, folder, policy=model.policy, **request)
-    else:
-        report = evaluate.run(asked, evaluation.model_of(args), folder, **request)
-    return EvalResult.of(report, folder)
+    return EvalResult.of(report_of(model, args, asked, folder), folder)
+
+
+def report_of(model: Any, args: argparse.Namespace, asked: Benchmark, folder: Path) -> Report:
+    """Ask a model, or one that is loaded already, and return the report.
+
+    Raises UserError for settings of a model that is loaded.
+    """
+    from vrft.evaluation import evaluate
+
+    options = evaluation.asking_options(args)
+    if not isinstance(model, LoadedPolicy):
+        return evaluate.run(asked, evaluation.model_of(args), folder, **options)
+    for word in filter(evaluated_task.is_of_model, args.settings):
+        raise UserError(f"{word}: the model is loaded already; give its settings to vrft.load")
+    return evaluate.run(asked, model.config, folder, policy=model.policy, **options)
 
 
 def evaluate_checkpoints(

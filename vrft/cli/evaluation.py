@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from vrft import paths
 from vrft.cli import data, endpoint, next_commands, view
 from vrft.cli.evaluated_task import asks_nothing, benchmark_of, is_of_model, key_of
-from vrft.cli.imports import lasting
 from vrft.cli.listing import print_listing
 from vrft.errors import UserError
+from vrft.system.imports import lasting
 
 if TYPE_CHECKING:
     from vrft.config.schema import ModelConfig

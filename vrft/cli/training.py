@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from vrft import columns, launched
 from vrft.cli import data, next_commands
 from vrft.cli.configuration import resolve
-from vrft.cli.imports import lasting
 from vrft.errors import UserError
 from vrft.runs.console import logs_on_error
+from vrft.system.imports import lasting
 
 if TYPE_CHECKING:
     from vrft.checks.findings import Findings, TaskCheck

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from vrft.cli.imports import lasting
+from vrft.system.imports import lasting
 
 
 @pytest.fixture(autouse=True)

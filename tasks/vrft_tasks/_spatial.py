@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from vrft import answers, mathverify
 from vrft.formats.option_letters import (
+    LETTERS,
     check_letters,
     check_order,
     lists_options,
@@ -17,7 +18,6 @@ from vrft.formats.options import check_count, check_named, counted
 from vrft.records import Record
 from vrft.types import Sample
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 GOLD_COLUMNS = ("answer", "correct_answer", "solution")
 
 

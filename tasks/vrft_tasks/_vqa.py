@@ -8,6 +8,7 @@ from typing import Any
 
 from vrft import answers, wrapping
 from vrft.formats.option_letters import (
+    LETTERS,
     OWN_MARK,
     check_letters,
     check_order,
@@ -30,7 +31,6 @@ from vrft_tasks._vqa_answers import (
     is_number,
 )
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 WORD = re.compile(r"[a-z]+")
 
 SAME_SIGNS = str.maketrans("‘’ʼ“”–", "'''\"\"-")

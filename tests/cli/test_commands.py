@@ -296,8 +296,10 @@ def test_a_name_that_is_no_text_is_printed_with_escapes(tmp_path: Path) -> None:
     os.makedirs(folder)
     rows = Path(os.fsdecode(folder), "rows.jsonl")
     rows.write_text('{"question": "Which?", "answer": "red"}\n')
-    command = [sys.executable, "-m", "vrft", "check", "--data", os.fsencode(rows), "model=demo"]
+    out = Path(os.fsdecode(folder), "trl.jsonl")
+    command = [sys.executable, "-m", "vrft", "data", "convert", "--from", os.fsencode(rows),
+               "--to", "trl", "--out", os.fsencode(out)]  # fmt: skip
     made = {**os.environ, "PYTHONIOENCODING": "utf-8:strict", "LC_ALL": "C.UTF-8"}
     done = subprocess.run(command, capture_output=True, env=made, check=False)
     assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
-    assert rb"caf\udce9/rows.jsonl" in done.stdout
+    assert rb"caf\udce9/trl.jsonl" in done.stdout and out.is_file()
